@@ -1,0 +1,271 @@
+//! `ctpulse doctor`: what this host can tell, what is missing, and what to do about it.
+//!
+//! It looks through the same readers as a run, once, and prints where each field of the
+//! schema comes from. What a kernel does not count is a fact; what should be there and is not
+//! is a problem, and a problem makes the exit code 1.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+
+use super::generate::print_quietly;
+use crate::cli::DoctorArgs;
+use crate::kernel::{self, Release};
+use crate::sample::{DOCUMENTED, RENAMED, StatTable};
+use crate::settings::{Collect, DEFAULT_INTERVAL, Input, Netns};
+use crate::source::cpu_mask;
+use crate::source::procfs::{Procfs, StatError};
+use crate::source::roots::Place;
+
+/// Sysctl files that are looked at besides the defaults.
+const MORE_FILES: [&str; 3] =
+    ["nf_conntrack_buckets", "nf_conntrack_expect_max", "nf_conntrack_acct"];
+
+pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let mut findings = Findings::new(
+        std::io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    );
+    let namespaces: Vec<Option<&Netns>> = match args.source.netns.as_slice() {
+        [] => vec![None],
+        some => some.iter().map(Some).collect(),
+    };
+    for netns in namespaces {
+        if let Some(netns) = netns {
+            findings.heading(&format!("network namespace {netns}"));
+        }
+        let place = Place::resolve(&args.source.roots(), netns);
+        examine(place, netns, &mut findings)?;
+    }
+    let healthy = findings.problems.is_empty();
+    print_quietly(findings.conclude().as_bytes())?;
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn examine(place: Place, netns: Option<&Netns>, findings: &mut Findings) -> anyhow::Result<()> {
+    let release_text = std::fs::read_to_string(place.osrelease()).unwrap_or_default();
+    let release = kernel::parse_release(&release_text);
+    match release {
+        Some(_) => findings.fact("kernel", &printable(release_text.trim())),
+        None => findings.fact("kernel", "release unknown"),
+    }
+
+    let cpus = cpu_mask::read(&place.sys_root);
+    let mask_path = place.sys_root.join(cpu_mask::POSSIBLE);
+    match &cpus {
+        Ok(cpus) => findings.fact(
+            "possible CPUs",
+            &format!("{} (from {})", describe_cpus(cpus), mask_path.display()),
+        ),
+        Err(error) => findings.problem(
+            "possible CPUs",
+            &error.to_string(),
+            "rows are numbered in their order; in a container mount the host's /sys and set HOST_SYS",
+        ),
+    }
+
+    let mut input = Input::new(DEFAULT_INTERVAL);
+    input.collect = Collect { all: true, percpu: true };
+    input.netns = netns.cloned();
+    input.files.extend(MORE_FILES.map(String::from));
+    let candidates = place.sysctl_candidates(&input);
+    let mut procfs = Procfs::new(place, candidates);
+    let mut sysctl_faults = Vec::new();
+    let opened = procfs.open_missing(true, &mut |error| sysctl_faults.push(error));
+    let mut table = StatTable::default();
+    let read = opened.and_then(|()| procfs.read_stat(&mut table));
+    sysctls(&mut procfs, findings);
+    for fault in sysctl_faults {
+        findings.problem("sysctl", &fault.to_string(), "the field is left out");
+    }
+    match read {
+        Ok(_) => statistics(&procfs, &table, cpus.as_deref().unwrap_or_default(), findings),
+        Err(error) => {
+            let module = procfs.sysctls().any(|file| file.is_open());
+            let mend = match &error {
+                StatError::Missing(_) if module => {
+                    "conntrack is there, but this kernel is built without CONFIG_NF_CONNTRACK_PROCFS \
+                     (as Ubuntu's are): only the table row can be emitted"
+                }
+                StatError::Missing(_) => {
+                    "load the module (modprobe nf_conntrack) or a firewall rule that needs it"
+                }
+                StatError::Namespace(_) => "check the name with `ip netns`, and run as root",
+                _ => "see the reason above",
+            };
+            findings.problem("statistics", &error.to_string(), mend);
+        }
+    }
+    fields(&table, release, &procfs, findings)?;
+    Ok(())
+}
+
+fn sysctls(procfs: &mut Procfs, findings: &mut Findings) {
+    let mut values = Vec::new();
+    procfs.read_sysctls(&mut values, &mut |_| {});
+    for (file, value) in procfs.sysctls().zip(values) {
+        match (file.path(), value) {
+            (Some(path), Some(value)) => {
+                findings.fact(&file.key, &format!("{value} (from {})", path.display()));
+            }
+            _ if ["ip_conntrack_count", "ip_conntrack_max"].contains(&file.key.as_str()) => {
+                findings.problem(
+                    &file.key,
+                    "no file gives it",
+                    "load the module (modprobe nf_conntrack); in a container set HOST_PROC",
+                );
+            }
+            _ => findings.fact(&file.key, "not on this kernel"),
+        }
+    }
+}
+
+fn statistics(procfs: &Procfs, table: &StatTable, cpus: &[u32], findings: &mut Findings) {
+    let path = procfs.stat_path().map(|path| path.display().to_string()).unwrap_or_default();
+    let (rows, columns) = (table.rows(), table.columns());
+    findings.fact("statistics", &format!("{path}: {rows} rows, {columns} columns"));
+    if !cpus.is_empty() && cpus.len() != rows {
+        findings.problem(
+            "rows",
+            &format!("{rows} rows for {} possible CPUs", cpus.len()),
+            "rows are numbered in their order; check --sys-root or HOST_SYS",
+        );
+    }
+    let bad = table.filled.iter().filter(|&&filled| usize::from(filled) < columns).count();
+    if bad > 0 {
+        findings.problem(
+            "rows",
+            &format!("{bad} rows are short or unreadable"),
+            "the others are used",
+        );
+    }
+    if table.values.iter().all(|&value| value == 0) {
+        findings.fact(
+            "note",
+            "every counter is 0: conntrack tracks only where a rule needs it (such as nft `ct state`)",
+        );
+    }
+}
+
+/// Where each field of the schema comes from on this host.
+fn fields(
+    table: &StatTable,
+    release: Option<Release>,
+    procfs: &Procfs,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    findings.heading("where each field comes from");
+    let layout = &table.layout;
+    let columns = table.columns();
+    let more = layout.names.iter().filter(|name| !DOCUMENTED.contains(&name.as_str()));
+    for name in DOCUMENTED.into_iter().chain(more.map(String::as_str)) {
+        let counted = |column: usize| {
+            table.values.iter().skip(column).step_by(columns.max(1)).any(|&value| value != 0)
+        };
+        let source = match layout.column(name) {
+            None if columns == 0 => "none: there are no statistics".to_owned(),
+            None => "none: this kernel has no such column".to_owned(),
+            Some(column) if counted(column) || kernel::maintains(layout, release, name) => {
+                let printed = RENAMED.iter().find(|(_, schema)| *schema == name);
+                let note = match name {
+                    "insert" if insert_is_partial(layout, release) => {
+                        "; counts only what ctnetlink and BPF insert, not packets"
+                    }
+                    "entries" => "; the same on every row, never summed",
+                    _ => "",
+                };
+                format!("kernel, column {}{note}", printed.map_or(name, |(kernel, _)| kernel))
+            }
+            Some(_) => "none: this kernel prints a constant 0".to_owned(),
+        };
+        findings.field(name, &source)?;
+    }
+    for file in procfs.sysctls() {
+        if let Some(path) = file.path() {
+            findings.field(&file.key, &format!("sysctl, {}", path.display()))?;
+        }
+    }
+    findings.field(
+        "*_rate, *_rate_max",
+        "differences of the counters above that come from the kernel",
+    )?;
+    findings.field("entries_min, entries_max", "the samples between two rows")
+}
+
+/// From 4.9 on packets that insert an entry are not counted (see `kernel`).
+fn insert_is_partial(layout: &crate::sample::Layout, release: Option<Release>) -> bool {
+    layout.column("clash_resolve").is_some() || release.is_none_or(|release| release >= (4, 9))
+}
+
+fn describe_cpus(cpus: &[u32]) -> String {
+    match cpus {
+        [] => "none".to_owned(),
+        [one] => format!("1, CPU {one}"),
+        [first, .., last] => {
+            let holes = if (last - first) as usize + 1 == cpus.len() { "" } else { ", with holes" };
+            format!("{}, CPU {first} to {last}{holes}", cpus.len())
+        }
+    }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// What is printed, and the problems to conclude with.
+struct Findings {
+    text: String,
+    problems: Vec<String>,
+    good: Style,
+    bad: Style,
+    bold: Style,
+}
+
+impl Findings {
+    fn new(colour: bool) -> Self {
+        let hue = |hue: AnsiColor| {
+            if colour { Style::new().fg_color(Some(hue.into())) } else { Style::new() }
+        };
+        Self {
+            text: String::new(),
+            problems: Vec::new(),
+            good: hue(AnsiColor::Green),
+            bad: hue(AnsiColor::Red),
+            bold: if colour { Style::new().bold() } else { Style::new() },
+        }
+    }
+
+    fn heading(&mut self, text: &str) {
+        let bold = self.bold;
+        let gap = if self.text.is_empty() { "" } else { "\n" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "{gap}{bold}{text}{bold:#}");
+    }
+
+    fn fact(&mut self, what: &str, text: &str) {
+        let good = self.good;
+        let _ = writeln!(self.text, "{good}ok{good:#}  {what:<22} {text}");
+    }
+
+    fn problem(&mut self, what: &str, text: &str, mend: &str) {
+        let bad = self.bad;
+        let _ = writeln!(self.text, "{bad}!!{bad:#}  {what:<22} {text}\n    {:<22} -> {mend}", "");
+        self.problems.push(format!("{what}: {text}"));
+    }
+
+    fn field(&mut self, name: &str, source: &str) -> anyhow::Result<()> {
+        Ok(writeln!(self.text, "    {name:<26} {source}")?)
+    }
+
+    fn conclude(mut self) -> String {
+        let (good, bad) = (self.good, self.bad);
+        let _ = match self.problems.len() {
+            0 => writeln!(self.text, "\n{good}All well.{good:#}"),
+            1 => writeln!(self.text, "\n{bad}1 problem:{bad:#} {}", self.problems[0]),
+            n => writeln!(self.text, "\n{bad}{n} problems:{bad:#} {}", self.problems.join("; ")),
+        };
+        self.text
+    }
+}

@@ -1,0 +1,87 @@
+//! `ctpulse execd`: a plugin of Telegraf's `inputs.execd`, under each of its signals.
+
+use std::io::{self, Read};
+use std::process::ExitCode;
+
+use tokio::signal::unix::SignalKind;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::stream::{Happening, finish, happenings, on_signal, standard_output, stream};
+use crate::cli::{ExecdArgs, Signal};
+use crate::format::{EncoderOptions, encoder};
+use crate::logging;
+use crate::pipeline::Plan;
+use crate::sampler::Trigger;
+
+pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
+    let loaded = super::settings(&args.collect);
+    let level = loaded.as_ref().map_or(log::LevelFilter::Info, |(s, _)| s.log_level);
+    logging::start(logging::Reader::Telegraf, level);
+    let (mut settings, warnings) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            log::error!("{error:#}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    super::tag_globally(&mut settings, false);
+    let trigger = if args.signal == Signal::None { Trigger::Interval } else { Trigger::Asked };
+    let options = EncoderOptions { colour: false, subsecond: true, csv_header: true };
+    let ended = super::runtime()?.block_on(async {
+        let (to, from) = happenings();
+        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+            on_signal(kind, &to, || Happening::End)?;
+        }
+        // Each is taken as a wish for a row, whatever --signal says: by default they kill.
+        for kind in [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()]
+        {
+            on_signal(kind, &to, || Happening::Gather)?;
+        }
+        listen(args.signal, to.clone())?;
+        let plan = Plan {
+            roots: settings.roots.clone(),
+            trigger,
+            encoder: encoder(args.format, options),
+            output: standard_output()?,
+            count: None,
+            on_event: Box::new(move |event| _ = to.send(Happening::Sink(event))),
+        };
+        stream(settings, plan, from).await
+    });
+    match ended {
+        Ok(outcome) => Ok(finish(&outcome, false)),
+        Err(error) => {
+            log::error!("{error:#}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Reads standard input on a thread of its own: a newline is a wish for a row where `signal`
+/// says so, and its end is the end of the program.
+fn listen(signal: Signal, to: UnboundedSender<Happening>) -> io::Result<()> {
+    let thread = std::thread::Builder::new().name("stdin".into());
+    thread.spawn(move || {
+        let mut input = io::stdin().lock();
+        let mut buffer = [0; 512];
+        loop {
+            let length = match input.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    log::error!("cannot read standard input: {error}");
+                    break;
+                }
+            };
+            if signal == Signal::Stdin {
+                for _ in buffer[..length].iter().filter(|&&byte| byte == b'\n') {
+                    let _ = to.send(Happening::Gather);
+                }
+            }
+        }
+        let _ = to.send(Happening::InputClosed);
+    })?;
+    Ok(())
+}

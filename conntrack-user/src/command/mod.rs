@@ -1,0 +1,154 @@
+//! The subcommands, one file each, and what they share: from arguments to settings.
+
+mod config;
+mod doctor;
+mod execd;
+mod generate;
+mod run;
+mod stream;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use log::LevelFilter;
+
+use crate::cli::{Cli, CollectArgs, Command, SourceArgs};
+use crate::settings::{Collect, Input, Roots, SHORTEST_INTERVAL, Settings};
+
+/// `--interval` where neither the command line nor a configuration says otherwise: a person
+/// is watching.
+const WATCHING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs what the command line asks for.
+///
+/// # Errors
+/// What should be told on standard error before exiting with 1.
+pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        None => run::run(&cli.run),
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Execd(args)) => execd::run(&args),
+        Some(Command::Config(args)) => config::run(&args),
+        Some(Command::Doctor(args)) => doctor::run(&args),
+        Some(Command::Completions { shell }) => generate::completions(shell),
+        Some(Command::Man { output }) => generate::man(output.as_deref()),
+    }
+}
+
+impl SourceArgs {
+    /// The roots that the arguments and the environment (`HOST_PROC`, `HOST_SYS`) name.
+    fn roots(&self) -> Roots {
+        let host = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(Into::into);
+        Roots {
+            proc_root: self.proc_root.clone(),
+            host_proc: host("HOST_PROC").filter(|_| self.proc_root.is_none()),
+            sys_root: self.sys_root.clone().or_else(|| host("HOST_SYS")),
+        }
+    }
+}
+
+/// Settings from the configuration file, if one is given, and what the arguments change.
+fn settings(args: &CollectArgs) -> anyhow::Result<(Settings, Vec<String>)> {
+    let (mut settings, warnings) = match &args.config {
+        Some(path) => {
+            let loaded = crate::config::load(path)?;
+            (loaded.settings, loaded.warnings)
+        }
+        None => {
+            let mut input = Input::new(WATCHING_INTERVAL);
+            input.collect = Collect { all: true, percpu: false };
+            let settings = Settings {
+                inputs: vec![input],
+                global_tags: Default::default(),
+                host: crate::config::system_host(),
+                roots: Roots::default(),
+                log_level: LevelFilter::Info,
+            };
+            (settings, Vec::new())
+        }
+    };
+    settings.roots = args.source.roots();
+    if args.debug {
+        settings.log_level = LevelFilter::Debug;
+    } else if args.quiet {
+        settings.log_level = LevelFilter::Error;
+    }
+    for input in &mut settings.inputs {
+        override_input(input, args)?;
+    }
+    if !args.source.netns.is_empty() {
+        settings.inputs = look_into(&settings.inputs, args);
+    }
+    if settings.roots.proc_root.is_some() && settings.inputs.iter().any(|i| i.netns.is_some()) {
+        bail!(
+            "--proc-root reads plain files; it cannot be combined with `netns` in {}",
+            args.config.as_ref().map_or_else(String::new, |path| path.display().to_string())
+        );
+    }
+    Ok((settings, warnings))
+}
+
+fn override_input(input: &mut Input, args: &CollectArgs) -> anyhow::Result<()> {
+    if let Some(interval) = args.interval {
+        input.interval = interval;
+        input.sample_interval = input.sample_interval.min(interval);
+    }
+    if let Some(sample_interval) = args.sample_interval {
+        input.sample_interval = sample_interval;
+    }
+    for (what, value) in
+        [("--interval", input.interval), ("--sample-interval", input.sample_interval)]
+    {
+        if value < SHORTEST_INTERVAL {
+            bail!("{what} is {value:?}; the shortest is {SHORTEST_INTERVAL:?}");
+        }
+    }
+    if input.sample_interval > input.interval {
+        bail!(
+            "--sample-interval ({:?}) is longer than the interval ({:?}); sample at least once per row",
+            input.sample_interval,
+            input.interval
+        );
+    }
+    if let Some(collect) = args.collect {
+        input.collect = collect;
+    }
+    input.compat_telegraf |= args.compat.is_some();
+    input.percpu_rates |= args.percpu_rates;
+    Ok(())
+}
+
+/// Every input once for each namespace of the command line.
+fn look_into(inputs: &[Input], args: &CollectArgs) -> Vec<Input> {
+    let names = &args.source.netns;
+    let each = |input: &Input| {
+        let input = input.clone();
+        names.iter().map(move |netns| {
+            let (netns, netns_tag) = (Some(netns.clone()), names.len() > 1);
+            Input { netns, netns_tag, ..input.clone() }
+        })
+    };
+    inputs.iter().flat_map(each).collect()
+}
+
+/// Adds the global tags to every input; `host` only where no agent adds its own.
+fn tag_globally(settings: &mut Settings, standalone: bool) {
+    let mut tags = settings.global_tags.clone();
+    if standalone && let Some(host) = &settings.host {
+        tags.insert("host".into(), host.clone());
+    }
+    for input in &mut settings.inputs {
+        input.filter.global_tags =
+            tags.iter().map(|(key, value)| (key.as_str().into(), value.clone())).collect();
+    }
+}
+
+/// A single-threaded runtime: it waits for signals, timers and standard input, nothing else.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .context("cannot wait for signals")
+}

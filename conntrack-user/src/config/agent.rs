@@ -1,0 +1,214 @@
+//! What `[agent]` means: the defaults of the inputs, the host's name, the log level.
+
+use std::time::Duration;
+
+use log::LevelFilter;
+use toml::Spanned;
+
+use super::document::Source;
+use super::duration::{DurationError, from_seconds, parse_agent_duration};
+use super::error::ConfigError;
+use super::tables::{AgentTable, DurationValue, Placed, Table};
+use crate::settings::{DEFAULT_INTERVAL, SHORTEST_INTERVAL};
+
+/// `[agent]`, checked.
+pub(super) struct Agent {
+    pub interval: Duration,
+    pub round_interval: bool,
+    pub collection_jitter: Duration,
+    pub collection_offset: Duration,
+    /// Zero where it is not set.
+    pub precision: Duration,
+    /// The `sample_interval` of inputs without their own.
+    pub sample_interval: Placed<Duration>,
+    pub host: Option<String>,
+    pub log_level: LevelFilter,
+}
+
+impl Agent {
+    /// Checks `[agent]`; a missing table is an empty one.
+    pub(super) fn new(table: AgentTable, source: &Source<'_>) -> Result<Self, ConfigError> {
+        for (key, value) in [
+            ("always_include_local_tags", &table.always_include_local_tags),
+            ("always_include_global_tags", &table.always_include_global_tags),
+        ] {
+            if let Some(value) = value.as_ref().filter(|value| *value.get_ref()) {
+                let problem = "true is not supported; list the tags to keep in 'taginclude'";
+                return Err(source.value_error::<AgentTable>(value.span(), key, problem));
+            }
+        }
+        let duration = |key, value| agent_duration(source, key, value);
+        let plain = |key, value| {
+            duration(key, value).map(|value| value.map_or(Duration::ZERO, Spanned::into_inner))
+        };
+        let interval = duration("interval", &table.interval)?;
+        let sample_interval = duration("sample_interval", &table.sample_interval)?;
+        for (key, value) in [("interval", &interval), ("sample_interval", &sample_interval)] {
+            if let Some(value) = value {
+                long_enough::<AgentTable>(source, key, value)?;
+            }
+        }
+        Ok(Self {
+            interval: interval.map_or(DEFAULT_INTERVAL, Spanned::into_inner),
+            round_interval: table.round_interval.unwrap_or(true),
+            collection_jitter: plain("collection_jitter", &table.collection_jitter)?,
+            collection_offset: plain("collection_offset", &table.collection_offset)?,
+            precision: plain("precision", &table.precision)?,
+            sample_interval,
+            host: match (table.omit_hostname, table.hostname) {
+                (true, _) => None,
+                (false, name) if name.is_empty() => system_host(),
+                (false, name) => Some(name),
+            },
+            log_level: match (table.debug, table.quiet) {
+                (true, _) => LevelFilter::Debug,
+                (false, true) => LevelFilter::Error,
+                (false, false) => LevelFilter::Info,
+            },
+        })
+    }
+}
+
+/// Refuses an interval that is shorter than [`SHORTEST_INTERVAL`].
+pub(super) fn long_enough<T: Table>(
+    source: &Source<'_>,
+    key: &str,
+    value: &Spanned<Duration>,
+) -> Result<(), ConfigError> {
+    if *value.get_ref() >= SHORTEST_INTERVAL {
+        return Ok(());
+    }
+    let problem =
+        format!("{:?} is too short; the shortest is {SHORTEST_INTERVAL:?}", value.get_ref());
+    Err(source.value_error::<T>(value.span(), key, problem))
+}
+
+fn agent_duration(
+    source: &Source<'_>,
+    key: &str,
+    value: &Placed<DurationValue>,
+) -> Result<Placed<Duration>, ConfigError> {
+    let Some(value) = value else { return Ok(None) };
+    let parsed: Result<Duration, DurationError> = match value.get_ref() {
+        DurationValue::Text(text) => parse_agent_duration(text),
+        DurationValue::Integer(seconds) => from_seconds(*seconds as f64),
+        DurationValue::Float(seconds) => from_seconds(*seconds),
+    };
+    match parsed {
+        Ok(duration) => Ok(Some(Spanned::new(value.span(), duration))),
+        Err(error) => Err(source.value_error::<AgentTable>(value.span(), key, error)),
+    }
+}
+
+/// The name that the kernel gives this host (Telegraf's default of `hostname`), if it has one.
+#[must_use]
+pub fn system_host() -> Option<String> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    (!name.is_empty()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use log::LevelFilter;
+
+    use crate::config::tests::{error, loaded};
+
+    fn agent(keys: &str) -> String {
+        format!("[agent]\n{keys}\n[[inputs.conntrack]]\n")
+    }
+
+    fn agent_error(keys: &str) -> String {
+        error(&agent(keys))
+    }
+
+    #[test]
+    fn nothing_set_gives_telegrafs_defaults() {
+        let settings = loaded("[[inputs.conntrack]]").settings;
+        let input = &settings.inputs[0];
+        assert_eq!(input.interval, Duration::from_secs(10));
+        assert!(input.round_interval);
+        assert_eq!(input.collection_jitter, Duration::ZERO);
+        assert_eq!(settings.log_level, LevelFilter::Info);
+        let host = rustix::system::uname().nodename().to_str().unwrap().to_owned();
+        assert_eq!(settings.host, Some(host));
+    }
+
+    #[test]
+    fn inputs_take_over_what_the_agent_says() {
+        let settings = loaded(&agent(
+            "interval = 2\nround_interval = false\ncollection_jitter = '1.5'\n\
+             collection_offset = 0.25\nprecision = '1ms'\nsample_interval = '20ms'",
+        ))
+        .settings;
+        let input = &settings.inputs[0];
+        assert_eq!(input.interval, Duration::from_secs(2));
+        assert!(!input.round_interval);
+        assert_eq!(input.collection_jitter, Duration::from_millis(1500));
+        assert_eq!(input.collection_offset, Duration::from_millis(250));
+        assert_eq!(input.precision, Duration::from_millis(1));
+        assert_eq!(input.sample_interval, Duration::from_millis(20));
+    }
+
+    #[test]
+    fn host_and_log_level() {
+        let settings = |keys: &str| loaded(&agent(keys)).settings;
+        assert_eq!(settings("hostname = 'gw1'").host.as_deref(), Some("gw1"));
+        assert_eq!(settings("hostname = 'gw1'\nomit_hostname = true").host, None);
+        assert_eq!(settings("debug = true\nquiet = true").log_level, LevelFilter::Debug);
+        assert_eq!(settings("quiet = true").log_level, LevelFilter::Error);
+    }
+
+    #[test]
+    fn wrong_durations_are_found_at_their_place() {
+        assert_eq!(
+            agent_error("interval = \"10 s\""),
+            "t.conf:2:12: 'interval' in [agent]: '10 s' is not a duration: the unit ' s' is not \
+             one of ns us ms s m h d; write for example 10s, 1m30s or 500ms"
+        );
+        assert!(agent_error("interval = -1").contains("'-1' is not a duration: it is negative"));
+        assert!(agent_error("interval = nan").contains("it is not a number"));
+        assert!(
+            agent_error("interval = true")
+                .contains("found boolean true, expected a duration such as \"10s\"")
+        );
+        assert_eq!(
+            agent_error("interval = '10us'"),
+            "t.conf:2:12: 'interval' in [agent]: 10\u{b5}s is too short; the shortest is 1ms"
+        );
+        assert!(agent_error("sample_interval = '0s'").contains("too short"));
+        assert!(agent_error("collection_offset = '-1s'").contains("it is negative"));
+    }
+
+    #[test]
+    fn unused_keys_give_one_warning_and_unknown_ones_an_error() {
+        let warnings = loaded(&agent("flush_interval = '10s'\nmetric_batch_size = 1000")).warnings;
+        assert_eq!(
+            warnings,
+            [
+                "t.conf: these keys of [agent] have no effect here: flush_interval, metric_batch_size"
+            ]
+        );
+        assert_eq!(
+            agent_error("metric_batchsize = 1"),
+            "t.conf:2:1: unknown key 'metric_batchsize' in [agent]; did you mean \
+             'metric_batch_size'?"
+        );
+        assert!(
+            error("agent = 1\n[[inputs.conntrack]]").starts_with("t.conf:1:9: [agent] is a table")
+        );
+    }
+
+    #[test]
+    fn tags_that_pass_all_filters_are_not_supported() {
+        for key in ["always_include_local_tags", "always_include_global_tags"] {
+            let error = agent_error(&format!("{key} = true"));
+            assert!(
+                error.contains(&format!("'{key}' in [agent]: true is not supported")),
+                "{error}"
+            );
+            assert!(loaded(&agent(&format!("{key} = false"))).warnings.is_empty());
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The configuration file: Telegraf's TOML, read into the [`Settings`] that everything runs on.
+//!
+//! A file that Telegraf accepts for `inputs.conntrack` means the same here; what cannot mean
+//! the same is refused, never guessed. The way through: `environment` fills variables in,
+//! `document` finds the tables, `tables` says which keys they can have, `agent`, `input` and
+//! `filters` say what these mean, and `error` says what is wrong, at the user's own line and
+//! column. Nothing here touches the kernel's files.
+
+mod agent;
+mod document;
+mod duration;
+mod environment;
+mod error;
+mod filters;
+mod input;
+#[cfg(test)]
+mod input_tests;
+mod quoting;
+mod tables;
+
+use std::collections::HashSet;
+use std::path::Path;
+
+pub use agent::system_host;
+pub use duration::{DurationError, parse_duration};
+pub use error::{ConfigError, Position};
+
+use crate::settings::{Roots, Settings};
+use agent::Agent;
+use document::Source;
+
+/// A commented configuration with every key; but for `collect`, its uncommented lines are all
+/// defaults.
+pub const SAMPLE: &str = include_str!("sample.toml");
+
+/// A configuration that can be run, and what its author should know.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What the file asks for; `roots` is left to the command line.
+    pub settings: Settings,
+    /// One line each: deprecated keys, ignored tables, unset variables. For the caller to log.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the configuration file at `path`, with this process's environment variables.
+///
+/// # Errors
+/// [`ConfigError`] where the file cannot be read, is not UTF-8, or is refused by [`parse`].
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    let file = path.display().to_string();
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(reason) => return Err(ConfigError::Unreadable { file, reason }),
+    };
+    let text = match str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            return Err(ConfigError::Invalid {
+                file,
+                position: Position::of(&good, good.len()),
+                message: "this is not UTF-8; save the file in that encoding".to_owned(),
+            });
+        }
+    };
+    parse(&file, text, &|name| {
+        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    })
+}
+
+/// Reads a configuration from its text; `file_name` is for messages, `environment` looks a
+/// variable up.
+///
+/// # Errors
+/// [`ConfigError`], the first one found: text that is not TOML, an unknown key, a value that is
+/// not valid or not supported, a required variable that is not set, or no
+/// `[[inputs.conntrack]]`.
+pub fn parse(
+    file_name: &str,
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, ConfigError> {
+    let source = Source::new(file_name, text, environment)?;
+    let document::Tables { global_tags, agent, inputs: tables, mut warnings } = source.tables()?;
+    let agent = Agent::new(agent, &source)?;
+    if tables.is_empty() {
+        return Err(ConfigError::NoInput { file: file_name.to_owned() });
+    }
+    let mut inputs = Vec::new();
+    for table in &tables {
+        inputs.extend(input::inputs(table, &agent, &global_tags, &source, &mut warnings)?);
+    }
+    let namespaces: HashSet<_> = inputs.iter().map(|input| input.netns.clone()).collect();
+    for input in &mut inputs {
+        input.netns_tag = namespaces.len() > 1;
+    }
+    let settings = Settings {
+        inputs,
+        global_tags,
+        host: agent.host,
+        roots: Roots::default(),
+        log_level: agent.log_level,
+    };
+    Ok(Loaded { settings, warnings })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::tables::{AgentTable, ConntrackTable, Table, UNUSED_AGENT_KEYS};
+    use super::*;
+
+    fn environment(name: &str) -> Option<String> {
+        (name == "INTERVAL").then(|| "5s".to_owned())
+    }
+
+    /// What the file `t.conf` with this text gives.
+    pub(super) fn loaded(text: &str) -> Loaded {
+        parse("t.conf", text, &environment).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    }
+
+    /// What is wrong with the file `t.conf` with this text.
+    pub(super) fn error(text: &str) -> String {
+        parse("t.conf", text, &environment).map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_gets_its_place_and_the_nearest_name() {
+        assert_eq!(
+            error("# c\n[[inputs.conntrack]]\n  colect = ['all']"),
+            "t.conf:3:3: unknown key 'colect' in [[inputs.conntrack]]; did you mean 'collect'?"
+        );
+        let far = error("[[inputs.conntrack]]\nservers = 1\naaa = 2");
+        assert!(far.starts_with("t.conf:2:1: unknown key 'servers'"), "the first one: {far}");
+        assert!(far.contains("valid names: alias, collect, collection_jitter,"), "{far}");
+        assert_eq!(
+            error("[input.conntrack]"),
+            "t.conf:1:2: unknown table or key 'input'; did you mean 'inputs'?"
+        );
+        assert_eq!(
+            error("x = 1\n[[inputs.conntrack]]"),
+            "t.conf:1:1: unknown table or key 'x'; valid names: agent, aggregators, \
+             global_tags, inputs, outputs, processors, secretstores"
+        );
+    }
+
+    #[test]
+    fn places_count_what_the_user_wrote() {
+        assert_eq!(
+            error("[agent]\ninterval = '${INTERVAL}'; x = 1"),
+            "t.conf:2:25: this is not valid TOML: unexpected key or value, expected newline, `#`"
+        );
+        let after = error("[agent]\nhostname = \"\u{fc}${INTERVAL}\"\ninterval = '${INTERVAL}x'\n");
+        assert!(after.starts_with("t.conf:3:12: 'interval' in [agent]: '5sx'"), "{after}");
+        let inline =
+            error("inputs.conntrack = [{ alias = \"\u{fc}${INTERVAL}$INTERVAL\", x = 1 }]");
+        assert!(inline.starts_with("t.conf:1:56: unknown key 'x'"), "{inline}");
+        let missing = error("[agent]\n  interval = \"${NONE:?set NONE}\"\n");
+        assert_eq!(
+            missing,
+            "t.conf:2:15: the environment variable 'NONE' is not set or empty: set NONE"
+        );
+        let mark = error("\u{feff}[agent]\nx = 1");
+        assert!(mark.starts_with("t.conf:2:1: unknown key"), "{mark}");
+        assert!(error("\u{feff}x = 1").starts_with("t.conf:1:1: "));
+    }
+
+    #[test]
+    fn an_unset_variable_is_warned_of() {
+        let warnings = loaded("[[inputs.conntrack]]\nalias = '$NONE'").warnings;
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].starts_with("t.conf:2:10: the environment variable 'NONE'"));
+        assert_eq!(
+            loaded("[[inputs.conntrack]]\nalias = 'a$$b'").settings.inputs[0].alias.as_deref(),
+            Some("a$b")
+        );
+    }
+
+    #[test]
+    fn other_plugins_are_ignored_with_one_warning() {
+        let loaded = loaded(
+            "[[outputs.influxdb]]\nurls = ['x']\n[[outputs.file]]\n[[inputs.cpu]]\npercpu = true\n\
+             [[processors.regex]]\n[inputs.conntrack]\n",
+        );
+        assert_eq!(loaded.settings.inputs.len(), 1);
+        assert_eq!(
+            loaded.warnings,
+            ["t.conf: only inputs.conntrack is read here; ignored: inputs.cpu, outputs.file, \
+              outputs.influxdb, processors.regex"]
+        );
+    }
+
+    #[test]
+    fn a_file_without_input_says_what_to_add() {
+        for text in ["", "[agent]", "[[inputs.cpu]]", "[inputs]", "inputs.conntrack = []"] {
+            assert!(error(text).starts_with("t.conf: no [[inputs.conntrack]] here"), "{text}");
+        }
+        assert_eq!(
+            error("[[inputs.contrack]]"),
+            "t.conf:1:10: unknown plugin 'contrack' in [inputs]; did you mean 'conntrack'?"
+        );
+        assert_eq!(
+            error("[agent]\ndebug = true\ndebug = true"),
+            "t.conf:3:1: this is not valid TOML: duplicate key 'debug'; keep one, or write \
+             [[...]] around the name of a table that repeats"
+        );
+        assert!(error("inputs = 1").starts_with("t.conf:1:10: 'inputs' is a table"));
+        assert!(error("inputs.conntrack = 1").contains("[[inputs.conntrack]] is a table"));
+    }
+
+    #[test]
+    fn one_table_or_many() {
+        assert_eq!(loaded("[inputs.conntrack]").settings.inputs.len(), 1);
+        let two = loaded("[[inputs.conntrack]]\nalias = 'a'\n[[inputs.conntrack]]").settings;
+        assert_eq!(two.inputs.len(), 2);
+        assert_eq!(two.inputs[0].alias.as_deref(), Some("a"));
+        assert_eq!(two.inputs[1].alias, None);
+    }
+
+    #[test]
+    fn files_that_cannot_be_read() {
+        let missing = load(Path::new("/does/not/exist.conf")).unwrap_err().to_string();
+        assert!(missing.starts_with("/does/not/exist.conf: cannot read"), "{missing}");
+        assert!(missing.contains("No such file or directory"), "{missing}");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"[agent]\n# \xff\n").unwrap();
+        let error = load(file.path()).unwrap_err().to_string();
+        assert!(error.contains(":2:3: this is not UTF-8"), "{error}");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"[[inputs.conntrack]]\n").unwrap();
+        assert!(load(file.path()).is_ok());
+    }
+
+    #[test]
+    fn the_sample_is_the_defaults_and_statistics() {
+        let sample = loaded(SAMPLE);
+        let empty = loaded("[[inputs.conntrack]]\ncollect = ['all', 'percpu']");
+        assert_eq!(format!("{:?}", sample.settings), format!("{:?}", empty.settings));
+        assert!(sample.warnings.is_empty(), "{:?}", sample.warnings);
+    }
+
+    #[test]
+    fn the_sample_has_every_key() {
+        let keys = AgentTable::keys().into_iter().chain(ConntrackTable::keys());
+        for key in keys.chain(UNUSED_AGENT_KEYS.map(ToOwned::to_owned)) {
+            let word = |c: char| !c.is_alphanumeric() && c != '_';
+            assert!(SAMPLE.split(word).any(|found| found == key), "'{key}' is not in sample.toml");
+        }
+    }
+
+    #[test]
+    fn each_commented_key_of_the_sample_is_valid() {
+        // Prose starts with "##", a key that could be set with "# ".
+        let uncommented: Vec<&str> =
+            SAMPLE.lines().map(|line| line.trim_start().trim_start_matches("# ")).collect();
+        let loaded = loaded(&uncommented.join("\n"));
+        assert!(loaded.settings.inputs[0].collect.percpu);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*|[\\[\\]{}=.,'\"\\\\#$ \na-c0-9-]{0,80}") {
+            let _ = parse("t.conf", &text, &environment);
+        }
+
+        #[test]
+        fn any_values_are_read_or_refused(
+            lines in proptest::collection::vec(
+                (
+                    proptest::sample::select(
+                        ConntrackTable::keys().into_iter().chain(AgentTable::keys())
+                            .collect::<Vec<_>>()
+                    ),
+                    "[0-9]{1,20}|-?[0-9]\\.[0-9]e[0-9]{1,3}|'[^'\n]{0,9}'|\\['[^'\n]{0,9}'\\]|\
+                     \\{ a = ['[^'\n]{0,5}'] \\}|true|1979-05-27|nan|-inf"
+                ),
+                0..6,
+            ),
+            table in "\\[\\[inputs\\.conntrack\\]\\]|\\[agent\\]|\\[global_tags\\]",
+        ) {
+            let lines: Vec<String> =
+                lines.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+            let text = format!("{table}\n{}\n[[inputs.conntrack]]", lines.join("\n"));
+            let _ = parse("t.conf", &text, &environment);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! TOML's quotes and comments, as far as filling variables in has to know them.
+//!
+//! The text need not be valid TOML: it is only followed, and judged later by its parser.
+
+use std::borrow::Cow;
+
+/// What the text is at one point, as far as quotes and comments go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Bare,
+    Comment,
+    Basic,
+    Literal,
+    MultiBasic,
+    MultiLiteral,
+}
+
+impl Place {
+    /// Takes the next character, or quotes or escape, of `rest`; its length in bytes.
+    pub(super) fn step(&mut self, rest: &str) -> usize {
+        let Some(next) = rest.chars().next() else { return 0 };
+        let quotes = |most: usize| rest.chars().take(most).take_while(|&c| c == next).count();
+        let (place, length) = match (*self, next) {
+            (Self::Bare, '#') => (Self::Comment, 1),
+            (Self::Bare, '"') if quotes(3) == 3 => (Self::MultiBasic, 3),
+            (Self::Bare, '\'') if quotes(3) == 3 => (Self::MultiLiteral, 3),
+            (Self::Bare, '"') => (Self::Basic, 1),
+            (Self::Bare, '\'') => (Self::Literal, 1),
+            (Self::Basic, '"' | '\n') | (Self::Literal, '\'' | '\n') | (Self::Comment, '\n') => {
+                (Self::Bare, 1)
+            }
+            // Up to two quotes before the closing three belong to the string.
+            (Self::MultiBasic, '"') | (Self::MultiLiteral, '\'') if quotes(3) == 3 => {
+                (Self::Bare, quotes(5))
+            }
+            (Self::Basic | Self::MultiBasic, '\\') => match rest[1..].chars().next() {
+                Some(escaped) if escaped != '\n' && escaped != '$' => {
+                    (*self, 1 + escaped.len_utf8())
+                }
+                _ => (*self, 1),
+            },
+            (place, next) => (place, next.len_utf8()),
+        };
+        *self = place;
+        length
+    }
+
+    /// `value` as it is written here; an error where no writing of it is possible.
+    pub(super) fn quote<'v>(self, value: &'v str) -> Result<Cow<'v, str>, &'static str> {
+        match self {
+            Self::Literal if value.contains(['\'', '\n', '\r']) => Err("a ' or a line end"),
+            Self::MultiLiteral if value.contains('\'') => Err("a '"),
+            Self::Bare | Self::Comment | Self::Literal | Self::MultiLiteral => {
+                Ok(Cow::Borrowed(value))
+            }
+            Self::Basic | Self::MultiBasic => {
+                let mut quoted = String::with_capacity(value.len());
+                for c in value.chars() {
+                    match c {
+                        '"' | '\\' => quoted.extend(['\\', c]),
+                        c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+                        c => quoted.push(c),
+                    }
+                }
+                Ok(Cow::Owned(quoted))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One letter for the place of each character that is not a quote.
+    fn places(text: &str) -> String {
+        let mut place = Place::Bare;
+        let mut at = 0;
+        let mut letters = String::new();
+        while at < text.len() {
+            let length = place.step(&text[at..]);
+            letters.push(match place {
+                Place::Bare => '.',
+                Place::Comment => '#',
+                Place::Basic => 'b',
+                Place::Literal => 'l',
+                Place::MultiBasic => 'B',
+                Place::MultiLiteral => 'L',
+            });
+            at += length;
+        }
+        letters
+    }
+
+    #[test]
+    fn quotes_open_and_close() {
+        assert_eq!(places("a \"x\" b"), "..bb...");
+        assert_eq!(places("'x\\' #'\nb"), "lll..##..", "no escapes in a literal");
+        assert_eq!(places("\"\\\"x\"."), "bbb..", "an escaped quote is one step");
+        assert_eq!(places("\"\"a"), "b..", "an empty string");
+        assert_eq!(places("\"\"\"a\"b\"\"\"\"\"."), "BBBB..", "two quotes inside, then three");
+        assert_eq!(places("'''a\n#'''."), "LLLL..");
+    }
+
+    #[test]
+    fn what_ends_a_string_is_escaped_or_refused() {
+        assert_eq!(Place::Basic.quote("a\"\\\n").unwrap(), "a\\\"\\\\\\u000A");
+        assert_eq!(Place::Bare.quote("[\"a\"]").unwrap(), "[\"a\"]");
+        assert_eq!(Place::MultiLiteral.quote("a\nb").unwrap(), "a\nb");
+        assert!(Place::MultiLiteral.quote("'").is_err());
+        assert!(Place::Literal.quote("a\nb").is_err() && Place::Literal.quote("'").is_err());
+    }
+}

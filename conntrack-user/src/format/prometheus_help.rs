@@ -1,0 +1,69 @@
+//! The `# HELP` texts: one sentence for each documented field.
+//!
+//! The sentences hold for every kernel that ctpulse reads. Where a counter's meaning changed
+//! between kernels they say so.
+
+/// What a counter or gauge is, by field name.
+const TEXTS: [(&str, &str); 33] = [
+    (
+        "chaintoolong",
+        "Insertions refused because the hash chain was too long; drop does not count them.",
+    ),
+    ("clash_resolve", "Insertion races between two packets that were resolved without a loss."),
+    ("delete", "Entries destroyed, also those that had never been confirmed."),
+    ("delete_list", "Entries taken out of the table."),
+    (
+        "drop",
+        "Packets dropped because the table was full, a clash had no solution or a tracker said so.",
+    ),
+    ("drop_chaintoolong", "Packets dropped because the hash chain was too long."),
+    ("drop_clash", "Packets dropped because an insertion clash could not be resolved."),
+    ("drop_dying", "Packets dropped because their entry was dying before it could be inserted."),
+    ("drop_other", "Packets dropped by conntrack for a reason that has no counter of its own."),
+    ("drop_table_full", "Packets dropped because the table was full and nothing was evicted."),
+    ("drop_tracker", "Packets dropped because the protocol tracker said so."),
+    ("early_drop", "Entries evicted from a full table to make room for a new one."),
+    ("entries", "Entries in the table of the network namespace, the same on every CPU."),
+    ("entries_max", "Most entries seen by a sample of the emission interval."),
+    ("entries_min", "Fewest entries seen by a sample of the emission interval."),
+    ("expect_create", "Expectations created."),
+    ("expect_delete", "Expectations removed."),
+    ("expect_new", "Connections begun that an expectation had announced."),
+    (
+        "found",
+        "Lookups that found an entry; newer kernels count only NAT's search for a free tuple.",
+    ),
+    ("icmp_error", "Packets refused as erroneous; newer kernels count only ICMP errors here."),
+    ("ignore", "Packets that already had an entry, or were marked as not to be tracked."),
+    (
+        "insert",
+        "Entries put into the table; since 4.9 the kernel itself counts only ctnetlink's and BPF's.",
+    ),
+    ("insert_failed", "Insertions that failed, such as on a clash, a long chain or a dying entry."),
+    ("invalid", "Packets that could not be tracked."),
+    ("ip_conntrack_buckets", "Buckets of the hash table."),
+    ("ip_conntrack_count", "Entries in the table."),
+    ("ip_conntrack_max", "Most entries that the table may hold; 0 is no limit."),
+    ("new", "Connections begun that no expectation had announced, confirmed or not."),
+    ("rows_lost", "Emissions that a stuck consumer did not take; their events are in later ones."),
+    ("samples_missed", "Samples not taken because the one before ran late."),
+    ("search_restart", "Lookups begun again because the table changed meanwhile."),
+    ("searched", "Entries of other connections that lookups passed in their hash chains."),
+    (
+        "table_full_evictable",
+        "Packets dropped on a full table although it held entries that could have been evicted.",
+    ),
+];
+
+/// The help text of a field; rates are explained by the counter that they belong to.
+pub(super) fn help(field: &str) -> String {
+    if let Some((_, text)) = TEXTS.iter().find(|(name, _)| *name == field) {
+        (*text).to_owned()
+    } else if let Some(counter) = field.strip_suffix("_rate_max") {
+        format!("Highest rate of {counter} in any sample interval of the emission, per second.")
+    } else if let Some(counter) = field.strip_suffix("_rate") {
+        format!("Rate of {counter} over the emission interval, per second.")
+    } else {
+        format!("Kernel value {field}, which ctpulse has no description of.")
+    }
+}

@@ -1,0 +1,308 @@
+//! The table for people: one line an emission, aligned, with a heading every 20 lines.
+//!
+//! An emission's table row and its `cpu=all` row make one line; below it stands a line for each
+//! `cpuN` row that has rates. All columns from `new` on are events per second, so a line
+//! answers the operator's question: is the table filling, and is anything being lost? Lines are
+//! at most 80 columns wide. Rows of several network namespaces get a `netns` column, and the
+//! columns that tell the least make room for it. Where filters leave nothing that the table
+//! shows, the rows are printed as `key=value` pairs.
+
+use anstyle::{AnsiColor, Style};
+
+use super::{Encoder, Number, append, human};
+use crate::metric::{Metric, Value};
+
+/// Lines between two headings.
+const HEADING_EVERY: usize = 20;
+/// Columns of the longest namespace name.
+const NETNS_WIDTH: usize = 11;
+
+/// Encodes rows as an aligned table.
+#[derive(Debug)]
+pub struct Table {
+    colour: bool,
+    subsecond: bool,
+    /// A row had a `netns` tag; the column stays from then on.
+    netns: bool,
+    lines_to_heading: usize,
+}
+
+impl Table {
+    /// A table, with colours if `colour` is set, and with milliseconds if `subsecond` is set.
+    #[must_use]
+    pub fn new(colour: bool, subsecond: bool) -> Self {
+        Self { colour, subsecond, netns: false, lines_to_heading: 0 }
+    }
+}
+
+impl Encoder for Table {
+    fn encode(&mut self, batch: &[Metric], out: &mut Vec<u8>) {
+        let lines = Line::all_of(batch);
+        let (tabular, pairs): (Vec<_>, Vec<_>) = lines.into_iter().partition(Line::is_tabular);
+        if !self.netns && tabular.iter().any(|line| line.netns().is_some()) {
+            self.netns = true;
+            self.lines_to_heading = 0;
+        }
+        if self.lines_to_heading == 0 && !tabular.is_empty() {
+            self.heading(out);
+            self.lines_to_heading = HEADING_EVERY;
+        }
+        for line in &tabular {
+            self.line(line, out);
+        }
+        for metric in pairs.iter().flat_map(|line| line.summary.iter().chain(&line.cpus)) {
+            self.pairs(metric, out);
+        }
+    }
+}
+
+/// Rows that are printed together: those of one source at one time.
+struct Line<'a> {
+    /// The table row and the `cpu=all` row, in any order; their fields have different names.
+    summary: Vec<&'a Metric>,
+    /// The `cpu=cpuN` rows.
+    cpus: Vec<&'a Metric>,
+}
+
+impl<'a> Line<'a> {
+    fn all_of(batch: &'a [Metric]) -> Vec<Self> {
+        let mut lines: Vec<Self> = Vec::new();
+        for metric in batch {
+            let of_a_cpu = metric.tag("cpu").is_some_and(|cpu| cpu != "all");
+            let at = lines.iter().rposition(|line| line.takes(metric, of_a_cpu));
+            let at = at.unwrap_or_else(|| {
+                lines.push(Self { summary: Vec::new(), cpus: Vec::new() });
+                lines.len() - 1
+            });
+            let line = &mut lines[at];
+            if of_a_cpu { &mut line.cpus } else { &mut line.summary }.push(metric);
+        }
+        lines
+    }
+
+    /// Whether `metric` belongs here: same name, same tags but for `cpu`, nothing twice.
+    fn takes(&self, metric: &Metric, of_a_cpu: bool) -> bool {
+        let from_here = self
+            .rows()
+            .next()
+            .is_some_and(|row| row.name == metric.name && other_tags(row).eq(other_tags(metric)));
+        let repeats = if of_a_cpu {
+            self.cpus.iter().any(|row| row.tag("cpu") == metric.tag("cpu"))
+        } else {
+            self.summary.iter().any(|row| shares_a_field(row, metric))
+        };
+        from_here && !repeats
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &'a Metric> {
+        self.summary.iter().chain(&self.cpus).copied()
+    }
+
+    fn is_tabular(&self) -> bool {
+        self.rows().any(|row| has_level(row) || has_rate(row))
+    }
+
+    fn netns(&self) -> Option<&'a str> {
+        self.rows().next().and_then(|row| row.tag("netns"))
+    }
+}
+
+fn other_tags(metric: &Metric) -> impl Iterator<Item = (&str, &str)> {
+    metric.tags.iter().filter(|(key, _)| **key != *"cpu").map(|(key, value)| (&**key, &**value))
+}
+
+fn shares_a_field(a: &Metric, b: &Metric) -> bool {
+    a.fields.iter().any(|(key, _)| b.field(key).is_some())
+}
+
+/// Whether the row has a field of the columns on the table's level, even an unknown one.
+fn has_level(row: &Metric) -> bool {
+    ["ip_conntrack_count", "ip_conntrack_max", "entries"].iter().any(|f| row.field(f).is_some())
+}
+
+/// Whether the row has a field of the columns with rates, even an unknown one.
+fn has_rate(row: &Metric) -> bool {
+    row.field("insert_rate").is_some()
+        || COLUMNS.iter().any(|column| match column.shows {
+            Shows::Rate(field, _) => row.field(field).is_some(),
+            Shows::Count | Shows::Max | Shows::Fill => false,
+        })
+}
+
+/// A column of the table.
+struct Column {
+    heading: [&'static str; 2],
+    shows: Shows,
+    /// Left out where there is a `netns` column.
+    yields_to_netns: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Shows {
+    Count,
+    Max,
+    Fill,
+    /// A field in events per second, and the colour of one that is not zero.
+    Rate(&'static str, Option<AnsiColor>),
+}
+
+const COLUMNS: [Column; 11] = [
+    column(["", "count"], Shows::Count),
+    Column { heading: ["", "max"], shows: Shows::Max, yields_to_netns: true },
+    column(["", "fill"], Shows::Fill),
+    column(["new", "/s"], Shows::Rate("new_rate", None)),
+    column(["inval", "/s"], Shows::Rate("invalid_rate", None)),
+    column(["insrt", "fail"], Shows::Rate("insert_failed_rate", Some(AnsiColor::Red))),
+    column(["drop", "/s"], Shows::Rate("drop_rate", Some(AnsiColor::Red))),
+    column(["drop", "peak"], Shows::Rate("drop_rate_max", Some(AnsiColor::Red))),
+    column(["early", "drop"], Shows::Rate("early_drop_rate", Some(AnsiColor::Yellow))),
+    Column {
+        heading: ["clash", "/s"],
+        shows: Shows::Rate("clash_resolve_rate", None),
+        yields_to_netns: true,
+    },
+    column(["chain", "long"], Shows::Rate("chaintoolong_rate", Some(AnsiColor::Red))),
+];
+
+const fn column(heading: [&'static str; 2], shows: Shows) -> Column {
+    Column { heading, shows, yields_to_netns: false }
+}
+
+impl Table {
+    fn columns(&self) -> impl Iterator<Item = &'static Column> {
+        COLUMNS.iter().filter(|column| !(self.netns && column.yields_to_netns))
+    }
+
+    fn width(&self, column: &Column) -> usize {
+        match column.shows {
+            Shows::Count => 7,
+            // Milliseconds take the room; 262,144 becomes 262k.
+            Shows::Max if !self.subsecond => 7,
+            Shows::Max | Shows::Fill | Shows::Rate(..) => 5,
+        }
+    }
+
+    fn time_width(&self) -> usize {
+        if self.subsecond { "00:00:00.000".len() } else { "00:00:00".len() }
+    }
+
+    fn heading(&self, out: &mut Vec<u8>) {
+        let bold = if self.colour { Style::new().bold() } else { Style::new() };
+        for (at, (time, netns)) in [("", ""), ("UTC", "netns")].into_iter().enumerate() {
+            append(out, format_args!("{bold}{time:width$}", width = self.time_width()));
+            if self.netns {
+                append(out, format_args!(" {netns:NETNS_WIDTH$}"));
+            }
+            for column in self.columns() {
+                append(out, format_args!(" {:>1$}", column.heading[at], self.width(column)));
+            }
+            append(out, format_args!("{bold:#}\n"));
+        }
+    }
+
+    fn line(&mut self, line: &Line<'_>, out: &mut Vec<u8>) {
+        let time = line.rows().next().map_or(0, |row| row.timestamp_ns);
+        let netns = line.netns().unwrap_or_default();
+        self.cells(&human::time_of_day(time, self.subsecond), netns, &line.summary, out);
+        for row in line.cpus.iter().filter(|row| has_rate(row)) {
+            let label = format!("  {}", row.tag("cpu").unwrap_or_default());
+            let label = human::cut(&label, self.time_width());
+            self.cells(&label, "", &[row], out);
+        }
+    }
+
+    fn cells(&mut self, label: &str, netns: &str, rows: &[&Metric], out: &mut Vec<u8>) {
+        append(out, format_args!("{label:width$}", width = self.time_width()));
+        if self.netns {
+            append(out, format_args!(" {:NETNS_WIDTH$}", human::cut(netns, NETNS_WIDTH)));
+        }
+        let is_cpu = rows.iter().any(|row| row.tag("cpu").is_some_and(|cpu| cpu != "all"));
+        for column in self.columns() {
+            let width = self.width(column);
+            let (text, style) = match column.shows {
+                // The level is the whole namespace's, and stands in the line above.
+                Shows::Count | Shows::Max | Shows::Fill if is_cpu => Default::default(),
+                shows => cell(shows, rows, width),
+            };
+            let style = if self.colour { style } else { Style::new() };
+            let pad = width.saturating_sub(text.chars().count());
+            append(out, format_args!(" {:pad$}{style}{text}{style:#}", ""));
+        }
+        out.push(b'\n');
+        self.lines_to_heading = self.lines_to_heading.saturating_sub(1);
+    }
+
+    /// A row of which the table shows nothing, as a line of its own.
+    fn pairs(&self, metric: &Metric, out: &mut Vec<u8>) {
+        if metric.fields.is_empty() {
+            return;
+        }
+        let time = human::time_of_day(metric.timestamp_ns, self.subsecond);
+        append(out, format_args!("{time}Z {}", human::printable(&metric.name)));
+        for (key, value) in &metric.tags {
+            let (key, value) = (human::printable(key), human::printable(value));
+            append(out, format_args!(" {key}={value}"));
+        }
+        for (key, value) in &metric.fields {
+            append(out, format_args!(" {}=", human::printable(key)));
+            match Number::known(*value) {
+                Some(number) => append(out, format_args!("{number}")),
+                None => out.push(b'-'),
+            }
+        }
+        out.push(b'\n');
+    }
+}
+
+/// The text and the style of one cell.
+fn cell(shows: Shows, rows: &[&Metric], width: usize) -> (String, Style) {
+    let plain = Style::new();
+    let Some(value) = shown_value(shows, rows) else {
+        return ("-".to_owned(), plain.dimmed());
+    };
+    let text = match shows {
+        Shows::Fill => human::percent(value),
+        Shows::Count | Shows::Max | Shows::Rate(..) => human::number(value, width),
+    };
+    let style = match shows {
+        _ if value == 0.0 => plain.dimmed(),
+        Shows::Fill if value >= 90.0 => coloured(AnsiColor::Red),
+        Shows::Fill if value >= 75.0 => coloured(AnsiColor::Yellow),
+        Shows::Rate(_, Some(colour)) => coloured(colour),
+        Shows::Count | Shows::Max | Shows::Fill | Shows::Rate(_, None) => plain,
+    };
+    (text, style)
+}
+
+fn coloured(colour: AnsiColor) -> Style {
+    Style::new().fg_color(Some(colour.into()))
+}
+
+fn shown_value(shows: Shows, rows: &[&Metric]) -> Option<f64> {
+    match shows {
+        Shows::Count => known(rows, "ip_conntrack_count").or_else(|| known(rows, "entries")),
+        Shows::Max => known(rows, "ip_conntrack_max"),
+        Shows::Fill => {
+            let max = shown_value(Shows::Max, rows).filter(|max| *max > 0.0)?;
+            Some(shown_value(Shows::Count, rows)? / max * 100.0).filter(|fill| fill.is_finite())
+        }
+        Shows::Rate("new_rate", _) => match field(rows, "new_rate") {
+            // A kernel that no longer counts `new` counts only a few of the insertions, too.
+            _ if field(rows, "new") == Some(Value::NotMaintained) => None,
+            None => known(rows, "insert_rate"),
+            Some(_) => known(rows, "new_rate"),
+        },
+        Shows::Rate(name, _) => known(rows, name),
+    }
+}
+
+fn field(rows: &[&Metric], name: &str) -> Option<Value> {
+    rows.iter().find_map(|row| row.field(name))
+}
+
+fn known(rows: &[&Metric], name: &str) -> Option<f64> {
+    match Number::known(field(rows, name)?)? {
+        Number::Integer(v) => Some(v as f64),
+        Number::Float(v) => Some(v),
+    }
+}

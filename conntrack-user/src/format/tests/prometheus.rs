@@ -1,0 +1,202 @@
+//! Prometheus: golden text, and a strict reader of the exposition format for arbitrary rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::{Number, Prometheus};
+use super::*;
+
+#[test]
+fn families_are_sorted_and_whole() {
+    let all = with(
+        metric(&[("cpu", "all"), ("host", "fw1")], &[]),
+        &[
+            ("drop", Integer(48_211)),
+            ("drop_rate", Float(12.5)),
+            ("drop_rate_max", Float(1240.0)),
+            ("entries", Integer(201_330)),
+            ("new", NotMaintained),
+            ("new_rate", Unknown),
+            ("shiny", Integer(1)),
+        ],
+    );
+    assert_eq!(
+        encode(&mut Prometheus, &[all, cpu_row("cpu0", 12.5), table_row()]),
+        "# HELP conntrack_drop_rate Rate of drop over the emission interval, per second.\n\
+         # TYPE conntrack_drop_rate gauge\n\
+         conntrack_drop_rate{cpu=\"all\",host=\"fw1\"} 12.5\n\
+         conntrack_drop_rate{cpu=\"cpu0\",host=\"fw1\"} 12.5\n\
+         # HELP conntrack_drop_rate_max Highest rate of drop in any sample interval of the \
+         emission, per second.\n\
+         # TYPE conntrack_drop_rate_max gauge\n\
+         conntrack_drop_rate_max{cpu=\"all\",host=\"fw1\"} 1240\n\
+         # HELP conntrack_drop_total Packets dropped because the table was full, a clash had no \
+         solution or a tracker said so.\n\
+         # TYPE conntrack_drop_total counter\n\
+         conntrack_drop_total{cpu=\"all\",host=\"fw1\"} 48211\n\
+         conntrack_drop_total{cpu=\"cpu0\",host=\"fw1\"} 24000\n\
+         # HELP conntrack_entries Entries in the table of the network namespace, the same on \
+         every CPU.\n\
+         # TYPE conntrack_entries gauge\n\
+         conntrack_entries{cpu=\"all\",host=\"fw1\"} 201330\n\
+         conntrack_entries{cpu=\"cpu0\",host=\"fw1\"} 201330\n\
+         # HELP conntrack_ip_conntrack_count Entries in the table.\n\
+         # TYPE conntrack_ip_conntrack_count gauge\n\
+         conntrack_ip_conntrack_count{host=\"fw1\"} 201330\n\
+         # HELP conntrack_ip_conntrack_max Most entries that the table may hold; 0 is no limit.\n\
+         # TYPE conntrack_ip_conntrack_max gauge\n\
+         conntrack_ip_conntrack_max{host=\"fw1\"} 262144\n\
+         # HELP conntrack_shiny_total Kernel value shiny, which ctpulse has no description of.\n\
+         # TYPE conntrack_shiny_total counter\n\
+         conntrack_shiny_total{cpu=\"all\",host=\"fw1\"} 1\n"
+    );
+}
+
+#[test]
+fn nasty_names_and_values() {
+    let mut row = nasty_row();
+    row.name = "9 lives:é".to_owned();
+    row.fields.truncate(2);
+    let labels = concat!(
+        r#"{a_b="two words",c_d_e="k=v,\"w\"",line="one\ntwo"#,
+        "\ttabs\r",
+        r#"\n",path="C:\\temp\\",town="Zürich 東京",z_="end"}"#
+    );
+    assert_eq!(
+        encode(&mut Prometheus, &[row]),
+        format!(
+            "# HELP _9_lives___big_total Kernel value big, which ctpulse has no description of.\n\
+             # TYPE _9_lives___big_total counter\n\
+             _9_lives___big_total{labels} 18446744073709551615\n\
+             # HELP _9_lives___half_full_x_y Kernel value half full=x,y, which ctpulse has no \
+             description of.\n\
+             # TYPE _9_lives___half_full_x_y gauge\n\
+             _9_lives___half_full_x_y{labels} 0.5\n"
+        )
+    );
+}
+
+#[test]
+fn names_that_meet_leave_the_first() {
+    let row = metric(
+        &[("a-b", "1"), ("a_b", "2"), ("__name__", "x")],
+        &[("x-y", Integer(1)), ("x_y", Integer(2)), ("x_y_total", Float(3.0))],
+    );
+    let text = encode(&mut Prometheus, &[row.clone(), row]);
+    let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(samples, [r#"conntrack_x_y_total{a_b="1",tag__name__="x"} 1"#]);
+}
+
+/// A family as the reader below finds it: its type and its samples.
+#[derive(Debug, Default, PartialEq)]
+struct Read {
+    kind: String,
+    samples: BTreeMap<BTreeMap<String, String>, f64>,
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Reads `{a="b",c="d"}` and gives what follows.
+fn read_labels(mut rest: &str) -> (BTreeMap<String, String>, &str) {
+    let mut labels = BTreeMap::new();
+    let Some(mut inside) = rest.strip_prefix('{') else { return (labels, rest) };
+    loop {
+        let (key, value) = inside.split_once("=\"").unwrap();
+        assert!(is_name(key) && !key.starts_with("__"), "label {key:?}");
+        let mut text = String::new();
+        let mut chars = value.char_indices();
+        let end = loop {
+            match chars.next().unwrap() {
+                (_, '\\') => text.push(match chars.next().unwrap().1 {
+                    'n' => '\n',
+                    c @ ('\\' | '"') => c,
+                    c => panic!("escape {c:?}"),
+                }),
+                (at, '"') => break at,
+                (_, c) => text.push(c),
+            }
+        };
+        assert!(!text.is_empty(), "an empty value is no label");
+        assert_eq!(labels.insert(key.to_owned(), text), None, "label {key} twice");
+        rest = &value[end + 1..];
+        match rest.strip_prefix(',') {
+            Some(more) => inside = more,
+            None => return (labels, rest.strip_prefix('}').unwrap()),
+        }
+    }
+}
+
+/// A strict reader: every family has one help, one type, then its samples, nothing else.
+fn read(text: &str) -> BTreeMap<String, Read> {
+    let mut families = BTreeMap::new();
+    let mut names = Vec::new();
+    let mut lines = text.split_terminator('\n').peekable();
+    while let Some(line) = lines.next() {
+        let (name, help) = line.strip_prefix("# HELP ").unwrap().split_once(' ').unwrap();
+        assert!(is_name(name) && !help.is_empty(), "{line:?}");
+        let kind = lines.next().unwrap().strip_prefix("# TYPE ").unwrap();
+        let kind = kind.strip_prefix(name).unwrap().strip_prefix(' ').unwrap();
+        assert!(["counter", "gauge"].contains(&kind), "{kind:?}");
+        assert!(kind != "counter" || name.ends_with("_total"), "{name}");
+        let mut family = Read { kind: kind.to_owned(), ..Read::default() };
+        while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
+            let (labels, rest) = read_labels(line.strip_prefix(name).unwrap());
+            let number: f64 = rest.strip_prefix(' ').unwrap().parse().unwrap();
+            assert_eq!(family.samples.insert(labels, number), None, "series twice: {line}");
+        }
+        assert!(!family.samples.is_empty(), "{name} has no samples");
+        names.push(name);
+        assert!(families.insert(name.to_owned(), family).is_none(), "family {name} twice");
+    }
+    assert!(names.is_sorted());
+    families
+}
+
+#[test]
+fn the_reader_finds_every_known_value() {
+    let rows = [all_row(), cpu_row("cpu0", 1.5), table_row(), nasty_row()];
+    let families = read(&encode(&mut Prometheus, &rows));
+    let known = rows.iter().flat_map(|row| &row.fields);
+    let known = known.filter(|(_, value)| Number::known(*value).is_some()).count();
+    assert_eq!(families.values().map(|family| family.samples.len()).sum::<usize>(), known);
+    let town = families["conntrack_half_full_x_y"].samples.keys().next().unwrap();
+    assert_eq!(town["line"], "one\ntwo\ttabs\r\n");
+    assert_eq!(town["path"], r"C:\temp\");
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_rows_make_a_valid_exposition(batch in any_batch()) {
+        let families = read(&encode(&mut Prometheus, &batch));
+        let known = batch.iter().flat_map(|row| &row.fields);
+        let known: Vec<f64> = known
+            .filter_map(|(_, value)| match Number::known(*value)? {
+                Number::Integer(v) => Some(v as f64),
+                Number::Float(v) => Some(v),
+            })
+            .collect();
+        let written: Vec<_> = families.values().flat_map(|family| family.samples.values()).collect();
+        prop_assert_eq!(written.is_empty(), known.is_empty());
+        prop_assert!(written.iter().all(|value| known.contains(value)));
+    }
+}
+
+#[test]
+fn every_help_text_is_one_sentence_and_used() {
+    let documented: BTreeSet<_> = [
+        "entries searched found new invalid ignore delete delete_list insert insert_failed drop",
+        "early_drop icmp_error expect_new expect_create expect_delete search_restart",
+        "clash_resolve chaintoolong entries_min entries_max ip_conntrack_count ip_conntrack_max",
+        "ip_conntrack_buckets drop_table_full drop_clash drop_chaintoolong drop_dying",
+        "drop_tracker drop_other table_full_evictable samples_missed rows_lost",
+    ]
+    .iter()
+    .flat_map(|names| names.split(' '))
+    .collect();
+    for name in documented {
+        let help = super::super::prometheus_help::help(name);
+        assert!(help.ends_with('.') && !help.contains("no description"), "{name}: {help}");
+    }
+}

@@ -1,0 +1,47 @@
+//! `ctpulse`: a high-frequency sampler of Linux connection tracking (netfilter conntrack).
+//!
+//! Numbers flow one way, and each stage knows only the one before it:
+//!
+//! ```text
+//!  /proc/net/stat/nf_conntrack   /proc/sys/net/netfilter/*     the kernel
+//!               |                          |
+//!        source::procfs (stat_text, sysctl, namespace, roots)  reads, parses, keeps open
+//!               +------------+-------------+
+//!                            v
+//!                         sample                               raw integers, types only
+//!                            v
+//!   sampler, schedule:    merge                                widens, rates, bursts: a Window
+//!   own thread, own          |
+//!   clock             ------ bounded ring ------               loss counts what found no room
+//!                            v
+//!   sink: one thread       rows -> metric                      names, tags, known or unknown
+//!   for all inputs           v
+//!                          filter                              Telegraf's pass, drop, rename
+//!                            v
+//!                          format                              influx json prometheus csv table
+//! ```
+//!
+//! `config` and `cli` become `settings`, the only form in which options reach the rest;
+//! `command` acts on the command line; `pipeline` starts and ends the threads. No stage prints:
+//! what a person should know travels as a typed notice to the sink, which logs it.
+
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod filter;
+pub mod format;
+pub mod glob;
+pub mod kernel;
+pub mod lateness;
+pub mod logging;
+pub mod loss;
+pub mod merge;
+pub mod metric;
+pub mod pipeline;
+pub mod rows;
+pub mod sample;
+pub mod sampler;
+pub mod schedule;
+pub mod settings;
+pub mod sink;
+pub mod source;

@@ -1,0 +1,109 @@
+//! Log lines: to standard error, one line each, in the words that the reader expects.
+//!
+//! Under execd Telegraf reads them by their prefix (`E! W! I! D! T! `) and takes at most
+//! 64 KiB a line; elsewhere they look like any other tool's.
+
+use std::io::{IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+/// The longest line in bytes, below the 64 KiB of Telegraf's scanner.
+const LONGEST_LINE: usize = 60 << 10;
+
+/// Who reads the log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// A person: `ctpulse: warning: ...`, coloured on a terminal.
+    Person,
+    /// Telegraf's execd: `W! ...`.
+    Telegraf,
+}
+
+struct Logger {
+    reader: Reader,
+    colour: bool,
+}
+
+/// Sends all log lines up to `level` to standard error. Later calls change the level only.
+pub fn start(reader: Reader, level: LevelFilter) {
+    let colour = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    // Fails only when a logger is set already.
+    let _ = log::set_boxed_logger(Box::new(Logger { reader, colour }));
+    log::set_max_level(level);
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level() && metadata.target().starts_with("ctpulse")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let line = line(self.reader, self.colour, record.level(), &record.args().to_string());
+            // There is nobody left to tell.
+            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// One whole line: prefix, text with its control characters escaped, newline.
+fn line(reader: Reader, colour: bool, level: Level, text: &str) -> String {
+    let mut line = match (reader, level) {
+        (Reader::Telegraf, Level::Error) => "E! ".to_owned(),
+        (Reader::Telegraf, Level::Warn) => "W! ".to_owned(),
+        (Reader::Telegraf, Level::Info) => "I! ".to_owned(),
+        (Reader::Telegraf, Level::Debug) => "D! ".to_owned(),
+        (Reader::Telegraf, Level::Trace) => "T! ".to_owned(),
+        (Reader::Person, level) => {
+            let (word, hue) = match level {
+                Level::Error => ("error: ", AnsiColor::Red),
+                Level::Warn => ("warning: ", AnsiColor::Yellow),
+                Level::Info => ("", AnsiColor::White),
+                Level::Debug => ("debug: ", AnsiColor::Blue),
+                Level::Trace => ("trace: ", AnsiColor::Blue),
+            };
+            let style = if colour { Style::new().fg_color(Some(hue.into())) } else { Style::new() };
+            format!("ctpulse: {style}{word}{style:#}")
+        }
+    };
+    for c in text.chars() {
+        if line.len() >= LONGEST_LINE {
+            line.push('…');
+            break;
+        }
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_many_lines_is_one_line() {
+        let line = line(Reader::Telegraf, false, Level::Warn, "a\nb\x1b[2J");
+        assert_eq!(line, "W! a\\nb\\u{1b}[2J\n");
+    }
+
+    #[test]
+    fn a_long_text_stays_below_telegrafs_limit() {
+        let line = line(Reader::Telegraf, false, Level::Error, &"ä".repeat(100_000));
+        assert!(line.len() < 64 << 10 && line.ends_with("…\n"));
+    }
+
+    #[test]
+    fn a_person_reads_words() {
+        assert_eq!(line(Reader::Person, false, Level::Warn, "x"), "ctpulse: warning: x\n");
+        assert!(line(Reader::Person, true, Level::Error, "x").contains("\x1b[31m"));
+    }
+}

@@ -1,0 +1,16 @@
+//! `ctpulse`: arguments in, exit code out. The library does the rest.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ctpulse::cli::Cli;
+
+fn main() -> ExitCode {
+    match ctpulse::command::dispatch(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ctpulse: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The arithmetic that has meaning: from successive reads to counters, rates and bursts.
+//!
+//! [`Accumulator`] takes every sample, widens the kernel's 32-bit counters, notices when they
+//! start again, and keeps the largest rate and the table's extremes until the next emission.
+//! [`Window`] is what an emission hands over: plain numbers, no names formatted, no I/O.
+//! Nothing here allocates once the shape of the file is known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::loss::Loss;
+use crate::sample::{ENTRIES, Layout, StatTable};
+
+/// No kernel path counts one counter on one CPU faster than this (3.7 ns an event). A counter
+/// that seems to have wrapped faster did not wrap: it started again from 0.
+const FASTEST_EVENTS_PER_SECOND: f64 = (1u64 << 28) as f64;
+
+/// What one emission covers, ready to become rows. Reused from one emission to the next.
+#[derive(Debug, Clone, Default)]
+pub struct Window {
+    /// The columns of the statistics file.
+    pub layout: Arc<Layout>,
+    /// Leading columns that each row has, 0 for a row that could not be read.
+    pub filled: Vec<u16>,
+    /// Counters since boot (or since the kernel's last reset), widened to 64 bits, row after
+    /// row. Empty when there are no statistics.
+    pub totals: Vec<u64>,
+    /// Events since the last emission that was handed over, row after row.
+    pub events: Vec<u64>,
+    /// Time over which `events` counts; `None` on the first emission.
+    pub elapsed: Option<Duration>,
+    /// Largest rate of one sample interval, in events per second, per column over all rows.
+    pub peaks: Vec<f64>,
+    /// The same per row and column; empty unless asked for.
+    pub row_peaks: Vec<f64>,
+    /// Whether `peaks` rest on at least one complete sample interval.
+    pub has_peaks: bool,
+    /// The namespace's number of entries, and the least and the most of the samples.
+    pub entries: Option<Extremes>,
+    /// The sysctl files' numbers, in the order of their keys.
+    pub sysctls: Vec<Option<f64>>,
+    /// Real-time clock beside the read, in nanoseconds since 1970.
+    pub timestamp_ns: i64,
+    /// What was missed since the start.
+    pub loss: Loss,
+}
+
+/// A gauge with its extremes over the samples of an emission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extremes {
+    /// The last sample's value.
+    pub last: u32,
+    /// The least of all samples.
+    pub min: u32,
+    /// The most of all samples.
+    pub max: u32,
+}
+
+/// Takes samples and keeps what the next emission needs.
+#[derive(Debug)]
+pub struct Accumulator {
+    /// Windows shorter than this give no peak: a late tick followed by one on time would.
+    shortest_peak_window: Duration,
+    wants_row_peaks: bool,
+    layout: Arc<Layout>,
+    filled: Vec<u16>,
+    previous: Vec<u32>,
+    totals: Vec<u64>,
+    /// Events since this accumulator began, which never go back.
+    events: Vec<u64>,
+    handed_over: Mark,
+    peak_from: Mark,
+    peaks: Vec<f64>,
+    row_peaks: Vec<f64>,
+    has_peaks: bool,
+    entries: Option<Extremes>,
+    /// When the last sample was taken, since the clock's start.
+    sampled_at: Option<Duration>,
+}
+
+/// The events at one moment, from which later ones are counted.
+#[derive(Debug, Default)]
+struct Mark {
+    at: Option<Duration>,
+    events: Vec<u64>,
+}
+
+impl Mark {
+    fn set(&mut self, at: Option<Duration>, events: &[u64]) {
+        self.at = at;
+        self.events.clear();
+        self.events.extend_from_slice(events);
+    }
+}
+
+impl Accumulator {
+    /// An accumulator for samples about `sample_interval` apart.
+    #[must_use]
+    pub fn new(sample_interval: Duration, wants_row_peaks: bool) -> Self {
+        Self {
+            shortest_peak_window: sample_interval / 2,
+            wants_row_peaks,
+            layout: Arc::default(),
+            filled: Vec::new(),
+            previous: Vec::new(),
+            totals: Vec::new(),
+            events: Vec::new(),
+            handed_over: Mark::default(),
+            peak_from: Mark::default(),
+            peaks: Vec::new(),
+            row_peaks: Vec::new(),
+            has_peaks: false,
+            entries: None,
+            sampled_at: None,
+        }
+    }
+
+    /// Takes one sample, read at `at` on a monotonic clock.
+    pub fn add(&mut self, table: &StatTable, at: Duration) {
+        if self.layout != table.layout
+            || self.filled.len() != table.rows()
+            || self.totals.is_empty()
+        {
+            self.begin(table, at);
+        } else {
+            self.count(table, at);
+        }
+        self.sampled_at = Some(at);
+        if let Some(now) = table.entries() {
+            let known = self.entries.unwrap_or(Extremes { last: now, min: now, max: now });
+            let (min, max) = (known.min.min(now), known.max.max(now));
+            self.entries = Some(Extremes { last: now, min, max });
+        }
+        self.note_peaks(at);
+    }
+
+    /// The statistics could not be read: what was known is not known any more, but the
+    /// counters stay, so that a file that comes back goes on where it was.
+    pub fn lose_entries(&mut self) {
+        self.entries = None;
+    }
+
+    /// The first sample, or one of another shape: counters from here on, rates unknown.
+    fn begin(&mut self, table: &StatTable, at: Duration) {
+        self.layout = Arc::clone(&table.layout);
+        self.filled.clone_from(&table.filled);
+        self.previous.clone_from(&table.values);
+        self.totals = table.values.iter().map(|&value| u64::from(value)).collect();
+        self.events = vec![0; table.values.len()];
+        self.peaks = vec![0.0; table.columns()];
+        self.row_peaks = vec![0.0; if self.wants_row_peaks { table.values.len() } else { 0 }];
+        self.has_peaks = false;
+        self.entries = None;
+        self.handed_over.set(None, &self.events);
+        self.peak_from.set(Some(at), &self.events);
+    }
+
+    fn count(&mut self, table: &StatTable, at: Duration) {
+        let elapsed = self.sampled_at.map_or(0.0, |last| at.saturating_sub(last).as_secs_f64());
+        let began_again = self.began_again(table, elapsed);
+        let columns = table.columns();
+        let entries = self.layout.column(ENTRIES);
+        for (row, (&filled, known)) in table.filled.iter().zip(&mut self.filled).enumerate() {
+            for column in 0..usize::from(filled) {
+                let i = row * columns + column;
+                let now = table.values[i];
+                if Some(column) == entries {
+                    self.totals[i] = u64::from(now);
+                } else if column >= usize::from(*known) || began_again {
+                    // Unknown until now, or from 0 again: what it shows is all that is known.
+                    let counted = if began_again { u64::from(now) } else { 0 };
+                    self.totals[i] = u64::from(now);
+                    self.events[i] += counted;
+                } else {
+                    let counted = u64::from(now.wrapping_sub(self.previous[i]));
+                    self.totals[i] += counted;
+                    self.events[i] += counted;
+                }
+                self.previous[i] = now;
+            }
+            *known = (*known).max(filled);
+        }
+    }
+
+    /// Whether a counter went back further than a wrap explains: the module was loaded again
+    /// or the namespace replaced, which zeroes every counter of every CPU at once.
+    fn began_again(&self, table: &StatTable, elapsed: f64) -> bool {
+        let most = (FASTEST_EVENTS_PER_SECOND * elapsed.max(0.001)).min(f64::from(1u32 << 31));
+        let entries = self.layout.column(ENTRIES);
+        let columns = table.columns();
+        table.filled.iter().zip(&self.filled).enumerate().any(|(row, (&filled, &known))| {
+            (0..usize::from(filled.min(known))).any(|column| {
+                let (now, before) =
+                    (table.values[row * columns + column], self.previous[row * columns + column]);
+                Some(column) != entries
+                    && now < before
+                    && f64::from(now.wrapping_sub(before)) > most
+            })
+        })
+    }
+
+    fn note_peaks(&mut self, at: Duration) {
+        let Some(from) = self.peak_from.at else { return };
+        let elapsed = at.saturating_sub(from);
+        if elapsed.is_zero() || elapsed < self.shortest_peak_window {
+            return;
+        }
+        let seconds = elapsed.as_secs_f64();
+        let columns = self.peaks.len();
+        for (column, peak) in self.peaks.iter_mut().enumerate() {
+            let cells = (column..self.events.len()).step_by(columns);
+            let events: u64 = cells.map(|i| self.events[i] - self.peak_from.events[i]).sum();
+            *peak = peak.max(events as f64 / seconds);
+        }
+        for (i, peak) in self.row_peaks.iter_mut().enumerate() {
+            let events = self.events[i] - self.peak_from.events[i];
+            *peak = peak.max(events as f64 / seconds);
+        }
+        self.has_peaks = true;
+        self.peak_from.set(Some(at), &self.events);
+    }
+
+    /// Copies what is known into `window`. Nothing is forgotten until
+    /// [`Accumulator::handed_over`], so an emission that finds no room loses no event.
+    pub fn fill(&self, window: &mut Window) {
+        window.layout = Arc::clone(&self.layout);
+        window.filled.clone_from(&self.filled);
+        window.totals.clone_from(&self.totals);
+        window.events.clear();
+        let since = self.events.iter().zip(&self.handed_over.events);
+        window.events.extend(since.map(|(now, then)| now - then));
+        window.elapsed = match (self.sampled_at, self.handed_over.at) {
+            (Some(now), Some(then)) => now.checked_sub(then).filter(|elapsed| !elapsed.is_zero()),
+            _ => None,
+        };
+        window.peaks.clone_from(&self.peaks);
+        window.row_peaks.clone_from(&self.row_peaks);
+        window.has_peaks = self.has_peaks;
+        window.entries = self.entries;
+    }
+
+    /// The window that was filled last is on its way: rates and extremes start anew.
+    pub fn handed_over(&mut self) {
+        self.handed_over.set(self.sampled_at, &self.events);
+        self.peaks.fill(0.0);
+        self.row_peaks.fill(0.0);
+        self.has_peaks = false;
+        self.entries = None;
+    }
+}
+
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod tests;

@@ -1,0 +1,158 @@
+//! Tests of `merge`: wraps, resets, rates, bursts, lost emissions.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::source::stat_text::StatParser;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A table of rows `entries drop`, parsed from the kernel's own form.
+fn table(rows: &[[u32; 2]]) -> StatTable {
+    let mut text = String::from("entries  drop\n");
+    for [entries, drop] in rows {
+        text.push_str(&format!("{entries:08x}  {drop:08x}\n"));
+    }
+    let mut table = StatTable::default();
+    StatParser::default().parse(text.as_bytes(), &mut table).unwrap();
+    table
+}
+
+fn window(accumulator: &Accumulator) -> Window {
+    let mut window = Window::default();
+    accumulator.fill(&mut window);
+    window
+}
+
+fn drops(window: &Window) -> (Vec<u64>, Vec<u64>) {
+    let every_second = |values: &[u64]| values.iter().copied().skip(1).step_by(2).collect();
+    (every_second(&window.totals), every_second(&window.events))
+}
+
+#[test]
+fn the_first_window_has_counters_and_no_rates() {
+    let mut accumulator = Accumulator::new(SECOND, false);
+    accumulator.add(&table(&[[7, 100], [7, 200]]), SECOND);
+    let window = window(&accumulator);
+    assert_eq!(drops(&window), (vec![100, 200], vec![0, 0]));
+    assert_eq!((window.elapsed, window.has_peaks), (None, false));
+    assert_eq!(window.entries, Some(Extremes { last: 7, min: 7, max: 7 }));
+}
+
+#[test]
+fn a_wrap_is_widened_and_is_no_spike() {
+    let mut accumulator = Accumulator::new(SECOND, false);
+    accumulator.add(&table(&[[0, u32::MAX - 9]]), SECOND);
+    accumulator.handed_over();
+    accumulator.add(&table(&[[0, 10]]), SECOND * 2);
+    let window = window(&accumulator);
+    assert_eq!(drops(&window), (vec![u64::from(u32::MAX) + 11], vec![20]));
+    assert_eq!(window.elapsed, Some(SECOND));
+    assert_eq!(window.peaks[1], 20.0);
+}
+
+#[test]
+fn a_counter_that_starts_again_is_no_wrap() {
+    for before in [1000, 1 << 30, 3 << 30, u32::MAX / 2] {
+        let mut accumulator = Accumulator::new(SECOND, false);
+        accumulator.add(&table(&[[5, before], [5, 3]]), SECOND);
+        accumulator.handed_over();
+        accumulator.add(&table(&[[5, 12], [5, 4]]), SECOND + SECOND / 10);
+        // The other row went up by 1 at most, but it too started again: it counted 4.
+        assert_eq!(drops(&window(&accumulator)), (vec![12, 4], vec![12, 4]), "{before}");
+    }
+}
+
+#[test]
+fn the_burst_inside_an_emission_is_kept() {
+    let tenth = SECOND / 10;
+    let mut accumulator = Accumulator::new(tenth, true);
+    let mut drop = 0;
+    accumulator.add(&table(&[[100, drop], [100, 0]]), tenth);
+    accumulator.handed_over();
+    for tick in 1..=10 {
+        let entries = if tick == 4 { 900 } else { 100 };
+        drop += if tick == 4 { 50 } else { 1 };
+        accumulator.add(&table(&[[entries, drop], [entries, 0]]), tenth * (tick + 1));
+    }
+    let window = window(&accumulator);
+    assert_eq!(drops(&window).1, [59, 0]);
+    assert_eq!(window.elapsed, Some(SECOND));
+    assert!((window.peaks[1] - 500.0).abs() < 1e-6);
+    assert!((window.row_peaks[1] - 500.0).abs() < 1e-6 && window.row_peaks[3] == 0.0);
+    assert_eq!(window.entries, Some(Extremes { last: 100, min: 100, max: 900 }));
+}
+
+#[test]
+fn two_reads_close_together_make_no_burst() {
+    let tenth = SECOND / 10;
+    let mut accumulator = Accumulator::new(tenth, false);
+    accumulator.add(&table(&[[0, 0]]), SECOND);
+    accumulator.add(&table(&[[0, 10]]), SECOND + tenth / 1000);
+    assert!(!window(&accumulator).has_peaks);
+    accumulator.add(&table(&[[0, 20]]), SECOND + tenth);
+    assert_eq!(window(&accumulator).peaks[1], 200.0);
+}
+
+#[test]
+fn an_emission_that_is_not_handed_over_loses_no_event() {
+    let mut accumulator = Accumulator::new(SECOND, false);
+    accumulator.add(&table(&[[1, 0]]), SECOND);
+    accumulator.handed_over();
+    accumulator.add(&table(&[[9, 30]]), SECOND * 2);
+    let lost = window(&accumulator);
+    assert_eq!(drops(&lost).1, [30]);
+    accumulator.add(&table(&[[2, 34]]), SECOND * 4);
+    let next = window(&accumulator);
+    assert_eq!((drops(&next).1, next.elapsed), (vec![34], Some(SECOND * 3)));
+    assert_eq!(next.peaks[1], 30.0);
+    assert_eq!(next.entries, Some(Extremes { last: 2, min: 2, max: 9 }));
+}
+
+#[test]
+fn a_row_that_cannot_be_read_keeps_its_counters() {
+    let mut accumulator = Accumulator::new(SECOND, false);
+    accumulator.add(&table(&[[1, 5], [1, 6]]), SECOND);
+    accumulator.handed_over();
+    let mut broken = table(&[[1, 9], [1, 6]]);
+    (broken.filled[1], broken.values[3]) = (0, 0);
+    accumulator.add(&broken, SECOND * 2);
+    assert_eq!(drops(&window(&accumulator)), (vec![9, 6], vec![4, 0]));
+    accumulator.add(&table(&[[1, 9], [1, 8]]), SECOND * 3);
+    assert_eq!(drops(&window(&accumulator)), (vec![9, 8], vec![4, 2]));
+}
+
+proptest! {
+    /// Whatever a kernel prints, rates are never negative, never a 2^32 spike, and a counter
+    /// that only goes up is followed exactly, through any number of wraps.
+    #[test]
+    fn counters_are_followed_through_wraps(
+        start: u32,
+        steps in prop::collection::vec(0u32..1 << 20, 1..200),
+    ) {
+        let mut accumulator = Accumulator::new(SECOND, false);
+        let mut raw = start;
+        accumulator.add(&table(&[[0, raw]]), Duration::ZERO);
+        for (i, step) in steps.iter().enumerate() {
+            raw = raw.wrapping_add(*step);
+            accumulator.add(&table(&[[0, raw]]), SECOND * (i as u32 + 1));
+        }
+        let sum: u64 = steps.iter().map(|&step| u64::from(step)).sum();
+        let window = window(&accumulator);
+        prop_assert_eq!(window.totals[1], u64::from(start) + sum);
+        prop_assert_eq!(window.events[1], sum);
+        let most = f64::from(*steps.iter().max().unwrap());
+        prop_assert!((window.peaks[1] - most).abs() < 1e-6 * most.max(1.0));
+    }
+
+    #[test]
+    fn arbitrary_values_never_spike(values in prop::collection::vec(any::<u32>(), 2..100)) {
+        let mut accumulator = Accumulator::new(SECOND, false);
+        for (i, &value) in values.iter().enumerate() {
+            accumulator.add(&table(&[[0, value]]), SECOND * (i as u32 + 1));
+        }
+        let window = window(&accumulator);
+        prop_assert!(window.peaks[1] >= 0.0 && window.peaks[1] <= f64::from(u32::MAX));
+        prop_assert!(window.events[1] <= u64::from(u32::MAX) * values.len() as u64);
+    }
+}

@@ -1,0 +1,142 @@
+//! The wiring: one sampling thread per input, one sink thread for all, and how they end.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::format::Encoder;
+use crate::kernel;
+use crate::rows::RowBuilder;
+use crate::sampler::{Control, Report, Sampler, Trigger};
+use crate::settings::{Input, Roots};
+use crate::sink::{Event, Lane, Output, Sink};
+use crate::source::cpu_mask;
+use crate::source::procfs::Procfs;
+use crate::source::roots::Place;
+
+/// What a run needs besides its inputs.
+pub struct Plan {
+    /// Where the kernel's files are.
+    pub roots: Roots,
+    /// Where emissions come from.
+    pub trigger: Trigger,
+    /// The output's format.
+    pub encoder: Box<dyn Encoder>,
+    /// Where the bytes go.
+    pub output: Output,
+    /// Emissions to write per input; `None` for no end.
+    pub count: Option<u64>,
+    /// Told what ends the run, from the sink's thread.
+    pub on_event: Box<dyn Fn(Event) + Send>,
+}
+
+/// A running set of threads.
+pub struct Pipeline {
+    samplers: Vec<(Arc<Control>, JoinHandle<Report>)>,
+    sink: JoinHandle<()>,
+    draining: Arc<AtomicBool>,
+    bytes: Arc<AtomicU64>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// One per input.
+    pub reports: Vec<Report>,
+    /// Whether everything that was handed over was written.
+    pub flushed: bool,
+    /// Bytes of output.
+    pub bytes: u64,
+}
+
+impl Pipeline {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The system's error when a thread cannot be started.
+    pub fn start(inputs: Vec<Input>, plan: Plan) -> io::Result<Self> {
+        let draining = Arc::new(AtomicBool::new(false));
+        let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
+        let (encoder, output, count, on_event) =
+            (plan.encoder, plan.output, plan.count, plan.on_event);
+        let bytes = Arc::new(AtomicU64::new(0));
+        let (sink_draining, sink_bytes) = (Arc::clone(&draining), Arc::clone(&bytes));
+        let sink = std::thread::Builder::new().name("sink".into()).spawn(move || {
+            // The samplers wake this thread by its handle, so it is there before its lanes.
+            if let Ok(lanes) = lanes_out.recv() {
+                let (draining, bytes) = (sink_draining, sink_bytes);
+                Sink { lanes, encoder, output, count, draining, bytes, on_event }.run();
+            }
+        })?;
+        let (mut lanes, mut samplers) = (Vec::new(), Vec::new());
+        for input in inputs {
+            let place = Place::resolve(&plan.roots, input.netns.as_ref());
+            let cpus = cpu_mask::read(&place.sys_root).unwrap_or_else(|error| {
+                log::warn!("{error}; rows are numbered in their order");
+                Vec::new()
+            });
+            let release = kernel::read_release(&place.osrelease());
+            let candidates = place.sysctl_candidates(&input);
+            let keys = candidates.iter().map(|(key, _)| key.clone()).collect();
+            let procfs = Procfs::new(place, candidates);
+            let control = Arc::new(Control::default());
+            let (sampler, outbox) = Sampler::new(
+                input.clone(),
+                plan.trigger,
+                procfs,
+                cpus.len(),
+                Arc::clone(&control),
+                sink.thread().clone(),
+            );
+            let name = input.alias.clone().unwrap_or_else(|| match &input.netns {
+                Some(netns) => format!("conntrack {netns}"),
+                None => "conntrack".into(),
+            });
+            lanes.push(Lane {
+                name,
+                log_level: input.log_level,
+                outbox,
+                filter: input.filter.clone(),
+                rows: RowBuilder::new(input, cpus, release, keys),
+                written: 0,
+            });
+            samplers.push((control, sampler));
+        }
+        // The receiver lives as long as the sink's thread waits for it.
+        let _ = lanes_in.send(lanes);
+        let samplers = samplers.into_iter().map(|(control, sampler)| {
+            let thread = std::thread::Builder::new().name("sampler".into());
+            Ok((control, thread.spawn(move || sampler.run())?))
+        });
+        let samplers = samplers.collect::<io::Result<_>>()?;
+        Ok(Self { samplers, sink, draining, bytes })
+    }
+
+    /// Asks every input for one emission now.
+    pub fn gather(&self) {
+        for (control, sampler) in &self.samplers {
+            control.gather(sampler.thread());
+        }
+    }
+
+    /// Ends the samplers, has everything that they handed over written, and ends the sink. A
+    /// sink that is still stuck after `patience` is left behind.
+    #[must_use]
+    pub fn stop(self, patience: Duration) -> Outcome {
+        for (control, sampler) in &self.samplers {
+            control.stop(sampler.thread());
+        }
+        let join = |(_, sampler): (_, JoinHandle<Report>)| sampler.join().unwrap_or_default();
+        let reports = self.samplers.into_iter().map(join).collect();
+        self.draining.store(true, Ordering::Release);
+        let deadline = Instant::now() + patience;
+        while !self.sink.is_finished() && Instant::now() < deadline {
+            self.sink.thread().unpark();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let flushed = self.sink.is_finished();
+        Outcome { reports, flushed, bytes: self.bytes.load(Ordering::Relaxed) }
+    }
+}

@@ -1,0 +1,291 @@
+//! From a [`Window`] to rows: which fields the schema has, under what names, on which rows.
+//!
+//! The names are made once per layout; a row then only copies them. Rates are formed here from
+//! events and elapsed time, and "not maintained" is told from 0.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::kernel::{self, Release};
+use crate::merge::Window;
+use crate::metric::{Metric, Name, Value};
+use crate::sample::{DOCUMENTED, ENTRIES, Layout, RENAMED};
+use crate::settings::Input;
+
+/// The measurement's name, as Telegraf's plugin has it.
+pub const MEASUREMENT: &str = "conntrack";
+
+/// Value of the `netns` tag on the rows of the namespace that the program runs in.
+const OWN_NETNS: &str = "self";
+
+/// Makes the rows of one input.
+#[derive(Debug)]
+pub struct RowBuilder {
+    input: Input,
+    cpus: Vec<u32>,
+    release: Option<Release>,
+    sysctl_keys: Vec<Name>,
+    layout: Arc<Layout>,
+    all_fields: Vec<(Name, Field)>,
+    cpu_fields: Vec<(Name, Field)>,
+    /// Columns that are maintained, by what header and release say or a value other than 0.
+    maintained: Vec<bool>,
+    tags: Tags,
+}
+
+#[derive(Debug)]
+struct Tags {
+    cpu: Name,
+    netns: Option<(Name, String)>,
+}
+
+/// Where a field's value comes from; numbers are columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Counter(usize),
+    NoColumn,
+    Rate(usize),
+    Peak(usize),
+    EntriesMin,
+    EntriesMax,
+    SamplesMissed,
+    RowsLost,
+}
+
+/// Which row a value is for.
+#[derive(Debug, Clone, Copy)]
+enum Row {
+    All,
+    One(usize),
+}
+
+impl RowBuilder {
+    /// A builder for `input`, on a machine with the possible CPUs `cpus` and the kernel
+    /// `release`; `sysctl_keys` name the numbers of [`Window::sysctls`].
+    #[must_use]
+    pub fn new(
+        input: Input,
+        cpus: Vec<u32>,
+        release: Option<Release>,
+        sysctl_keys: Vec<String>,
+    ) -> Self {
+        let netns = input.netns_tag.then(|| {
+            let value = input.netns.as_ref().map_or(OWN_NETNS.to_owned(), ToString::to_string);
+            (Name::from("netns"), value)
+        });
+        let mut builder = Self {
+            input,
+            cpus,
+            release,
+            sysctl_keys: sysctl_keys.into_iter().map(Name::from).collect(),
+            layout: Arc::default(),
+            all_fields: Vec::new(),
+            cpu_fields: Vec::new(),
+            maintained: Vec::new(),
+            tags: Tags { cpu: "cpu".into(), netns },
+        };
+        builder.learn(&Arc::default());
+        builder
+    }
+
+    /// The rows of one emission, statistics first as Telegraf has them; those without any
+    /// known value are among them, since a format may need their keys.
+    pub fn rows(&mut self, window: &Window) -> Vec<Metric> {
+        if !Arc::ptr_eq(&self.layout, &window.layout) {
+            self.learn(&window.layout);
+        }
+        self.prove(window);
+        let mut rows = Vec::new();
+        let timestamp_ns = round(window.timestamp_ns, self.input.precision.as_nanos());
+        if self.input.compat_telegraf {
+            self.telegraf_rows(window, timestamp_ns, &mut rows);
+        } else {
+            if self.input.collect.all {
+                let fields = self.fields(window, Row::All);
+                rows.push(self.metric(Some("all"), fields, timestamp_ns));
+            }
+            if self.input.collect.percpu {
+                for row in 0..window.filled.len() {
+                    let cpu = if self.cpus.len() == window.filled.len() {
+                        u64::from(self.cpus[row])
+                    } else {
+                        row as u64
+                    };
+                    let fields = self.fields(window, Row::One(row));
+                    rows.push(self.metric(Some(&format!("cpu{cpu}")), fields, timestamp_ns));
+                }
+            }
+        }
+        let mut table: BTreeMap<Name, Value> = BTreeMap::new();
+        for (at, key) in self.sysctl_keys.iter().enumerate() {
+            let value = window.sysctls.get(at).copied().flatten();
+            table.insert(key.clone(), value.map_or(Value::Unknown, Value::Float));
+        }
+        rows.push(self.metric(None, table.into_iter().collect(), timestamp_ns));
+        rows
+    }
+
+    /// Names the fields of a layout.
+    fn learn(&mut self, layout: &Arc<Layout>) {
+        self.layout = Arc::clone(layout);
+        self.maintained =
+            layout.names.iter().map(|name| kernel::maintains(layout, self.release, name)).collect();
+        let faster = self.input.sample_interval < self.input.interval;
+        let mut fields: BTreeMap<String, Field> = BTreeMap::new();
+        for name in DOCUMENTED.into_iter().chain(RENAMED.map(|(_, name)| name)) {
+            let known = layout.column(name).map_or(Field::NoColumn, Field::Counter);
+            if known != Field::NoColumn || DOCUMENTED.contains(&name) {
+                fields.insert(name.to_owned(), known);
+            }
+        }
+        for (column, name) in layout.names.iter().enumerate() {
+            fields.entry(name.clone()).or_insert(Field::Counter(column));
+        }
+        let mut cpu_fields = fields.clone();
+        for (column, name) in layout.names.iter().enumerate().filter(|(_, n)| *n != ENTRIES) {
+            let add = |fields: &mut BTreeMap<String, Field>| {
+                fields.entry(format!("{name}_rate")).or_insert(Field::Rate(column));
+                if faster {
+                    fields.entry(format!("{name}_rate_max")).or_insert(Field::Peak(column));
+                }
+            };
+            add(&mut fields);
+            if self.input.percpu_rates {
+                add(&mut cpu_fields);
+            }
+        }
+        fields.insert("entries_min".into(), Field::EntriesMin);
+        fields.insert("entries_max".into(), Field::EntriesMax);
+        fields.insert("samples_missed".into(), Field::SamplesMissed);
+        fields.insert("rows_lost".into(), Field::RowsLost);
+        let named = |fields: BTreeMap<String, Field>| {
+            fields.into_iter().map(|(name, field)| (Name::from(name), field)).collect()
+        };
+        self.all_fields = named(fields);
+        self.cpu_fields = named(cpu_fields);
+    }
+
+    /// A value other than 0 proves that the kernel maintains a counter.
+    fn prove(&mut self, window: &Window) {
+        let columns = self.maintained.len();
+        for (i, total) in window.totals.iter().enumerate().filter(|(_, total)| **total != 0) {
+            self.maintained[i % columns] |= *total != 0;
+        }
+    }
+
+    fn fields(&self, window: &Window, row: Row) -> Vec<(Name, Value)> {
+        let fields = if matches!(row, Row::All) { &self.all_fields } else { &self.cpu_fields };
+        fields.iter().map(|(name, field)| (name.clone(), self.value(window, row, *field))).collect()
+    }
+
+    fn value(&self, window: &Window, row: Row, field: Field) -> Value {
+        let Some(entries) = window.entries else {
+            return Value::Unknown;
+        };
+        let integer = |value: u32| Value::Integer(u64::from(value));
+        match field {
+            Field::NoColumn => Value::NotMaintained,
+            Field::EntriesMin => integer(entries.min),
+            Field::EntriesMax => integer(entries.max),
+            Field::SamplesMissed => Value::Integer(window.loss.samples_missed),
+            Field::RowsLost => Value::Integer(window.loss.rows_lost),
+            Field::Counter(column) if self.layout.names[column] == ENTRIES => integer(entries.last),
+            Field::Counter(column) => match self.cells(window, &window.totals, row, column) {
+                None => Value::Unknown,
+                Some(0) if !self.maintained[column] => Value::NotMaintained,
+                Some(total) => Value::Integer(total),
+            },
+            Field::Rate(column) | Field::Peak(column) if !self.maintained[column] => Value::Unknown,
+            Field::Rate(column) => {
+                let events = self.cells(window, &window.events, row, column);
+                match (events, window.elapsed) {
+                    (Some(events), Some(elapsed)) => {
+                        Value::Float(events as f64 / elapsed.as_secs_f64())
+                    }
+                    _ => Value::Unknown,
+                }
+            }
+            Field::Peak(_) if !window.has_peaks => Value::Unknown,
+            Field::Peak(column) => {
+                let peak = match row {
+                    Row::All => window.peaks.get(column),
+                    Row::One(row) => window.row_peaks.get(row * self.layout.names.len() + column),
+                };
+                peak.map_or(Value::Unknown, |peak| Value::Float(*peak))
+            }
+        }
+    }
+
+    /// One cell, or the sum of a column over the rows that have it.
+    fn cells(&self, window: &Window, cells: &[u64], row: Row, column: usize) -> Option<u64> {
+        let cell = |row: usize| {
+            let has = window.filled.get(row).is_some_and(|&filled| usize::from(filled) > column);
+            has.then(|| cells.get(row * self.layout.names.len() + column).copied()).flatten()
+        };
+        match row {
+            Row::One(row) => cell(row),
+            Row::All => (0..window.filled.len()).filter_map(cell).reduce(u64::wrapping_add),
+        }
+    }
+
+    /// Telegraf's rows, number for number: columns by position, rows of exactly 17 columns
+    /// only, `entries` summed over the rows, CPUs numbered by row.
+    fn telegraf_rows(&self, window: &Window, timestamp_ns: i64, rows: &mut Vec<Metric>) {
+        if window.entries.is_none() {
+            return;
+        }
+        let columns = DOCUMENTED.len();
+        let whole: Vec<&[u64]> = if self.layout.names.len() == columns {
+            let cells = window.totals.chunks_exact(columns).zip(&window.filled);
+            cells
+                .filter(|(_, filled)| usize::from(**filled) == columns)
+                .map(|(row, _)| row)
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let fields = |value: &dyn Fn(usize) -> u64| {
+            let named = DOCUMENTED.iter().enumerate();
+            let sorted: BTreeMap<Name, Value> =
+                named.map(|(i, name)| (Name::from(*name), Value::Integer(value(i)))).collect();
+            sorted.into_iter().collect()
+        };
+        if self.input.collect.all && !whole.is_empty() {
+            let sums = fields(&|column| whole.iter().map(|row| row[column]).sum());
+            rows.push(self.metric(Some("all"), sums, timestamp_ns));
+        }
+        if self.input.collect.percpu {
+            for (cpu, row) in whole.iter().enumerate() {
+                let values = fields(&|column| row[column]);
+                rows.push(self.metric(Some(&format!("cpu{cpu}")), values, timestamp_ns));
+            }
+        }
+    }
+
+    fn metric(&self, cpu: Option<&str>, fields: Vec<(Name, Value)>, timestamp_ns: i64) -> Metric {
+        let mut metric =
+            Metric { name: MEASUREMENT.to_owned(), tags: Vec::new(), fields, timestamp_ns };
+        if let Some(cpu) = cpu {
+            metric.add_tag(&self.tags.cpu, cpu);
+        }
+        if let Some((key, value)) = &self.tags.netns {
+            metric.add_tag(key, value);
+        }
+        metric
+    }
+}
+
+/// Rounds to the nearest multiple of `precision`, halves up, as Go's `Time.Round` does.
+fn round(timestamp_ns: i64, precision: u128) -> i64 {
+    let Ok(precision) = i64::try_from(precision) else { return timestamp_ns };
+    if precision <= 1 {
+        return timestamp_ns;
+    }
+    let past = timestamp_ns.rem_euclid(precision);
+    let down = timestamp_ns - past;
+    if past >= precision - past { down.saturating_add(precision) } else { down }
+}
+
+#[cfg(test)]
+#[path = "rows_tests.rs"]
+mod tests;

@@ -1,0 +1,146 @@
+//! Tests of `rows`: the schema's promises, on the texts of real kernels.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::merge::Accumulator;
+use crate::sample::StatTable;
+use crate::settings::Collect;
+use crate::source::{cpu_mask, stat_text::StatParser};
+
+fn fixture(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)
+}
+
+fn input(compat: bool) -> Input {
+    let mut input = Input::new(Duration::from_secs(10));
+    input.collect = Collect { all: true, percpu: true };
+    input.compat_telegraf = compat;
+    input
+}
+
+/// The rows of one fixture, read `reads` times a second apart.
+fn rows(name: &str, file: &str, input: Input, reads: u32) -> Vec<Metric> {
+    let root = fixture(name);
+    let text = std::fs::read(root.join("proc/net/stat").join(file)).unwrap();
+    let mut table = StatTable::default();
+    StatParser::default().parse(&text, &mut table).unwrap();
+    let mut accumulator = Accumulator::new(input.sample_interval, input.percpu_rates);
+    let mut window = Window::default();
+    for read in 0..reads {
+        accumulator.handed_over();
+        accumulator.add(&table, Duration::from_secs(u64::from(read)));
+        accumulator.fill(&mut window);
+    }
+    let cpus = cpu_mask::read(&root.join("sys")).unwrap();
+    let release = kernel::read_release(&root.join("proc/sys/kernel/osrelease"));
+    RowBuilder::new(input, cpus, release, vec!["ip_conntrack_count".into()]).rows(&window)
+}
+
+fn cpus(rows: &[Metric]) -> Vec<&str> {
+    rows.iter().filter_map(|row| row.tag("cpu")).collect()
+}
+
+#[test]
+fn entries_is_never_summed_and_all_documented_counters_are_there() {
+    for (name, file) in [
+        ("2.6.18", "ip_conntrack"),
+        ("2.6.32-rhel6", "nf_conntrack"),
+        ("3.10-rhel7", "nf_conntrack"),
+        ("4.4", "nf_conntrack"),
+        ("4.19", "nf_conntrack"),
+        ("5.4", "nf_conntrack"),
+        ("5.10", "nf_conntrack"),
+        ("5.15", "nf_conntrack"),
+        ("cpus-128", "nf_conntrack"),
+    ] {
+        let rows = rows(name, file, input(false), 1);
+        let entries = rows[0].field("entries").unwrap();
+        for row in &rows[..rows.len() - 1] {
+            assert_eq!(row.field("entries"), Some(entries), "{name}");
+            for counter in DOCUMENTED {
+                assert!(row.field(counter).is_some(), "{name} lacks {counter}");
+            }
+        }
+    }
+}
+
+#[test]
+fn renamed_columns_are_filed_under_their_own_names() {
+    let rows = rows("5.15", "nf_conntrack", input(false), 1);
+    assert_eq!(rows[0].field("clash_resolve"), Some(Value::Integer(275)));
+    assert_eq!(rows[0].field("chaintoolong"), Some(Value::Integer(4)));
+    assert_eq!(rows[0].field("searched"), Some(Value::NotMaintained));
+    assert_eq!(rows[0].field("delete_list"), Some(Value::NotMaintained));
+}
+
+#[test]
+fn rows_carry_the_numbers_of_possible_cpus() {
+    let rows = rows("cpu-holes", "nf_conntrack", input(false), 1);
+    assert_eq!(cpus(&rows), ["all", "cpu0", "cpu1", "cpu4", "cpu6", "cpu7"]);
+}
+
+#[test]
+fn rates_come_with_the_second_window_and_only_for_maintained_counters() {
+    let first = rows("5.15", "nf_conntrack", input(false), 1);
+    assert_eq!(first[0].field("drop_rate"), Some(Value::Unknown));
+    let second = rows("5.15", "nf_conntrack", input(false), 2);
+    assert_eq!(second[0].field("drop_rate"), Some(Value::Float(0.0)));
+    assert_eq!(second[0].field("drop_rate_max"), Some(Value::Float(0.0)));
+    assert_eq!(second[0].field("new_rate"), Some(Value::Unknown));
+    assert_eq!(second[0].field("entries_rate"), None);
+    assert_eq!(second[1].field("drop_rate"), None);
+    let mut with_rates = input(false);
+    with_rates.percpu_rates = true;
+    let percpu = rows("5.15", "nf_conntrack", with_rates, 2);
+    assert_eq!(percpu[1].field("drop_rate"), Some(Value::Float(0.0)));
+}
+
+#[test]
+fn telegrafs_documented_example_is_reproduced_only_in_compat() {
+    let compat = rows("telegraf-example", "nf_conntrack", input(true), 1);
+    assert_eq!(compat[0].field("entries"), Some(Value::Integer(5568)));
+    assert_eq!(compat[0].field("ignore"), Some(Value::Integer(2_586_413_402)));
+    assert_eq!(compat[0].fields.len(), 17);
+    let correct = rows("telegraf-example", "nf_conntrack", input(false), 1);
+    assert_eq!(correct[0].field("entries"), Some(Value::Integer(464)));
+}
+
+#[test]
+fn compat_has_telegrafs_faults_number_for_number() {
+    // By position: clashres under `searched`, chainlength under `delete_list`.
+    let positional = rows("5.15", "nf_conntrack", input(true), 1);
+    assert_eq!(positional[0].field("searched"), Some(Value::Integer(275)));
+    assert_eq!(positional[0].field("delete_list"), Some(Value::Integer(4)));
+    // By row: holes in the mask shift the numbers.
+    let holes = rows("cpu-holes", "nf_conntrack", input(true), 1);
+    assert_eq!(cpus(&holes), ["all", "cpu0", "cpu1", "cpu2", "cpu3", "cpu4"]);
+    // Rows of 16 columns are skipped.
+    let old = rows("2.6.32-rhel6", "nf_conntrack", input(true), 1);
+    assert!(cpus(&old).is_empty());
+}
+
+#[test]
+fn an_unknown_column_is_kept_under_its_own_name() {
+    let mut table = StatTable::default();
+    let text = b"entries  clashres shiny found\n0000000a  1 2 3\n";
+    StatParser::default().parse(text, &mut table).unwrap();
+    let mut accumulator = Accumulator::new(Duration::from_secs(1), false);
+    accumulator.add(&table, Duration::ZERO);
+    let mut window = Window::default();
+    accumulator.fill(&mut window);
+    let rows = RowBuilder::new(input(false), vec![0], None, vec![]).rows(&window);
+    assert_eq!(rows[0].field("shiny"), Some(Value::Integer(2)));
+    assert_eq!(rows[0].field("found"), Some(Value::Integer(3)));
+    assert!(rows[0].fields.windows(2).all(|pair| pair[0].0 < pair[1].0), "sorted");
+}
+
+#[test]
+fn timestamps_round_to_the_nearest() {
+    assert_eq!(round(1_499, 1_000), 1_000);
+    assert_eq!(round(1_500, 1_000), 2_000);
+    assert_eq!(round(1_500, 0), 1_500);
+    assert_eq!(round(-1_400, 1_000), -1_000);
+    assert_eq!(round(i64::MAX, 1_000_000_000), i64::MAX);
+}

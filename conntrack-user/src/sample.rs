@@ -1,0 +1,83 @@
+//! What one read of the kernel gives: raw numbers and the names they stand under.
+//!
+//! Types only. No I/O happens here and no arithmetic; `source` fills these in and `merge`
+//! gives them meaning.
+
+/// The 17 counters of Telegraf's documentation, in the order of the kernel's columns up to
+/// 5.9. A statistics row always carries all of them.
+pub const DOCUMENTED: [&str; 17] = [
+    "entries",
+    "searched",
+    "found",
+    "new",
+    "invalid",
+    "ignore",
+    "delete",
+    "delete_list",
+    "insert",
+    "insert_failed",
+    "drop",
+    "early_drop",
+    "icmp_error",
+    "expect_new",
+    "expect_create",
+    "expect_delete",
+    "search_restart",
+];
+
+/// The kernel's column names that mislead or differ from ctnetlink's, and the schema's name
+/// for each: from 5.10 the second column counts resolved clashes, from 5.15 the eighth counts
+/// insertions refused because of a long hash chain (`ct_cpu_seq_show`).
+pub const RENAMED: [(&str, &str); 2] =
+    [("clashres", "clash_resolve"), ("chainlength", "chaintoolong")];
+
+/// The gauge among the columns: the namespace's number of entries, the same on every row.
+pub const ENTRIES: &str = "entries";
+
+/// The columns of a statistics file, found by the names in its header.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Layout {
+    /// The schema's name of each column, in the file's order; no name stands twice.
+    pub names: Vec<String>,
+}
+
+impl Layout {
+    /// The index of the column with the schema's name `name`.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|n| n == name)
+    }
+}
+
+/// One read of the statistics file, as it stands: one row per possible CPU.
+#[derive(Debug, Clone, Default)]
+pub struct StatTable {
+    /// The columns; a new value each time that the header changes.
+    pub layout: std::sync::Arc<Layout>,
+    /// The kernel's unsigned 32-bit values, row after row, `layout.names.len()` per row.
+    pub values: Vec<u32>,
+    /// How many leading columns of each row could be read; 0 for a row that is not readable.
+    pub filled: Vec<u16>,
+}
+
+impl StatTable {
+    /// Number of columns.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.layout.names.len()
+    }
+
+    /// Number of rows, unreadable ones among them.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.filled.len()
+    }
+
+    /// The namespace's number of entries: the first readable row's (all rows repeat it).
+    #[must_use]
+    pub fn entries(&self) -> Option<u32> {
+        let column = self.layout.column(ENTRIES)?;
+        let row = self.filled.iter().position(|&filled| usize::from(filled) > column)?;
+        self.values.get(row * self.columns() + column).copied()
+    }
+}

@@ -1,0 +1,325 @@
+//! The clock that drives the column: a thread that reads at absolute deadlines.
+//!
+//! Between emissions a tick is one `pread` of the statistics file and arithmetic on memory
+//! that is already there: no allocation, no lock, no open. An emission fills a window that was
+//! allocated before and hands it over through a bounded ring; when there is no room it is
+//! counted and its events go with the next one, so a stuck consumer delays nothing here.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::Thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::lateness::Histogram;
+use crate::loss::Loss;
+use crate::merge::{Accumulator, Window};
+use crate::sample::StatTable;
+use crate::schedule::{Schedule, first_emission};
+use crate::settings::Input;
+use crate::source::procfs::{Procfs, StatError};
+use crate::source::stat_text::Oddities;
+use crate::source::sysctl::SysctlError;
+
+/// How often a missing statistics file is looked for, at most.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Memory that waiting windows may take, in bytes; at least [`FEWEST_WINDOWS`] fit all the same.
+const WINDOWS_BYTES: usize = 2 << 20;
+const FEWEST_WINDOWS: usize = 4;
+const MOST_WINDOWS: usize = 64;
+
+/// Something that a person should be told, in the order in which it happened.
+#[derive(Debug)]
+pub enum Notice {
+    /// The statistics cannot be read any more (or not yet).
+    Lost(StatError),
+    /// The statistics are read from this file (again).
+    Found(PathBuf),
+    /// A sysctl file gives no number.
+    Sysctl(SysctlError),
+    /// The statistics file is not quite as kernels print it.
+    Odd(Oddities),
+    /// The sampled namespace could not be entered: host-wide sysctl files only.
+    Foreign,
+}
+
+/// Where emissions come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// One at once, then one per interval.
+    Interval,
+    /// Only when [`Control::gather`] asks for it.
+    Asked,
+}
+
+/// The sampler's ears: what other threads may ask of it, without a lock.
+#[derive(Debug, Default)]
+pub struct Control {
+    stop: AtomicBool,
+    gathers: AtomicU32,
+}
+
+impl Control {
+    /// Asks for one emission now; `sampler` is the sampling thread.
+    pub fn gather(&self, sampler: &Thread) {
+        self.gathers.fetch_add(1, Ordering::Release);
+        sampler.unpark();
+    }
+
+    /// Asks the sampler to end; what was handed over stays in the ring.
+    pub fn stop(&self, sampler: &Thread) {
+        self.stop.store(true, Ordering::Release);
+        sampler.unpark();
+    }
+}
+
+/// The consumer's end: windows to read and to give back, notices to tell.
+#[derive(Debug)]
+pub struct Outbox {
+    /// Filled windows, oldest first.
+    pub windows: Consumer<Box<Window>>,
+    /// Windows that were read and may be filled again.
+    pub spent: Producer<Box<Window>>,
+    /// What a person should be told.
+    pub notices: Consumer<Notice>,
+}
+
+/// What a sampler did, once it has ended.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Reads of the statistics file, or emissions where it is not wanted.
+    pub ticks: u64,
+    /// What was missed.
+    pub loss: Loss,
+    /// How late the ticks were.
+    pub lateness: Histogram,
+}
+
+/// One input's sampling thread.
+pub struct Sampler {
+    input: Input,
+    trigger: Trigger,
+    procfs: Procfs,
+    table: StatTable,
+    accumulator: Accumulator,
+    control: Arc<Control>,
+    consumer: Thread,
+    windows: Producer<Box<Window>>,
+    spent: Consumer<Box<Window>>,
+    notices: Producer<Notice>,
+    report: Report,
+    clock: Instant,
+    stat_known_lost: bool,
+    foreign_told: bool,
+    last_oddities: Oddities,
+    retry_at: Duration,
+}
+
+enum Wake {
+    Deadline,
+    Asked,
+    Stop,
+}
+
+impl Sampler {
+    /// A sampler of `input` that wakes `consumer` at each hand-over, and the consumer's end.
+    /// `cpus` (the number of possible CPUs) bounds how many windows may wait.
+    #[must_use]
+    pub fn new(
+        input: Input,
+        trigger: Trigger,
+        procfs: Procfs,
+        cpus: usize,
+        control: Arc<Control>,
+        consumer: Thread,
+    ) -> (Self, Outbox) {
+        let window_bytes = cpus.max(1) * crate::sample::DOCUMENTED.len() * 2 * size_of::<u64>();
+        let capacity = (WINDOWS_BYTES / window_bytes).clamp(FEWEST_WINDOWS, MOST_WINDOWS);
+        let (windows, windows_out) = RingBuffer::new(capacity);
+        let (mut spent_in, spent) = RingBuffer::new(capacity);
+        let (notices, notices_out) = RingBuffer::new(MOST_WINDOWS);
+        for _ in 0..capacity {
+            // The ring was made for as many.
+            let _ = spent_in.push(Box::<Window>::default());
+        }
+        let sampler = Self {
+            accumulator: Accumulator::new(input.sample_interval, input.percpu_rates),
+            input,
+            trigger,
+            procfs,
+            table: StatTable::default(),
+            control,
+            consumer,
+            windows,
+            spent,
+            notices,
+            report: Report::default(),
+            clock: Instant::now(),
+            stat_known_lost: false,
+            foreign_told: false,
+            last_oddities: Oddities::default(),
+            retry_at: Duration::ZERO,
+        };
+        (sampler, Outbox { windows: windows_out, spent: spent_in, notices: notices_out })
+    }
+
+    /// Samples until [`Control::stop`]; to be called on a thread of its own.
+    #[must_use]
+    pub fn run(mut self) -> Report {
+        // Timers of normal threads may fire 50 us late to save wake-ups; ticks are wanted on
+        // time. Where it is refused, they are that much later.
+        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+        self.clock = Instant::now();
+        let (sample, interval) = (self.sample_interval(), self.input.interval);
+        let first = (self.trigger == Trigger::Interval).then(|| {
+            let since_epoch =
+                SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let (offset, round) = (self.input.collection_offset, self.input.round_interval);
+            first_emission(since_epoch, interval, offset, round, sample)
+        });
+        let mut schedule = Schedule::new(sample, interval, self.input.collection_jitter, first);
+        self.tick(self.trigger == Trigger::Interval);
+        loop {
+            match self.wait(schedule.deadline()) {
+                Wake::Stop => return self.report,
+                Wake::Asked => self.tick(true),
+                Wake::Deadline => {
+                    let now = self.clock.elapsed();
+                    self.report.lateness.record(now.saturating_sub(schedule.deadline()));
+                    let due = schedule.wake(now);
+                    self.report.loss.samples_missed += due.skipped;
+                    self.tick(due.emission);
+                }
+            }
+        }
+    }
+
+    /// Without statistics rows there is nothing to read between emissions.
+    fn sample_interval(&self) -> Duration {
+        if self.wants_stat() { self.input.sample_interval } else { self.input.interval }
+    }
+
+    fn wants_stat(&self) -> bool {
+        self.input.collect.all || self.input.collect.percpu
+    }
+
+    fn wait(&self, deadline: Duration) -> Wake {
+        loop {
+            if self.control.stop.load(Ordering::Acquire) {
+                return Wake::Stop;
+            }
+            let take = |waiting: u32| waiting.checked_sub(1);
+            let asked = &self.control.gathers;
+            if asked.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok() {
+                return Wake::Asked;
+            }
+            match deadline.checked_sub(self.clock.elapsed()) {
+                None | Some(Duration::ZERO) => return Wake::Deadline,
+                Some(left) => std::thread::park_timeout(left),
+            }
+        }
+    }
+
+    fn tick(&mut self, emission: bool) {
+        self.report.ticks += 1;
+        if emission {
+            self.look_around();
+        }
+        let mut read_at = SystemTime::now();
+        if self.wants_stat() {
+            self.sample();
+            read_at = SystemTime::now();
+        }
+        if emission {
+            self.emit(read_at);
+        }
+    }
+
+    /// What only an emission does besides reading: notice a namespace that is gone, and look
+    /// for files that are not there.
+    fn look_around(&mut self) {
+        if let Err(error) = self.procfs.check_namespace() {
+            self.lost(error);
+        }
+        if self.procfs.is_incomplete(self.wants_stat()) {
+            self.open_missing();
+        }
+    }
+
+    fn open_missing(&mut self) {
+        let notices = &mut self.notices;
+        let mut tell = |error| _ = notices.push(Notice::Sysctl(error));
+        let opened = self.procfs.open_missing(self.input.collect != Default::default(), &mut tell);
+        match opened {
+            Ok(()) => {
+                if let Some(path) = self.procfs.stat_path().filter(|_| self.stat_known_lost) {
+                    let found = Notice::Found(path.to_owned());
+                    self.stat_known_lost = self.notices.push(found).is_err();
+                }
+            }
+            Err(error) => self.lost(error),
+        }
+        if self.procfs.is_foreign() && !self.foreign_told {
+            self.foreign_told = self.notices.push(Notice::Foreign).is_ok();
+        }
+    }
+
+    /// One read of the statistics file.
+    fn sample(&mut self) {
+        if self.procfs.stat_path().is_none() {
+            let now = self.clock.elapsed();
+            if now < self.retry_at {
+                return;
+            }
+            self.retry_at = now + RETRY;
+            self.open_missing();
+            if self.procfs.stat_path().is_none() {
+                return;
+            }
+        }
+        match self.procfs.read_stat(&mut self.table) {
+            Ok(oddities) => {
+                self.accumulator.add(&self.table, self.clock.elapsed());
+                if oddities != self.last_oddities
+                    && (oddities == Oddities::default()
+                        || self.notices.push(Notice::Odd(oddities)).is_ok())
+                {
+                    self.last_oddities = oddities;
+                }
+            }
+            Err(error) => self.lost(error),
+        }
+    }
+
+    fn lost(&mut self, error: StatError) {
+        self.accumulator.lose_entries();
+        if !self.stat_known_lost {
+            self.stat_known_lost = self.notices.push(Notice::Lost(error)).is_ok();
+            self.consumer.unpark();
+        }
+    }
+
+    /// Fills a window and hands it over, or counts that there was no room.
+    fn emit(&mut self, read_at: SystemTime) {
+        let Ok(mut window) = self.spent.pop() else {
+            self.report.loss.rows_lost += 1;
+            return;
+        };
+        self.accumulator.fill(&mut window);
+        let notices = &mut self.notices;
+        let mut tell = |error| _ = notices.push(Notice::Sysctl(error));
+        self.procfs.read_sysctls(&mut window.sysctls, &mut tell);
+        let since_epoch = read_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        window.timestamp_ns = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
+        window.loss = self.report.loss;
+        // Both rings have room for every window there is.
+        if self.windows.push(window).is_ok() {
+            self.accumulator.handed_over();
+        }
+        self.consumer.unpark();
+    }
+}

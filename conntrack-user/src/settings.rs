@@ -1,0 +1,164 @@
+//! The validated settings that everything else runs on: what `config` and the command line
+//! become, and the only form in which options reach the sources, the sampler and the sinks.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::filter::Filter;
+
+/// Telegraf's default directories for the sysctl files (`dirs`).
+pub const DEFAULT_DIRS: [&str; 2] = ["/proc/sys/net/ipv4/netfilter", "/proc/sys/net/netfilter"];
+
+/// Telegraf's default sysctl files (`files`).
+pub const DEFAULT_FILES: [&str; 4] =
+    ["ip_conntrack_count", "ip_conntrack_max", "nf_conntrack_count", "nf_conntrack_max"];
+
+/// Telegraf's default `interval` of the agent.
+pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The sampling interval where none is set: ten reads a second show a burst that an average
+/// over seconds hides, at a cost too small to see.
+pub const DEFAULT_SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The shortest `sample_interval` and `interval` that are accepted.
+pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Everything that a run needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// One entry for each `[[inputs.conntrack]]`, at least one.
+    pub inputs: Vec<Input>,
+    /// Tags for every row (`[global_tags]`); a row's own tag wins.
+    pub global_tags: BTreeMap<String, String>,
+    /// Value of the `host` tag of a standalone run (`[agent] hostname`, else the system's);
+    /// `None` with `omit_hostname`. Under execd Telegraf adds its own.
+    pub host: Option<String>,
+    /// Where the kernel's files are.
+    pub roots: Roots,
+    /// `[agent] debug` / `quiet`, or what the command line says.
+    pub log_level: log::LevelFilter,
+}
+
+/// Where the kernel's files are looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Roots {
+    /// `--proc-root DIR`: `DIR/net/stat/...` and `DIR/sys/net/...` are read as plain files.
+    pub proc_root: Option<PathBuf>,
+    /// `HOST_PROC`: the host's /proc mounted in a container; its process 1 names the namespace.
+    pub host_proc: Option<PathBuf>,
+    /// `--sys-root DIR` or `HOST_SYS`; otherwise `/sys`. The CPU mask is read from it.
+    pub sys_root: Option<PathBuf>,
+}
+
+/// One `[[inputs.conntrack]]`.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Rows of the statistics file to emit (`collect`); neither means the table row only.
+    pub collect: Collect,
+    /// Directories of the sysctl files, in order; a later one wins (`dirs`).
+    pub dirs: Vec<PathBuf>,
+    /// Names of the sysctl files (`files`); one without `_` is skipped.
+    pub files: Vec<String>,
+    /// Time between emitted rows (`interval`), at least [`SHORTEST_INTERVAL`].
+    pub interval: Duration,
+    /// Time between reads of the statistics file (`sample_interval`), between
+    /// [`SHORTEST_INTERVAL`] and `interval`.
+    pub sample_interval: Duration,
+    /// Emit on multiples of `interval` of the wall clock (`[agent] round_interval`).
+    pub round_interval: bool,
+    /// Each emission is delayed by a random time below this (`collection_jitter`).
+    pub collection_jitter: Duration,
+    /// Shifts the schedule of emissions (`collection_offset`).
+    pub collection_offset: Duration,
+    /// Timestamps are rounded to the nearest multiple (`precision`); zero keeps nanoseconds.
+    pub precision: Duration,
+    /// The network namespace to look into; none is the one that the program runs in.
+    pub netns: Option<Netns>,
+    /// Whether rows carry a `netns` tag: more than one namespace was asked for.
+    pub netns_tag: bool,
+    /// `compat = "telegraf"`: its plugin's numbers, number for number, and no additions.
+    pub compat_telegraf: bool,
+    /// Rates and bursts also on the `cpu=cpuN` rows (`percpu_rates`).
+    pub percpu_rates: bool,
+    /// What log lines call this input: `alias`, or `conntrack` when there is none.
+    pub alias: Option<String>,
+    /// The lowest level that this input logs (`log_level`), if it has its own.
+    pub log_level: Option<log::LevelFilter>,
+    /// Name changes, tags and the pass and drop lists, in Telegraf's order.
+    pub filter: Filter,
+}
+
+/// The statistics rows that `collect` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Collect {
+    /// `"all"`: the row `cpu=all`.
+    pub all: bool,
+    /// `"percpu"`: one row `cpu=cpuN` per possible CPU.
+    pub percpu: bool,
+}
+
+/// A network namespace as the user names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Netns {
+    /// A name as `ip netns` keeps them, below `/run/netns`.
+    Name(String),
+    /// `pid:N`: the namespace of a process.
+    Pid(u32),
+    /// A path to a namespace file.
+    Path(PathBuf),
+}
+
+impl std::str::FromStr for Netns {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(pid) = text.strip_prefix("pid:") {
+            return match pid.parse() {
+                Ok(pid) if pid > 0 => Ok(Self::Pid(pid)),
+                _ => Err(format!("'{pid}' is not a process number; write pid:1234")),
+            };
+        }
+        match text {
+            "" => Err("an empty namespace name; write PATH, pid:N or NAME".to_owned()),
+            "." | ".." => Err(format!("'{text}' is not a namespace name")),
+            path if path.contains('/') => Ok(Self::Path(path.into())),
+            name => Ok(Self::Name(name.to_owned())),
+        }
+    }
+}
+
+impl std::fmt::Display for Netns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Pid(pid) => write!(f, "pid:{pid}"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl Input {
+    /// An input with Telegraf's defaults and no `collect`, as an empty `[[inputs.conntrack]]`.
+    #[must_use]
+    pub fn new(interval: Duration) -> Self {
+        Self {
+            collect: Collect::default(),
+            dirs: DEFAULT_DIRS.iter().map(PathBuf::from).collect(),
+            files: DEFAULT_FILES.iter().map(ToString::to_string).collect(),
+            interval,
+            sample_interval: DEFAULT_SAMPLE_INTERVAL.min(interval),
+            round_interval: true,
+            collection_jitter: Duration::ZERO,
+            collection_offset: Duration::ZERO,
+            precision: Duration::ZERO,
+            netns: None,
+            netns_tag: false,
+            compat_telegraf: false,
+            percpu_rates: false,
+            alias: None,
+            log_level: None,
+            filter: Filter::default(),
+        }
+    }
+}

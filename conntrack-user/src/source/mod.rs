@@ -1,0 +1,12 @@
+//! Sources: what reads the kernel.
+//!
+//! Reading and parsing are two functions; a parser takes bytes, so each of its tests is a
+//! text. A reader keeps its descriptors open and returns typed samples or a typed error; it
+//! prints nothing.
+
+pub mod cpu_mask;
+pub mod namespace;
+pub mod procfs;
+pub mod roots;
+pub mod stat_text;
+pub mod sysctl;

@@ -1,0 +1,126 @@
+//! Where one input's files are: the live /proc, a directory of plain files, a container's
+//! mount of the host's /proc, or another network namespace.
+
+use std::path::{Path, PathBuf};
+
+use crate::settings::{Input, Netns, Roots};
+
+/// The resolved places of one input's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The namespace file to enter before opening anything.
+    pub enter: Option<PathBuf>,
+    /// The directory `net` that shows the sampled namespace without entering it; with `enter`
+    /// it is what can still be read when entering is not permitted.
+    pub net: Option<PathBuf>,
+    /// What replaces `/proc` in `dirs` and in the path of `sys/kernel/osrelease`.
+    pub proc_root: PathBuf,
+    /// The sysfs root, for the CPU mask.
+    pub sys_root: PathBuf,
+}
+
+impl Place {
+    /// Resolves `roots` and `netns`. With `HOST_PROC` the host's own namespace is the one of
+    /// the host's process 1: `$HOST_PROC/net` would be the container's.
+    #[must_use]
+    pub fn resolve(roots: &Roots, netns: Option<&Netns>) -> Self {
+        let sys_root = roots.sys_root.clone().unwrap_or_else(|| "/sys".into());
+        if let Some(root) = &roots.proc_root {
+            return Self {
+                enter: None,
+                net: Some(root.join("net")),
+                proc_root: root.clone(),
+                sys_root,
+            };
+        }
+        let proc_root = roots.host_proc.clone().unwrap_or_else(|| "/proc".into());
+        let process = |pid: u32| {
+            let process = proc_root.join(pid.to_string());
+            (Some(process.join("ns/net")), Some(process.join("net")))
+        };
+        let (enter, net) = match netns {
+            Some(Netns::Pid(pid)) => process(*pid),
+            Some(Netns::Name(name)) => (Some(Path::new("/run/netns").join(name)), None),
+            Some(Netns::Path(path)) => (Some(path.clone()), None),
+            None if roots.host_proc.is_some() => process(1),
+            None => (None, Some("/proc/net".into())),
+        };
+        Self { enter, net, proc_root, sys_root }
+    }
+
+    /// The paths that give each sysctl field, in Telegraf's order: every directory with every
+    /// file, key `ip_` + what follows the file's first `_`; of one key the last that exists wins.
+    /// A file name without `_` gives nothing.
+    #[must_use]
+    pub fn sysctl_candidates(&self, input: &Input) -> Vec<(String, Vec<PathBuf>)> {
+        let mut keys: Vec<(String, Vec<PathBuf>)> = Vec::new();
+        for dir in &input.dirs {
+            let dir =
+                dir.strip_prefix("/proc").map_or(dir.clone(), |below| self.proc_root.join(below));
+            for file in &input.files {
+                let Some((_, rest)) = file.split_once('_') else { continue };
+                let (key, path) = (format!("ip_{rest}"), dir.join(file));
+                match keys.iter_mut().find(|(k, _)| *k == key) {
+                    Some((_, paths)) => paths.push(path),
+                    None => keys.push((key, vec![path])),
+                }
+            }
+        }
+        keys
+    }
+
+    /// The file with the kernel's release.
+    #[must_use]
+    pub fn osrelease(&self) -> PathBuf {
+        self.proc_root.join("sys/kernel/osrelease")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots(proc_root: Option<&str>, host_proc: Option<&str>) -> Roots {
+        Roots {
+            proc_root: proc_root.map(Into::into),
+            host_proc: host_proc.map(Into::into),
+            sys_root: None,
+        }
+    }
+
+    #[test]
+    fn the_host_in_a_container_is_process_1() {
+        let place = Place::resolve(&roots(None, Some("/host/proc")), None);
+        assert_eq!(place.enter.unwrap(), Path::new("/host/proc/1/ns/net"));
+        assert_eq!(place.net.unwrap(), Path::new("/host/proc/1/net"));
+    }
+
+    #[test]
+    fn a_name_is_one_of_ip_netns() {
+        let place = Place::resolve(&Roots::default(), Some(&Netns::Name("blue".into())));
+        assert_eq!(place.enter.unwrap(), Path::new("/run/netns/blue"));
+        assert_eq!(place.net, None);
+    }
+
+    #[test]
+    fn directories_below_proc_move_with_the_root() {
+        let mut input = Input::new(crate::settings::DEFAULT_INTERVAL);
+        input.dirs = vec!["/proc/sys/net/netfilter".into(), "/srv/other".into()];
+        input.files =
+            ["nf_conntrack_count", "ip_conntrack_count", "nounderscore"].map(String::from).to_vec();
+        let place = Place::resolve(&roots(Some("/fix"), None), None);
+        let keys = place.sysctl_candidates(&input);
+        assert_eq!(keys.len(), 1);
+        assert_eq!(keys[0].0, "ip_conntrack_count");
+        let paths: Vec<_> = keys[0].1.iter().map(|p| p.to_str().unwrap()).collect();
+        assert_eq!(
+            paths,
+            [
+                "/fix/sys/net/netfilter/nf_conntrack_count",
+                "/fix/sys/net/netfilter/ip_conntrack_count",
+                "/srv/other/nf_conntrack_count",
+                "/srv/other/ip_conntrack_count",
+            ]
+        );
+    }
+}

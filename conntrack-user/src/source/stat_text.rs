@@ -1,0 +1,285 @@
+//! The text of `/proc/net/stat/nf_conntrack`: columns by the header's names, rows in hex.
+//!
+//! Printed by `ct_cpu_seq_show` (net/netfilter/nf_conntrack_standalone.c) as a header and a
+//! row of `%08x` words per possible CPU. Columns came and went, so they are found by name,
+//! never by position or kernel version; rows with fewer, more or bad words lose nothing but
+//! what is bad.
+
+use std::sync::Arc;
+
+use crate::sample::{Layout, RENAMED, StatTable};
+
+/// A text that is not a conntrack statistics file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StatTextError {
+    /// Nothing could be read.
+    #[error("the file is empty")]
+    Empty,
+    /// The first line does not start with `entries`, as every kernel's does.
+    #[error("line 1 is not a header of conntrack statistics (it starts with '{0}')")]
+    NotAHeader(String),
+    /// More columns than a row can have.
+    #[error("line 1 names {0} columns; at most {MAX_COLUMNS} are read")]
+    TooManyColumns(usize),
+}
+
+/// What a text had that was not as the kernel prints it; nothing of it was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Oddities {
+    /// Rows with a word that is not a 32-bit hexadecimal number; none of such a row is used.
+    pub bad_rows: u32,
+    /// The line of the first bad row, 1-based; 0 when there is none.
+    pub first_bad_line: u32,
+    /// Rows with fewer words than the header; their leading columns are used.
+    pub short_rows: u32,
+    /// Rows with more words than the header; the surplus is not used.
+    pub long_rows: u32,
+}
+
+/// Columns that are read at most: the kernel has 17, and a row's length fits 16 bits.
+pub const MAX_COLUMNS: usize = 1024;
+
+/// Parses statistics texts, keeping what it learnt of the header from one text to the next.
+#[derive(Debug, Default)]
+pub struct StatParser {
+    header: Vec<u8>,
+    layout: Arc<Layout>,
+}
+
+impl StatParser {
+    /// Parses `text` into `table`, reusing its memory: a text with the same header and as many
+    /// rows as the last one is parsed without an allocation.
+    ///
+    /// # Errors
+    /// [`StatTextError`] when the header is not one; `table` is then empty.
+    pub fn parse(&mut self, text: &[u8], table: &mut StatTable) -> Result<Oddities, StatTextError> {
+        table.values.clear();
+        table.filled.clear();
+        let (header, mut rest) = split_line(text);
+        if header != self.header.as_slice() || self.header.is_empty() {
+            self.layout = Arc::new(parse_header(header)?);
+            self.header.clear();
+            self.header.extend_from_slice(header);
+        }
+        if !Arc::ptr_eq(&table.layout, &self.layout) {
+            table.layout = Arc::clone(&self.layout);
+        }
+        let columns = self.layout.names.len();
+        let mut oddities = Oddities::default();
+        let mut line_number = 1;
+        while !rest.is_empty() {
+            let line;
+            (line, rest) = split_line(rest);
+            line_number += 1;
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            let filled = parse_row(line, columns, &mut table.values);
+            match filled {
+                Some(words) if words < columns => oddities.short_rows += 1,
+                Some(words) if words > columns => oddities.long_rows += 1,
+                Some(_) => {}
+                None => {
+                    oddities.bad_rows += 1;
+                    if oddities.first_bad_line == 0 {
+                        oddities.first_bad_line = line_number;
+                    }
+                }
+            }
+            let filled = filled.unwrap_or(0).min(columns);
+            table.filled.push(u16::try_from(filled).unwrap_or(u16::MAX));
+        }
+        Ok(oddities)
+    }
+}
+
+fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
+    match text.iter().position(|&byte| byte == b'\n') {
+        Some(end) => (&text[..end], &text[end + 1..]),
+        None => (text, &[]),
+    }
+}
+
+/// Columns by the names in `line`; a name that stands twice gets a number from the second on.
+fn parse_header(line: &[u8]) -> Result<Layout, StatTextError> {
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split_ascii_whitespace().peekable();
+    match words.peek() {
+        None => return Err(StatTextError::Empty),
+        Some(&"entries") => {}
+        Some(word) => {
+            let start: String = word.chars().take(32).flat_map(char::escape_default).collect();
+            return Err(StatTextError::NotAHeader(start));
+        }
+    }
+    let mut names: Vec<String> = Vec::new();
+    for word in words {
+        let renamed = RENAMED.iter().find(|(kernel, _)| *kernel == word).map_or(word, |(_, s)| s);
+        let mut name = renamed.to_owned();
+        let mut copies = 1;
+        while names.contains(&name) {
+            copies += 1;
+            name = format!("{renamed}_{copies}");
+        }
+        names.push(name);
+        if names.len() > MAX_COLUMNS {
+            return Err(StatTextError::TooManyColumns(names.len()));
+        }
+    }
+    Ok(Layout { names })
+}
+
+/// Appends exactly `columns` values of one row; returns how many words the row has, or `None`
+/// (and zeros) when one of them is not a 32-bit hexadecimal number.
+fn parse_row(line: &[u8], columns: usize, values: &mut Vec<u32>) -> Option<usize> {
+    let start = values.len();
+    let mut words = 0;
+    let mut at = 0;
+    let mut good = true;
+    while at < line.len() {
+        if line[at].is_ascii_whitespace() {
+            at += 1;
+            continue;
+        }
+        let (mut value, mut digits) = (0u32, 0);
+        while at < line.len() && !line[at].is_ascii_whitespace() {
+            let digit = HEX[usize::from(line[at])];
+            good &= digit < 16;
+            value = value << 4 | u32::from(digit & 15);
+            digits += 1;
+            at += 1;
+        }
+        good &= digits <= 8;
+        if words < columns {
+            values.push(value);
+        }
+        words += 1;
+    }
+    if !good {
+        values.truncate(start);
+    }
+    values.resize(start + columns, 0);
+    good.then_some(words)
+}
+
+/// The value of each ASCII hexadecimal digit; 255 for every other byte.
+const HEX: [u8; 256] = {
+    let mut table = [255; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        let byte = b"0123456789abcdef"[digit as usize];
+        table[byte as usize] = digit;
+        table[byte.to_ascii_uppercase() as usize] = digit;
+        digit += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> (StatTable, Oddities) {
+        let mut table = StatTable::default();
+        let oddities = StatParser::default().parse(text.as_bytes(), &mut table).unwrap();
+        (table, oddities)
+    }
+
+    fn row(table: &StatTable, row: usize) -> &[u32] {
+        &table.values[row * table.columns()..(row + 1) * table.columns()]
+    }
+
+    #[test]
+    fn columns_get_the_names_of_the_schema() {
+        let (table, oddities) = parse("entries  clashres found chainlength\n0000000a  1 2 ff\n");
+        assert_eq!(table.layout.names, ["entries", "clash_resolve", "found", "chaintoolong"]);
+        assert_eq!(row(&table, 0), [10, 1, 2, 255]);
+        assert_eq!(table.entries(), Some(10));
+        assert_eq!(oddities, Oddities::default());
+    }
+
+    #[test]
+    fn a_trailing_space_and_a_missing_last_newline_are_no_oddities() {
+        let (table, oddities) = parse("entries  searched found \n00000001  00000002 ffffffff ");
+        assert_eq!(row(&table, 0), [1, 2, u32::MAX]);
+        assert_eq!((table.rows(), oddities), (1, Oddities::default()));
+    }
+
+    #[test]
+    fn a_bad_row_keeps_its_place_and_loses_no_other() {
+        let (table, oddities) = parse("entries found\n1 2\n1 zz\n1 123456789\n1 4\n");
+        assert_eq!(table.filled, [2, 0, 0, 2]);
+        assert_eq!((row(&table, 0), row(&table, 3)), (&[1, 2][..], &[1, 4][..]));
+        assert_eq!((oddities.bad_rows, oddities.first_bad_line), (2, 3));
+    }
+
+    #[test]
+    fn short_and_long_rows_keep_what_the_header_names() {
+        let (table, oddities) = parse("entries found new\n1 2\n1 2 3 4\n");
+        assert_eq!(table.filled, [2, 3]);
+        assert_eq!(row(&table, 1), [1, 2, 3]);
+        assert_eq!((oddities.short_rows, oddities.long_rows), (1, 1));
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_numbered() {
+        let (table, _) = parse("entries new new new\n1 2 3 4\n");
+        assert_eq!(table.layout.names, ["entries", "new", "new_2", "new_3"]);
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused_in_words() {
+        let fail = |text: &str| {
+            let mut table = StatTable::default();
+            StatParser::default().parse(text.as_bytes(), &mut table).unwrap_err().to_string()
+        };
+        assert_eq!(fail(""), "the file is empty");
+        assert_eq!(
+            fail("cpu  1\x1b[2J\n"),
+            "line 1 is not a header of conntrack statistics (it starts with 'cpu')"
+        );
+    }
+
+    #[test]
+    fn a_header_that_changes_is_read_again() {
+        let mut parser = StatParser::default();
+        let mut table = StatTable::default();
+        parser.parse(b"entries searched\n1 2\n", &mut table).unwrap();
+        let first = Arc::clone(&table.layout);
+        parser.parse(b"entries searched\n1 3\n", &mut table).unwrap();
+        assert!(Arc::ptr_eq(&first, &table.layout));
+        parser.parse(b"entries clashres\n1 3\n", &mut table).unwrap();
+        assert_eq!(table.layout.names, ["entries", "clash_resolve"]);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(text: Vec<u8>) {
+            let mut table = StatTable::default();
+            let parsed = StatParser::default().parse(&text, &mut table);
+            prop_assert!(parsed.is_ok() || table.rows() == 0);
+        }
+
+        #[test]
+        fn arbitrary_lines_never_lose_a_good_row(
+            values in prop::collection::vec(prop::collection::vec(any::<u32>(), 3), 1..20),
+            noise in prop::collection::vec("[^\n]{0,40}", 1..20),
+        ) {
+            let mut text = String::from("entries  searched found\n");
+            for (i, row) in values.iter().enumerate() {
+                text.push_str(&format!("{:08x}  {:08x} {:08x}\n", row[0], row[1], row[2]));
+                text.push_str(&noise[i % noise.len()].replace(|c: char| c.is_ascii_hexdigit(), "z"));
+                text.push('\n');
+            }
+            let mut table = StatTable::default();
+            StatParser::default().parse(text.as_bytes(), &mut table).unwrap();
+            let good: Vec<&[u32]> = (0..table.rows())
+                .filter(|&i| table.filled[i] == 3)
+                .map(|i| row(&table, i))
+                .collect();
+            prop_assert_eq!(good, values.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        }
+    }
+}

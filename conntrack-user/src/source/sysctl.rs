@@ -1,0 +1,177 @@
+//! The sysctl files: one number each, kept open and read with `pread`.
+//!
+//! Several directories and file names can give the same key; the last that can be read wins,
+//! as in Telegraf, and one that cannot be read never hides another that can.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// One field of the table row and the file that gives it.
+#[derive(Debug)]
+pub struct SysctlFile {
+    /// The field's name, such as `ip_conntrack_count`.
+    pub key: String,
+    candidates: Vec<PathBuf>,
+    open: Option<(File, usize)>,
+}
+
+/// A file that exists and gives no number.
+#[derive(Debug, thiserror::Error)]
+pub enum SysctlError {
+    /// It could not be opened or read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// Its text is not a finite number.
+    #[error("{} holds '{text}', not a number", path.display())]
+    NotANumber {
+        /// The file.
+        path: PathBuf,
+        /// The start of its text, control characters escaped.
+        text: String,
+    },
+}
+
+impl SysctlFile {
+    /// A field with the paths that may give it; nothing is opened yet.
+    #[must_use]
+    pub fn new(key: String, candidates: Vec<PathBuf>) -> Self {
+        Self { key, candidates, open: None }
+    }
+
+    /// Whether a file is open for this field.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// The file that is open for this field.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.open.as_ref().map(|(_, at)| self.candidates[*at].as_path())
+    }
+
+    /// Opens the last candidate that exists and reads as a number, if there is one.
+    ///
+    /// # Errors
+    /// The first candidate's fault, from the last on, that exists and gives no number; an
+    /// earlier candidate may be open all the same.
+    pub fn open(&mut self) -> Result<(), SysctlError> {
+        self.open = None;
+        let mut fault = None;
+        for (at, path) in self.candidates.iter().enumerate().rev() {
+            match File::open(path) {
+                Ok(file) => match read(&file, path) {
+                    Ok(_) => {
+                        self.open = Some((file, at));
+                        break;
+                    }
+                    Err(error) => _ = fault.get_or_insert(error),
+                },
+                Err(error) if is_absent(&error) => {}
+                Err(error) => {
+                    fault.get_or_insert(SysctlError::Read { path: path.clone(), error });
+                }
+            }
+        }
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Closes the file, so that the next [`SysctlFile::open`] looks for it again.
+    pub fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Reads the number, without an allocation; `None` when no file is open.
+    ///
+    /// # Errors
+    /// [`SysctlError`]; the file is then closed.
+    pub fn read(&mut self) -> Result<Option<f64>, SysctlError> {
+        let Some((file, at)) = &self.open else { return Ok(None) };
+        let value = read(file, &self.candidates[*at]);
+        if value.is_err() {
+            self.open = None;
+        }
+        value.map(Some)
+    }
+}
+
+/// Whether an error of opening means that there is no such file (a path component may be one).
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn read(file: &File, path: &Path) -> Result<f64, SysctlError> {
+    let mut buffer = [0; 64];
+    let length = file
+        .read_at(&mut buffer, 0)
+        .map_err(|error| SysctlError::Read { path: path.to_owned(), error })?;
+    parse(&buffer[..length]).ok_or_else(|| SysctlError::NotANumber {
+        path: path.to_owned(),
+        text: buffer[..length].trim_ascii().escape_ascii().to_string(),
+    })
+}
+
+/// The number in a sysctl file's text.
+fn parse(text: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.trim().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(texts: &[(&str, &str)]) -> (tempfile::TempDir, SysctlFile) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in texts {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let candidates = ["a", "b", "c"].iter().map(|name| dir.path().join(name)).collect();
+        (dir, SysctlFile::new("ip_x".into(), candidates))
+    }
+
+    #[test]
+    fn the_last_that_exists_wins() {
+        let (_dir, mut file) = files(&[("a", "1\n"), ("b", "2\n")]);
+        file.open().unwrap();
+        assert_eq!(file.read().unwrap(), Some(2.0));
+    }
+
+    #[test]
+    fn one_that_holds_no_number_is_reported_and_hides_none() {
+        let (dir, mut file) = files(&[("a", "262144\n"), ("c", "1 2\x1b\n")]);
+        let fault = file.open().unwrap_err().to_string();
+        assert_eq!(fault, format!("{}/c holds '1 2\\x1b', not a number", dir.path().display()));
+        assert_eq!(file.read().unwrap(), Some(262_144.0));
+    }
+
+    #[test]
+    fn none_is_no_error() {
+        let (_dir, mut file) = files(&[]);
+        file.open().unwrap();
+        assert_eq!(file.read().unwrap(), None);
+    }
+
+    #[test]
+    fn only_finite_numbers_are_numbers() {
+        assert_eq!(parse(b" 464\n"), Some(464.0));
+        assert_eq!(parse(b"-1"), Some(-1.0));
+        for text in ["", "nan", "inf", "0x10", "12 13"] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(text: Vec<u8>) {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The real binary on this host's kernel, in network namespaces that the tests make.
+//!
+//! Needs root, `ip` and `nft`; where they are missing the tests say so aloud.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use support::{Namespace, Running, ctpulse, integer, may_make_namespaces, output, text};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn statistics(namespace: &str) -> String {
+    let output = output(ctpulse().args(["--once", "--format", "influx", "--netns", namespace]));
+    let text = text(&output.stdout);
+    text.lines().find(|line| line.contains("cpu=all")).unwrap_or_else(|| panic!("{text}")).into()
+}
+
+#[test]
+fn n_flows_are_n_entries() {
+    if !may_make_namespaces("n_flows_are_n_entries") {
+        return;
+    }
+    let namespace = Namespace::new();
+    let before = integer(&statistics(&namespace.name), "entries").unwrap();
+    let mut sockets = Vec::new();
+    for (flows, sum) in [(1, 1), (99, 100), (400, 500)] {
+        let (refused, more) = namespace.udp_flows(flows);
+        assert_eq!(refused, 0);
+        sockets.extend(more);
+        let line = statistics(&namespace.name);
+        assert_eq!(integer(&line, "entries"), Some(before + sum));
+    }
+    // Another namespace sees none of them, and the own one neither.
+    let other = Namespace::new();
+    assert_eq!(integer(&statistics(&other.name), "entries"), Some(0));
+}
+
+#[test]
+fn the_table_row_is_the_namespaces_own() {
+    if !may_make_namespaces("the_table_row_is_the_namespaces_own") {
+        return;
+    }
+    let namespace = Namespace::new();
+    let _sockets = namespace.udp_flows(37);
+    let name = &namespace.name;
+    // By name and by path alike.
+    for netns in [name.clone(), format!("/run/netns/{name}")] {
+        let output = output(ctpulse().args(["--once", "--format", "influx", "--netns", &netns]));
+        let text = text(&output.stdout);
+        let table = text.lines().find(|line| line.contains(" ip_conntrack_count=")).unwrap();
+        assert!(table.contains(" ip_conntrack_count=37,"), "{table}");
+    }
+}
+
+#[test]
+fn a_process_names_its_namespace() {
+    if !may_make_namespaces("a_process_names_its_namespace") {
+        return;
+    }
+    let namespace = Namespace::new();
+    let _sockets = namespace.udp_flows(21);
+    let mut sleeper =
+        Command::new("ip").args(["netns", "exec", &namespace.name, "sleep", "60"]).spawn().unwrap();
+    let path = format!("/proc/{}/ns/net", sleeper.id());
+    let target =
+        ctpulse::source::namespace::identity(&Path::new("/run/netns").join(&namespace.name));
+    let entered = |path: &str| ctpulse::source::namespace::identity(Path::new(path)).ok();
+    let start = Instant::now();
+    while entered(&path) != target.as_ref().ok().copied() && start.elapsed() < SOON {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let line = statistics(&format!("pid:{}", sleeper.id()));
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    assert_eq!(integer(&line, "entries"), Some(21));
+}
+
+#[test]
+fn two_namespaces_are_told_apart_by_a_tag() {
+    if !may_make_namespaces("two_namespaces_are_told_apart_by_a_tag") {
+        return;
+    }
+    let (a, b) = (Namespace::new(), Namespace::new());
+    let _sockets = (a.udp_flows(5), b.udp_flows(9));
+    let arguments = ["--once", "--format", "influx", "--netns", &a.name, "--netns", &b.name];
+    let text = text(&output(ctpulse().args(arguments)).stdout);
+    for (namespace, flows) in [(&a, 5), (&b, 9)] {
+        let tag = format!(",netns={}", namespace.name);
+        let line = text.lines().find(|l| l.contains("cpu=all") && l.contains(&tag)).unwrap();
+        assert_eq!(integer(line, "entries"), Some(flows));
+    }
+}
+
+#[test]
+fn a_namespace_that_is_deleted_is_reported_once_and_found_again() {
+    if !may_make_namespaces("a_namespace_that_is_deleted_is_reported_once_and_found_again") {
+        return;
+    }
+    let namespace = Namespace::new();
+    let name = namespace.name.clone();
+    let stderr = tempfile::NamedTempFile::new().unwrap();
+    let mut command = ctpulse();
+    command.args(["--format", "influx", "--interval", "50ms", "--netns", &name]);
+    command.stderr(stderr.reopen().unwrap());
+    let running = Running::start(&mut command);
+    assert!(running.line(SOON).is_some());
+    drop(namespace);
+    // Nothing comes any more, and the namespace is not kept alive by open files.
+    while running.line(Duration::from_millis(500)).is_some() {}
+    let _again = Namespace::named(name);
+    let line = running.line(SOON).expect("rows come again");
+    assert!(line.starts_with("conntrack"), "{line}");
+    let told = std::fs::read_to_string(stderr.path()).unwrap();
+    assert_eq!(told.matches("was deleted").count(), 1, "{told}");
+    assert_eq!(told.matches("reading /proc/").count(), 1, "{told}");
+}
+
+/// Applications' send errors are the growth of `drop` when the table is full. The limit is the
+/// host's, so this runs only where the host itself tracks nothing.
+#[test]
+fn send_errors_are_the_growth_of_drop() {
+    const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
+    if !may_make_namespaces("send_errors_are_the_growth_of_drop") {
+        return;
+    }
+    let count = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap();
+    if count.trim() != "0" {
+        eprintln!("NOT RUN HERE: send_errors_are_the_growth_of_drop: this host tracks connections");
+        return;
+    }
+    struct Restore(String);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let _ = std::fs::write(MAX, &self.0);
+        }
+    }
+    let namespace = Namespace::new();
+    let line = statistics(&namespace.name);
+    let before = (integer(&line, "drop").unwrap(), integer(&line, "early_drop").unwrap());
+    let limit = Restore(std::fs::read_to_string(MAX).unwrap());
+    std::fs::write(MAX, "50").unwrap();
+    let (refused, _sockets) = namespace.udp_flows(300);
+    drop(limit);
+    let line = statistics(&namespace.name);
+    let after = (integer(&line, "drop").unwrap(), integer(&line, "early_drop").unwrap());
+    assert!(refused > 0, "300 flows do not fit into 50 entries");
+    assert_eq!(after.0 - before.0, refused as u64, "{line}");
+    assert_eq!(integer(&line, "entries").unwrap() + (after.1 - before.1), 300 - refused as u64);
+}

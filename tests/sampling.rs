@@ -1,0 +1,150 @@
+//! What a tick costs: no allocation and one read.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ctpulse::sampler::{Control, Sampler, Trigger};
+use ctpulse::settings::{Collect, Input, Roots};
+use ctpulse::source::procfs::Procfs;
+use ctpulse::source::roots::Place;
+use support::{fixture, roots};
+
+/// Counts the allocations of threads that asked for it.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static COUNTED: Cell<bool> = const { Cell::new(false) };
+}
+
+#[allow(unsafe_code, reason = "an allocator can be counted in no other way")]
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if COUNTED.try_with(Cell::get).unwrap_or(false) {
+            ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: the caller's own promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's own promise; `pointer` came from `System`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Samples `fixture` every millisecond for a while and counts, after a warm-up, the
+/// allocations of the sampling thread, emissions included.
+fn allocations(fixture_name: &str, percpu: bool) -> (u64, u64) {
+    let mut input = Input::new(Duration::from_millis(20));
+    input.sample_interval = Duration::from_millis(1);
+    input.collect = Collect { all: true, percpu };
+    input.percpu_rates = percpu;
+    let proc_root = Some(fixture(fixture_name).join("proc"));
+    let place = Place::resolve(&Roots { proc_root, ..Roots::default() }, None);
+    let procfs = Procfs::new(place.clone(), place.sysctl_candidates(&input));
+    let control = Arc::new(Control::default());
+    let consumer = std::thread::current();
+    let (sampler, mut outbox) =
+        Sampler::new(input, Trigger::Interval, procfs, 128, Arc::clone(&control), consumer);
+    let sampling = std::thread::spawn(move || {
+        COUNTED.set(true);
+        let report = sampler.run();
+        COUNTED.set(false);
+        report
+    });
+    // Warm-up: until every window of the ring has been around.
+    let (mut seen, mut before) = (0, 0);
+    while seen < 200 {
+        let Ok(window) = outbox.windows.pop() else {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        };
+        assert!(window.entries.is_some());
+        outbox.spent.push(window).unwrap();
+        seen += 1;
+        if seen == 100 {
+            before = ALLOCATIONS.load(Ordering::Relaxed);
+        }
+    }
+    let counted = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    control.stop(sampling.thread());
+    (counted, sampling.join().unwrap().ticks)
+}
+
+#[test]
+fn a_tick_allocates_nothing() {
+    for (name, percpu) in [("one-cpu", false), ("5.15", true), ("cpus-128", true)] {
+        let (allocations, ticks) = allocations(name, percpu);
+        assert!(ticks > 500, "{ticks}");
+        assert_eq!(allocations, 0, "{name}, in about 100 emissions and {ticks} ticks");
+    }
+}
+
+/// System calls of the sampling thread between two emissions: one read and one wait per tick.
+#[test]
+fn a_tick_is_one_read() {
+    if !Path::new("/usr/bin/strace").exists() {
+        let required = std::env::var_os("CTPULSE_TEST_ROOT").is_some();
+        assert!(!required, "strace is missing; `cargo xtask test` installs it");
+        eprintln!("NOT RUN HERE: a_tick_is_one_read: there is no strace");
+        return;
+    }
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new("strace");
+    command.arg("-f").arg("-o").arg(trace.path());
+    command.arg(env!("CARGO_BIN_EXE_ctpulse"));
+    // On the live file where there is one, as users run it.
+    let live = Path::new("/proc/net/stat/nf_conntrack").exists();
+    if !live {
+        command.args(roots(&fixture("5.15")));
+    }
+    command.args(["--sample-interval", "5ms", "--interval", "1s", "--duration", "3500ms"]);
+    command.args(["--format", "influx", "--stats"]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success());
+    let stats = support::text(&output.stderr);
+    let ticks = stats.split("ticks=").nth(1).and_then(|s| s.split(' ').next()).unwrap();
+    let ticks: usize = ticks.parse().unwrap();
+
+    let trace = std::fs::read_to_string(trace.path()).unwrap();
+    let opened = trace.lines().find(|l| l.contains("stat/nf_conntrack\"") && l.contains("openat"));
+    let descriptor = opened.unwrap().rsplit("= ").next().unwrap().trim().to_owned();
+    let sampler = opened.unwrap().split_whitespace().next().unwrap();
+    let own: Vec<&str> = trace.lines().filter(|line| line.starts_with(sampler)).collect();
+    let read = format!("pread64({descriptor},");
+    let is_read = |line: &&str| line.contains(&read);
+    let reads = own.iter().filter(|line| is_read(line)).count();
+    assert!(ticks > 400, "{stats}");
+    // The very first read of a file also asks for its end.
+    assert_eq!(reads, ticks + 1, "reads of the statistics file");
+
+    // Between the sysctl reads of two emissions the thread does nothing but wait and read.
+    let wakes = |line: &&str| line.contains("futex(") || line.contains("resumed>");
+    let emission = |line: &&str| line.contains("pread64(") && !is_read(line);
+    let last = own.iter().rposition(emission).unwrap();
+    let first = own.iter().position(emission).unwrap();
+    let mut longest = 0;
+    let mut run = 0;
+    for line in &own[first..last] {
+        if is_read(line) {
+            run += 1;
+            longest = longest.max(run);
+        } else if !wakes(line) {
+            run = 0;
+        }
+    }
+    assert!(longest > 150, "runs of ticks with nothing but wait and read: {longest}");
+}

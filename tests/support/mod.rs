@@ -1,0 +1,246 @@
+//! What the integration tests share: the binary, the fixtures, processes that never outlive a
+//! test, and network namespaces that a test makes and takes away.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(missing_docs, unreachable_pub, reason = "names say it; this is no library")]
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The binary under test, with nothing of this environment that changes what it does.
+pub fn ctpulse() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ctpulse"));
+    for variable in ["HOST_PROC", "HOST_SYS", "NO_COLOR"] {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+pub fn fixture(name: &str) -> PathBuf {
+    repository().join("fixtures").join(name)
+}
+
+/// `--proc-root` and `--sys-root` of a fixture.
+pub fn roots(root: &Path) -> [PathBuf; 4] {
+    ["--proc-root".into(), root.join("proc"), "--sys-root".into(), root.join("sys")]
+}
+
+/// Runs to the end; panics with both outputs when it fails.
+pub fn output(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    output
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A copy of a fixture that a test may change.
+pub fn copy_of(name: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let status =
+        Command::new("cp").arg("-r").arg(fixture(name).join(".")).arg(copy.path()).status();
+    assert!(status.unwrap().success());
+    copy
+}
+
+/// A child process whose standard output is read line by line, killed when it is dropped.
+pub struct Running {
+    pub child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    /// Starts the command and a thread that reads its standard output.
+    pub fn start(command: &mut Command) -> Self {
+        let mut running = Self::start_unread(command);
+        let stdout = running.child.stdout.take().unwrap();
+        running.lines = lines_of(stdout);
+        running
+    }
+
+    /// Starts the command; nobody reads its standard output until the test does.
+    pub fn start_unread(command: &mut Command) -> Self {
+        let child = command.stdout(Stdio::piped()).spawn().unwrap();
+        Self { child, lines: channel().1 }
+    }
+
+    pub fn read_from_now_on(&mut self) {
+        self.lines = lines_of(self.child.stdout.take().unwrap());
+    }
+
+    /// The next line, or `None` when none comes within `patience` or the output has ended.
+    pub fn line(&self, patience: Duration) -> Option<String> {
+        self.lines.recv_timeout(patience).ok()
+    }
+
+    /// All lines until the output ends.
+    pub fn rest(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            match self.lines.recv_timeout(Duration::from_secs(30)) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => return lines,
+                Err(RecvTimeoutError::Timeout) => panic!("the output does not end: {lines:?}"),
+            }
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id() as i32).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end; the status and how long it took.
+    pub fn wait(&mut self) -> (ExitStatus, Duration) {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(30) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status, start.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        panic!("the process does not end");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines_of(mut stdout: ChildStdout) -> Receiver<String> {
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        let (mut buffer, mut pending) = ([0; 4096], Vec::new());
+        while let Ok(length @ 1..) = stdout.read(&mut buffer) {
+            for &byte in &buffer[..length] {
+                if byte == b'\n' {
+                    let line = String::from_utf8(std::mem::take(&mut pending)).unwrap();
+                    if send.send(line).is_err() {
+                        return;
+                    }
+                } else {
+                    pending.push(byte);
+                }
+            }
+        }
+        assert!(pending.is_empty(), "a torn line: {:?}", String::from_utf8_lossy(&pending));
+    });
+    receive
+}
+
+/// The integer of a field in a line of line protocol.
+pub fn integer(line: &str, field: &str) -> Option<u64> {
+    number(line, field)?.strip_suffix('i')?.parse().ok()
+}
+
+/// The text of a field's number in a line of line protocol without escapes.
+pub fn number<'a>(line: &'a str, field: &str) -> Option<&'a str> {
+    let fields = line.split(' ').nth(1)?;
+    fields.split(',').find_map(|pair| pair.strip_prefix(field)?.strip_prefix('='))
+}
+
+/// Whether this process may make namespaces; says so aloud when a test cannot run here.
+pub fn may_make_namespaces(test: &str) -> bool {
+    let missing = ["ip", "nft"].iter().find(|tool| {
+        !["/usr/sbin", "/sbin", "/usr/bin", "/bin"].iter().any(|d| Path::new(d).join(tool).exists())
+    });
+    let reason = match missing {
+        Some(tool) => format!("there is no `{tool}`"),
+        None if !rustix::process::geteuid().is_root() => "it needs root".to_owned(),
+        None => return true,
+    };
+    let required = std::env::var_os("CTPULSE_TEST_ROOT").is_some();
+    assert!(!required, "{test} must run here, but {reason}");
+    eprintln!("NOT RUN HERE: {test}: {reason}; `cargo xtask test` as root runs it");
+    false
+}
+
+/// A network namespace with loopback up and a rule that makes it track connections.
+pub struct Namespace {
+    pub name: String,
+}
+
+impl Namespace {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self::named(format!("ctpulse-{}-{number}", std::process::id()))
+    }
+
+    pub fn named(name: String) -> Self {
+        let namespace = Self { name };
+        run("ip", &["netns", "add", &namespace.name]);
+        namespace.exec("ip", &["link", "set", "lo", "up"]);
+        namespace.exec("nft", &["add", "table", "inet", "t"]);
+        let chain = "{ type filter hook output priority 0; }";
+        namespace.exec("nft", &["add", "chain", "inet", "t", "out", chain]);
+        namespace
+            .exec("nft", &["add", "rule", "inet", "t", "out", "ct", "state", "new", "counter"]);
+        namespace
+    }
+
+    pub fn exec(&self, program: &str, arguments: &[&str]) {
+        run("ip", &[&["netns", "exec", &self.name, program][..], arguments].concat());
+    }
+
+    /// Runs `inside` on a thread that entered the namespace.
+    pub fn inside<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
+        let path = Path::new("/run/netns").join(&self.name);
+        std::thread::scope(|scope| {
+            scope
+                .spawn(|| ctpulse::source::namespace::within(&path, inside).unwrap())
+                .join()
+                .unwrap()
+        })
+    }
+
+    /// Sends one UDP datagram over loopback from each of `flows` new sockets: as many new
+    /// connections. Returns how many the kernel refused to send, and the sockets.
+    pub fn udp_flows(&self, flows: usize) -> (usize, Vec<std::net::UdpSocket>) {
+        self.inside(|| {
+            let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            let to = receiver.local_addr().unwrap();
+            let mut sockets = vec![receiver];
+            let mut refused = 0;
+            for _ in 0..flows {
+                let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+                refused += usize::from(socket.send_to(b"x", to).is_err());
+                sockets.push(socket);
+            }
+            (refused, sockets)
+        })
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", text(&output.stderr));
+}

@@ -1,0 +1,41 @@
+//! The workspace that this program was built from: its root, its cargo, its release binaries.
+//!
+//! Nothing here knows what is built or why.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+
+/// The workspace's root directory.
+pub(crate) fn root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
+}
+
+/// The cargo that runs us, in the workspace's root.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// Where cargo puts release builds: beside the profile that this program was built in, which
+/// is right for every way to set the target directory.
+pub(crate) fn release_dir() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let target = program.parent().and_then(Path::parent);
+    Ok(target.with_context(|| format!("{} is in no directory", program.display()))?.join("release"))
+}
+
+/// `command` as one would type it, the program without its directory.
+pub(crate) fn shown(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let mut line = OsString::from(program.file_name().unwrap_or(program.as_os_str()));
+    for argument in command.get_args() {
+        line.push(" ");
+        line.push(argument);
+    }
+    line.to_string_lossy().into_owned()
+}
