@@ -3,6 +3,8 @@
 //!
 //! `CTPULSE_BLESS=1 cargo test --test cli` writes the golden texts anew; look at the diff.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::path::Path;

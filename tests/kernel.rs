@@ -2,6 +2,8 @@
 //!
 //! Needs root, `ip` and `nft`; where they are missing the tests say so aloud.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::path::Path;

@@ -3,6 +3,8 @@
 //! Arguments only; `command` acts on them. Completions and man pages are made from the same
 //! definitions.
 
+#![allow(clippy::doc_markdown, reason = "doc comments here are help texts, without markup")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -25,9 +25,9 @@ pub struct Window {
     /// Counters since boot (or since the kernel's last reset), widened to 64 bits, row after
     /// row. Empty when there are no statistics.
     pub totals: Vec<u64>,
-    /// Events since the last emission that was handed over, row after row.
+    /// Events since the last emission that was handed over (or the first sample), row after row.
     pub events: Vec<u64>,
-    /// Time over which `events` counts; `None` on the first emission.
+    /// Time over which `events` counts; `None` where the first sample is the only one.
     pub elapsed: Option<Duration>,
     /// Largest rate of one sample interval, in events per second, per column over all rows.
     pub peaks: Vec<f64>,
@@ -151,7 +151,7 @@ impl Accumulator {
         self.row_peaks = vec![0.0; if self.wants_row_peaks { table.values.len() } else { 0 }];
         self.has_peaks = false;
         self.entries = None;
-        self.handed_over.set(None, &self.events);
+        self.handed_over.set(Some(at), &self.events);
         self.peak_from.set(Some(at), &self.events);
     }
 

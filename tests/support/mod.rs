@@ -1,6 +1,7 @@
 //! What the integration tests share: the binary, the fixtures, processes that never outlive a
 //! test, and network namespaces that a test makes and takes away.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(missing_docs, unreachable_pub, reason = "names say it; this is no library")]
 

@@ -83,7 +83,7 @@ fn examine(place: Place, netns: Option<&Netns>, findings: &mut Findings) -> anyh
     match read {
         Ok(_) => statistics(&procfs, &table, cpus.as_deref().unwrap_or_default(), findings),
         Err(error) => {
-            let module = procfs.sysctls().any(|file| file.is_open());
+            let module = procfs.sysctls().any(super::super::source::sysctl::SysctlFile::is_open);
             let mend = match &error {
                 StatError::Missing(_) if module => {
                     "conntrack is there, but this kernel is built without CONFIG_NF_CONNTRACK_PROCFS \

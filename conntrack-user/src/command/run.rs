@@ -23,6 +23,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
     let terminal = args.output.is_none() && io::stdout().is_terminal();
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Influx });
+    if format == Format::Table {
+        // A table of per-CPU counters since boot says little; one of rates does.
+        settings.inputs.iter_mut().for_each(|input| input.percpu_rates = true);
+    }
     let (output, csv_header) = match &args.output {
         None => (standard_output()?, true),
         Some(path) => {

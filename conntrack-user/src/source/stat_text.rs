@@ -1,6 +1,6 @@
 //! The text of `/proc/net/stat/nf_conntrack`: columns by the header's names, rows in hex.
 //!
-//! Printed by `ct_cpu_seq_show` (net/netfilter/nf_conntrack_standalone.c) as a header and a
+//! Printed by `ct_cpu_seq_show` (`net/netfilter/nf_conntrack_standalone.c`) as a header and a
 //! row of `%08x` words per possible CPU. Columns came and went, so they are found by name,
 //! never by position or kernel version; rows with fewer, more or bad words lose nothing but
 //! what is bad.
