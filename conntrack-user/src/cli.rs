@@ -103,7 +103,7 @@ pub struct SourceArgs {
 /// What to collect and how often; shared by `run` and `execd`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct CollectArgs {
-    /// A Telegraf configuration; only [global_tags], [agent] and [[inputs.conntrack]] are used.
+    /// A Telegraf configuration; other plugins in it are ignored.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Time between rows, such as 1s or 250ms [default: 1s, or the configuration's].

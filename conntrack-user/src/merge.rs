@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::loss::Loss;
-use crate::sample::{ENTRIES, Layout, StatTable};
+use crate::sample::{ENTRIES_COLUMN, Layout, StatTable};
 
 /// No kernel path counts one counter on one CPU faster than this (3.7 ns an event). A counter
 /// that seems to have wrapped faster did not wrap: it started again from 0.
@@ -66,31 +66,19 @@ pub struct Accumulator {
     filled: Vec<u16>,
     previous: Vec<u32>,
     totals: Vec<u64>,
-    /// Events since this accumulator began, which never go back.
+    /// Events since the last hand-over, row after row.
     events: Vec<u64>,
-    handed_over: Mark,
-    peak_from: Mark,
+    handed_over_at: Option<Duration>,
+    /// Events since the last peak was noted, per column, and per row and column if wanted.
+    recent: Vec<u64>,
+    row_recent: Vec<u64>,
+    noted_at: Duration,
     peaks: Vec<f64>,
     row_peaks: Vec<f64>,
     has_peaks: bool,
     entries: Option<Extremes>,
     /// When the last sample was taken, since the clock's start.
     sampled_at: Option<Duration>,
-}
-
-/// The events at one moment, from which later ones are counted.
-#[derive(Debug, Default)]
-struct Mark {
-    at: Option<Duration>,
-    events: Vec<u64>,
-}
-
-impl Mark {
-    fn set(&mut self, at: Option<Duration>, events: &[u64]) {
-        self.at = at;
-        self.events.clear();
-        self.events.extend_from_slice(events);
-    }
 }
 
 impl Accumulator {
@@ -105,8 +93,10 @@ impl Accumulator {
             previous: Vec::new(),
             totals: Vec::new(),
             events: Vec::new(),
-            handed_over: Mark::default(),
-            peak_from: Mark::default(),
+            handed_over_at: None,
+            recent: Vec::new(),
+            row_recent: Vec::new(),
+            noted_at: Duration::ZERO,
             peaks: Vec::new(),
             row_peaks: Vec::new(),
             has_peaks: false,
@@ -117,13 +107,13 @@ impl Accumulator {
 
     /// Takes one sample, read at `at` on a monotonic clock.
     pub fn add(&mut self, table: &StatTable, at: Duration) {
-        if self.layout != table.layout
-            || self.filled.len() != table.rows()
-            || self.totals.is_empty()
-        {
+        let same_shape = Arc::ptr_eq(&self.layout, &table.layout) || self.layout == table.layout;
+        if !same_shape || self.filled.len() != table.rows() || self.totals.is_empty() {
             self.begin(table, at);
+        } else if self.began_again(table, at) {
+            self.begin_again(table);
         } else {
-            self.count(table, at);
+            self.count(table);
         }
         self.sampled_at = Some(at);
         if let Some(now) = table.entries() {
@@ -142,82 +132,102 @@ impl Accumulator {
 
     /// The first sample, or one of another shape: counters from here on, rates unknown.
     fn begin(&mut self, table: &StatTable, at: Duration) {
+        let (columns, cells) = (table.columns(), table.values.len());
+        let row_cells = if self.wants_row_peaks { cells } else { 0 };
         self.layout = Arc::clone(&table.layout);
         self.filled.clone_from(&table.filled);
         self.previous.clone_from(&table.values);
         self.totals = table.values.iter().map(|&value| u64::from(value)).collect();
-        self.events = vec![0; table.values.len()];
-        self.peaks = vec![0.0; table.columns()];
-        self.row_peaks = vec![0.0; if self.wants_row_peaks { table.values.len() } else { 0 }];
+        self.events = vec![0; cells];
+        (self.recent, self.row_recent) = (vec![0; columns], vec![0; row_cells]);
+        (self.peaks, self.row_peaks) = (vec![0.0; columns], vec![0.0; row_cells]);
         self.has_peaks = false;
         self.entries = None;
-        self.handed_over.set(Some(at), &self.events);
-        self.peak_from.set(Some(at), &self.events);
+        self.handed_over_at = Some(at);
+        self.noted_at = at;
     }
 
-    fn count(&mut self, table: &StatTable, at: Duration) {
-        let elapsed = self.sampled_at.map_or(0.0, |last| at.saturating_sub(last).as_secs_f64());
-        let began_again = self.began_again(table, elapsed);
-        let columns = table.columns();
-        let entries = self.layout.column(ENTRIES);
-        for (row, (&filled, known)) in table.filled.iter().zip(&mut self.filled).enumerate() {
+    /// Adds what every counter counted since the last sample.
+    fn count(&mut self, table: &StatTable) {
+        for (row, &filled) in table.filled.iter().enumerate() {
+            let known = usize::from(self.filled[row]);
             for column in 0..usize::from(filled) {
-                let i = row * columns + column;
+                let i = row * self.peaks.len() + column;
                 let now = table.values[i];
-                if Some(column) == entries {
-                    self.totals[i] = u64::from(now);
-                } else if column >= usize::from(*known) || began_again {
-                    // Unknown until now, or from 0 again: what it shows is all that is known.
-                    let counted = if began_again { u64::from(now) } else { 0 };
-                    self.totals[i] = u64::from(now);
-                    self.events[i] += counted;
-                } else {
+                if column == ENTRIES_COLUMN || column >= known {
+                    // Not a counter, or not known until now.
+                    (self.previous[i], self.totals[i]) = (now, u64::from(now));
+                } else if now != self.previous[i] {
                     let counted = u64::from(now.wrapping_sub(self.previous[i]));
+                    self.previous[i] = now;
                     self.totals[i] += counted;
-                    self.events[i] += counted;
+                    self.note(i, column, counted);
                 }
-                self.previous[i] = now;
             }
-            *known = (*known).max(filled);
+            self.filled[row] = self.filled[row].max(filled);
+        }
+    }
+
+    /// Every counter started again from 0: what it shows is what it counted since.
+    fn begin_again(&mut self, table: &StatTable) {
+        for (row, &filled) in table.filled.iter().enumerate() {
+            for column in 0..usize::from(filled) {
+                let i = row * self.peaks.len() + column;
+                let now = table.values[i];
+                (self.previous[i], self.totals[i]) = (now, u64::from(now));
+                if column != ENTRIES_COLUMN {
+                    self.note(i, column, u64::from(now));
+                }
+            }
+            // A row that cannot be read now counted nothing that is known.
+            for i in usize::from(filled)..self.peaks.len() {
+                let i = row * self.peaks.len() + i;
+                (self.previous[i], self.totals[i]) = (0, 0);
+            }
+        }
+    }
+
+    fn note(&mut self, cell: usize, column: usize, counted: u64) {
+        self.events[cell] += counted;
+        self.recent[column] += counted;
+        if let Some(recent) = self.row_recent.get_mut(cell) {
+            *recent += counted;
         }
     }
 
     /// Whether a counter went back further than a wrap explains: the module was loaded again
     /// or the namespace replaced, which zeroes every counter of every CPU at once.
-    fn began_again(&self, table: &StatTable, elapsed: f64) -> bool {
+    fn began_again(&self, table: &StatTable, at: Duration) -> bool {
+        if !table.values.iter().zip(&self.previous).any(|(now, before)| now < before) {
+            return false;
+        }
+        let elapsed = self.sampled_at.map_or(0.0, |last| at.saturating_sub(last).as_secs_f64());
         let most = (FASTEST_EVENTS_PER_SECOND * elapsed.max(0.001)).min(f64::from(1u32 << 31));
-        let entries = self.layout.column(ENTRIES);
-        let columns = table.columns();
-        table.filled.iter().zip(&self.filled).enumerate().any(|(row, (&filled, &known))| {
-            (0..usize::from(filled.min(known))).any(|column| {
-                let (now, before) =
-                    (table.values[row * columns + column], self.previous[row * columns + column]);
-                Some(column) != entries
-                    && now < before
-                    && f64::from(now.wrapping_sub(before)) > most
-            })
+        let columns = self.peaks.len();
+        let counters = |row: usize, filled: u16| {
+            let last = usize::from(filled.min(self.filled[row]));
+            (ENTRIES_COLUMN + 1..last).map(move |column| row * columns + column)
+        };
+        let mut cells = table.filled.iter().enumerate().flat_map(|(row, &f)| counters(row, f));
+        cells.any(|i| {
+            let (now, before) = (table.values[i], self.previous[i]);
+            now < before && f64::from(now.wrapping_sub(before)) > most
         })
     }
 
     fn note_peaks(&mut self, at: Duration) {
-        let Some(from) = self.peak_from.at else { return };
-        let elapsed = at.saturating_sub(from);
+        let elapsed = at.saturating_sub(self.noted_at);
         if elapsed.is_zero() || elapsed < self.shortest_peak_window {
             return;
         }
-        let seconds = elapsed.as_secs_f64();
-        let columns = self.peaks.len();
-        for (column, peak) in self.peaks.iter_mut().enumerate() {
-            let cells = (column..self.events.len()).step_by(columns);
-            let events: u64 = cells.map(|i| self.events[i] - self.peak_from.events[i]).sum();
-            *peak = peak.max(events as f64 / seconds);
-        }
-        for (i, peak) in self.row_peaks.iter_mut().enumerate() {
-            let events = self.events[i] - self.peak_from.events[i];
-            *peak = peak.max(events as f64 / seconds);
+        let per_second = 1.0 / elapsed.as_secs_f64();
+        let columns = self.recent.iter_mut().zip(&mut self.peaks);
+        let cells = self.row_recent.iter_mut().zip(&mut self.row_peaks);
+        for (recent, peak) in columns.chain(cells).filter(|(recent, _)| **recent != 0) {
+            *peak = peak.max(std::mem::take(recent) as f64 * per_second);
         }
         self.has_peaks = true;
-        self.peak_from.set(Some(at), &self.events);
+        self.noted_at = at;
     }
 
     /// Copies what is known into `window`. Nothing is forgotten until
@@ -226,10 +236,8 @@ impl Accumulator {
         window.layout = Arc::clone(&self.layout);
         window.filled.clone_from(&self.filled);
         window.totals.clone_from(&self.totals);
-        window.events.clear();
-        let since = self.events.iter().zip(&self.handed_over.events);
-        window.events.extend(since.map(|(now, then)| now - then));
-        window.elapsed = match (self.sampled_at, self.handed_over.at) {
+        window.events.clone_from(&self.events);
+        window.elapsed = match (self.sampled_at, self.handed_over_at) {
             (Some(now), Some(then)) => now.checked_sub(then).filter(|elapsed| !elapsed.is_zero()),
             _ => None,
         };
@@ -241,7 +249,8 @@ impl Accumulator {
 
     /// The window that was filled last is on its way: rates and extremes start anew.
     pub fn handed_over(&mut self) {
-        self.handed_over.set(self.sampled_at, &self.events);
+        self.handed_over_at = self.sampled_at;
+        self.events.fill(0);
         self.peaks.fill(0.0);
         self.row_peaks.fill(0.0);
         self.has_peaks = false;

@@ -34,6 +34,9 @@ pub const RENAMED: [(&str, &str); 2] =
 /// The gauge among the columns: the namespace's number of entries, the same on every row.
 pub const ENTRIES: &str = "entries";
 
+/// The column of [`ENTRIES`]: the first in every kernel, and a text without it is refused.
+pub const ENTRIES_COLUMN: usize = 0;
+
 /// The columns of a statistics file, found by the names in its header.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Layout {
@@ -76,8 +79,7 @@ impl StatTable {
     /// The namespace's number of entries: the first readable row's (all rows repeat it).
     #[must_use]
     pub fn entries(&self) -> Option<u32> {
-        let column = self.layout.column(ENTRIES)?;
-        let row = self.filled.iter().position(|&filled| usize::from(filled) > column)?;
-        self.values.get(row * self.columns() + column).copied()
+        let row = self.filled.iter().position(|&filled| usize::from(filled) > ENTRIES_COLUMN)?;
+        self.values.get(row * self.columns() + ENTRIES_COLUMN).copied()
     }
 }

@@ -1,4 +1,4 @@
-//! The workspace that this program was built from: its root, its cargo, its release binaries.
+//! The workspace that this program belongs to: its root, its cargo, its release binaries.
 //!
 //! Nothing here knows what is built or why.
 
@@ -8,10 +8,12 @@ use std::process::Command;
 
 use anyhow::Context;
 
-/// The workspace's root directory.
-pub(crate) fn root() -> &'static Path {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package)
+/// The workspace's root directory: cargo names it when it runs us. What the compiler was told
+/// is older, and wrong once the checkout has moved.
+pub(crate) fn root() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR");
+    let package = package.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.parent().map_or(package.clone(), Path::to_path_buf)
 }
 
 /// The cargo that runs us, in the workspace's root.

@@ -94,7 +94,7 @@ impl StatParser {
 }
 
 fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
-    match text.iter().position(|&byte| byte == b'\n') {
+    match memchr::memchr(b'\n', text) {
         Some(end) => (&text[..end], &text[end + 1..]),
         None => (text, &[]),
     }
@@ -131,49 +131,59 @@ fn parse_header(line: &[u8]) -> Result<Layout, StatTextError> {
 
 /// Appends exactly `columns` values of one row; returns how many words the row has, or `None`
 /// (and zeros) when one of them is not a 32-bit hexadecimal number.
-fn parse_row(line: &[u8], columns: usize, values: &mut Vec<u32>) -> Option<usize> {
+fn parse_row(mut line: &[u8], columns: usize, values: &mut Vec<u32>) -> Option<usize> {
     let start = values.len();
     let mut words = 0;
-    let mut at = 0;
-    let mut good = true;
-    while at < line.len() {
-        if line[at].is_ascii_whitespace() {
-            at += 1;
-            continue;
+    loop {
+        line = line.trim_ascii_start();
+        if line.is_empty() {
+            values.resize(start + columns, 0);
+            return Some(words);
         }
-        let (mut value, mut digits) = (0u32, 0);
-        while at < line.len() && !line[at].is_ascii_whitespace() {
-            let digit = HEX[usize::from(line[at])];
-            good &= digit < 16;
-            value = value << 4 | u32::from(digit & 15);
-            digits += 1;
-            at += 1;
-        }
-        good &= digits <= 8;
-        if words < columns {
-            values.push(value);
-        }
+        let Some((value, rest)) = parse_word(line) else {
+            values.truncate(start);
+            values.resize(start + columns, 0);
+            return None;
+        };
+        values.push(value);
         words += 1;
+        line = rest;
     }
-    if !good {
-        values.truncate(start);
-    }
-    values.resize(start + columns, 0);
-    good.then_some(words)
 }
 
-/// The value of each ASCII hexadecimal digit; 255 for every other byte.
-const HEX: [u8; 256] = {
-    let mut table = [255; 256];
-    let mut digit = 0;
-    while digit < 16 {
-        let byte = b"0123456789abcdef"[digit as usize];
-        table[byte as usize] = digit;
-        table[byte.to_ascii_uppercase() as usize] = digit;
-        digit += 1;
+/// The number that `line` starts with, and what follows it.
+fn parse_word(line: &[u8]) -> Option<(u32, &[u8])> {
+    if let Some((word, rest)) = line.split_first_chunk()
+        && rest.first().is_none_or(u8::is_ascii_whitespace)
+        && let Some(value) = eight_digits(*word)
+    {
+        return Some((value, rest));
     }
-    table
-};
+    let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
+    let (word, rest) = line.split_at(end);
+    // `from_str_radix` would take a sign.
+    let digits = str::from_utf8(word).ok().filter(|word| !word.starts_with(['+', '-']))?;
+    Some((u32::from_str_radix(digits, 16).ok().filter(|_| word.len() <= 8)?, rest))
+}
+
+/// The value of a word as the kernel prints it (`%08x`), all digits at once: its bytes are
+/// compared and shifted as one 64-bit number.
+fn eight_digits(word: [u8; 8]) -> Option<u32> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let x = u64::from_be_bytes(word);
+    // For bytes below 0x80: the high bit says whether a byte is at least `least`.
+    let at_least = |least: u64| x.wrapping_add((0x80 - least) * ONES);
+    let digit = at_least(b'0'.into()) & !at_least(u64::from(b'9') + 1);
+    let letter = at_least(b'a'.into()) & !at_least(u64::from(b'f') + 1);
+    if x & HIGH != 0 || (digit | letter) & HIGH != HIGH {
+        return None;
+    }
+    let mut nibbles = (x & (0x0f * ONES)) + 9 * ((letter & HIGH) >> 7);
+    nibbles = (nibbles | nibbles >> 4) & 0x00ff_00ff_00ff_00ff;
+    nibbles = (nibbles | nibbles >> 8) & 0x0000_ffff_0000_ffff;
+    Some((nibbles | nibbles >> 16) as u32)
+}
 
 #[cfg(test)]
 mod tests {
@@ -224,6 +234,28 @@ mod tests {
     }
 
     #[test]
+    fn a_word_is_up_to_eight_digits_and_nothing_else() {
+        for (word, value) in [
+            ("0", Some(0)),
+            ("deadbeef", Some(0xdead_beef)),
+            ("DEADBEEF", Some(0xdead_beef)),
+            ("ffffffff", Some(u32::MAX)),
+            ("000000000", None),
+            ("+0000001", None),
+            ("-1", None),
+            ("0000000g", None),
+            ("0000000:", None),
+            ("000000/0", None),
+            ("0000`000", None),
+            ("0x000001", None),
+            ("\u{10}\u{11}000000", None),
+            ("0000é00", None),
+        ] {
+            assert_eq!(parse_word(word.as_bytes()).map(|(value, _)| value), value, "{word:?}");
+        }
+    }
+
+    #[test]
     fn a_name_that_stands_twice_is_numbered() {
         let (table, _) = parse("entries new new new\n1 2 3 4\n");
         assert_eq!(table.layout.names, ["entries", "new", "new_2", "new_3"]);
@@ -255,6 +287,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn all_digits_at_once_is_the_same_as_one_by_one(value: u32, word: [u8; 8]) {
+            let printed = format!("{value:08x}");
+            prop_assert_eq!(eight_digits(printed.as_bytes().try_into().unwrap()), Some(value));
+            let slow = word.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            prop_assert_eq!(eight_digits(word).is_some(), slow);
+        }
+
         #[test]
         fn arbitrary_bytes_never_panic(text: Vec<u8>) {
             let mut table = StatTable::default();
