@@ -167,12 +167,95 @@ fn a_file_is_appended_to_and_csv_has_its_header_once() {
 }
 
 #[test]
+fn a_csv_file_of_another_kernel_goes_on_under_its_header() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows.csv");
+    let run = |name: &str, path: &Path| {
+        let mut command = ctpulse();
+        command.args(["--once", "--format", "csv", "--output"]).arg(path);
+        command.args(roots(&fixture(name))).output().unwrap()
+    };
+    assert!(run("5.15", &path).status.success());
+    let second = run("3.10-rhel7", &path);
+    assert!(text(&second.stderr).contains("delete_list_rate"), "{}", text(&second.stderr));
+    let mut reader = csv::Reader::from_path(&path).unwrap();
+    let found = reader.headers().unwrap().iter().position(|name| name == "found").unwrap();
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 4);
+    assert_eq!((&rows[0][found], &rows[2][found]), ("1588", "1084532850"));
+    // And what is no such file is not touched.
+    std::fs::write(&path, "dear diary\n").unwrap();
+    let refused = run("5.15", &path);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("does not start with a CSV header"));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "dear diary\n");
+}
+
+#[test]
+fn a_prometheus_file_is_one_exposition_at_any_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ct.prom");
+    let mut command = ctpulse();
+    command.args(["--count", "3", "--interval", "20ms", "--format", "prometheus", "--output"]);
+    output(command.arg(&path).args(roots(&fixture("5.15"))));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text.matches("# TYPE conntrack_drop_total counter").count(), 1, "{text}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn nohup_is_respected() {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_ctpulse")]);
+    command.args(["--interval", "20ms", "--format", "influx"]).args(roots(&fixture("5.15")));
+    let mut running = Running::start(&mut command);
+    assert!(running.line(Duration::from_secs(10)).is_some());
+    running.signal(rustix::process::Signal::HUP);
+    for _ in 0..20 {
+        assert!(running.line(Duration::from_secs(10)).is_some());
+    }
+    running.signal(rustix::process::Signal::TERM);
+    assert!(running.wait().0.success());
+}
+
+#[test]
+fn a_mask_that_does_not_fit_is_said_once() {
+    let root = copy_of("5.15");
+    std::fs::write(root.path().join("sys/devices/system/cpu/possible"), "0-1\n").unwrap();
+    let mut command = ctpulse();
+    command.args(["--count", "3", "--interval", "20ms", "--format", "influx"]);
+    command.args(["--collect", "all,percpu"]).args(roots(root.path()));
+    let found = output(&mut command);
+    let told = text(&found.stderr);
+    assert_eq!(told.matches("4 rows of statistics for 2 possible CPUs").count(), 1, "{told}");
+    assert!(text(&found.stdout).contains("cpu=cpu3,"));
+}
+
+#[test]
+fn an_inputs_own_log_level_wins() {
+    let root = copy_of("5.15");
+    std::fs::write(root.path().join("sys/devices/system/cpu/possible"), "0\n").unwrap();
+    let config = tempfile::NamedTempFile::new().unwrap();
+    for (quiet, level, told) in [(true, "warn", true), (false, "error", false)] {
+        let lines = format!(
+            "[agent]\nquiet = {quiet}\n[[inputs.conntrack]]\ncollect = ['percpu']\n\
+             log_level = '{level}'\n"
+        );
+        std::fs::write(config.path(), lines).unwrap();
+        let mut command = ctpulse();
+        command.args(["--once", "--format", "influx", "--config"]).arg(config.path());
+        let found = output(command.args(roots(root.path())));
+        assert_eq!(text(&found.stderr).contains("4 rows of statistics"), told, "{level}");
+    }
+}
+
+#[test]
 fn nothing_to_read_is_an_error_with_a_mend() {
     let empty = tempfile::tempdir().unwrap();
     let found = ctpulse().arg("--once").args(roots(empty.path())).output().unwrap();
     assert_eq!(found.status.code(), Some(1));
     let told = text(&found.stderr);
-    assert!(told.contains("nothing could be read; `ctpulse doctor` tells why"), "{told}");
+    assert!(told.contains("nothing could be read (`ctpulse doctor` tells why)"), "{told}");
     assert!(told.contains("the nf_conntrack module is not loaded"), "{told}");
 }
 
@@ -266,10 +349,11 @@ fn a_file_that_goes_away_is_reported_once_and_found_again() {
         panic!("statistics rows present={present} never came");
     };
     statistics(true);
-    // An open file outlives its name; an empty text is what a reader can see.
+    // First there is nothing in it, for a while, then it is not there.
     std::fs::write(&stat, "").unwrap();
-    std::fs::remove_file(&stat).unwrap();
     statistics(false);
+    std::thread::sleep(Duration::from_millis(500));
+    std::fs::remove_file(&stat).unwrap();
     std::fs::write(&stat, text_of_it).unwrap();
     statistics(true);
     drop(running);
@@ -326,7 +410,7 @@ fn help_completions_and_manual_come_from_one_definition() {
 #[test]
 fn this_hosts_own_numbers() {
     if !Path::new("/proc/net/stat/nf_conntrack").exists() {
-        eprintln!("NOT RUN HERE: this_hosts_own_numbers: no conntrack statistics on this host");
+        support::not_run_here("this_hosts_own_numbers", "no conntrack statistics on this host");
         return;
     }
     let found = text(&output(ctpulse().args(["--once", "--format", "influx"])).stdout);

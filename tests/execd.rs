@@ -51,6 +51,28 @@ fn a_newline_is_one_gather() {
 }
 
 #[test]
+fn what_was_asked_for_before_the_end_is_given() {
+    for _ in 0..5 {
+        let mut running = Running::start(&mut execd("STDIN", &[]));
+        let mut stdin = running.child.stdin.take().unwrap();
+        stdin.write_all(b"\n\n").unwrap();
+        drop(stdin);
+        assert_eq!(running.rest().len(), 4);
+        assert!(running.wait().0.success());
+    }
+}
+
+#[test]
+fn sampling_may_be_slower_than_the_unused_interval() {
+    let mut running = Running::start(&mut execd("STDIN", &["--sample-interval", "5s"]));
+    let mut stdin = running.child.stdin.take().unwrap();
+    stdin.write_all(b"\n").unwrap();
+    gathered(&running);
+    drop(stdin);
+    assert!(running.wait().0.success());
+}
+
+#[test]
 fn each_signal_is_one_gather_when_it_is_the_one_asked_for() {
     for (name, signal) in
         [("SIGHUP", Signal::HUP), ("SIGUSR1", Signal::USR1), ("SIGUSR2", Signal::USR2)]

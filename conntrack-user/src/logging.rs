@@ -20,23 +20,28 @@ pub enum Reader {
     Telegraf,
 }
 
+/// The target of lines about one input, which has a level of its own (`log_level`).
+pub const INPUT_TARGET: &str = "ctpulse::input";
+
 struct Logger {
     reader: Reader,
     colour: bool,
+    level: LevelFilter,
 }
 
-/// Sends all log lines up to `level` to standard error. Later calls change the level only.
+/// Sends log lines up to `level` to standard error, and those of inputs as these decide.
 pub fn start(reader: Reader, level: LevelFilter) {
     let colour = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     // Fails only when a logger is set already.
-    let _ = log::set_boxed_logger(Box::new(Logger { reader, colour }));
-    log::set_max_level(level);
+    let _ = log::set_boxed_logger(Box::new(Logger { reader, colour, level }));
+    log::set_max_level(LevelFilter::Trace);
 }
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level() && metadata.target().starts_with("ctpulse")
+        metadata.target() == INPUT_TARGET
+            || metadata.level() <= self.level && metadata.target().starts_with("ctpulse")
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -11,8 +11,9 @@ use std::time::Duration;
 use crate::loss::Loss;
 use crate::sample::{ENTRIES_COLUMN, Layout, StatTable};
 
-/// No kernel path counts one counter on one CPU faster than this (3.7 ns an event). A counter
-/// that seems to have wrapped faster did not wrap: it started again from 0.
+/// No kernel path counts one counter on one CPU faster than this (3.7 ns an event), nor as much
+/// between two samples, however far apart. A counter that seems to have wrapped by more did not
+/// wrap: it started again from 0.
 const FASTEST_EVENTS_PER_SECOND: f64 = (1u64 << 28) as f64;
 
 /// What one emission covers, ready to become rows. Reused from one emission to the next.
@@ -35,7 +36,8 @@ pub struct Window {
     pub row_peaks: Vec<f64>,
     /// Whether `peaks` rest on at least one complete sample interval.
     pub has_peaks: bool,
-    /// The namespace's number of entries, and the least and the most of the samples.
+    /// The namespace's number of entries, and the least and the most of the samples; `None`
+    /// when nothing was read since the last emission.
     pub entries: Option<Extremes>,
     /// The sysctl files' numbers, in the order of their keys.
     pub sysctls: Vec<Option<f64>>,
@@ -77,6 +79,7 @@ pub struct Accumulator {
     row_peaks: Vec<f64>,
     has_peaks: bool,
     entries: Option<Extremes>,
+    opened_again: bool,
     /// When the last sample was taken, since the clock's start.
     sampled_at: Option<Duration>,
 }
@@ -101,6 +104,7 @@ impl Accumulator {
             row_peaks: Vec::new(),
             has_peaks: false,
             entries: None,
+            opened_again: false,
             sampled_at: None,
         }
     }
@@ -110,11 +114,14 @@ impl Accumulator {
         let same_shape = Arc::ptr_eq(&self.layout, &table.layout) || self.layout == table.layout;
         if !same_shape || self.filled.len() != table.rows() || self.totals.is_empty() {
             self.begin(table, at);
+        } else if self.opened_again {
+            self.go_on(table, at);
         } else if self.began_again(table, at) {
             self.begin_again(table);
         } else {
             self.count(table);
         }
+        self.opened_again = false;
         self.sampled_at = Some(at);
         if let Some(now) = table.entries() {
             let known = self.entries.unwrap_or(Extremes { last: now, min: now, max: now });
@@ -124,10 +131,28 @@ impl Accumulator {
         self.note_peaks(at);
     }
 
-    /// The statistics could not be read: what was known is not known any more, but the
-    /// counters stay, so that a file that comes back goes on where it was.
-    pub fn lose_entries(&mut self) {
-        self.entries = None;
+    /// The statistics file was opened again: the next sample's counters have no history, so
+    /// nothing is counted between them and the last ones. What was counted before and not yet
+    /// handed over is kept, unless the file is `another` namespace's.
+    pub fn opened_again(&mut self, another: bool) {
+        self.opened_again = true;
+        if another {
+            self.totals.clear();
+        }
+    }
+
+    /// Goes on with what a file that was opened again shows.
+    fn go_on(&mut self, table: &StatTable, at: Duration) {
+        self.filled.clone_from(&table.filled);
+        self.previous.clone_from(&table.values);
+        self.totals.clear();
+        self.totals.extend(table.values.iter().map(|&value| u64::from(value)));
+        self.recent.fill(0);
+        self.row_recent.fill(0);
+        self.noted_at = at;
+        if self.events.iter().all(|&events| events == 0) {
+            self.handed_over_at = Some(at);
+        }
     }
 
     /// The first sample, or one of another shape: counters from here on, rates unknown.
@@ -202,7 +227,7 @@ impl Accumulator {
             return false;
         }
         let elapsed = self.sampled_at.map_or(0.0, |last| at.saturating_sub(last).as_secs_f64());
-        let most = (FASTEST_EVENTS_PER_SECOND * elapsed.max(0.001)).min(f64::from(1u32 << 31));
+        let most = FASTEST_EVENTS_PER_SECOND * elapsed.clamp(0.001, 1.0);
         let columns = self.peaks.len();
         let counters = |row: usize, filled: u16| {
             let last = usize::from(filled.min(self.filled[row]));

@@ -64,6 +64,47 @@ fn a_counter_that_starts_again_is_no_wrap() {
 }
 
 #[test]
+fn a_counter_that_starts_again_after_a_long_time_is_no_wrap() {
+    let mut accumulator = Accumulator::new(SECOND, false);
+    accumulator.add(&table(&[[5, 3_000_000_000]]), SECOND);
+    accumulator.handed_over();
+    accumulator.add(&table(&[[5, 7]]), SECOND * 61);
+    assert_eq!(drops(&window(&accumulator)), (vec![7], vec![7]));
+}
+
+#[test]
+fn a_file_that_is_opened_again_has_no_history() {
+    for (another, events) in [(false, 30), (true, 0)] {
+        let mut accumulator = Accumulator::new(SECOND, false);
+        accumulator.add(&table(&[[5, 100]]), SECOND);
+        accumulator.handed_over();
+        accumulator.add(&table(&[[5, 130]]), SECOND * 2);
+        accumulator.opened_again(another);
+        // Neither 870 nor 1,000 happened in this time.
+        accumulator.add(&table(&[[5, 1000]]), SECOND * 3);
+        assert_eq!(drops(&window(&accumulator)), (vec![1000], vec![events]), "{another}");
+        accumulator.handed_over();
+        accumulator.add(&table(&[[5, 1004]]), SECOND * 4);
+        let window = window(&accumulator);
+        assert_eq!((drops(&window).1, window.elapsed), (vec![4], Some(SECOND)));
+    }
+}
+
+#[test]
+fn what_was_counted_before_a_loss_is_handed_over() {
+    let mut accumulator = Accumulator::new(SECOND, false);
+    accumulator.add(&table(&[[5, 100]]), SECOND);
+    accumulator.handed_over();
+    accumulator.add(&table(&[[5, 600]]), SECOND * 2);
+    // The file goes away; the emission says what was known until then, the next one nothing.
+    let last = window(&accumulator);
+    assert_eq!((drops(&last).1, last.elapsed), (vec![500], Some(SECOND)));
+    assert!(last.entries.is_some());
+    accumulator.handed_over();
+    assert_eq!(window(&accumulator).entries, None);
+}
+
+#[test]
 fn the_burst_inside_an_emission_is_kept() {
     let tenth = SECOND / 10;
     let mut accumulator = Accumulator::new(tenth, true);

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::format::Encoder;
 use crate::kernel;
+use crate::logging::INPUT_TARGET;
+use crate::loss::Loss;
 use crate::rows::RowBuilder;
 use crate::sampler::{Control, Report, Sampler, Trigger};
 use crate::settings::{Input, Roots};
@@ -20,6 +22,8 @@ use crate::source::roots::Place;
 pub struct Plan {
     /// Where the kernel's files are.
     pub roots: Roots,
+    /// The lowest level that inputs without one of their own log.
+    pub log_level: log::LevelFilter,
     /// Where emissions come from.
     pub trigger: Trigger,
     /// The output's format.
@@ -79,7 +83,7 @@ impl Pipeline {
             });
             let release = kernel::read_release(&place.osrelease());
             let candidates = place.sysctl_candidates(&input);
-            let keys = candidates.iter().map(|(key, _)| key.clone()).collect();
+            let keys: Vec<String> = candidates.iter().map(|(key, _)| key.clone()).collect();
             let procfs = Procfs::new(place, candidates);
             let control = Arc::new(Control::default());
             let (sampler, outbox) = Sampler::new(
@@ -94,12 +98,24 @@ impl Pipeline {
                 Some(netns) => format!("conntrack {netns}"),
                 None => "conntrack".into(),
             });
+            let level = input.log_level.unwrap_or(plan.log_level);
+            if log::Level::Debug <= level {
+                let (every, sample) = (input.interval, input.sample_interval);
+                log::debug!(
+                    target: INPUT_TARGET,
+                    "[{name}] a row every {every:?}, sampled every {sample:?}, on kernel \
+                     {release:?} with {} possible CPUs, fields {keys:?}",
+                    cpus.len()
+                );
+            }
             lanes.push(Lane {
                 name,
-                log_level: input.log_level,
+                log_level: level,
                 outbox,
                 filter: input.filter.clone(),
                 rows: RowBuilder::new(input, cpus, release, keys),
+                rows_waiting: None,
+                told_loss: Loss::default(),
                 written: 0,
             });
             samplers.push((control, sampler));

@@ -31,6 +31,9 @@ pub struct RowBuilder {
     /// Columns that are maintained, by what header and release say or a value other than 0.
     maintained: Vec<bool>,
     tags: Tags,
+    /// The last number of rows that was compared with the mask's.
+    compared_rows: usize,
+    notice: Option<String>,
 }
 
 #[derive(Debug)]
@@ -83,6 +86,8 @@ impl RowBuilder {
             cpu_fields: Vec::new(),
             maintained: Vec::new(),
             tags: Tags { cpu: "cpu".into(), netns },
+            compared_rows: 0,
+            notice: None,
         };
         builder.learn(&Arc::default());
         builder
@@ -95,8 +100,9 @@ impl RowBuilder {
             self.learn(&window.layout);
         }
         self.prove(window);
+        self.compare_with_mask(window.filled.len());
         let mut rows = Vec::new();
-        let timestamp_ns = round(window.timestamp_ns, self.input.precision.as_nanos());
+        let timestamp_ns = round(window.timestamp_ns, self.input.rounding().as_nanos());
         if self.input.compat_telegraf {
             self.telegraf_rows(window, timestamp_ns, &mut rows);
         } else {
@@ -123,6 +129,24 @@ impl RowBuilder {
         }
         rows.push(self.metric(None, table.into_iter().collect(), timestamp_ns));
         rows
+    }
+
+    /// Something that the user should be told once; one line.
+    pub fn take_notice(&mut self) -> Option<String> {
+        self.notice.take()
+    }
+
+    /// The mask says which CPU a row is; where the numbers differ, it says nothing.
+    fn compare_with_mask(&mut self, rows: usize) {
+        if rows == 0 || rows == std::mem::replace(&mut self.compared_rows, rows) {
+            return;
+        }
+        if self.input.collect.percpu && !self.cpus.is_empty() && rows != self.cpus.len() {
+            self.notice = Some(format!(
+                "{rows} rows of statistics for {} possible CPUs; rows are numbered in their order",
+                self.cpus.len()
+            ));
+        }
     }
 
     /// Names the fields of a layout.
@@ -250,7 +274,7 @@ impl RowBuilder {
                 named.map(|(i, name)| (Name::from(*name), Value::Integer(value(i)))).collect();
             sorted.into_iter().collect()
         };
-        if self.input.collect.all && !whole.is_empty() {
+        if self.input.collect.all {
             let sums = fields(&|column| whole.iter().map(|row| row[column]).sum());
             rows.push(self.metric(Some("all"), sums, timestamp_ns));
         }

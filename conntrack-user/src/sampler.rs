@@ -27,6 +27,9 @@ use crate::source::sysctl::SysctlError;
 /// How often a missing statistics file is looked for, at most.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// The same for missing sysctl files, of which some kernels have none.
+const SYSCTL_RETRY: Duration = Duration::from_secs(1);
+
 /// Memory that waiting windows may take, in bytes; at least [`FEWEST_WINDOWS`] fit all the same.
 const WINDOWS_BYTES: usize = 2 << 20;
 const FEWEST_WINDOWS: usize = 4;
@@ -116,7 +119,10 @@ pub struct Sampler {
     stat_known_lost: bool,
     foreign_told: bool,
     last_oddities: Oddities,
-    retry_at: Duration,
+    stat_retry_at: Duration,
+    sysctl_retry_at: Duration,
+    /// The last loss was one of the namespace itself.
+    another_namespace: bool,
 }
 
 enum Wake {
@@ -162,7 +168,9 @@ impl Sampler {
             stat_known_lost: false,
             foreign_told: false,
             last_oddities: Oddities::default(),
-            retry_at: Duration::ZERO,
+            stat_retry_at: Duration::ZERO,
+            sysctl_retry_at: Duration::ZERO,
+            another_namespace: false,
         };
         (sampler, Outbox { windows: windows_out, spent: spent_in, notices: notices_out })
     }
@@ -179,7 +187,9 @@ impl Sampler {
             let since_epoch =
                 SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let (offset, round) = (self.input.collection_offset, self.input.round_interval);
-            first_emission(since_epoch, interval, offset, round, sample)
+            // Rows that round to the same timestamp would be one.
+            let soonest = sample.max(self.input.rounding());
+            first_emission(since_epoch, interval, offset, round, soonest)
         });
         let mut schedule = Schedule::new(sample, interval, self.input.collection_jitter, first);
         self.tick(self.trigger == Trigger::Interval);
@@ -209,13 +219,14 @@ impl Sampler {
 
     fn wait(&self, deadline: Duration) -> Wake {
         loop {
-            if self.control.stop.load(Ordering::Acquire) {
-                return Wake::Stop;
-            }
+            // What was asked for before the end is still given.
             let take = |waiting: u32| waiting.checked_sub(1);
             let asked = &self.control.gathers;
             if asked.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok() {
                 return Wake::Asked;
+            }
+            if self.control.stop.load(Ordering::Acquire) {
+                return Wake::Stop;
             }
             match deadline.checked_sub(self.clock.elapsed()) {
                 None | Some(Duration::ZERO) => return Wake::Deadline,
@@ -245,7 +256,9 @@ impl Sampler {
         if let Err(error) = self.procfs.check_namespace() {
             self.lost(error);
         }
-        if self.procfs.is_incomplete(self.wants_stat()) {
+        let now = self.clock.elapsed();
+        if now >= self.sysctl_retry_at && self.procfs.is_incomplete(self.wants_stat()) {
+            self.sysctl_retry_at = now + SYSCTL_RETRY;
             self.open_missing();
         }
     }
@@ -253,15 +266,12 @@ impl Sampler {
     fn open_missing(&mut self) {
         let notices = &mut self.notices;
         let mut tell = |error| _ = notices.push(Notice::Sysctl(error));
-        let opened = self.procfs.open_missing(self.input.collect != Default::default(), &mut tell);
-        match opened {
-            Ok(()) => {
-                if let Some(path) = self.procfs.stat_path().filter(|_| self.stat_known_lost) {
-                    let found = Notice::Found(path.to_owned());
-                    self.stat_known_lost = self.notices.push(found).is_err();
-                }
-            }
-            Err(error) => self.lost(error),
+        let wants_stat = self.input.collect.all || self.input.collect.percpu;
+        let had_stat = self.procfs.stat_path().is_some();
+        if let Err(error) = self.procfs.open_missing(wants_stat, &mut tell) {
+            self.lost(error);
+        } else if !had_stat {
+            self.accumulator.opened_again(std::mem::take(&mut self.another_namespace));
         }
         if self.procfs.is_foreign() && !self.foreign_told {
             self.foreign_told = self.notices.push(Notice::Foreign).is_ok();
@@ -272,10 +282,10 @@ impl Sampler {
     fn sample(&mut self) {
         if self.procfs.stat_path().is_none() {
             let now = self.clock.elapsed();
-            if now < self.retry_at {
+            if now < self.stat_retry_at {
                 return;
             }
-            self.retry_at = now + RETRY;
+            self.stat_retry_at = now + RETRY;
             self.open_missing();
             if self.procfs.stat_path().is_none() {
                 return;
@@ -284,6 +294,10 @@ impl Sampler {
         match self.procfs.read_stat(&mut self.table) {
             Ok(oddities) => {
                 self.accumulator.add(&self.table, self.clock.elapsed());
+                if let Some(path) = self.procfs.stat_path().filter(|_| self.stat_known_lost) {
+                    let found = Notice::Found(path.to_owned());
+                    self.stat_known_lost = self.notices.push(found).is_err();
+                }
                 if oddities != self.last_oddities
                     && (oddities == Oddities::default()
                         || self.notices.push(Notice::Odd(oddities)).is_ok())
@@ -296,7 +310,7 @@ impl Sampler {
     }
 
     fn lost(&mut self, error: StatError) {
-        self.accumulator.lose_entries();
+        self.another_namespace |= matches!(error, StatError::NamespaceGone(_));
         if !self.stat_known_lost {
             self.stat_known_lost = self.notices.push(Notice::Lost(error)).is_ok();
             self.consumer.unpark();

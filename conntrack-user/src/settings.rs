@@ -71,7 +71,7 @@ pub struct Input {
     pub collection_jitter: Duration,
     /// Shifts the schedule of emissions (`collection_offset`).
     pub collection_offset: Duration,
-    /// Timestamps are rounded to the nearest multiple (`precision`); zero keeps nanoseconds.
+    /// `precision` as it is set; zero where it is not. See [`Input::rounding`].
     pub precision: Duration,
     /// The network namespace to look into; none is the one that the program runs in.
     pub netns: Option<Netns>,
@@ -159,6 +159,20 @@ impl Input {
             alias: None,
             log_level: None,
             filter: Filter::default(),
+        }
+    }
+
+    /// What timestamps are rounded to, the nearest multiple; zero keeps nanoseconds.
+    ///
+    /// Where `precision` is not set, Telegraf takes the largest unit that the interval reaches;
+    /// here only `compat = "telegraf"` does, since rows within a second should differ.
+    #[must_use]
+    pub fn rounding(&self) -> Duration {
+        let units = [Duration::from_secs(1), Duration::from_millis(1), Duration::from_micros(1)];
+        if self.precision.is_zero() && self.compat_telegraf {
+            units.into_iter().find(|unit| self.interval >= *unit).unwrap_or_default()
+        } else {
+            self.precision
         }
     }
 }

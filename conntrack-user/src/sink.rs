@@ -3,7 +3,6 @@
 //! One thread serves all inputs. It is the only one that writes to the output, so a line is
 //! never torn by another, and the only one that may block there.
 
-use std::collections::HashSet;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -15,11 +14,12 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::filter::Filter;
 use crate::format::Encoder;
+use crate::logging::INPUT_TARGET;
+use crate::loss::Loss;
 use crate::metric::Metric;
 use crate::rows::RowBuilder;
 use crate::sampler::{Notice, Outbox};
 use crate::source::procfs::StatError;
-use crate::source::sysctl::SysctlError;
 
 /// Pipes take writes up to this size whole or not at all (POSIX `PIPE_BUF`, 4,096 on Linux).
 const WHOLE_WRITE: usize = 4096;
@@ -29,14 +29,18 @@ const WHOLE_WRITE: usize = 4096;
 pub struct Lane {
     /// What log lines call the input.
     pub name: String,
-    /// The lowest level that the input logs, if it has its own.
-    pub log_level: Option<log::LevelFilter>,
+    /// The lowest level that the input logs.
+    pub log_level: log::LevelFilter,
     /// The sampler's hand-over.
     pub outbox: Outbox,
     /// Makes the rows.
     pub rows: RowBuilder,
     /// Changes and drops them.
     pub filter: Filter,
+    /// Rows that were made and not yet written.
+    pub rows_waiting: Option<Vec<Metric>>,
+    /// What has been said of what was missed.
+    pub told_loss: Loss,
     /// Emissions written so far.
     pub written: u64,
 }
@@ -70,8 +74,15 @@ pub struct Sink {
     pub on_event: Box<dyn Fn(Event) + Send>,
 }
 
-/// An unbuffered output whose writes are whole lines.
-pub struct Output(Box<dyn WriteFd>);
+/// Where the bytes go.
+pub struct Output(Way);
+
+enum Way {
+    /// An unbuffered descriptor; writes are whole lines.
+    Lines(Box<dyn WriteFd>),
+    /// A file that is replaced as a whole by each batch.
+    Replace(PathBuf),
+}
 
 trait WriteFd: Write + AsFd + Send {}
 impl<T: Write + AsFd + Send> WriteFd for T {}
@@ -79,80 +90,83 @@ impl<T: Write + AsFd + Send> WriteFd for T {}
 impl Output {
     /// An output to a descriptor: a file, or a duplicate of standard output.
     pub fn new(file: impl Write + AsFd + Send + 'static) -> Self {
-        Self(Box::new(file))
+        Self(Way::Lines(Box::new(file)))
     }
 
-    /// Writes `text`, which consists of whole lines, in pieces of whole lines that a pipe takes
-    /// at once: whoever ends this process in between leaves no torn line there.
-    ///
-    /// # Errors
-    /// The system's error; a descriptor that would block is waited for.
-    fn write_lines(&mut self, mut text: &[u8]) -> io::Result<()> {
-        while !text.is_empty() {
-            let mut piece = text.len();
-            if piece > WHOLE_WRITE {
-                let end = text[..WHOLE_WRITE].iter().rposition(|&byte| byte == b'\n');
-                let longer = || text.iter().position(|&byte| byte == b'\n');
-                piece = end.or_else(longer).map_or(text.len(), |newline| newline + 1);
-            }
-            let (now, later) = text.split_at(piece);
-            self.write_all_waiting(now)?;
-            text = later;
-        }
-        Ok(())
+    /// An output that replaces the file `path` by each batch of rows, so that a reader finds
+    /// one whole batch there, as node_exporter's textfile collector needs it.
+    #[must_use]
+    pub fn replacing(path: PathBuf) -> Self {
+        Self(Way::Replace(path))
     }
 
-    fn write_all_waiting(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.0.write(bytes) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => bytes = &bytes[written..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Somebody who shares the descriptor made it non-blocking.
-                    poll(&mut [PollFd::new(&self.0.as_fd(), PollFlags::OUT)], None)?;
-                }
-                Err(error) => return Err(error),
+    fn write_batch(&mut self, text: &[u8]) -> io::Result<()> {
+        match &mut self.0 {
+            Way::Lines(file) => write_lines(file.as_mut(), text),
+            Way::Replace(path) => {
+                let mut new = path.clone().into_os_string();
+                new.push(".new");
+                std::fs::write(&new, text)?;
+                std::fs::rename(&new, path)
             }
         }
-        Ok(())
     }
+}
+
+/// Writes `text`, which consists of whole lines, in pieces of whole lines that a pipe takes at
+/// once: whoever ends this process in between leaves no torn line there.
+fn write_lines(file: &mut dyn WriteFd, mut text: &[u8]) -> io::Result<()> {
+    while !text.is_empty() {
+        let mut piece = text.len();
+        if piece > WHOLE_WRITE {
+            let end = memchr::memrchr(b'\n', &text[..WHOLE_WRITE]);
+            let longer = || memchr::memchr(b'\n', text);
+            piece = end.or_else(longer).map_or(text.len(), |newline| newline + 1);
+        }
+        let (now, later) = text.split_at(piece);
+        write_all_waiting(file, now)?;
+        text = later;
+    }
+    Ok(())
+}
+
+fn write_all_waiting(file: &mut dyn WriteFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Somebody who shares the descriptor made it non-blocking.
+                poll(&mut [PollFd::new(&file.as_fd(), PollFlags::OUT)], None)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Sink {
     /// Serves the inputs until draining is asked for and nothing is left, or the output fails.
     pub fn run(mut self) {
         let mut text = Vec::new();
-        let mut told = HashSet::new();
         let mut count_told = false;
         loop {
             let draining = self.draining.load(Ordering::Acquire);
             let mut idle = true;
-            for lane in &mut self.lanes {
-                while let Ok(notice) = lane.outbox.notices.pop() {
-                    lane.tell(&notice, &mut told);
-                }
-                while self.count.is_none_or(|count| lane.written < count) {
-                    let Ok(window) = lane.outbox.windows.pop() else { break };
+            for at in 0..self.lanes.len() {
+                self.lanes[at].tell_notices();
+                while self.count.is_none_or(|count| self.lanes[at].written < count)
+                    && self.lanes[at].take_rows()
+                {
                     idle = false;
-                    let rows = lane.rows.rows(&window).into_iter();
-                    // The ring has room for every window there is.
-                    let _ = lane.outbox.spent.push(window);
-                    let rows: Vec<Metric> = rows.filter_map(|row| lane.filter.apply(row)).collect();
-                    text.clear();
-                    self.encoder.encode(&rows, &mut text);
-                    if let Err(error) = self.output.write_lines(&text) {
+                    if let Err(error) = self.write(at, &mut text) {
                         (self.on_event)(if error.kind() == io::ErrorKind::BrokenPipe {
                             Event::ConsumerGone
                         } else {
                             Event::WriteFailed(error)
                         });
                         return;
-                    }
-                    lane.written += 1;
-                    self.bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
-                    if let Some(notice) = self.encoder.take_notice() {
-                        log::warn!("{notice}");
                     }
                 }
             }
@@ -169,47 +183,102 @@ impl Sink {
             }
         }
     }
+
+    /// Writes the rows of one lane, or those of all lanes once each of them has some.
+    fn write(&mut self, at: usize, text: &mut Vec<u8>) -> io::Result<()> {
+        let lanes = if !self.encoder.wants_whole_batches() {
+            &mut self.lanes[at..=at]
+        } else if self.lanes.iter().all(|lane| lane.rows_waiting.is_some()) {
+            &mut self.lanes[..]
+        } else {
+            return Ok(());
+        };
+        let mut rows = Vec::new();
+        for lane in lanes {
+            rows.extend(lane.rows_waiting.take().unwrap_or_default());
+            lane.written += 1;
+        }
+        text.clear();
+        self.encoder.encode(&rows, text);
+        self.output.write_batch(text)?;
+        self.bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
+        if let Some(notice) = self.encoder.take_notice() {
+            log::warn!("{notice}");
+        }
+        Ok(())
+    }
 }
 
 impl Lane {
-    /// Logs a notice; one about the same file is told once.
-    fn tell(&self, notice: &Notice, told: &mut HashSet<(String, PathBuf)>) {
-        let level = if matches!(notice, Notice::Found(_)) { Level::Info } else { Level::Warn };
-        if self.log_level.is_some_and(|lowest| level > lowest) {
-            return;
+    /// Makes rows of the next window, if there is one.
+    fn take_rows(&mut self) -> bool {
+        let Ok(window) = self.outbox.windows.pop() else { return false };
+        let rows = self.rows.rows(&window).into_iter();
+        self.rows_waiting = Some(rows.filter_map(|row| self.filter.apply(row)).collect());
+        let loss = window.loss;
+        // The ring has room for every window there is.
+        let _ = self.outbox.spent.push(window);
+        if let Some(notice) = self.rows.take_notice() {
+            self.log(Level::Warn, format_args!("{notice}"));
         }
-        if let Notice::Sysctl(SysctlError::Read { path, .. } | SysctlError::NotANumber { path, .. }) =
-            notice
-            && !told.insert((self.name.clone(), path.clone()))
-        {
-            return;
+        if loss.rows_lost > self.told_loss.rows_lost {
+            let lost = loss.rows_lost - self.told_loss.rows_lost;
+            let what = "emissions found no room because the output was stuck; their events are \
+                        in the rates of the next row";
+            self.log(Level::Warn, format_args!("{lost} {what}"));
         }
-        let name = &self.name;
-        match notice {
-            Notice::Lost(error @ StatError::Missing(_)) => log::warn!(
-                "[{name}] {error}: the nf_conntrack module is not loaded, or this kernel is built \
-                 without CONFIG_NF_CONNTRACK_PROCFS (`ctpulse doctor` tells which); looking again"
-            ),
-            Notice::Lost(error) => log::warn!("[{name}] {error}"),
-            Notice::Found(path) => log::info!("[{name}] reading {}", path.display()),
-            Notice::Sysctl(error) => log::warn!("[{name}] {error}; the field is left out"),
-            Notice::Odd(odd) => log::warn!(
-                "[{name}] the statistics file has {} unreadable, {} short and {} long rows{}; \
-                 what could be read is used",
-                odd.bad_rows,
-                odd.short_rows,
-                odd.long_rows,
-                if odd.first_bad_line == 0 {
-                    String::new()
-                } else {
-                    format!(" (the first unreadable one is line {})", odd.first_bad_line)
-                },
-            ),
-            Notice::Foreign => log::warn!(
-                "[{name}] the host's network namespace cannot be entered without CAP_SYS_ADMIN: \
-                 ip_conntrack_count and other per-namespace files are left out (`entries` has \
-                 the count)"
-            ),
+        if loss.samples_missed > self.told_loss.samples_missed {
+            let missed = loss.samples_missed - self.told_loss.samples_missed;
+            self.log(
+                Level::Debug,
+                format_args!("{missed} ticks were left out: one before ran late"),
+            );
+        }
+        self.told_loss = loss;
+        true
+    }
+
+    fn log(&self, level: Level, text: std::fmt::Arguments<'_>) {
+        if level <= self.log_level {
+            log::log!(target: INPUT_TARGET, level, "[{}] {text}", self.name);
+        }
+    }
+
+    fn tell_notices(&mut self) {
+        while let Ok(notice) = self.outbox.notices.pop() {
+            match notice {
+                Notice::Lost(error @ StatError::Missing(_)) => self.log(
+                    Level::Warn,
+                    format_args!(
+                        "{error}: the nf_conntrack module is not loaded, or this kernel is built \
+                         without CONFIG_NF_CONNTRACK_PROCFS (`ctpulse doctor` tells which); \
+                         looking again"
+                    ),
+                ),
+                Notice::Lost(error) => self.log(Level::Warn, format_args!("{error}")),
+                Notice::Found(path) => {
+                    self.log(Level::Info, format_args!("reading {} again", path.display()));
+                }
+                Notice::Sysctl(error) => {
+                    self.log(Level::Warn, format_args!("{error}; the field is left out"));
+                }
+                Notice::Odd(odd) => self.log(
+                    Level::Warn,
+                    format_args!(
+                        "the statistics file has {} unreadable, {} short and {} long rows (first \
+                         unreadable line: {}); what could be read is used",
+                        odd.bad_rows, odd.short_rows, odd.long_rows, odd.first_bad_line
+                    ),
+                ),
+                Notice::Foreign => self.log(
+                    Level::Warn,
+                    format_args!(
+                        "the network namespace cannot be entered without CAP_SYS_ADMIN: \
+                         ip_conntrack_count and other per-namespace files are left out (`entries` \
+                         has the count)"
+                    ),
+                ),
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(missing_docs, unreachable_pub, reason = "names say it; this is no library")]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +16,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// The binary under test, with nothing of this environment that changes what it does.
 pub fn ctpulse() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ctpulse"));
+    let binary = std::env::var_os("CTPULSE_BIN");
+    let mut command = Command::new(binary.unwrap_or(env!("CARGO_BIN_EXE_ctpulse").into()));
     for variable in ["HOST_PROC", "HOST_SYS", "NO_COLOR"] {
         command.env_remove(variable);
     }
@@ -174,8 +175,14 @@ pub fn may_make_namespaces(test: &str) -> bool {
     };
     let required = std::env::var_os("CTPULSE_TEST_ROOT").is_some();
     assert!(!required, "{test} must run here, but {reason}");
-    eprintln!("NOT RUN HERE: {test}: {reason}; `cargo xtask test` as root runs it");
+    not_run_here(test, &format!("{reason}; `cargo xtask test` as root runs it"));
     false
+}
+
+/// Says aloud that a test did not run: past the test harness, which swallows what tests print.
+pub fn not_run_here(test: &str, reason: &str) {
+    let line = format!("NOT RUN HERE: {test}: {reason}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// A network namespace with loopback up and a rule that makes it track connections.

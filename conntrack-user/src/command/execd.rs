@@ -14,7 +14,7 @@ use crate::pipeline::Plan;
 use crate::sampler::Trigger;
 
 pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
-    let loaded = super::settings(&args.collect);
+    let loaded = super::settings(&args.collect, args.signal != Signal::None);
     let level = loaded.as_ref().map_or(log::LevelFilter::Info, |(s, _)| s.log_level);
     logging::start(logging::Reader::Telegraf, level);
     let (mut settings, warnings) = match loaded {
@@ -27,7 +27,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     super::tag_globally(&mut settings, false);
     let trigger = if args.signal == Signal::None { Trigger::Interval } else { Trigger::Asked };
-    let options = EncoderOptions { colour: false, subsecond: true, csv_header: true };
+    let options = EncoderOptions { colour: false, subsecond: true };
     let ended = super::runtime()?.block_on(async {
         let (to, from) = happenings();
         for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
@@ -41,6 +41,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
         listen(args.signal, to.clone())?;
         let plan = Plan {
             roots: settings.roots.clone(),
+            log_level: settings.log_level,
             trigger,
             encoder: encoder(args.format, options),
             output: standard_output()?,

@@ -49,7 +49,8 @@ impl SourceArgs {
 }
 
 /// Settings from the configuration file, if one is given, and what the arguments change.
-fn settings(args: &CollectArgs) -> anyhow::Result<(Settings, Vec<String>)> {
+/// `asked` says that rows come when somebody asks, so that the interval means nothing.
+fn settings(args: &CollectArgs, asked: bool) -> anyhow::Result<(Settings, Vec<String>)> {
     let (mut settings, warnings) = match &args.config {
         Some(path) => {
             let loaded = crate::config::load(path)?;
@@ -75,9 +76,13 @@ fn settings(args: &CollectArgs) -> anyhow::Result<(Settings, Vec<String>)> {
         settings.log_level = LevelFilter::Error;
     }
     for input in &mut settings.inputs {
-        override_input(input, args)?;
+        override_input(input, args, asked)?;
     }
-    if !args.source.netns.is_empty() {
+    let names = &args.source.netns;
+    if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+        bail!("--netns {} is given twice", twice.1);
+    }
+    if !names.is_empty() {
         settings.inputs = look_into(&settings.inputs, args);
     }
     if settings.roots.proc_root.is_some() && settings.inputs.iter().any(|i| i.netns.is_some()) {
@@ -89,13 +94,17 @@ fn settings(args: &CollectArgs) -> anyhow::Result<(Settings, Vec<String>)> {
     Ok((settings, warnings))
 }
 
-fn override_input(input: &mut Input, args: &CollectArgs) -> anyhow::Result<()> {
+fn override_input(input: &mut Input, args: &CollectArgs, asked: bool) -> anyhow::Result<()> {
     if let Some(interval) = args.interval {
         input.interval = interval;
         input.sample_interval = input.sample_interval.min(interval);
     }
     if let Some(sample_interval) = args.sample_interval {
         input.sample_interval = sample_interval;
+    }
+    if asked {
+        // There are samples between two rows, however often these are asked for.
+        input.interval = input.interval.max(input.sample_interval * 2);
     }
     for (what, value) in
         [("--interval", input.interval), ("--sample-interval", input.sample_interval)]

@@ -1,7 +1,8 @@
 //! `ctpulse run`: stream until interrupted, for a person, a file or a pipe.
 
 use std::fs::OpenOptions;
-use std::io::{self, IsTerminal};
+use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -9,14 +10,14 @@ use tokio::signal::unix::SignalKind;
 
 use super::stream::{Happening, finish, happenings, on_signal, standard_output, stream};
 use crate::cli::RunArgs;
-use crate::format::{EncoderOptions, Format, encoder};
+use crate::format::{Csv, EncoderOptions, Format, encoder};
 use crate::logging;
 use crate::pipeline::Plan;
 use crate::sampler::Trigger;
 use crate::sink::Output;
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let (mut settings, warnings) = super::settings(&args.collect)?;
+    let (mut settings, warnings) = super::settings(&args.collect, false)?;
     logging::start(logging::Reader::Person, settings.log_level);
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     super::tag_globally(&mut settings, true);
@@ -27,26 +28,29 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         // A table of per-CPU counters since boot says little; one of rates does.
         settings.inputs.iter_mut().for_each(|input| input.percpu_rates = true);
     }
-    let (output, csv_header) = match &args.output {
-        None => (standard_output()?, true),
-        Some(path) => {
-            let file = OpenOptions::new().create(true).append(true).open(path);
-            let file = file.with_context(|| format!("cannot write to {}", path.display()))?;
-            let empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
-            (Output::new(file), empty)
-        }
+    let (output, csv) = match &args.output {
+        None => (standard_output()?, None),
+        Some(path) if format == Format::Prometheus => (Output::replacing(path.clone()), None),
+        Some(path) => append_to(path, format)?,
     };
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let options = EncoderOptions {
         colour: terminal && !no_colour,
         subsecond: settings.inputs.iter().any(|i| i.interval.subsec_nanos() != 0),
-        csv_header,
+    };
+    let encoder = match csv {
+        Some(csv) => Box::new(csv),
+        None => encoder(format, options),
     };
 
     let outcome = super::runtime()?.block_on(async {
         let (to, from) = happenings();
-        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-            on_signal(kind, &to, || Happening::End)?;
+        on_signal(SignalKind::terminate(), &to, || Happening::End)?;
+        // `nohup` and shells that start a job in the background ignore these for it.
+        for kind in [SignalKind::interrupt(), SignalKind::hangup()] {
+            if !is_ignored(kind) {
+                on_signal(kind, &to, || Happening::End)?;
+            }
         }
         if let Some(duration) = args.duration {
             let to = to.clone();
@@ -58,15 +62,47 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let plan = Plan {
             roots: settings.roots.clone(),
             trigger: Trigger::Interval,
-            encoder: encoder(format, options),
+            log_level: settings.log_level,
+            encoder,
             output,
             count: if args.once { Some(1) } else { args.count },
             on_event: Box::new(move |event| _ = to.send(Happening::Sink(event))),
         };
         stream(settings, plan, from).await
     })?;
-    if args.once && outcome.bytes == 0 {
-        bail!("nothing could be read; `ctpulse doctor` tells why");
+    if outcome.bytes == 0 && (args.once || args.count.is_some() || args.duration.is_some()) {
+        bail!(
+            "nothing was written: nothing could be read (`ctpulse doctor` tells why), or filters \
+             left no row"
+        );
     }
     Ok(finish(&outcome, args.stats))
+}
+
+/// Opens a file to append to. A CSV file that has a header already goes on under it.
+fn append_to(path: &Path, format: Format) -> anyhow::Result<(Output, Option<Csv>)> {
+    let file = OpenOptions::new().create(true).read(true).append(true).open(path);
+    let file = file.with_context(|| format!("cannot write to {}", path.display()))?;
+    let mut csv = None;
+    if format == Format::Csv && file.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+        let mut header = String::new();
+        let read = BufReader::new(&file).read_line(&mut header);
+        read.with_context(|| format!("cannot read {}", path.display()))?;
+        csv = Csv::under(&header);
+        if csv.is_none() {
+            bail!(
+                "{} does not start with a CSV header of ctpulse; use another file",
+                path.display()
+            );
+        }
+    }
+    Ok((Output::new(file), csv))
+}
+
+/// Whether this process was started with the signal ignored.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
 }

@@ -44,10 +44,7 @@ pub(super) fn inputs(
     input.compat_telegraf =
         reader.choice("compat", &table.compat, [("telegraf", true), ("", false)])?.unwrap_or(false);
     let precision = reader.duration("precision", &table.precision)?.filter(is_set);
-    input.precision = match precision.map_or(agent.precision, Spanned::into_inner) {
-        Duration::ZERO if input.compat_telegraf => telegraf_precision(interval),
-        precision => precision,
-    };
+    input.precision = precision.map_or(agent.precision, Spanned::into_inner);
 
     input.collect = reader.collect(&table.collect)?;
     input.percpu_rates = table.percpu_rates;
@@ -70,12 +67,6 @@ pub(super) fn inputs(
     }
     let in_namespace = |netns| Input { netns: Some(netns), ..input.clone() };
     Ok(namespaces.into_iter().map(in_namespace).collect())
-}
-
-/// Telegraf's precision where none is set: the largest unit that the interval reaches.
-pub(super) fn telegraf_precision(interval: Duration) -> Duration {
-    let units = [Duration::from_secs(1), Duration::from_millis(1), Duration::from_micros(1)];
-    units.into_iter().find(|unit| interval >= *unit).unwrap_or(Duration::from_nanos(1))
 }
 
 fn is_set(duration: &Spanned<Duration>) -> bool {

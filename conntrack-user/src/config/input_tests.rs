@@ -94,24 +94,17 @@ fn the_sample_interval_is_at_most_the_interval() {
 
 #[test]
 fn precision_follows_telegraf_only_where_asked() {
-    assert_eq!(input("").precision, Duration::ZERO);
-    assert_eq!(input("compat = ''").precision, Duration::ZERO);
-    let compat = |interval: &str| {
-        let input = input(&format!("compat = 'telegraf'\ninterval = '{interval}'"));
-        assert!(input.compat_telegraf);
-        input.precision
+    assert_eq!(input("").rounding(), Duration::ZERO);
+    assert_eq!(input("compat = ''").rounding(), Duration::ZERO);
+    let compat = |interval| {
+        input(&format!("compat = 'telegraf'\nsample_interval = '1ms'\ninterval = '{interval}'"))
+            .rounding()
     };
     assert_eq!(compat("10s"), Duration::from_secs(1));
+    assert_eq!(compat("1s"), Duration::from_secs(1));
     assert_eq!(compat("999ms"), Duration::from_millis(1));
-    assert_eq!(input("compat = 'telegraf'\nprecision = '1ns'").precision, Duration::from_nanos(1));
-    assert!(input_error("compat = 'telegraph'").ends_with("did you mean \"telegraf\"?"));
-}
-
-#[test]
-fn precision_by_interval_below_what_is_accepted() {
-    let rule = super::input::telegraf_precision;
-    assert_eq!(rule(Duration::from_micros(999)), Duration::from_micros(1));
-    assert_eq!(rule(Duration::from_nanos(999)), Duration::from_nanos(1));
+    let set = input("compat = 'telegraf'\nprecision = '1ns'");
+    assert_eq!(set.rounding(), Duration::from_nanos(1));
 }
 
 #[test]

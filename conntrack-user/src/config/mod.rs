@@ -1,7 +1,8 @@
 //! The configuration file: Telegraf's TOML, read into the [`Settings`] that everything runs on.
 //!
-//! A file that Telegraf accepts for `inputs.conntrack` means the same here; what cannot mean
-//! the same is refused, never guessed. The way through: `environment` fills variables in,
+//! A file that Telegraf accepts for `inputs.conntrack` means the same here (but for an unset
+//! `precision`, see [`crate::settings::Input::rounding`]); what cannot mean the same is refused,
+//! never guessed. The way through: `environment` fills variables in,
 //! `document` finds the tables, `tables` says which keys they can have, `agent`, `input` and
 //! `filters` say what these mean, and `error` says what is wrong, at the user's own line and
 //! column. Nothing here touches the kernel's files.

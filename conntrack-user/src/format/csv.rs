@@ -8,16 +8,16 @@
 
 use std::collections::BTreeSet;
 
-use ::csv::{ByteRecord, Writer, WriterBuilder};
+use ::csv::{ByteRecord, ReaderBuilder, Writer, WriterBuilder};
 
 use super::{Encoder, Number};
 use crate::metric::{Metric, Name};
 
 /// Encodes rows as CSV under one header.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Csv {
-    header: bool,
-    columns: Option<Columns>,
+    /// The columns after the first two.
+    columns: Option<Vec<Column>>,
     /// Keys without a column, once each.
     left_out: BTreeSet<Name>,
     /// Those of them that no notice has named yet.
@@ -25,17 +25,43 @@ pub struct Csv {
 }
 
 #[derive(Debug)]
-struct Columns {
-    tags: BTreeSet<Name>,
-    fields: BTreeSet<Name>,
+struct Column {
+    name: Name,
+    /// It holds the tag of this name.
+    tag: bool,
+    /// It holds the field of this name.
+    field: bool,
 }
 
+/// The columns that every row has.
+const FIRST: [&str; 2] = ["timestamp", "measurement"];
+
 impl Csv {
-    /// An encoder that writes the header line before the first rows if `header` is set. Without
-    /// it the first rows still decide on the columns.
+    /// An encoder that writes a header line before the first rows, which decide on the columns.
     #[must_use]
-    pub fn new(header: bool) -> Self {
-        Self { header, columns: None, left_out: BTreeSet::new(), unsaid: Vec::new() }
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An encoder that goes on under `header`, the first line of a file that is appended to.
+    /// `None` when that is no header of this format.
+    #[must_use]
+    pub fn under(header: &str) -> Option<Self> {
+        let mut reader = ReaderBuilder::new().has_headers(false).from_reader(header.as_bytes());
+        let record = reader.records().next()?.ok()?;
+        let mut columns = record.iter();
+        if FIRST.iter().any(|first| columns.next() != Some(first)) {
+            return None;
+        }
+        // A name that stands twice is a tag's and then a field's; one alone can be either's.
+        let names: Vec<&str> = columns.collect();
+        let column = |(at, name): (usize, &&str)| Column {
+            name: Name::from(*name),
+            tag: !names[..at].contains(name),
+            field: !names[at + 1..].contains(name),
+        };
+        let columns = names.iter().enumerate().map(column).collect();
+        Some(Self { columns: Some(columns), ..Self::new() })
     }
 
     fn note_keys_without_column(&mut self, batch: &[Metric]) {
@@ -43,11 +69,10 @@ impl Csv {
         for metric in batch {
             let tags = metric.tags.iter().map(|(key, _)| key);
             let fields = metric.fields.iter().map(|(key, _)| key);
-            let strange = tags
-                .filter(|key| !columns.tags.contains(*key))
-                .chain(fields.filter(|key| !columns.fields.contains(*key)));
-            for key in strange {
-                if self.left_out.insert(key.clone()) {
+            for key in tags.chain(fields) {
+                if !columns.iter().any(|column| column.name == *key)
+                    && self.left_out.insert(key.clone())
+                {
                     self.unsaid.push(key.clone());
                 }
             }
@@ -60,15 +85,17 @@ impl Encoder for Csv {
         let mut writer = WriterBuilder::new().buffer_capacity(4096).from_writer(out);
         let mut record = ByteRecord::new();
         if self.columns.is_none() {
-            self.columns = Columns::of(batch);
-            if let (true, Some(columns)) = (self.header, &self.columns) {
-                columns.write_header(&mut record, &mut writer);
+            self.columns = columns_of(batch);
+            if let Some(columns) = &self.columns {
+                FIRST.iter().for_each(|name| record.push_field(name.as_bytes()));
+                columns.iter().for_each(|column| record.push_field(column.name.as_bytes()));
+                write(&record, &mut writer);
             }
         }
         self.note_keys_without_column(batch);
         if let Some(columns) = &self.columns {
             for metric in batch {
-                columns.write_row(metric, &mut record, &mut writer);
+                write_row(columns, metric, &mut record, &mut writer);
             }
         }
     }
@@ -79,56 +106,45 @@ impl Encoder for Csv {
         }
         let keys: Vec<_> = self.unsaid.drain(..).map(|key| format!("{key:?}")).collect();
         Some(format!(
-            "the CSV columns were fixed by the first rows; left out because they came later: {}",
+            "the CSV columns are those of its header; left out because they are not there: {}",
             keys.join(", ")
         ))
     }
 }
 
-impl Columns {
-    /// The keys of the batch; `None` as long as it has no field.
-    fn of(batch: &[Metric]) -> Option<Self> {
-        let tags = batch.iter().flat_map(|metric| &metric.tags).map(|(key, _)| key.clone());
-        let fields = batch.iter().flat_map(|metric| &metric.fields).map(|(key, _)| key.clone());
-        let columns = Self { tags: tags.collect(), fields: fields.collect() };
-        (!columns.fields.is_empty()).then_some(columns)
-    }
+/// The keys of the batch, tags first; `None` as long as it has no field.
+fn columns_of(batch: &[Metric]) -> Option<Vec<Column>> {
+    let tags: BTreeSet<_> = batch.iter().flat_map(|metric| &metric.tags).map(|(k, _)| k).collect();
+    let fields: BTreeSet<_> =
+        batch.iter().flat_map(|metric| &metric.fields).map(|(k, _)| k).collect();
+    let column = |name: &Name, tag| Column { name: name.clone(), tag, field: !tag };
+    let columns = tags.into_iter().map(|name| column(name, true));
+    let any = !fields.is_empty();
+    any.then(|| columns.chain(fields.into_iter().map(|name| column(name, false))).collect())
+}
 
-    fn write_header(&self, record: &mut ByteRecord, writer: &mut Writer<&mut Vec<u8>>) {
-        record.clear();
-        record.push_field(b"timestamp");
-        record.push_field(b"measurement");
-        for key in self.tags.iter().chain(&self.fields) {
-            record.push_field(key.as_bytes());
+fn write_row(
+    columns: &[Column],
+    metric: &Metric,
+    record: &mut ByteRecord,
+    writer: &mut Writer<&mut Vec<u8>>,
+) {
+    record.clear();
+    record.push_field(metric.timestamp_ns.to_string().as_bytes());
+    record.push_field(metric.name.as_bytes());
+    let mut any = false;
+    for Column { name, tag, field } in columns {
+        let tag = metric.tag(name).filter(|_| *tag);
+        let number = metric.field(name).filter(|_| *field).and_then(Number::known);
+        any |= tag.is_none() && number.is_some();
+        match (tag, number) {
+            (Some(tag), _) => record.push_field(tag.as_bytes()),
+            (None, Some(number)) => record.push_field(number.to_string().as_bytes()),
+            (None, None) => record.push_field(b""),
         }
+    }
+    if any {
         write(record, writer);
-    }
-
-    fn write_row(
-        &self,
-        metric: &Metric,
-        record: &mut ByteRecord,
-        writer: &mut Writer<&mut Vec<u8>>,
-    ) {
-        record.clear();
-        record.push_field(metric.timestamp_ns.to_string().as_bytes());
-        record.push_field(metric.name.as_bytes());
-        for key in &self.tags {
-            record.push_field(metric.tag(key).unwrap_or_default().as_bytes());
-        }
-        let mut any = false;
-        for key in &self.fields {
-            match metric.field(key).and_then(Number::known) {
-                Some(number) => {
-                    record.push_field(number.to_string().as_bytes());
-                    any = true;
-                }
-                None => record.push_field(b""),
-            }
-        }
-        if any {
-            write(record, writer);
-        }
     }
 }
 

@@ -33,6 +33,12 @@ pub trait Encoder: Send {
     /// Every line that is appended ends in a newline.
     fn encode(&mut self, batch: &[Metric], out: &mut Vec<u8>);
 
+    /// Whether the rows of all inputs must stand in one batch, because a second text of this
+    /// format cannot follow a first.
+    fn wants_whole_batches(&self) -> bool {
+        false
+    }
+
     /// Something that the user should be told once, such as a column that could not be
     /// written. It is one line of text, and taking it removes it.
     fn take_notice(&mut self) -> Option<String> {
@@ -56,20 +62,12 @@ pub enum Format {
 }
 
 /// What an encoder must know beside the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EncoderOptions {
     /// Table: colour zeros and alarming numbers.
     pub colour: bool,
     /// Table: show milliseconds, because rows come more often than once a second.
     pub subsecond: bool,
-    /// CSV: begin with the header line; off when a file that has one is appended to.
-    pub csv_header: bool,
-}
-
-impl Default for EncoderOptions {
-    fn default() -> Self {
-        Self { colour: false, subsecond: false, csv_header: true }
-    }
 }
 
 /// The encoder for `format`.
@@ -79,7 +77,7 @@ pub fn encoder(format: Format, options: EncoderOptions) -> Box<dyn Encoder> {
         Format::Influx => Box::new(Influx),
         Format::Json => Box::new(Json),
         Format::Prometheus => Box::new(Prometheus),
-        Format::Csv => Box::new(Csv::new(options.csv_header)),
+        Format::Csv => Box::new(Csv::new()),
         Format::Table => Box::new(Table::new(options.colour, options.subsecond)),
     }
 }

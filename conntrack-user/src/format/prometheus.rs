@@ -36,6 +36,10 @@ struct Family {
 }
 
 impl Encoder for Prometheus {
+    fn wants_whole_batches(&self) -> bool {
+        true
+    }
+
     fn encode(&mut self, batch: &[Metric], out: &mut Vec<u8>) {
         let mut label_sets = LabelSets::default();
         let mut families = BTreeMap::new();

@@ -64,7 +64,9 @@ pub struct Procfs {
     stat: StatFile,
     parser: StatParser,
     sysctls: Vec<SysctlFile>,
-    entered: Option<Identity>,
+    /// What is looked at to see whether the namespace is still the same: the namespace's file,
+    /// or where that cannot be entered the statistics' directory.
+    watched: Option<(PathBuf, Identity)>,
     foreign: bool,
 }
 
@@ -78,7 +80,7 @@ impl Procfs {
             stat: StatFile::default(),
             parser: StatParser::default(),
             sysctls,
-            entered: None,
+            watched: None,
             foreign: false,
         }
     }
@@ -104,7 +106,9 @@ impl Procfs {
     /// Whether [`Procfs::open_missing`] has something to look for.
     #[must_use]
     pub fn is_incomplete(&self, wants_stat: bool) -> bool {
-        wants_stat && self.stat.open.is_none() || self.sysctls.iter().any(|file| !file.is_open())
+        let shown = |file: &&SysctlFile| !self.foreign || HOST_WIDE.contains(&file.key.as_str());
+        wants_stat && self.stat.open.is_none()
+            || self.sysctls.iter().filter(shown).any(|file| !file.is_open())
     }
 
     /// Opens what is not open: the statistics file if `wants_stat`, and the sysctl files,
@@ -122,19 +126,20 @@ impl Procfs {
             let net = self.place.net.clone().unwrap_or_else(|| "/proc/net".into());
             return self.open_here(&net, wants_stat, report);
         };
-        let identity = namespace::identity(&namespace).ok();
+        let watch = |path: &Path| Some((path.to_owned(), namespace::identity(path).ok()?));
+        let watched = watch(&namespace);
         let entered = namespace::within(&namespace, || {
             self.foreign = false;
             self.open_here(&namespace::thread_file("net"), wants_stat, report)
         });
         match (entered, self.place.net.clone()) {
             (Ok(opened), _) => {
-                self.entered = identity;
+                self.watched = watched;
                 opened
             }
             (Err(NamespaceError::Permission(_)), Some(net)) => {
                 self.foreign = !is_own_namespace(&net);
-                self.entered = None;
+                self.watched = watch(&net.join("stat"));
                 self.open_here(&net, wants_stat, report)
             }
             (Err(error), _) => Err(error.into()),
@@ -202,14 +207,14 @@ impl Procfs {
     /// # Errors
     /// [`StatError::NamespaceGone`] once, when it has gone.
     pub fn check_namespace(&mut self) -> Result<(), StatError> {
-        let (Some(path), Some(entered)) = (&self.place.enter, self.entered) else { return Ok(()) };
-        if namespace::identity(path).is_ok_and(|now| now == entered) {
+        let Some((path, identity)) = &self.watched else { return Ok(()) };
+        if namespace::identity(path).is_ok_and(|now| now == *identity) {
             return Ok(());
         }
-        self.entered = None;
+        self.watched = None;
         self.stat.open = None;
         self.sysctls.iter_mut().for_each(SysctlFile::close);
-        Err(StatError::NamespaceGone(path.clone()))
+        Err(StatError::NamespaceGone(self.place.enter.clone().unwrap_or_default()))
     }
 }
 

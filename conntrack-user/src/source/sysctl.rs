@@ -15,6 +15,8 @@ pub struct SysctlFile {
     pub key: String,
     candidates: Vec<PathBuf>,
     open: Option<(File, usize)>,
+    /// The last fault was returned already; a good read forgets it.
+    fault_told: bool,
 }
 
 /// A file that exists and gives no number.
@@ -42,7 +44,7 @@ impl SysctlFile {
     /// A field with the paths that may give it; nothing is opened yet.
     #[must_use]
     pub fn new(key: String, candidates: Vec<PathBuf>) -> Self {
-        Self { key, candidates, open: None }
+        Self { key, candidates, open: None, fault_told: false }
     }
 
     /// Whether a file is open for this field.
@@ -61,7 +63,7 @@ impl SysctlFile {
     ///
     /// # Errors
     /// The first candidate's fault, from the last on, that exists and gives no number; an
-    /// earlier candidate may be open all the same.
+    /// earlier candidate may be open all the same. A fault is told once, until a read succeeds.
     pub fn open(&mut self) -> Result<(), SysctlError> {
         self.open = None;
         let mut fault = None;
@@ -80,7 +82,11 @@ impl SysctlFile {
                 }
             }
         }
-        fault.map_or(Ok(()), Err)
+        fault.map_or(Ok(()), |fault| self.tell_once(fault))
+    }
+
+    fn tell_once(&mut self, fault: SysctlError) -> Result<(), SysctlError> {
+        if std::mem::replace(&mut self.fault_told, true) { Ok(()) } else { Err(fault) }
     }
 
     /// Closes the file, so that the next [`SysctlFile::open`] looks for it again.
@@ -91,14 +97,20 @@ impl SysctlFile {
     /// Reads the number, without an allocation; `None` when no file is open.
     ///
     /// # Errors
-    /// [`SysctlError`]; the file is then closed.
+    /// [`SysctlError`], told once until a read succeeds; the file is then closed.
     pub fn read(&mut self) -> Result<Option<f64>, SysctlError> {
         let Some((file, at)) = &self.open else { return Ok(None) };
-        let value = read(file, &self.candidates[*at]);
-        if value.is_err() {
-            self.open = None;
+        match read(file, &self.candidates[*at]) {
+            Ok(value) => {
+                // An unreadable candidate that wins over the open one is still there.
+                self.fault_told &= *at + 1 < self.candidates.len();
+                Ok(Some(value))
+            }
+            Err(error) => {
+                self.open = None;
+                self.tell_once(error).map(|()| None)
+            }
         }
-        value.map(Some)
     }
 }
 

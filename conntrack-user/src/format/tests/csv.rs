@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn columns_are_fixed_by_the_first_emission_even_where_it_has_no_values() {
-    let mut csv = Csv::new(true);
+    let mut csv = Csv::new();
     let rates = ["drop_rate"].map(|key| (key, Unknown));
     let all = |fields: &[(&str, Value)]| {
         with(metric(&[("cpu", "all"), ("host", "fw1")], &[("new", NotMaintained)]), fields)
@@ -27,7 +27,7 @@ fn columns_are_fixed_by_the_first_emission_even_where_it_has_no_values() {
     );
     assert_eq!(
         csv.take_notice().unwrap(),
-        "the CSV columns were fixed by the first rows; left out because they came later: \
+        "the CSV columns are those of its header; left out because they are not there: \
          \"netns\", \"clash\""
     );
     encode(&mut csv, &[later]);
@@ -36,7 +36,7 @@ fn columns_are_fixed_by_the_first_emission_even_where_it_has_no_values() {
 
 #[test]
 fn rows_without_a_value_only_name_columns() {
-    let mut csv = Csv::new(true);
+    let mut csv = Csv::new();
     assert_eq!(encode(&mut csv, &[]), "");
     assert_eq!(encode(&mut csv, &[metric(&[("host", "fw1")], &[])]), "");
     let unknown = metric(&[], &[("drop_rate", Unknown), ("new", NotMaintained)]);
@@ -48,18 +48,23 @@ fn rows_without_a_value_only_name_columns() {
 }
 
 #[test]
-fn without_a_header_the_first_rows_still_decide() {
-    let mut csv = Csv::new(false);
-    let line = "1615223542000000000,conntrack,fw1,201330,262144\n";
+fn a_file_goes_on_under_its_own_header() {
+    let header = "timestamp,measurement,ip_conntrack_max,gone,host\n";
+    let mut csv = Csv::under(header).unwrap();
+    let line = "1615223542000000000,conntrack,262144,,fw1\n";
     assert_eq!(encode(&mut csv, &[table_row()]), line);
     assert_eq!(encode(&mut csv, &[with(table_row(), &[("more", Integer(1))])]), line);
-    assert!(csv.take_notice().unwrap().contains("more"));
+    let notice = csv.take_notice().unwrap();
+    assert!(notice.contains("more") && notice.contains("ip_conntrack_count"), "{notice}");
+    for header in ["", "time,measurement,a", "timestamp", "conntrack,cpu=all a=1i 1"] {
+        assert!(Csv::under(header).is_none(), "{header}");
+    }
 }
 
 #[test]
 fn nasty_text_is_quoted() {
     assert_eq!(
-        encode(&mut Csv::new(true), &[nasty_row()]),
+        encode(&mut Csv::new(), &[nasty_row()]),
         concat!(
             "timestamp,measurement,a b,\"c,d=e\",empty,line,path,town,z\\,",
             "big,\"half full=x,y\",huge,inf,nan,tiny\n",
@@ -73,7 +78,7 @@ fn nasty_text_is_quoted() {
 proptest! {
     #[test]
     fn the_csv_crate_reads_the_same_values(first in any_batch(), second in any_batch()) {
-        let mut csv = Csv::new(true);
+        let mut csv = Csv::new();
         let text = encode(&mut csv, &first) + &encode(&mut csv, &second);
         let mut reader = ::csv::Reader::from_reader(text.as_bytes());
         let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();

@@ -192,10 +192,9 @@ proptest! {
         second in any_batch(),
         colour: bool,
         subsecond: bool,
-        csv_header: bool,
     ) {
         for format in Format::value_variants() {
-            let options = EncoderOptions { colour, subsecond, csv_header };
+            let options = EncoderOptions { colour, subsecond };
             let mut encoder = encoder(*format, options);
             for batch in [&first, &second] {
                 let text = encode(&mut *encoder, batch);

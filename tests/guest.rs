@@ -1,0 +1,162 @@
+//! The real binary in a kernel of its own: what `cargo xtask vm` runs in a virtual machine.
+//!
+//! These tests unload kernel modules and change limits of the whole system, so each of them
+//! refuses to run where the kernel's command line does not say that it is such a guest. The
+//! modules that its init loaded lie in `/modules`, in the order of `/modules/order`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use support::{Namespace, Running, ctpulse, integer, output, text};
+
+const SOON: Duration = Duration::from_secs(20);
+const STATISTICS: &str = "/proc/net/stat/nf_conntrack";
+
+/// Panics where a test could do harm.
+fn in_guest() {
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap();
+    assert!(
+        command_line.split_whitespace().any(|word| word == "ctpulse.guest=1"),
+        "this is no guest of `cargo xtask vm`, and these tests unload kernel modules"
+    );
+}
+
+/// The statistics row of all CPUs in a namespace.
+fn statistics(namespace: &str) -> String {
+    let output = output(ctpulse().args(["--once", "--format", "influx", "--netns", namespace]));
+    let text = text(&output.stdout);
+    text.lines().find(|line| line.contains("cpu=all")).unwrap_or_else(|| panic!("{text}")).into()
+}
+
+/// Calls `done` until it says yes; panics with `what` when it never does.
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < SOON, "{what}: not within {SOON:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn nft(arguments: &str) {
+    output(Command::new("nft").args(arguments.split(' ')));
+}
+
+#[test]
+fn this_is_a_guest() {
+    in_guest();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let version = fs::read_to_string("/proc/sys/kernel/version").unwrap();
+    println!("Linux {} {}", release.trim(), version.trim());
+    assert!(Path::new(STATISTICS).exists(), "nf_conntrack is not loaded");
+    let version = text(&output(ctpulse().arg("--version")).stdout);
+    assert!(version.starts_with("ctpulse "), "{version}");
+}
+
+#[test]
+fn procfs_counts_flows() {
+    in_guest();
+    let namespace = Namespace::new();
+    assert_eq!(integer(&statistics(&namespace.name), "entries"), Some(0));
+    let mut sockets = Vec::new();
+    for (flows, sum) in [(1, 1), (99, 100), (400, 500)] {
+        let (refused, more) = namespace.udp_flows(flows);
+        assert_eq!(refused, 0);
+        sockets.extend(more);
+        let line = statistics(&namespace.name);
+        assert_eq!(integer(&line, "entries"), Some(sum), "{line}");
+    }
+}
+
+/// The netfilter modules of this guest; those that were taken out come back when this goes.
+struct Modules {
+    /// In load order.
+    files: Vec<String>,
+    unloaded: bool,
+}
+
+impl Modules {
+    fn new() -> Self {
+        let order = fs::read_to_string("/modules/order").unwrap();
+        let files = order.lines().filter(|file| file.starts_with("nf"));
+        Self { files: files.map(str::to_owned).collect(), unloaded: false }
+    }
+
+    fn unload(&mut self) {
+        self.unloaded = true;
+        for file in self.files.iter().rev() {
+            let name = file.strip_suffix(".ko").unwrap().replace('-', "_");
+            if !Path::new("/sys/module").join(&name).exists() {
+                continue;
+            }
+            // Rules that are gone keep their modules for a moment: the kernel frees them later.
+            wait_for(&format!("rmmod {name}"), || {
+                Command::new("rmmod").arg(&name).output().unwrap().status.success()
+            });
+        }
+        assert!(!Path::new(STATISTICS).exists());
+    }
+
+    fn load(&mut self) {
+        self.unloaded = false;
+        for file in &self.files {
+            output(Command::new("insmod").arg(Path::new("/modules").join(file)));
+        }
+    }
+}
+
+impl Drop for Modules {
+    fn drop(&mut self) {
+        if self.unloaded {
+            for file in &self.files {
+                let _ = Command::new("insmod").arg(Path::new("/modules").join(file)).output();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_module_that_is_unloaded_is_reported_once_and_found_again() {
+    in_guest();
+    let mut modules = Modules::new();
+    nft("add table inet t");
+    nft("add chain inet t out { type filter hook output priority 0; }");
+    nft("add rule inet t out ct state new counter");
+    let stderr = tempfile::NamedTempFile::new().unwrap();
+    let mut command = ctpulse();
+    command.args(["--interval", "100ms", "--format", "influx"]);
+    command.stderr(stderr.reopen().unwrap());
+    let mut running = Running::start(&mut command);
+    let told = || fs::read_to_string(stderr.path()).unwrap();
+    let row = || {
+        wait_for("a row of the statistics", || {
+            running.line(SOON).is_some_and(|line| line.starts_with("conntrack,cpu=all"))
+        });
+    };
+    row();
+
+    nft("delete table inet t");
+    modules.unload();
+    wait_for("a warning", || told().contains("nf_conntrack"));
+    // Nothing comes any more, neither rows nor a second warning.
+    while running.line(Duration::from_millis(500)).is_some() {}
+    let before = told();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(running.line(Duration::ZERO), None);
+    assert_eq!(told(), before);
+
+    modules.load();
+    row();
+    running.signal(rustix::process::Signal::INT);
+    assert!(running.wait().0.success());
+    let told = told();
+    println!("{told}");
+    assert_eq!(told.matches("module is not loaded").count(), 1, "{told}");
+    assert_eq!(told.matches(&format!("reading {STATISTICS}")).count(), 1, "{told}");
+    assert_eq!(told.lines().count(), 2, "{told}");
+}
