@@ -33,6 +33,13 @@ fn once(fixture_name: &str, format: &str, more: &[&str]) -> String {
     without_time(&text)
 }
 
+/// A root without any conntrack.
+fn nothing() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("proc")).unwrap();
+    root
+}
+
 fn without_time(text: &str) -> String {
     let line = |line: &str| {
         // Influx ends in it, JSON and CSV carry it in the middle, a table begins with it.
@@ -204,6 +211,81 @@ fn a_prometheus_file_is_one_exposition_at_any_time() {
 }
 
 #[test]
+fn only_an_exposition_or_nothing_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |path: &Path| {
+        let mut command = ctpulse();
+        command.args(["--once", "--format", "prometheus", "--output"]).arg(path);
+        command.args(roots(&fixture("5.15"))).output().unwrap()
+    };
+    // A device is written to, through a link too, and stays one.
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    assert!(run(&link).status.success());
+    let kind = std::fs::metadata("/dev/null").unwrap().file_type();
+    assert!(std::os::unix::fs::FileTypeExt::is_char_device(&kind));
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    // Another file is left alone.
+    let diary = dir.path().join("diary");
+    std::fs::write(&diary, "dear diary\n").unwrap();
+    assert_eq!(run(&diary).status.code(), Some(1));
+    assert_eq!(std::fs::read_to_string(&diary).unwrap(), "dear diary\n");
+    // An own one keeps its mode.
+    let own = dir.path().join("own.prom");
+    assert!(run(&own).status.success());
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o604);
+    std::fs::set_permissions(&own, mode).unwrap();
+    assert!(run(&own).status.success());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&own.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o604);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named() {
+    for arguments in [
+        vec!["--once", "--format", "influx", "--output", "/dev/full"],
+        vec!["--once", "--format", "prometheus", "--output", "/nosuch/ct.prom"],
+    ] {
+        let found = ctpulse().args(&arguments).args(roots(&fixture("5.15"))).output().unwrap();
+        let told = text(&found.stderr);
+        assert_eq!(found.status.code(), Some(1), "{told}");
+        assert!(told.contains(&format!("cannot write to {}", arguments[4])), "{told}");
+    }
+}
+
+#[test]
+fn a_missing_source_is_an_error_in_every_format() {
+    let empty = nothing();
+    for format in ["influx", "json", "prometheus", "csv", "table"] {
+        let mut command = ctpulse();
+        command.args(["--count", "1", "--format", format]).args(roots(empty.path()));
+        assert_eq!(command.output().unwrap().status.code(), Some(1), "{format}");
+    }
+}
+
+#[test]
+fn without_kprobes_the_kernels_counters_go_on() {
+    let kprobes =
+        ["/sys/bus/event_source/devices/kprobe/type", "/sys/kernel/tracing/kprobe_events"];
+    if kprobes.iter().any(|path| Path::new(path).exists()) {
+        support::not_run_here("without_kprobes_the_kernels_counters_go_on", "there are kprobes");
+        return;
+    }
+    let arguments = ["--count", "2", "--interval", "50ms", "--format", "influx"];
+    let auto = output(ctpulse().args(arguments));
+    let told = text(&auto.stderr);
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("no event source (this kernel has no kprobes"), "{told}");
+    assert!(text(&auto.stdout).contains("cpu=all"));
+    let on = ctpulse().args(arguments).args(["--ebpf", "on"]).output().unwrap();
+    assert_eq!(on.status.code(), Some(1));
+    assert!(text(&on.stderr).contains("this kernel has no kprobes"), "{}", text(&on.stderr));
+    assert!(on.stdout.is_empty());
+    let off = output(ctpulse().args(arguments).args(["--ebpf", "off"]));
+    assert_eq!(text(&off.stderr), "");
+}
+
+#[test]
 fn nohup_is_respected() {
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_ctpulse")]);
@@ -251,7 +333,7 @@ fn an_inputs_own_log_level_wins() {
 
 #[test]
 fn nothing_to_read_is_an_error_with_a_mend() {
-    let empty = tempfile::tempdir().unwrap();
+    let empty = nothing();
     let found = ctpulse().arg("--once").args(roots(empty.path())).output().unwrap();
     assert_eq!(found.status.code(), Some(1));
     let told = text(&found.stderr);
@@ -262,9 +344,9 @@ fn nothing_to_read_is_an_error_with_a_mend() {
 #[test]
 fn a_wrong_command_line_says_what_is_right() {
     for (arguments, code, words) in [
-        (vec!["--interval", "0.5ms"], 1, "--interval is 500µs; the shortest is 1ms"),
+        (vec!["--interval", "0.5ms"], 2, "--interval is 500µs; the shortest is 1ms"),
         (vec!["--interval", "fast"], 2, "fast"),
-        (vec!["--sample-interval", "2s"], 1, "sample at least once per row"),
+        (vec!["--sample-interval", "2s"], 2, "sample at least once per row"),
         (vec!["--collect", "every"], 2, "'every' is not one of all, percpu, none"),
         (vec!["--once", "--count", "3"], 2, "cannot be used with"),
         (vec!["--netns", "pid:x"], 2, "'x' is not a process number; write pid:1234"),
@@ -382,7 +464,7 @@ fn the_doctor_tells_each_kernel_apart() {
     let (code, told) = doctor("3.10-rhel7");
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("new                        kernel, column new\n"), "{told}");
-    let empty = tempfile::tempdir().unwrap();
+    let empty = nothing();
     let found = ctpulse().arg("doctor").args(roots(empty.path())).output().unwrap();
     assert_eq!(found.status.code(), Some(1));
     assert!(text(&found.stdout).contains("-> load the module (modprobe nf_conntrack)"));

@@ -183,6 +183,7 @@ fn a_closed_output_ends_it_quietly() {
 #[test]
 fn log_lines_have_telegrafs_prefixes() {
     let empty = tempfile::tempdir().unwrap();
+    std::fs::create_dir(empty.path().join("proc")).unwrap();
     let mut command = ctpulse();
     command.args(["execd", "--interval", "50ms"]).args(roots(empty.path()));
     command.stdin(Stdio::piped()).stderr(Stdio::piped());

@@ -60,7 +60,7 @@ fn allocations(fixture_name: &str, percpu: bool) -> (u64, u64) {
     let control = Arc::new(Control::default());
     let consumer = std::thread::current();
     let (sampler, mut outbox) =
-        Sampler::new(input, Trigger::Interval, procfs, 128, Arc::clone(&control), consumer);
+        Sampler::new(input, Trigger::Interval, procfs, None, 128, Arc::clone(&control), consumer);
     let sampling = std::thread::spawn(move || {
         COUNTED.set(true);
         let report = sampler.run();

@@ -12,17 +12,22 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::config::parse_duration;
 use crate::format::Format;
-use crate::settings::{Collect, Netns};
+use crate::settings::{Collect, Ebpf, Netns};
 
-/// Samples connection tracking (netfilter conntrack) many times a second and streams what the
-/// kernel counts: table fill, insertions, drops, races - per CPU, with the bursts that an
-/// average over seconds hides.
+/// High-frequency sampler of Linux connection tracking (netfilter conntrack).
 ///
-/// On a terminal it prints a table, into a pipe InfluxDB line protocol. Nothing needs root
-/// except --netns.
+/// Reads what the kernel counts many times a second and streams it: table fill, insertions,
+/// drops, races, per CPU, with the bursts that an average over seconds hides. On a terminal it
+/// prints a table, into a pipe InfluxDB line protocol. Reading needs no privilege; --netns and
+/// the probes (--ebpf) do.
 #[derive(Debug, Parser)]
-#[command(name = "ctpulse", version, args_conflicts_with_subcommands = true)]
-#[command(after_long_help = EXAMPLES)]
+#[command(
+    name = "ctpulse",
+    version,
+    propagate_version = true,
+    args_conflicts_with_subcommands = true
+)]
+#[command(after_long_help = more_help())]
 pub struct Cli {
     /// What to do; without one, `run`.
     #[command(subcommand)]
@@ -32,23 +37,41 @@ pub struct Cli {
     pub run: RunArgs,
 }
 
-const EXAMPLES: &str = "\
-Examples:
-  ctpulse                                     watch this host, a line a second
-  ctpulse --once --format json                one reading, for a script
-  ctpulse --sample-interval 5ms               find bursts of a few milliseconds
-  ctpulse --netns router1 --netns router2     two namespaces, told apart by a tag
-  ctpulse --config telegraf.conf | head       what Telegraf's own configuration gives
-  ctpulse --duration 1h --output fw.influx    record an hour
-  ctpulse doctor                              what this kernel can tell, and what not
+/// Shown by `--help` and the manual page.
+pub const EXAMPLES: &str = "\
+ctpulse                                  watch this host, a line a second
+ctpulse --once --format json             one reading, for a script
+ctpulse --sample-interval 5ms            find bursts of a few milliseconds
+ctpulse --netns self --netns router1     two namespaces, told apart by a tag
+ctpulse --config telegraf.conf           what Telegraf's own configuration gives
+ctpulse --duration 1h --output fw.influx record an hour
+ctpulse doctor                           what this kernel can tell, and what not";
 
-Exit codes: 0 all well, 1 something could not be read or written, 2 the command line is wrong.";
+/// The same.
+pub const ENVIRONMENT: &str = "\
+HOST_PROC   the host's /proc as mounted in a container; its process 1 is the host
+HOST_SYS    the host's /sys, for the CPU mask
+NO_COLOR    no colours on a terminal";
+
+/// The same.
+pub const EXIT_STATUS: &str = "\
+0   all well
+1   something could not be read or written
+2   the command line is wrong";
+
+fn more_help() -> String {
+    let sections =
+        [("Examples", EXAMPLES), ("Environment", ENVIRONMENT), ("Exit status", EXIT_STATUS)];
+    let section =
+        |(heading, text): (&str, &str)| format!("{heading}:\n  {}", text.replace('\n', "\n  "));
+    sections.map(section).join("\n\n")
+}
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Stream metrics until interrupted (the default).
-    #[command(after_long_help = EXAMPLES)]
+    #[command(after_long_help = more_help())]
     Run(RunArgs),
     /// Run as a Telegraf execd plugin: line protocol on standard output, no host tag.
     ///
@@ -88,7 +111,7 @@ pub struct SourceArgs {
     /// Read the CPU mask below DIR instead of /sys (or HOST_SYS).
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Sources")]
     pub sys_root: Option<PathBuf>,
-    /// Look into another network namespace: a path, pid:N, or a name of `ip netns`.
+    /// Look into another network namespace: a path, pid:N, a name of `ip netns`, or self.
     ///
     /// Can be given more than once; each row then carries a `netns` tag. Needs CAP_SYS_ADMIN.
     #[arg(
@@ -119,6 +142,10 @@ pub struct CollectArgs {
     /// Telegraf's exact numbers, faults included, and none of the additions.
     #[arg(long, value_enum, value_name = "WHOSE")]
     pub compat: Option<Compat>,
+    /// Probes that count what today's kernels do not (insert, new, delete, why packets were
+    /// dropped) [default: auto]. Needs CAP_BPF and CAP_PERFMON, or root.
+    #[arg(long, value_enum, value_name = "WHETHER")]
+    pub ebpf: Option<Ebpf>,
     /// Rates and bursts on the per-CPU rows too.
     #[arg(long)]
     pub percpu_rates: bool,
@@ -139,7 +166,7 @@ pub struct RunArgs {
     /// What to collect.
     #[command(flatten)]
     pub collect: CollectArgs,
-    /// Stop after this many rows.
+    /// Stop after this many emissions.
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// Stop after this time.
@@ -151,7 +178,7 @@ pub struct RunArgs {
     /// Output format [default: table on a terminal, influx otherwise].
     #[arg(long, short, value_enum)]
     pub format: Option<Format>,
-    /// Append to FILE instead of standard output.
+    /// Append to FILE instead of standard output; as prometheus, replace FILE by each batch.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
     /// At the end, say on standard error how many ticks there were and how late they ran.
@@ -227,6 +254,7 @@ fn parse_collect(text: &str) -> Result<Collect, String> {
             "all" => collect.all = true,
             "percpu" => collect.percpu = true,
             "none" if text.trim() == "none" => {}
+            "none" => return Err("'none' stands alone".to_owned()),
             other => return Err(format!("'{other}' is not one of all, percpu, none")),
         }
     }

@@ -43,6 +43,13 @@ pub fn maintains(layout: &Layout, release: Option<Release>, name: &str) -> bool 
     !CONSTANT_FROM_4_9.contains(&name) || release.is_some_and(|release| release < (4, 9))
 }
 
+/// Whether the column `insert` counts only what ctnetlink and BPF insert: from 4.9 on, packets
+/// that insert an entry are not counted.
+#[must_use]
+pub fn counts_few_inserts(layout: &Layout, release: Option<Release>) -> bool {
+    layout.column("clash_resolve").is_some() || release.is_none_or(|release| release >= (4, 9))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

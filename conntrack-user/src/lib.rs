@@ -3,18 +3,19 @@
 //! Numbers flow one way, and each stage knows only the one before it:
 //!
 //! ```text
-//!  /proc/net/stat/nf_conntrack   /proc/sys/net/netfilter/*     the kernel
-//!               |                          |
-//!        source::procfs (stat_text, sysctl, namespace, roots)  reads, parses, keeps open
-//!               +------------+-------------+
+//!  /proc/net/stat/nf_conntrack  /proc/sys/net/netfilter/*   probes (conntrack-ebpf)
+//!               |                         |                          |
+//!        source::procfs (stat_text, sysctl, namespace, roots)   source::events (the only
+//!               |     reads, parses, keeps open                 user of aya): mapped counters
+//!               +-------------------------+--------------------------+
 //!                            v
 //!                         sample                               raw integers, types only
 //!                            v
-//!   sampler, schedule:    merge                                widens, rates, bursts: a Window
+//!   sampler, schedule:    merge, tally                         widens, rates, bursts: a Window
 //!   own thread, own          |
 //!   clock             ------ bounded ring ------               loss counts what found no room
 //!                            v
-//!   sink: one thread       rows -> metric                      names, tags, known or unknown
+//!   sink: one thread       rows -> metric                      which source, known or unknown
 //!   for all inputs           v
 //!                          filter                              Telegraf's pass, drop, rename
 //!                            v
@@ -45,3 +46,4 @@ pub mod schedule;
 pub mod settings;
 pub mod sink;
 pub mod source;
+pub mod tally;

@@ -9,12 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::loss::Loss;
-use crate::sample::{ENTRIES_COLUMN, Layout, StatTable};
+use crate::sample::{ENTRIES_COLUMN, EVENTS, Layout, StatTable};
+use crate::tally::Tally;
 
 /// No kernel path counts one counter on one CPU faster than this (3.7 ns an event), nor as much
 /// between two samples, however far apart. A counter that seems to have wrapped by more did not
 /// wrap: it started again from 0.
 const FASTEST_EVENTS_PER_SECOND: f64 = (1u64 << 28) as f64;
+
+/// Which events the event source counts, by [`conntrack_ebpf::Event`]; none without one.
+pub type Counted = [bool; EVENTS];
 
 /// What one emission covers, ready to become rows. Reused from one emission to the next.
 #[derive(Debug, Clone, Default)]
@@ -26,15 +30,18 @@ pub struct Window {
     /// Counters since boot (or since the kernel's last reset), widened to 64 bits, row after
     /// row. Empty when there are no statistics.
     pub totals: Vec<u64>,
-    /// Events since the last emission that was handed over (or the first sample), row after row.
-    pub events: Vec<u64>,
-    /// Time over which `events` counts; `None` where the first sample is the only one.
+    /// Events since the last emission that was handed over (or the first sample), and peaks.
+    pub tally: Tally,
+    /// Which events are counted; once known it stays, so that the rows keep their fields.
+    pub counted: Counted,
+    /// The event source's counters since it was attached, [`EVENTS`] per CPU in the order of the
+    /// rows; empty without one.
+    pub event_totals: Vec<u64>,
+    /// The same for the event source's events.
+    pub event_tally: Tally,
+    /// Time over which the tallies count; `None` where the first sample is the only one.
     pub elapsed: Option<Duration>,
-    /// Largest rate of one sample interval, in events per second, per column over all rows.
-    pub peaks: Vec<f64>,
-    /// The same per row and column; empty unless asked for.
-    pub row_peaks: Vec<f64>,
-    /// Whether `peaks` rest on at least one complete sample interval.
+    /// Whether the peaks rest on at least one complete sample interval.
     pub has_peaks: bool,
     /// The namespace's number of entries, and the least and the most of the samples; `None`
     /// when nothing was read since the last emission.
@@ -68,15 +75,12 @@ pub struct Accumulator {
     filled: Vec<u16>,
     previous: Vec<u32>,
     totals: Vec<u64>,
-    /// Events since the last hand-over, row after row.
-    events: Vec<u64>,
+    tally: Tally,
+    counted: Counted,
+    event_totals: Vec<u64>,
+    event_tally: Tally,
     handed_over_at: Option<Duration>,
-    /// Events since the last peak was noted, per column, and per row and column if wanted.
-    recent: Vec<u64>,
-    row_recent: Vec<u64>,
     noted_at: Duration,
-    peaks: Vec<f64>,
-    row_peaks: Vec<f64>,
     has_peaks: bool,
     entries: Option<Extremes>,
     opened_again: bool,
@@ -95,18 +99,46 @@ impl Accumulator {
             filled: Vec::new(),
             previous: Vec::new(),
             totals: Vec::new(),
-            events: Vec::new(),
+            tally: Tally::default(),
+            counted: Counted::default(),
+            event_totals: Vec::new(),
+            event_tally: Tally::default(),
             handed_over_at: None,
-            recent: Vec::new(),
-            row_recent: Vec::new(),
             noted_at: Duration::ZERO,
-            peaks: Vec::new(),
-            row_peaks: Vec::new(),
             has_peaks: false,
             entries: None,
             opened_again: false,
             sampled_at: None,
         }
+    }
+
+    /// Takes the event source's counters, [`EVENTS`] for each CPU, read beside the sample that
+    /// is added next.
+    pub fn add_events(&mut self, now: &[u64]) {
+        if self.event_totals.len() != now.len() {
+            self.event_totals.clear();
+            self.event_totals.extend_from_slice(now);
+            self.event_tally = Tally::new(now.len() / EVENTS, EVENTS, self.wants_row_peaks);
+            return;
+        }
+        for (i, (now, total)) in now.iter().zip(&mut self.event_totals).enumerate() {
+            let counted = now.wrapping_sub(*total);
+            if counted != 0 {
+                *total = *now;
+                self.event_tally.note(i, i % EVENTS, counted);
+            }
+        }
+    }
+
+    /// An event source was attached that counts `counted`.
+    pub fn expect_events(&mut self, counted: Counted) {
+        self.counted = counted;
+    }
+
+    /// The event source is gone; what it counts is unknown until [`Accumulator::add_events`].
+    pub fn forget_events(&mut self) {
+        self.event_totals.clear();
+        self.event_tally = Tally::default();
     }
 
     /// Takes one sample, read at `at` on a monotonic clock.
@@ -147,25 +179,22 @@ impl Accumulator {
         self.previous.clone_from(&table.values);
         self.totals.clear();
         self.totals.extend(table.values.iter().map(|&value| u64::from(value)));
-        self.recent.fill(0);
-        self.row_recent.fill(0);
+        self.tally.forget_interval();
         self.noted_at = at;
-        if self.events.iter().all(|&events| events == 0) {
+        if self.tally.events.iter().all(|&events| events == 0) {
             self.handed_over_at = Some(at);
         }
     }
 
     /// The first sample, or one of another shape: counters from here on, rates unknown.
     fn begin(&mut self, table: &StatTable, at: Duration) {
-        let (columns, cells) = (table.columns(), table.values.len());
-        let row_cells = if self.wants_row_peaks { cells } else { 0 };
         self.layout = Arc::clone(&table.layout);
         self.filled.clone_from(&table.filled);
         self.previous.clone_from(&table.values);
         self.totals = table.values.iter().map(|&value| u64::from(value)).collect();
-        self.events = vec![0; cells];
-        (self.recent, self.row_recent) = (vec![0; columns], vec![0; row_cells]);
-        (self.peaks, self.row_peaks) = (vec![0.0; columns], vec![0.0; row_cells]);
+        self.tally = Tally::new(table.rows(), table.columns(), self.wants_row_peaks);
+        self.event_tally.clear();
+        self.event_tally.forget_interval();
         self.has_peaks = false;
         self.entries = None;
         self.handed_over_at = Some(at);
@@ -177,7 +206,7 @@ impl Accumulator {
         for (row, &filled) in table.filled.iter().enumerate() {
             let known = usize::from(self.filled[row]);
             for column in 0..usize::from(filled) {
-                let i = row * self.peaks.len() + column;
+                let i = row * self.tally.columns() + column;
                 let now = table.values[i];
                 if column == ENTRIES_COLUMN || column >= known {
                     // Not a counter, or not known until now.
@@ -186,7 +215,7 @@ impl Accumulator {
                     let counted = u64::from(now.wrapping_sub(self.previous[i]));
                     self.previous[i] = now;
                     self.totals[i] += counted;
-                    self.note(i, column, counted);
+                    self.tally.note(i, column, counted);
                 }
             }
             self.filled[row] = self.filled[row].max(filled);
@@ -197,26 +226,18 @@ impl Accumulator {
     fn begin_again(&mut self, table: &StatTable) {
         for (row, &filled) in table.filled.iter().enumerate() {
             for column in 0..usize::from(filled) {
-                let i = row * self.peaks.len() + column;
+                let i = row * self.tally.columns() + column;
                 let now = table.values[i];
                 (self.previous[i], self.totals[i]) = (now, u64::from(now));
                 if column != ENTRIES_COLUMN {
-                    self.note(i, column, u64::from(now));
+                    self.tally.note(i, column, u64::from(now));
                 }
             }
             // A row that cannot be read now counted nothing that is known.
-            for i in usize::from(filled)..self.peaks.len() {
-                let i = row * self.peaks.len() + i;
+            for i in usize::from(filled)..self.tally.columns() {
+                let i = row * self.tally.columns() + i;
                 (self.previous[i], self.totals[i]) = (0, 0);
             }
-        }
-    }
-
-    fn note(&mut self, cell: usize, column: usize, counted: u64) {
-        self.events[cell] += counted;
-        self.recent[column] += counted;
-        if let Some(recent) = self.row_recent.get_mut(cell) {
-            *recent += counted;
         }
     }
 
@@ -228,7 +249,7 @@ impl Accumulator {
         }
         let elapsed = self.sampled_at.map_or(0.0, |last| at.saturating_sub(last).as_secs_f64());
         let most = FASTEST_EVENTS_PER_SECOND * elapsed.clamp(0.001, 1.0);
-        let columns = self.peaks.len();
+        let columns = self.tally.columns();
         let counters = |row: usize, filled: u16| {
             let last = usize::from(filled.min(self.filled[row]));
             (ENTRIES_COLUMN + 1..last).map(move |column| row * columns + column)
@@ -246,11 +267,8 @@ impl Accumulator {
             return;
         }
         let per_second = 1.0 / elapsed.as_secs_f64();
-        let columns = self.recent.iter_mut().zip(&mut self.peaks);
-        let cells = self.row_recent.iter_mut().zip(&mut self.row_peaks);
-        for (recent, peak) in columns.chain(cells).filter(|(recent, _)| **recent != 0) {
-            *peak = peak.max(std::mem::take(recent) as f64 * per_second);
-        }
+        self.tally.end_interval(per_second);
+        self.event_tally.end_interval(per_second);
         self.has_peaks = true;
         self.noted_at = at;
     }
@@ -261,13 +279,14 @@ impl Accumulator {
         window.layout = Arc::clone(&self.layout);
         window.filled.clone_from(&self.filled);
         window.totals.clone_from(&self.totals);
-        window.events.clone_from(&self.events);
+        self.tally.copy_to(&mut window.tally);
+        window.counted = self.counted;
+        window.event_totals.clone_from(&self.event_totals);
+        self.event_tally.copy_to(&mut window.event_tally);
         window.elapsed = match (self.sampled_at, self.handed_over_at) {
             (Some(now), Some(then)) => now.checked_sub(then).filter(|elapsed| !elapsed.is_zero()),
             _ => None,
         };
-        window.peaks.clone_from(&self.peaks);
-        window.row_peaks.clone_from(&self.row_peaks);
         window.has_peaks = self.has_peaks;
         window.entries = self.entries;
     }
@@ -275,9 +294,8 @@ impl Accumulator {
     /// The window that was filled last is on its way: rates and extremes start anew.
     pub fn handed_over(&mut self) {
         self.handed_over_at = self.sampled_at;
-        self.events.fill(0);
-        self.peaks.fill(0.0);
-        self.row_peaks.fill(0.0);
+        self.tally.clear();
+        self.event_tally.clear();
         self.has_peaks = false;
         self.entries = None;
     }

@@ -26,7 +26,7 @@ fn window(accumulator: &Accumulator) -> Window {
 
 fn drops(window: &Window) -> (Vec<u64>, Vec<u64>) {
     let every_second = |values: &[u64]| values.iter().copied().skip(1).step_by(2).collect();
-    (every_second(&window.totals), every_second(&window.events))
+    (every_second(&window.totals), every_second(&window.tally.events))
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_wrap_is_widened_and_is_no_spike() {
     let window = window(&accumulator);
     assert_eq!(drops(&window), (vec![u64::from(u32::MAX) + 11], vec![20]));
     assert_eq!(window.elapsed, Some(SECOND));
-    assert_eq!(window.peaks[1], 20.0);
+    assert_eq!(window.tally.peaks[1], 20.0);
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn the_burst_inside_an_emission_is_kept() {
     let window = window(&accumulator);
     assert_eq!(drops(&window).1, [59, 0]);
     assert_eq!(window.elapsed, Some(SECOND));
-    assert!((window.peaks[1] - 500.0).abs() < 1e-6);
-    assert!((window.row_peaks[1] - 500.0).abs() < 1e-6 && window.row_peaks[3] == 0.0);
+    assert!((window.tally.peaks[1] - 500.0).abs() < 1e-6);
+    assert!((window.tally.row_peaks[1] - 500.0).abs() < 1e-6 && window.tally.row_peaks[3] == 0.0);
     assert_eq!(window.entries, Some(Extremes { last: 100, min: 100, max: 900 }));
 }
 
@@ -132,7 +132,7 @@ fn two_reads_close_together_make_no_burst() {
     accumulator.add(&table(&[[0, 10]]), SECOND + tenth / 1000);
     assert!(!window(&accumulator).has_peaks);
     accumulator.add(&table(&[[0, 20]]), SECOND + tenth);
-    assert_eq!(window(&accumulator).peaks[1], 200.0);
+    assert_eq!(window(&accumulator).tally.peaks[1], 200.0);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn an_emission_that_is_not_handed_over_loses_no_event() {
     accumulator.add(&table(&[[2, 34]]), SECOND * 4);
     let next = window(&accumulator);
     assert_eq!((drops(&next).1, next.elapsed), (vec![34], Some(SECOND * 3)));
-    assert_eq!(next.peaks[1], 30.0);
+    assert_eq!(next.tally.peaks[1], 30.0);
     assert_eq!(next.entries, Some(Extremes { last: 2, min: 2, max: 9 }));
 }
 
@@ -161,6 +161,28 @@ fn a_row_that_cannot_be_read_keeps_its_counters() {
     assert_eq!(drops(&window(&accumulator)), (vec![9, 6], vec![4, 0]));
     accumulator.add(&table(&[[1, 9], [1, 8]]), SECOND * 3);
     assert_eq!(drops(&window(&accumulator)), (vec![9, 8], vec![4, 2]));
+}
+
+#[test]
+fn the_event_sources_counters_are_tallied_beside() {
+    let tenth = SECOND / 10;
+    let mut accumulator = Accumulator::new(tenth, true);
+    // Two CPUs; the source was attached before and had counted something already.
+    let mut events = vec![7u64; 2 * EVENTS];
+    accumulator.add_events(&events);
+    accumulator.add(&table(&[[1, 0], [1, 0]]), tenth);
+    accumulator.handed_over();
+    for tick in 2..=11 {
+        events[0] += if tick == 5 { 40 } else { 1 };
+        events[EVENTS] += 1;
+        accumulator.add_events(&events);
+        accumulator.add(&table(&[[1, 0], [1, 0]]), tenth * tick);
+    }
+    let window = window(&accumulator);
+    assert_eq!((window.event_totals[0], window.event_totals[EVENTS]), (56, 17));
+    assert_eq!((window.event_tally.events[0], window.event_tally.events[EVENTS]), (49, 10));
+    assert!((window.event_tally.peaks[0] - 410.0).abs() < 1e-6);
+    assert!((window.event_tally.row_peaks[EVENTS] - 10.0).abs() < 1e-6);
 }
 
 proptest! {
@@ -181,9 +203,9 @@ proptest! {
         let sum: u64 = steps.iter().map(|&step| u64::from(step)).sum();
         let window = window(&accumulator);
         prop_assert_eq!(window.totals[1], u64::from(start) + sum);
-        prop_assert_eq!(window.events[1], sum);
+        prop_assert_eq!(window.tally.events[1], sum);
         let most = f64::from(*steps.iter().max().unwrap());
-        prop_assert!((window.peaks[1] - most).abs() < 1e-6 * most.max(1.0));
+        prop_assert!((window.tally.peaks[1] - most).abs() < 1e-6 * most.max(1.0));
     }
 
     #[test]
@@ -193,7 +215,7 @@ proptest! {
             accumulator.add(&table(&[[0, value]]), SECOND * (i as u32 + 1));
         }
         let window = window(&accumulator);
-        prop_assert!(window.peaks[1] >= 0.0 && window.peaks[1] <= f64::from(u32::MAX));
-        prop_assert!(window.events[1] <= u64::from(u32::MAX) * values.len() as u64);
+        prop_assert!(window.tally.peaks[1] >= 0.0 && window.tally.peaks[1] <= f64::from(u32::MAX));
+        prop_assert!(window.tally.events[1] <= u64::from(u32::MAX) * values.len() as u64);
     }
 }

@@ -11,10 +11,11 @@ use crate::kernel;
 use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
 use crate::rows::RowBuilder;
-use crate::sampler::{Control, Report, Sampler, Trigger};
-use crate::settings::{Input, Roots};
-use crate::sink::{Event, Lane, Output, Sink};
+use crate::sampler::{Control, EventSource, Report, Sampler, Trigger};
+use crate::settings::{Ebpf, Input, Roots};
+use crate::sink::{Lane, Output, Sink};
 use crate::source::cpu_mask;
+use crate::source::events::{EventReader, Events, EventsError};
 use crate::source::procfs::Procfs;
 use crate::source::roots::Place;
 
@@ -32,16 +33,16 @@ pub struct Plan {
     pub output: Output,
     /// Emissions to write per input; `None` for no end.
     pub count: Option<u64>,
-    /// Told what ends the run, from the sink's thread.
-    pub on_event: Box<dyn Fn(Event) + Send>,
+    /// Called by the sink's thread when the run has come to its end.
+    pub on_end: Box<dyn Fn() + Send>,
 }
 
 /// A running set of threads.
 pub struct Pipeline {
     samplers: Vec<(Arc<Control>, JoinHandle<Report>)>,
-    sink: JoinHandle<()>,
+    sink: JoinHandle<io::Result<()>>,
     draining: Arc<AtomicBool>,
-    bytes: Arc<AtomicU64>,
+    rows: Arc<AtomicU64>,
 }
 
 /// How a run ended.
@@ -51,32 +52,113 @@ pub struct Outcome {
     pub reports: Vec<Report>,
     /// Whether everything that was handed over was written.
     pub flushed: bool,
-    /// Bytes of output.
-    pub bytes: u64,
+    /// Rows with a value that were written.
+    pub rows: u64,
+}
+
+/// Whether the input's rows have a place for events.
+fn wants_events(input: &Input) -> bool {
+    input.ebpf != Ebpf::Off && !input.compat_telegraf && (input.collect.all || input.collect.percpu)
+}
+
+/// What there is of an event source.
+enum Attached {
+    Yes(Arc<Events>),
+    /// There is no conntrack in the kernel yet; its statistics will tell when there is.
+    Later,
+    No,
+}
+
+/// Attaches the event source for the inputs that want it, and says in one line what it gives,
+/// or why there is none.
+fn attach_events(inputs: &[Input], places: &[Place], namespaces: &[u32]) -> io::Result<Attached> {
+    // Plain files are of another kernel, or of another time.
+    let mut wanting =
+        inputs.iter().zip(places).filter(|(input, place)| wants_events(input) && place.is_live());
+    let Some((_, place)) = wanting.next() else { return Ok(Attached::No) };
+    let must = inputs.iter().any(|input| input.ebpf == Ebpf::On);
+    let cpus = cpu_mask::read(&place.sys_root).unwrap_or_default();
+    let why_not = match attach_for(namespaces, &cpus) {
+        Ok(events) => {
+            log::info!("{}", events.describe());
+            return Ok(Attached::Yes(events));
+        }
+        Err(error) => error,
+    };
+    if must {
+        return Err(io::Error::other(format!("no event source: {why_not}")));
+    }
+    log::info!("no event source ({why_not}); the kernel's own counters are all there is");
+    let later = matches!(why_not, EventsError::NoFunctions);
+    Ok(if later { Attached::Later } else { Attached::No })
+}
+
+/// Attaches probes that tell these namespaces apart.
+fn attach_for(namespaces: &[u32], cpus: &[u32]) -> Result<Arc<Events>, EventsError> {
+    let highest = cpus.last().map_or(1, |&last| last as usize + 1);
+    let events = Events::attach(namespaces, highest)?;
+    match events.blind() {
+        None => Ok(Arc::new(events)),
+        Some(error) => Err(EventsError::Blind(error.to_string())),
+    }
+}
+
+/// One input's share of the attached programs, and how it gets its own when these are gone, or
+/// when there is something to attach to at last.
+fn event_source(
+    attached: &Attached,
+    namespaces: &[u32],
+    place: &Place,
+    cpus: &[u32],
+) -> Option<EventSource> {
+    let reader = match attached {
+        Attached::No => return None,
+        Attached::Later => None,
+        Attached::Yes(events) => {
+            let inode = place.namespace_inode();
+            let slot = inode.and_then(|inode| namespaces.iter().position(|&known| known == inode));
+            slot.map(|slot| EventReader {
+                events: Arc::clone(events),
+                slot: 1 + slot,
+                cpus: cpus.to_vec(),
+            })
+        }
+    };
+    let (place, cpus) = (place.clone(), cpus.to_vec());
+    let attach = move || {
+        let inode = place.namespace_inode().ok_or(EventsError::NoNamespace)?;
+        let events = attach_for(&[inode], &cpus)?;
+        Ok(EventReader { events, slot: 1, cpus: cpus.clone() })
+    };
+    Some(EventSource { reader, attach: Box::new(attach) })
 }
 
 impl Pipeline {
     /// Starts the threads.
     ///
     /// # Errors
-    /// The system's error when a thread cannot be started.
+    /// The system's error when a thread cannot be started, or why the event source cannot be
+    /// attached where it must.
     pub fn start(inputs: Vec<Input>, plan: Plan) -> io::Result<Self> {
+        let places: Vec<Place> =
+            inputs.iter().map(|input| Place::resolve(&plan.roots, input.netns.as_ref())).collect();
+        let mut namespaces: Vec<u32> = places.iter().filter_map(Place::namespace_inode).collect();
+        namespaces.sort_unstable();
+        namespaces.dedup();
+        let events = attach_events(&inputs, &places, &namespaces)?;
         let draining = Arc::new(AtomicBool::new(false));
         let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
-        let (encoder, output, count, on_event) =
-            (plan.encoder, plan.output, plan.count, plan.on_event);
-        let bytes = Arc::new(AtomicU64::new(0));
-        let (sink_draining, sink_bytes) = (Arc::clone(&draining), Arc::clone(&bytes));
+        let (encoder, output, count, on_end) = (plan.encoder, plan.output, plan.count, plan.on_end);
+        let rows = Arc::new(AtomicU64::new(0));
+        let (sink_draining, sink_rows) = (Arc::clone(&draining), Arc::clone(&rows));
         let sink = std::thread::Builder::new().name("sink".into()).spawn(move || {
             // The samplers wake this thread by its handle, so it is there before its lanes.
-            if let Ok(lanes) = lanes_out.recv() {
-                let (draining, bytes) = (sink_draining, sink_bytes);
-                Sink { lanes, encoder, output, count, draining, bytes, on_event }.run();
-            }
+            let Ok(lanes) = lanes_out.recv() else { return Ok(()) };
+            let (draining, rows) = (sink_draining, sink_rows);
+            Sink { lanes, encoder, output, count, draining, rows, on_end }.run()
         })?;
         let (mut lanes, mut samplers) = (Vec::new(), Vec::new());
-        for input in inputs {
-            let place = Place::resolve(&plan.roots, input.netns.as_ref());
+        for (input, place) in inputs.into_iter().zip(places) {
             let cpus = cpu_mask::read(&place.sys_root).unwrap_or_else(|error| {
                 log::warn!("{error}; rows are numbered in their order");
                 Vec::new()
@@ -84,12 +166,15 @@ impl Pipeline {
             let release = kernel::read_release(&place.osrelease());
             let candidates = place.sysctl_candidates(&input);
             let keys: Vec<String> = candidates.iter().map(|(key, _)| key.clone()).collect();
+            let events = Some(&events).filter(|_| wants_events(&input) && place.is_live());
+            let events = events.and_then(|events| event_source(events, &namespaces, &place, &cpus));
             let procfs = Procfs::new(place, candidates);
             let control = Arc::new(Control::default());
             let (sampler, outbox) = Sampler::new(
                 input.clone(),
                 plan.trigger,
                 procfs,
+                events,
                 cpus.len(),
                 Arc::clone(&control),
                 sink.thread().clone(),
@@ -101,11 +186,13 @@ impl Pipeline {
             let level = input.log_level.unwrap_or(plan.log_level);
             if log::Level::Debug <= level {
                 let (every, sample) = (input.interval, input.sample_interval);
+                let (major, minor) = release.unwrap_or_default();
                 log::debug!(
                     target: INPUT_TARGET,
-                    "[{name}] a row every {every:?}, sampled every {sample:?}, on kernel \
-                     {release:?} with {} possible CPUs, fields {keys:?}",
-                    cpus.len()
+                    "[{name}] a row every {every:?}, sampled every {sample:?}; kernel \
+                     {major}.{minor}, {} possible CPUs; table row: {}",
+                    cpus.len(),
+                    keys.join(" ")
                 );
             }
             lanes.push(Lane {
@@ -127,7 +214,7 @@ impl Pipeline {
             Ok((control, thread.spawn(move || sampler.run())?))
         });
         let samplers = samplers.collect::<io::Result<_>>()?;
-        Ok(Self { samplers, sink, draining, bytes })
+        Ok(Self { samplers, sink, draining, rows })
     }
 
     /// Asks every input for one emission now.
@@ -139,8 +226,10 @@ impl Pipeline {
 
     /// Ends the samplers, has everything that they handed over written, and ends the sink. A
     /// sink that is still stuck after `patience` is left behind.
-    #[must_use]
-    pub fn stop(self, patience: Duration) -> Outcome {
+    ///
+    /// # Errors
+    /// The output's error, if it could not be written.
+    pub fn stop(self, patience: Duration) -> io::Result<Outcome> {
         for (control, sampler) in &self.samplers {
             control.stop(sampler.thread());
         }
@@ -153,6 +242,10 @@ impl Pipeline {
             std::thread::sleep(Duration::from_millis(1));
         }
         let flushed = self.sink.is_finished();
-        Outcome { reports, flushed, bytes: self.bytes.load(Ordering::Relaxed) }
+        if flushed {
+            // A panic ends the program, so there is always a result.
+            self.sink.join().unwrap_or(Ok(()))?;
+        }
+        Ok(Outcome { reports, flushed, rows: self.rows.load(Ordering::Relaxed) })
     }
 }

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use conntrack_ebpf::Event;
+
 use crate::kernel::{self, Release};
-use crate::merge::Window;
+use crate::merge::{Counted, Window};
 use crate::metric::{Metric, Name, Value};
-use crate::sample::{DOCUMENTED, ENTRIES, Layout, RENAMED};
+use crate::sample::{DOCUMENTED, ENTRIES, EVENTS, Layout, RENAMED};
 use crate::settings::Input;
 
 /// The measurement's name, as Telegraf's plugin has it.
@@ -18,6 +20,16 @@ pub const MEASUREMENT: &str = "conntrack";
 /// Value of the `netns` tag on the rows of the namespace that the program runs in.
 const OWN_NETNS: &str = "self";
 
+/// The counters that the event source can give, and the fields that only it gives.
+const FROM_EVENTS: [(&str, Event); 6] = [
+    ("insert", Event::Insert),
+    ("new", Event::New),
+    ("delete", Event::Delete),
+    ("delete_list", Event::DeleteList),
+    ("drop_table_full", Event::TableFull),
+    ("drop_clash", Event::ClashDropped),
+];
+
 /// Makes the rows of one input.
 #[derive(Debug)]
 pub struct RowBuilder {
@@ -25,6 +37,7 @@ pub struct RowBuilder {
     cpus: Vec<u32>,
     release: Option<Release>,
     sysctl_keys: Vec<Name>,
+    counted: Counted,
     layout: Arc<Layout>,
     all_fields: Vec<(Name, Field)>,
     cpu_fields: Vec<(Name, Field)>,
@@ -49,6 +62,9 @@ enum Field {
     NoColumn,
     Rate(usize),
     Peak(usize),
+    Event(Event),
+    EventRate(Event),
+    EventPeak(Event),
     EntriesMin,
     EntriesMax,
     SamplesMissed,
@@ -81,6 +97,7 @@ impl RowBuilder {
             cpus,
             release,
             sysctl_keys: sysctl_keys.into_iter().map(Name::from).collect(),
+            counted: Counted::default(),
             layout: Arc::default(),
             all_fields: Vec::new(),
             cpu_fields: Vec::new(),
@@ -96,7 +113,8 @@ impl RowBuilder {
     /// The rows of one emission, statistics first as Telegraf has them; those without any
     /// known value are among them, since a format may need their keys.
     pub fn rows(&mut self, window: &Window) -> Vec<Metric> {
-        if !Arc::ptr_eq(&self.layout, &window.layout) {
+        if !Arc::ptr_eq(&self.layout, &window.layout) || self.counted != window.counted {
+            self.counted = window.counted;
             self.learn(&window.layout);
         }
         self.prove(window);
@@ -165,12 +183,27 @@ impl RowBuilder {
         for (column, name) in layout.names.iter().enumerate() {
             fields.entry(name.clone()).or_insert(Field::Counter(column));
         }
+        for (name, event) in event_counters(layout, self.release, &self.counted) {
+            fields.insert(name.to_owned(), Field::Event(event));
+        }
         let mut cpu_fields = fields.clone();
         for (column, name) in layout.names.iter().enumerate().filter(|(_, n)| *n != ENTRIES) {
             let add = |fields: &mut BTreeMap<String, Field>| {
                 fields.entry(format!("{name}_rate")).or_insert(Field::Rate(column));
                 if faster {
                     fields.entry(format!("{name}_rate_max")).or_insert(Field::Peak(column));
+                }
+            };
+            add(&mut fields);
+            if self.input.percpu_rates {
+                add(&mut cpu_fields);
+            }
+        }
+        for (name, event) in event_counters(layout, self.release, &self.counted) {
+            let add = |fields: &mut BTreeMap<String, Field>| {
+                fields.insert(format!("{name}_rate"), Field::EventRate(event));
+                if faster {
+                    fields.insert(format!("{name}_rate_max"), Field::EventPeak(event));
                 }
             };
             add(&mut fields);
@@ -208,6 +241,23 @@ impl RowBuilder {
         };
         let integer = |value: u32| Value::Integer(u64::from(value));
         match field {
+            Field::Event(event) => match self.event(&window.event_totals, row, event) {
+                Some(total) => Value::Integer(total),
+                None => Value::Unknown,
+            },
+            Field::EventRate(event) => {
+                rate(self.event(&window.event_tally.events, row, event), window.elapsed)
+            }
+            Field::EventPeak(_) if !window.has_peaks => Value::Unknown,
+            Field::EventPeak(event) => {
+                let peak = match row {
+                    Row::All => window.event_tally.peaks.get(event as usize),
+                    Row::One(row) => {
+                        window.event_tally.row_peaks.get(row * EVENTS + event as usize)
+                    }
+                };
+                peak.map_or(Value::Unknown, |peak| Value::Float(*peak))
+            }
             Field::NoColumn => Value::NotMaintained,
             Field::EntriesMin => integer(entries.min),
             Field::EntriesMax => integer(entries.max),
@@ -221,22 +271,27 @@ impl RowBuilder {
             },
             Field::Rate(column) | Field::Peak(column) if !self.maintained[column] => Value::Unknown,
             Field::Rate(column) => {
-                let events = self.cells(window, &window.events, row, column);
-                match (events, window.elapsed) {
-                    (Some(events), Some(elapsed)) => {
-                        Value::Float(events as f64 / elapsed.as_secs_f64())
-                    }
-                    _ => Value::Unknown,
-                }
+                rate(self.cells(window, &window.tally.events, row, column), window.elapsed)
             }
             Field::Peak(_) if !window.has_peaks => Value::Unknown,
             Field::Peak(column) => {
                 let peak = match row {
-                    Row::All => window.peaks.get(column),
-                    Row::One(row) => window.row_peaks.get(row * self.layout.names.len() + column),
+                    Row::All => window.tally.peaks.get(column),
+                    Row::One(row) => {
+                        window.tally.row_peaks.get(row * self.layout.names.len() + column)
+                    }
                 };
                 peak.map_or(Value::Unknown, |peak| Value::Float(*peak))
             }
+        }
+    }
+
+    /// One CPU's counter, or the sum over all of them.
+    fn event(&self, counters: &[u64], row: Row, event: Event) -> Option<u64> {
+        let mut cpus = counters.chunks_exact(EVENTS).map(|cpu| cpu[event as usize]);
+        match row {
+            Row::One(row) => cpus.nth(row),
+            Row::All => cpus.reduce(u64::wrapping_add),
         }
     }
 
@@ -296,6 +351,26 @@ impl RowBuilder {
             metric.add_tag(key, value);
         }
         metric
+    }
+}
+
+/// What comes from the event source: counters that this kernel does not maintain, and `insert`,
+/// which from 4.9 on counts no packets there.
+pub fn event_counters(
+    layout: &Layout,
+    release: Option<Release>,
+    counted: &Counted,
+) -> impl Iterator<Item = (&'static str, Event)> {
+    FROM_EVENTS.into_iter().filter(move |(name, event)| {
+        let partial = *name == "insert" && kernel::counts_few_inserts(layout, release);
+        counted[*event as usize] && (partial || !kernel::maintains(layout, release, name))
+    })
+}
+
+fn rate(events: Option<u64>, elapsed: Option<std::time::Duration>) -> Value {
+    match (events, elapsed) {
+        (Some(events), Some(elapsed)) => Value::Float(events as f64 / elapsed.as_secs_f64()),
+        _ => Value::Unknown,
     }
 }
 

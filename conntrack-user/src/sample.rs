@@ -37,6 +37,9 @@ pub const ENTRIES: &str = "entries";
 /// The column of [`ENTRIES`]: the first in every kernel, and a text without it is refused.
 pub const ENTRIES_COLUMN: usize = 0;
 
+/// How many kinds of events the event source counts, by [`conntrack_ebpf::Event`].
+pub const EVENTS: usize = conntrack_ebpf::Event::ALL.len();
+
 /// The columns of a statistics file, found by the names in its header.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Layout {

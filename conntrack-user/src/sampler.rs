@@ -20,6 +20,7 @@ use crate::merge::{Accumulator, Window};
 use crate::sample::StatTable;
 use crate::schedule::{Schedule, first_emission};
 use crate::settings::Input;
+use crate::source::events::{EventReader, EventsError};
 use crate::source::procfs::{Procfs, StatError};
 use crate::source::stat_text::Oddities;
 use crate::source::sysctl::SysctlError;
@@ -48,6 +49,10 @@ pub enum Notice {
     Odd(Oddities),
     /// The sampled namespace could not be entered: host-wide sysctl files only.
     Foreign,
+    /// The probes were attached again; their counters start from 0.
+    Attached,
+    /// The probes are gone and cannot be attached again.
+    NotAttached(EventsError),
 }
 
 /// Where emissions come from.
@@ -57,6 +62,15 @@ pub enum Trigger {
     Interval,
     /// Only when [`Control::gather`] asks for it.
     Asked,
+}
+
+/// The event source of one input, and the way to attach it anew when the module that its
+/// probes were in was unloaded: they die with it, without a word.
+pub struct EventSource {
+    /// The attached programs' counters; `None` while there is nothing to attach to.
+    pub reader: Option<EventReader>,
+    /// Attaches probes for this input.
+    pub attach: Box<dyn Fn() -> Result<EventReader, EventsError> + Send>,
 }
 
 /// The sampler's ears: what other threads may ask of it, without a lock.
@@ -107,6 +121,8 @@ pub struct Sampler {
     input: Input,
     trigger: Trigger,
     procfs: Procfs,
+    events: Option<EventSource>,
+    counters: Vec<u64>,
     table: StatTable,
     accumulator: Accumulator,
     control: Arc<Control>,
@@ -132,13 +148,14 @@ enum Wake {
 }
 
 impl Sampler {
-    /// A sampler of `input` that wakes `consumer` at each hand-over, and the consumer's end.
+    /// A sampler of `input`, with `events` beside the kernel's own counters, that wakes `consumer` at each hand-over, and the consumer's end.
     /// `cpus` (the number of possible CPUs) bounds how many windows may wait.
     #[must_use]
     pub fn new(
         input: Input,
         trigger: Trigger,
         procfs: Procfs,
+        events: Option<EventSource>,
         cpus: usize,
         control: Arc<Control>,
         consumer: Thread,
@@ -157,6 +174,8 @@ impl Sampler {
             input,
             trigger,
             procfs,
+            events,
+            counters: Vec::new(),
             table: StatTable::default(),
             control,
             consumer,
@@ -188,10 +207,13 @@ impl Sampler {
                 SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let (offset, round) = (self.input.collection_offset, self.input.round_interval);
             // Rows that round to the same timestamp would be one.
-            let soonest = sample.max(self.input.rounding());
+            let soonest = self.input.sample_interval.max(self.input.rounding());
             first_emission(since_epoch, interval, offset, round, soonest)
         });
         let mut schedule = Schedule::new(sample, interval, self.input.collection_jitter, first);
+        if let Some(reader) = self.events.as_ref().and_then(|events| events.reader.as_ref()) {
+            self.accumulator.expect_events(reader.counted());
+        }
         self.tick(self.trigger == Trigger::Interval);
         loop {
             match self.wait(schedule.deadline()) {
@@ -293,10 +315,16 @@ impl Sampler {
         }
         match self.procfs.read_stat(&mut self.table) {
             Ok(oddities) => {
+                if let Some(reader) = self.events.as_ref().and_then(|events| events.reader.as_ref())
+                {
+                    reader.read(&mut self.counters);
+                    self.accumulator.add_events(&self.counters);
+                }
                 self.accumulator.add(&self.table, self.clock.elapsed());
                 if let Some(path) = self.procfs.stat_path().filter(|_| self.stat_known_lost) {
                     let found = Notice::Found(path.to_owned());
                     self.stat_known_lost = self.notices.push(found).is_err();
+                    self.attach_again();
                 }
                 if oddities != self.last_oddities
                     && (oddities == Oddities::default()
@@ -310,11 +338,32 @@ impl Sampler {
     }
 
     fn lost(&mut self, error: StatError) {
+        if let Some(events) = &mut self.events {
+            events.reader = None;
+            self.accumulator.forget_events();
+        }
         self.another_namespace |= matches!(error, StatError::NamespaceGone(_));
         if !self.stat_known_lost {
             self.stat_known_lost = self.notices.push(Notice::Lost(error)).is_ok();
             self.consumer.unpark();
         }
+    }
+
+    /// The statistics are back, perhaps of a module that was loaded again or another namespace:
+    /// probes are attached for what is there now.
+    fn attach_again(&mut self) {
+        let Some(events) = self.events.as_mut().filter(|events| events.reader.is_none()) else {
+            return;
+        };
+        let notice = match (events.attach)() {
+            Ok(reader) => {
+                self.accumulator.expect_events(reader.counted());
+                events.reader = Some(reader);
+                Notice::Attached
+            }
+            Err(error) => Notice::NotAttached(error),
+        };
+        let _ = self.notices.push(notice);
     }
 
     /// Fills a window and hands it over, or counts that there was no room.

@@ -79,6 +79,8 @@ pub struct Input {
     pub netns_tag: bool,
     /// `compat = "telegraf"`: its plugin's numbers, number for number, and no additions.
     pub compat_telegraf: bool,
+    /// Whether probes count what the kernel does not (`ebpf`).
+    pub ebpf: Ebpf,
     /// Rates and bursts also on the `cpu=cpuN` rows (`percpu_rates`).
     pub percpu_rates: bool,
     /// What log lines call this input: `alias`, or `conntrack` when there is none.
@@ -96,6 +98,18 @@ pub struct Collect {
     pub all: bool,
     /// `"percpu"`: one row `cpu=cpuN` per possible CPU.
     pub percpu: bool,
+}
+
+/// `ebpf`: whether probes count what the kernel does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Ebpf {
+    /// Where the kernel and the privileges allow it
+    #[default]
+    Auto,
+    /// Yes, or end with the reason
+    On,
+    /// No
+    Off,
 }
 
 /// A network namespace as the user names it.
@@ -155,6 +169,7 @@ impl Input {
             netns: None,
             netns_tag: false,
             compat_telegraf: false,
+            ebpf: Ebpf::Auto,
             percpu_rates: false,
             alias: None,
             log_level: None,

@@ -5,7 +5,8 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -45,17 +46,6 @@ pub struct Lane {
     pub written: u64,
 }
 
-/// Why the sink ended, or what it has to say meanwhile.
-#[derive(Debug)]
-pub enum Event {
-    /// Every input has written as many emissions as were asked for.
-    CountReached,
-    /// Nobody reads the output any more (EPIPE).
-    ConsumerGone,
-    /// The output cannot be written.
-    WriteFailed(io::Error),
-}
-
 /// What the sink works on until it is told to stop.
 pub struct Sink {
     /// The inputs.
@@ -68,14 +58,19 @@ pub struct Sink {
     pub count: Option<u64>,
     /// Set when the samplers have ended: write what is left and end.
     pub draining: Arc<AtomicBool>,
-    /// Bytes written so far.
-    pub bytes: Arc<AtomicU64>,
-    /// Told what ends the run.
-    pub on_event: Box<dyn Fn(Event) + Send>,
+    /// Rows with a value written so far.
+    pub rows: Arc<AtomicU64>,
+    /// Called when the run has come to its end: every input has written as many emissions as were
+    /// asked for, nobody reads the output any more, or it cannot be written.
+    pub on_end: Box<dyn Fn() + Send>,
 }
 
 /// Where the bytes go.
-pub struct Output(Way);
+pub struct Output {
+    /// What error messages call it.
+    name: String,
+    way: Way,
+}
 
 enum Way {
     /// An unbuffered descriptor; writes are whole lines.
@@ -88,29 +83,38 @@ trait WriteFd: Write + AsFd + Send {}
 impl<T: Write + AsFd + Send> WriteFd for T {}
 
 impl Output {
-    /// An output to a descriptor: a file, or a duplicate of standard output.
-    pub fn new(file: impl Write + AsFd + Send + 'static) -> Self {
-        Self(Way::Lines(Box::new(file)))
+    /// An output to a descriptor: a file, or a duplicate of standard output; `name` is what
+    /// error messages call it.
+    pub fn new(name: impl Into<String>, file: impl Write + AsFd + Send + 'static) -> Self {
+        Self { name: name.into(), way: Way::Lines(Box::new(file)) }
     }
 
-    /// An output that replaces the file `path` by each batch of rows, so that a reader finds
-    /// one whole batch there, as node_exporter's textfile collector needs it.
+    /// An output that replaces the regular file `path` by each batch of rows, so that a reader
+    /// finds one whole batch there, as the textfile collector of `node_exporter` needs it. The
+    /// file keeps its mode and, as far as this process may give it away, its owner.
     #[must_use]
     pub fn replacing(path: PathBuf) -> Self {
-        Self(Way::Replace(path))
+        Self { name: path.display().to_string(), way: Way::Replace(path) }
     }
 
     fn write_batch(&mut self, text: &[u8]) -> io::Result<()> {
-        match &mut self.0 {
+        match &mut self.way {
             Way::Lines(file) => write_lines(file.as_mut(), text),
-            Way::Replace(path) => {
-                let mut new = path.clone().into_os_string();
-                new.push(".new");
-                std::fs::write(&new, text)?;
-                std::fs::rename(&new, path)
-            }
+            Way::Replace(path) => replace(path, text),
         }
     }
+}
+
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut new = path.to_owned().into_os_string();
+    new.push(".new");
+    std::fs::write(&new, text)?;
+    if let Ok(old) = std::fs::metadata(path) {
+        std::fs::set_permissions(&new, old.permissions())?;
+        // Only root may give a file away; anybody may keep their own.
+        let _ = std::os::unix::fs::chown(&new, Some(old.uid()), Some(old.gid()));
+    }
+    std::fs::rename(&new, path)
 }
 
 /// Writes `text`, which consists of whole lines, in pieces of whole lines that a pipe takes at
@@ -147,8 +151,11 @@ fn write_all_waiting(file: &mut dyn WriteFd, mut bytes: &[u8]) -> io::Result<()>
 }
 
 impl Sink {
-    /// Serves the inputs until draining is asked for and nothing is left, or the output fails.
-    pub fn run(mut self) {
+    /// Serves the inputs until draining is asked for and nothing is left.
+    ///
+    /// # Errors
+    /// The output's error; an output that nobody reads any more is none.
+    pub fn run(mut self) -> io::Result<()> {
         let mut text = Vec::new();
         let mut count_told = false;
         loop {
@@ -161,22 +168,22 @@ impl Sink {
                 {
                     idle = false;
                     if let Err(error) = self.write(at, &mut text) {
-                        (self.on_event)(if error.kind() == io::ErrorKind::BrokenPipe {
-                            Event::ConsumerGone
-                        } else {
-                            Event::WriteFailed(error)
-                        });
-                        return;
+                        (self.on_end)();
+                        if error.kind() == io::ErrorKind::BrokenPipe {
+                            return Ok(());
+                        }
+                        let name = &self.output.name;
+                        return Err(io::Error::other(format!("cannot write to {name}: {error}")));
                     }
                 }
             }
             let reached = |count| self.lanes.iter().all(|lane| lane.written >= count);
             if !count_told && self.count.is_some_and(reached) {
-                (self.on_event)(Event::CountReached);
+                (self.on_end)();
                 count_told = true;
             }
             if draining && idle {
-                return;
+                return Ok(());
             }
             if idle {
                 std::thread::park();
@@ -201,7 +208,8 @@ impl Sink {
         text.clear();
         self.encoder.encode(&rows, text);
         self.output.write_batch(text)?;
-        self.bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
+        let valued = rows.iter().filter(|row| row.has_values()).count();
+        self.rows.fetch_add(valued as u64, Ordering::Relaxed);
         if let Some(notice) = self.encoder.take_notice() {
             log::warn!("{notice}");
         }
@@ -268,6 +276,15 @@ impl Lane {
                         "the statistics file has {} unreadable, {} short and {} long rows (first \
                          unreadable line: {}); what could be read is used",
                         odd.bad_rows, odd.short_rows, odd.long_rows, odd.first_bad_line
+                    ),
+                ),
+                Notice::Attached => {
+                    self.log(Level::Info, format_args!("probes attached again, counting from 0"));
+                }
+                Notice::NotAttached(error) => self.log(
+                    Level::Warn,
+                    format_args!(
+                        "probes cannot be attached again ({error}); what they count is unknown"
                     ),
                 ),
                 Notice::Foreign => self.log(

@@ -9,13 +9,18 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
+use conntrack_ebpf::Event;
 
 use super::generate::print_quietly;
 use crate::cli::DoctorArgs;
 use crate::kernel::{self, Release};
-use crate::sample::{DOCUMENTED, RENAMED, StatTable};
+use crate::merge::Counted;
+use crate::rows::event_counters;
+use crate::sample::{DOCUMENTED, EVENTS, RENAMED, StatTable};
 use crate::settings::{Collect, DEFAULT_INTERVAL, Input, Netns};
 use crate::source::cpu_mask;
+use crate::source::events::hooks::HOOKS;
+use crate::source::events::{Events, HookState};
 use crate::source::procfs::{Procfs, StatError};
 use crate::source::roots::Place;
 
@@ -49,7 +54,11 @@ fn examine(place: Place, netns: Option<&Netns>, findings: &mut Findings) -> anyh
     let release = kernel::parse_release(&release_text);
     match release {
         Some(_) => findings.fact("kernel", &printable(release_text.trim())),
-        None => findings.fact("kernel", "release unknown"),
+        None => findings.problem(
+            "kernel",
+            &format!("no release in {}", place.osrelease().display()),
+            "counters that print 0 are doubted; check --proc-root",
+        ),
     }
 
     let cpus = cpu_mask::read(&place.sys_root);
@@ -71,11 +80,17 @@ fn examine(place: Place, netns: Option<&Netns>, findings: &mut Findings) -> anyh
     input.netns = netns.cloned();
     input.files.extend(MORE_FILES.map(String::from));
     let candidates = place.sysctl_candidates(&input);
+    let (live, inode) = (place.is_live(), place.namespace_inode());
     let mut procfs = Procfs::new(place, candidates);
     let mut sysctl_faults = Vec::new();
     let opened = procfs.open_missing(true, &mut |error| sysctl_faults.push(error));
     let mut table = StatTable::default();
     let read = opened.and_then(|()| procfs.read_stat(&mut table));
+    if let Err(StatError::Namespace(error)) = &read {
+        // One reason for everything that is missing, and its message says the mend.
+        findings.problem("network namespace", &error.to_string(), "nothing of it can be read");
+        return Ok(());
+    }
     sysctls(&mut procfs, findings);
     for fault in sysctl_faults {
         findings.problem("sysctl", &fault.to_string(), "the field is left out");
@@ -92,14 +107,51 @@ fn examine(place: Place, netns: Option<&Netns>, findings: &mut Findings) -> anyh
                 StatError::Missing(_) => {
                     "load the module (modprobe nf_conntrack) or a firewall rule that needs it"
                 }
-                StatError::Namespace(_) => "check the name with `ip netns`, and run as root",
                 _ => "see the reason above",
             };
             findings.problem("statistics", &error.to_string(), mend);
         }
     }
-    fields(&table, release, &procfs, findings)?;
-    Ok(())
+    let counted = if live {
+        event_source(inode, &cpus.unwrap_or_default(), findings)?
+    } else {
+        [false; EVENTS]
+    };
+    fields(&table, release, &procfs, &counted, findings)
+}
+
+/// Attaches the probes for a moment and says what became of each.
+fn event_source(
+    inode: Option<u32>,
+    cpus: &[u32],
+    findings: &mut Findings,
+) -> anyhow::Result<Counted> {
+    findings.heading("event source (eBPF)");
+    let highest = cpus.last().map_or(1, |&last| last as usize + 1);
+    let events = match Events::attach(inode.as_slice(), highest) {
+        Ok(events) => events,
+        Err(error) => {
+            findings.field("none", &error.to_string())?;
+            return Ok([false; EVENTS]);
+        }
+    };
+    for (hook, state) in HOOKS.iter().zip(events.states()) {
+        let state = match state {
+            HookState::Attached(function) => format!("attached to {function}"),
+            HookState::NoFunction => {
+                format!("this kernel has no function {}", hook.functions.join(" or "))
+            }
+            HookState::Refused(why) => format!("refused: {}", printable(why)),
+        };
+        findings.field(hook.program, &state)?;
+    }
+    Ok(match events.blind() {
+        Some(error) => {
+            findings.field("namespaces", &format!("cannot be told apart: {error}"))?;
+            [false; EVENTS]
+        }
+        None => Event::ALL.map(|event| events.counts(event)),
+    })
 }
 
 fn sysctls(procfs: &mut Procfs, findings: &mut Findings) {
@@ -117,7 +169,7 @@ fn sysctls(procfs: &mut Procfs, findings: &mut Findings) {
                     "load the module (modprobe nf_conntrack); in a container set HOST_PROC",
                 );
             }
-            _ => findings.fact(&file.key, "not on this kernel"),
+            _ => {}
         }
     }
 }
@@ -154,23 +206,29 @@ fn fields(
     table: &StatTable,
     release: Option<Release>,
     procfs: &Procfs,
+    counted: &Counted,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
     findings.heading("where each field comes from");
     let layout = &table.layout;
     let columns = table.columns();
+    let from_events = |name: &str| {
+        let mut counters = event_counters(layout, release, counted);
+        counters.any(|(counter, _)| counter == name)
+    };
     let more = layout.names.iter().filter(|name| !DOCUMENTED.contains(&name.as_str()));
     for name in DOCUMENTED.into_iter().chain(more.map(String::as_str)) {
         let counted = |column: usize| {
             table.values.iter().skip(column).step_by(columns.max(1)).any(|&value| value != 0)
         };
         let source = match layout.column(name) {
+            _ if from_events(name) => "events".to_owned(),
             None if columns == 0 => "none: there are no statistics".to_owned(),
             None => "none: this kernel has no such column".to_owned(),
             Some(column) if counted(column) || kernel::maintains(layout, release, name) => {
                 let printed = RENAMED.iter().find(|(_, schema)| *schema == name);
                 let note = match name {
-                    "insert" if insert_is_partial(layout, release) => {
+                    "insert" if kernel::counts_few_inserts(layout, release) => {
                         "; counts only what ctnetlink and BPF insert, not packets"
                     }
                     "entries" => "; the same on every row, never summed",
@@ -182,21 +240,18 @@ fn fields(
         };
         findings.field(name, &source)?;
     }
+    for (name, _) in event_counters(layout, release, counted) {
+        if !DOCUMENTED.contains(&name) {
+            findings.field(name, "events")?;
+        }
+    }
     for file in procfs.sysctls() {
         if let Some(path) = file.path() {
             findings.field(&file.key, &format!("sysctl, {}", path.display()))?;
         }
     }
-    findings.field(
-        "*_rate, *_rate_max",
-        "differences of the counters above that come from the kernel",
-    )?;
+    findings.field("*_rate, *_rate_max", "differences of the counters above that are counted")?;
     findings.field("entries_min, entries_max", "the samples between two rows")
-}
-
-/// From 4.9 on packets that insert an entry are not counted (see `kernel`).
-fn insert_is_partial(layout: &crate::sample::Layout, release: Option<Release>) -> bool {
-    layout.column("clash_resolve").is_some() || release.is_none_or(|release| release >= (4, 9))
 }
 
 fn describe_cpus(cpus: &[u32]) -> String {
@@ -246,12 +301,12 @@ impl Findings {
 
     fn fact(&mut self, what: &str, text: &str) {
         let good = self.good;
-        let _ = writeln!(self.text, "{good}ok{good:#}  {what:<22} {text}");
+        let _ = writeln!(self.text, "{good}ok{good:#}  {what:<24} {text}");
     }
 
     fn problem(&mut self, what: &str, text: &str, mend: &str) {
         let bad = self.bad;
-        let _ = writeln!(self.text, "{bad}!!{bad:#}  {what:<22} {text}\n    {:<22} -> {mend}", "");
+        let _ = writeln!(self.text, "{bad}!!{bad:#}  {what:<24} {text}\n    {:<24} -> {mend}", "");
         self.problems.push(format!("{what}: {text}"));
     }
 

@@ -27,7 +27,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     super::tag_globally(&mut settings, false);
     let trigger = if args.signal == Signal::None { Trigger::Interval } else { Trigger::Asked };
-    let options = EncoderOptions { colour: false, subsecond: true };
+    let options = EncoderOptions { subsecond: true, ..EncoderOptions::default() };
     let ended = super::runtime()?.block_on(async {
         let (to, from) = happenings();
         for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
@@ -46,7 +46,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
             encoder: encoder(args.format, options),
             output: standard_output()?,
             count: None,
-            on_event: Box::new(move |event| _ = to.send(Happening::Sink(event))),
+            on_end: Box::new(move || _ = to.send(Happening::End)),
         };
         stream(settings, plan, from).await
     });
@@ -82,7 +82,7 @@ fn listen(signal: Signal, to: UnboundedSender<Happening>) -> io::Result<()> {
                 }
             }
         }
-        let _ = to.send(Happening::InputClosed);
+        let _ = to.send(Happening::End);
     })?;
     Ok(())
 }

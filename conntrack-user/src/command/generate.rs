@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::CommandFactory;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, ENVIRONMENT, EXAMPLES, EXIT_STATUS};
 
 pub(super) fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
@@ -16,19 +16,43 @@ pub(super) fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCod
 }
 
 pub(super) fn man(output: Option<&Path>) -> anyhow::Result<ExitCode> {
-    match output {
-        Some(dir) => {
-            std::fs::create_dir_all(dir)
-                .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
-                .with_context(|| format!("cannot write manual pages into {}", dir.display()))?;
-            Ok(ExitCode::SUCCESS)
-        }
-        None => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            print_quietly(&page)
-        }
+    let mut command = Cli::command();
+    command.build();
+    let Some(dir) = output else {
+        return print_quietly(&page(&command)?);
+    };
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let subcommands = command.get_subcommands().filter(|command| command.get_name() != "help");
+    for command in subcommands.chain([&command]) {
+        let name = command.get_display_name().unwrap_or(command.get_name());
+        let path = dir.join(format!("{name}.1"));
+        std::fs::write(&path, page(command)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One page: clap's sections, then our own in place of its unformatted last one.
+fn page(command: &clap::Command) -> anyhow::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    let man = clap_mangen::Man::new(command.clone());
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    // Set line by line, as in `--help`; hyphens that are typed, not set.
+    let preformatted = |text: &str| text.replace('\\', "\\e").replace('-', "\\-");
+    for (heading, text) in
+        [("EXAMPLES", EXAMPLES), ("ENVIRONMENT", ENVIRONMENT), ("EXIT STATUS", EXIT_STATUS)]
+    {
+        write!(page, ".SH {heading}\n.nf\n{}\n.fi\n", preformatted(text))?;
+    }
+    man.render_version_section(&mut page)?;
+    Ok(page)
 }
 
 /// Prints to standard output; a reader that has gone is no error.

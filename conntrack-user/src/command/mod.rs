@@ -14,11 +14,22 @@ use anyhow::{Context, bail};
 use log::LevelFilter;
 
 use crate::cli::{Cli, CollectArgs, Command, SourceArgs};
-use crate::settings::{Collect, Input, Roots, SHORTEST_INTERVAL, Settings};
+use crate::settings::{Collect, Input, Netns, Roots, SHORTEST_INTERVAL, Settings};
 
 /// `--interval` where neither the command line nor a configuration says otherwise: a person
 /// is watching.
 const WATCHING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The command line is wrong in a way that only its values together show; exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(String);
+
+macro_rules! usage {
+    ($($text:tt)*) => {
+        return Err(UsageError(format!($($text)*)).into())
+    };
+}
 
 /// Runs what the command line asks for.
 ///
@@ -70,6 +81,7 @@ fn settings(args: &CollectArgs, asked: bool) -> anyhow::Result<(Settings, Vec<St
         }
     };
     settings.roots = args.source.roots();
+    settings.roots.check()?;
     if args.debug {
         settings.log_level = LevelFilter::Debug;
     } else if args.quiet {
@@ -80,7 +92,7 @@ fn settings(args: &CollectArgs, asked: bool) -> anyhow::Result<(Settings, Vec<St
     }
     let names = &args.source.netns;
     if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
-        bail!("--netns {} is given twice", twice.1);
+        usage!("--netns {} is given twice", twice.1);
     }
     if !names.is_empty() {
         settings.inputs = look_into(&settings.inputs, args);
@@ -92,6 +104,17 @@ fn settings(args: &CollectArgs, asked: bool) -> anyhow::Result<(Settings, Vec<St
         );
     }
     Ok((settings, warnings))
+}
+
+impl Roots {
+    fn check(&self) -> anyhow::Result<()> {
+        for (what, path) in [("--proc-root", &self.proc_root), ("HOST_PROC", &self.host_proc)] {
+            if let Some(path) = path.as_ref().filter(|path| !path.is_dir()) {
+                usage!("{what} is {}, which is no directory", path.display());
+            }
+        }
+        Ok(())
+    }
 }
 
 fn override_input(input: &mut Input, args: &CollectArgs, asked: bool) -> anyhow::Result<()> {
@@ -110,11 +133,11 @@ fn override_input(input: &mut Input, args: &CollectArgs, asked: bool) -> anyhow:
         [("--interval", input.interval), ("--sample-interval", input.sample_interval)]
     {
         if value < SHORTEST_INTERVAL {
-            bail!("{what} is {value:?}; the shortest is {SHORTEST_INTERVAL:?}");
+            usage!("{what} is {value:?}; the shortest is {SHORTEST_INTERVAL:?}");
         }
     }
     if input.sample_interval > input.interval {
-        bail!(
+        usage!(
             "--sample-interval ({:?}) is longer than the interval ({:?}); sample at least once per row",
             input.sample_interval,
             input.interval
@@ -125,6 +148,8 @@ fn override_input(input: &mut Input, args: &CollectArgs, asked: bool) -> anyhow:
     }
     input.compat_telegraf |= args.compat.is_some();
     input.percpu_rates |= args.percpu_rates;
+    input.collect.percpu |= args.percpu_rates;
+    input.ebpf = args.ebpf.unwrap_or(input.ebpf);
     Ok(())
 }
 
@@ -134,7 +159,8 @@ fn look_into(inputs: &[Input], args: &CollectArgs) -> Vec<Input> {
     let each = |input: &Input| {
         let input = input.clone();
         names.iter().map(move |netns| {
-            let (netns, netns_tag) = (Some(netns.clone()), names.len() > 1);
+            let own = *netns == Netns::Name("self".to_owned());
+            let (netns, netns_tag) = ((!own).then(|| netns.clone()), names.len() > 1);
             Input { netns, netns_tag, ..input.clone() }
         })
     };

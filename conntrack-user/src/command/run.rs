@@ -14,6 +14,7 @@ use crate::format::{Csv, EncoderOptions, Format, encoder};
 use crate::logging;
 use crate::pipeline::Plan;
 use crate::sampler::Trigger;
+use crate::settings::Ebpf;
 use crate::sink::Output;
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
@@ -24,18 +25,22 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
     let terminal = args.output.is_none() && io::stdout().is_terminal();
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Influx });
+    if args.once {
+        // Probes count from when they are attached; one reading would show 0.
+        settings.inputs.iter_mut().for_each(|input| input.ebpf = Ebpf::Off);
+    }
     if format == Format::Table {
         // A table of per-CPU counters since boot says little; one of rates does.
         settings.inputs.iter_mut().for_each(|input| input.percpu_rates = true);
     }
     let (output, csv) = match &args.output {
         None => (standard_output()?, None),
-        Some(path) if format == Format::Prometheus => (Output::replacing(path.clone()), None),
         Some(path) => append_to(path, format)?,
     };
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let options = EncoderOptions {
         colour: terminal && !no_colour,
+        totals: args.once,
         subsecond: settings.inputs.iter().any(|i| i.interval.subsec_nanos() != 0),
     };
     let encoder = match csv {
@@ -66,11 +71,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             encoder,
             output,
             count: if args.once { Some(1) } else { args.count },
-            on_event: Box::new(move |event| _ = to.send(Happening::Sink(event))),
+            on_end: Box::new(move || _ = to.send(Happening::End)),
         };
         stream(settings, plan, from).await
     })?;
-    if outcome.bytes == 0 && (args.once || args.count.is_some() || args.duration.is_some()) {
+    if outcome.rows == 0 && (args.once || args.count.is_some() || args.duration.is_some()) {
         bail!(
             "nothing was written: nothing could be read (`ctpulse doctor` tells why), or filters \
              left no row"
@@ -79,8 +84,22 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     Ok(finish(&outcome, args.stats))
 }
 
-/// Opens a file to append to. A CSV file that has a header already goes on under it.
+/// Opens a file to append to, or to replace by each batch where the format needs that. A CSV
+/// file that has a header already goes on under it.
 fn append_to(path: &Path, format: Format) -> anyhow::Result<(Output, Option<Csv>)> {
+    // A link is followed; a device or a pipe is written to, never replaced.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
+    if format == Format::Prometheus && kind.as_ref().map_or(true, std::fs::FileType::is_file) {
+        let old = std::fs::read(path).unwrap_or_default();
+        if !old.is_empty() && !old.starts_with(b"# HELP ") {
+            bail!(
+                "{} is no Prometheus text, and would be replaced; use another file",
+                path.display()
+            );
+        }
+        return Ok((Output::replacing(path.clone()), None));
+    }
     let file = OpenOptions::new().create(true).read(true).append(true).open(path);
     let file = file.with_context(|| format!("cannot write to {}", path.display()))?;
     let mut csv = None;
@@ -96,7 +115,7 @@ fn append_to(path: &Path, format: Format) -> anyhow::Result<(Output, Option<Csv>
             );
         }
     }
-    Ok((Output::new(file), csv))
+    Ok((Output::new(path.display().to_string(), file), csv))
 }
 
 /// Whether this process was started with the signal ignored.

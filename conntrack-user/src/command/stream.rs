@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::pipeline::{Outcome, Pipeline, Plan};
 use crate::settings::Settings;
-use crate::sink::{Event, Output};
+use crate::sink::Output;
 
 /// How long an end waits for a consumer that does not read. Telegraf waits 5 s before it
 /// sends SIGTERM and as long again before SIGKILL; a service manager's patience is longer.
@@ -20,20 +20,17 @@ const PATIENCE: Duration = Duration::from_millis(700);
 /// What happens while a stream runs.
 #[derive(Debug)]
 pub(super) enum Happening {
-    /// The sink has something to say.
-    Sink(Event),
     /// One emission is asked for.
     Gather,
-    /// Standard input was closed.
-    InputClosed,
-    /// A signal that ends the program, or the end of `--duration`.
+    /// The run has come to its end: by itself, by a signal, or because standard input was closed.
     End,
 }
 
 /// Standard output as an unbuffered descriptor of its own.
 pub(super) fn standard_output() -> anyhow::Result<Output> {
     let duplicate = io::stdout().as_fd().try_clone_to_owned();
-    Ok(Output::new(std::fs::File::from(duplicate.context("cannot write to standard output")?)))
+    let file = std::fs::File::from(duplicate.context("cannot write to standard output")?);
+    Ok(Output::new("standard output", file))
 }
 
 /// Sends `happening` whenever the signal `kind` arrives.
@@ -66,24 +63,11 @@ pub(super) async fn stream(
     plan: Plan,
     mut happenings: UnboundedReceiver<Happening>,
 ) -> anyhow::Result<Outcome> {
-    let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start a thread")?;
-    let mut failure = None;
-    while let Some(happening) = happenings.recv().await {
-        match happening {
-            Happening::Gather => pipeline.gather(),
-            Happening::Sink(Event::WriteFailed(error)) => {
-                failure = Some(error);
-                break;
-            }
-            Happening::Sink(Event::CountReached | Event::ConsumerGone)
-            | Happening::InputClosed
-            | Happening::End => break,
-        }
+    let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
+    while let Some(Happening::Gather) = happenings.recv().await {
+        pipeline.gather();
     }
-    let outcome = pipeline.stop(PATIENCE);
-    if let Some(error) = failure {
-        return Err(error).context("cannot write the output");
-    }
+    let outcome = pipeline.stop(PATIENCE)?;
     if !outcome.flushed {
         log::warn!("the output is stuck; what was not written is lost");
     }

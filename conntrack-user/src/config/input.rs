@@ -14,7 +14,7 @@ use super::duration::parse_duration;
 use super::error::{ConfigError, nearest};
 use super::filters::{filter, set};
 use super::tables::{AgentTable, ConntrackTable, DurationValue, OneOrMany, Placed, Strings};
-use crate::settings::{Collect, Input, Netns};
+use crate::settings::{Collect, Ebpf, Input, Netns};
 
 /// Makes the inputs of `table`: one for each namespace that it names.
 pub(super) fn inputs(
@@ -48,6 +48,8 @@ pub(super) fn inputs(
 
     input.collect = reader.collect(&table.collect)?;
     input.percpu_rates = table.percpu_rates;
+    let whether = [("auto", Ebpf::Auto), ("on", Ebpf::On), ("off", Ebpf::Off), ("", Ebpf::Auto)];
+    input.ebpf = reader.choice("ebpf", &table.ebpf, whether)?.unwrap_or_default();
     if !table.dirs.is_empty() {
         input.dirs = table.dirs.iter().map(PathBuf::from).collect();
     }

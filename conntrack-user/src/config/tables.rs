@@ -103,6 +103,7 @@ pub(super) struct ConntrackTable {
     // Not Telegraf's.
     pub sample_interval: Placed<DurationValue>,
     pub netns: Placed<OneOrMany>,
+    pub ebpf: Placed<String>,
     pub compat: Placed<String>,
     pub percpu_rates: bool,
 }
@@ -203,7 +204,7 @@ mod tests {
         assert_eq!(agent.len(), 12, "{agent:?}");
         assert!(agent.iter().any(|key| key == "omit_hostname"));
         let conntrack = ConntrackTable::keys();
-        assert_eq!(conntrack.len(), 35, "{conntrack:?}");
+        assert_eq!(conntrack.len(), 36, "{conntrack:?}");
         assert!(conntrack.iter().any(|key| key == "labels"));
     }
 

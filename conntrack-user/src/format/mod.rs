@@ -66,6 +66,8 @@ pub enum Format {
 pub struct EncoderOptions {
     /// Table: colour zeros and alarming numbers.
     pub colour: bool,
+    /// Table: there is one reading only, so show what it has instead of rates.
+    pub totals: bool,
     /// Table: show milliseconds, because rows come more often than once a second.
     pub subsecond: bool,
 }
@@ -78,7 +80,7 @@ pub fn encoder(format: Format, options: EncoderOptions) -> Box<dyn Encoder> {
         Format::Json => Box::new(Json),
         Format::Prometheus => Box::new(Prometheus),
         Format::Csv => Box::new(Csv::new()),
-        Format::Table => Box::new(Table::new(options.colour, options.subsecond)),
+        Format::Table => Box::new(Table::new(options)),
     }
 }
 

@@ -9,7 +9,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Encoder, Number, append, human};
+use super::{Encoder, EncoderOptions, Number, append, human};
 use crate::metric::{Metric, Value};
 
 /// Lines between two headings.
@@ -22,21 +22,27 @@ const NETNS_WIDTH: usize = 11;
 pub struct Table {
     colour: bool,
     subsecond: bool,
+    totals: bool,
     /// A row had a `netns` tag; the column stays from then on.
     netns: bool,
     lines_to_heading: usize,
 }
 
 impl Table {
-    /// A table, with colours if `colour` is set, and with milliseconds if `subsecond` is set.
+    /// A table as `options` say.
     #[must_use]
-    pub fn new(colour: bool, subsecond: bool) -> Self {
-        Self { colour, subsecond, netns: false, lines_to_heading: 0 }
+    pub fn new(options: EncoderOptions) -> Self {
+        let EncoderOptions { colour, subsecond, totals } = options;
+        Self { colour, subsecond, totals, netns: false, lines_to_heading: 0 }
     }
 }
 
 impl Encoder for Table {
     fn encode(&mut self, batch: &[Metric], out: &mut Vec<u8>) {
+        if self.totals {
+            batch.iter().for_each(|metric| totals(metric, out));
+            return;
+        }
         let lines = Line::all_of(batch);
         let (tabular, pairs): (Vec<_>, Vec<_>) = lines.into_iter().partition(Line::is_tabular);
         if !self.netns && tabular.iter().any(|line| line.netns().is_some()) {
@@ -52,6 +58,23 @@ impl Encoder for Table {
         }
         for metric in pairs.iter().flat_map(|line| line.summary.iter().chain(&line.cpus)) {
             self.pairs(metric, out);
+        }
+    }
+}
+
+/// One row as a list, a field a line; what is not known is left out.
+fn totals(metric: &Metric, out: &mut Vec<u8>) {
+    if !metric.has_values() {
+        return;
+    }
+    append(out, format_args!("{}", human::printable(&metric.name)));
+    for (key, value) in &metric.tags {
+        append(out, format_args!(" {}={}", human::printable(key), human::printable(value)));
+    }
+    append(out, format_args!("\n"));
+    for (key, value) in &metric.fields {
+        if let Some(number) = Number::known(*value) {
+            append(out, format_args!("  {:<24} {number:>20}\n", human::printable(key)));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! prints nothing.
 
 pub mod cpu_mask;
+pub mod events;
 pub mod namespace;
 pub mod procfs;
 pub mod roots;

@@ -25,7 +25,10 @@ pub enum NamespaceError {
         .0.display()
     )]
     Permission(PathBuf),
-    /// The file is not a network namespace, or something else went wrong.
+    /// The file is something else.
+    #[error("{} is not a network namespace", .0.display())]
+    Other(PathBuf),
+    /// Something else went wrong.
     #[error("cannot enter network namespace {}: {error}", path.display())]
     Enter {
         /// The namespace's file.
@@ -57,6 +60,7 @@ pub fn identity(path: &Path) -> std::io::Result<Identity> {
 pub fn within<T>(path: &Path, inside: impl FnOnce() -> T) -> Result<T, NamespaceError> {
     let fail = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => NamespaceError::Missing(path.to_owned()),
+        std::io::ErrorKind::InvalidInput => NamespaceError::Other(path.to_owned()),
         std::io::ErrorKind::PermissionDenied => NamespaceError::Permission(path.to_owned()),
         _ => NamespaceError::Enter { path: path.to_owned(), error },
     };

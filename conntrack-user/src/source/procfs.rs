@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::namespace::{self, Identity, NamespaceError};
 use super::roots::Place;
 use super::stat_text::{Oddities, StatParser, StatTextError};
@@ -218,6 +220,11 @@ impl Procfs {
     }
 }
 
+/// The directory `net` of a statistics file.
+fn net_of(path: &Path) -> PathBuf {
+    path.ancestors().nth(2).unwrap_or(path).to_owned()
+}
+
 /// Whether `net` (a process's `net` directory) shows this thread's own namespace: procfs gives
 /// each namespace's statistics file an inode of its own.
 fn is_own_namespace(net: &Path) -> bool {
@@ -268,6 +275,10 @@ impl StatFile {
                 Ok(0) => break,
                 Ok(read) => length += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // What a file of procfs says when its module was unloaded (`proc_reg_read`).
+                Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
+                    return Err(StatError::Missing(net_of(path)));
+                }
                 Err(error) => return Err(StatError::Read { path: path.clone(), error }),
             }
             if length == self.whole && self.buffer[length - 1] == b'\n' {

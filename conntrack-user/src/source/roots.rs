@@ -69,6 +69,21 @@ impl Place {
         keys
     }
 
+    /// Whether the files are the running kernel's own.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.enter.is_some() || self.net.as_deref() == Some(Path::new("/proc/net"))
+    }
+
+    /// The inode number of the sampled namespace, which tells it from all that live with it;
+    /// `None` where it cannot be seen.
+    #[must_use]
+    pub fn namespace_inode(&self) -> Option<u32> {
+        let own = Path::new("/proc/self/ns/net");
+        let (_, inode) = super::namespace::identity(self.enter.as_deref().unwrap_or(own)).ok()?;
+        u32::try_from(inode).ok().filter(|_| self.is_live())
+    }
+
     /// The file with the kernel's release.
     #[must_use]
     pub fn osrelease(&self) -> PathBuf {

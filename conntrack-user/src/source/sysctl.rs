@@ -108,6 +108,10 @@ impl SysctlFile {
             }
             Err(error) => {
                 self.open = None;
+                // It went away, with its module or namespace; whoever reads it looks again.
+                if matches!(&error, SysctlError::Read { error, .. } if is_absent(error)) {
+                    return Ok(None);
+                }
                 self.tell_once(error).map(|()| None)
             }
         }

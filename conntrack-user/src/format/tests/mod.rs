@@ -192,9 +192,10 @@ proptest! {
         second in any_batch(),
         colour: bool,
         subsecond: bool,
+        totals: bool,
     ) {
         for format in Format::value_variants() {
-            let options = EncoderOptions { colour, subsecond };
+            let options = EncoderOptions { colour, totals, subsecond };
             let mut encoder = encoder(*format, options);
             for batch in [&first, &second] {
                 let text = encode(&mut *encoder, batch);

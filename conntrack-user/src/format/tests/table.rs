@@ -9,7 +9,7 @@ UTC        count     max  fill    /s    /s  fail    /s  peak  drop    /s  long
 ";
 
 fn table() -> Table {
-    Table::new(false, false)
+    Table::new(EncoderOptions::default())
 }
 
 fn in_netns(mut row: Metric, name: &str) -> Metric {
@@ -36,7 +36,10 @@ fn a_first_emission_then_one_with_rates() {
 fn milliseconds_still_fit() {
     let mut row = with(all_row(), &[("new", Integer(9)), ("new_rate", Float(21_000.0))]);
     row.timestamp_ns += 50_000_000;
-    let text = encode(&mut Table::new(false, true), &[row, table_row()]);
+    let text = encode(
+        &mut Table::new(EncoderOptions { subsecond: true, ..EncoderOptions::default() }),
+        &[row, table_row()],
+    );
     assert_eq!(
         text,
         "                                   new inval insrt  drop  drop early clash chain\n\
@@ -139,7 +142,7 @@ fn what_the_table_does_not_show_is_printed_as_pairs() {
 
 #[test]
 fn colours_say_what_is_wrong() {
-    let mut coloured = Table::new(true, false);
+    let mut coloured = Table::new(EncoderOptions { colour: true, ..EncoderOptions::default() });
     let dim = |text: &str| format!("\x1b[2m{text}\x1b[0m");
     let red = |text: &str| format!("\x1b[31m{text}\x1b[0m");
     let yellow = |text: &str| format!("\x1b[33m{text}\x1b[0m");
@@ -185,7 +188,7 @@ proptest! {
         if let Some(netns) = &netns {
             rows = rows.into_iter().map(|row| in_netns(row, netns)).collect();
         }
-        let text = encode(&mut Table::new(false, subsecond), &rows);
+        let text = encode(&mut Table::new(EncoderOptions { subsecond, ..EncoderOptions::default() }), &rows);
         let widths: Vec<_> = text.lines().map(|line| line.chars().count()).collect();
         prop_assert_eq!(widths.len(), 4, "{}", text);
         prop_assert!(widths[0] <= 80 && widths.iter().all(|w| *w == widths[0]), "{}", text);

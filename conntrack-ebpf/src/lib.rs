@@ -1,0 +1,97 @@
+//! The layout that the eBPF programs and user space share: counters, map and global names.
+//!
+//! Fixed-width integers and `repr(C)` only, sizes asserted at compile time. The kernel side adds
+//! to the counters, user space maps them into its memory and reads; neither ever writes what the
+//! other writes.
+
+#![no_std]
+
+/// What the programs count; the number is the index into [`Counters::events`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Event {
+    /// An entry was put into the table (`__nf_conntrack_hash_insert`).
+    Insert = 0,
+    /// A connection began that no expectation foretold (`init_conntrack`).
+    New,
+    /// A connection began that an expectation foretold (`init_conntrack`).
+    ExpectNew,
+    /// A connection was destroyed, inserted before or not (`nf_ct_destroy`).
+    Delete,
+    /// An entry was taken off the table (`__nf_ct_delete_from_lists`).
+    DeleteList,
+    /// A connection was allocated (`__nf_conntrack_alloc`).
+    Alloc,
+    /// An allocation failed; counted for all namespaces together, since a failure names none.
+    AllocFailed,
+    /// A connection was freed (`nf_conntrack_free`).
+    Free,
+    /// The table was full and nothing could be evicted (`early_drop` returned false).
+    TableFull,
+    /// The table was full and something was evicted (`early_drop` returned true); the kernel's
+    /// own `early_drop` counts the victims.
+    EarlyDrop,
+    /// Two packets raced and the loser was merged into the winner (`nf_ct_resolve_clash`).
+    ClashResolved,
+    /// Two packets raced and the loser was dropped (`nf_ct_resolve_clash`).
+    ClashDropped,
+}
+
+impl Event {
+    /// Every event, in the order of the indices.
+    pub const ALL: [Self; 12] = [
+        Self::Insert,
+        Self::New,
+        Self::ExpectNew,
+        Self::Delete,
+        Self::DeleteList,
+        Self::Alloc,
+        Self::AllocFailed,
+        Self::Free,
+        Self::TableFull,
+        Self::EarlyDrop,
+        Self::ClashResolved,
+        Self::ClashDropped,
+    ];
+}
+
+/// The counters of one CPU and one slot, in events since the programs were loaded.
+///
+/// 128 bytes, two cache lines, so that CPUs do not share one.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, align(128))]
+pub struct Counters {
+    /// Indexed by [`Event`]; the rest is padding.
+    pub events: [u64; 16],
+}
+
+const _: () = assert!(size_of::<Counters>() == 128);
+const _: () = assert!(Event::ALL.len() <= 16);
+
+/// Names of maps and globals in the object.
+pub mod names {
+    /// The map of counters: an array of [`crate::Counters`] that user space maps into its memory.
+    /// CPU `c` counts slot `s` at index `c * SLOTS + s`; slot 0 is for every namespace that has
+    /// no slot of its own.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// The map from a namespace's inode number (`u32`) to its slot (`u32`), for more than one.
+    pub const NAMESPACES: &str = "NAMESPACES";
+    /// Global `u32`: slots per CPU.
+    pub const SLOTS: &str = "SLOTS";
+    /// Global `u32`: the inode number of the namespace of slot 1, if there is one namespace.
+    pub const NAMESPACE: &str = "NAMESPACE";
+    /// Global `u32`: 1 where [`NAMESPACES`] is to be asked instead.
+    pub const MANY: &str = "MANY";
+    /// Global `u32`: 1 where the offsets below are known; without them slot 0 counts everything.
+    pub const OFFSETS_KNOWN: &str = "OFFSETS_KNOWN";
+    /// Global `u32`: byte offset of `ct_net.net` in `struct nf_conn`.
+    pub const NF_CONN_NET: &str = "NF_CONN_NET";
+    /// Global `u32`: byte offset of `status` in `struct nf_conn`.
+    pub const NF_CONN_STATUS: &str = "NF_CONN_STATUS";
+    /// Global `u32`: byte offset of `tuplehash` in `struct nf_conn`.
+    pub const NF_CONN_TUPLEHASH: &str = "NF_CONN_TUPLEHASH";
+    /// Global `u32`: byte offset of `ns.inum` in `struct net`.
+    pub const NET_INUM: &str = "NET_INUM";
+    /// Global `u32`: byte offset of `_nfct` in `struct sk_buff`.
+    pub const SK_BUFF_NFCT: &str = "SK_BUFF_NFCT";
+}

@@ -1,0 +1,209 @@
+//! The event source in a real kernel: what the probes count is what happened, and what procfs
+//! shows as 0 moves.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::support::{Namespace, Running, ctpulse, integer, number, text};
+use crate::{SOON, in_guest};
+
+const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
+
+/// A running agent with probes, looking into one namespace or more.
+fn watch(namespaces: &[&Namespace]) -> Running {
+    let mut command = ctpulse();
+    command.args(["--ebpf", "on", "--format", "influx", "--interval", "200ms"]);
+    command.args(["--sample-interval", "20ms", "--collect", "all,percpu"]);
+    for namespace in namespaces {
+        command.args(["--netns", &namespace.name]);
+    }
+    let running = Running::start(&mut command);
+    // The first row comes when the probes are attached.
+    assert!(running.line(SOON).is_some(), "the agent does not start");
+    running
+}
+
+/// Reads `cpu=all` rows (of the namespace, where it is tagged) until one has `field` at least
+/// `least`, and then the one after it, so that what has happened is in it.
+fn settled(running: &Running, tag: &str, field: &str, least: u64) -> String {
+    let start = Instant::now();
+    let mut reached = false;
+    let mut last = String::new();
+    while start.elapsed() < SOON {
+        let Some(line) = running.line(SOON) else { break };
+        if !line.contains("cpu=all") || !line.contains(tag) {
+            continue;
+        }
+        if reached {
+            return line;
+        }
+        reached = integer(&line, field).is_some_and(|value| value >= least);
+        last = line;
+    }
+    panic!("{field} never reached {least}: {last}");
+}
+
+fn all(line: &str, fields: &[(&str, u64)]) {
+    for (field, expected) in fields {
+        assert_eq!(integer(line, field), Some(*expected), "{field} in {line}");
+    }
+}
+
+#[test]
+fn insertions_and_deletions_are_counted_exactly() {
+    in_guest();
+    let namespace = Namespace::new();
+    let running = watch(&[&namespace]);
+    let (refused, _sockets) = namespace.udp_flows(300);
+    assert_eq!(refused, 0);
+    let line = settled(&running, "", "insert", 300);
+    let procfs = namespace.inside(|| fs::read_to_string("/proc/thread-self/net/stat/nf_conntrack"));
+    eprintln!("procfs: {}\nctpulse: {line}", procfs.unwrap());
+    all(&line, &[("entries", 300), ("insert", 300), ("new", 300), ("delete", 0)]);
+    all(&line, &[("delete_list", 0), ("drop_table_full", 0), ("drop_clash", 0)]);
+
+    namespace.exec("conntrack", &["-F"]);
+    let line = settled(&running, "", "delete", 300);
+    all(&line, &[("entries", 0), ("insert", 300), ("delete", 300), ("delete_list", 300)]);
+}
+
+#[test]
+fn a_burst_of_insertions_is_seen_in_the_peak() {
+    in_guest();
+    let namespace = Namespace::new();
+    let running = watch(&[&namespace]);
+    let _sockets = namespace.udp_flows(200);
+    let start = Instant::now();
+    while start.elapsed() < SOON {
+        let line = running.line(SOON).unwrap();
+        let rate = |field| number(&line, field).and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0);
+        if line.contains("cpu=all") && rate("insert_rate") > 0.0 {
+            assert!(rate("insert_rate_max") >= rate("insert_rate") * 0.99, "{line}");
+            assert!(rate("new_rate") > 0.0, "{line}");
+            return;
+        }
+    }
+    panic!("no row has an insertion rate");
+}
+
+#[test]
+fn single_cpus_add_up() {
+    in_guest();
+    let namespace = Namespace::new();
+    let running = watch(&[&namespace]);
+    let _sockets = namespace.udp_flows(250);
+    settled(&running, "", "insert", 250);
+    let mut sum = 0;
+    for cpu in ["cpu=cpu0", "cpu=cpu1"] {
+        let start = Instant::now();
+        loop {
+            assert!(start.elapsed() < SOON);
+            let line = running.line(SOON).unwrap();
+            if line.contains(cpu) {
+                sum += integer(&line, "insert").unwrap();
+                break;
+            }
+        }
+    }
+    assert_eq!(sum, 250);
+}
+
+#[test]
+fn a_full_table_is_told_by_application_procfs_and_probes_alike() {
+    in_guest();
+    let namespace = Namespace::new();
+    let running = watch(&[&namespace]);
+    let before = fs::read_to_string(MAX).unwrap();
+    fs::write(MAX, "50").unwrap();
+    let (refused, _sockets) = namespace.udp_flows(300);
+    fs::write(MAX, before).unwrap();
+    assert!(refused > 0);
+    let refused = refused as u64;
+    let line = settled(&running, "", "drop", refused);
+    all(&line, &[("drop", refused), ("drop_table_full", refused)]);
+    // What was not refused was inserted; what is not there any more was evicted.
+    let early = integer(&line, "early_drop").unwrap();
+    all(&line, &[("insert", 300 - refused), ("entries", 300 - refused - early)]);
+    all(&line, &[("delete_list", early)]);
+}
+
+#[test]
+fn two_namespaces_are_counted_apart() {
+    in_guest();
+    let (a, b, other) = (Namespace::new(), Namespace::new(), Namespace::new());
+    let running = watch(&[&a, &b]);
+    let _sockets = (a.udp_flows(70), b.udp_flows(110), other.udp_flows(40));
+    for (namespace, flows) in [(&a, 70), (&b, 110)] {
+        let tag = format!("netns={}", namespace.name);
+        let line = settled(&running, &tag, "insert", flows);
+        all(&line, &[("insert", flows), ("new", flows), ("entries", flows)]);
+    }
+}
+
+#[test]
+fn a_connection_that_is_refused_is_new_and_not_inserted() {
+    in_guest();
+    let namespace = Namespace::new();
+    namespace.exec(
+        "nft",
+        &["add", "chain", "inet", "t", "last", "{ type filter hook output priority 10; }"],
+    );
+    namespace.exec("nft", &["add", "rule", "inet", "t", "last", "udp", "dport", "7", "drop"]);
+    let running = watch(&[&namespace]);
+    namespace.inside(|| {
+        for _ in 0..20 {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            let _ = socket.send_to(b"x", "127.0.0.1:7");
+        }
+    });
+    let line = settled(&running, "", "delete", 20);
+    all(&line, &[("new", 20), ("insert", 0), ("delete", 20), ("delete_list", 0), ("entries", 0)]);
+}
+
+#[test]
+fn nothing_is_left_behind_by_a_kill() {
+    in_guest();
+    let namespace = Namespace::new();
+    let programs = || {
+        let listed = std::process::Command::new("bpftool").args(["prog", "show"]).output();
+        text(&listed.unwrap().stdout).matches("kprobe").count()
+    };
+    let before = programs();
+    let mut running = watch(&[&namespace]);
+    assert!(programs() > before);
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    let start = Instant::now();
+    while programs() > before && start.elapsed() < SOON {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(programs(), before);
+}
+
+#[test]
+fn probes_are_attached_again_when_the_module_is_loaded_again() {
+    in_guest();
+    let mut modules = crate::Modules::new();
+    let mut command = ctpulse();
+    command.args(["--ebpf", "on", "--format", "influx", "--interval", "200ms"]);
+    let running = Running::start(&mut command);
+    settled(&running, "", "insert", 0);
+    modules.unload();
+    while running.line(Duration::from_millis(600)).is_some() {}
+    modules.load();
+    crate::nft("add table inet t");
+    crate::nft("add chain inet t out { type filter hook output priority 0; }");
+    crate::nft("add rule inet t out ct state new counter");
+    // Rows with the counter come again only once the probes are there.
+    settled(&running, "", "insert", 0);
+    let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut sockets = Vec::new();
+    for _ in 0..25 {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.send_to(b"x", receiver.local_addr().unwrap()).unwrap();
+        sockets.push(socket);
+    }
+    let line = settled(&running, "", "insert", 25);
+    all(&line, &[("insert", 25), ("new", 25)]);
+    crate::nft("delete table inet t");
+}
