@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ctpulse::sampler::{Control, Sampler, Trigger};
+use ctpulse::handoff::Control;
+use ctpulse::sampler::{Sampler, Trigger};
 use ctpulse::settings::{Collect, Input, Roots};
 use ctpulse::source::procfs::Procfs;
 use ctpulse::source::roots::Place;

@@ -149,6 +149,9 @@ pub struct CollectArgs {
     /// Rates and bursts on the per-CPU rows too.
     #[arg(long)]
     pub percpu_rates: bool,
+    /// A row `internal_ctpulse` about the probes: what they counted, missed, and how long it took.
+    #[arg(long)]
+    pub internal: bool,
     /// Where the kernel's files are.
     #[command(flatten)]
     pub source: SourceArgs,

@@ -55,12 +55,19 @@ impl Filter {
         if let Some(suffix) = &self.name_suffix {
             metric.name.push_str(suffix);
         }
-        for (key, value) in self.tags.iter().chain(&self.global_tags) {
-            metric.add_tag(key, value);
-        }
+        metric = self.tag(metric);
         metric.fields.retain(|(key, _)| keeps(&self.field_include, &self.field_exclude, key));
         metric.tags.retain(|(key, _)| keeps(&self.tag_include, &self.tag_exclude, key));
         (!metric.fields.is_empty()).then_some(metric)
+    }
+
+    /// Only adds the tags: for rows that are about this program, which nothing renames or drops.
+    #[must_use]
+    pub fn tag(&self, mut metric: Metric) -> Metric {
+        for (key, value) in self.tags.iter().chain(&self.global_tags) {
+            metric.add_tag(key, value);
+        }
+        metric
     }
 
     /// Telegraf's `Filter.Select`: names and plugin-set tags only.

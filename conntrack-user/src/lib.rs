@@ -28,10 +28,13 @@
 
 pub mod cli;
 pub mod command;
+pub mod compat;
 pub mod config;
 pub mod filter;
 pub mod format;
 pub mod glob;
+pub mod handoff;
+pub mod internal;
 pub mod kernel;
 pub mod lateness;
 pub mod logging;

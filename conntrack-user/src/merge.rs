@@ -8,8 +8,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use conntrack_ebpf::Event;
+
 use crate::loss::Loss;
-use crate::sample::{ENTRIES_COLUMN, EVENTS, Layout, StatTable};
+use crate::sample::{ENTRIES_COLUMN, EVENTS, Layout, Program, StatTable};
 use crate::tally::Tally;
 
 /// No kernel path counts one counter on one CPU faster than this (3.7 ns an event), nor as much
@@ -48,6 +50,12 @@ pub struct Window {
     pub entries: Option<Extremes>,
     /// The sysctl files' numbers, in the order of their keys.
     pub sysctls: Vec<Option<f64>>,
+    /// Entries less the event source's allocations plus frees, both since it was attached: 0 at
+    /// rest, off by what is under way while busy, and further off by what the probes missed.
+    /// `None` without the two events.
+    pub drift: Option<i64>,
+    /// The event source's programs; empty unless asked for.
+    pub programs: Vec<Program>,
     /// Real-time clock beside the read, in nanoseconds since 1970.
     pub timestamp_ns: i64,
     /// What was missed since the start.
@@ -79,6 +87,8 @@ pub struct Accumulator {
     counted: Counted,
     event_totals: Vec<u64>,
     event_tally: Tally,
+    /// Entries and the balance of allocations when the event source was first read.
+    balance_from: Option<(u32, u64)>,
     handed_over_at: Option<Duration>,
     noted_at: Duration,
     has_peaks: bool,
@@ -103,6 +113,7 @@ impl Accumulator {
             counted: Counted::default(),
             event_totals: Vec::new(),
             event_tally: Tally::default(),
+            balance_from: None,
             handed_over_at: None,
             noted_at: Duration::ZERO,
             has_peaks: false,
@@ -139,6 +150,24 @@ impl Accumulator {
     pub fn forget_events(&mut self) {
         self.event_totals.clear();
         self.event_tally = Tally::default();
+        self.balance_from = None;
+    }
+
+    /// Allocations less frees since the event source was attached.
+    fn balance(&self) -> Option<u64> {
+        let sum = |event: Event| {
+            let cpus = self.event_totals.chunks_exact(EVENTS);
+            cpus.map(|cpu| cpu[event as usize]).fold(0, u64::wrapping_add)
+        };
+        let counted = self.counted[Event::Alloc as usize] && self.counted[Event::Free as usize];
+        let read = counted && !self.event_totals.is_empty();
+        read.then(|| sum(Event::Alloc).wrapping_sub(sum(Event::Free)))
+    }
+
+    fn drift(&self) -> Option<i64> {
+        let (entries, balance) = self.balance_from?;
+        let entered = i64::from(self.entries?.last) - i64::from(entries);
+        Some(entered - self.balance()?.wrapping_sub(balance).cast_signed())
     }
 
     /// Takes one sample, read at `at` on a monotonic clock.
@@ -159,6 +188,9 @@ impl Accumulator {
             let known = self.entries.unwrap_or(Extremes { last: now, min: now, max: now });
             let (min, max) = (known.min.min(now), known.max.max(now));
             self.entries = Some(Extremes { last: now, min, max });
+            if self.balance_from.is_none() {
+                self.balance_from = self.balance().map(|balance| (now, balance));
+            }
         }
         self.note_peaks(at);
     }
@@ -280,6 +312,7 @@ impl Accumulator {
         window.filled.clone_from(&self.filled);
         window.totals.clone_from(&self.totals);
         self.tally.copy_to(&mut window.tally);
+        window.drift = self.drift();
         window.counted = self.counted;
         window.event_totals.clone_from(&self.event_totals);
         self.event_tally.copy_to(&mut window.event_tally);

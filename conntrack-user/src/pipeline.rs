@@ -7,11 +7,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::format::Encoder;
+use crate::handoff::Control;
 use crate::kernel;
 use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
 use crate::rows::RowBuilder;
-use crate::sampler::{Control, EventSource, Report, Sampler, Trigger};
+use crate::sampler::{EventSource, Report, Sampler, Trigger};
 use crate::settings::{Ebpf, Input, Roots};
 use crate::sink::{Lane, Output, Sink};
 use crate::source::cpu_mask;

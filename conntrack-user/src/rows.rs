@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use conntrack_ebpf::Event;
 
+use crate::compat;
+use crate::internal;
 use crate::kernel::{self, Release};
 use crate::merge::{Counted, Window};
 use crate::metric::{Metric, Name, Value};
@@ -122,7 +124,9 @@ impl RowBuilder {
         let mut rows = Vec::new();
         let timestamp_ns = round(window.timestamp_ns, self.input.rounding().as_nanos());
         if self.input.compat_telegraf {
-            self.telegraf_rows(window, timestamp_ns, &mut rows);
+            for (cpu, fields) in compat::rows(window, &self.layout, self.input.collect) {
+                rows.push(self.metric(Some(&cpu), fields, timestamp_ns));
+            }
         } else {
             if self.input.collect.all {
                 let fields = self.fields(window, Row::All);
@@ -147,6 +151,17 @@ impl RowBuilder {
         }
         rows.push(self.metric(None, table.into_iter().collect(), timestamp_ns));
         rows
+    }
+
+    /// The row about this program itself, where it is asked for.
+    #[must_use]
+    pub fn internal_row(&self, window: &Window) -> Option<Metric> {
+        let timestamp_ns = round(window.timestamp_ns, self.input.rounding().as_nanos());
+        let mut row = self.input.internal.then(|| internal::row(window, timestamp_ns))?;
+        if let Some((key, value)) = &self.tags.netns {
+            row.add_tag(key, value);
+        }
+        Some(row)
     }
 
     /// Something that the user should be told once; one line.
@@ -185,6 +200,10 @@ impl RowBuilder {
         }
         for (name, event) in event_counters(layout, self.release, &self.counted) {
             fields.insert(name.to_owned(), Field::Event(event));
+        }
+        if let Some(column) = layout.column("chaintoolong") {
+            // Each such insertion is a packet that is lost, and the kernel's `drop` leaves it out.
+            fields.insert("drop_chaintoolong".to_owned(), Field::Counter(column));
         }
         let mut cpu_fields = fields.clone();
         for (column, name) in layout.names.iter().enumerate().filter(|(_, n)| *n != ENTRIES) {
@@ -304,40 +323,6 @@ impl RowBuilder {
         match row {
             Row::One(row) => cell(row),
             Row::All => (0..window.filled.len()).filter_map(cell).reduce(u64::wrapping_add),
-        }
-    }
-
-    /// Telegraf's rows, number for number: columns by position, rows of exactly 17 columns
-    /// only, `entries` summed over the rows, CPUs numbered by row.
-    fn telegraf_rows(&self, window: &Window, timestamp_ns: i64, rows: &mut Vec<Metric>) {
-        if window.entries.is_none() {
-            return;
-        }
-        let columns = DOCUMENTED.len();
-        let whole: Vec<&[u64]> = if self.layout.names.len() == columns {
-            let cells = window.totals.chunks_exact(columns).zip(&window.filled);
-            cells
-                .filter(|(_, filled)| usize::from(**filled) == columns)
-                .map(|(row, _)| row)
-                .collect()
-        } else {
-            Vec::new()
-        };
-        let fields = |value: &dyn Fn(usize) -> u64| {
-            let named = DOCUMENTED.iter().enumerate();
-            let sorted: BTreeMap<Name, Value> =
-                named.map(|(i, name)| (Name::from(*name), Value::Integer(value(i)))).collect();
-            sorted.into_iter().collect()
-        };
-        if self.input.collect.all {
-            let sums = fields(&|column| whole.iter().map(|row| row[column]).sum());
-            rows.push(self.metric(Some("all"), sums, timestamp_ns));
-        }
-        if self.input.collect.percpu {
-            for (cpu, row) in whole.iter().enumerate() {
-                let values = fields(&|column| row[column]);
-                rows.push(self.metric(Some(&format!("cpu{cpu}")), values, timestamp_ns));
-            }
         }
     }
 

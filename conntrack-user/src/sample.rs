@@ -40,6 +40,21 @@ pub const ENTRIES_COLUMN: usize = 0;
 /// How many kinds of events the event source counts, by [`conntrack_ebpf::Event`].
 pub const EVENTS: usize = conntrack_ebpf::Event::ALL.len();
 
+/// How one eBPF program of the event source fares, since it was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Program {
+    /// Its name, such as `hash_insert`.
+    pub name: &'static str,
+    /// Times that the kernel skipped it because a tracing program ran on that CPU already; such
+    /// an event is not counted. `None` where the kernel does not tell (before 5.12).
+    pub misses: Option<u64>,
+    /// How often it ran, and for how many nanoseconds in all; 0 unless
+    /// `kernel.bpf_stats_enabled` is on.
+    pub runs: u64,
+    /// See `runs`.
+    pub run_time_ns: u64,
+}
+
 /// The columns of a statistics file, found by the names in its header.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Layout {

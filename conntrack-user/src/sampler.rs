@@ -6,14 +6,13 @@
 //! counted and its events go with the next one, so a stuck consumer delays nothing here.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::handoff::{Control, Notice, Outbox};
 use crate::lateness::Histogram;
 use crate::loss::Loss;
 use crate::merge::{Accumulator, Window};
@@ -23,7 +22,6 @@ use crate::settings::Input;
 use crate::source::events::{EventReader, EventsError};
 use crate::source::procfs::{Procfs, StatError};
 use crate::source::stat_text::Oddities;
-use crate::source::sysctl::SysctlError;
 
 /// How often a missing statistics file is looked for, at most.
 const RETRY: Duration = Duration::from_millis(100);
@@ -35,25 +33,6 @@ const SYSCTL_RETRY: Duration = Duration::from_secs(1);
 const WINDOWS_BYTES: usize = 2 << 20;
 const FEWEST_WINDOWS: usize = 4;
 const MOST_WINDOWS: usize = 64;
-
-/// Something that a person should be told, in the order in which it happened.
-#[derive(Debug)]
-pub enum Notice {
-    /// The statistics cannot be read any more (or not yet).
-    Lost(StatError),
-    /// The statistics are read from this file (again).
-    Found(PathBuf),
-    /// A sysctl file gives no number.
-    Sysctl(SysctlError),
-    /// The statistics file is not quite as kernels print it.
-    Odd(Oddities),
-    /// The sampled namespace could not be entered: host-wide sysctl files only.
-    Foreign,
-    /// The probes were attached again; their counters start from 0.
-    Attached,
-    /// The probes are gone and cannot be attached again.
-    NotAttached(EventsError),
-}
 
 /// Where emissions come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,38 +50,6 @@ pub struct EventSource {
     pub reader: Option<EventReader>,
     /// Attaches probes for this input.
     pub attach: Box<dyn Fn() -> Result<EventReader, EventsError> + Send>,
-}
-
-/// The sampler's ears: what other threads may ask of it, without a lock.
-#[derive(Debug, Default)]
-pub struct Control {
-    stop: AtomicBool,
-    gathers: AtomicU32,
-}
-
-impl Control {
-    /// Asks for one emission now; `sampler` is the sampling thread.
-    pub fn gather(&self, sampler: &Thread) {
-        self.gathers.fetch_add(1, Ordering::Release);
-        sampler.unpark();
-    }
-
-    /// Asks the sampler to end; what was handed over stays in the ring.
-    pub fn stop(&self, sampler: &Thread) {
-        self.stop.store(true, Ordering::Release);
-        sampler.unpark();
-    }
-}
-
-/// The consumer's end: windows to read and to give back, notices to tell.
-#[derive(Debug)]
-pub struct Outbox {
-    /// Filled windows, oldest first.
-    pub windows: Consumer<Box<Window>>,
-    /// Windows that were read and may be filled again.
-    pub spent: Producer<Box<Window>>,
-    /// What a person should be told.
-    pub notices: Consumer<Notice>,
 }
 
 /// What a sampler did, once it has ended.
@@ -242,12 +189,10 @@ impl Sampler {
     fn wait(&self, deadline: Duration) -> Wake {
         loop {
             // What was asked for before the end is still given.
-            let take = |waiting: u32| waiting.checked_sub(1);
-            let asked = &self.control.gathers;
-            if asked.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok() {
+            if self.control.take_gather() {
                 return Wake::Asked;
             }
-            if self.control.stop.load(Ordering::Acquire) {
+            if self.control.is_stopped() {
                 return Wake::Stop;
             }
             match deadline.checked_sub(self.clock.elapsed()) {
@@ -379,6 +324,11 @@ impl Sampler {
         let since_epoch = read_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         window.timestamp_ns = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
         window.loss = self.report.loss;
+        window.programs.clear();
+        let reader = self.events.as_ref().and_then(|events| events.reader.as_ref());
+        if let Some(reader) = reader.filter(|_| self.input.internal) {
+            reader.events.programs(&mut window.programs);
+        }
         // Both rings have room for every window there is.
         if self.windows.push(window).is_ok() {
             self.accumulator.handed_over();

@@ -83,6 +83,8 @@ pub struct Input {
     pub ebpf: Ebpf,
     /// Rates and bursts also on the `cpu=cpuN` rows (`percpu_rates`).
     pub percpu_rates: bool,
+    /// A row `internal_ctpulse` about the event source and what was missed (`internal`).
+    pub internal: bool,
     /// What log lines call this input: `alias`, or `conntrack` when there is none.
     pub alias: Option<String>,
     /// The lowest level that this input logs (`log_level`), if it has its own.
@@ -171,6 +173,7 @@ impl Input {
             compat_telegraf: false,
             ebpf: Ebpf::Auto,
             percpu_rates: false,
+            internal: false,
             alias: None,
             log_level: None,
             filter: Filter::default(),

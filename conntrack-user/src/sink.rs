@@ -15,11 +15,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::filter::Filter;
 use crate::format::Encoder;
+use crate::handoff::{Notice, Outbox};
 use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
 use crate::metric::Metric;
 use crate::rows::RowBuilder;
-use crate::sampler::{Notice, Outbox};
 use crate::source::procfs::StatError;
 
 /// Pipes take writes up to this size whole or not at all (POSIX `PIPE_BUF`, 4,096 on Linux).
@@ -222,7 +222,9 @@ impl Lane {
     fn take_rows(&mut self) -> bool {
         let Ok(window) = self.outbox.windows.pop() else { return false };
         let rows = self.rows.rows(&window).into_iter();
-        self.rows_waiting = Some(rows.filter_map(|row| self.filter.apply(row)).collect());
+        let mut rows: Vec<Metric> = rows.filter_map(|row| self.filter.apply(row)).collect();
+        rows.extend(self.rows.internal_row(&window).map(|row| self.filter.tag(row)));
+        self.rows_waiting = Some(rows);
         let loss = window.loss;
         // The ring has room for every window there is.
         let _ = self.outbox.spent.push(window);

@@ -149,6 +149,7 @@ fn override_input(input: &mut Input, args: &CollectArgs, asked: bool) -> anyhow:
     input.compat_telegraf |= args.compat.is_some();
     input.percpu_rates |= args.percpu_rates;
     input.collect.percpu |= args.percpu_rates;
+    input.internal |= args.internal;
     input.ebpf = args.ebpf.unwrap_or(input.ebpf);
     Ok(())
 }

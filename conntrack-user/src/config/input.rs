@@ -48,6 +48,7 @@ pub(super) fn inputs(
 
     input.collect = reader.collect(&table.collect)?;
     input.percpu_rates = table.percpu_rates;
+    input.internal = table.internal;
     let whether = [("auto", Ebpf::Auto), ("on", Ebpf::On), ("off", Ebpf::Off), ("", Ebpf::Auto)];
     input.ebpf = reader.choice("ebpf", &table.ebpf, whether)?.unwrap_or_default();
     if !table.dirs.is_empty() {

@@ -106,6 +106,7 @@ pub(super) struct ConntrackTable {
     pub ebpf: Placed<String>,
     pub compat: Placed<String>,
     pub percpu_rates: bool,
+    pub internal: bool,
 }
 
 /// A duration before it is one.
@@ -204,7 +205,7 @@ mod tests {
         assert_eq!(agent.len(), 12, "{agent:?}");
         assert!(agent.iter().any(|key| key == "omit_hostname"));
         let conntrack = ConntrackTable::keys();
-        assert_eq!(conntrack.len(), 36, "{conntrack:?}");
+        assert_eq!(conntrack.len(), 37, "{conntrack:?}");
         assert!(conntrack.iter().any(|key| key == "labels"));
     }
 

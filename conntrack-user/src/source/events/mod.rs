@@ -8,7 +8,7 @@ pub mod btf;
 pub mod counters;
 pub mod hooks;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,7 +19,9 @@ use conntrack_ebpf::{Event, names};
 
 use btf::{BtfError, Offsets};
 use counters::Mapped;
-use hooks::{HOOKS, Symbols};
+use hooks::{HOOKS, Hook, Symbols};
+
+use crate::sample::Program;
 
 /// The programs, built by `cargo xtask build-ebpf` from `conntrack-ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!("../../../../conntrack-ebpf/object/conntrack.bpf.o");
@@ -77,7 +79,8 @@ pub enum HookState {
 #[derive(Debug)]
 pub struct Events {
     /// Keeps programs and links alive; they end with it.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
+    hooks: Vec<Hook>,
     counters: Mapped,
     slots: usize,
     states: Vec<HookState>,
@@ -86,13 +89,25 @@ pub struct Events {
 }
 
 impl Events {
-    /// Loads and attaches every program that this kernel takes. `namespaces` are the inode
+    /// Attaches [`HOOKS`]; see [`Events::attach_hooks`].
+    ///
+    /// # Errors
+    /// [`EventsError`] when not one hook could be attached.
+    pub fn attach(namespaces: &[u32], cpus: usize) -> Result<Self, EventsError> {
+        Self::attach_hooks(&HOOKS, namespaces, cpus)
+    }
+
+    /// Loads and attaches every program of `hooks` that this kernel takes. `namespaces` are the inode
     /// numbers of those to be told apart, counted in slot 1, 2 and so on; `cpus` is one more
     /// than the highest possible CPU number.
     ///
     /// # Errors
     /// [`EventsError`] when not one hook could be attached.
-    pub fn attach(namespaces: &[u32], cpus: usize) -> Result<Self, EventsError> {
+    pub fn attach_hooks(
+        hooks: &[Hook],
+        namespaces: &[u32],
+        cpus: usize,
+    ) -> Result<Self, EventsError> {
         if !Path::new("/sys/bus/event_source/devices/kprobe/type").exists()
             && !Path::new("/sys/kernel/tracing/kprobe_events").exists()
             && !Path::new("/sys/kernel/debug/tracing/kprobe_events").exists()
@@ -105,7 +120,7 @@ impl Events {
         let length = cpus.max(1) * slots;
         let mut ebpf = load(namespaces, slots, length, offsets.as_ref().ok())?;
         let mut states = Vec::new();
-        for hook in &HOOKS {
+        for hook in hooks {
             let state = match symbols.find(hook.functions) {
                 None => HookState::NoFunction,
                 Some(function) => match attach(&mut ebpf, hook.program, function) {
@@ -128,7 +143,7 @@ impl Events {
         };
         let counters = Mapped::new(map.fd().as_fd(), length)
             .map_err(|error| EventsError::Refused(format!("cannot map the counters: {error}")))?;
-        Ok(Self { _ebpf: ebpf, counters, slots, states, offsets })
+        Ok(Self { ebpf, hooks: hooks.to_vec(), counters, slots, states, offsets })
     }
 
     /// What the source gives, in one line.
@@ -139,7 +154,8 @@ impl Events {
             .filter(|event| self.counts(*event))
             .map(|event| format!("{event:?}"))
             .collect();
-        let missing: Vec<&str> = HOOKS
+        let missing: Vec<&str> = self
+            .hooks
             .iter()
             .zip(&self.states)
             .filter(|(_, state)| !matches!(state, HookState::Attached(_)))
@@ -152,7 +168,7 @@ impl Events {
         text
     }
 
-    /// What became of each of [`HOOKS`].
+    /// What became of each hook, in the order of [`HOOKS`].
     #[must_use]
     pub fn states(&self) -> &[HookState] {
         &self.states
@@ -167,10 +183,31 @@ impl Events {
     /// Whether `event` is counted.
     #[must_use]
     pub fn counts(&self, event: Event) -> bool {
-        let mut hooks = HOOKS.iter().zip(&self.states);
+        let mut hooks = self.hooks.iter().zip(&self.states);
         hooks.any(|(hook, state)| {
             hook.events.contains(&event) && matches!(state, HookState::Attached(_))
         })
+    }
+
+    /// Fills in how each attached program fares, from what the kernel tells of its descriptor.
+    pub fn programs(&self, programs: &mut Vec<Program>) {
+        programs.clear();
+        for hook in &self.hooks {
+            let fd = self.ebpf.program(hook.program).and_then(|program| program.fd().ok());
+            let Some(fd) = fd else { continue };
+            let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let number = |name: &str| {
+                let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+                line.trim_start_matches(':').trim().parse().ok()
+            };
+            programs.push(Program {
+                name: hook.program,
+                misses: number("recursion_misses"),
+                runs: number("run_cnt").unwrap_or(0),
+                run_time_ns: number("run_time_ns").unwrap_or(0),
+            });
+        }
     }
 
     /// Events since the programs were attached, of `slot` on `cpu`, by [`Event`]. No system
