@@ -85,3 +85,7 @@ fn keeps(include: &Option<GlobList>, exclude: &Option<GlobList>, key: &str) -> b
     include.as_ref().is_none_or(|globs| globs.matches(key))
         && !exclude.as_ref().is_some_and(|globs| globs.matches(key))
 }
+
+#[cfg(test)]
+#[path = "filter_tests.rs"]
+mod tests;
