@@ -9,26 +9,10 @@ use conntrack_ebpf::Event;
 
 use crate::merge::Window;
 use crate::metric::{Metric, Name, Value};
-use crate::sample::EVENTS;
+use crate::sample::{EVENT_NAMES, EVENTS};
 
 /// The measurement's name, after Telegraf's `internal` input.
 pub const MEASUREMENT: &str = "internal_ctpulse";
-
-/// The field of each event, for all CPUs together, since the probes were attached.
-const EVENT_FIELDS: [(&str, Event); EVENTS] = [
-    ("events_insert", Event::Insert),
-    ("events_new", Event::New),
-    ("events_expect_new", Event::ExpectNew),
-    ("events_delete", Event::Delete),
-    ("events_delete_list", Event::DeleteList),
-    ("events_alloc", Event::Alloc),
-    ("events_alloc_failed", Event::AllocFailed),
-    ("events_free", Event::Free),
-    ("events_table_full", Event::TableFull),
-    ("events_early_drop", Event::EarlyDrop),
-    ("events_clash_resolved", Event::ClashResolved),
-    ("events_clash_dropped", Event::ClashDropped),
-];
 
 /// The row of one emission.
 #[must_use]
@@ -39,11 +23,11 @@ pub fn row(window: &Window, timestamp_ns: i64) -> Metric {
     };
     add("samples_missed", Value::Integer(window.loss.samples_missed));
     add("rows_lost", Value::Integer(window.loss.rows_lost));
-    for (name, event) in EVENT_FIELDS {
+    for (event, name) in Event::ALL.into_iter().zip(EVENT_NAMES) {
         if window.counted[event as usize] && !window.event_totals.is_empty() {
             let cpus = window.event_totals.chunks_exact(EVENTS);
             let sum = cpus.map(|cpu| cpu[event as usize]).fold(0, u64::wrapping_add);
-            add(name, Value::Integer(sum));
+            add(&format!("events_{name}"), Value::Integer(sum));
         }
     }
     if let Some(drift) = window.drift {
@@ -72,8 +56,8 @@ mod tests {
 
     #[test]
     fn every_event_has_a_field_and_negative_drift_its_sign() {
-        for event in Event::ALL {
-            assert_eq!(EVENT_FIELDS.iter().filter(|(_, e)| *e == event).count(), 1, "{event:?}");
+        for (event, name) in Event::ALL.into_iter().zip(EVENT_NAMES) {
+            assert_eq!(format!("{event:?}").to_lowercase(), name.replace('_', ""));
         }
         let mut window = Window { counted: [true; EVENTS], drift: Some(-3), ..Window::default() };
         window.event_totals = (0..2 * EVENTS as u64).collect();

@@ -40,6 +40,22 @@ pub const ENTRIES_COLUMN: usize = 0;
 /// How many kinds of events the event source counts, by [`conntrack_ebpf::Event`].
 pub const EVENTS: usize = conntrack_ebpf::Event::ALL.len();
 
+/// What each event is called in fields and messages, by [`conntrack_ebpf::Event`].
+pub const EVENT_NAMES: [&str; EVENTS] = [
+    "insert",
+    "new",
+    "expect_new",
+    "delete",
+    "delete_list",
+    "alloc",
+    "alloc_failed",
+    "free",
+    "table_full",
+    "early_drop",
+    "clash_resolved",
+    "clash_dropped",
+];
+
 /// How one eBPF program of the event source fares, since it was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Program {

@@ -21,7 +21,7 @@ use btf::{BtfError, Offsets};
 use counters::Mapped;
 use hooks::{HOOKS, Hook, Symbols};
 
-use crate::sample::Program;
+use crate::sample::{EVENT_NAMES, Program};
 
 /// The programs, built by `cargo xtask build-ebpf` from `conntrack-ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!("../../../../conntrack-ebpf/object/conntrack.bpf.o");
@@ -149,19 +149,20 @@ impl Events {
     /// What the source gives, in one line.
     #[must_use]
     pub fn describe(&self) -> String {
-        let given: Vec<String> = Event::ALL
-            .into_iter()
-            .filter(|event| self.counts(*event))
-            .map(|event| format!("{event:?}"))
-            .collect();
-        let missing: Vec<&str> = self
-            .hooks
-            .iter()
-            .zip(&self.states)
+        let events = Event::ALL.into_iter().zip(EVENT_NAMES);
+        let counted: Vec<&str> =
+            events.filter(|(event, _)| self.counts(*event)).map(|(_, name)| name).collect();
+        let hooks = self.hooks.iter().zip(&self.states);
+        let missing: Vec<&str> = hooks
             .filter(|(_, state)| !matches!(state, HookState::Attached(_)))
             .map(|(hook, _)| hook.functions[0])
             .collect();
-        let mut text = format!("events from {} probes: {}", given.len(), given.join(", "));
+        let attached = self.hooks.len() - missing.len();
+        let mut text = format!(
+            "{attached} of {} probes attached; they count {}",
+            self.hooks.len(),
+            counted.join(", ")
+        );
         if !missing.is_empty() {
             text.push_str(&format!("; not attached: {}", missing.join(", ")));
         }
