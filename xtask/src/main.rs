@@ -1,11 +1,14 @@
 //! `cargo xtask`: everything that the README and CI call.
 //!
 //! Each subcommand has a module of its own: `test` installs what the tests need and runs them,
-//! `bench` measures ctpulse against the least that its work can cost. This file only picks one.
+//! `bench` measures ctpulse against the least that its work can cost, `vm` runs tests in kernels
+//! of their own, `ebpf` makes the committed eBPF object and proves it. This file only picks one.
 
 mod bench;
+mod ebpf;
 mod test;
 mod tools;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -20,11 +23,20 @@ enum Task {
     Test,
     /// Measure ctpulse against its bars and print a table; exit code 1 when one is missed.
     Bench(bench::Options),
+    /// Boot Debian's kernels in QEMU and run the in-kernel tests in them.
+    Vm(vm::Options),
+    /// Build the eBPF object and its manifest; as root, install what that takes first.
+    BuildEbpf,
+    /// Prove that the committed eBPF object is its sources'; exit code 1 when it is not.
+    CheckEbpf,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Task::parse() {
         Task::Test => test::run(),
         Task::Bench(options) => bench::run(&options),
+        Task::Vm(options) => vm::run(&options),
+        Task::BuildEbpf => ebpf::build(),
+        Task::CheckEbpf => ebpf::check(),
     }
 }

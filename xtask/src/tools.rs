@@ -1,6 +1,7 @@
-//! The programs that the tests call, and how a Debian system gets them.
+//! The programs that the tests call and the packages that the eBPF build takes, and how a Debian
+//! system gets them.
 //!
-//! A missing one is installed when we are root and there is apt-get. Otherwise what cannot be
+//! What is missing is installed when we are root and there is apt-get. Otherwise what cannot be
 //! tested is said, with the command that helps; the tests say so again when they skip.
 
 use std::env;
@@ -21,16 +22,36 @@ struct Tool {
     serves: &'static str,
 }
 
-const TOOLS: [Tool; 4] = [
-    Tool { program: "ip", package: "iproute2", serves: "network namespaces" },
-    Tool { program: "nft", package: "nftables", serves: "real flows in a namespace" },
-    Tool { program: "strace", package: "strace", serves: "the number of reads per tick" },
-    Tool {
-        program: "conntrack",
-        package: "conntrack",
-        serves: "agreement with ctnetlink's numbers",
-    },
+const IP: Tool = Tool { program: "ip", package: "iproute2", serves: "network namespaces" };
+const NFT: Tool = Tool { program: "nft", package: "nftables", serves: "real flows in a namespace" };
+const CONNTRACK: Tool = Tool {
+    program: "conntrack",
+    package: "conntrack",
+    serves: "agreement with ctnetlink's numbers",
+};
+const STRACE: Tool =
+    Tool { program: "strace", package: "strace", serves: "the number of reads per tick" };
+
+/// What the tests on this host call.
+const FOR_TESTS: [Tool; 4] = [IP, NFT, STRACE, CONNTRACK];
+
+/// What it takes to make virtual machines, and what runs in them.
+const FOR_VM: [Tool; 10] = [
+    IP,
+    NFT,
+    CONNTRACK,
+    for_vm("qemu-system-x86_64", "qemu-system-x86"),
+    for_vm("busybox", "busybox-static"),
+    for_vm("modprobe", "kmod"),
+    for_vm("xz", "xz-utils"),
+    for_vm("zstd", "zstd"),
+    for_vm("bpftool", "bpftool"),
+    for_vm("dpkg-deb", "dpkg"),
 ];
+
+const fn for_vm(program: &'static str, package: &'static str) -> Tool {
+    Tool { program, package, serves: "kernels in virtual machines" }
+}
 
 /// Debian keeps most of the tools where a user's PATH does not look.
 const ADMIN_DIRS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -52,15 +73,67 @@ pub(crate) fn search_path() -> anyhow::Result<OsString> {
     env::join_paths(dirs).context("PATH cannot be extended")
 }
 
-/// Makes sure that every tool is there, or says what will not be tested.
+/// Makes sure that every tool of the tests is there, or says what will not be tested.
 ///
 /// # Errors
 /// When an installation was tried and failed.
 pub(crate) fn provide() -> anyhow::Result<()> {
-    let missing = missing()?;
-    if missing.is_empty() {
-        return Ok(());
+    provide_each(&FOR_TESTS).map(|_| ())
+}
+
+/// The same for `cargo xtask vm`; the programs that are missing all the same.
+///
+/// # Errors
+/// When an installation was tried and failed.
+pub(crate) fn provide_for_vm() -> anyhow::Result<Vec<&'static str>> {
+    provide_each(&FOR_VM)
+}
+
+/// Installs those of Debian's `packages` that are missing, and says so with the reason; what
+/// stands in the way of that. Packages that the system has are never removed for it.
+///
+/// # Errors
+/// When an installation was tried and failed.
+pub(crate) fn provide_packages(packages: &[&str], why: &str) -> anyhow::Result<Option<String>> {
+    if !is_there("dpkg-query")? {
+        return Ok(Some(format!("{} are Debian's packages", packages.join(", "))));
     }
+    let mut missing = Vec::new();
+    for package in packages {
+        let mut query = Command::new("dpkg-query");
+        query.args(["--show", "--showformat", "${db:Status-Status}", package]);
+        let output = query.output().context("cannot start dpkg-query")?;
+        if output.stdout != b"installed" {
+            missing.push(*package);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let missing = missing.join(" ");
+    if !is_root() || !is_there("apt-get")? {
+        let reason = if is_root() { "there is no apt-get here" } else { "not root" };
+        return Ok(Some(format!("{reason}; it takes: sudo apt-get install {missing}")));
+    }
+    eprintln!("xtask: installing {missing}: {why}");
+    apt_get(&["update"])?;
+    apt_get(&["install -y --no-install-recommends --no-remove", &missing])?;
+    Ok(None)
+}
+
+/// The path of a program.
+pub(crate) fn find(program: &str) -> anyhow::Result<Option<PathBuf>> {
+    let path = search_path()?;
+    Ok(env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.is_file()))
+}
+
+/// Installs what is missing if that is possible; what is missing still.
+fn provide_each(tools: &[Tool]) -> anyhow::Result<Vec<&'static str>> {
+    let missing = missing(tools)?;
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let programs = missing.iter().map(|tool| tool.program).collect();
     let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
     let packages = packages.join(" ");
     if !is_root() || !is_there("apt-get")? {
@@ -70,15 +143,17 @@ pub(crate) fn provide() -> anyhow::Result<()> {
             eprintln!("xtask: WARNING:   no `{program}`: no tests of {serves}");
         }
         eprintln!("xtask: WARNING: to get them: sudo apt-get install {packages}");
-        return Ok(());
+        return Ok(programs);
     }
     for Tool { program, package, serves } in missing {
         eprintln!(
             "xtask: installing {package}: `{program}` is missing; it serves tests of {serves}"
         );
     }
-    apt_get(&["update"])?;
-    apt_get(&["install -y --no-install-recommends", &packages])
+    let hint = "`cargo test --workspace` runs the tests that need no tools";
+    apt_get(&["update"]).context(hint)?;
+    apt_get(&["install -y --no-install-recommends", &packages]).context(hint)?;
+    Ok(Vec::new())
 }
 
 /// Runs apt-get with `arguments`, each of them one or more words.
@@ -89,17 +164,14 @@ fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
     eprintln!("xtask: {}", shown(&command));
     let status = command.status().context("cannot start apt-get")?;
     if !status.success() {
-        bail!(
-            "`{}` failed ({status}); `cargo test --workspace` runs the tests that need no tools",
-            shown(&command)
-        );
+        bail!("`{}` failed ({status})", shown(&command));
     }
     Ok(())
 }
 
-fn missing() -> anyhow::Result<Vec<&'static Tool>> {
+fn missing(tools: &[Tool]) -> anyhow::Result<Vec<&Tool>> {
     let path = search_path()?;
-    Ok(TOOLS.iter().filter(|tool| !is_in(&path, tool.program)).collect())
+    Ok(tools.iter().filter(|tool| !is_in(&path, tool.program)).collect())
 }
 
 fn is_there(program: &str) -> anyhow::Result<bool> {

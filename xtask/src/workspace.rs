@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 /// The workspace's root directory: cargo names it when it runs us. What the compiler was told
 /// is older, and wrong once the checkout has moved.
@@ -40,4 +40,18 @@ pub(crate) fn shown(command: &Command) -> String {
         line.push(argument);
     }
     line.to_string_lossy().into_owned()
+}
+
+/// Runs a command to its end; what it printed. Its standard error is told when it fails, unless
+/// the command sends it elsewhere.
+///
+/// # Errors
+/// When the command cannot be started or fails.
+pub(crate) fn run_checked(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output().with_context(|| format!("cannot start `{}`", shown(command)))?;
+    if !output.status.success() {
+        let told = String::from_utf8_lossy(&output.stderr);
+        bail!("`{}` failed ({})\n{}", shown(command), output.status, told.trim_end());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

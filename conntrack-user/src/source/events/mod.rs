@@ -32,6 +32,9 @@ pub enum EventsError {
     /// `CONFIG_KPROBES` or `CONFIG_PERF_EVENTS` is off.
     #[error("this kernel has no kprobes (CONFIG_KPROBES is not set)")]
     NoKprobes,
+    /// The programs read x86-64's registers.
+    #[error("the probes are built for x86-64 only")]
+    Architecture,
     /// The kernel is locked down against reading its memory.
     #[error(
         "this kernel is locked down (confidentiality), which forbids probes; see \
@@ -108,6 +111,9 @@ impl Events {
         namespaces: &[u32],
         cpus: usize,
     ) -> Result<Self, EventsError> {
+        if !cfg!(target_arch = "x86_64") {
+            return Err(EventsError::Architecture);
+        }
         if !Path::new("/sys/bus/event_source/devices/kprobe/type").exists()
             && !Path::new("/sys/kernel/tracing/kprobe_events").exists()
             && !Path::new("/sys/kernel/debug/tracing/kprobe_events").exists()

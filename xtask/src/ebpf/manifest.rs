@@ -1,0 +1,291 @@
+//! The manifest beside the committed object: what the object was built from, and with what.
+//!
+//! Two SHA-256 digests tie the object to its sources without a compiler: one of the object, one
+//! of everything that decides about its bytes (the files of `conntrack-ebpf`, and the versions
+//! of aya's kernel-side crates in `Cargo.lock`). Nothing here builds anything.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The crate of the programs, below the workspace's root.
+const CRATE: &str = "conntrack-ebpf";
+
+/// Crates whose names begin so are part of the object.
+const KERNEL_SIDE: &str = "aya-ebpf";
+
+const HEAD: &str = "# Written by `cargo xtask build-ebpf`, as the object beside it; `cargo xtask \
+                    check-ebpf`\n# proves that the two and the sources belong together.\n\n";
+
+/// What is known about the committed object.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    /// SHA-256 of the object.
+    pub(crate) object: String,
+    /// SHA-256 of its sources, see [`Sources`].
+    pub(crate) sources: String,
+    /// What it was built with.
+    pub(crate) toolchain: Versions,
+    /// The crates that are part of it, with their versions.
+    pub(crate) crates: BTreeMap<String, String>,
+}
+
+/// The versions of what makes an object out of sources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Versions {
+    /// The compiler's own line.
+    pub(crate) rustc: String,
+    /// The linker, which generates the code.
+    pub(crate) bpf_linker: String,
+    /// The LLVM that the linker was built with.
+    pub(crate) llvm: String,
+}
+
+/// What the object is built from, as it is in the checkout.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sources {
+    /// SHA-256 over the files and the crates' versions, each with its name and length.
+    pub(crate) digest: String,
+    /// aya's kernel-side crates in `Cargo.lock`, with their versions.
+    pub(crate) crates: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// Reads the manifest at `path`.
+    ///
+    /// # Errors
+    /// When there is none, or it is not one.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is no manifest", path.display()))
+    }
+
+    /// The manifest's text.
+    pub(crate) fn to_text(&self) -> anyhow::Result<String> {
+        let text = toml::to_string(self).context("the manifest cannot be written as TOML")?;
+        Ok(format!("{HEAD}{text}"))
+    }
+
+    /// Why `object` and `sources` are not what this manifest is about, if they are not.
+    pub(crate) fn disagreement(&self, object: &[u8], sources: &Sources) -> Option<String> {
+        if self.crates != sources.crates {
+            let (now, then) = (listed(&sources.crates), listed(&self.crates));
+            return Some(format!("Cargo.lock has {now}, and the object is of {then}"));
+        }
+        if self.sources != sources.digest {
+            return Some(format!("the sources of {CRATE} are not those that the object is of"));
+        }
+        (self.object != digest(object)).then(|| "the object is not the manifest's".to_owned())
+    }
+}
+
+impl Sources {
+    /// Reads the sources in the workspace `root`.
+    ///
+    /// # Errors
+    /// When one cannot be read, or `Cargo.lock` is no lock file.
+    pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
+        let mut files = BTreeMap::new();
+        let manifest = format!("{CRATE}/Cargo.toml");
+        files.insert(manifest.clone(), read(&root.join(manifest))?);
+        add_directory(&root.join(CRATE).join("src"), &format!("{CRATE}/src"), &mut files)?;
+
+        let lock = root.join("Cargo.lock");
+        let text =
+            fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
+        let crates =
+            kernel_side(&text).with_context(|| format!("{} is no lock file", lock.display()))?;
+
+        let mut hash = Sha256::new();
+        for (name, content) in &files {
+            add(&mut hash, name.as_bytes());
+            add(&mut hash, content);
+        }
+        for (name, version) in &crates {
+            add(&mut hash, name.as_bytes());
+            add(&mut hash, version.as_bytes());
+        }
+        Ok(Self { digest: hex(&hash.finalize()), crates })
+    }
+}
+
+/// SHA-256 of `bytes`, in hexadecimal.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Adds bytes with their length in front, so that none can move into its neighbour unseen.
+fn add(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
+    hash.update(bytes);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The files below `directory`, by their paths relative to the root: `name` is its own.
+fn add_directory(
+    directory: &Path,
+    name: &str,
+    files: &mut BTreeMap<String, Vec<u8>>,
+) -> anyhow::Result<()> {
+    let cannot = || format!("cannot read {}", directory.display());
+    for entry in fs::read_dir(directory).with_context(cannot)? {
+        let entry = entry.with_context(cannot)?;
+        let (path, name) = (entry.path(), format!("{name}/{}", entry.file_name().display()));
+        if path.is_dir() {
+            add_directory(&path, &name, files)?;
+        } else {
+            files.insert(name, read(&path)?);
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// aya's kernel-side crates and their versions in the text of a lock file.
+fn kernel_side(lock: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    #[derive(Deserialize)]
+    struct Lock {
+        package: Vec<Package>,
+    }
+    #[derive(Deserialize)]
+    struct Package {
+        name: String,
+        version: String,
+    }
+    let lock: Lock = toml::from_str(lock)?;
+    let packages = lock.package.into_iter().map(|Package { name, version }| (name, version));
+    Ok(packages.filter(|(name, _)| name.starts_with(KERNEL_SIDE)).collect())
+}
+
+fn listed(crates: &BTreeMap<String, String>) -> String {
+    let crates: Vec<_> = crates.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    crates.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const LOCK: &str = "[[package]]\nname = \"aya-ebpf\"\nversion = \"0.2.1\"\n\n\
+                        [[package]]\nname = \"other\"\nversion = \"1.0.0\"\n";
+
+    fn workspace() -> TempDir {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("conntrack-ebpf/src/deep")).unwrap();
+        for (name, content) in [
+            ("Cargo.lock", LOCK),
+            ("conntrack-ebpf/Cargo.toml", "[package]"),
+            ("conntrack-ebpf/src/main.rs", "mod deep;"),
+            ("conntrack-ebpf/src/deep/mod.rs", "const ONE: u32 = 1;"),
+        ] {
+            fs::write(root.path().join(name), content).unwrap();
+        }
+        root
+    }
+
+    fn manifest(object: &[u8], sources: &Sources) -> Manifest {
+        Manifest {
+            object: digest(object),
+            sources: sources.digest.clone(),
+            toolchain: Versions {
+                rustc: "rustc 1.96.0 (\"quoted\")".to_owned(),
+                bpf_linker: "0.13.0".to_owned(),
+                llvm: "22.1.8".to_owned(),
+            },
+            crates: sources.crates.clone(),
+        }
+    }
+
+    #[test]
+    fn a_digest_is_sha_256() {
+        let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(digest(b"abc"), known);
+    }
+
+    #[test]
+    fn a_changed_byte_is_noticed_wherever_it_is() {
+        let root = workspace();
+        let before = Sources::read(root.path()).unwrap();
+        let manifest = manifest(b"object", &before);
+        assert_eq!(manifest.disagreement(b"object", &before), None);
+        for name in [
+            "conntrack-ebpf/Cargo.toml",
+            "conntrack-ebpf/src/main.rs",
+            "conntrack-ebpf/src/deep/mod.rs",
+        ] {
+            let path = root.path().join(name);
+            let content = fs::read(&path).unwrap();
+            let mut changed = content.clone();
+            *changed.last_mut().unwrap() ^= 1;
+            fs::write(&path, changed).unwrap();
+            let after = Sources::read(root.path()).unwrap();
+            let said = manifest.disagreement(b"object", &after).unwrap();
+            assert!(said.contains("sources of conntrack-ebpf"), "{name}: {said}");
+            fs::write(&path, content).unwrap();
+        }
+        assert_eq!(Sources::read(root.path()).unwrap(), before);
+        let said = manifest.disagreement(b"objecu", &before).unwrap();
+        assert!(said.contains("the object is not the manifest's"), "{said}");
+    }
+
+    #[test]
+    fn names_new_files_and_moved_bytes_are_noticed() {
+        let root = workspace();
+        let path = |name: &str| root.path().join("conntrack-ebpf/src").join(name);
+        let digest = || Sources::read(root.path()).unwrap().digest;
+        let first = digest();
+        fs::rename(path("main.rs"), path("main2.rs")).unwrap();
+        let renamed = digest();
+        fs::rename(path("main2.rs"), path("main.rs")).unwrap();
+        fs::write(path("new.rs"), "").unwrap();
+        let with_new = digest();
+        fs::write(path("main.rs"), "mod deep").unwrap();
+        fs::write(path("new.rs"), ";").unwrap();
+        let moved = digest();
+        let mut all = vec![first, renamed, with_new, moved];
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 4);
+    }
+
+    #[test]
+    fn only_kernel_side_crates_count() {
+        let root = workspace();
+        let before = Sources::read(root.path()).unwrap();
+        assert_eq!(before.crates, BTreeMap::from([("aya-ebpf".to_owned(), "0.2.1".to_owned())]));
+        let lock = root.path().join("Cargo.lock");
+        fs::write(&lock, LOCK.replace("1.0.0", "1.0.1")).unwrap();
+        assert_eq!(Sources::read(root.path()).unwrap(), before);
+        fs::write(&lock, LOCK.replace("0.2.1", "0.2.2")).unwrap();
+        let after = Sources::read(root.path()).unwrap();
+        assert_ne!(after.digest, before.digest);
+        let said = manifest(b"", &before).disagreement(b"", &after).unwrap();
+        assert_eq!(said, "Cargo.lock has aya-ebpf 0.2.2, and the object is of aya-ebpf 0.2.1");
+    }
+
+    #[test]
+    fn a_manifest_is_read_as_it_was_written() {
+        let root = workspace();
+        let written = manifest(b"object", &Sources::read(root.path()).unwrap());
+        let path = root.path().join("manifest.toml");
+        fs::write(&path, written.to_text().unwrap()).unwrap();
+        assert_eq!(Manifest::read(&path).unwrap(), written);
+        fs::write(&path, "object = 1").unwrap();
+        assert!(Manifest::read(&path).is_err());
+    }
+}

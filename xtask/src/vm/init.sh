@@ -1,0 +1,53 @@
+#!/bin/busybox sh
+# The init of the guests that `cargo xtask vm` boots: file systems, modules, then each test in a
+# process of its own. What it has to say goes through the kernel's log, whose lines are never
+# torn, and is read by xtask/src/vm/console.rs. It must not end: the kernel would panic.
+
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+/bin/busybox --install -s /bin
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /tmp
+mount -t securityfs securityfs /sys/kernel/security
+mount -t debugfs debugfs /sys/kernel/debug
+mount -t tracefs tracefs /sys/kernel/tracing
+mount -t bpf bpf /sys/fs/bpf
+ln -s /run /var/run
+ln -s /proc/self/fd /dev/fd
+
+# What is on its way to the console comes out before anything more does: changing a terminal
+# waits for that.
+say() {
+    stty -F /dev/console -onlcr
+    echo "<1>ctpulse-guest: $*" > /dev/kmsg
+}
+
+say "booted $(uname -r)"
+ip link set lo up
+while read -r module; do
+    insmod "/modules/$module" || say "cannot load $module"
+done < /modules/order
+
+export CTPULSE_BIN=/bin/ctpulse CTPULSE_TEST_ROOT=1 HOME=/tmp
+filter=$(cat /etc/ctpulse-test)
+list() {
+    /bin/guest --list --format terse "$@" ${filter:+"$filter"} | sed -n 's/: test$//p'
+}
+list --ignored > /run/ignored
+list > /run/all
+while read -r name; do
+    grep -qxF "$name" /run/ignored || echo "$name"
+done < /run/all > /run/tests
+while read -r name; do
+    say "test $name"
+done < /run/tests
+while read -r name; do
+    say "begin $name"
+    /bin/guest --exact "$name" --test-threads=1 --nocapture < /dev/null
+    say "end $name $?"
+done < /run/tests
+say "done"
+poweroff -f

@@ -1,0 +1,115 @@
+//! One QEMU process, and its console line by line.
+//!
+//! Emulation takes one thread: with several, QEMU 7.2 lets a guest kernel crash while its code
+//! is patched under load, as probes do. The process is killed when this value goes, and by the
+//! kernel if this program is killed.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Instant;
+
+use anyhow::Context;
+
+use super::tool;
+
+/// The kernel's command line: the console takes warnings, and a fault ends the guest at once.
+const COMMAND_LINE: &str = "console=ttyS0 loglevel=5 printk.devkmsg=on oops=panic panic=-1 \
+                            ctpulse.guest=1";
+
+/// What comes from a console.
+#[derive(Debug)]
+pub(crate) enum Line {
+    /// A line without its end.
+    Text(String),
+    /// The machine has stopped, with this status.
+    End(String),
+    /// The deadline has come first; the machine has been killed.
+    Late,
+}
+
+/// A running virtual machine.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    qemu: Child,
+    lines: Receiver<Vec<u8>>,
+    console: File,
+    late: bool,
+}
+
+impl Machine {
+    /// Boots `kernel` with `initramfs`; the console is written to the file `console` too.
+    ///
+    /// # Errors
+    /// When QEMU cannot be started or the file cannot be made.
+    pub(crate) fn boot(kernel: &Path, initramfs: &Path, console: &Path) -> anyhow::Result<Self> {
+        let file = File::create(console);
+        let file = file.with_context(|| format!("cannot write {}", console.display()))?;
+        // setpriv becomes QEMU, so the child is QEMU itself.
+        let mut qemu = tool("setpriv")?;
+        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg,thread=single"]);
+        qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
+        qemu.args(["-append", COMMAND_LINE, "-nographic", "-no-reboot", "-nic", "none"]);
+        qemu.args(["-smp", "2", "-m", "1024"]);
+        qemu.stdout(Stdio::piped()).stderr(file.try_clone().context("cannot share the console")?);
+        let mut qemu = qemu.spawn().context("cannot start setpriv")?;
+        let stdout = qemu.stdout.take().context("QEMU has no standard output")?;
+        Ok(Self { qemu, lines: lines_of(stdout), console: file, late: false })
+    }
+
+    /// The next line, or how it ended. At `deadline` the machine is killed, and the lines that
+    /// were on their way come before [`Line::Late`].
+    ///
+    /// # Errors
+    /// When the console's file cannot be written.
+    pub(crate) fn line(&mut self, deadline: Instant) -> anyhow::Result<Line> {
+        loop {
+            let received = if self.late {
+                self.lines.recv().map_err(RecvTimeoutError::from)
+            } else {
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.lines.recv_timeout(left)
+            };
+            match received {
+                Ok(line) => {
+                    self.console.write_all(&line).context("cannot write the console")?;
+                    let line = String::from_utf8_lossy(&line);
+                    return Ok(Line::Text(line.trim_end_matches(['\r', '\n']).to_owned()));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.late = true;
+                    self.qemu.kill().context("cannot kill QEMU")?;
+                }
+                Err(RecvTimeoutError::Disconnected) if self.late => return Ok(Line::Late),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.qemu.wait().context("cannot wait for QEMU")?;
+                    return Ok(Line::End(format!("QEMU: {status}")));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
+fn lines_of(stdout: ChildStdout) -> Receiver<Vec<u8>> {
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        let mut stdout = BufReader::new(stdout);
+        loop {
+            let mut line = Vec::new();
+            if !matches!(stdout.read_until(b'\n', &mut line), Ok(1..)) || send.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receive
+}
