@@ -8,9 +8,13 @@ mod support;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use support::{Namespace, Running, ctpulse, integer, may_make_namespaces, output, text};
+
+/// The table's limit is one for all namespaces: whoever changes it writes, the others read.
+static LIMIT: RwLock<()> = RwLock::new(());
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -25,6 +29,7 @@ fn n_flows_are_n_entries() {
     if !may_make_namespaces("n_flows_are_n_entries") {
         return;
     }
+    let _limit = LIMIT.read().unwrap_or_else(PoisonError::into_inner);
     let namespace = Namespace::new();
     let before = integer(&statistics(&namespace.name), "entries").unwrap();
     let mut sockets = Vec::new();
@@ -45,6 +50,7 @@ fn the_table_row_is_the_namespaces_own() {
     if !may_make_namespaces("the_table_row_is_the_namespaces_own") {
         return;
     }
+    let _limit = LIMIT.read().unwrap_or_else(PoisonError::into_inner);
     let namespace = Namespace::new();
     let _sockets = namespace.udp_flows(37);
     let name = &namespace.name;
@@ -62,6 +68,7 @@ fn a_process_names_its_namespace() {
     if !may_make_namespaces("a_process_names_its_namespace") {
         return;
     }
+    let _limit = LIMIT.read().unwrap_or_else(PoisonError::into_inner);
     let namespace = Namespace::new();
     let _sockets = namespace.udp_flows(21);
     let mut sleeper =
@@ -85,6 +92,7 @@ fn two_namespaces_are_told_apart_by_a_tag() {
     if !may_make_namespaces("two_namespaces_are_told_apart_by_a_tag") {
         return;
     }
+    let _limit = LIMIT.read().unwrap_or_else(PoisonError::into_inner);
     let (a, b) = (Namespace::new(), Namespace::new());
     let _sockets = (a.udp_flows(5), b.udp_flows(9));
     let arguments = ["--once", "--format", "influx", "--netns", &a.name, "--netns", &b.name];
@@ -101,6 +109,7 @@ fn a_namespace_that_is_deleted_is_reported_once_and_found_again() {
     if !may_make_namespaces("a_namespace_that_is_deleted_is_reported_once_and_found_again") {
         return;
     }
+    let _limit = LIMIT.read().unwrap_or_else(PoisonError::into_inner);
     let namespace = Namespace::new();
     let name = namespace.name.clone();
     let stderr = tempfile::NamedTempFile::new().unwrap();
@@ -125,6 +134,7 @@ fn a_namespace_that_is_replaced_has_no_history() {
     if !may_make_namespaces("a_namespace_that_is_replaced_has_no_history") {
         return;
     }
+    let _limit = LIMIT.read().unwrap_or_else(PoisonError::into_inner);
     // Only what ctnetlink inserts is counted as `insert` by this kernel.
     let insert = |namespace: &Namespace, entries: u16| {
         for port in 1..=entries {
@@ -175,6 +185,7 @@ fn send_errors_are_the_growth_of_drop() {
     if !may_make_namespaces("send_errors_are_the_growth_of_drop") {
         return;
     }
+    let _limit = LIMIT.write().unwrap_or_else(PoisonError::into_inner);
     let count = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap();
     if count.trim() != "0" {
         let reason = "this host tracks connections, and the limit is the host's";

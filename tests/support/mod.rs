@@ -165,7 +165,7 @@ pub fn number<'a>(line: &'a str, field: &str) -> Option<&'a str> {
 
 /// Whether this process may make namespaces; says so aloud when a test cannot run here.
 pub fn may_make_namespaces(test: &str) -> bool {
-    let missing = ["ip", "nft"].iter().find(|tool| {
+    let missing = ["ip", "nft", "conntrack"].iter().find(|tool| {
         !["/usr/sbin", "/sbin", "/usr/bin", "/bin"].iter().any(|d| Path::new(d).join(tool).exists())
     });
     let reason = match missing {
