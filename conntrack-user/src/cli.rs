@@ -43,9 +43,9 @@ ctpulse                                  watch this host, a line a second
 ctpulse --once --format json             one reading, for a script
 ctpulse --sample-interval 5ms            find bursts of a few milliseconds
 ctpulse --netns self --netns router1     two namespaces, told apart by a tag
-ctpulse --config telegraf.conf           what Telegraf's own configuration gives
+ctpulse --config telegraf.conf           what Telegraf's own file gives
 ctpulse --duration 1h --output fw.influx record an hour
-ctpulse doctor                           what this kernel can tell, and what not";
+ctpulse doctor                           what this kernel can tell";
 
 /// The same.
 pub const ENVIRONMENT: &str = "\

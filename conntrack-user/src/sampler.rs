@@ -95,8 +95,9 @@ enum Wake {
 }
 
 impl Sampler {
-    /// A sampler of `input`, with `events` beside the kernel's own counters, that wakes `consumer` at each hand-over, and the consumer's end.
-    /// `cpus` (the number of possible CPUs) bounds how many windows may wait.
+    /// A sampler of `input`, with `events` beside the kernel's own counters, that wakes
+    /// `consumer` at each hand-over, and the consumer's end. `cpus` (the number of possible
+    /// CPUs) bounds how many windows may wait.
     #[must_use]
     pub fn new(
         input: Input,
