@@ -12,7 +12,7 @@
 mod namespace;
 
 use aya_ebpf::macros::{kprobe, kretprobe, map};
-use aya_ebpf::maps::{Array, HashMap};
+use aya_ebpf::maps::{Array, LruHashMap};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use conntrack_ebpf::{Counters, Event};
 
@@ -31,9 +31,10 @@ const MMAPABLE: u32 = 1 << 10;
 static COUNTERS: Array<Counters> = Array::with_max_entries(1, MMAPABLE);
 
 /// From a call that is under way (its place on the stack) to its namespace's slot, for
-/// functions whose return value does not name one. Only slow paths use it.
+/// functions whose return value does not name one. Only slow paths use it; calls whose return was
+/// missed are displaced by later ones.
 #[map]
-static CALLS: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);
+static CALLS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(1024, 0);
 
 /// `static void __nf_conntrack_hash_insert(struct nf_conn *ct, unsigned int hash, unsigned int
 /// reply_hash)`: once per entry, for packets and ctnetlink alike (5.10 to 7.2).
@@ -126,7 +127,7 @@ fn is_error(pointer: u64) -> bool {
 fn remember(ctx: &ProbeContext, slot: u32) -> u32 {
     // SAFETY: the kernel passes the registers of the probed call, valid while this runs.
     let key = unsafe { (*ctx.regs).rsp } + 8;
-    // A full map costs the namespace, not the count: it falls to slot 0.
+    // A failure costs the namespace, not the count: it falls to slot 0.
     let _ = CALLS.insert(key, slot, 0);
     0
 }

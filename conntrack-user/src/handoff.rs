@@ -26,6 +26,8 @@ pub enum Notice {
     Odd(Oddities),
     /// The sampled namespace could not be entered: host-wide sysctl files only.
     Foreign,
+    /// The probes were detached, because the statistics that their counters belong to are gone.
+    Detached,
     /// The probes were attached again; their counters start from 0.
     Attached,
     /// The probes are gone and cannot be attached again.

@@ -1,6 +1,7 @@
 //! The wiring: one sampling thread per input, one sink thread for all, and how they end.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -14,7 +15,7 @@ use crate::loss::Loss;
 use crate::rows::RowBuilder;
 use crate::sampler::{EventSource, Report, Sampler, Trigger};
 use crate::settings::{Ebpf, Input, Roots};
-use crate::sink::{Lane, Output, Sink};
+use crate::sink::{Ending, Lane, Output, Sink};
 use crate::source::cpu_mask;
 use crate::source::events::{EventReader, Events, EventsError};
 use crate::source::procfs::Procfs;
@@ -41,7 +42,7 @@ pub struct Plan {
 /// A running set of threads.
 pub struct Pipeline {
     samplers: Vec<(Arc<Control>, JoinHandle<Report>)>,
-    sink: JoinHandle<io::Result<()>>,
+    sink: JoinHandle<io::Result<Ending>>,
     draining: Arc<AtomicBool>,
     rows: Arc<AtomicU64>,
 }
@@ -51,8 +52,10 @@ pub struct Pipeline {
 pub struct Outcome {
     /// One per input.
     pub reports: Vec<Report>,
-    /// Whether everything that was handed over was written.
+    /// Whether everything that was handed over was written, as far as somebody read it.
     pub flushed: bool,
+    /// Whether whoever read the output has gone.
+    pub reader_gone: bool,
     /// Rows with a value that were written.
     pub rows: u64,
 }
@@ -71,31 +74,45 @@ enum Attached {
 }
 
 /// Attaches the event source for the inputs that want it, and says in one line what it gives,
-/// or why there is none.
-fn attach_events(inputs: &[Input], places: &[Place], namespaces: &[u32]) -> io::Result<Attached> {
-    // Plain files are of another kernel, or of another time.
-    let mut wanting =
-        inputs.iter().zip(places).filter(|(input, place)| wants_events(input) && place.is_live());
-    let Some((_, place)) = wanting.next() else { return Ok(Attached::No) };
+/// or why there is none; and the namespaces that it tells apart, in the order of their slots.
+fn attach_events(inputs: &[Input], places: &[Place]) -> io::Result<(Attached, Vec<u32>)> {
     let must = inputs.iter().any(|input| input.ebpf == Ebpf::On);
-    let cpus = cpu_mask::read(&place.sys_root).unwrap_or_default();
-    let why_not = match attach_for(namespaces, &cpus) {
+    // Plain files are of another kernel, or of another time.
+    let wanting =
+        inputs.iter().zip(places).filter(|(input, place)| wants_events(input) && place.is_live());
+    let inodes: Vec<Option<u32>> = wanting.map(|(_, place)| place.namespace_inode()).collect();
+    let mut namespaces: Vec<u32> = inodes.iter().copied().flatten().collect();
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    let attached = if inodes.is_empty() {
+        Err(EventsError::NotWanted)
+    } else if namespaces.is_empty() || must && inodes.contains(&None) {
+        Err(EventsError::NoNamespace)
+    } else {
+        attach_for(&namespaces)
+    };
+    let why_not = match attached {
         Ok(events) => {
             log::info!("{}", events.describe());
-            return Ok(Attached::Yes(events));
+            return Ok((Attached::Yes(events), namespaces));
         }
-        Err(error) => error,
+        Err(why_not) => why_not,
     };
     if must {
         return Err(io::Error::other(format!("no event source: {why_not}")));
     }
-    log::info!("no event source ({why_not}); the kernel's own counters are all there is");
-    let later = matches!(why_not, EventsError::NoFunctions);
-    Ok(if later { Attached::Later } else { Attached::No })
+    if !matches!(why_not, EventsError::NotWanted) {
+        log::info!("no event source ({why_not}); the kernel's own counters are all there is");
+    }
+    let later = matches!(why_not, EventsError::NoFunctions | EventsError::NoNamespace);
+    Ok((if later { Attached::Later } else { Attached::No }, namespaces))
 }
 
 /// Attaches probes that tell these namespaces apart.
-fn attach_for(namespaces: &[u32], cpus: &[u32]) -> Result<Arc<Events>, EventsError> {
+fn attach_for(namespaces: &[u32]) -> Result<Arc<Events>, EventsError> {
+    // The running kernel's CPUs, whatever mask the rows are numbered by.
+    let cpus =
+        cpu_mask::read(Path::new("/sys")).map_err(|error| EventsError::Cpus(error.to_string()))?;
     let highest = cpus.last().map_or(1, |&last| last as usize + 1);
     let events = Events::attach(namespaces, highest)?;
     match events.blind() {
@@ -128,7 +145,7 @@ fn event_source(
     let (place, cpus) = (place.clone(), cpus.to_vec());
     let attach = move || {
         let inode = place.namespace_inode().ok_or(EventsError::NoNamespace)?;
-        let events = attach_for(&[inode], &cpus)?;
+        let events = attach_for(&[inode])?;
         Ok(EventReader { events, slot: 1, cpus: cpus.clone() })
     };
     Some(EventSource { reader, attach: Box::new(attach) })
@@ -143,10 +160,7 @@ impl Pipeline {
     pub fn start(inputs: Vec<Input>, plan: Plan) -> io::Result<Self> {
         let places: Vec<Place> =
             inputs.iter().map(|input| Place::resolve(&plan.roots, input.netns.as_ref())).collect();
-        let mut namespaces: Vec<u32> = places.iter().filter_map(Place::namespace_inode).collect();
-        namespaces.sort_unstable();
-        namespaces.dedup();
-        let events = attach_events(&inputs, &places, &namespaces)?;
+        let (events, namespaces) = attach_events(&inputs, &places)?;
         let draining = Arc::new(AtomicBool::new(false));
         let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
         let (encoder, output, count, on_end) = (plan.encoder, plan.output, plan.count, plan.on_end);
@@ -154,7 +168,7 @@ impl Pipeline {
         let (sink_draining, sink_rows) = (Arc::clone(&draining), Arc::clone(&rows));
         let sink = std::thread::Builder::new().name("sink".into()).spawn(move || {
             // The samplers wake this thread by its handle, so it is there before its lanes.
-            let Ok(lanes) = lanes_out.recv() else { return Ok(()) };
+            let Ok(lanes) = lanes_out.recv() else { return Ok(Ending::Drained) };
             let (draining, rows) = (sink_draining, sink_rows);
             Sink { lanes, encoder, output, count, draining, rows, on_end }.run()
         })?;
@@ -243,10 +257,12 @@ impl Pipeline {
             std::thread::sleep(Duration::from_millis(1));
         }
         let flushed = self.sink.is_finished();
+        let mut reader_gone = false;
         if flushed {
             // A panic ends the program, so there is always a result.
-            self.sink.join().unwrap_or(Ok(()))?;
+            reader_gone = self.sink.join().unwrap_or(Ok(Ending::Drained))? == Ending::ReaderGone;
         }
-        Ok(Outcome { reports, flushed, rows: self.rows.load(Ordering::Relaxed) })
+        let rows = self.rows.load(Ordering::Relaxed);
+        Ok(Outcome { reports, flushed, reader_gone, rows })
     }
 }

@@ -161,6 +161,9 @@ impl RowBuilder {
         if let Some((key, value)) = &self.tags.netns {
             row.add_tag(key, value);
         }
+        if let Some(alias) = &self.input.alias {
+            row.add_tag(&Name::from("alias"), alias);
+        }
         Some(row)
     }
 
@@ -260,13 +263,16 @@ impl RowBuilder {
         };
         let integer = |value: u32| Value::Integer(u64::from(value));
         match field {
-            Field::Event(event) => match self.event(&window.event_totals, row, event) {
-                Some(total) => Value::Integer(total),
-                None => Value::Unknown,
-            },
-            Field::EventRate(event) => {
-                rate(self.event(&window.event_tally.events, row, event), window.elapsed)
+            Field::Event(event) => {
+                match self.event(&window.event_totals, window.filled.len(), row, event) {
+                    Some(total) => Value::Integer(total),
+                    None => Value::Unknown,
+                }
             }
+            Field::EventRate(event) => rate(
+                self.event(&window.event_tally.events, window.filled.len(), row, event),
+                window.elapsed,
+            ),
             Field::EventPeak(_) if !window.has_peaks => Value::Unknown,
             Field::EventPeak(event) => {
                 let peak = match row {
@@ -306,9 +312,11 @@ impl RowBuilder {
     }
 
     /// One CPU's counter, or the sum over all of them.
-    fn event(&self, counters: &[u64], row: Row, event: Event) -> Option<u64> {
+    fn event(&self, counters: &[u64], rows: usize, row: Row, event: Event) -> Option<u64> {
         let mut cpus = counters.chunks_exact(EVENTS).map(|cpu| cpu[event as usize]);
         match row {
+            // Rows that the mask does not number cannot be told whose events they would have.
+            Row::One(_) if counters.len() != rows * EVENTS => None,
             Row::One(row) => cpus.nth(row),
             Row::All => cpus.reduce(u64::wrapping_add),
         }

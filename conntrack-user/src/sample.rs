@@ -62,7 +62,7 @@ pub struct Program {
     /// Its name, such as `hash_insert`.
     pub name: &'static str,
     /// Times that the kernel skipped it because a tracing program ran on that CPU already; such
-    /// an event is not counted. `None` where the kernel does not tell (before 5.12).
+    /// an event is not counted. `None` where the kernel does not tell (before 6.7).
     pub misses: Option<u64>,
     /// How often it ran, and for how many nanoseconds in all; 0 unless
     /// `kernel.bpf_stats_enabled` is on.

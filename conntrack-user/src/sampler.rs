@@ -29,6 +29,9 @@ const RETRY: Duration = Duration::from_millis(100);
 /// The same for missing sysctl files, of which some kernels have none.
 const SYSCTL_RETRY: Duration = Duration::from_secs(1);
 
+/// How often probes are attached again, at most: it takes this thread a part of a second.
+const ATTACH_RETRY: Duration = Duration::from_secs(10);
+
 /// Memory that waiting windows may take, in bytes; at least [`FEWEST_WINDOWS`] fit all the same.
 const WINDOWS_BYTES: usize = 2 << 20;
 const FEWEST_WINDOWS: usize = 4;
@@ -86,6 +89,10 @@ pub struct Sampler {
     sysctl_retry_at: Duration,
     /// The last loss was one of the namespace itself.
     another_namespace: bool,
+    /// Real-time clock beside the last read.
+    read_at: SystemTime,
+    attach_at: Duration,
+    attach_failure_told: bool,
 }
 
 enum Wake {
@@ -138,6 +145,9 @@ impl Sampler {
             stat_retry_at: Duration::ZERO,
             sysctl_retry_at: Duration::ZERO,
             another_namespace: false,
+            read_at: SystemTime::UNIX_EPOCH,
+            attach_at: Duration::ZERO,
+            attach_failure_told: false,
         };
         (sampler, Outbox { windows: windows_out, spent: spent_in, notices: notices_out })
     }
@@ -208,13 +218,12 @@ impl Sampler {
         if emission {
             self.look_around();
         }
-        let mut read_at = SystemTime::now();
+        self.read_at = SystemTime::now();
         if self.wants_stat() {
             self.sample();
-            read_at = SystemTime::now();
         }
         if emission {
-            self.emit(read_at);
+            self.emit();
         }
     }
 
@@ -261,6 +270,7 @@ impl Sampler {
         }
         match self.procfs.read_stat(&mut self.table) {
             Ok(oddities) => {
+                self.read_at = SystemTime::now();
                 if let Some(reader) = self.events.as_ref().and_then(|events| events.reader.as_ref())
                 {
                     reader.read(&mut self.counters);
@@ -270,8 +280,8 @@ impl Sampler {
                 if let Some(path) = self.procfs.stat_path().filter(|_| self.stat_known_lost) {
                     let found = Notice::Found(path.to_owned());
                     self.stat_known_lost = self.notices.push(found).is_err();
-                    self.attach_again();
                 }
+                self.attach_again();
                 if oddities != self.last_oddities
                     && (oddities == Oddities::default()
                         || self.notices.push(Notice::Odd(oddities)).is_ok())
@@ -284,9 +294,11 @@ impl Sampler {
     }
 
     fn lost(&mut self, error: StatError) {
-        if let Some(events) = &mut self.events {
-            events.reader = None;
+        if let Some(events) = &mut self.events
+            && events.reader.take().is_some()
+        {
             self.accumulator.forget_events();
+            let _ = self.notices.push(Notice::Detached);
         }
         self.another_namespace |= matches!(error, StatError::NamespaceGone(_));
         if !self.stat_known_lost {
@@ -301,19 +313,26 @@ impl Sampler {
         let Some(events) = self.events.as_mut().filter(|events| events.reader.is_none()) else {
             return;
         };
+        let now = self.clock.elapsed();
+        if now < self.attach_at {
+            return;
+        }
+        self.attach_at = now + ATTACH_RETRY;
         let notice = match (events.attach)() {
             Ok(reader) => {
                 self.accumulator.expect_events(reader.counted());
                 events.reader = Some(reader);
                 Notice::Attached
             }
+            Err(_) if self.attach_failure_told => return,
             Err(error) => Notice::NotAttached(error),
         };
+        self.attach_failure_told = matches!(notice, Notice::NotAttached(_));
         let _ = self.notices.push(notice);
     }
 
     /// Fills a window and hands it over, or counts that there was no room.
-    fn emit(&mut self, read_at: SystemTime) {
+    fn emit(&mut self) {
         let Ok(mut window) = self.spent.pop() else {
             self.report.loss.rows_lost += 1;
             return;
@@ -322,7 +341,7 @@ impl Sampler {
         let notices = &mut self.notices;
         let mut tell = |error| _ = notices.push(Notice::Sysctl(error));
         self.procfs.read_sysctls(&mut window.sysctls, &mut tell);
-        let since_epoch = read_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = self.read_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         window.timestamp_ns = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
         window.loss = self.report.loss;
         window.programs.clear();

@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::filter::Filter;
 use crate::format::Encoder;
 use crate::handoff::{Notice, Outbox};
+use crate::internal;
 use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
 use crate::metric::Metric;
@@ -44,6 +45,15 @@ pub struct Lane {
     pub told_loss: Loss,
     /// Emissions written so far.
     pub written: u64,
+}
+
+/// How a sink ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything was written.
+    Drained,
+    /// Whoever read the output has gone.
+    ReaderGone,
 }
 
 /// What the sink works on until it is told to stop.
@@ -107,14 +117,25 @@ impl Output {
 
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut new = path.to_owned().into_os_string();
-    new.push(".new");
-    std::fs::write(&new, text)?;
-    if let Ok(old) = std::fs::metadata(path) {
-        std::fs::set_permissions(&new, old.permissions())?;
-        // Only root may give a file away; anybody may keep their own.
-        let _ = std::os::unix::fs::chown(&new, Some(old.uid()), Some(old.gid()));
+    new.push(format!(".{}.new", std::process::id()));
+    let new = PathBuf::from(new);
+    let replaced = write_new(&new, path, text).and_then(|()| std::fs::rename(&new, path));
+    if replaced.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
+        let _ = std::fs::remove_file(&new);
     }
-    std::fs::rename(&new, path)
+    replaced
+}
+
+/// Writes a file that was not there before, so that nobody else's is touched, with the mode and
+/// owner of the one that it will replace.
+fn write_new(new: &Path, old: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = std::fs::File::create_new(new)?;
+    if let Ok(old) = std::fs::metadata(old) {
+        // Only root may give a file away; anybody may keep their own.
+        let _ = std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()));
+        file.set_permissions(old.permissions())?;
+    }
+    file.write_all(text)
 }
 
 /// Writes `text`, which consists of whole lines, in pieces of whole lines that a pipe takes at
@@ -155,7 +176,7 @@ impl Sink {
     ///
     /// # Errors
     /// The output's error; an output that nobody reads any more is none.
-    pub fn run(mut self) -> io::Result<()> {
+    pub fn run(mut self) -> io::Result<Ending> {
         let mut text = Vec::new();
         let mut count_told = false;
         loop {
@@ -170,7 +191,7 @@ impl Sink {
                     if let Err(error) = self.write(at, &mut text) {
                         (self.on_end)();
                         if error.kind() == io::ErrorKind::BrokenPipe {
-                            return Ok(());
+                            return Ok(Ending::ReaderGone);
                         }
                         let name = &self.output.name;
                         return Err(io::Error::other(format!("cannot write to {name}: {error}")));
@@ -183,7 +204,7 @@ impl Sink {
                 count_told = true;
             }
             if draining && idle {
-                return Ok(());
+                return Ok(Ending::Drained);
             }
             if idle {
                 std::thread::park();
@@ -208,7 +229,8 @@ impl Sink {
         text.clear();
         self.encoder.encode(&rows, text);
         self.output.write_batch(text)?;
-        let valued = rows.iter().filter(|row| row.has_values()).count();
+        let of_conntrack = |row: &&Metric| row.has_values() && row.name != internal::MEASUREMENT;
+        let valued = rows.iter().filter(of_conntrack).count();
         self.rows.fetch_add(valued as u64, Ordering::Relaxed);
         if let Some(notice) = self.encoder.take_notice() {
             log::warn!("{notice}");
@@ -280,13 +302,19 @@ impl Lane {
                         odd.bad_rows, odd.short_rows, odd.long_rows, odd.first_bad_line
                     ),
                 ),
+                Notice::Detached => self.log(
+                    Level::Info,
+                    format_args!(
+                        "probes detached: there are no statistics rows for their counters to stand on"
+                    ),
+                ),
                 Notice::Attached => {
-                    self.log(Level::Info, format_args!("probes attached again, counting from 0"));
+                    self.log(Level::Info, format_args!("probes attached, counting from 0"));
                 }
                 Notice::NotAttached(error) => self.log(
                     Level::Warn,
                     format_args!(
-                        "probes cannot be attached again ({error}); what they count is unknown"
+                        "probes cannot be attached ({error}); what they count is unknown"
                     ),
                 ),
                 Notice::Foreign => self.log(

@@ -236,7 +236,7 @@ fn allocations_less_frees_are_the_change_of_entries() {
     let line = internal(&running, |line| integer(line, "events_free") >= Some(120));
     all(&line, &[("events_alloc", 120), ("events_free", 120)]);
     assert_eq!(number(&line, "drift"), Some("0"), "{line}");
-    // From 5.12 on the kernel says what it skipped; here it skipped nothing.
+    // From 6.7 on the kernel says what it skipped; here it skipped nothing.
     if let Some(misses) = integer(&line, "hash_insert_misses") {
         assert_eq!(misses, 0, "{line}");
     }

@@ -83,7 +83,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         };
         stream(settings, plan, from).await
     })?;
-    if outcome.rows == 0 && (args.once || args.count.is_some() || args.duration.is_some()) {
+    let complete = outcome.flushed && !outcome.reader_gone;
+    if complete
+        && outcome.rows == 0
+        && (args.once || args.count.is_some() || args.duration.is_some())
+    {
         bail!(
             "nothing was written: nothing could be read (`ctpulse doctor` tells why), or filters \
              left no row"
@@ -96,10 +100,17 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 /// file that has a header already goes on under it.
 fn append_to(path: &Path, format: Format) -> anyhow::Result<(Output, Option<Csv>)> {
     // A link is followed; a device or a pipe is written to, never replaced.
-    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = &match path.canonicalize() {
+        Ok(path) => path,
+        Err(_) if path.is_symlink() => bail!("{} is a link to nothing", path.display()),
+        Err(_) => path.to_owned(),
+    };
     let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
     if format == Format::Prometheus && kind.as_ref().map_or(true, std::fs::FileType::is_file) {
-        let old = std::fs::read(path).unwrap_or_default();
+        let old = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            old => old.with_context(|| format!("cannot read {}", path.display()))?,
+        };
         if !old.is_empty() && !old.starts_with(b"# HELP ") {
             bail!(
                 "{} is no Prometheus text, and would be replaced; use another file",

@@ -14,17 +14,21 @@ use std::sync::Arc;
 
 use aya::maps::{HashMap, Map};
 use aya::programs::{KProbe, ProgramError};
-use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use conntrack_ebpf::{Event, names};
 
 use btf::{BtfError, Offsets};
 use counters::Mapped;
 use hooks::{HOOKS, Hook, Symbols};
 
+use crate::kernel;
 use crate::sample::{EVENT_NAMES, Program};
 
 /// The programs, built by `cargo xtask build-ebpf` from `conntrack-ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!("../../../../conntrack-ebpf/object/conntrack.bpf.o");
+
+/// Since then the kernel counts for kprobes what it skipped (`trace_call_bpf`); before it prints 0.
+const MISSES_FROM: kernel::Release = (6, 7);
 
 /// Why no event can be counted at all.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +60,14 @@ pub enum EventsError {
          all of them together are not this one's"
     )]
     Blind(String),
+    /// How many CPUs there are is not known.
+    #[error("the CPUs are not known: {0}")]
+    Cpus(String),
+    /// Nothing that is sampled has a place for events.
+    #[error(
+        "plain files (--proc-root), compat and `collect` without statistics have no place for events"
+    )]
+    NotWanted,
     /// The sampled namespace cannot be seen now.
     #[error("its network namespace is not there")]
     NoNamespace,
@@ -86,6 +98,7 @@ pub struct Events {
     hooks: Vec<Hook>,
     counters: Mapped,
     slots: usize,
+    length: usize,
     states: Vec<HookState>,
     /// Why namespaces cannot be told apart, if they cannot.
     offsets: Result<Offsets, BtfError>,
@@ -149,7 +162,7 @@ impl Events {
         };
         let counters = Mapped::new(map.fd().as_fd(), length)
             .map_err(|error| EventsError::Refused(format!("cannot map the counters: {error}")))?;
-        Ok(Self { ebpf, hooks: hooks.to_vec(), counters, slots, states, offsets })
+        Ok(Self { ebpf, hooks: hooks.to_vec(), counters, slots, length, states, offsets })
     }
 
     /// What the source gives, in one line.
@@ -187,18 +200,28 @@ impl Events {
         self.offsets.as_ref().err()
     }
 
-    /// Whether `event` is counted.
+    /// Whether `event` is counted, for the namespaces that are told apart: a failed allocation
+    /// names none.
     #[must_use]
     pub fn counts(&self, event: Event) -> bool {
-        let mut hooks = self.hooks.iter().zip(&self.states);
-        hooks.any(|(hook, state)| {
-            hook.events.contains(&event) && matches!(state, HookState::Attached(_))
-        })
+        let attached = |functions: &[&str]| {
+            // A return probe learns its namespace from the entry probe on the same function.
+            let hooks = self.hooks.iter().zip(&self.states);
+            let mut on_it = hooks.filter(|(hook, _)| hook.functions == functions);
+            on_it.all(|(_, state)| matches!(state, HookState::Attached(_)))
+        };
+        event != Event::AllocFailed
+            && self
+                .hooks
+                .iter()
+                .any(|hook| hook.events.contains(&event) && attached(hook.functions))
     }
 
     /// Fills in how each attached program fares, from what the kernel tells of its descriptor.
     pub fn programs(&self, programs: &mut Vec<Program>) {
         programs.clear();
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let release = kernel::parse_release(&release).unwrap_or_default();
         for hook in &self.hooks {
             let fd = self.ebpf.program(hook.program).and_then(|program| program.fd().ok());
             let Some(fd) = fd else { continue };
@@ -210,7 +233,7 @@ impl Events {
             };
             programs.push(Program {
                 name: hook.program,
-                misses: number("recursion_misses"),
+                misses: number("recursion_misses").filter(|_| release >= MISSES_FROM),
                 runs: number("run_cnt").unwrap_or(0),
                 run_time_ns: number("run_time_ns").unwrap_or(0),
             });
@@ -221,7 +244,12 @@ impl Events {
     /// call, no allocation; zeros for a CPU that does not exist.
     #[must_use]
     pub fn read(&self, cpu: u32, slot: usize) -> [u64; Event::ALL.len()] {
-        self.counters.get(cpu as usize * self.slots + slot)
+        let index = cpu as usize * self.slots + slot;
+        if slot < self.slots && index < self.length {
+            self.counters.get(index)
+        } else {
+            [0; Event::ALL.len()]
+        }
     }
 }
 
@@ -287,11 +315,11 @@ fn load(
         .override_global(names::NF_CONN_TUPLEHASH, &offsets.nf_conn_tuplehash, true)
         .override_global(names::NET_INUM, &offsets.net_inum, true)
         .override_global(names::SK_BUFF_NFCT, &offsets.sk_buff_nfct, true);
-    let mut ebpf = loader.load(OBJECT).map_err(|error| refusal(explain_load(&error)))?;
+    let mut ebpf = loader.load(OBJECT).map_err(|error| refusal(explain(&error)))?;
     if many == 1
         && let Some(map) = ebpf.map_mut(names::NAMESPACES)
     {
-        let refused = |error: aya::maps::MapError| EventsError::Refused(error.to_string());
+        let refused = |error: aya::maps::MapError| refusal(explain(&error));
         let mut map = HashMap::<_, u32, u32>::try_from(map).map_err(refused)?;
         for (slot, inode) in (1u32..).zip(namespaces) {
             map.insert(inode, slot, 0).map_err(refused)?;
@@ -308,10 +336,11 @@ fn attach(ebpf: &mut Ebpf, program: &str, function: &str) -> Result<(), ProgramE
     Ok(())
 }
 
-/// A reason in one line; the verifier's log goes with it where it has one.
-fn explain(error: &ProgramError) -> String {
+/// A reason in one line, with everything that caused it; the verifier's log is in it where the
+/// kernel gave one.
+fn explain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(inner) = source {
         let inner_text = inner.to_string();
         if !text.contains(&inner_text) {
@@ -321,16 +350,6 @@ fn explain(error: &ProgramError) -> String {
         source = inner.source();
     }
     text
-}
-
-fn explain_load(error: &EbpfError) -> String {
-    match error {
-        EbpfError::ProgramError(error) => explain(error),
-        other => {
-            let source = std::error::Error::source(other).map(|inner| format!(": {inner}"));
-            format!("{other}{}", source.unwrap_or_default())
-        }
-    }
 }
 
 /// Tells the common causes of a refusal apart.
