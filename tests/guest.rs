@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::{Namespace, Running, ctpulse, integer, output, text};
+use support::{Namespace, Running, ctpulse, integer, output, statistics, text};
 
 const SOON: Duration = Duration::from_secs(20);
 const STATISTICS: &str = "/proc/net/stat/nf_conntrack";
@@ -27,13 +27,6 @@ fn in_guest() {
         command_line.split_whitespace().any(|word| word == "ctpulse.guest=1"),
         "this is no guest of `cargo xtask vm`, and these tests unload kernel modules"
     );
-}
-
-/// The statistics row of all CPUs in a namespace.
-fn statistics(namespace: &str) -> String {
-    let output = output(ctpulse().args(["--once", "--format", "influx", "--netns", namespace]));
-    let text = text(&output.stdout);
-    text.lines().find(|line| line.contains("cpu=all")).unwrap_or_else(|| panic!("{text}")).into()
 }
 
 /// Calls `done` until it says yes; panics with `what` when it never does.

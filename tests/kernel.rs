@@ -11,18 +11,14 @@ use std::process::Command;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use support::{Namespace, Running, ctpulse, integer, may_make_namespaces, output, text};
+use support::{
+    Namespace, Running, ctpulse, integer, may_make_namespaces, output, statistics, text,
+};
 
 /// The table's limit is one for all namespaces: whoever changes it writes, the others read.
 static LIMIT: RwLock<()> = RwLock::new(());
 
 const SOON: Duration = Duration::from_secs(10);
-
-fn statistics(namespace: &str) -> String {
-    let output = output(ctpulse().args(["--once", "--format", "influx", "--netns", namespace]));
-    let text = text(&output.stdout);
-    text.lines().find(|line| line.contains("cpu=all")).unwrap_or_else(|| panic!("{text}")).into()
-}
 
 #[test]
 fn n_flows_are_n_entries() {

@@ -152,6 +152,13 @@ fn lines_of(mut stdout: ChildStdout) -> Receiver<String> {
     receive
 }
 
+/// The `cpu=all` row of one reading in a namespace.
+pub fn statistics(namespace: &str) -> String {
+    let output = output(ctpulse().args(["--once", "--format", "influx", "--netns", namespace]));
+    let text = text(&output.stdout);
+    text.lines().find(|line| line.contains("cpu=all")).unwrap_or_else(|| panic!("{text}")).into()
+}
+
 /// The integer of a field in a line of line protocol.
 pub fn integer(line: &str, field: &str) -> Option<u64> {
     number(line, field)?.strip_suffix('i')?.parse().ok()
