@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::{Namespace, Running, ctpulse, integer, output, statistics, text};
+use support::{Namespace, Running, ctpulse, output, text};
 
 const SOON: Duration = Duration::from_secs(20);
 const STATISTICS: &str = "/proc/net/stat/nf_conntrack";
@@ -81,15 +81,7 @@ fn rules_and_links_can_be_made() {
 fn procfs_counts_flows() {
     in_guest();
     let namespace = Namespace::new();
-    assert_eq!(integer(&statistics(&namespace.name), "entries"), Some(0));
-    let mut sockets = Vec::new();
-    for (flows, sum) in [(1, 1), (99, 100), (400, 500)] {
-        let (refused, more) = namespace.udp_flows(flows);
-        assert_eq!(refused, 0);
-        sockets.extend(more);
-        let line = statistics(&namespace.name);
-        assert_eq!(integer(&line, "entries"), Some(sum), "{line}");
-    }
+    namespace.assert_flows_are_entries();
 }
 
 /// The netfilter modules of this guest; those that were taken out come back when this goes.

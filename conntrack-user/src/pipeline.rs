@@ -56,7 +56,7 @@ pub struct Outcome {
     pub flushed: bool,
     /// Whether whoever read the output has gone.
     pub reader_gone: bool,
-    /// Rows with a value that were written.
+    /// Rows of conntrack with a value that were written.
     pub rows: u64,
 }
 

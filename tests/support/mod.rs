@@ -249,6 +249,23 @@ impl Namespace {
     }
 }
 
+impl Namespace {
+    /// As many entries as flows, read by the agent after each of several batches. The sockets
+    /// keep their ports from being used again.
+    pub fn assert_flows_are_entries(&self) -> Vec<std::net::UdpSocket> {
+        assert_eq!(integer(&statistics(&self.name), "entries"), Some(0));
+        let mut sockets = Vec::new();
+        for (flows, sum) in [(1, 1), (99, 100), (400, 500)] {
+            let (refused, more) = self.udp_flows(flows);
+            assert_eq!(refused, 0);
+            sockets.extend(more);
+            let line = statistics(&self.name);
+            assert_eq!(integer(&line, "entries"), Some(sum), "{line}");
+        }
+        sockets
+    }
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
         let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
