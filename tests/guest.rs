@@ -8,6 +8,8 @@
 
 #[path = "guest/events.rs"]
 mod events;
+#[path = "guest/hooks.rs"]
+mod hooks;
 mod support;
 
 use std::fs;

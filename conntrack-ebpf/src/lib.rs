@@ -28,18 +28,30 @@ pub enum Event {
     Free,
     /// The table was full and nothing could be evicted (`early_drop` returned false).
     TableFull,
+    /// The same, and entries that could have been evicted stood elsewhere in the table.
+    TableFullEvictable,
     /// The table was full and something was evicted (`early_drop` returned true); the kernel's
     /// own `early_drop` counts the victims.
     EarlyDrop,
-    /// Two packets raced and the loser was merged into the winner (`nf_ct_resolve_clash`).
+    /// Two packets raced and the loser was let through (`nf_ct_resolve_clash`).
     ClashResolved,
     /// Two packets raced and the loser was dropped (`nf_ct_resolve_clash`).
     ClashDropped,
+    /// The TCP tracker had a packet dropped (`nf_conntrack_tcp_packet`); asked for per packet.
+    TrackerDropped,
+    /// A look-up found an entry (`__nf_conntrack_find_get`), or NAT found a tuple taken
+    /// (`nf_conntrack_tuple_taken`); asked for per packet.
+    Found,
+    /// A packet was tracked already, or exempt (`nf_conntrack_in`); asked for per packet.
+    Ignored,
+    /// A call returned whose beginning was forgotten, so that its namespace is not known; it is
+    /// counted in slot 0, where this is too.
+    Unplaced,
 }
 
 impl Event {
     /// Every event, in the order of the indices.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Insert,
         Self::New,
         Self::ExpectNew,
@@ -49,24 +61,45 @@ impl Event {
         Self::AllocFailed,
         Self::Free,
         Self::TableFull,
+        Self::TableFullEvictable,
         Self::EarlyDrop,
         Self::ClashResolved,
         Self::ClashDropped,
+        Self::TrackerDropped,
+        Self::Found,
+        Self::Ignored,
+        Self::Unplaced,
     ];
 }
 
 /// The counters of one CPU and one slot, in events since the programs were loaded.
 ///
-/// 128 bytes, two cache lines, so that CPUs do not share one.
+/// 256 bytes, whole cache lines, so that CPUs do not share one.
 #[derive(Debug, Clone, Copy, Default)]
-#[repr(C, align(128))]
+#[repr(C, align(256))]
 pub struct Counters {
     /// Indexed by [`Event`]; the rest is padding.
-    pub events: [u64; 16],
+    pub events: [u64; 30],
+    /// In slot 0: the kernel's address of the namespace that this CPU saw last, 0 for none.
+    pub last_net: u64,
+    /// In slot 0: the slot of that namespace.
+    pub last_slot: u64,
 }
 
-const _: () = assert!(size_of::<Counters>() == 128);
-const _: () = assert!(Event::ALL.len() <= 16);
+const _: () = assert!(size_of::<Counters>() == 256);
+const _: () = assert!(Event::ALL.len() <= 30);
+
+/// A call that is under way, as an entry probe leaves it for the return probe.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Call {
+    /// Its place on the stack; 0 for none.
+    pub stack: u64,
+    /// What the entry probe knew.
+    pub value: u64,
+}
+
+const _: () = assert!(size_of::<Call>() == 16);
 
 /// Names of maps and globals in the object.
 pub mod names {
@@ -76,6 +109,10 @@ pub mod names {
     pub const COUNTERS: &str = "COUNTERS";
     /// The map from a namespace's inode number (`u32`) to its slot (`u32`), for more than one.
     pub const NAMESPACES: &str = "NAMESPACES";
+    /// The ring of `aya-log`.
+    pub const DIAGNOSTICS: &str = "AYA_LOGS";
+    /// Global `u8`: the highest level (`log::Level` as a number) of diagnostics, 0 for none.
+    pub const DIAGNOSTICS_LEVEL: &str = "AYA_LOG_LEVEL";
     /// Global `u32`: slots per CPU.
     pub const SLOTS: &str = "SLOTS";
     /// Global `u32`: the inode number of the namespace of slot 1, if there is one namespace.
@@ -90,8 +127,20 @@ pub mod names {
     pub const NF_CONN_STATUS: &str = "NF_CONN_STATUS";
     /// Global `u32`: byte offset of `tuplehash` in `struct nf_conn`.
     pub const NF_CONN_TUPLEHASH: &str = "NF_CONN_TUPLEHASH";
+    /// Global `u32`: size of `struct nf_conntrack_tuple_hash`, of which a connection has two.
+    pub const TUPLE_HASH_SIZE: &str = "TUPLE_HASH_SIZE";
+    /// Global `u32`: byte offset of `hnnode` in `struct nf_conntrack_tuple_hash`.
+    pub const TUPLE_HASH_NODE: &str = "TUPLE_HASH_NODE";
+    /// Global `u32`: byte offset of `tuple.dst.dir` in `struct nf_conntrack_tuple_hash`.
+    pub const TUPLE_HASH_DIR: &str = "TUPLE_HASH_DIR";
     /// Global `u32`: byte offset of `ns.inum` in `struct net`.
     pub const NET_INUM: &str = "NET_INUM";
     /// Global `u32`: byte offset of `_nfct` in `struct sk_buff`.
     pub const SK_BUFF_NFCT: &str = "SK_BUFF_NFCT";
+    /// Global `u32`: byte offset of `net` in `struct nf_hook_state`.
+    pub const HOOK_STATE_NET: &str = "HOOK_STATE_NET";
+    /// Global `u64`: the address of `nf_conntrack_hash`, 0 where it is hidden.
+    pub const TABLE: &str = "TABLE";
+    /// Global `u64`: the address of `nf_conntrack_htable_size`, 0 where it is hidden.
+    pub const TABLE_SIZE: &str = "TABLE_SIZE";
 }

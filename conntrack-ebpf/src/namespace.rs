@@ -1,108 +1,95 @@
-//! Which namespace an event belongs to, through offsets that user space found in BTF.
+//! Which namespace an event belongs to: its slot among the counters.
 //!
-//! Offsets and namespaces are constants by the time the verifier sees the programs, so a list
-//! of one namespace costs one comparison and what is not used is not there.
+//! Namespaces are constants by the time the verifier sees the programs, so what is not used is
+//! not there. The common case is one read of the connection and a comparison: each CPU
+//! remembers the address of the namespace that it saw last. That is right as long as an
+//! address means the same, and it does: user space holds every namespace with a slot open while
+//! the programs live, so its address goes to no other; and one without a slot can only be
+//! followed by another without.
 
 use aya_ebpf::Global;
-use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use conntrack_ebpf::Event;
 
+use crate::counters::Cpu;
+use crate::kernel;
+
 // Names and meanings: `conntrack_ebpf::names`.
-#[unsafe(no_mangle)]
-pub(crate) static SLOTS: Global<u32> = Global::new(1);
 #[unsafe(no_mangle)]
 static NAMESPACE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static MANY: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static OFFSETS_KNOWN: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static NF_CONN_NET: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static NF_CONN_STATUS: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static NF_CONN_TUPLEHASH: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static NET_INUM: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SK_BUFF_NFCT: Global<u32> = Global::new(0);
 
 #[map]
 static NAMESPACES: HashMap<u32, u32> = HashMap::with_max_entries(1, 0);
 
-/// `NFCT_PTRMASK`: the low bits of `_nfct` are the packet's `ctinfo`.
-const POINTER: u64 = !7;
-
-/// Adds one to a counter of this CPU.
+/// Whether anything but slot 0 can be meant.
 #[inline(always)]
-pub(crate) fn count(slot: u32, event: Event) -> u32 {
-    if let Some(counters) = crate::counters(slot) {
-        // SAFETY: the array's element of this CPU, which no other CPU writes and no program
-        // interrupts here.
-        unsafe { (*counters).events[event as usize] += 1 };
-    }
+pub(crate) fn are_told_apart() -> bool {
+    kernel::is_known() && (NAMESPACE.load() != 0 || MANY.load() != 0)
+}
+
+/// Counts an event of a `struct net`.
+#[inline(always)]
+pub(crate) fn count_of_net(net: u64, event: Event) -> u32 {
+    let cpu = Cpu::current();
+    cpu.count(slot(&cpu, net), event);
     0
 }
 
-fn read<T>(base: u64, offset: u32) -> Option<T> {
-    // SAFETY: the helper checks the address and fails where it cannot be read.
-    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.ok()
-}
-
-/// Whether anything but slot 0 can be meant.
+/// Counts an event of a `struct nf_conn`.
 #[inline(always)]
-fn tells_apart() -> bool {
-    OFFSETS_KNOWN.load() != 0 && (NAMESPACE.load() != 0 || MANY.load() != 0)
-}
-
-/// The slot of the namespace of a `struct nf_conn`.
-#[inline(always)]
-pub(crate) fn of_connection(connection: Option<u64>) -> u32 {
-    if !tells_apart() {
-        return 0;
+pub(crate) fn count_of_connection(connection: u64, event: Event) -> u32 {
+    if !are_told_apart() {
+        return count_of_all(event);
     }
-    of_net(connection.and_then(|connection| read(connection, NF_CONN_NET.load())))
+    match kernel::net_of_connection(connection) {
+        Some(net) => count_of_net(net, event),
+        None => count_unplaced(event),
+    }
+}
+
+/// Counts an event whose namespace cannot be known, and which all of them share.
+#[inline(always)]
+pub(crate) fn count_of_all(event: Event) -> u32 {
+    Cpu::current().count(0, event);
+    0
+}
+
+/// Counts an event whose namespace should be known, and that it is not.
+#[inline(always)]
+pub(crate) fn count_unplaced(event: Event) -> u32 {
+    let cpu = Cpu::current();
+    cpu.count(0, event);
+    cpu.count(0, Event::Unplaced);
+    0
 }
 
 /// The slot of a `struct net`.
 #[inline(always)]
-pub(crate) fn of_net(net: Option<u64>) -> u32 {
-    if !tells_apart() {
+fn slot(cpu: &Cpu, net: u64) -> u32 {
+    if !are_told_apart() {
         return 0;
     }
-    let Some(inum) = net.and_then(|net| read::<u32>(net, NET_INUM.load())) else { return 0 };
+    let Some(memory) = cpu.slot(0) else { return 0 };
+    // SAFETY: the array's element of this CPU, which no other CPU writes and no program
+    // interrupts here.
+    unsafe {
+        if (*memory).last_net != net {
+            (*memory).last_slot = u64::from(look_up(net));
+            (*memory).last_net = net;
+        }
+        (*memory).last_slot as u32
+    }
+}
+
+#[inline(always)]
+fn look_up(net: u64) -> u32 {
+    let Some(inode) = kernel::inode(net) else { return 0 };
     if MANY.load() != 0 {
         // SAFETY: user space fills the map before anything is attached and never changes it.
-        return unsafe { NAMESPACES.get(inum) }.copied().unwrap_or(0);
+        return unsafe { NAMESPACES.get(inode) }.copied().unwrap_or(0);
     }
-    u32::from(inum == NAMESPACE.load())
-}
-
-/// The slot of the namespace of a `struct sk_buff`'s connection.
-#[inline(always)]
-pub(crate) fn of_packet(packet: Option<u64>) -> u32 {
-    if !tells_apart() {
-        return 0;
-    }
-    let nfct = packet.and_then(|packet| read::<u64>(packet, SK_BUFF_NFCT.load()));
-    of_connection(nfct.map(|nfct| nfct & POINTER))
-}
-
-/// The `status` of a `struct nf_conn`; 0 where it cannot be read.
-#[inline(always)]
-pub(crate) fn status(connection: Option<u64>) -> u32 {
-    if OFFSETS_KNOWN.load() == 0 {
-        return 0;
-    }
-    // `unsigned long` in the kernel, of which these bits are the low ones.
-    let status = connection.and_then(|connection| read::<u64>(connection, NF_CONN_STATUS.load()));
-    status.unwrap_or(0) as u32
-}
-
-/// The `struct nf_conn` around its first `tuplehash`.
-#[inline(always)]
-pub(crate) fn around_hash(hash: u64) -> Option<u64> {
-    (OFFSETS_KNOWN.load() != 0).then(|| hash - u64::from(NF_CONN_TUPLEHASH.load()))
+    u32::from(inode == NAMESPACE.load())
 }

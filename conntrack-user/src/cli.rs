@@ -146,6 +146,9 @@ pub struct CollectArgs {
     /// dropped) [default: auto]. Needs CAP_BPF and CAP_PERFMON, or root.
     #[arg(long, value_enum, value_name = "WHETHER")]
     pub ebpf: Option<Ebpf>,
+    /// Also count found, ignore and drop_tracker: up to five probes for each packet.
+    #[arg(long)]
+    pub ebpf_per_packet: bool,
     /// Rates and bursts on the per-CPU rows too.
     #[arg(long)]
     pub percpu_rates: bool,

@@ -9,7 +9,7 @@ use conntrack_ebpf::Event;
 
 use crate::merge::Window;
 use crate::metric::{Metric, Name, Value};
-use crate::sample::{EVENT_NAMES, EVENTS};
+use crate::sample::{EVENT_NAMES, EVENTS, HostWide, Program};
 
 /// The measurement's name, after Telegraf's `internal` input.
 pub const MEASUREMENT: &str = "internal_ctpulse";
@@ -23,23 +23,31 @@ pub fn row(window: &Window, timestamp_ns: i64) -> Metric {
     };
     add("samples_missed", Value::Integer(window.loss.samples_missed));
     add("rows_lost", Value::Integer(window.loss.rows_lost));
+    let events = &window.events;
     for (event, name) in Event::ALL.into_iter().zip(EVENT_NAMES) {
-        if window.counted[event as usize] && !window.event_totals.is_empty() {
-            let cpus = window.event_totals.chunks_exact(EVENTS);
+        if events.counted[event as usize] && !events.totals.is_empty() {
+            let cpus = events.totals.chunks_exact(EVENTS);
             let sum = cpus.map(|cpu| cpu[event as usize]).fold(0, u64::wrapping_add);
             add(&format!("events_{name}"), Value::Integer(sum));
         }
     }
-    if let Some(drift) = window.drift {
+    if let Some(HostWide { alloc_failed, unplaced }) = events.host_wide {
+        add("host_alloc_failed", Value::Integer(alloc_failed));
+        add("host_unplaced", Value::Integer(unplaced));
+    }
+    if let Some(drift) = events.drift {
         add("drift", Value::Float(drift as f64));
     }
-    for program in &window.programs {
-        if let Some(misses) = program.misses {
-            add(&format!("{}_misses", program.name), Value::Integer(misses));
+    for Program { name, skipped, missed, runs, run_time_ns } in &events.programs {
+        if let Some(skipped) = skipped {
+            add(&format!("{name}_skipped"), Value::Integer(*skipped));
         }
-        if program.runs > 0 {
-            add(&format!("{}_runs", program.name), Value::Integer(program.runs));
-            add(&format!("{}_run_time_ns", program.name), Value::Integer(program.run_time_ns));
+        if let Some(missed) = missed {
+            add(&format!("{name}_missed"), Value::Integer(*missed));
+        }
+        if *runs > 0 {
+            add(&format!("{name}_runs"), Value::Integer(*runs));
+            add(&format!("{name}_run_time_ns"), Value::Integer(*run_time_ns));
         }
     }
     Metric {
@@ -59,11 +67,13 @@ mod tests {
         for (event, name) in Event::ALL.into_iter().zip(EVENT_NAMES) {
             assert_eq!(format!("{event:?}").to_lowercase(), name.replace('_', ""));
         }
-        let mut window = Window { counted: [true; EVENTS], drift: Some(-3), ..Window::default() };
-        window.event_totals = (0..2 * EVENTS as u64).collect();
+        let mut window = Window::default();
+        window.events.counted = [true; EVENTS];
+        window.events.drift = Some(-3);
+        window.events.totals = (0..2 * EVENTS as u64).collect();
         let row = row(&window, 5);
         assert_eq!(row.field("events_insert"), Some(Value::Integer(EVENTS as u64)));
         assert_eq!(row.field("drift"), Some(Value::Float(-3.0)));
-        assert_eq!(row.field("hash_insert_misses"), None);
+        assert_eq!(row.field("hash_insert_missed"), None);
     }
 }

@@ -43,11 +43,14 @@ pub fn maintains(layout: &Layout, release: Option<Release>, name: &str) -> bool 
     !CONSTANT_FROM_4_9.contains(&name) || release.is_some_and(|release| release < (4, 9))
 }
 
-/// Whether the column `insert` counts only what ctnetlink and BPF insert: from 4.9 on, packets
-/// that insert an entry are not counted.
+/// Whether the column `name` counts only a part of what it is documented to count, as from 4.9
+/// on: `insert` what ctnetlink and BPF insert and no packets, `found` the tuples that NAT finds
+/// taken and no look-ups of packets.
 #[must_use]
-pub fn counts_few_inserts(layout: &Layout, release: Option<Release>) -> bool {
-    layout.column("clash_resolve").is_some() || release.is_none_or(|release| release >= (4, 9))
+pub fn counts_a_part(layout: &Layout, release: Option<Release>, name: &str) -> bool {
+    let since_4_9 =
+        layout.column("clash_resolve").is_some() || release.is_none_or(|release| release >= (4, 9));
+    since_4_9 && ["insert", "found"].contains(&name)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 //!                         sample                               raw integers, types only
 //!                            v
 //!   sampler, schedule:    merge, tally                         widens, rates, bursts: a Window
-//!   own thread, own          |
+//!   own thread, own       event_merge, attribution
 //!   clock             ------ bounded ring ------               loss counts what found no room
 //!                            v
 //!   sink: one thread       rows -> metric                      which source, known or unknown
@@ -26,10 +26,14 @@
 //! `command` acts on the command line; `pipeline` starts and ends the threads. No stage prints:
 //! what a person should know travels as a typed notice to the sink, which logs it.
 
+pub mod attacher;
+pub mod attribution;
 pub mod cli;
 pub mod command;
 pub mod compat;
 pub mod config;
+pub mod event_merge;
+pub mod event_wiring;
 pub mod filter;
 pub mod format;
 pub mod glob;

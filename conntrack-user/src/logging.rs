@@ -23,6 +23,9 @@ pub enum Reader {
 /// The target of lines about one input, which has a level of its own (`log_level`).
 pub const INPUT_TARGET: &str = "ctpulse::input";
 
+/// Whose lines are shown: this program's and its eBPF programs'.
+const OURS: [&str; 2] = ["ctpulse", crate::source::events::diagnostics::TARGET];
+
 struct Logger {
     reader: Reader,
     colour: bool,
@@ -41,7 +44,8 @@ pub fn start(reader: Reader, level: LevelFilter) {
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target() == INPUT_TARGET
-            || metadata.level() <= self.level && metadata.target().starts_with("ctpulse")
+            || metadata.level() <= self.level
+                && OURS.iter().any(|ours| metadata.target().starts_with(ours))
     }
 
     fn log(&self, record: &Record<'_>) {

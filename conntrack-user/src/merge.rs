@@ -8,10 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use conntrack_ebpf::Event;
-
+use crate::event_merge::{EventAccumulator, EventWindow};
 use crate::loss::Loss;
-use crate::sample::{ENTRIES_COLUMN, EVENTS, Layout, Program, StatTable};
+use crate::sample::{ENTRIES_COLUMN, EVENTS, Layout, StatTable};
 use crate::tally::Tally;
 
 /// No kernel path counts one counter on one CPU faster than this (3.7 ns an event), nor as much
@@ -34,13 +33,8 @@ pub struct Window {
     pub totals: Vec<u64>,
     /// Events since the last emission that was handed over (or the first sample), and peaks.
     pub tally: Tally,
-    /// Which events are counted; once known it stays, so that the rows keep their fields.
-    pub counted: Counted,
-    /// The event source's counters since it was attached, [`EVENTS`] per CPU in the order of the
-    /// rows; empty without one.
-    pub event_totals: Vec<u64>,
-    /// The same for the event source's events.
-    pub event_tally: Tally,
+    /// The event source's part.
+    pub events: EventWindow,
     /// Time over which the tallies count; `None` where the first sample is the only one.
     pub elapsed: Option<Duration>,
     /// Whether the peaks rest on at least one complete sample interval.
@@ -50,12 +44,6 @@ pub struct Window {
     pub entries: Option<Extremes>,
     /// The sysctl files' numbers, in the order of their keys.
     pub sysctls: Vec<Option<f64>>,
-    /// Entries less the event source's allocations plus frees, both since it was attached: 0 at
-    /// rest, off by what is under way while busy, and further off by what the probes missed.
-    /// `None` without the two events.
-    pub drift: Option<i64>,
-    /// The event source's programs; empty unless asked for.
-    pub programs: Vec<Program>,
     /// Real-time clock beside the read, in nanoseconds since 1970.
     pub timestamp_ns: i64,
     /// What was missed since the start.
@@ -84,11 +72,9 @@ pub struct Accumulator {
     previous: Vec<u32>,
     totals: Vec<u64>,
     tally: Tally,
-    counted: Counted,
-    event_totals: Vec<u64>,
-    event_tally: Tally,
-    /// Entries and the balance of allocations when the event source was first read.
-    balance_from: Option<(u32, u64)>,
+    /// What each column counted since the start, over all rows.
+    column_sums: Vec<u64>,
+    events: EventAccumulator,
     handed_over_at: Option<Duration>,
     noted_at: Duration,
     has_peaks: bool,
@@ -110,10 +96,8 @@ impl Accumulator {
             previous: Vec::new(),
             totals: Vec::new(),
             tally: Tally::default(),
-            counted: Counted::default(),
-            event_totals: Vec::new(),
-            event_tally: Tally::default(),
-            balance_from: None,
+            column_sums: Vec::new(),
+            events: EventAccumulator::new(wants_row_peaks),
             handed_over_at: None,
             noted_at: Duration::ZERO,
             has_peaks: false,
@@ -126,48 +110,17 @@ impl Accumulator {
     /// Takes the event source's counters, [`EVENTS`] for each CPU, read beside the sample that
     /// is added next.
     pub fn add_events(&mut self, now: &[u64]) {
-        if self.event_totals.len() != now.len() {
-            self.event_totals.clear();
-            self.event_totals.extend_from_slice(now);
-            self.event_tally = Tally::new(now.len() / EVENTS, EVENTS, self.wants_row_peaks);
-            return;
-        }
-        for (i, (now, total)) in now.iter().zip(&mut self.event_totals).enumerate() {
-            let counted = now.wrapping_sub(*total);
-            if counted != 0 {
-                *total = *now;
-                self.event_tally.note(i, i % EVENTS, counted);
-            }
-        }
+        self.events.add(now);
     }
 
     /// An event source was attached that counts `counted`.
     pub fn expect_events(&mut self, counted: Counted) {
-        self.counted = counted;
+        self.events.expect(counted);
     }
 
     /// The event source is gone; what it counts is unknown until [`Accumulator::add_events`].
     pub fn forget_events(&mut self) {
-        self.event_totals.clear();
-        self.event_tally = Tally::default();
-        self.balance_from = None;
-    }
-
-    /// Allocations less frees since the event source was attached.
-    fn balance(&self) -> Option<u64> {
-        let sum = |event: Event| {
-            let cpus = self.event_totals.chunks_exact(EVENTS);
-            cpus.map(|cpu| cpu[event as usize]).fold(0, u64::wrapping_add)
-        };
-        let counted = self.counted[Event::Alloc as usize] && self.counted[Event::Free as usize];
-        let read = counted && !self.event_totals.is_empty();
-        read.then(|| sum(Event::Alloc).wrapping_sub(sum(Event::Free)))
-    }
-
-    fn drift(&self) -> Option<i64> {
-        let (entries, balance) = self.balance_from?;
-        let entered = i64::from(self.entries?.last) - i64::from(entries);
-        Some(entered - self.balance()?.wrapping_sub(balance).cast_signed())
+        self.events.forget();
     }
 
     /// Takes one sample, read at `at` on a monotonic clock.
@@ -188,10 +141,8 @@ impl Accumulator {
             let known = self.entries.unwrap_or(Extremes { last: now, min: now, max: now });
             let (min, max) = (known.min.min(now), known.max.max(now));
             self.entries = Some(Extremes { last: now, min, max });
-            if self.balance_from.is_none() {
-                self.balance_from = self.balance().map(|balance| (now, balance));
-            }
         }
+        self.events.compare(&self.layout, &self.column_sums, table.entries(), at);
         self.note_peaks(at);
     }
 
@@ -225,8 +176,8 @@ impl Accumulator {
         self.previous.clone_from(&table.values);
         self.totals = table.values.iter().map(|&value| u64::from(value)).collect();
         self.tally = Tally::new(table.rows(), table.columns(), self.wants_row_peaks);
-        self.event_tally.clear();
-        self.event_tally.forget_interval();
+        self.column_sums = vec![0; table.columns()];
+        self.events.begin();
         self.has_peaks = false;
         self.entries = None;
         self.handed_over_at = Some(at);
@@ -247,6 +198,7 @@ impl Accumulator {
                     let counted = u64::from(now.wrapping_sub(self.previous[i]));
                     self.previous[i] = now;
                     self.totals[i] += counted;
+                    self.column_sums[column] += counted;
                     self.tally.note(i, column, counted);
                 }
             }
@@ -262,6 +214,7 @@ impl Accumulator {
                 let now = table.values[i];
                 (self.previous[i], self.totals[i]) = (now, u64::from(now));
                 if column != ENTRIES_COLUMN {
+                    self.column_sums[column] += u64::from(now);
                     self.tally.note(i, column, u64::from(now));
                 }
             }
@@ -300,7 +253,7 @@ impl Accumulator {
         }
         let per_second = 1.0 / elapsed.as_secs_f64();
         self.tally.end_interval(per_second);
-        self.event_tally.end_interval(per_second);
+        self.events.end_interval(per_second);
         self.has_peaks = true;
         self.noted_at = at;
     }
@@ -312,11 +265,10 @@ impl Accumulator {
         window.filled.clone_from(&self.filled);
         window.totals.clone_from(&self.totals);
         self.tally.copy_to(&mut window.tally);
-        window.drift = self.drift();
-        window.counted = self.counted;
-        window.event_totals.clone_from(&self.event_totals);
-        self.event_tally.copy_to(&mut window.event_tally);
-        window.elapsed = match (self.sampled_at, self.handed_over_at) {
+        let (now, then) = (self.sampled_at, self.handed_over_at);
+        let entries = self.entries.map(|entries| entries.last);
+        self.events.fill(&mut window.events, entries, now, then);
+        window.elapsed = match (now, then) {
             (Some(now), Some(then)) => now.checked_sub(then).filter(|elapsed| !elapsed.is_zero()),
             _ => None,
         };
@@ -328,7 +280,7 @@ impl Accumulator {
     pub fn handed_over(&mut self) {
         self.handed_over_at = self.sampled_at;
         self.tally.clear();
-        self.event_tally.clear();
+        self.events.handed_over();
         self.has_peaks = false;
         self.entries = None;
     }

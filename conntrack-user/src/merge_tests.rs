@@ -179,10 +179,10 @@ fn the_event_sources_counters_are_tallied_beside() {
         accumulator.add(&table(&[[1, 0], [1, 0]]), tenth * tick);
     }
     let window = window(&accumulator);
-    assert_eq!((window.event_totals[0], window.event_totals[EVENTS]), (56, 17));
-    assert_eq!((window.event_tally.events[0], window.event_tally.events[EVENTS]), (49, 10));
-    assert!((window.event_tally.peaks[0] - 410.0).abs() < 1e-6);
-    assert!((window.event_tally.row_peaks[EVENTS] - 10.0).abs() < 1e-6);
+    assert_eq!((window.events.totals[0], window.events.totals[EVENTS]), (56, 17));
+    assert_eq!((window.events.tally.events[0], window.events.tally.events[EVENTS]), (49, 10));
+    assert!((window.events.tally.peaks[0] - 410.0).abs() < 1e-6);
+    assert!((window.events.tally.row_peaks[EVENTS] - 10.0).abs() < 1e-6);
 }
 
 proptest! {

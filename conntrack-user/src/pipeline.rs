@@ -1,23 +1,22 @@
 //! The wiring: one sampling thread per input, one sink thread for all, and how they end.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::event_wiring::Attached;
 use crate::format::Encoder;
 use crate::handoff::Control;
 use crate::kernel;
 use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
 use crate::rows::RowBuilder;
-use crate::sampler::{EventSource, Report, Sampler, Trigger};
-use crate::settings::{Ebpf, Input, Roots};
+use crate::sampler::{Report, Sampler, Trigger};
+use crate::settings::{Input, Roots};
 use crate::sink::{Ending, Lane, Output, Sink};
 use crate::source::cpu_mask;
-use crate::source::events::{EventReader, Events, EventsError};
 use crate::source::procfs::Procfs;
 use crate::source::roots::Place;
 
@@ -60,97 +59,6 @@ pub struct Outcome {
     pub rows: u64,
 }
 
-/// Whether the input's rows have a place for events.
-fn wants_events(input: &Input) -> bool {
-    input.ebpf != Ebpf::Off && !input.compat_telegraf && (input.collect.all || input.collect.percpu)
-}
-
-/// What there is of an event source.
-enum Attached {
-    Yes(Arc<Events>),
-    /// There is no conntrack in the kernel yet; its statistics will tell when there is.
-    Later,
-    No,
-}
-
-/// Attaches the event source for the inputs that want it, and says in one line what it gives,
-/// or why there is none; and the namespaces that it tells apart, in the order of their slots.
-fn attach_events(inputs: &[Input], places: &[Place]) -> io::Result<(Attached, Vec<u32>)> {
-    let must = inputs.iter().any(|input| input.ebpf == Ebpf::On);
-    // Plain files are of another kernel, or of another time.
-    let wanting =
-        inputs.iter().zip(places).filter(|(input, place)| wants_events(input) && place.is_live());
-    let inodes: Vec<Option<u32>> = wanting.map(|(_, place)| place.namespace_inode()).collect();
-    let mut namespaces: Vec<u32> = inodes.iter().copied().flatten().collect();
-    namespaces.sort_unstable();
-    namespaces.dedup();
-    let attached = if inodes.is_empty() {
-        Err(EventsError::NotWanted)
-    } else if namespaces.is_empty() || must && inodes.contains(&None) {
-        Err(EventsError::NoNamespace)
-    } else {
-        attach_for(&namespaces)
-    };
-    let why_not = match attached {
-        Ok(events) => {
-            log::info!("{}", events.describe());
-            return Ok((Attached::Yes(events), namespaces));
-        }
-        Err(why_not) => why_not,
-    };
-    if must {
-        return Err(io::Error::other(format!("no event source: {why_not}")));
-    }
-    if !matches!(why_not, EventsError::NotWanted) {
-        log::info!("no event source ({why_not}); the kernel's own counters are all there is");
-    }
-    let later = matches!(why_not, EventsError::NoFunctions | EventsError::NoNamespace);
-    Ok((if later { Attached::Later } else { Attached::No }, namespaces))
-}
-
-/// Attaches probes that tell these namespaces apart.
-fn attach_for(namespaces: &[u32]) -> Result<Arc<Events>, EventsError> {
-    // The running kernel's CPUs, whatever mask the rows are numbered by.
-    let cpus =
-        cpu_mask::read(Path::new("/sys")).map_err(|error| EventsError::Cpus(error.to_string()))?;
-    let highest = cpus.last().map_or(1, |&last| last as usize + 1);
-    let events = Events::attach(namespaces, highest)?;
-    match events.blind() {
-        None => Ok(Arc::new(events)),
-        Some(error) => Err(EventsError::Blind(error.to_string())),
-    }
-}
-
-/// One input's share of the attached programs, and how it gets its own when these are gone, or
-/// when there is something to attach to at last.
-fn event_source(
-    attached: &Attached,
-    namespaces: &[u32],
-    place: &Place,
-    cpus: &[u32],
-) -> Option<EventSource> {
-    let reader = match attached {
-        Attached::No => return None,
-        Attached::Later => None,
-        Attached::Yes(events) => {
-            let inode = place.namespace_inode();
-            let slot = inode.and_then(|inode| namespaces.iter().position(|&known| known == inode));
-            slot.map(|slot| EventReader {
-                events: Arc::clone(events),
-                slot: 1 + slot,
-                cpus: cpus.to_vec(),
-            })
-        }
-    };
-    let (place, cpus) = (place.clone(), cpus.to_vec());
-    let attach = move || {
-        let inode = place.namespace_inode().ok_or(EventsError::NoNamespace)?;
-        let events = attach_for(&[inode])?;
-        Ok(EventReader { events, slot: 1, cpus: cpus.clone() })
-    };
-    Some(EventSource { reader, attach: Box::new(attach) })
-}
-
 impl Pipeline {
     /// Starts the threads.
     ///
@@ -160,7 +68,7 @@ impl Pipeline {
     pub fn start(inputs: Vec<Input>, plan: Plan) -> io::Result<Self> {
         let places: Vec<Place> =
             inputs.iter().map(|input| Place::resolve(&plan.roots, input.netns.as_ref())).collect();
-        let (events, namespaces) = attach_events(&inputs, &places)?;
+        let events = Attached::new(&inputs, &places)?;
         let draining = Arc::new(AtomicBool::new(false));
         let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
         let (encoder, output, count, on_end) = (plan.encoder, plan.output, plan.count, plan.on_end);
@@ -181,8 +89,7 @@ impl Pipeline {
             let release = kernel::read_release(&place.osrelease());
             let candidates = place.sysctl_candidates(&input);
             let keys: Vec<String> = candidates.iter().map(|(key, _)| key.clone()).collect();
-            let events = Some(&events).filter(|_| wants_events(&input) && place.is_live());
-            let events = events.and_then(|events| event_source(events, &namespaces, &place, &cpus));
+            let events = events.source_of(&input, &place, &cpus)?;
             let procfs = Procfs::new(place, candidates);
             let control = Arc::new(Control::default());
             let (sampler, outbox) = Sampler::new(

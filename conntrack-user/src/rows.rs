@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use conntrack_ebpf::Event;
 
+use crate::attribution::Remainder;
 use crate::compat;
+use crate::event_merge::EventWindow;
 use crate::internal;
 use crate::kernel::{self, Release};
 use crate::merge::{Counted, Window};
@@ -23,14 +25,23 @@ pub const MEASUREMENT: &str = "conntrack";
 const OWN_NETNS: &str = "self";
 
 /// The counters that the event source can give, and the fields that only it gives.
-const FROM_EVENTS: [(&str, Event); 6] = [
+const FROM_EVENTS: [(&str, Event); 10] = [
     ("insert", Event::Insert),
     ("new", Event::New),
     ("delete", Event::Delete),
     ("delete_list", Event::DeleteList),
+    ("found", Event::Found),
+    ("ignore", Event::Ignored),
     ("drop_table_full", Event::TableFull),
+    ("table_full_evictable", Event::TableFullEvictable),
     ("drop_clash", Event::ClashDropped),
+    ("drop_tracker", Event::TrackerDropped),
 ];
+
+/// The fields that both sides give together, on `cpu=all`: a packet may change the CPU between
+/// the probe and the kernel's counter.
+pub const FROM_REMAINDERS: [(&str, Remainder); 2] =
+    [("drop_dying", Remainder::Dying), ("drop_other", Remainder::Other)];
 
 /// Makes the rows of one input.
 #[derive(Debug)]
@@ -67,6 +78,9 @@ enum Field {
     Event(Event),
     EventRate(Event),
     EventPeak(Event),
+    Remainder(Remainder),
+    RemainderRate(Remainder),
+    RemainderPeak(Remainder),
     EntriesMin,
     EntriesMax,
     SamplesMissed,
@@ -115,8 +129,8 @@ impl RowBuilder {
     /// The rows of one emission, statistics first as Telegraf has them; those without any
     /// known value are among them, since a format may need their keys.
     pub fn rows(&mut self, window: &Window) -> Vec<Metric> {
-        if !Arc::ptr_eq(&self.layout, &window.layout) || self.counted != window.counted {
-            self.counted = window.counted;
+        if !Arc::ptr_eq(&self.layout, &window.layout) || self.counted != window.events.counted {
+            self.counted = window.events.counted;
             self.learn(&window.layout);
         }
         self.prove(window);
@@ -233,6 +247,16 @@ impl RowBuilder {
                 add(&mut cpu_fields);
             }
         }
+        for (name, remainder) in FROM_REMAINDERS {
+            if !remainder.is_known(layout, &self.counted) {
+                continue;
+            }
+            fields.insert(name.to_owned(), Field::Remainder(remainder));
+            fields.insert(format!("{name}_rate"), Field::RemainderRate(remainder));
+            if faster {
+                fields.insert(format!("{name}_rate_max"), Field::RemainderPeak(remainder));
+            }
+        }
         fields.insert("entries_min".into(), Field::EntriesMin);
         fields.insert("entries_max".into(), Field::EntriesMax);
         fields.insert("samples_missed".into(), Field::SamplesMissed);
@@ -262,26 +286,32 @@ impl RowBuilder {
             return Value::Unknown;
         };
         let integer = |value: u32| Value::Integer(u64::from(value));
+        let events = &window.events;
         match field {
             Field::Event(event) => {
-                match self.event(&window.event_totals, window.filled.len(), row, event) {
-                    Some(total) => Value::Integer(total),
-                    None => Value::Unknown,
-                }
+                let total = self.event(&events.totals, window.filled.len(), row, event);
+                total.map_or(Value::Unknown, Value::Integer)
             }
-            Field::EventRate(event) => rate(
-                self.event(&window.event_tally.events, window.filled.len(), row, event),
-                window.elapsed,
-            ),
-            Field::EventPeak(_) if !window.has_peaks => Value::Unknown,
+            Field::EventRate(event) => {
+                let counted = self.event(&events.tally.events, window.filled.len(), row, event);
+                rate(counted, events.elapsed)
+            }
             Field::EventPeak(event) => {
                 let peak = match row {
-                    Row::All => window.event_tally.peaks.get(event as usize),
-                    Row::One(row) => {
-                        window.event_tally.row_peaks.get(row * EVENTS + event as usize)
-                    }
+                    Row::All => events.tally.peaks.get(event as usize),
+                    Row::One(row) => events.tally.row_peaks.get(row * EVENTS + event as usize),
                 };
-                peak.map_or(Value::Unknown, |peak| Value::Float(*peak))
+                events.peak(window.has_peaks, peak)
+            }
+            Field::Remainder(_) if events.totals.is_empty() => Value::Unknown,
+            Field::Remainder(remainder) => Value::Integer(events.remainders[remainder as usize]),
+            Field::RemainderRate(remainder) => {
+                let counted = events.remainder_tally.events.get(remainder as usize);
+                rate(counted.copied(), events.elapsed)
+            }
+            Field::RemainderPeak(remainder) => {
+                let peak = events.remainder_tally.peaks.get(remainder as usize);
+                events.peak(window.has_peaks, peak)
             }
             Field::NoColumn => Value::NotMaintained,
             Field::EntriesMin => integer(entries.min),
@@ -347,17 +377,25 @@ impl RowBuilder {
     }
 }
 
-/// What comes from the event source: counters that this kernel does not maintain, and `insert`,
-/// which from 4.9 on counts no packets there.
+/// What comes from the event source: counters that this kernel does not maintain, and those of
+/// which it counts a part only ([`kernel::counts_a_part`]).
 pub fn event_counters(
     layout: &Layout,
     release: Option<Release>,
     counted: &Counted,
 ) -> impl Iterator<Item = (&'static str, Event)> {
     FROM_EVENTS.into_iter().filter(move |(name, event)| {
-        let partial = *name == "insert" && kernel::counts_few_inserts(layout, release);
+        let partial = kernel::counts_a_part(layout, release, name);
         counted[*event as usize] && (partial || !kernel::maintains(layout, release, name))
     })
+}
+
+impl EventWindow {
+    /// A peak, where there was a whole interval since the source was attached.
+    fn peak(&self, has_peaks: bool, peak: Option<&f64>) -> Value {
+        let known = has_peaks && self.elapsed.is_some();
+        peak.filter(|_| known).map_or(Value::Unknown, |peak| Value::Float(*peak))
+    }
 }
 
 fn rate(events: Option<u64>, elapsed: Option<std::time::Duration>) -> Value {

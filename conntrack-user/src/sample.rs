@@ -51,24 +51,42 @@ pub const EVENT_NAMES: [&str; EVENTS] = [
     "alloc_failed",
     "free",
     "table_full",
+    "table_full_evictable",
     "early_drop",
     "clash_resolved",
     "clash_dropped",
+    "tracker_dropped",
+    "found",
+    "ignored",
+    "unplaced",
 ];
 
-/// How one eBPF program of the event source fares, since it was loaded.
+/// How one eBPF program of the event source fares, since it was attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Program {
     /// Its name, such as `hash_insert`.
     pub name: &'static str,
-    /// Times that the kernel skipped it because a tracing program ran on that CPU already; such
-    /// an event is not counted. `None` where the kernel does not tell (before 6.7).
-    pub misses: Option<u64>,
+    /// Calls at which the kernel skipped the program because a tracing program ran on that CPU
+    /// already (`recursion_misses`); such an event is not counted. `None` before 6.7, where the
+    /// kernel does not tell.
+    pub skipped: Option<u64>,
+    /// Calls that its probe missed: another probe ran on that CPU, or too many calls were under
+    /// way for a return probe (`nmissed`). `None` before 6.7.
+    pub missed: Option<u64>,
     /// How often it ran, and for how many nanoseconds in all; 0 unless
     /// `kernel.bpf_stats_enabled` is on.
     pub runs: u64,
     /// See `runs`.
     pub run_time_ns: u64,
+}
+
+/// What the event source knows for all network namespaces together only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HostWide {
+    /// Allocations that failed: an error names no namespace.
+    pub alloc_failed: u64,
+    /// Events of namespaces that could not be told; they are in no row.
+    pub unplaced: u64,
 }
 
 /// The columns of a statistics file, found by the names in its header.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::attacher::Attacher;
 use crate::handoff::{Control, Notice, Outbox};
 use crate::lateness::Histogram;
 use crate::loss::Loss;
@@ -19,7 +20,7 @@ use crate::merge::{Accumulator, Window};
 use crate::sample::StatTable;
 use crate::schedule::{Schedule, first_emission};
 use crate::settings::Input;
-use crate::source::events::{EventReader, EventsError};
+use crate::source::events::EventReader;
 use crate::source::procfs::{Procfs, StatError};
 use crate::source::stat_text::Oddities;
 
@@ -29,7 +30,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// The same for missing sysctl files, of which some kernels have none.
 const SYSCTL_RETRY: Duration = Duration::from_secs(1);
 
-/// How often probes are attached again, at most: it takes this thread a part of a second.
+/// How often it is tried to attach probes again, at most.
 const ATTACH_RETRY: Duration = Duration::from_secs(10);
 
 /// Memory that waiting windows may take, in bytes; at least [`FEWEST_WINDOWS`] fit all the same.
@@ -46,13 +47,13 @@ pub enum Trigger {
     Asked,
 }
 
-/// The event source of one input, and the way to attach it anew when the module that its
-/// probes were in was unloaded: they die with it, without a word.
+/// The event source of one input, and the way to attach it anew.
+#[derive(Debug)]
 pub struct EventSource {
     /// The attached programs' counters; `None` while there is nothing to attach to.
     pub reader: Option<EventReader>,
     /// Attaches probes for this input.
-    pub attach: Box<dyn Fn() -> Result<EventReader, EventsError> + Send>,
+    pub attacher: Attacher,
 }
 
 /// What a sampler did, once it has ended.
@@ -294,12 +295,7 @@ impl Sampler {
     }
 
     fn lost(&mut self, error: StatError) {
-        if let Some(events) = &mut self.events
-            && events.reader.take().is_some()
-        {
-            self.accumulator.forget_events();
-            let _ = self.notices.push(Notice::Detached);
-        }
+        self.detach();
         self.another_namespace |= matches!(error, StatError::NamespaceGone(_));
         if !self.stat_known_lost {
             self.stat_known_lost = self.notices.push(Notice::Lost(error)).is_ok();
@@ -307,28 +303,45 @@ impl Sampler {
         }
     }
 
-    /// The statistics are back, perhaps of a module that was loaded again or another namespace:
-    /// probes are attached for what is there now.
-    fn attach_again(&mut self) {
-        let Some(events) = self.events.as_mut().filter(|events| events.reader.is_none()) else {
-            return;
-        };
-        let now = self.clock.elapsed();
-        if now < self.attach_at {
-            return;
+    /// Gives up the probes, if there are any: their counters are of something that is gone.
+    fn detach(&mut self) {
+        let Some(events) = &mut self.events else { return };
+        if let Some(reader) = events.reader.take() {
+            events.attacher.retire(reader);
+            self.accumulator.forget_events();
+            let _ = self.notices.push(Notice::Detached);
         }
-        self.attach_at = now + ATTACH_RETRY;
-        let notice = match (events.attach)() {
-            Ok(reader) => {
+    }
+
+    /// The statistics are there, perhaps of a module that was loaded again or of another
+    /// namespace: without probes, has them attached for what is there now.
+    fn attach_again(&mut self) {
+        let Some(events) = &mut self.events else { return };
+        let notice = match events.attacher.answer() {
+            Some(Ok(reader)) => {
                 self.accumulator.expect_events(reader.counted());
                 events.reader = Some(reader);
                 Notice::Attached
             }
-            Err(_) if self.attach_failure_told => return,
-            Err(error) => Notice::NotAttached(error),
+            Some(Err(error)) => {
+                self.detach();
+                Notice::NotAttached(error)
+            }
+            None => {
+                let now = self.clock.elapsed();
+                let idle = events.reader.is_none() && !events.attacher.is_asked();
+                if idle && now >= self.attach_at {
+                    self.attach_at = now + ATTACH_RETRY;
+                    events.attacher.ask();
+                }
+                return;
+            }
         };
-        self.attach_failure_told = matches!(notice, Notice::NotAttached(_));
-        let _ = self.notices.push(notice);
+        let failed = matches!(notice, Notice::NotAttached(_));
+        let told = std::mem::replace(&mut self.attach_failure_told, failed);
+        if !(failed && told) {
+            let _ = self.notices.push(notice);
+        }
     }
 
     /// Fills a window and hands it over, or counts that there was no room.
@@ -344,10 +357,12 @@ impl Sampler {
         let since_epoch = self.read_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         window.timestamp_ns = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
         window.loss = self.report.loss;
-        window.programs.clear();
+        window.events.programs.clear();
         let reader = self.events.as_ref().and_then(|events| events.reader.as_ref());
-        if let Some(reader) = reader.filter(|_| self.input.internal) {
-            reader.events.programs(&mut window.programs);
+        let reader = reader.filter(|_| self.input.internal);
+        window.events.host_wide = reader.map(|reader| reader.events.host_wide());
+        if let Some(reader) = reader {
+            reader.events.programs(&mut window.events.programs);
         }
         // Both rings have room for every window there is.
         if self.windows.push(window).is_ok() {

@@ -81,6 +81,8 @@ pub struct Input {
     pub compat_telegraf: bool,
     /// Whether probes count what the kernel does not (`ebpf`).
     pub ebpf: Ebpf,
+    /// Also those probes that cost something for each packet (`ebpf_per_packet`).
+    pub ebpf_per_packet: bool,
     /// Rates and bursts also on the `cpu=cpuN` rows (`percpu_rates`).
     pub percpu_rates: bool,
     /// A row `internal_ctpulse` about the event source and what was missed (`internal`).
@@ -172,6 +174,7 @@ impl Input {
             netns_tag: false,
             compat_telegraf: false,
             ebpf: Ebpf::Auto,
+            ebpf_per_packet: false,
             percpu_rates: false,
             internal: false,
             alias: None,

@@ -15,12 +15,13 @@ use super::generate::print_quietly;
 use crate::cli::DoctorArgs;
 use crate::kernel::{self, Release};
 use crate::merge::Counted;
-use crate::rows::event_counters;
+use crate::rows::{FROM_REMAINDERS, event_counters};
 use crate::sample::{DOCUMENTED, EVENTS, RENAMED, StatTable};
 use crate::settings::{Collect, DEFAULT_INTERVAL, Input, Netns};
 use crate::source::cpu_mask;
-use crate::source::events::hooks::HOOKS;
-use crate::source::events::{Events, HookState};
+use crate::source::events::btf::{Offsets, VMLINUX};
+use crate::source::events::{Events, Wanted};
+use crate::source::namespace::Pinned;
 use crate::source::procfs::{Procfs, StatError};
 use crate::source::roots::Place;
 
@@ -80,7 +81,7 @@ fn examine(place: Place, netns: Option<&Netns>, findings: &mut Findings) -> anyh
     input.netns = netns.cloned();
     input.files.extend(MORE_FILES.map(String::from));
     let candidates = place.sysctl_candidates(&input);
-    let (live, inode) = (place.is_live(), place.namespace_inode());
+    let (live, namespace) = (place.is_live(), place.namespace());
     let mut procfs = Procfs::new(place, candidates);
     let mut sysctl_faults = Vec::new();
     let opened = procfs.open_missing(true, &mut |error| sysctl_faults.push(error));
@@ -113,7 +114,7 @@ fn examine(place: Place, netns: Option<&Netns>, findings: &mut Findings) -> anyh
         }
     }
     let counted = if live {
-        event_source(inode, &cpus.unwrap_or_default(), findings)?
+        event_source(namespace.as_ref(), &cpus.unwrap_or_default(), findings)?
     } else {
         [false; EVENTS]
     };
@@ -122,34 +123,33 @@ fn examine(place: Place, netns: Option<&Netns>, findings: &mut Findings) -> anyh
 
 /// Attaches the probes for a moment and says what became of each.
 fn event_source(
-    inode: Option<u32>,
+    namespace: Option<&Pinned>,
     cpus: &[u32],
     findings: &mut Findings,
 ) -> anyhow::Result<Counted> {
     findings.heading("event source (eBPF)");
+    let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown");
+    let lockdown = lockdown.map_or("not in this kernel".to_owned(), |text| printable(text.trim()));
+    findings.field("lockdown", &lockdown)?;
+    let types = match Offsets::of_running_kernel() {
+        Ok(_) => format!("the kernel's types are in {VMLINUX}"),
+        Err(error) => format!("namespaces cannot be told apart: {error}"),
+    };
+    findings.field("BTF", &types)?;
     let highest = cpus.last().map_or(1, |&last| last as usize + 1);
-    let events = match Events::attach(inode.as_slice(), highest) {
+    let namespaces: Vec<Pinned> = namespace.into_iter().cloned().collect();
+    let events = match Events::attach(&Wanted::new(&namespaces, highest)) {
         Ok(events) => events,
         Err(error) => {
-            findings.field("none", &error.to_string())?;
+            findings.field("none", &printable(&error.to_string()))?;
             return Ok([false; EVENTS]);
         }
     };
-    for (hook, state) in HOOKS.iter().zip(events.states()) {
-        let state = match state {
-            HookState::Attached(function) => format!("attached to {function}"),
-            HookState::NoFunction => {
-                format!("this kernel has no function {}", hook.functions.join(" or "))
-            }
-            HookState::Refused(why) => format!("refused: {}", printable(why)),
-        };
-        findings.field(hook.program, &state)?;
+    for (hook, state) in events.states() {
+        findings.field(hook.name, &printable(&state.to_string()))?;
     }
     Ok(match events.blind() {
-        Some(error) => {
-            findings.field("namespaces", &format!("cannot be told apart: {error}"))?;
-            [false; EVENTS]
-        }
+        Some(_) => [false; EVENTS],
         None => Event::ALL.map(|event| events.counts(event)),
     })
 }
@@ -224,12 +224,18 @@ fn fields(
         let source = match layout.column(name) {
             _ if from_events(name) => "events".to_owned(),
             None if columns == 0 => "none: there are no statistics".to_owned(),
+            _ if name == "searched" && !kernel::maintains(layout, release, name) => {
+                "none: the kernel gave it up in 4.9, and no probe reaches that loop".to_owned()
+            }
             None => "none: this kernel has no such column".to_owned(),
             Some(column) if counted(column) || kernel::maintains(layout, release, name) => {
                 let printed = RENAMED.iter().find(|(_, schema)| *schema == name);
                 let note = match name {
-                    "insert" if kernel::counts_few_inserts(layout, release) => {
+                    "insert" if kernel::counts_a_part(layout, release, name) => {
                         "; counts only what ctnetlink and BPF insert, not packets"
+                    }
+                    "found" if kernel::counts_a_part(layout, release, name) => {
+                        "; counts only tuples that NAT finds taken (--ebpf-per-packet: look-ups too)"
                     }
                     "entries" => "; the same on every row, never summed",
                     _ => "",
@@ -243,6 +249,11 @@ fn fields(
     for (name, _) in event_counters(layout, release, counted) {
         if !DOCUMENTED.contains(&name) {
             findings.field(name, "events")?;
+        }
+    }
+    for (name, remainder) in FROM_REMAINDERS {
+        if remainder.is_known(layout, counted) {
+            findings.field(name, "what is left of the kernel's counters less the events")?;
         }
     }
     for file in procfs.sysctls() {

@@ -151,6 +151,7 @@ fn override_input(input: &mut Input, args: &CollectArgs, asked: bool) -> anyhow:
     input.collect.percpu |= args.percpu_rates;
     input.internal |= args.internal;
     input.ebpf = args.ebpf.unwrap_or(input.ebpf);
+    input.ebpf_per_packet |= args.ebpf_per_packet;
     Ok(())
 }
 

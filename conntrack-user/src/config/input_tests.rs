@@ -111,11 +111,11 @@ fn precision_follows_telegraf_only_where_asked() {
 fn a_name_a_level_and_what_has_no_effect() {
     let input_with = input(
         "alias = 'edge'\nlog_level = 'debug'\ntime_source = 'metric'\n\
-         startup_error_behavior = 'retry'\nlabels = { a = 'b' }\npercpu_rates = true",
+         startup_error_behavior = 'retry'\nlabels = { a = 'b' }\npercpu_rates = true\nebpf_per_packet = true",
     );
     assert_eq!(input_with.alias.as_deref(), Some("edge"));
     assert_eq!(input_with.log_level, Some(LevelFilter::Debug));
-    assert!(input_with.percpu_rates);
+    assert!(input_with.percpu_rates && input_with.ebpf_per_packet);
     assert_eq!(input("alias = ''\nlog_level = ''").alias, None);
     assert_eq!(
         input_error("log_level = 'warning'"),

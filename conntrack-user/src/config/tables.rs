@@ -105,6 +105,7 @@ pub(super) struct ConntrackTable {
     pub netns: Placed<OneOrMany>,
     pub ebpf: Placed<String>,
     pub compat: Placed<String>,
+    pub ebpf_per_packet: bool,
     pub percpu_rates: bool,
     pub internal: bool,
 }
@@ -205,7 +206,7 @@ mod tests {
         assert_eq!(agent.len(), 12, "{agent:?}");
         assert!(agent.iter().any(|key| key == "omit_hostname"));
         let conntrack = ConntrackTable::keys();
-        assert_eq!(conntrack.len(), 37, "{conntrack:?}");
+        assert_eq!(conntrack.len(), 38, "{conntrack:?}");
         assert!(conntrack.iter().any(|key| key == "labels"));
     }
 

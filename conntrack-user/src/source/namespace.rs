@@ -3,12 +3,14 @@
 //! `/proc/net` and `/proc/sys/net` show the namespace of the task that opens them, so the
 //! files of another namespace are opened from a thread that entered it. The thread leaves
 //! again at once: a thread, like an open statistics file (`seq_open_net` takes a reference),
-//! keeps a deleted namespace alive.
+//! keeps a deleted namespace alive. Where that is what is wanted, [`Pinned`] does it.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
 
@@ -34,11 +36,11 @@ pub enum NamespaceError {
         /// The namespace's file.
         path: PathBuf,
         /// The system's reason.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// The thread could not go back to its own namespace; it must not go on.
     #[error("cannot return to the own network namespace: {0}")]
-    Return(std::io::Error),
+    Return(io::Error),
 }
 
 /// What tells one namespace from another as long as it lives: device and inode of its file.
@@ -48,9 +50,71 @@ pub type Identity = (u64, u64);
 ///
 /// # Errors
 /// The system's error; `NotFound` when the name, the process or the namespace is gone.
-pub fn identity(path: &Path) -> std::io::Result<Identity> {
+pub fn identity(path: &Path) -> io::Result<Identity> {
     let metadata = std::fs::metadata(path)?;
     Ok((metadata.dev(), metadata.ino()))
+}
+
+/// A namespace that stays alive as long as this does: neither its inode number nor its address
+/// in the kernel becomes another's.
+#[derive(Debug, Clone)]
+pub struct Pinned {
+    /// Its inode number, which tells it from all that live with it.
+    pub inode: u32,
+    _file: Arc<File>,
+}
+
+impl Pinned {
+    /// Holds the namespace that `path` names now.
+    ///
+    /// # Errors
+    /// The system's error, also when the file is something else than a namespace.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let inode = u32::try_from(file.metadata()?.ino());
+        let inode = inode.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(Self { inode, _file: Arc::new(file) })
+    }
+}
+
+/// Another network namespace than the one with the inode number `own`, as far as processes and
+/// mounts show; `None` where they show that there is no other.
+///
+/// # Errors
+/// When a process does not show its namespace to this one.
+pub fn another_than(own: u32) -> io::Result<Option<String>> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let is_other = |link: &str| {
+        let inode = link.strip_prefix("net:[").and_then(|rest| rest.strip_suffix(']'));
+        inode.is_some_and(|inode| inode != own.to_string())
+    };
+    // Fields: ID, parent, device, root, mount point, ...; the root of a namespace's is its name.
+    let mut mounts = mounts.lines().map(|line| line.split(' ').skip(3));
+    let mounted = mounts.find_map(|mut fields| {
+        let (root, point) = (fields.next()?, fields.next()?);
+        is_other(root).then(|| format!("{root} is mounted at {point}"))
+    });
+    if mounted.is_some() {
+        return Ok(mounted);
+    }
+    for process in std::fs::read_dir("/proc")? {
+        let process = process?;
+        let name = process.file_name();
+        let Some(pid) = name.to_str().filter(|name| name.bytes().all(|b| b.is_ascii_digit()))
+        else {
+            continue;
+        };
+        match std::fs::read_link(process.path().join("ns/net")) {
+            Ok(link) if link.to_str().is_some_and(is_other) => {
+                return Ok(Some(format!("process {pid} is in {}", link.display())));
+            }
+            // It has ended, or is about to.
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+    }
+    Ok(None)
 }
 
 /// Runs `inside` with this thread in the namespace that `path` names, and comes back.
@@ -58,10 +122,10 @@ pub fn identity(path: &Path) -> std::io::Result<Identity> {
 /// # Errors
 /// [`NamespaceError`]; `inside` was not run, except for [`NamespaceError::Return`].
 pub fn within<T>(path: &Path, inside: impl FnOnce() -> T) -> Result<T, NamespaceError> {
-    let fail = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => NamespaceError::Missing(path.to_owned()),
-        std::io::ErrorKind::InvalidInput => NamespaceError::Other(path.to_owned()),
-        std::io::ErrorKind::PermissionDenied => NamespaceError::Permission(path.to_owned()),
+    let fail = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => NamespaceError::Missing(path.to_owned()),
+        io::ErrorKind::InvalidInput => NamespaceError::Other(path.to_owned()),
+        io::ErrorKind::PermissionDenied => NamespaceError::Permission(path.to_owned()),
         _ => NamespaceError::Enter { path: path.to_owned(), error },
     };
     let target = File::open(path).map_err(fail)?;

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::namespace::Pinned;
 use crate::settings::{Input, Netns, Roots};
 
 /// The resolved places of one input's files.
@@ -75,13 +76,12 @@ impl Place {
         self.enter.is_some() || self.net.as_deref() == Some(Path::new("/proc/net"))
     }
 
-    /// The inode number of the sampled namespace, which tells it from all that live with it;
-    /// `None` where it cannot be seen.
+    /// The sampled namespace, held; `None` where it cannot be seen.
     #[must_use]
-    pub fn namespace_inode(&self) -> Option<u32> {
+    pub fn namespace(&self) -> Option<Pinned> {
         let own = Path::new("/proc/self/ns/net");
-        let (_, inode) = super::namespace::identity(self.enter.as_deref().unwrap_or(own)).ok()?;
-        u32::try_from(inode).ok().filter(|_| self.is_live())
+        let path = self.enter.as_deref().unwrap_or(own);
+        self.is_live().then(|| Pinned::open(path).ok()).flatten()
     }
 
     /// The file with the kernel's release.

@@ -2,15 +2,19 @@
 //!
 //! The layout of `struct nf_conn`, `net` and `sk_buff` differs between kernels and builds, and a
 //! wrong offset reads another field without any error, so none is written down: they are looked
-//! up in `/sys/kernel/btf/vmlinux`. Format: `Documentation/bpf/btf.rst`, kinds up to `ENUM64`.
+//! up in `/sys/kernel/btf/vmlinux`, and where conntrack is a module in that of the module, which
+//! goes on where the kernel's ends. Format: `Documentation/bpf/btf.rst`, kinds up to `ENUM64`.
 
 use std::path::Path;
 
 /// Where the kernel shows its own type information (from 5.4, `CONFIG_DEBUG_INFO_BTF`).
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// The offsets that the programs need, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where it shows those of the module (from 5.11, `CONFIG_DEBUG_INFO_BTF_MODULES`).
+const MODULE: &str = "/sys/kernel/btf/nf_conntrack";
+
+/// The offsets and sizes that the programs need, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Offsets {
     /// `struct nf_conn`: `ct_net.net`.
     pub nf_conn_net: u32,
@@ -22,6 +26,14 @@ pub struct Offsets {
     pub net_inum: u32,
     /// `struct sk_buff`: `_nfct`.
     pub sk_buff_nfct: u32,
+    /// `struct nf_hook_state`: `net`.
+    pub hook_state_net: u32,
+    /// Size of `struct nf_conntrack_tuple_hash`.
+    pub tuple_hash_size: u32,
+    /// `struct nf_conntrack_tuple_hash`: `hnnode`.
+    pub tuple_hash_node: u32,
+    /// `struct nf_conntrack_tuple_hash`: `tuple.dst.dir`.
+    pub tuple_hash_dir: u32,
 }
 
 /// Why offsets are not known.
@@ -49,23 +61,40 @@ impl Offsets {
     /// # Errors
     /// [`BtfError`].
     pub fn of_running_kernel() -> Result<Self, BtfError> {
-        Self::read(Path::new(VMLINUX))
+        Self::read(Path::new(VMLINUX), Path::new(MODULE))
     }
 
-    /// Reads the offsets from a file of raw BTF.
+    /// Reads the offsets from files of raw BTF: `module` is looked at for what `kernel` lacks.
     ///
     /// # Errors
     /// [`BtfError`].
-    pub fn read(path: &Path) -> Result<Self, BtfError> {
-        let bytes = std::fs::read(path)
-            .map_err(|error| BtfError::Read { path: path.display().to_string(), error })?;
-        let btf = Btf::parse(&bytes)?;
+    pub fn read(kernel: &Path, module: &Path) -> Result<Self, BtfError> {
+        let bytes = |path: &Path| {
+            std::fs::read(path)
+                .map_err(|error| BtfError::Read { path: path.display().to_string(), error })
+        };
+        let kernel = bytes(kernel)?;
+        let kernel = Btf::parse(&kernel, None)?;
+        match Self::find(&kernel) {
+            Err(BtfError::Absent(absent)) => {
+                let module = bytes(module).map_err(|_| BtfError::Absent(absent))?;
+                Self::find(&Btf::parse(&module, Some(&kernel))?)
+            }
+            found => found,
+        }
+    }
+
+    fn find(btf: &Btf<'_>) -> Result<Self, BtfError> {
         Ok(Self {
             nf_conn_net: btf.offset("nf_conn", &["ct_net", "net"])?,
             nf_conn_status: btf.offset("nf_conn", &["status"])?,
             nf_conn_tuplehash: btf.offset("nf_conn", &["tuplehash"])?,
             net_inum: btf.offset("net", &["ns", "inum"])?,
             sk_buff_nfct: btf.offset("sk_buff", &["_nfct"])?,
+            hook_state_net: btf.offset("nf_hook_state", &["net"])?,
+            tuple_hash_size: btf.size("nf_conntrack_tuple_hash")?,
+            tuple_hash_node: btf.offset("nf_conntrack_tuple_hash", &["hnnode"])?,
+            tuple_hash_dir: btf.offset("nf_conntrack_tuple_hash", &["tuple", "dst", "dir"])?,
         })
     }
 }
@@ -77,7 +106,10 @@ const UNION: u32 = 5;
 /// Parsed just far enough to find members of structures.
 struct Btf<'a> {
     bytes: &'a [u8],
+    /// What this goes on from: its types and strings come first.
+    base: Option<&'a Btf<'a>>,
     strings: usize,
+    strings_length: usize,
     /// Where each type stands; type 0 is `void` and stands nowhere.
     types: Vec<usize>,
 }
@@ -95,14 +127,17 @@ struct Type {
 }
 
 impl<'a> Btf<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
-        let mut btf = Self { bytes, strings: 0, types: vec![0] };
+    fn parse(bytes: &'a [u8], base: Option<&'a Self>) -> Result<Self, BtfError> {
+        let void = usize::from(base.is_none());
+        let (strings, strings_length) = (0, 0);
+        let mut btf = Self { bytes, base, strings, strings_length, types: vec![0; void] };
         if btf.word(0)? as u16 != MAGIC {
             return Err(BtfError::Malformed(0));
         }
         let header = btf.word(4)? as usize;
         let (start, length) = (header + btf.word(8)? as usize, btf.word(12)? as usize);
         btf.strings = header + btf.word(16)? as usize;
+        btf.strings_length = btf.word(20)? as usize;
         let mut at = start;
         while at < start + length {
             btf.types.push(at);
@@ -137,21 +172,42 @@ impl<'a> Btf<'a> {
     }
 
     fn is_named(&self, offset: u32, name: &str) -> bool {
-        let text = self.bytes.get(self.strings + offset as usize..).unwrap_or_default();
+        let mut offset = offset as usize;
+        if let Some(base) = self.base {
+            match offset.checked_sub(base.strings_length) {
+                None => return base.is_named(offset as u32, name),
+                Some(own) => offset = own,
+            }
+        }
+        let text = self.bytes.get(self.strings + offset..).unwrap_or_default();
         text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+    }
+
+    /// The structure of this name, and the BTF that it stands in.
+    fn structure(&self, name: &str) -> Result<Option<(&Self, usize)>, BtfError> {
+        for &at in self.types.iter().filter(|&&at| at != 0) {
+            let this = self.type_at(at)?;
+            if this.kind == STRUCT && this.length > 0 && self.is_named(this.name, name) {
+                return Ok(Some((self, at)));
+            }
+        }
+        self.base.map_or(Ok(None), |base| base.structure(name))
+    }
+
+    /// The size of a structure in bytes.
+    fn size(&self, structure: &str) -> Result<u32, BtfError> {
+        match self.structure(structure)? {
+            Some((btf, at)) => Ok(btf.type_at(at)?.size_or_type),
+            None => Err(BtfError::Absent(format!("struct {structure}"))),
+        }
     }
 
     /// The byte offset of a member, or of a member of a member, of a structure by name.
     fn offset(&self, structure: &str, path: &[&str]) -> Result<u32, BtfError> {
         let absent = || BtfError::Absent(format!("struct {structure}.{}", path.join(".")));
-        for &at in &self.types[1..] {
-            let this = self.type_at(at)?;
-            if this.kind == STRUCT && this.length > 0 && self.is_named(this.name, structure) {
-                let bits = self.offset_in(at, path, 0)?.ok_or_else(absent)?;
-                return if bits % 8 == 0 { Ok(bits / 8) } else { Err(absent()) };
-            }
-        }
-        Err(absent())
+        let (btf, at) = self.structure(structure)?.ok_or_else(absent)?;
+        let bits = btf.offset_in(at, path, 0)?.ok_or_else(absent)?;
+        if bits % 8 == 0 { Ok(bits / 8) } else { Err(absent()) }
     }
 
     /// The same, in bits, inside the structure or union at `at`. `depth` bounds a text that
@@ -177,30 +233,39 @@ impl<'a> Btf<'a> {
             let found = if inside.is_empty() {
                 Some(0)
             } else {
-                let structure = self.structure(self.word(member + 4)?)?;
-                structure.map_or(Ok(None), |at| self.offset_in(at, inside, depth + 1))?
+                let within = self.unqualified(self.word(member + 4)?)?;
+                within.map_or(Ok(None), |(btf, at)| btf.offset_in(at, inside, depth + 1))?
             };
             if let Some(found) = found {
-                return Ok(Some(bits + found));
+                return Ok(bits.checked_add(found));
             }
         }
         Ok(None)
     }
 
     /// Where the type stands, with typedefs and qualifiers taken off.
-    fn structure(&self, id: u32) -> Result<Option<usize>, BtfError> {
+    fn unqualified(&self, id: u32) -> Result<Option<(&Self, usize)>, BtfError> {
         let mut id = id;
         for _ in 0..16 {
-            let Some(&at) = self.types.get(id as usize).filter(|_| id != 0) else {
-                return Ok(None);
-            };
-            let this = self.type_at(at)?;
+            let Some((btf, at)) = self.by_id(id) else { return Ok(None) };
+            let this = btf.type_at(at)?;
             match this.kind {
                 8..=11 | 18 => id = this.size_or_type,
-                _ => return Ok(Some(at)),
+                _ => return Ok(Some((btf, at))),
             }
         }
         Ok(None)
+    }
+
+    fn by_id(&self, id: u32) -> Option<(&Self, usize)> {
+        let mut index = id as usize;
+        if let Some(base) = self.base {
+            match index.checked_sub(base.types.len()) {
+                None => return base.by_id(id),
+                Some(own) => index = own,
+            }
+        }
+        self.types.get(index).filter(|_| id != 0).map(|&at| (self, at))
     }
 }
 
@@ -273,16 +338,34 @@ mod tests {
     #[test]
     fn members_are_found_through_unnamed_unions_and_typedefs() {
         let bytes = sample();
-        let btf = Btf::parse(&bytes).unwrap();
+        let btf = Btf::parse(&bytes, None).unwrap();
         assert_eq!(btf.offset("s", &["a"]).unwrap(), 0);
         assert_eq!(btf.offset("s", &["b"]).unwrap(), 4);
         assert_eq!(btf.offset("s", &["c", "d"]).unwrap(), 8);
+        assert_eq!(btf.size("s").unwrap(), 12);
+    }
+
+    /// A module's `struct m { struct t e; int f; }`, where `t` and the names before `m` are the
+    /// kernel's.
+    #[test]
+    fn a_module_goes_on_where_the_kernel_ends() {
+        let kernel = sample();
+        let kernel = Btf::parse(&kernel, None).unwrap();
+        let (e, f, m) = (16, 18, 20);
+        assert_eq!(kernel.strings_length, 15);
+        let types = [m, STRUCT << 24 | 2, 12, e, 3, 0, f, 1, 64];
+        let module = btf(&types, "\0e\0f\0m\0");
+        let module = Btf::parse(&module, Some(&kernel)).unwrap();
+        assert_eq!(module.offset("m", &["f"]).unwrap(), 8);
+        assert_eq!(module.offset("m", &["e", "d"]).unwrap(), 4);
+        assert_eq!(module.size("m").unwrap(), 12);
+        assert_eq!(module.offset("s", &["c", "d"]).unwrap(), 8);
     }
 
     #[test]
     fn what_is_not_there_is_said() {
         let bytes = sample();
-        let btf = Btf::parse(&bytes).unwrap();
+        let btf = Btf::parse(&bytes, None).unwrap();
         let absent =
             |structure, path: &[&str]| btf.offset(structure, path).unwrap_err().to_string();
         assert_eq!(absent("s", &["c", "nope"]), "no struct s.c.nope");
@@ -298,7 +381,7 @@ mod tests {
                 *there = byte;
             }
             bytes.truncate(cut);
-            if let Ok(btf) = Btf::parse(&bytes) {
+            if let Ok(btf) = Btf::parse(&bytes, None) {
                 let _ = btf.offset("s", &["c", "d"]);
             }
         }

@@ -1,140 +1,169 @@
-//! The hooks: which program goes to which kernel function, and what it counts.
+//! The hooks: what can be counted, and the ways to count it, the best first.
 //!
-//! Functions are found in `/proc/kallsyms`, because compilers rename static ones
-//! (`init_conntrack.isra.0`) and kernels renamed some (`destroy_conntrack` became
-//! `nf_ct_destroy` in 5.19 or before 6.1).
-
-use std::io;
+//! A way is one or more programs, each with the kernel function that it is attached to; it works
+//! only as a whole. Functions have their source names here; `symbols` finds what the running
+//! kernel calls them.
 
 use conntrack_ebpf::Event;
 
-/// A program, the functions that it can hook (the first that exists), and what it counts.
+/// A program and the functions that it can be attached to, of which the first that exists is
+/// taken: kernels renamed some (`destroy_conntrack` became `nf_ct_destroy` between 5.10 and 6.1).
 #[derive(Debug, Clone, Copy)]
-pub struct Hook {
+pub struct Probe {
     /// The program's name in the object.
     pub program: &'static str,
-    /// Names of the function, in order of preference, without what a compiler adds.
+    /// Names of the function, without what a compiler adds.
     pub functions: &'static [&'static str],
-    /// What the program counts; nothing where it only helps another one.
+}
+
+/// One way to count what a hook is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    /// All of them, or none.
+    pub probes: &'static [Probe],
+    /// Whether the programs read more of the kernel's structures than the namespace, so that
+    /// without its types (BTF) they would count something else.
+    pub needs_types: bool,
+}
+
+/// Something to count.
+#[derive(Debug, Clone, Copy)]
+pub struct Hook {
+    /// What `doctor` and messages call it.
+    pub name: &'static str,
+    /// What its programs count.
     pub events: &'static [Event],
+    /// In order of preference.
+    pub ways: &'static [Way],
+    /// Whether it costs something for each packet, and is attached only where it is asked for.
+    pub per_packet: bool,
 }
 
-const fn hook(
-    program: &'static str,
-    functions: &'static [&'static str],
-    events: &'static [Event],
-) -> Hook {
-    Hook { program, functions, events }
+const fn probe(program: &'static str, functions: &'static [&'static str]) -> Probe {
+    Probe { program, functions }
 }
 
-/// Every hook, helpers before those that they help.
-pub const HOOKS: [Hook; 10] = [
-    hook("hash_insert", &["__nf_conntrack_hash_insert"], &[Event::Insert]),
-    hook("alloc_return", &["__nf_conntrack_alloc"], &[Event::Alloc, Event::AllocFailed]),
-    hook("free", &["nf_conntrack_free"], &[Event::Free]),
-    hook("destroy", &["nf_ct_destroy", "destroy_conntrack"], &[Event::Delete]),
+const fn way(probes: &'static [Probe]) -> Way {
+    Way { probes, needs_types: false }
+}
+
+const fn typed_way(probes: &'static [Probe]) -> Way {
+    Way { probes, needs_types: true }
+}
+
+const fn hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
+    Hook { name, events, ways, per_packet: false }
+}
+
+const fn packet_hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
+    Hook { per_packet: true, ..hook(name, events, ways) }
+}
+
+const CHECK_INSERT: &[&str] = &["nf_conntrack_hash_check_insert"];
+const CONFIRM: &[&str] = &["__nf_conntrack_confirm"];
+const EARLY_DROP: &[&str] = &["early_drop"];
+const RESOLVE_CLASH: &[&str] = &["nf_ct_resolve_clash"];
+const TUPLE_TAKEN: &[&str] = &["nf_conntrack_tuple_taken"];
+const TCP_PACKET: &[&str] = &["nf_conntrack_tcp_packet"];
+
+/// Every hook.
+pub const HOOKS: [Hook; 11] = [
     hook(
-        "delete_from_lists",
-        &["__nf_ct_delete_from_lists", "nf_ct_delete_from_lists"],
-        &[Event::DeleteList],
+        "insert",
+        &[Event::Insert],
+        &[
+            way(&[probe("hash_insert", &["__nf_conntrack_hash_insert"])]),
+            typed_way(&[
+                probe("insert_prepare", &["__nf_conntrack_insert_prepare"]),
+                probe("check_insert", CHECK_INSERT),
+                probe("check_insert_return", CHECK_INSERT),
+            ]),
+            typed_way(&[
+                probe("confirm", CONFIRM),
+                probe("confirm_return", CONFIRM),
+                probe("check_insert", CHECK_INSERT),
+                probe("check_insert_return", CHECK_INSERT),
+            ]),
+        ],
     ),
-    hook("init_return", &["init_conntrack"], &[Event::New, Event::ExpectNew]),
-    hook("early_drop", &["early_drop"], &[]),
-    hook("early_drop_return", &["early_drop"], &[Event::TableFull, Event::EarlyDrop]),
-    hook("resolve_clash", &["nf_ct_resolve_clash"], &[]),
     hook(
-        "resolve_clash_return",
-        &["nf_ct_resolve_clash"],
+        "new",
+        &[Event::New, Event::ExpectNew],
+        &[typed_way(&[probe("init_return", &["init_conntrack"])])],
+    ),
+    hook(
+        "delete",
+        &[Event::Delete],
+        &[typed_way(&[probe("destroy", &["nf_ct_destroy", "destroy_conntrack"])])],
+    ),
+    hook(
+        "delete_list",
+        &[Event::DeleteList],
+        &[way(&[probe(
+            "delete_from_lists",
+            &["__nf_ct_delete_from_lists", "nf_ct_delete_from_lists"],
+        )])],
+    ),
+    hook(
+        "alloc",
+        &[Event::Alloc, Event::AllocFailed],
+        &[way(&[probe("alloc_return", &["__nf_conntrack_alloc"])])],
+    ),
+    hook("free", &[Event::Free], &[way(&[probe("free", &["nf_conntrack_free"])])]),
+    hook(
+        "table_full",
+        &[Event::TableFull, Event::TableFullEvictable, Event::EarlyDrop],
+        &[way(&[probe("early_drop", EARLY_DROP), probe("early_drop_return", EARLY_DROP)])],
+    ),
+    hook(
+        "clash",
         &[Event::ClashResolved, Event::ClashDropped],
+        &[way(&[
+            probe("resolve_clash", RESOLVE_CLASH),
+            probe("resolve_clash_return", RESOLVE_CLASH),
+        ])],
+    ),
+    packet_hook(
+        "found",
+        &[Event::Found],
+        &[typed_way(&[
+            probe("find_return", &["__nf_conntrack_find_get"]),
+            probe("tuple_taken", TUPLE_TAKEN),
+            probe("tuple_taken_return", TUPLE_TAKEN),
+        ])],
+    ),
+    packet_hook(
+        "ignore",
+        &[Event::Ignored],
+        &[typed_way(&[probe("packet_in", &["nf_conntrack_in"])])],
+    ),
+    packet_hook(
+        "tracker_drop",
+        &[Event::TrackerDropped],
+        &[way(&[probe("tcp_packet", TCP_PACKET), probe("tcp_packet_return", TCP_PACKET)])],
     ),
 ];
-
-/// The kernel's functions whose names start like one of the hooks'.
-#[derive(Debug, Default)]
-pub struct Symbols(Vec<String>);
-
-impl Symbols {
-    /// Reads the running kernel's symbols.
-    ///
-    /// # Errors
-    /// The system's error.
-    pub fn read() -> io::Result<Self> {
-        Ok(Self::parse(&std::fs::read("/proc/kallsyms")?))
-    }
-
-    /// The functions in a text of lines `address type name [module]`.
-    #[must_use]
-    pub fn parse(text: &[u8]) -> Self {
-        let mut found = Vec::new();
-        for line in text.split(|&byte| byte == b'\n') {
-            let mut words = line.split(u8::is_ascii_whitespace);
-            let Some((b't' | b'T', name)) = words
-                .nth(1)
-                .zip(words.next())
-                .and_then(|(kind, name)| Some((*kind.first()?, str::from_utf8(name).ok()?)))
-            else {
-                continue;
-            };
-            let base = base(name);
-            if HOOKS.iter().any(|hook| hook.functions.contains(&base)) {
-                found.push(name.to_owned());
-            }
-        }
-        Self(found)
-    }
-
-    /// The name under which the kernel has the first of `functions`: as it is, or with what a
-    /// compiler added.
-    #[must_use]
-    pub fn find(&self, functions: &[&str]) -> Option<&str> {
-        functions.iter().find_map(|function| {
-            let exact = self.0.iter().find(|name| name == function);
-            exact.or_else(|| self.0.iter().find(|name| base(name) == *function)).map(String::as_str)
-        })
-    }
-}
-
-/// The name without `.isra.0`, `.constprop.0` and `.part.0`; one that ends in `.cold` is a part
-/// of a function that is not its beginning, and keeps its whole name.
-fn base(name: &str) -> &str {
-    let (base, added) = name.split_once('.').unwrap_or((name, ""));
-    let known = |word: &str| {
-        matches!(word, "isra" | "constprop" | "part") || word.bytes().all(|b| b.is_ascii_digit())
-    };
-    if added.split('.').all(known) { base } else { name }
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn functions_are_found_under_the_names_that_compilers_make() {
-        let text = b"ffffffffc0a2 t init_conntrack.constprop.0\t[nf_conntrack]\n\
-            0000000000000000 t init_conntrack.cold\t[nf_conntrack]\n\
-            ffffffffc0a3 t destroy_conntrack\t[nf_conntrack]\n\
-            ffffffffc0a4 T nf_conntrack_free\t[nf_conntrack]\n\
-            ffffffffc0a5 d early_drop\n\
-            broken\n\
-            ffffffffc0a6 t nf_ct_delete_from_lists.part.0.isra.3";
-        let symbols = Symbols::parse(text);
-        assert_eq!(symbols.find(&["init_conntrack"]), Some("init_conntrack.constprop.0"));
-        assert_eq!(
-            symbols.find(&["nf_ct_destroy", "destroy_conntrack"]),
-            Some("destroy_conntrack")
-        );
-        assert_eq!(
-            symbols.find(&["__nf_ct_delete_from_lists", "nf_ct_delete_from_lists"]),
-            Some("nf_ct_delete_from_lists.part.0.isra.3")
-        );
-        assert_eq!(symbols.find(&["early_drop"]), None);
+    fn every_event_is_counted_by_one_hook_but_what_is_missed_by_all() {
+        for event in Event::ALL {
+            let hooks = HOOKS.iter().filter(|hook| hook.events.contains(&event));
+            assert_eq!(hooks.count(), usize::from(event != Event::Unplaced), "{event:?}");
+        }
     }
 
     #[test]
-    fn every_event_is_counted_by_one_hook() {
-        for event in Event::ALL {
-            let hooks = HOOKS.iter().filter(|hook| hook.events.contains(&event));
-            assert_eq!(hooks.count(), 1, "{event:?}");
+    fn a_return_has_its_entry_before_it() {
+        for probes in HOOKS.iter().flat_map(|hook| hook.ways).map(|way| way.probes) {
+            for (at, probe) in probes.iter().enumerate() {
+                let Some(entry) = probe.program.strip_suffix("_return") else { continue };
+                let alone = ["init", "alloc", "find"].contains(&entry);
+                assert!(alone || probes[at - 1].program == entry, "{}", probe.program);
+            }
         }
     }
 }

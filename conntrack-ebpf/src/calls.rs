@@ -1,0 +1,60 @@
+//! From the entry of a function to its return, for those whose return value does not name what
+//! they were called with.
+//!
+//! A call's key is where the stack will be when it has returned: at its entry the return address
+//! (8 bytes on x86-64) is still on it. Calls under way are few (one per CPU and interrupt
+//! level, and those of preempted tasks), so they lie in an array by a hash of the key: no
+//! allocation, no lock, a bounded time. Two calls of the same hash displace each other, which
+//! the key tells: the one that is lost is counted as such.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::Array;
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use conntrack_ebpf::Call;
+
+/// log2 of the number of calls.
+const BITS: u32 = 10;
+
+#[map]
+static CALLS: Array<Call> = Array::with_max_entries(1 << BITS, 0);
+
+/// Remembers `value` for the call that begins.
+#[inline(always)]
+pub(crate) fn remember(ctx: &ProbeContext, value: u64) -> u32 {
+    // SAFETY: the kernel passes the registers of the probed call, valid while this runs.
+    let stack = unsafe { (*ctx.regs).rsp } + 8;
+    if let Some(call) = place(stack) {
+        // SAFETY: the array's element; x86-64 keeps the order of stores and of loads, so whoever
+        // finds its own key behind a value read that key's value.
+        unsafe {
+            (&raw mut (*call).stack).write_volatile(stack);
+            (&raw mut (*call).value).write_volatile(value);
+        }
+    }
+    0
+}
+
+/// What was remembered for the call that ends.
+#[inline(always)]
+pub(crate) fn recall(ctx: &RetProbeContext) -> Option<u64> {
+    // SAFETY: as above.
+    let stack = unsafe { (*ctx.regs).rsp };
+    let call = place(stack)?;
+    // SAFETY: as above.
+    unsafe {
+        let value = (&raw const (*call).value).read_volatile();
+        let found = (&raw const (*call).stack).read_volatile() == stack;
+        if found {
+            // A later call at this place whose entry was missed must not find it.
+            (&raw mut (*call).stack).write_volatile(0);
+        }
+        found.then_some(value)
+    }
+}
+
+#[inline(always)]
+fn place(stack: u64) -> Option<*mut Call> {
+    // Fibonacci hashing: 2^64 divided by the golden ratio.
+    let hash = (stack >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    CALLS.get_ptr_mut((hash >> (64 - BITS)) as u32)
+}

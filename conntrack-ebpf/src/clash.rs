@@ -1,0 +1,34 @@
+//! Races: two packets of one connection both began it, and only one entry can be inserted.
+
+use aya_ebpf::macros::{kprobe, kretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use conntrack_ebpf::Event;
+
+use crate::calls::{recall, remember};
+use crate::kernel::{connection_of_packet, net_of_connection};
+use crate::namespace::{are_told_apart, count_of_net, count_unplaced};
+
+/// `static __cold noinline int nf_ct_resolve_clash(struct sk_buff *skb, struct
+/// nf_conntrack_tuple_hash *h, u32 reply_hash)`: `NF_DROP` (0) or `NF_ACCEPT` (1). What it returns
+/// with may be another connection's packet, so the namespace is that of its beginning.
+#[kprobe]
+fn resolve_clash(ctx: ProbeContext) -> u32 {
+    if !are_told_apart() {
+        return remember(&ctx, 0);
+    }
+    let loser = connection_of_packet(ctx.arg(0).unwrap_or(0));
+    match loser.and_then(|(connection, _)| net_of_connection(connection)) {
+        Some(net) => remember(&ctx, net),
+        None => 0,
+    }
+}
+
+#[kretprobe]
+fn resolve_clash_return(ctx: RetProbeContext) -> u32 {
+    let accepted = ctx.ret::<u64>() as u32 != 0;
+    let event = if accepted { Event::ClashResolved } else { Event::ClashDropped };
+    match recall(&ctx) {
+        Some(net) => count_of_net(net, event),
+        None => count_unplaced(event),
+    }
+}

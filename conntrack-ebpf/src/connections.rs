@@ -1,0 +1,73 @@
+//! The life of a connection: allocated, begun, inserted, taken off the table, destroyed, freed.
+//!
+//! These run once per connection, and what they cost is what the probes cost.
+
+use aya_ebpf::macros::{kprobe, kretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use aya_log_ebpf::debug;
+use conntrack_ebpf::Event;
+
+use crate::kernel::{EXPECTED, TEMPLATE, around_first_hash, is_error, is_known, status};
+use crate::namespace::{count_of_all, count_of_connection};
+
+/// `static void __nf_conntrack_hash_insert(struct nf_conn *ct, unsigned int hash, unsigned int
+/// reply_hash)`: once per entry, for packets and ctnetlink alike (5.10 to 7.2).
+#[kprobe]
+fn hash_insert(ctx: ProbeContext) -> u32 {
+    count_of_connection(ctx.arg(0).unwrap_or(0), Event::Insert)
+}
+
+/// `static struct nf_conn *__nf_conntrack_alloc(struct net *net, ...)`: a pointer, or an error
+/// as a pointer (5.10 to 7.2).
+#[kretprobe]
+fn alloc_return(ctx: RetProbeContext) -> u32 {
+    let connection: u64 = ctx.ret();
+    if is_error(connection) {
+        debug!(&ctx, "an allocation failed: {}", connection as i64);
+        return count_of_all(Event::AllocFailed);
+    }
+    count_of_connection(connection, Event::Alloc)
+}
+
+/// `void nf_conntrack_free(struct nf_conn *ct)` (5.10 to 7.2).
+#[kprobe]
+fn free(ctx: ProbeContext) -> u32 {
+    count_of_connection(ctx.arg(0).unwrap_or(0), Event::Free)
+}
+
+/// `void nf_ct_destroy(struct nf_conntrack *nfct)` (6.1 on), `static void
+/// destroy_conntrack(struct nf_conntrack *nfct)` (5.10): `nfct` is the connection's first member.
+#[kprobe]
+fn destroy(ctx: ProbeContext) -> u32 {
+    let connection: u64 = ctx.arg(0).unwrap_or(0);
+    if has(connection, TEMPLATE) {
+        return 0;
+    }
+    count_of_connection(connection, Event::Delete)
+}
+
+/// `static void __nf_ct_delete_from_lists(struct nf_conn *ct)` (6.1 on), `static void
+/// nf_ct_delete_from_lists(struct nf_conn *ct)` (5.10).
+#[kprobe]
+fn delete_from_lists(ctx: ProbeContext) -> u32 {
+    count_of_connection(ctx.arg(0).unwrap_or(0), Event::DeleteList)
+}
+
+/// `static noinline struct nf_conntrack_tuple_hash *init_conntrack(struct net *net, ...)`, under
+/// the names that compilers make of it: a place inside the connection, null, or an error.
+#[kretprobe]
+fn init_return(ctx: RetProbeContext) -> u32 {
+    let hash: u64 = ctx.ret();
+    if hash == 0 || is_error(hash) {
+        return 0;
+    }
+    let connection = around_first_hash(hash);
+    let event = if has(connection, EXPECTED) { Event::ExpectNew } else { Event::New };
+    count_of_connection(connection, event)
+}
+
+/// Whether the connection's status has `bit`; not where it cannot be read.
+#[inline(always)]
+fn has(connection: u64, bit: u32) -> bool {
+    is_known() && status(connection).unwrap_or(0) & bit != 0
+}

@@ -1,0 +1,112 @@
+//! Reading the kernel's structures, at offsets that user space found in BTF.
+
+use aya_ebpf::Global;
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+
+// Names and meanings: `conntrack_ebpf::names`.
+#[unsafe(no_mangle)]
+static OFFSETS_KNOWN: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static NF_CONN_NET: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static NF_CONN_STATUS: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static NF_CONN_TUPLEHASH: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TUPLE_HASH_SIZE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TUPLE_HASH_DIR: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static NET_INUM: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SK_BUFF_NFCT: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static HOOK_STATE_NET: Global<u32> = Global::new(0);
+
+/// `IPS_EXPECTED` (`include/uapi/linux/netfilter/nf_conntrack_common.h`), as those below.
+pub(crate) const EXPECTED: u32 = 1 << 0;
+/// `IPS_ASSURED`.
+pub(crate) const ASSURED: u32 = 1 << 2;
+/// `IPS_CONFIRMED`: it is in the table, or about to be put there.
+pub(crate) const CONFIRMED: u32 = 1 << 3;
+/// `IPS_DYING`.
+pub(crate) const DYING: u32 = 1 << 9;
+/// `IPS_TEMPLATE`: no connection but a pattern for some (`nf_ct_tmpl_alloc`).
+pub(crate) const TEMPLATE: u32 = 1 << 11;
+/// `IPS_NAT_CLASH`: only its reply direction is in the table.
+pub(crate) const NAT_CLASH: u32 = 1 << 12;
+/// `IPS_OFFLOAD`.
+pub(crate) const OFFLOAD: u32 = 1 << 14;
+
+/// `NFCT_PTRMASK`: the low bits of `_nfct` are the packet's `ctinfo`.
+const POINTER: u64 = !7;
+
+/// Whether the kernel's structures can be read at all.
+#[inline(always)]
+pub(crate) fn is_known() -> bool {
+    OFFSETS_KNOWN.load() != 0
+}
+
+/// Copies a value from the kernel's memory.
+#[inline(always)]
+pub(crate) fn read<T>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address and fails where it cannot be read.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
+}
+
+#[inline(always)]
+fn member<T>(structure: u64, offset: u32) -> Option<T> {
+    read(structure + u64::from(offset))
+}
+
+/// `IS_ERR`: the last page of addresses holds error numbers.
+#[inline(always)]
+pub(crate) fn is_error(pointer: u64) -> bool {
+    pointer > u64::MAX - 4095
+}
+
+/// The `struct net` of a `struct nf_conn`.
+#[inline(always)]
+pub(crate) fn net_of_connection(connection: u64) -> Option<u64> {
+    member(connection, NF_CONN_NET.load())
+}
+
+/// The `status` of a `struct nf_conn`: `unsigned long`, of which all bits that are known are low
+/// ones.
+#[inline(always)]
+pub(crate) fn status(connection: u64) -> Option<u32> {
+    member::<u64>(connection, NF_CONN_STATUS.load()).map(|status| status as u32)
+}
+
+/// The inode number of a `struct net`.
+#[inline(always)]
+pub(crate) fn inode(net: u64) -> Option<u32> {
+    member(net, NET_INUM.load())
+}
+
+/// The `struct net` of a `struct nf_hook_state`.
+#[inline(always)]
+pub(crate) fn net_of_hook(state: u64) -> Option<u64> {
+    member(state, HOOK_STATE_NET.load())
+}
+
+/// The `struct nf_conn` around its first `tuplehash`.
+#[inline(always)]
+pub(crate) fn around_first_hash(hash: u64) -> u64 {
+    hash - u64::from(NF_CONN_TUPLEHASH.load())
+}
+
+/// The `struct nf_conn` around either of its two `tuplehash`es, which says itself which it is.
+#[inline(always)]
+pub(crate) fn around_hash(hash: u64) -> Option<u64> {
+    let direction: u8 = member(hash, TUPLE_HASH_DIR.load())?;
+    let before = u64::from(direction & 1) * u64::from(TUPLE_HASH_SIZE.load());
+    Some(around_first_hash(hash - before))
+}
+
+/// A packet's `_nfct`: its connection (0 for none) and its `ctinfo`.
+#[inline(always)]
+pub(crate) fn connection_of_packet(packet: u64) -> Option<(u64, u32)> {
+    let nfct: u64 = member(packet, SK_BUFF_NFCT.load())?;
+    Some((nfct & POINTER, (nfct & !POINTER) as u32))
+}

@@ -1,0 +1,77 @@
+//! Counters that cost a probe or more per packet: attached only where somebody asks for them.
+
+use aya_ebpf::macros::{kprobe, kretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use conntrack_ebpf::Event;
+
+use crate::calls::{recall, remember};
+use crate::kernel::{TEMPLATE, around_hash, connection_of_packet, net_of_hook, status};
+use crate::namespace::{count_of_connection, count_of_net, count_unplaced};
+
+/// `IP_CT_UNTRACKED`: the packet is exempt.
+const UNTRACKED: u32 = 7;
+
+/// `unsigned int nf_conntrack_in(struct sk_buff *skb, const struct nf_hook_state *state)`: the
+/// packet may come with a connection already (5.1 on; before it had other arguments).
+#[kprobe]
+fn packet_in(ctx: ProbeContext) -> u32 {
+    let Some((connection, info)) = connection_of_packet(ctx.arg(0).unwrap_or(0)) else { return 0 };
+    let tracked = connection != 0 && status(connection).unwrap_or(TEMPLATE) & TEMPLATE == 0;
+    if info != UNTRACKED && !tracked {
+        return 0;
+    }
+    match net_of_hook(ctx.arg(1).unwrap_or(0)) {
+        Some(net) => count_of_net(net, Event::Ignored),
+        None => count_unplaced(Event::Ignored),
+    }
+}
+
+/// `static struct nf_conntrack_tuple_hash *__nf_conntrack_find_get(struct net *net, ...)`: the
+/// tuple that was found, or null (5.10 to 7.2).
+#[kretprobe]
+fn find_return(ctx: RetProbeContext) -> u32 {
+    let hash: u64 = ctx.ret();
+    if hash == 0 {
+        return 0;
+    }
+    match around_hash(hash) {
+        Some(connection) => count_of_connection(connection, Event::Found),
+        None => count_unplaced(Event::Found),
+    }
+}
+
+/// `int nf_conntrack_tuple_taken(const struct nf_conntrack_tuple *tuple, const struct nf_conn
+/// *ignored_conntrack)`: whether NAT cannot have the tuple (5.10 to 7.2).
+#[kprobe]
+fn tuple_taken(ctx: ProbeContext) -> u32 {
+    remember(&ctx, ctx.arg(1).unwrap_or(0))
+}
+
+#[kretprobe]
+fn tuple_taken_return(ctx: RetProbeContext) -> u32 {
+    if ctx.ret::<u64>() as u32 == 0 {
+        return 0;
+    }
+    match recall(&ctx) {
+        Some(connection) => count_of_connection(connection, Event::Found),
+        None => count_unplaced(Event::Found),
+    }
+}
+
+/// `int nf_conntrack_tcp_packet(struct nf_conn *ct, struct sk_buff *skb, ...)`: `NF_DROP` (0) for
+/// a packet that would open a connection again which somebody else is just taking away (5.1 on).
+#[kprobe]
+fn tcp_packet(ctx: ProbeContext) -> u32 {
+    remember(&ctx, ctx.arg(0).unwrap_or(0))
+}
+
+#[kretprobe]
+fn tcp_packet_return(ctx: RetProbeContext) -> u32 {
+    if ctx.ret::<u64>() as u32 != 0 {
+        return 0;
+    }
+    match recall(&ctx) {
+        Some(connection) => count_of_connection(connection, Event::TrackerDropped),
+        None => count_unplaced(Event::TrackerDropped),
+    }
+}

@@ -1,0 +1,81 @@
+//! A full table: what was evicted, what was dropped, and whether it had to be.
+
+use aya_ebpf::Global;
+use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
+use aya_ebpf::macros::{kprobe, kretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use aya_log_ebpf::debug;
+use conntrack_ebpf::Event;
+
+use crate::calls::{recall, remember};
+use crate::kernel::{ASSURED, DYING, OFFLOAD, around_hash, net_of_connection, read, status};
+use crate::namespace::{are_told_apart, count_of_net, count_unplaced};
+
+// Names and meanings: `conntrack_ebpf::names`.
+#[unsafe(no_mangle)]
+static TABLE: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static TABLE_SIZE: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static TUPLE_HASH_NODE: Global<u32> = Global::new(0);
+
+/// As many buckets as the kernel itself looks at before it drops (`NF_CT_EVICTION_RANGE`), and
+/// as many entries of each as a look can afford.
+const BUCKETS: u32 = 8;
+const CHAIN: u32 = 4;
+
+/// `static noinline int early_drop(struct net *net, unsigned int hash)`: whether something was
+/// evicted (5.10 to 7.2).
+#[kprobe]
+fn early_drop(ctx: ProbeContext) -> u32 {
+    remember(&ctx, ctx.arg(0).unwrap_or(0))
+}
+
+#[kretprobe]
+fn early_drop_return(ctx: RetProbeContext) -> u32 {
+    let evicted = ctx.ret::<u64>() as u8 != 0;
+    let event = if evicted { Event::EarlyDrop } else { Event::TableFull };
+    let Some(net) = recall(&ctx) else {
+        debug!(&ctx, "the beginning of an early_drop was missed");
+        return count_unplaced(event);
+    };
+    if !evicted && are_told_apart() && is_evictable(net).unwrap_or(false) {
+        count_of_net(net, Event::TableFullEvictable);
+    }
+    count_of_net(net, event)
+}
+
+/// Whether an entry of `net` that `early_drop` would have evicted stands in one of [`BUCKETS`]
+/// buckets from a random place on. A yes is sure; a no is not.
+#[inline(always)]
+fn is_evictable(net: u64) -> Option<bool> {
+    if TABLE.load() == 0 || TABLE_SIZE.load() == 0 {
+        return None;
+    }
+    let table: u64 = read(TABLE.load())?;
+    let size: u32 = read(TABLE_SIZE.load())?;
+    if size == 0 {
+        return None;
+    }
+    // SAFETY: a helper without arguments.
+    let start = unsafe { bpf_get_prandom_u32() };
+    for bucket in 0..BUCKETS {
+        let bucket = (start.wrapping_add(bucket)) % size;
+        let mut node: u64 = read(table + 8 * u64::from(bucket))?;
+        for _ in 0..CHAIN {
+            // A list of `hlist_nulls` ends with an odd number.
+            if node & 1 == 1 {
+                break;
+            }
+            let hash = node - u64::from(TUPLE_HASH_NODE.load());
+            let connection = around_hash(hash)?;
+            if status(connection)? & (ASSURED | DYING | OFFLOAD) == 0
+                && net_of_connection(connection)? == net
+            {
+                return Some(true);
+            }
+            node = read(node)?;
+        }
+    }
+    Some(false)
+}

@@ -1,0 +1,165 @@
+//! Why packets were dropped, where neither the kernel's counters nor the probes tell alone: what
+//! is left of the one when the other is taken off.
+//!
+//! From 5.10 on `__nf_conntrack_confirm` raises `insert_failed` for a lost race, a long chain and
+//! an entry that is dying (or whose extensions are stale), so the last is what the first two
+//! leave. `drop` is raised for a full table, a lost race, and rarely for a tracker's verdict, a
+//! sequence number that cannot be adjusted or a failed allocation: the rest.
+//!
+//! Both sides are read one after the other while packets are under way, so the kernel's number of
+//! one sample is compared with the probes' of the next: a remainder may come a sample late, but
+//! is never too high, and so never has to be taken back.
+
+use crate::merge::Counted;
+use crate::sample::{EVENTS, Layout};
+use crate::tally::Tally;
+use conntrack_ebpf::Event;
+
+/// What is known by subtraction only; the number is the index into [`Remainders`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Remainder {
+    /// Packets that were dropped because their entry was dying before it was inserted.
+    Dying = 0,
+    /// Packets in the kernel's `drop` that no other cause explains.
+    Other,
+}
+
+impl Remainder {
+    /// Each of them, in the order of the indices.
+    pub const ALL: [Self; 2] = [Self::Dying, Self::Other];
+
+    /// Whether it is known on a kernel with these columns, where these events are counted.
+    #[must_use]
+    pub fn is_known(self, layout: &Layout, counted: &Counted) -> bool {
+        let has = |column: &str| layout.column(column).is_some();
+        // Before 5.10 `insert_failed` was also raised for races that were resolved.
+        let since_5_10 = has("clash_resolve") && has("insert_failed") && has("drop");
+        let needed: &[Event] = match self {
+            Self::Dying => &[Event::ClashDropped],
+            Self::Other => &[Event::ClashDropped, Event::TableFull],
+        };
+        since_5_10 && needed.iter().all(|event| counted[*event as usize])
+    }
+}
+
+/// Packets by remainder, for all CPUs together, since the event source was attached.
+pub type Remainders = [u64; Remainder::ALL.len()];
+
+/// What the subtraction takes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    insert_failed: u64,
+    chaintoolong: u64,
+    drop: u64,
+    clash: u64,
+    table_full: u64,
+    tracker: u64,
+}
+
+/// Follows both sides, sample by sample.
+#[derive(Debug, Default)]
+pub struct Attribution {
+    /// At the first sample.
+    first: Option<Sums>,
+    /// At the last one.
+    last: Sums,
+    /// What was found so far.
+    pub totals: Remainders,
+    /// The same since the last hand-over, as one row.
+    pub tally: Tally,
+}
+
+impl Attribution {
+    /// An attribution that starts with the next sample.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { tally: Tally::new(1, Remainder::ALL.len(), false), ..Self::default() }
+    }
+
+    /// Takes one sample: what each column of `layout` counted since some time, and each event.
+    pub fn add(&mut self, layout: &Layout, columns: &[u64], events: &[u64; EVENTS]) {
+        let column = |name: &str| layout.column(name).and_then(|at| columns.get(at).copied());
+        let now = Sums {
+            insert_failed: column("insert_failed").unwrap_or(0),
+            chaintoolong: column("chaintoolong").unwrap_or(0),
+            drop: column("drop").unwrap_or(0),
+            clash: events[Event::ClashDropped as usize],
+            table_full: events[Event::TableFull as usize],
+            tracker: events[Event::TrackerDropped as usize],
+        };
+        if let Some(first) = self.first {
+            let clash = now.clash - first.clash;
+            let failed = self.last.insert_failed - first.insert_failed;
+            let dropped = self.last.drop - first.drop;
+            let dying = failed.saturating_sub(clash + now.chaintoolong - first.chaintoolong);
+            let explained = clash + now.table_full - first.table_full + now.tracker - first.tracker;
+            self.raise(Remainder::Dying, dying);
+            self.raise(Remainder::Other, dropped.saturating_sub(explained));
+        } else {
+            self.first = Some(now);
+        }
+        self.last = now;
+    }
+
+    fn raise(&mut self, remainder: Remainder, to: u64) {
+        let total = &mut self.totals[remainder as usize];
+        if let Some(more) = to.checked_sub(*total).filter(|more| *more > 0) {
+            *total = to;
+            self.tally.note(remainder as usize, remainder as usize, more);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout() -> Layout {
+        let names = ["entries", "clash_resolve", "insert_failed", "drop", "chaintoolong"];
+        Layout { names: names.map(String::from).to_vec() }
+    }
+
+    /// `insert_failed`, `drop` and `chaintoolong`; lost races and full tables.
+    fn add(attribution: &mut Attribution, kernel: [u64; 3], probes: [u64; 2]) -> Remainders {
+        let [failed, drop, chain] = kernel;
+        let mut events = [0; EVENTS];
+        events[Event::ClashDropped as usize] = probes[0];
+        events[Event::TableFull as usize] = probes[1];
+        attribution.add(&layout(), &[9, 9, failed, drop, chain], &events);
+        attribution.totals
+    }
+
+    #[test]
+    fn what_no_cause_explains_is_left_over() {
+        let mut attribution = Attribution::new();
+        assert_eq!(add(&mut attribution, [100, 200, 10], [7, 8]), [0, 0]);
+        // 3 races, 1 long chain, 2 dying; 5 times full, 4 for other reasons.
+        add(&mut attribution, [106, 212, 11], [10, 13]);
+        assert_eq!(add(&mut attribution, [106, 212, 11], [10, 13]), [2, 4]);
+        assert_eq!(attribution.tally.events, [2, 4]);
+    }
+
+    #[test]
+    fn a_drop_whose_probe_has_not_returned_yet_is_explained_in_time() {
+        let mut attribution = Attribution::new();
+        add(&mut attribution, [0, 0, 0], [0, 0]);
+        // The kernel has counted the race, the probe has not; a sample later it has.
+        assert_eq!(add(&mut attribution, [1, 1, 0], [0, 0]), [0, 0]);
+        assert_eq!(add(&mut attribution, [1, 1, 0], [1, 0]), [0, 0]);
+        // The probe has counted and the kernel's number was read before.
+        assert_eq!(add(&mut attribution, [1, 1, 0], [2, 0]), [0, 0]);
+        assert_eq!(add(&mut attribution, [2, 2, 0], [2, 0]), [0, 0]);
+    }
+
+    #[test]
+    fn it_is_known_only_where_the_causes_are() {
+        let mut counted = [true; EVENTS];
+        assert!(Remainder::Other.is_known(&layout(), &counted));
+        counted[Event::TableFull as usize] = false;
+        assert!(!Remainder::Other.is_known(&layout(), &counted));
+        assert!(Remainder::Dying.is_known(&layout(), &counted));
+        let old = Layout { names: ["entries", "insert_failed", "drop"].map(String::from).to_vec() };
+        assert!(!Remainder::Dying.is_known(&old, &[true; EVENTS]));
+    }
+}

@@ -1,0 +1,209 @@
+//! The event source's side of merging: its counters since it was attached, what they counted
+//! since the last hand-over, and how they stand to the kernel's own.
+//!
+//! As `merge`, nothing here allocates once the number of CPUs is known.
+
+use std::time::Duration;
+
+use conntrack_ebpf::Event;
+
+use crate::attribution::{Attribution, Remainders};
+use crate::merge::Counted;
+use crate::sample::{EVENTS, HostWide, Layout, Program};
+use crate::tally::Tally;
+
+/// The event source's part of a window.
+#[derive(Debug, Clone, Default)]
+pub struct EventWindow {
+    /// Which events are counted; once known it stays, so that the rows keep their fields.
+    pub counted: Counted,
+    /// Counters since the source was attached, [`EVENTS`] per CPU in the order of the rows; empty
+    /// without one.
+    pub totals: Vec<u64>,
+    /// Events since the last hand-over, or since the source was attached if that was later, and
+    /// peaks.
+    pub tally: Tally,
+    /// What is left over of the kernel's counters, since the source was attached.
+    pub remainders: Remainders,
+    /// The same since the last hand-over.
+    pub remainder_tally: Tally,
+    /// Time over which the tallies count.
+    pub elapsed: Option<Duration>,
+    /// Entries less the source's allocations plus frees, both since it was attached: 0 at rest,
+    /// off by what is under way while busy, and further off by what the probes missed. `None`
+    /// without the two events.
+    pub drift: Option<i64>,
+    /// The source's programs; empty unless asked for.
+    pub programs: Vec<Program>,
+    /// What it knows for all namespaces together only; `None` unless asked for.
+    pub host_wide: Option<HostWide>,
+}
+
+/// Takes the event source's counters and keeps what the next emission needs.
+#[derive(Debug)]
+pub struct EventAccumulator {
+    wants_row_peaks: bool,
+    counted: Counted,
+    totals: Vec<u64>,
+    /// What all CPUs together counted since the first read.
+    sums: [u64; EVENTS],
+    tally: Tally,
+    attribution: Attribution,
+    /// Entries and the time at the first read.
+    first: Option<(u32, Duration)>,
+}
+
+impl EventAccumulator {
+    pub(crate) fn new(wants_row_peaks: bool) -> Self {
+        Self {
+            wants_row_peaks,
+            counted: Counted::default(),
+            totals: Vec::new(),
+            sums: [0; EVENTS],
+            tally: Tally::default(),
+            attribution: Attribution::new(),
+            first: None,
+        }
+    }
+
+    /// A source was attached that counts `counted`.
+    pub(crate) fn expect(&mut self, counted: Counted) {
+        self.counted = counted;
+    }
+
+    /// The source is gone; what it counts is unknown until it is read again.
+    pub(crate) fn forget(&mut self) {
+        let counted = self.counted;
+        *self = Self { counted, ..Self::new(self.wants_row_peaks) };
+    }
+
+    /// Takes the counters, [`EVENTS`] for each CPU.
+    pub(crate) fn add(&mut self, now: &[u64]) {
+        if self.totals.len() != now.len() {
+            self.forget();
+            self.totals.extend_from_slice(now);
+            self.tally = Tally::new(now.len() / EVENTS, EVENTS, self.wants_row_peaks);
+            return;
+        }
+        for (i, (now, total)) in now.iter().zip(&mut self.totals).enumerate() {
+            let counted = now.wrapping_sub(*total);
+            if counted != 0 {
+                *total = *now;
+                self.sums[i % EVENTS] += counted;
+                self.tally.note(i, i % EVENTS, counted);
+            }
+        }
+    }
+
+    /// Compares with the kernel's side of the same sample: what each column of `layout` counted
+    /// since some time, and the table's entries.
+    pub(crate) fn compare(
+        &mut self,
+        layout: &Layout,
+        columns: &[u64],
+        entries: Option<u32>,
+        at: Duration,
+    ) {
+        if self.totals.is_empty() {
+            return;
+        }
+        self.attribution.add(layout, columns, &self.sums);
+        if self.first.is_none() {
+            self.first = entries.map(|entries| (entries, at));
+        }
+    }
+
+    /// A sample interval of 1 / `per_second` seconds ends.
+    pub(crate) fn end_interval(&mut self, per_second: f64) {
+        self.tally.end_interval(per_second);
+        self.attribution.tally.end_interval(per_second);
+    }
+
+    /// The kernel's counters have no history from here on, and nothing that rests on them.
+    pub(crate) fn begin(&mut self) {
+        self.tally.clear();
+        self.tally.forget_interval();
+        self.attribution = Attribution::new();
+    }
+
+    pub(crate) fn handed_over(&mut self) {
+        self.tally.clear();
+        self.attribution.tally.clear();
+    }
+
+    /// Copies what is known at `now`; the last hand-over was `then`.
+    pub(crate) fn fill(
+        &self,
+        window: &mut EventWindow,
+        entries: Option<u32>,
+        now: Option<Duration>,
+        then: Option<Duration>,
+    ) {
+        window.counted = self.counted;
+        window.totals.clone_from(&self.totals);
+        self.tally.copy_to(&mut window.tally);
+        window.remainders = self.attribution.totals;
+        self.attribution.tally.copy_to(&mut window.remainder_tally);
+        window.elapsed = match (now, then, self.first) {
+            (Some(now), Some(then), Some((_, first))) => now.checked_sub(then.max(first)),
+            _ => None,
+        };
+        window.elapsed = window.elapsed.filter(|elapsed| !elapsed.is_zero());
+        window.drift = entries.and_then(|entries| self.drift(entries));
+    }
+
+    fn drift(&self, entries: u32) -> Option<i64> {
+        let counts = |event: Event| self.counted[event as usize];
+        let (first, _) = self.first.filter(|_| counts(Event::Alloc) && counts(Event::Free))?;
+        let sum = |event: Event| self.sums[event as usize].cast_signed();
+        Some(i64::from(entries) - i64::from(first) - sum(Event::Alloc) + sum(Event::Free))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn layout() -> Layout {
+        Layout { names: vec!["entries".into()] }
+    }
+
+    fn counters(alloc: u64, free: u64) -> Vec<u64> {
+        let mut counters = vec![0; EVENTS];
+        counters[Event::Alloc as usize] = alloc;
+        counters[Event::Free as usize] = free;
+        counters
+    }
+
+    #[test]
+    fn drift_is_what_the_identity_is_off_by() {
+        let mut events = EventAccumulator::new(false);
+        events.expect([true; EVENTS]);
+        events.add(&counters(50, 40));
+        events.compare(&layout(), &[0], Some(7), SECOND);
+        events.add(&counters(80, 45));
+        events.compare(&layout(), &[0], Some(30), 2 * SECOND);
+        let mut window = EventWindow::default();
+        events.fill(&mut window, Some(30), Some(2 * SECOND), Some(SECOND));
+        assert_eq!(window.drift, Some(-2));
+    }
+
+    #[test]
+    fn a_source_that_came_later_is_not_averaged_over_the_time_before() {
+        let mut events = EventAccumulator::new(false);
+        events.expect([true; EVENTS]);
+        events.compare(&layout(), &[0], Some(0), SECOND);
+        events.add(&counters(0, 0));
+        events.compare(&layout(), &[0], Some(0), 9 * SECOND);
+        let mut window = EventWindow::default();
+        events.fill(&mut window, Some(0), Some(9 * SECOND), Some(SECOND));
+        assert_eq!(window.elapsed, None);
+        events.add(&counters(10, 0));
+        events.compare(&layout(), &[0], Some(10), 10 * SECOND);
+        events.fill(&mut window, Some(10), Some(10 * SECOND), Some(SECOND));
+        assert_eq!(window.elapsed, Some(SECOND));
+        assert_eq!(window.tally.events[Event::Alloc as usize], 10);
+    }
+}

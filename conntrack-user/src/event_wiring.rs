@@ -1,0 +1,165 @@
+//! Which inputs get events, from which probes, and how they get them again.
+//!
+//! All inputs share one set of probes at first; an input whose namespace or module went away and
+//! came back gets its own.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::attacher::{Attach, Attacher};
+use crate::sampler::EventSource;
+use crate::settings::{Ebpf, Input};
+use crate::source::cpu_mask;
+use crate::source::events::{EventReader, Events, EventsError, Wanted};
+use crate::source::namespace::{Pinned, another_than};
+use crate::source::roots::Place;
+
+/// What there is of an event source at the start.
+pub enum Attached {
+    /// Probes.
+    Yes(Arc<Events>),
+    /// There is nothing to attach to yet; the statistics will tell when there is.
+    Later,
+    /// None, and there will be none.
+    No,
+}
+
+/// Whether the input's rows have a place for events: plain files are of another kernel, or of
+/// another time.
+fn wants_events(input: &Input, place: &Place) -> bool {
+    let statistics = input.collect.all || input.collect.percpu;
+    input.ebpf != Ebpf::Off && !input.compat_telegraf && statistics && place.is_live()
+}
+
+impl Attached {
+    /// Attaches the event source for the inputs that want it, and says in one line what it gives,
+    /// or why there is none.
+    ///
+    /// # Errors
+    /// Why there is none, where an input must have it.
+    pub fn new(inputs: &[Input], places: &[Place]) -> io::Result<Self> {
+        let must = inputs.iter().any(|input| input.ebpf == Ebpf::On);
+        let per_packet = inputs.iter().any(|input| input.ebpf_per_packet);
+        let wanting: Vec<_> =
+            inputs.iter().zip(places).filter(|(input, place)| wants_events(input, place)).collect();
+        let found: Vec<Option<Pinned>> =
+            wanting.iter().map(|(_, place)| place.namespace()).collect();
+        let missing = found.iter().any(Option::is_none);
+        let mut namespaces: Vec<Pinned> = found.into_iter().flatten().collect();
+        namespaces.sort_unstable_by_key(|namespace| namespace.inode);
+        namespaces.dedup_by_key(|namespace| namespace.inode);
+        let attached = if wanting.is_empty() {
+            Err(EventsError::NotWanted)
+        } else if namespaces.is_empty() || must && missing {
+            Err(EventsError::NoNamespace)
+        } else {
+            attach_for(&namespaces, per_packet)
+        };
+        let why_not = match attached {
+            Ok(events) => {
+                log::info!("{}", events.describe());
+                return Ok(Self::Yes(events));
+            }
+            Err(why_not) => why_not,
+        };
+        if must {
+            return Err(io::Error::other(format!("no event source: {why_not}")));
+        }
+        if !matches!(why_not, EventsError::NotWanted) {
+            log::info!("no event source ({why_not}); the kernel's own counters are all there is");
+        }
+        let later = matches!(why_not, EventsError::NoFunctions | EventsError::NoNamespace);
+        Ok(if later { Self::Later } else { Self::No })
+    }
+
+    /// One input's share, and how it gets its own when that is gone, or when there is something
+    /// to attach to at last.
+    ///
+    /// # Errors
+    /// The system's, when a thread cannot be started.
+    pub fn source_of(
+        &self,
+        input: &Input,
+        place: &Place,
+        cpus: &[u32],
+    ) -> io::Result<Option<EventSource>> {
+        if matches!(self, Self::No) || !wants_events(input, place) {
+            return Ok(None);
+        }
+        let again = Again {
+            place: place.clone(),
+            cpus: cpus.to_vec(),
+            per_packet: input.ebpf_per_packet,
+            blind: None,
+        };
+        let reader = match self {
+            Self::Yes(events) => place.namespace().and_then(|namespace| {
+                Some(EventReader {
+                    slot: events.slot(&namespace)?,
+                    events: Arc::clone(events),
+                    cpus: cpus.to_vec(),
+                })
+            }),
+            _ => None,
+        };
+        let blind =
+            reader.as_ref().and_then(|reader| reader.events.blind().map(ToString::to_string));
+        let attached = reader.is_some();
+        let attacher = Attacher::start(Again { blind, ..again }, attached)?;
+        Ok(Some(EventSource { reader, attacher }))
+    }
+}
+
+/// Attaches probes that tell these namespaces apart; where they cannot, only if there is no
+/// other whose events they would count too.
+fn attach_for(namespaces: &[Pinned], per_packet: bool) -> Result<Arc<Events>, EventsError> {
+    // The running kernel's CPUs, whatever mask the rows are numbered by.
+    let cpus =
+        cpu_mask::read(Path::new("/sys")).map_err(|error| EventsError::Cpus(error.to_string()))?;
+    let highest = cpus.last().map_or(1, |&last| last as usize + 1);
+    let events = Events::attach(&Wanted { per_packet, ..Wanted::new(namespaces, highest) })?;
+    if let Some(types) = events.blind() {
+        check_alone(namespaces, &types.to_string())?;
+    }
+    Ok(Arc::new(events))
+}
+
+/// Without types all events are counted together, which is right where they are all of one
+/// namespace.
+fn check_alone(namespaces: &[Pinned], types: &str) -> Result<(), EventsError> {
+    let others = match namespaces {
+        [own] => match another_than(own.inode) {
+            Ok(None) => return Ok(()),
+            Ok(Some(another)) => another,
+            Err(error) => format!("what others there are cannot be seen ({error})"),
+        },
+        more => format!("{} of them are sampled", more.len()),
+    };
+    Err(EventsError::Blind { types: types.to_owned(), others })
+}
+
+/// How one input gets probes of its own.
+struct Again {
+    place: Place,
+    cpus: Vec<u32>,
+    per_packet: bool,
+    /// What is wrong with the kernel's types, where all events are counted together.
+    blind: Option<String>,
+}
+
+impl Attach for Again {
+    fn attach(&mut self) -> Result<EventReader, EventsError> {
+        let namespace = self.place.namespace().ok_or(EventsError::NoNamespace)?;
+        let events = attach_for(std::slice::from_ref(&namespace), self.per_packet)?;
+        self.blind = events.blind().map(ToString::to_string);
+        let slot = events.slot(&namespace).ok_or(EventsError::NoNamespace)?;
+        Ok(EventReader { events, slot, cpus: self.cpus.clone() })
+    }
+
+    fn check(&mut self) -> Result<(), EventsError> {
+        let Some(types) = &self.blind else { return Ok(()) };
+        let namespace = self.place.namespace().ok_or(EventsError::NoNamespace)?;
+        check_alone(std::slice::from_ref(&namespace), types)
+    }
+}

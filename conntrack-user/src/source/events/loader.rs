@@ -1,0 +1,146 @@
+//! Loading the programs, and attaching each hook in the best way that the kernel has.
+
+use aya::maps::{HashMap, MapError};
+use aya::programs::kprobe::KProbeLinkId;
+use aya::programs::{KProbe, ProgramError};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use conntrack_ebpf::names;
+
+use super::HookState;
+use super::btf::Offsets;
+use super::error::{EventsError, explain};
+use super::hooks::{Hook, Way};
+use super::symbols::{Symbols, TABLE, TABLE_SIZE};
+
+/// The programs, built by `cargo xtask build-ebpf` from `conntrack-ebpf`.
+static OBJECT: &[u8] = include_bytes_aligned!("../../../../conntrack-ebpf/object/conntrack.bpf.o");
+
+/// A ring must be whole pages, and has no use where nobody listens.
+const SMALLEST_RING: u32 = 4096;
+const RING: u32 = 128 << 10;
+
+/// What the programs are told once and for all.
+pub(super) struct Constants<'a> {
+    /// Inode numbers of the namespaces of slot 1, 2 and so on.
+    pub(super) namespaces: &'a [u32],
+    /// Number of counters in all.
+    pub(super) length: usize,
+    /// `None` where they are not known.
+    pub(super) offsets: Option<&'a Offsets>,
+    /// Whether the programs' diagnostics are wanted.
+    pub(super) diagnostics: bool,
+}
+
+/// Loads the object; no program is in the kernel yet.
+pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf, EventsError> {
+    let Constants { namespaces, length, offsets, diagnostics } = *constants;
+    let (one, many) = match namespaces {
+        [one] => (*one, 0u32),
+        [] => (0, 0),
+        _ => (0, 1),
+    };
+    let slots = u32::try_from(1 + namespaces.len()).unwrap_or(u32::MAX);
+    let known = u32::from(offsets.is_some());
+    let offsets = offsets.copied().unwrap_or_default();
+    let (table, table_size) = (symbols.address(TABLE), symbols.address(TABLE_SIZE));
+    let level = if diagnostics { log::Level::Debug as u8 } else { 0 };
+    let mut loader = EbpfLoader::new();
+    loader
+        .map_max_entries(names::COUNTERS, u32::try_from(length).unwrap_or(u32::MAX))
+        .map_max_entries(names::NAMESPACES, slots)
+        .map_max_entries(names::DIAGNOSTICS, if diagnostics { RING } else { SMALLEST_RING })
+        .override_global(names::DIAGNOSTICS_LEVEL, &level, true)
+        .override_global(names::SLOTS, &slots, true)
+        .override_global(names::NAMESPACE, &one, true)
+        .override_global(names::MANY, &many, true)
+        .override_global(names::OFFSETS_KNOWN, &known, true)
+        .override_global(names::NF_CONN_NET, &offsets.nf_conn_net, true)
+        .override_global(names::NF_CONN_STATUS, &offsets.nf_conn_status, true)
+        .override_global(names::NF_CONN_TUPLEHASH, &offsets.nf_conn_tuplehash, true)
+        .override_global(names::TUPLE_HASH_SIZE, &offsets.tuple_hash_size, true)
+        .override_global(names::TUPLE_HASH_NODE, &offsets.tuple_hash_node, true)
+        .override_global(names::TUPLE_HASH_DIR, &offsets.tuple_hash_dir, true)
+        .override_global(names::NET_INUM, &offsets.net_inum, true)
+        .override_global(names::SK_BUFF_NFCT, &offsets.sk_buff_nfct, true)
+        .override_global(names::HOOK_STATE_NET, &offsets.hook_state_net, true)
+        .override_global(names::TABLE, &table, true)
+        .override_global(names::TABLE_SIZE, &table_size, true);
+    let refused = |error: &dyn std::error::Error| EventsError::from_refusal(explain(error));
+    let mut ebpf = loader.load(OBJECT).map_err(|error| refused(&error))?;
+    if many == 1
+        && let Some(map) = ebpf.map_mut(names::NAMESPACES)
+    {
+        let refused = |error: MapError| refused(&error);
+        let mut map = HashMap::<_, u32, u32>::try_from(map).map_err(refused)?;
+        for (slot, inode) in (1u32..).zip(namespaces) {
+            map.insert(inode, slot, 0).map_err(refused)?;
+        }
+    }
+    Ok(ebpf)
+}
+
+/// Attaches a hook in the first way that works, or says why the best one does not.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    hook: &Hook,
+    symbols: &Symbols,
+    types_known: bool,
+) -> HookState {
+    let mut why_not = None;
+    for (number, way) in hook.ways.iter().enumerate() {
+        match attach_way(ebpf, way, symbols, types_known) {
+            Ok(functions) => return HookState::Attached { way: number, functions },
+            Err(state) => why_not = why_not.or(Some(state)),
+        }
+    }
+    why_not.unwrap_or(HookState::NotAsked)
+}
+
+fn attach_way(
+    ebpf: &mut Ebpf,
+    way: &Way,
+    symbols: &Symbols,
+    types_known: bool,
+) -> Result<Vec<String>, HookState> {
+    if way.needs_types && !types_known {
+        return Err(HookState::NoTypes);
+    }
+    let mut functions = Vec::new();
+    for probe in way.probes {
+        let function = symbols.find(probe.functions);
+        functions.push(function.ok_or(HookState::NoFunction(probe.functions))?.to_owned());
+    }
+    let mut attached: Vec<(&str, KProbeLinkId)> = Vec::new();
+    for (probe, function) in way.probes.iter().zip(&functions) {
+        match attach_one(ebpf, probe.program, function) {
+            Ok(link) => attached.push((probe.program, link)),
+            Err(error) => {
+                for (program, link) in attached {
+                    // What cannot be detached now is when the programs go.
+                    let _ = program_of(ebpf, program).and_then(|program| {
+                        program.detach(link)?;
+                        program.unload()
+                    });
+                }
+                return Err(HookState::Refused(explain(&error)));
+            }
+        }
+    }
+    functions.dedup();
+    Ok(functions)
+}
+
+fn attach_one(
+    ebpf: &mut Ebpf,
+    program: &str,
+    function: &str,
+) -> Result<KProbeLinkId, ProgramError> {
+    let program = program_of(ebpf, program)?;
+    program.load()?;
+    program.attach(function, 0)
+}
+
+fn program_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut KProbe, ProgramError> {
+    let program = ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?;
+    program.try_into()
+}
