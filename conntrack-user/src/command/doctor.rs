@@ -20,6 +20,7 @@ use crate::sample::{DOCUMENTED, EVENTS, RENAMED, StatTable};
 use crate::settings::{Collect, DEFAULT_INTERVAL, Input, Netns};
 use crate::source::cpu_mask;
 use crate::source::events::btf::{Offsets, VMLINUX};
+use crate::source::events::error::LOCKDOWN;
 use crate::source::events::{Events, Wanted};
 use crate::source::namespace::Pinned;
 use crate::source::procfs::{Procfs, StatError};
@@ -128,8 +129,10 @@ fn event_source(
     findings: &mut Findings,
 ) -> anyhow::Result<Counted> {
     findings.heading("event source (eBPF)");
-    let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown");
-    let lockdown = lockdown.map_or("not in this kernel".to_owned(), |text| printable(text.trim()));
+    let lockdown = std::fs::read_to_string(LOCKDOWN).map_or_else(
+        |error| format!("not known ({LOCKDOWN}: {error})"),
+        |text| printable(text.trim()),
+    );
     findings.field("lockdown", &lockdown)?;
     let types = match Offsets::of_running_kernel() {
         Ok(_) => format!("the kernel's types are in {VMLINUX}"),

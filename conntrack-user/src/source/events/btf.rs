@@ -112,6 +112,8 @@ struct Btf<'a> {
     strings_length: usize,
     /// Where each type stands; type 0 is `void` and stands nowhere.
     types: Vec<usize>,
+    /// The names of all structures that have members, and where each stands.
+    structures: Vec<(u32, usize)>,
 }
 
 /// A type's common header.
@@ -129,8 +131,14 @@ struct Type {
 impl<'a> Btf<'a> {
     fn parse(bytes: &'a [u8], base: Option<&'a Self>) -> Result<Self, BtfError> {
         let void = usize::from(base.is_none());
-        let (strings, strings_length) = (0, 0);
-        let mut btf = Self { bytes, base, strings, strings_length, types: vec![0; void] };
+        let mut btf = Self {
+            bytes,
+            base,
+            strings: 0,
+            strings_length: 0,
+            types: vec![0; void],
+            structures: Vec::new(),
+        };
         if btf.word(0)? as u16 != MAGIC {
             return Err(BtfError::Malformed(0));
         }
@@ -142,6 +150,9 @@ impl<'a> Btf<'a> {
         while at < start + length {
             btf.types.push(at);
             let this = btf.type_at(at)?;
+            if this.kind == STRUCT && this.length > 0 {
+                btf.structures.push((this.name, at));
+            }
             let more = match this.kind {
                 2 | 7..=12 | 16 | 18 => 0,
                 1 | 14 | 17 => 4,
@@ -184,19 +195,15 @@ impl<'a> Btf<'a> {
     }
 
     /// The structure of this name, and the BTF that it stands in.
-    fn structure(&self, name: &str) -> Result<Option<(&Self, usize)>, BtfError> {
-        for &at in self.types.iter().filter(|&&at| at != 0) {
-            let this = self.type_at(at)?;
-            if this.kind == STRUCT && this.length > 0 && self.is_named(this.name, name) {
-                return Ok(Some((self, at)));
-            }
-        }
-        self.base.map_or(Ok(None), |base| base.structure(name))
+    fn structure(&self, name: &str) -> Option<(&Self, usize)> {
+        let found = self.structures.iter().find(|(offset, _)| self.is_named(*offset, name));
+        let own = found.map(|(_, at)| (self, *at));
+        own.or_else(|| self.base.and_then(|base| base.structure(name)))
     }
 
     /// The size of a structure in bytes.
     fn size(&self, structure: &str) -> Result<u32, BtfError> {
-        match self.structure(structure)? {
+        match self.structure(structure) {
             Some((btf, at)) => Ok(btf.type_at(at)?.size_or_type),
             None => Err(BtfError::Absent(format!("struct {structure}"))),
         }
@@ -205,7 +212,7 @@ impl<'a> Btf<'a> {
     /// The byte offset of a member, or of a member of a member, of a structure by name.
     fn offset(&self, structure: &str, path: &[&str]) -> Result<u32, BtfError> {
         let absent = || BtfError::Absent(format!("struct {structure}.{}", path.join(".")));
-        let (btf, at) = self.structure(structure)?.ok_or_else(absent)?;
+        let (btf, at) = self.structure(structure).ok_or_else(absent)?;
         let bits = btf.offset_in(at, path, 0)?.ok_or_else(absent)?;
         if bits % 8 == 0 { Ok(bits / 8) } else { Err(absent()) }
     }

@@ -2,6 +2,9 @@
 
 use conntrack_ebpf::names;
 
+/// Where the kernel tells how far it is locked down, if securityfs is mounted.
+pub const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
 /// Why no event can be counted at all.
 #[derive(Debug, thiserror::Error)]
 pub enum EventsError {
@@ -101,7 +104,7 @@ impl EventsError {
 /// Whether the kernel is locked down against reading its memory.
 #[must_use]
 pub fn is_locked_down() -> bool {
-    let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    let lockdown = std::fs::read_to_string(LOCKDOWN).unwrap_or_default();
     lockdown.contains("[confidentiality]")
 }
 

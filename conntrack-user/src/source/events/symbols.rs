@@ -4,7 +4,7 @@
 //! (`init_conntrack.isra.0`). Names are there for everybody; addresses are 0 for whom
 //! `kernel.kptr_restrict` hides them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use super::hooks::HOOKS;
@@ -35,6 +35,9 @@ impl Symbols {
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         let mut symbols = Self::default();
+        let ways = HOOKS.iter().flat_map(|hook| hook.ways);
+        let probes = ways.flat_map(|way| way.probes);
+        let hooked: HashSet<&str> = probes.flat_map(|probe| probe.functions).copied().collect();
         for line in text.split(|&byte| byte == b'\n') {
             let mut words = line.split(u8::is_ascii_whitespace);
             let (Some(address), Some([kind]), Some(Ok(name))) =
@@ -43,11 +46,7 @@ impl Symbols {
                 continue;
             };
             if kind.eq_ignore_ascii_case(&b't') {
-                let is_hooked = |function: &&str| *function == base(name);
-                let ways = HOOKS.iter().flat_map(|hook| hook.ways);
-                let mut functions =
-                    ways.flat_map(|way| way.probes).flat_map(|probe| probe.functions);
-                if functions.any(is_hooked) {
+                if hooked.contains(base(name)) {
                     symbols.functions.push(name.to_owned());
                 }
             } else if let Some(variable) = [TABLE, TABLE_SIZE].into_iter().find(|v| *v == name) {
