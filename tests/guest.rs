@@ -6,11 +6,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "guest/clash.rs"]
+mod clash;
 #[path = "guest/events.rs"]
 mod events;
 #[path = "guest/hooks.rs"]
 mod hooks;
+#[path = "guest/load.rs"]
+mod load;
+#[path = "guest/privileges.rs"]
+mod privileges;
+#[path = "guest/probes.rs"]
+mod probes;
 mod support;
+#[path = "guest/traffic.rs"]
+mod traffic;
 
 use std::fs;
 use std::path::Path;

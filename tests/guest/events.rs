@@ -4,13 +4,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::probes::Setting;
 use crate::support::{Namespace, Running, ctpulse, integer, number, text};
 use crate::{SOON, in_guest};
 
-const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
-
 /// A running agent with probes, looking into one namespace or more.
-fn watch(namespaces: &[&Namespace]) -> Running {
+pub(crate) fn watch(namespaces: &[&Namespace]) -> Running {
     let mut command = ctpulse();
     command.args(["--ebpf", "on", "--format", "influx", "--interval", "200ms"]);
     command.args(["--sample-interval", "20ms", "--collect", "all,percpu"]);
@@ -43,7 +42,7 @@ pub(crate) fn settled(running: &Running, tag: &str, field: &str, least: u64) -> 
     panic!("{field} never reached {least}: {last}");
 }
 
-fn all(line: &str, fields: &[(&str, u64)]) {
+pub(crate) fn all(line: &str, fields: &[(&str, u64)]) {
     for (field, expected) in fields {
         assert_eq!(integer(line, field), Some(*expected), "{field} in {line}");
     }
@@ -113,10 +112,9 @@ fn a_full_table_is_told_by_application_procfs_and_probes_alike() {
     in_guest();
     let namespace = Namespace::new();
     let running = watch(&[&namespace]);
-    let before = fs::read_to_string(MAX).unwrap();
-    fs::write(MAX, "50").unwrap();
+    let limit = Setting::max(50);
     let (refused, _sockets) = namespace.udp_flows(300);
-    fs::write(MAX, before).unwrap();
+    drop(limit);
     assert!(refused > 0);
     let refused = refused as u64;
     let line = settled(&running, "", "drop", refused);

@@ -5,29 +5,13 @@ use std::net::UdpSocket;
 use std::process::Command;
 
 use conntrack_ebpf::Event;
+use ctpulse::source::events::HookState;
 use ctpulse::source::events::hooks::{HOOKS, Hook, Probe, Way};
-use ctpulse::source::events::{Events, HookState, Wanted};
-use ctpulse::source::namespace::Pinned;
 
 use crate::events::settled;
+use crate::probes::{Setting, attach, hook, sum};
 use crate::support::{Namespace, Running, ctpulse, integer, number, output, text};
 use crate::{SOON, in_guest};
-
-const CPUS: usize = 2;
-
-/// The programs of `hooks`, counting in one namespace.
-fn attach(namespace: &Namespace, hooks: &[Hook], per_packet: bool) -> Events {
-    let pinned = [Pinned::open(format!("/run/netns/{}", namespace.name).as_ref()).unwrap()];
-    Events::attach(&Wanted { hooks, per_packet, ..Wanted::new(&pinned, CPUS) }).unwrap()
-}
-
-fn sum(events: &Events, event: Event) -> u64 {
-    (0..CPUS as u32).map(|cpu| events.read(cpu, 1)[event as usize]).sum()
-}
-
-fn hook(name: &str) -> Hook {
-    *HOOKS.iter().find(|hook| hook.name == name).unwrap()
-}
 
 /// 30 flows, 5 entries of ctnetlink, and 10 connections that are begun and refused.
 fn insert_35(namespace: &Namespace) -> Vec<UdpSocket> {
@@ -58,7 +42,7 @@ fn every_way_counts_the_same_insertions() {
     for (number, way) in insert.ways.iter().enumerate() {
         let namespace = Namespace::new();
         let only = Hook { ways: std::slice::from_ref(way), ..insert };
-        let events = attach(&namespace, &[only], false);
+        let events = attach(&[&namespace], &[only], false);
         let _sockets = insert_35(&namespace);
         assert_eq!(sum(&events, Event::Insert), 35, "way {number}");
     }
@@ -74,7 +58,7 @@ fn the_next_way_is_taken_where_a_function_is_missing() {
     let mut ways = insert.ways.to_vec();
     ways[0] = Way { probes: wrong, needs_types: false };
     let hooks = [Hook { ways: ways.leak(), ..insert }, hook("new")];
-    let events = attach(&namespace, &hooks, false);
+    let events = attach(&[&namespace], &hooks, false);
     let states: Vec<_> = events.states().map(|(_, state)| state.clone()).collect();
     assert!(matches!(states[0], HookState::Attached { way: 1, .. }), "{states:?}");
     let _sockets = insert_35(&namespace);
@@ -93,7 +77,7 @@ fn a_missing_function_costs_only_its_own_counters() {
         let way = Way { probes: Box::leak(Box::new([probe])), needs_types: true };
         Hook { ways: vec![way].leak(), ..hook }
     });
-    let events = attach(&namespace, &hooks, false);
+    let events = attach(&[&namespace], &hooks, false);
     let missing = |state: &HookState| matches!(state, HookState::NoFunction(_));
     assert_eq!(events.states().filter(|(_, state)| missing(state)).count(), 1);
     assert!(events.counts(Event::Insert) && !events.counts(Event::New));
@@ -110,11 +94,11 @@ fn packets_are_looked_up_and_ignored() {
     in_guest();
     let namespace = Namespace::new();
     let hooks = [hook("found"), hook("ignore"), hook("tracker_drop")];
-    let without = attach(&namespace, &[hooks[0], hook("new")], false);
+    let without = attach(&[&namespace], &[hooks[0], hook("new")], false);
     assert_eq!(without.states().next().unwrap().1, &HookState::NotAsked);
     drop(without);
     let (_, sockets) = namespace.udp_flows(1);
-    let events = attach(&namespace, &hooks, true);
+    let events = attach(&[&namespace], &hooks, true);
     let receiver = sockets[0].local_addr().unwrap();
     for _ in 0..50 {
         sockets[1].send_to(b"x", receiver).unwrap();
@@ -135,34 +119,15 @@ fn packets_are_looked_up_and_ignored() {
     assert_eq!(events.host_wide().unplaced, 0);
 }
 
-const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
-
-/// The table's limit while a test runs.
-struct Limit(String);
-
-impl Limit {
-    fn new(max: u32) -> Self {
-        let before = fs::read_to_string(MAX).unwrap();
-        fs::write(MAX, max.to_string()).unwrap();
-        Self(before)
-    }
-}
-
-impl Drop for Limit {
-    fn drop(&mut self) {
-        fs::write(MAX, &self.0).unwrap();
-    }
-}
-
 /// With few entries in many buckets the kernel drops although it could evict; where all entries
 /// are assured it could not.
 #[test]
 fn a_full_table_says_whether_it_had_to_drop() {
     in_guest();
     let namespace = Namespace::new();
-    let events = attach(&namespace, &[hook("table_full")], false);
+    let events = attach(&[&namespace], &[hook("table_full")], false);
     assert!(events.counts(Event::TableFullEvictable));
-    let limit = Limit::new(100);
+    let limit = Setting::max(100);
     let (refused, _sockets) = namespace.udp_flows(400);
     drop(limit);
     let (full, evictable) =
@@ -171,7 +136,7 @@ fn a_full_table_says_whether_it_had_to_drop() {
     assert!(evictable > 0 && evictable < full, "{evictable} of {full}");
 
     let other = Namespace::new();
-    let events = attach(&other, &[hook("table_full")], false);
+    let events = attach(&[&other], &[hook("table_full")], false);
     let streams = other.inside(|| {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let to = listener.local_addr().unwrap();
@@ -181,7 +146,7 @@ fn a_full_table_says_whether_it_had_to_drop() {
         };
         (0..50).map(connect).collect::<Vec<_>>()
     });
-    let limit = Limit::new(50);
+    let limit = Setting::max(50);
     let (refused, _sockets) = other.udp_flows(100);
     drop(limit);
     let (full, evictable) =
@@ -250,7 +215,7 @@ fn programs_say_at_debug_level_what_went_wrong() {
     command.args(["--netns", &namespace.name]).stderr(stderr.reopen().unwrap());
     let mut running = Running::start(&mut command);
     assert!(running.line(SOON).is_some(), "the agent does not start");
-    let limit = Limit::new(20);
+    let limit = Setting::max(20);
     let (refused, _sockets) = namespace.udp_flows(60);
     drop(limit);
     settled(&running, "", "drop_table_full", refused as u64);

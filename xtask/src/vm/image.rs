@@ -42,7 +42,7 @@ const MODULES: [&str; 20] = [
 ];
 
 /// Tools that the tests call, and busybox for the init.
-const TOOLS: [&str; 4] = ["ip", "nft", "conntrack", "bpftool"];
+const TOOLS: [&str; 5] = ["ip", "nft", "conntrack", "bpftool", "setpriv"];
 
 const DIRECTORIES: [&str; 16] = [
     "bin", "dev", "etc", "lib", "lib64", "modules", "proc", "root", "run", "sbin", "sys", "tmp",

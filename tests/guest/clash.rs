@@ -1,0 +1,147 @@
+//! The race of two first packets of one connection: each begins it, and only one can put it into
+//! the table.
+//!
+//! Two threads, each on its own CPU, send the same connection's first packets through one socket
+//! at the same time. Between the look-up and the insertion a long chain of rules makes each
+//! packet slow, so that the other one gets into it now and then.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::num::NonZeroU32;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use conntrack_ebpf::Event;
+use ctpulse::source::events::Events;
+use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType, sendto, socket};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::events::{settled, watch};
+use crate::in_guest;
+use crate::probes::{CPUS, attach_all, sum};
+use crate::support::{Namespace, integer, statistics};
+
+/// How often the slow chain is gone through, and how long it is: some milliseconds altogether.
+const PASSES: usize = 20;
+const RULES: usize = 500;
+
+/// As many clashes are enough.
+const ENOUGH: u64 = 3;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A namespace with an interface that swallows packets, and a slow way there.
+fn slow_namespace(translation: &str) -> Namespace {
+    let namespace = Namespace::new();
+    namespace.exec("ip", &["link", "add", "sink", "type", "dummy"]);
+    namespace.exec("ip", &["address", "add", "10.0.0.1/8", "dev", "sink"]);
+    namespace.exec("ip", &["link", "set", "sink", "up"]);
+    let mut rules = String::from("table inet t {\n chain slow {\n");
+    rules.push_str(&"  udp dport 65000 counter\n".repeat(RULES));
+    rules.push_str(" }\n chain late {\n  type filter hook output priority 10;\n");
+    rules.push_str(&"  jump slow\n".repeat(PASSES));
+    writeln!(rules, " }}\n{translation}}}").unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), rules).unwrap();
+    namespace.exec("nft", &["-f", file.path().to_str().unwrap()]);
+    namespace
+}
+
+/// Both threads send to the same new destination, one after another, until `enough`.
+fn race(
+    namespace: &Namespace,
+    send: impl Fn(Ipv4Addr) + Sync,
+    enough: impl Fn() -> bool + Sync,
+) -> u32 {
+    let start = Instant::now();
+    let barrier = Barrier::new(CPUS);
+    let run = |cpu: usize| {
+        let mut cpus = CpuSet::new();
+        cpus.set(cpu);
+        sched_setaffinity(None, &cpus).unwrap();
+        for number in 1.. {
+            // Both have sent the one before; each sees the same.
+            barrier.wait();
+            let over = enough() || start.elapsed() > PATIENCE;
+            barrier.wait();
+            if over {
+                return number - 1;
+            }
+            send(Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 1, 0, 0)) + number));
+        }
+        0
+    };
+    namespace.inside(|| {
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| run(1));
+            let attempts = run(0);
+            other.join().unwrap();
+            attempts
+        })
+    })
+}
+
+/// What the kernel says of races in the namespace, and what the probes do: the same.
+fn agree(namespace: &Namespace, events: &Events) -> (u64, u64) {
+    let line = statistics(&namespace.name);
+    let field = |name| integer(&line, name).unwrap();
+    let (resolved, dropped) =
+        (sum(events, Event::ClashResolved), sum(events, Event::ClashDropped));
+    assert_eq!(resolved, field("clash_resolve"), "{line}");
+    assert_eq!((dropped, dropped), (field("insert_failed"), field("drop")), "{line}");
+    assert_eq!(sum(events, Event::Unplaced), 0);
+    let there = sum(events, Event::Alloc) - sum(events, Event::Free);
+    assert_eq!(there, field("entries"), "{line}");
+    (resolved, dropped)
+}
+
+#[test]
+fn races_that_are_resolved_are_those_that_procfs_counts() {
+    in_guest();
+    let same = "";
+    let masquerade =
+        " chain hide { type nat hook postrouting priority srcnat; masquerade random; }\n";
+    let destination = " chain to { type nat hook output priority -100; \
+                       udp dport 9 dnat ip to numgen inc mod 2 map { 0 : 10.9.0.2, 1 : 10.9.0.3 } }\n";
+    for (what, translation) in [("none", same), ("source", masquerade), ("destination", destination)]
+    {
+        let namespace = slow_namespace(translation);
+        let events = attach_all(&[&namespace]);
+        let socket = namespace.inside(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        let attempts = race(
+            &namespace,
+            |to| assert_eq!(socket.send_to(b"x", (to, 9)).unwrap(), 1),
+            || sum(&events, Event::ClashResolved) >= ENOUGH,
+        );
+        let (resolved, dropped) = agree(&namespace, &events);
+        println!("translation {what}: {resolved} resolved, {dropped} dropped of {attempts} races");
+        assert!(resolved >= ENOUGH, "{what}: {resolved} of {attempts}");
+        assert_eq!(sum(&events, Event::New), u64::from(attempts) + resolved + dropped);
+    }
+}
+
+/// Only some protocols let the loser through: of others it is dropped.
+#[test]
+fn races_that_are_lost_are_drops_with_their_cause() {
+    in_guest();
+    let namespace = slow_namespace("");
+    let events = attach_all(&[&namespace]);
+    let running = watch(&[&namespace]);
+    // For experiments (RFC 3692), so that nothing but its number is known of it.
+    let protocol = Protocol::from_raw(NonZeroU32::new(253).unwrap());
+    let socket = namespace.inside(|| socket(AddressFamily::INET, SocketType::RAW, Some(protocol)));
+    let socket = socket.unwrap();
+    let attempts = race(
+        &namespace,
+        // The loser's sender is told so.
+        |to| _ = sendto(&socket, b"x", SendFlags::empty(), &SocketAddrV4::new(to, 0)),
+        || sum(&events, Event::ClashDropped) >= ENOUGH,
+    );
+    let (resolved, dropped) = agree(&namespace, &events);
+    println!("{resolved} resolved, {dropped} dropped of {attempts} races");
+    assert!(dropped >= ENOUGH, "{dropped} of {attempts}");
+    let line = settled(&running, "", "drop", dropped);
+    let field = |name| integer(&line, name).unwrap();
+    assert_eq!(field("drop_clash"), dropped, "{line}");
+    assert_eq!((field("drop_other"), field("drop_dying")), (0, 0), "{line}");
+}

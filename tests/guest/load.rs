@@ -1,0 +1,154 @@
+//! Much at once: counts beside other programs on the same functions, and probes that come and go
+//! under load.
+
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use conntrack_ebpf::Event;
+use rustix::process::Signal;
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::events::{settled, watch};
+use crate::probes::{CPUS, Setting, attach_all, programs, sum};
+use crate::support::{Namespace, Running, ctpulse, integer, output, statistics, text};
+use crate::{SOON, in_guest, wait_for};
+
+const CONNECTIONS: u64 = 200_000;
+
+fn pin(cpu: usize) {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    sched_setaffinity(None, &cpus).unwrap();
+}
+
+/// As many connections, half of them begun on each CPU, to where packets are swallowed.
+fn begin(namespace: &Namespace, connections: u64) {
+    let each = connections as u32 / CPUS as u32;
+    namespace.inside(|| {
+        std::thread::scope(|scope| {
+            for cpu in 0..CPUS {
+                scope.spawn(move || {
+                    pin(cpu);
+                    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+                    let first = u32::from(Ipv4Addr::new(10, 64 * (1 + cpu as u8), 0, 0));
+                    for number in 0..each {
+                        let to = Ipv4Addr::from(first + number);
+                        assert_eq!(socket.send_to(b"x", (to, 9)).unwrap(), 1);
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn two_hundred_thousand_connections_are_counted_beside_other_programs() {
+    in_guest();
+    let namespace = Namespace::new();
+    namespace.exec("ip", &["link", "add", "sink", "type", "dummy"]);
+    namespace.exec("ip", &["address", "add", "10.0.0.1/8", "dev", "sink"]);
+    namespace.exec("ip", &["link", "set", "sink", "up"]);
+    let _max = Setting::max(2 * CONNECTIONS as u32);
+    let _buckets = Setting::new("nf_conntrack_buckets", 65_536);
+    // The same functions, other programs, another process.
+    let other = watch(&[&namespace]);
+    let events = attach_all(&[&namespace]);
+
+    begin(&namespace, CONNECTIONS);
+    let missed = |name: &str| {
+        let programs = programs(&events);
+        let program = programs.iter().find(|program| program.name == name).unwrap();
+        program.skipped.unwrap_or(0) + program.missed.unwrap_or(0)
+    };
+    let all_told = |event, program| {
+        let (counted, missed) = (sum(&events, event), missed(program));
+        println!("{program}: {counted} counted, {missed} missed");
+        assert_eq!(counted + missed, CONNECTIONS, "{program}: {counted} and {missed} missed");
+    };
+    all_told(Event::Insert, "hash_insert");
+    all_told(Event::Alloc, "alloc_return");
+    all_told(Event::New, "init_return");
+    assert_eq!(integer(&statistics(&namespace.name), "entries"), Some(CONNECTIONS));
+    let line = settled(&other, "", "entries", CONNECTIONS);
+    assert_eq!(integer(&line, "insert"), Some(sum(&events, Event::Insert)), "{line}");
+
+    namespace.exec("conntrack", &["-F"]);
+    all_told(Event::DeleteList, "delete_from_lists");
+    all_told(Event::Delete, "destroy");
+    all_told(Event::Free, "free");
+}
+
+/// What the kernel holds for probes.
+#[derive(Debug, PartialEq, Eq)]
+struct Held {
+    programs: usize,
+    maps: usize,
+    links: usize,
+    kprobes: String,
+}
+
+impl Held {
+    fn now() -> Self {
+        let listed = |object| {
+            let listed = output(Command::new("bpftool").args([object, "show", "-j"]));
+            text(&listed.stdout).matches("\"id\":").count()
+        };
+        Self {
+            programs: listed("prog"),
+            maps: listed("map"),
+            links: listed("link"),
+            kprobes: fs::read_to_string("/sys/kernel/debug/kprobes/list").unwrap(),
+        }
+    }
+}
+
+#[test]
+fn probes_come_and_go_fifty_times_under_load() {
+    in_guest();
+    let namespace = Namespace::new();
+    let before = Held::now();
+    let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let (namespace, stop, answered) = (&namespace, &stop, &answered);
+        scope.spawn(move || {
+            // Every connection must get its answer, whatever is being attached or taken away.
+            namespace.inside(|| {
+                let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+                server.set_read_timeout(Some(SOON)).unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+                    client.set_read_timeout(Some(SOON)).unwrap();
+                    client.send_to(b"x", server.local_addr().unwrap()).unwrap();
+                    let (_, from) = server.recv_from(&mut [0]).unwrap();
+                    server.send_to(b"y", from).unwrap();
+                    client.recv_from(&mut [0]).unwrap();
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        });
+        for cycle in 0..50 {
+            let mut command = ctpulse();
+            command.args(["--ebpf", "on", "--format", "influx", "--interval", "50ms"]);
+            let mut agent = Running::start(command.args(["--netns", &namespace.name]));
+            let row = agent.line(SOON);
+            assert!(row.is_some(), "cycle {cycle}: the agent does not start");
+            let so_far = answered.load(Ordering::Relaxed);
+            wait_for("traffic", || answered.load(Ordering::Relaxed) > so_far);
+            let signal = if cycle % 2 == 0 { Signal::TERM } else { Signal::KILL };
+            agent.signal(signal);
+            assert_eq!(agent.wait().0.success(), cycle % 2 == 0, "cycle {cycle}");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    println!("{} connections answered meanwhile", answered.load(Ordering::Relaxed));
+    // Programs that are no longer attached are freed a little later.
+    wait_for("everything is taken away", || Held::now() == before);
+
+    // And the next one counts as if nothing had been.
+    let running = watch(&[&namespace]);
+    let _sockets = namespace.udp_flows(30);
+    let line = settled(&running, "", "insert", 30);
+    assert_eq!((integer(&line, "insert"), integer(&line, "new")), (Some(30), Some(30)), "{line}");
+}
