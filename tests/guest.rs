@@ -54,6 +54,17 @@ fn nft(arguments: &str) {
     output(Command::new("nft").args(arguments.split(' ')));
 }
 
+/// Has connections tracked outside of any test's namespace.
+fn track() {
+    nft("add table inet t");
+    nft("add chain inet t out { type filter hook output priority 0; }");
+    nft("add rule inet t out ct state new counter");
+}
+
+fn track_no_more() {
+    nft("delete table inet t");
+}
+
 #[test]
 fn this_is_a_guest() {
     in_guest();
@@ -147,9 +158,7 @@ impl Drop for Modules {
 fn a_module_that_is_unloaded_is_reported_once_and_found_again() {
     in_guest();
     let mut modules = Modules::new();
-    nft("add table inet t");
-    nft("add chain inet t out { type filter hook output priority 0; }");
-    nft("add rule inet t out ct state new counter");
+    track();
     let stderr = tempfile::NamedTempFile::new().unwrap();
     let mut command = ctpulse();
     command.args(["--interval", "100ms", "--format", "influx"]);
@@ -163,7 +172,7 @@ fn a_module_that_is_unloaded_is_reported_once_and_found_again() {
     };
     row();
 
-    nft("delete table inet t");
+    track_no_more();
     modules.unload();
     wait_for("a warning", || told().contains("nf_conntrack"));
     // Nothing comes any more, neither rows nor a second warning.

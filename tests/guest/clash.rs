@@ -1,19 +1,18 @@
 //! The race of two first packets of one connection: each begins it, and only one can put it into
 //! the table.
 //!
-//! Two threads, each on its own CPU, send the same connection's first packets through one socket
-//! at the same time. Between the look-up and the insertion a long chain of rules makes each
+//! Two threads, each on its own CPU, send the same connection's first packets at the same time (of
+//! UDP through one socket, as resolvers do). Between the look-up and the insertion a long chain of rules makes each
 //! packet slow, so that the other one gets into it now and then.
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::num::NonZeroU32;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use conntrack_ebpf::Event;
 use ctpulse::source::events::Events;
-use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType, sendto, socket};
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::events::{settled, watch};
@@ -50,7 +49,7 @@ fn slow_namespace(translation: &str) -> Namespace {
 /// Both threads send to the same new destination, one after another, until `enough`.
 fn race(
     namespace: &Namespace,
-    send: impl Fn(Ipv4Addr) + Sync,
+    send: impl Fn(usize, Ipv4Addr) + Sync,
     enough: impl Fn() -> bool + Sync,
 ) -> u32 {
     let start = Instant::now();
@@ -67,7 +66,7 @@ fn race(
             if over {
                 return number - 1;
             }
-            send(Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 1, 0, 0)) + number));
+            send(cpu, Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 1, 0, 0)) + number));
         }
         0
     };
@@ -85,8 +84,7 @@ fn race(
 fn agree(namespace: &Namespace, events: &Events) -> (u64, u64) {
     let line = statistics(&namespace.name);
     let field = |name| integer(&line, name).unwrap();
-    let (resolved, dropped) =
-        (sum(events, Event::ClashResolved), sum(events, Event::ClashDropped));
+    let (resolved, dropped) = (sum(events, Event::ClashResolved), sum(events, Event::ClashDropped));
     assert_eq!(resolved, field("clash_resolve"), "{line}");
     assert_eq!((dropped, dropped), (field("insert_failed"), field("drop")), "{line}");
     assert_eq!(sum(events, Event::Unplaced), 0);
@@ -100,17 +98,18 @@ fn races_that_are_resolved_are_those_that_procfs_counts() {
     in_guest();
     let same = "";
     let masquerade =
-        " chain hide { type nat hook postrouting priority srcnat; masquerade random; }\n";
+        " chain hide { type nat hook postrouting priority srcnat; masquerade random\n }\n";
     let destination = " chain to { type nat hook output priority -100; \
-                       udp dport 9 dnat ip to numgen inc mod 2 map { 0 : 10.9.0.2, 1 : 10.9.0.3 } }\n";
-    for (what, translation) in [("none", same), ("source", masquerade), ("destination", destination)]
+                       udp dport 9 dnat ip to numgen inc mod 2 map { 0 : 10.9.0.2, 1 : 10.9.0.3 }\n }\n";
+    for (what, translation) in
+        [("none", same), ("source", masquerade), ("destination", destination)]
     {
         let namespace = slow_namespace(translation);
         let events = attach_all(&[&namespace]);
         let socket = namespace.inside(|| UdpSocket::bind("0.0.0.0:0").unwrap());
         let attempts = race(
             &namespace,
-            |to| assert_eq!(socket.send_to(b"x", (to, 9)).unwrap(), 1),
+            |_, to| assert_eq!(socket.send_to(b"x", (to, 9)).unwrap(), 1),
             || sum(&events, Event::ClashResolved) >= ENOUGH,
         );
         let (resolved, dropped) = agree(&namespace, &events);
@@ -120,21 +119,27 @@ fn races_that_are_resolved_are_those_that_procfs_counts() {
     }
 }
 
-/// Only some protocols let the loser through: of others it is dropped.
+/// A TCP header: ports 1000 and 9, SYN.
+const SYN: [u8; 20] = [3, 232, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, 2, 255, 255, 0, 0, 0, 0];
+
+/// TCP does not let the loser through: its packet is dropped.
 #[test]
 fn races_that_are_lost_are_drops_with_their_cause() {
     in_guest();
     let namespace = slow_namespace("");
     let events = attach_all(&[&namespace]);
     let running = watch(&[&namespace]);
-    // For experiments (RFC 3692), so that nothing but its number is known of it.
-    let protocol = Protocol::from_raw(NonZeroU32::new(253).unwrap());
-    let socket = namespace.inside(|| socket(AddressFamily::INET, SocketType::RAW, Some(protocol)));
-    let socket = socket.unwrap();
+    // One for each thread: sending through a raw socket takes its lock.
+    let sockets = namespace.inside(|| {
+        [(); CPUS]
+            .map(|()| socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::TCP)).unwrap())
+    });
     let attempts = race(
         &namespace,
         // The loser's sender is told so.
-        |to| _ = sendto(&socket, b"x", SendFlags::empty(), &SocketAddrV4::new(to, 0)),
+        |cpu, to| {
+            _ = sendto(&sockets[cpu], &SYN, SendFlags::empty(), &SocketAddrV4::new(to, 0));
+        },
         || sum(&events, Event::ClashDropped) >= ENOUGH,
     );
     let (resolved, dropped) = agree(&namespace, &events);

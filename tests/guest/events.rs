@@ -191,11 +191,35 @@ fn probes_are_attached_again_when_the_module_is_loaded_again() {
     modules.unload();
     while running.line(Duration::from_millis(600)).is_some() {}
     modules.load();
-    crate::nft("add table inet t");
-    crate::nft("add chain inet t out { type filter hook output priority 0; }");
-    crate::nft("add rule inet t out ct state new counter");
-    // Rows with the counter come again only once the probes are there.
-    settled(&running, "", "insert", 0);
+    counts_again(&running);
+}
+
+/// An agent that is there before the module.
+#[test]
+fn probes_are_attached_when_the_module_is_loaded_at_last() {
+    in_guest();
+    let mut modules = crate::Modules::new();
+    modules.unload();
+    let on = ctpulse().args(["--ebpf", "on", "--count", "1"]).output().unwrap();
+    assert_eq!(on.status.code(), Some(1));
+    assert!(text(&on.stderr).contains("modprobe nf_conntrack"), "{}", text(&on.stderr));
+
+    let mut command = ctpulse();
+    command.args(["--format", "influx", "--interval", "200ms"]);
+    let running = Running::start(&mut command);
+    while running.line(Duration::from_millis(1000)).is_some() {}
+    modules.load();
+    counts_again(&running);
+}
+
+/// Waits for the probes of an agent in this namespace, and lets them count.
+fn counts_again(running: &Running) {
+    crate::track();
+    // Rates of what only probes count come once they are there.
+    let start = Instant::now();
+    while !running.line(SOON).unwrap().contains("new_rate=") {
+        assert!(start.elapsed() < SOON, "no probes");
+    }
     let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut sockets = Vec::new();
     for _ in 0..25 {
@@ -203,9 +227,9 @@ fn probes_are_attached_again_when_the_module_is_loaded_again() {
         socket.send_to(b"x", receiver.local_addr().unwrap()).unwrap();
         sockets.push(socket);
     }
-    let line = settled(&running, "", "insert", 25);
+    let line = settled(running, "", "insert", 25);
     all(&line, &[("insert", 25), ("new", 25)]);
-    crate::nft("delete table inet t");
+    crate::track_no_more();
 }
 
 /// The value of a field of the row about ctpulse itself, once `done` says that it is settled.

@@ -178,9 +178,7 @@ impl Drop for NoTypes {
 fn without_types_only_a_lone_namespace_has_events() {
     in_guest();
     let _no_types = NoTypes::new();
-    crate::nft("add table inet t");
-    crate::nft("add chain inet t out { type filter hook output priority 0; }");
-    crate::nft("add rule inet t out ct state new counter");
+    crate::track();
     let mut command = ctpulse();
     command.args(["--ebpf", "on", "--format", "influx", "--interval", "200ms"]);
     let running = Running::start(&mut command);
@@ -195,7 +193,7 @@ fn without_types_only_a_lone_namespace_has_events() {
     assert_eq!(integer(&line, "insert"), Some(25), "{line}");
     assert_eq!((integer(&line, "new"), number(&line, "new_rate")), (Some(0), None), "{line}");
     drop(running);
-    crate::nft("delete table inet t");
+    crate::track_no_more();
 
     let namespace = Namespace::new();
     let told = ctpulse().args(["--ebpf", "on", "--count", "1"]).output().unwrap();

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use conntrack_ebpf::Event;
 use rustix::process::Signal;
@@ -104,10 +105,28 @@ impl Held {
     }
 }
 
+/// An agent attaches its probes, connections go on, and it ends.
+fn come_and_go(namespace: &str, killed: bool, answered: &AtomicU64) {
+    let mut command = ctpulse();
+    command.args(["--ebpf", "on", "--format", "influx", "--interval", "50ms", "--quiet"]);
+    let mut agent = Running::start(command.args(["--netns", namespace]));
+    assert!(agent.line(SOON).is_some(), "the agent does not start");
+    let so_far = answered.load(Ordering::Relaxed);
+    wait_for("traffic", || answered.load(Ordering::Relaxed) > so_far);
+    agent.signal(if killed { Signal::KILL } else { Signal::TERM });
+    assert_eq!(agent.wait().0.success(), !killed);
+}
+
 #[test]
 fn probes_come_and_go_fifty_times_under_load() {
     in_guest();
     let namespace = Namespace::new();
+    let _max = Setting::max(1_000_000);
+    namespace.inside(|| {
+        for timeout in ["udp_timeout", "udp_timeout_stream"] {
+            fs::write(format!("/proc/sys/net/netfilter/nf_conntrack_{timeout}"), "1").unwrap();
+        }
+    });
     let before = Held::now();
     let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -125,22 +144,25 @@ fn probes_come_and_go_fifty_times_under_load() {
                     server.send_to(b"y", from).unwrap();
                     client.recv_from(&mut [0]).unwrap();
                     answered.fetch_add(1, Ordering::Relaxed);
+                    // Some hundreds a second; a guest that has nothing left would only be slow.
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             });
         });
-        for cycle in 0..50 {
-            let mut command = ctpulse();
-            command.args(["--ebpf", "on", "--format", "influx", "--interval", "50ms"]);
-            let mut agent = Running::start(command.args(["--netns", &namespace.name]));
-            let row = agent.line(SOON);
-            assert!(row.is_some(), "cycle {cycle}: the agent does not start");
-            let so_far = answered.load(Ordering::Relaxed);
-            wait_for("traffic", || answered.load(Ordering::Relaxed) > so_far);
-            let signal = if cycle % 2 == 0 { Signal::TERM } else { Signal::KILL };
-            agent.signal(signal);
-            assert_eq!(agent.wait().0.success(), cycle % 2 == 0, "cycle {cycle}");
-        }
+        // Five at a time, so that some come while others go; every other one is killed.
+        let agents = (0..5).map(|agent| {
+            scope.spawn(move || {
+                for cycle in 0..10 {
+                    let killed = (agent + cycle) % 2 == 0;
+                    come_and_go(&namespace.name, killed, answered);
+                }
+            })
+        });
+        let agents: Vec<_> = agents.collect();
+        let ended = agents.into_iter().map(|agent| agent.join().is_ok());
+        let all_ended = ended.fold(true, |all, one| all & one);
         stop.store(true, Ordering::Relaxed);
+        assert!(all_ended);
     });
     println!("{} connections answered meanwhile", answered.load(Ordering::Relaxed));
     // Programs that are no longer attached are freed a little later.

@@ -14,7 +14,7 @@ fn unprivileged(capabilities: &str, locked_memory: &str) -> Command {
     let agent = ctpulse();
     let mut command = Command::new("sh");
     let script = format!(
-        "ulimit -l {locked_memory}; exec setpriv --reuid 65534 --regid 65534 --clear-groups \
+        "ulimit -l {locked_memory}; exec /usr/sbin/setpriv --reuid 65534 --regid 65534 --clear-groups \
          --bounding-set=-all,{capabilities} --inh-caps=-all,{capabilities} \
          --ambient-caps=-all,{capabilities} {} \"$@\"",
         agent.get_program().to_str().unwrap()
@@ -56,9 +56,7 @@ impl Drop for Sysctl {
 fn two_capabilities_are_enough() {
     in_guest();
     let _paranoid = Sysctl::new("/proc/sys/kernel/perf_event_paranoid", "2");
-    crate::nft("add table inet t");
-    crate::nft("add chain inet t out { type filter hook output priority 0; }");
-    crate::nft("add rule inet t out ct state new counter");
+    crate::track();
     let mut command = unprivileged("+bpf,+perfmon", "unlimited");
     command.args(["--ebpf", "on", "--interval", "200ms"]);
     let running = Running::start(&mut command);
@@ -70,7 +68,7 @@ fn two_capabilities_are_enough() {
     }
     let line = settled(&running, "", "insert", 25);
     assert_eq!((integer(&line, "insert"), integer(&line, "new")), (Some(25), Some(25)), "{line}");
-    crate::nft("delete table inet t");
+    crate::track_no_more();
 }
 
 #[test]

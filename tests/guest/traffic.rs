@@ -58,7 +58,8 @@ fn link(host: &Namespace, router: &Namespace, number: u8) {
         namespace.exec("ip", &["address", "add", &addresses[1], "dev", device, "nodad"]);
         namespace.exec("ip", &["link", "set", device, "up"]);
     }
-    for (option, gateway) in [("-4", format!("10.0.{number}.1")), ("-6", format!("fd00:{number}::1"))]
+    for (option, gateway) in
+        [("-4", format!("10.0.{number}.1")), ("-6", format!("fd00:{number}::1"))]
     {
         host.exec("ip", &[option, "route", "add", "default", "via", &gateway]);
     }
@@ -188,12 +189,8 @@ fn every_kind_of_connection_is_counted_once() {
             assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
         }
     });
-    let refused = [
-        (Event::New, FLOWS),
-        (Event::Insert, 0),
-        (Event::Delete, FLOWS),
-        (Event::DeleteList, 0),
-    ];
+    let refused =
+        [(Event::New, FLOWS), (Event::Insert, 0), (Event::Delete, FLOWS), (Event::DeleteList, 0)];
     since.expect("TCP refused by a rule", &refused);
     sockets.push(client.inside(|| udp((addresses[0], 666).into())));
     since.expect("UDP dropped by a rule", &refused);
@@ -221,9 +218,8 @@ fn entries_that_go_are_counted_whichever_way_they_go() {
     let namespace = Namespace::new();
     let events = attach_all(&[&namespace]);
     let mut since = Since::new(&events, &namespace);
-    let gone = |number| {
-        [(Event::Delete, number), (Event::DeleteList, number), (Event::Free, number)]
-    };
+    let gone =
+        |number| [(Event::Delete, number), (Event::DeleteList, number), (Event::Free, number)];
 
     let (_, sockets) = namespace.udp_flows(40);
     since.expect("begun", &[(Event::Insert, 40)]);
