@@ -217,7 +217,7 @@ fn counts_again(running: &Running) {
     crate::track();
     // Rates of what only probes count come once they are there.
     let start = Instant::now();
-    while !running.line(SOON).unwrap().contains("new_rate=") {
+    while !running.line(SOON).unwrap().contains(",new_rate=") {
         assert!(start.elapsed() < SOON, "no probes");
     }
     let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

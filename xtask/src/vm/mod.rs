@@ -13,11 +13,15 @@ mod kernel;
 mod machine;
 
 use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use self::console::Event;
 use self::image::Image;
@@ -28,6 +32,9 @@ use crate::{tools, workspace::run_checked};
 
 /// The kernels that are tested where none are named.
 const DEFAULT: [&str; 3] = ["5.10", "6.1", "6.12"];
+
+/// Seconds that a guest may take, where nobody says so.
+const TIMEOUT: u64 = 480;
 
 /// How many of the console's last lines a failure shows.
 const LAST_LINES: usize = 60;
@@ -41,8 +48,12 @@ pub(crate) struct Options {
     #[arg(long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Seconds after which a guest that has not ended has failed
-    #[arg(long, value_name = "SECONDS", default_value_t = 240)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT)]
     timeout: u64,
+    /// How many guests run at once, each of which takes a CPU and 1 GiB; as many as there are
+    /// CPUs if not given
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<NonZeroUsize>,
     /// Show the guests' consoles while they run
     #[arg(long, short)]
     verbose: bool,
@@ -55,7 +66,14 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { kernels: Vec::new(), timeout: 240, verbose: false, bpftrace: false, test: None }
+        Self {
+            kernels: Vec::new(),
+            timeout: TIMEOUT,
+            jobs: None,
+            verbose: false,
+            bpftrace: false,
+            test: None,
+        }
     }
 }
 
@@ -71,7 +89,7 @@ pub(crate) fn obstacle() -> anyhow::Result<Option<String>> {
     Ok((!missing.is_empty()).then(|| format!("missing: {}", missing.join(", "))))
 }
 
-/// Runs the tests in each kernel, one after another, and says what came of them.
+/// Runs the tests in each kernel, and says what came of them.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(reason) = obstacle()? {
         bail!("no virtual machine can run here: {reason}");
@@ -89,10 +107,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let binaries = build()?;
     let image = Image::new(&binaries, options.test.as_deref(), options.bpftrace)?;
     let start = Instant::now();
-    let mut all_passed = true;
-    for kernel in &kernels {
-        all_passed &= test(kernel, &image, options, &consoles)?;
-    }
+    let all_passed = test_each(&kernels, &image, options, &consoles)?;
     let (count, seconds) = (kernels.len(), start.elapsed().as_secs_f64());
     let verdict = if all_passed { "all tests passed" } else { "FAILED" };
     println!("{verdict}: {count} {} in {seconds:.1} s", plural("kernel", count));
@@ -140,6 +155,33 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
         let (_, rest) = line.split_once(r#""executable":""#)?;
         let path = &rest[..rest.find('"')?];
         (!path.contains('\\')).then(|| path.into())
+    })
+}
+
+/// Tests the kernels, several at a time; whether all tests passed in all of them.
+fn test_each(
+    kernels: &[Kernel],
+    image: &Image,
+    options: &Options,
+    consoles: &Path,
+) -> anyhow::Result<bool> {
+    let jobs = options.jobs.map_or_else(thread::available_parallelism, Ok);
+    let jobs = jobs.map_or(1, NonZeroUsize::get).min(kernels.len());
+    let next = AtomicUsize::new(0);
+    let work = || -> anyhow::Result<bool> {
+        let mut all_passed = true;
+        while let Some(kernel) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
+            all_passed &= test(kernel, image, options, consoles)?;
+        }
+        Ok(all_passed)
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        let mut all_passed = true;
+        for worker in workers {
+            all_passed &= worker.join().map_err(|_| anyhow!("a worker panicked"))??;
+        }
+        Ok(all_passed)
     })
 }
 
@@ -194,8 +236,7 @@ fn test(
     if run.is_good() {
         return Ok(true);
     }
-    run.show_lines();
-    eprintln!("xtask: the whole console: {}", path.display());
+    run.show_lines(&path);
     Ok(false)
 }
 
@@ -286,12 +327,16 @@ impl Run {
         self.done && self.passed > 0 && self.failed.is_empty() && self.trouble.is_empty()
     }
 
-    fn show_lines(&self) {
+    /// All at once, since other guests may run.
+    fn show_lines(&self, console: &Path) {
         let skipped = self.last_lines.len().saturating_sub(2 * LAST_LINES);
-        eprintln!("xtask: {}: from the console:", self.kernel);
+        let mut text = format!("xtask: {}: from the console:\n", self.kernel);
         for line in &self.last_lines[skipped..] {
-            eprintln!("  | {line}");
+            text.push_str(&format!("  | {line}\n"));
         }
+        text.push_str(&format!("xtask: the whole console: {}\n", console.display()));
+        // There is nobody else to tell.
+        let _ = std::io::stderr().write_all(text.as_bytes());
     }
 }
 
