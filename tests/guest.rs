@@ -6,10 +6,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "guest/bench.rs"]
+mod bench;
 #[path = "guest/events.rs"]
 mod events;
 #[path = "guest/hooks.rs"]
 mod hooks;
+#[path = "guest/load.rs"]
+mod load;
+#[path = "guest/program_stats.rs"]
+mod program_stats;
 mod support;
 
 use std::fs;

@@ -10,7 +10,7 @@ use crate::{SOON, in_guest};
 const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 
 /// A running agent with probes, looking into one namespace or more.
-fn watch(namespaces: &[&Namespace]) -> Running {
+pub(crate) fn watch(namespaces: &[&Namespace]) -> Running {
     let mut command = ctpulse();
     command.args(["--ebpf", "on", "--format", "influx", "--interval", "200ms"]);
     command.args(["--sample-interval", "20ms", "--collect", "all,percpu"]);

@@ -16,7 +16,7 @@ use crate::{SOON, in_guest};
 const CPUS: usize = 2;
 
 /// The programs of `hooks`, counting in one namespace.
-fn attach(namespace: &Namespace, hooks: &[Hook], per_packet: bool) -> Events {
+pub(crate) fn attach(namespace: &Namespace, hooks: &[Hook], per_packet: bool) -> Events {
     let pinned = [Pinned::open(format!("/run/netns/{}", namespace.name).as_ref()).unwrap()];
     Events::attach(&Wanted { hooks, per_packet, ..Wanted::new(&pinned, CPUS) }).unwrap()
 }
