@@ -16,7 +16,7 @@ use crate::events::watch;
 use crate::hooks::attach;
 use crate::in_guest;
 use crate::load::{self, Flow};
-use crate::program_stats::{Cost, Programs, Timing};
+use crate::program_stats::{Programs, Timing, run_time};
 use crate::support::{Namespace, Running, ctpulse, integer, text};
 
 /// How long bpftrace may take until its probes are attached.
@@ -100,24 +100,29 @@ fn run_time_per_event() {
             _ => bpftrace(""),
         };
         let counting = order.map(|who| (who, start(who)));
-        let connections = || {
-            load::new_sockets(&namespace, 3000);
+        let connections = |count| {
+            load::new_sockets(&namespace, count);
             load::flush(&namespace);
         };
         // Once for what the first time costs, and for probes that were not attached yet.
-        connections();
+        connections(3000);
         std::thread::sleep(Duration::from_secs(1));
-        let costs = || counting.each_ref().map(|(_, (_, programs))| programs.cost());
-        let before = costs();
-        connections();
-        let after = costs();
-        let costs: Vec<(&str, Cost)> =
-            (0..3).map(|at| (order[at], after[at] - before[at])).collect();
-        let told: Vec<_> = costs.iter().map(|(who, cost)| (*who, cost.per_run())).collect();
-        println!("round {round}: {costs:?}");
+        let batches = rounds(5, 15).map(|_| {
+            let now = || counting.each_ref().map(|(_, (_, programs))| programs.now());
+            let before = now();
+            connections(500);
+            let after = now();
+            [0, 1, 2].map(|at| after[at].since(&before[at]))
+        });
+        let batches: Vec<[Programs; 3]> = batches.collect();
+        let told = [0, 1, 2].map(|at| {
+            let own: Vec<&Programs> = batches.iter().map(|batch| &batch[at]).collect();
+            for programs in &own {
+                assert!(programs.all_ran(500), "not all were counting: {programs:?}");
+            }
+            (order[at], run_time(&own))
+        });
         tell("run_time", &told);
-        let runs: Vec<u64> = costs.iter().map(|(_, cost)| cost.runs).collect();
-        assert!(runs.iter().all(|runs| *runs >= 6 * 3000), "not all were counting: {costs:?}");
     }
 }
 
@@ -319,7 +324,7 @@ fn packets() {
             let rate = rate();
             let _timing = Timing::new();
             flow.datagrams(DATAGRAMS / 4);
-            (rate, programs.cost())
+            (rate, programs.now().cost())
         };
         let ((ours, cost), reference) = if round % 2 == 0 {
             (with(), rate())

@@ -36,7 +36,7 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    pub(crate) fn per_run(self) -> f64 {
+    fn per_run(self) -> f64 {
         self.nanoseconds as f64 / self.runs as f64
     }
 }
@@ -58,7 +58,7 @@ impl Sub for Cost {
 }
 
 /// The kprobe programs in the kernel by their number, each with its name.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Programs(BTreeMap<u64, (String, Cost)>);
 
 impl Programs {
@@ -94,11 +94,43 @@ impl Programs {
         kept
     }
 
-    /// What these programs have cost by now, in all.
-    pub(crate) fn cost(&self) -> Cost {
-        let now = Self::read();
-        let costs =
-            self.0.keys().map(|id| now.0.get(id).map_or(Cost::default(), |(_, cost)| *cost));
-        costs.fold(Cost::default(), Add::add)
+    /// The same programs as they are now.
+    pub(crate) fn now(&self) -> Self {
+        let mut now = Self::read();
+        now.0.retain(|id, _| self.0.contains_key(id));
+        now
     }
+
+    /// What these programs have cost, in all.
+    pub(crate) fn cost(&self) -> Cost {
+        self.0.values().map(|(_, cost)| *cost).fold(Cost::default(), Add::add)
+    }
+
+    /// What each has cost since it was `before`.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let mut since = self.clone();
+        for (id, (_, cost)) in &mut since.0 {
+            *cost = *cost - before.0.get(id).map_or(Cost::default(), |(_, cost)| *cost);
+        }
+        since
+    }
+
+    /// Whether each ran so often at least.
+    pub(crate) fn all_ran(&self, runs: u64) -> bool {
+        self.0.values().all(|(_, cost)| cost.runs >= runs)
+    }
+}
+
+/// Nanoseconds per run: the mean over the programs, of each the median over the batches. The
+/// guest's CPUs share a thread of the host, and a program that runs when they change pays for the
+/// other CPU's turn.
+pub(crate) fn run_time(batches: &[&Programs]) -> f64 {
+    let ids: Vec<u64> = batches[0].0.keys().copied().collect();
+    let medians = ids.iter().map(|id| {
+        let mut times: Vec<f64> = batches.iter().map(|batch| batch.0[id].1.per_run()).collect();
+        times.sort_by(f64::total_cmp);
+        println!("{}: {times:.0?}", batches[0].0[id].0);
+        times[times.len() / 2]
+    });
+    medians.sum::<f64>() / ids.len() as f64
 }

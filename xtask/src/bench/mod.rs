@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// a missed bar does not fail
     #[arg(long)]
     quick: bool,
+    /// Measure only what the probes cost, in a virtual machine
+    #[arg(long)]
+    probes: bool,
 }
 
 /// How long and how often to measure.
@@ -70,10 +73,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
 
     let mut table = Table::default();
-    table.add("sampling at 1,000/s", bench.sampling());
-    table.add("parse", bench.parsing());
-    table.add("resident memory", bench.memory());
-    table.add("first row from exec", bench.first_row());
+    if !options.probes {
+        table.add("sampling at 1,000/s", bench.sampling());
+        table.add("parse", bench.parsing());
+        table.add("resident memory", bench.memory());
+        table.add("first row from exec", bench.first_row());
+    }
     eprintln!("bench: the probes, in a virtual machine");
     events::add(&mut table, vm::measure(bench.ctpulse.clone(), options.quick));
     print!("{table}");
