@@ -9,8 +9,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ctpulse::source::events::btf::Offsets;
-use ctpulse::source::events::hooks::{HOOKS, Hook};
+use ctpulse::source::events::hooks::{HOOKS, Hook, Need};
 use ctpulse::source::events::symbols::Symbols;
+use ctpulse::source::events::{Events, Wanted};
+use ctpulse::source::namespace::Pinned;
 
 use crate::events::watch;
 use crate::hooks::attach;
@@ -93,7 +95,10 @@ fn run_time_per_event() {
         let start = |who: &str| match who {
             "ours" => {
                 let before = Programs::read();
-                let running = watch(&[&namespace]);
+                let mut command = ctpulse();
+                command.args(["--ebpf", "on", "--internal", "--netns", &namespace.name]);
+                let running = Running::start(command.args(["--format", "influx"]));
+                assert!(running.line(LONG).is_some());
                 (running, Programs::read().without(&before).named(&LIFE))
             }
             "keyed" => bpftrace(BY_NAMESPACE),
@@ -127,11 +132,12 @@ fn run_time_per_event() {
 }
 
 /// Connections per second in their whole life: begun, and taken out of the table again.
-fn connections_per_second(figure: &str, begin: fn(&Namespace, u16)) {
+fn connections_per_second(figure: &str, begin: fn(&Namespace, u16), internal: bool) {
     const CONNECTIONS: u16 = 8000;
     in_guest();
     load::make_room();
     let namespace = Namespace::new();
+    let pinned = [Pinned::open(format!("/run/netns/{}", namespace.name).as_ref()).unwrap()];
     let live = || {
         let seconds = seconds(|| {
             begin(&namespace, CONNECTIONS);
@@ -142,7 +148,8 @@ fn connections_per_second(figure: &str, begin: fn(&Namespace, u16)) {
     live();
     for round in rounds(2, 12) {
         let with = || {
-            let _events = attach(&namespace, &HOOKS, false);
+            let wanted = Wanted { internal, ..Wanted::new(&pinned, 2) };
+            let _events = Events::attach(&wanted).unwrap();
             live()
         };
         let (ours, reference) = if round % 2 == 0 {
@@ -159,13 +166,19 @@ fn connections_per_second(figure: &str, begin: fn(&Namespace, u16)) {
 #[test]
 #[ignore = "a measurement: cargo xtask bench"]
 fn connections_of_new_sockets() {
-    connections_per_second("connections_of_new_sockets", load::new_sockets);
+    connections_per_second("connections_of_new_sockets", load::new_sockets, false);
+}
+
+#[test]
+#[ignore = "a measurement: cargo xtask bench"]
+fn connections_with_internal() {
+    connections_per_second("connections_with_internal", load::new_sockets, true);
 }
 
 #[test]
 #[ignore = "a measurement: cargo xtask bench"]
 fn connections_of_one_socket() {
-    connections_per_second("connections_of_one_socket", load::new_addresses);
+    connections_per_second("connections_of_one_socket", load::new_addresses, false);
 }
 
 #[test]
@@ -292,6 +305,7 @@ fn time_to_attach() {
     let first_row = |ebpf: &str| {
         let mut command = ctpulse();
         command.args(["--ebpf", ebpf, "--format", "influx", "--netns", &namespace.name]);
+        command.arg("--internal");
         seconds(|| {
             assert!(Running::start(&mut command).line(LONG).is_some());
         }) * 1e3
@@ -304,7 +318,7 @@ fn time_to_attach() {
 }
 
 fn packet_hooks() -> Vec<Hook> {
-    HOOKS.into_iter().filter(|hook| hook.per_packet).collect()
+    HOOKS.into_iter().filter(|hook| hook.need == Need::PerPacket).collect()
 }
 
 #[test]

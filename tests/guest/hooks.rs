@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::process::Command;
 
 use conntrack_ebpf::Event;
-use ctpulse::source::events::hooks::{HOOKS, Hook, Probe, Way};
+use ctpulse::source::events::hooks::{HOOKS, Hook, Need, Probe, Way};
 use ctpulse::source::events::{Events, HookState, Wanted};
 use ctpulse::source::namespace::Pinned;
 
@@ -18,7 +18,8 @@ const CPUS: usize = 2;
 /// The programs of `hooks`, counting in one namespace.
 pub(crate) fn attach(namespace: &Namespace, hooks: &[Hook], per_packet: bool) -> Events {
     let pinned = [Pinned::open(format!("/run/netns/{}", namespace.name).as_ref()).unwrap()];
-    Events::attach(&Wanted { hooks, per_packet, ..Wanted::new(&pinned, CPUS) }).unwrap()
+    let wanted = Wanted { hooks, per_packet, internal: true, ..Wanted::new(&pinned, CPUS) };
+    Events::attach(&wanted).unwrap()
 }
 
 fn sum(events: &Events, event: Event) -> u64 {
@@ -104,6 +105,18 @@ fn a_missing_function_costs_only_its_own_counters() {
     assert_eq!(counted, [30, 0, 30]);
 }
 
+#[test]
+fn what_only_the_row_about_ctpulse_shows_is_not_attached_without_it() {
+    in_guest();
+    let events = Events::attach(&Wanted::new(&[], CPUS)).unwrap();
+    let left_out = events.states().filter(|(_, state)| !state.is_attached());
+    let left_out: Vec<_> = left_out.map(|(hook, state)| (hook.name, state.clone())).collect();
+    let internal = ["alloc", "free"].map(|name| (name, HookState::NotAsked(Need::Internal)));
+    let packets = ["found", "ignore", "tracker_drop"]
+        .map(|name| (name, HookState::NotAsked(Need::PerPacket)));
+    assert_eq!(left_out, [&internal[..], &packets].concat());
+}
+
 /// A packet over loopback is looked up once on its way out, and comes back with its connection.
 #[test]
 fn packets_are_looked_up_and_ignored() {
@@ -111,7 +124,7 @@ fn packets_are_looked_up_and_ignored() {
     let namespace = Namespace::new();
     let hooks = [hook("found"), hook("ignore"), hook("tracker_drop")];
     let without = attach(&namespace, &[hooks[0], hook("new")], false);
-    assert_eq!(without.states().next().unwrap().1, &HookState::NotAsked);
+    assert_eq!(without.states().next().unwrap().1, &HookState::NotAsked(Need::PerPacket));
     drop(without);
     let (_, sockets) = namespace.udp_flows(1);
     let events = attach(&namespace, &hooks, true);

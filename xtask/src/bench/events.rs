@@ -58,9 +58,11 @@ fn run_time(told: &Told) -> anyhow::Result<Vec<Figure>> {
 
 fn connections(told: &Told) -> anyhow::Result<Vec<Figure>> {
     let (ours, reference) = told.pair("connections_of_new_sockets")?;
+    let (ours_all, reference_all) = told.pair("connections_with_internal")?;
     let (ours_one, reference_one) = told.pair("connections_of_one_socket")?;
     Ok(vec![
         Figure::ratio("connections, a socket each", "/s", ours, reference).at_least_times(0.97),
+        Figure::ratio("the same with --internal", "/s", ours_all, reference_all),
         Figure::ratio("connections of one socket", "/s", ours_one, reference_one),
     ])
 }

@@ -91,7 +91,7 @@ pub(super) fn attach(
             Err(state) => why_not = why_not.or(Some(state)),
         }
     }
-    why_not.unwrap_or(HookState::NotAsked)
+    why_not.unwrap_or(HookState::NoFunction(&[]))
 }
 
 fn attach_way(
