@@ -8,6 +8,8 @@
 
 #[path = "guest/bench.rs"]
 mod bench;
+#[path = "guest/bench_connections.rs"]
+mod bench_connections;
 #[path = "guest/events.rs"]
 mod events;
 #[path = "guest/hooks.rs"]

@@ -11,48 +11,45 @@ use std::time::{Duration, Instant};
 use ctpulse::source::events::btf::Offsets;
 use ctpulse::source::events::hooks::{HOOKS, Hook, Need};
 use ctpulse::source::events::symbols::Symbols;
-use ctpulse::source::events::{Events, Wanted};
-use ctpulse::source::namespace::Pinned;
 
-use crate::events::watch;
 use crate::hooks::attach;
 use crate::in_guest;
 use crate::load::{self, Flow};
 use crate::program_stats::{Programs, Timing, run_time};
-use crate::support::{Namespace, Running, ctpulse, integer, text};
+use crate::support::{Namespace, Running, ctpulse, integer};
 
 /// How long bpftrace may take until its probes are attached.
 const LONG: Duration = Duration::from_secs(300);
 
-/// The programs that run in the life of every connection.
-const LIFE: [&str; 6] =
+/// The programs that run in the life of every connection, the last two with `--internal` only.
+pub(crate) const LIFE: [&str; 6] =
     ["hash_insert", "init_return", "destroy", "delete_from_lists", "alloc_return", "free"];
 
 /// Tells numbers under the name of a figure, in a line of the kernel's log, which is never torn.
-fn tell(figure: &str, numbers: &[(&str, f64)]) {
+pub(crate) fn tell(figure: &str, numbers: &[(&str, f64)]) {
     let numbers: Vec<_> = numbers.iter().map(|(name, number)| format!("{name}={number}")).collect();
     let line = format!("<1>ctpulse-guest: measured {figure} {}\n", numbers.join(" "));
     fs::write("/dev/kmsg", line).unwrap();
 }
 
 /// How often to measure: `full` times, or `quick` times where seconds are to do.
-fn rounds(quick: usize, full: usize) -> std::ops::Range<usize> {
+pub(crate) fn rounds(quick: usize, full: usize) -> std::ops::Range<usize> {
     let length = fs::read_to_string("/etc/ctpulse-measure").unwrap();
     0..if length.trim() == "quick" { quick } else { full }
 }
 
-fn seconds(work: impl FnOnce()) -> f64 {
+pub(crate) fn seconds(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
     start.elapsed().as_secs_f64()
 }
 
-/// A `bpftrace` that counts the calls of the same functions as the programs of [`LIFE`], and its
+/// A `bpftrace` that counts the calls of the same functions as our `programs`, and its own
 /// programs in the kernel. `key` is put before `= count()`; `CONNECTION` in it is the connection.
-fn bpftrace(key: &str) -> (Running, Programs) {
+pub(crate) fn bpftrace(programs: &[&str], key: &str) -> (Running, Programs) {
     let (symbols, offsets) = (Symbols::read().unwrap(), Offsets::of_running_kernel().unwrap());
     let ways = HOOKS.iter().filter_map(|hook| hook.ways.first());
-    let probes = ways.flat_map(|way| way.probes).filter(|probe| LIFE.contains(&probe.program));
+    let probes = ways.flat_map(|way| way.probes).filter(|probe| programs.contains(&probe.program));
     let script: Vec<String> = probes
         .map(|probe| {
             let function = symbols.find(probe.functions).unwrap();
@@ -65,13 +62,13 @@ fn bpftrace(key: &str) -> (Running, Programs) {
             format!("{kind}:{function} {{ @{key} = count(); }}")
         })
         .collect();
-    assert_eq!(script.len(), LIFE.len());
+    assert_eq!(script.len(), programs.len());
     let before = Programs::read();
     let running = Running::start(Command::new("bpftrace").args(["-e", &script.join("\n")]));
     let start = Instant::now();
     loop {
         let ours = Programs::read().without(&before);
-        if ours.len() == LIFE.len() {
+        if ours.len() == programs.len() {
             return (running, ours);
         }
         assert!(start.elapsed() < LONG, "bpftrace does not attach: {ours:?}");
@@ -101,8 +98,8 @@ fn run_time_per_event() {
                 assert!(running.line(LONG).is_some());
                 (running, Programs::read().without(&before).named(&LIFE))
             }
-            "keyed" => bpftrace(BY_NAMESPACE),
-            _ => bpftrace(""),
+            "keyed" => bpftrace(&LIFE, BY_NAMESPACE),
+            _ => bpftrace(&LIFE, ""),
         };
         let counting = order.map(|who| (who, start(who)));
         let connections = |count| {
@@ -128,116 +125,6 @@ fn run_time_per_event() {
             (order[at], run_time(&own))
         });
         tell("run_time", &told);
-    }
-}
-
-/// Connections per second in their whole life: begun, and taken out of the table again.
-fn connections_per_second(figure: &str, begin: fn(&Namespace, u16), internal: bool) {
-    const CONNECTIONS: u16 = 8000;
-    in_guest();
-    load::make_room();
-    let namespace = Namespace::new();
-    let pinned = [Pinned::open(format!("/run/netns/{}", namespace.name).as_ref()).unwrap()];
-    let live = || {
-        let seconds = seconds(|| {
-            begin(&namespace, CONNECTIONS);
-            load::flush(&namespace);
-        });
-        f64::from(CONNECTIONS) / seconds
-    };
-    live();
-    for round in rounds(2, 12) {
-        let with = || {
-            let wanted = Wanted { internal, ..Wanted::new(&pinned, 2) };
-            let _events = Events::attach(&wanted).unwrap();
-            live()
-        };
-        let (ours, reference) = if round % 2 == 0 {
-            let ours = with();
-            (ours, live())
-        } else {
-            let reference = live();
-            (with(), reference)
-        };
-        tell(figure, &[("ours", ours), ("reference", reference)]);
-    }
-}
-
-#[test]
-#[ignore = "a measurement: cargo xtask bench"]
-fn connections_of_new_sockets() {
-    connections_per_second("connections_of_new_sockets", load::new_sockets, false);
-}
-
-#[test]
-#[ignore = "a measurement: cargo xtask bench"]
-fn connections_with_internal() {
-    connections_per_second("connections_with_internal", load::new_sockets, true);
-}
-
-#[test]
-#[ignore = "a measurement: cargo xtask bench"]
-fn connections_of_one_socket() {
-    connections_per_second("connections_of_one_socket", load::new_addresses, false);
-}
-
-#[test]
-#[ignore = "a measurement: cargo xtask bench"]
-fn losses() {
-    const CONNECTIONS: u16 = 40_000;
-    in_guest();
-    load::make_room();
-    for _ in rounds(1, 3) {
-        let namespace = Namespace::new();
-        let running = watch(&[&namespace]);
-        let told = tempfile::NamedTempFile::new().unwrap();
-        let mut conntrack = Command::new("ip");
-        conntrack.args(["netns", "exec", &namespace.name, "conntrack", "-E", "-e", "NEW"]);
-        conntrack.stdout(told.reopen().unwrap());
-        let mut conntrack = Child(conntrack.spawn().unwrap());
-        let lines = || text(&fs::read(told.path()).unwrap()).lines().count() as f64;
-        std::thread::sleep(Duration::from_secs(2));
-        let seconds = seconds(|| load::new_addresses(&namespace, CONNECTIONS));
-        // Until nothing comes any more.
-        let mut before = -1.0;
-        while lines() > before {
-            before = lines();
-            std::thread::sleep(Duration::from_secs(2));
-        }
-        let mut inserted = 0;
-        while let Some(line) = running.line(Duration::ZERO) {
-            if line.contains("cpu=all") {
-                inserted = integer(&line, "insert").unwrap();
-            }
-        }
-        conntrack.end();
-        let of = f64::from(CONNECTIONS);
-        tell(
-            "losses",
-            &[
-                ("ours", of - inserted as f64),
-                ("reference", of - lines()),
-                ("of", of),
-                ("per_second", of / seconds),
-            ],
-        );
-    }
-}
-
-/// A child that ends with this value.
-struct Child(std::process::Child);
-
-impl Child {
-    fn end(&mut self) {
-        // It may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 
@@ -325,11 +212,13 @@ fn packet_hooks() -> Vec<Hook> {
 #[ignore = "a measurement: cargo xtask bench"]
 fn packets() {
     const DATAGRAMS: u32 = 20_000;
+    /// Few enough that most of them are on one turn of the emulated CPU.
+    const BATCH: u32 = 500;
     in_guest();
     let namespace = Namespace::new();
     let flow = Flow::new(&namespace);
     flow.datagrams(DATAGRAMS);
-    for round in rounds(1, 8) {
+    for round in rounds(2, 16) {
         let rate = || f64::from(DATAGRAMS) / seconds(|| flow.datagrams(DATAGRAMS));
         let with = || {
             let before = Programs::read();
@@ -337,18 +226,21 @@ fn packets() {
             let programs = Programs::read().without(&before);
             let rate = rate();
             let _timing = Timing::new();
-            flow.datagrams(DATAGRAMS / 4);
-            (rate, programs.now().cost())
+            for _ in rounds(3, 5) {
+                let before = programs.now();
+                flow.datagrams(BATCH);
+                let cost = programs.now().since(&before).cost();
+                let each = |total: u64| total as f64 / f64::from(BATCH);
+                tell("packet_cost", &[("ours", each(cost.nanoseconds)), ("runs", each(cost.runs))]);
+            }
+            rate
         };
-        let ((ours, cost), reference) = if round % 2 == 0 {
+        let (ours, reference) = if round % 2 == 0 {
             (with(), rate())
         } else {
             let reference = rate();
             (with(), reference)
         };
         tell("packets_per_second", &[("ours", ours), ("reference", reference)]);
-        let datagrams = f64::from(DATAGRAMS / 4);
-        let (time, runs) = (cost.nanoseconds as f64, cost.runs as f64);
-        tell("packet_cost", &[("ours", time / datagrams), ("runs", runs / datagrams)]);
     }
 }

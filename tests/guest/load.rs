@@ -2,7 +2,7 @@
 //! threads, and an established flow.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::support::Namespace;
@@ -63,7 +63,19 @@ pub(crate) fn new_addresses(namespace: &Namespace, count: u16) {
     });
 }
 
-/// New connections in a calm trickle, until this value goes.
+/// `count` TCP connections, each accepted and closed before the next of its thread.
+pub(crate) fn new_streams(namespace: &Namespace, count: u16) {
+    let any = (Ipv4Addr::UNSPECIFIED, PORT);
+    let listener = namespace.inside(|| TcpListener::bind(any).unwrap());
+    on_each_thread(namespace, |thread| {
+        for number in 0..count / THREADS {
+            let here = TcpStream::connect(destination(thread, number)).unwrap();
+            drop((here, listener.accept().unwrap()));
+        }
+    });
+}
+
+/// New connections in a calm trickle, for as long.
 pub(crate) fn trickle(namespace: &Namespace, length: Duration) {
     let start = Instant::now();
     while start.elapsed() < length {

@@ -57,13 +57,16 @@ fn run_time(told: &Told) -> anyhow::Result<Vec<Figure>> {
 }
 
 fn connections(told: &Told) -> anyhow::Result<Vec<Figure>> {
-    let (ours, reference) = told.pair("connections_of_new_sockets")?;
-    let (ours_all, reference_all) = told.pair("connections_with_internal")?;
-    let (ours_one, reference_one) = told.pair("connections_of_one_socket")?;
+    let rate = |name: &str, figure: &str| {
+        let (ours, reference) = told.pair(figure)?;
+        anyhow::Ok(Figure::ratio(name, "/s", ours, reference))
+    };
     Ok(vec![
-        Figure::ratio("connections, a socket each", "/s", ours, reference).at_least_times(0.97),
-        Figure::ratio("the same with --internal", "/s", ours_all, reference_all),
-        Figure::ratio("connections of one socket", "/s", ours_one, reference_one),
+        rate("connections: UDP, a socket each", "connections_of_new_sockets")?.at_least_times(0.97),
+        rate("connections: the same with --internal", "connections_with_internal")?,
+        rate("connections: the same, bpftrace count", "connections_beside_bpftrace")?,
+        rate("connections: UDP of one socket", "connections_of_one_socket")?,
+        rate("connections: TCP", "connections_of_tcp")?,
     ])
 }
 
