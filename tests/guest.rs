@@ -6,10 +6,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "guest/bench.rs"]
+mod bench;
+#[path = "guest/bench_connections.rs"]
+mod bench_connections;
 #[path = "guest/clash.rs"]
 mod clash;
 #[path = "guest/events.rs"]
 mod events;
+#[path = "guest/flows.rs"]
+mod flows;
 #[path = "guest/hooks.rs"]
 mod hooks;
 #[path = "guest/load.rs"]
@@ -18,6 +24,8 @@ mod load;
 mod privileges;
 #[path = "guest/probes.rs"]
 mod probes;
+#[path = "guest/program_stats.rs"]
+mod program_stats;
 mod support;
 #[path = "guest/traffic.rs"]
 mod traffic;

@@ -7,8 +7,8 @@ use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use aya_log_ebpf::debug;
 use conntrack_ebpf::Event;
 
-use crate::kernel::{EXPECTED, TEMPLATE, around_first_hash, is_error, is_known, status};
-use crate::namespace::{count_of_all, count_of_connection};
+use crate::kernel::{EXPECTED, TEMPLATE, around_first_hash, is_error, status_and_net};
+use crate::namespace::{count_of_all, count_of_connection, count_of_net, count_unplaced};
 
 /// `static void __nf_conntrack_hash_insert(struct nf_conn *ct, unsigned int hash, unsigned int
 /// reply_hash)`: once per entry, for packets and ctnetlink alike (5.10 to 7.2).
@@ -39,11 +39,11 @@ fn free(ctx: ProbeContext) -> u32 {
 /// destroy_conntrack(struct nf_conntrack *nfct)` (5.10): `nfct` is the connection's first member.
 #[kprobe]
 fn destroy(ctx: ProbeContext) -> u32 {
-    let connection: u64 = ctx.arg(0).unwrap_or(0);
-    if has(connection, TEMPLATE) {
-        return 0;
+    match status_and_net(ctx.arg(0).unwrap_or(0)) {
+        Some((status, _)) if status & TEMPLATE != 0 => 0,
+        Some((_, net)) => count_of_net(net, Event::Delete),
+        None => count_unplaced(Event::Delete),
     }
-    count_of_connection(connection, Event::Delete)
 }
 
 /// `static void __nf_ct_delete_from_lists(struct nf_conn *ct)` (6.1 on), `static void
@@ -61,13 +61,9 @@ fn init_return(ctx: RetProbeContext) -> u32 {
     if hash == 0 || is_error(hash) {
         return 0;
     }
-    let connection = around_first_hash(hash);
-    let event = if has(connection, EXPECTED) { Event::ExpectNew } else { Event::New };
-    count_of_connection(connection, event)
-}
-
-/// Whether the connection's status has `bit`; not where it cannot be read.
-#[inline(always)]
-fn has(connection: u64, bit: u32) -> bool {
-    is_known() && status(connection).unwrap_or(0) & bit != 0
+    match status_and_net(around_first_hash(hash)) {
+        Some((status, net)) if status & EXPECTED != 0 => count_of_net(net, Event::ExpectNew),
+        Some((_, net)) => count_of_net(net, Event::New),
+        None => count_unplaced(Event::New),
+    }
 }

@@ -17,31 +17,30 @@ static COUNTERS: Array<Counters> = Array::with_max_entries(1, MMAPABLE);
 #[unsafe(no_mangle)]
 static SLOTS: Global<u32> = Global::new(1);
 
-/// The counters of the running CPU.
-pub(crate) struct Cpu {
-    first: u32,
+/// Number of the running CPU.
+#[inline(always)]
+pub(crate) fn cpu() -> u32 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_smp_processor_id() }
 }
 
-impl Cpu {
-    #[inline(always)]
-    pub(crate) fn current() -> Self {
-        // SAFETY: a helper without arguments.
-        Self { first: unsafe { bpf_get_smp_processor_id() } * SLOTS.load() }
-    }
+/// Slots per CPU.
+#[inline(always)]
+pub(crate) fn slots() -> u32 {
+    SLOTS.load()
+}
 
-    /// The counters of a slot; the loader made one for each CPU and slot.
-    #[inline(always)]
-    pub(crate) fn slot(&self, slot: u32) -> Option<*mut Counters> {
-        COUNTERS.get_ptr_mut(self.first + slot)
-    }
+/// An element of the running CPU, `cpu() * slots() + slot`; the loader made one for each CPU and
+/// slot.
+#[inline(always)]
+pub(crate) fn element(index: u32) -> Option<*mut Counters> {
+    COUNTERS.get_ptr_mut(index)
+}
 
-    /// Adds one to a counter.
-    #[inline(always)]
-    pub(crate) fn count(&self, slot: u32, event: Event) {
-        if let Some(counters) = self.slot(slot) {
-            // SAFETY: the array's element of this CPU, which no other CPU writes and no program
-            // interrupts here.
-            unsafe { (*counters).events[event as usize] += 1 };
-        }
-    }
+/// Adds one to a counter of an element of the running CPU.
+#[inline(always)]
+pub(crate) fn add(counters: *mut Counters, event: Event) {
+    // SAFETY: the array's element of this CPU, which no other CPU writes and no program
+    // interrupts here.
+    unsafe { (*counters).events[event as usize] += 1 };
 }

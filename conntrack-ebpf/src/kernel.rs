@@ -5,8 +5,6 @@ use aya_ebpf::helpers::bpf_probe_read_kernel;
 
 // Names and meanings: `conntrack_ebpf::names`.
 #[unsafe(no_mangle)]
-static OFFSETS_KNOWN: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
 static NF_CONN_NET: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static NF_CONN_STATUS: Global<u32> = Global::new(0);
@@ -41,12 +39,6 @@ pub(crate) const OFFLOAD: u32 = 1 << 14;
 /// `NFCT_PTRMASK`: the low bits of `_nfct` are the packet's `ctinfo`.
 const POINTER: u64 = !7;
 
-/// Whether the kernel's structures can be read at all.
-#[inline(always)]
-pub(crate) fn is_known() -> bool {
-    OFFSETS_KNOWN.load() != 0
-}
-
 /// Copies a value from the kernel's memory.
 #[inline(always)]
 pub(crate) fn read<T>(address: u64) -> Option<T> {
@@ -76,6 +68,18 @@ pub(crate) fn net_of_connection(connection: u64) -> Option<u64> {
 #[inline(always)]
 pub(crate) fn status(connection: u64) -> Option<u32> {
     member::<u64>(connection, NF_CONN_STATUS.load()).map(|status| status as u32)
+}
+
+/// The `status` and the `struct net` of a `struct nf_conn`: one read where they stand beside each
+/// other (6.1 to 7.2) or with one word between them (5.10).
+#[inline(always)]
+pub(crate) fn status_and_net(connection: u64) -> Option<(u32, u64)> {
+    let start = NF_CONN_STATUS.load();
+    match NF_CONN_NET.load().wrapping_sub(start) {
+        8 => member::<[u64; 2]>(connection, start).map(|[status, net]| (status as u32, net)),
+        16 => member::<[u64; 3]>(connection, start).map(|[status, _, net]| (status as u32, net)),
+        _ => Some((status(connection)?, net_of_connection(connection)?)),
+    }
 }
 
 /// The inode number of a `struct net`.

@@ -80,9 +80,10 @@ impl Event {
 pub struct Counters {
     /// Indexed by [`Event`]; the rest is padding.
     pub events: [u64; 30],
-    /// In slot 0: the kernel's address of the namespace that this CPU saw last, 0 for none.
+    /// The kernel's address of the namespace that this CPU counted here last, inverted so that 0
+    /// is none; with more than two slots only slot 0 has it, for all of them.
     pub last_net: u64,
-    /// In slot 0: the slot of that namespace.
+    /// With more than two slots, in slot 0: the slot of that namespace.
     pub last_slot: u64,
 }
 
@@ -115,12 +116,11 @@ pub mod names {
     pub const DIAGNOSTICS_LEVEL: &str = "AYA_LOG_LEVEL";
     /// Global `u32`: slots per CPU.
     pub const SLOTS: &str = "SLOTS";
-    /// Global `u32`: the inode number of the namespace of slot 1, if there is one namespace.
+    /// Global `u32`: the inode number of the namespace of slot 1, if there is one namespace; 0
+    /// where there are more, or the offsets below are not known: slot 0 then counts everything.
     pub const NAMESPACE: &str = "NAMESPACE";
     /// Global `u32`: 1 where [`NAMESPACES`] is to be asked instead.
     pub const MANY: &str = "MANY";
-    /// Global `u32`: 1 where the offsets below are known; without them slot 0 counts everything.
-    pub const OFFSETS_KNOWN: &str = "OFFSETS_KNOWN";
     /// Global `u32`: byte offset of `ct_net.net` in `struct nf_conn`.
     pub const NF_CONN_NET: &str = "NF_CONN_NET";
     /// Global `u32`: byte offset of `status` in `struct nf_conn`.

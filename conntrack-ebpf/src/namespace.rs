@@ -1,18 +1,18 @@
 //! Which namespace an event belongs to: its slot among the counters.
 //!
 //! Namespaces are constants by the time the verifier sees the programs, so what is not used is
-//! not there. The common case is one read of the connection and a comparison: each CPU
-//! remembers the address of the namespace that it saw last. That is right as long as an
-//! address means the same, and it does: user space holds every namespace with a slot open while
-//! the programs live, so its address goes to no other; and one without a slot can only be
-//! followed by another without.
+//! not there. The common case is one read of the connection, one look at the counters and a
+//! comparison: each CPU remembers the addresses of the namespaces that it saw. That is right as
+//! long as an address means the same, and it does: user space holds every namespace with a slot
+//! open while the programs live, so its address goes to no other; and one without a slot can only
+//! be followed by another without.
 
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
-use conntrack_ebpf::Event;
+use conntrack_ebpf::{Counters, Event};
 
-use crate::counters::Cpu;
+use crate::counters::{add, cpu, element, slots};
 use crate::kernel;
 
 // Names and meanings: `conntrack_ebpf::names`.
@@ -24,28 +24,49 @@ static MANY: Global<u32> = Global::new(0);
 #[map]
 static NAMESPACES: HashMap<u32, u32> = HashMap::with_max_entries(1, 0);
 
+/// Which namespaces are told apart.
+#[derive(Clone, Copy)]
+enum Apart {
+    /// None: everything is counted in slot 0.
+    None,
+    /// The one with this inode number, in slot 1, from all others.
+    One(u32),
+    /// Those in [`NAMESPACES`].
+    Many,
+}
+
+impl Apart {
+    #[inline(always)]
+    fn load() -> Self {
+        match NAMESPACE.load() {
+            0 if MANY.load() == 0 => Self::None,
+            0 => Self::Many,
+            inode => Self::One(inode),
+        }
+    }
+}
+
 /// Whether anything but slot 0 can be meant.
 #[inline(always)]
 pub(crate) fn are_told_apart() -> bool {
-    kernel::is_known() && (NAMESPACE.load() != 0 || MANY.load() != 0)
+    !matches!(Apart::load(), Apart::None)
 }
 
 /// Counts an event of a `struct net`.
 #[inline(always)]
 pub(crate) fn count_of_net(net: u64, event: Event) -> u32 {
-    let cpu = Cpu::current();
-    cpu.count(slot(&cpu, net), event);
-    0
+    count_in(Apart::load(), net, event)
 }
 
 /// Counts an event of a `struct nf_conn`.
 #[inline(always)]
 pub(crate) fn count_of_connection(connection: u64, event: Event) -> u32 {
-    if !are_told_apart() {
+    let apart = Apart::load();
+    if matches!(apart, Apart::None) {
         return count_of_all(event);
     }
     match kernel::net_of_connection(connection) {
-        Some(net) => count_of_net(net, event),
+        Some(net) => count_in(apart, net, event),
         None => count_unplaced(event),
     }
 }
@@ -53,43 +74,81 @@ pub(crate) fn count_of_connection(connection: u64, event: Event) -> u32 {
 /// Counts an event whose namespace cannot be known, and which all of them share.
 #[inline(always)]
 pub(crate) fn count_of_all(event: Event) -> u32 {
-    Cpu::current().count(0, event);
+    if let Some(counters) = element(cpu() * slots()) {
+        add(counters, event);
+    }
     0
 }
 
 /// Counts an event whose namespace should be known, and that it is not.
 #[inline(always)]
 pub(crate) fn count_unplaced(event: Event) -> u32 {
-    let cpu = Cpu::current();
-    cpu.count(0, event);
-    cpu.count(0, Event::Unplaced);
+    if let Some(counters) = element(cpu() * slots()) {
+        add(counters, event);
+        add(counters, Event::Unplaced);
+    }
     0
 }
 
-/// The slot of a `struct net`.
 #[inline(always)]
-fn slot(cpu: &Cpu, net: u64) -> u32 {
-    if !are_told_apart() {
-        return 0;
+fn count_in(apart: Apart, net: u64, event: Event) -> u32 {
+    let counters = match apart {
+        Apart::None => element(cpu() * slots()),
+        Apart::One(inode) => of_one(net, inode),
+        Apart::Many => of_many(net),
+    };
+    if let Some(counters) = counters {
+        add(counters, event);
     }
-    let Some(memory) = cpu.slot(0) else { return 0 };
-    // SAFETY: the array's element of this CPU, which no other CPU writes and no program
-    // interrupts here.
-    unsafe {
-        if (*memory).last_net != net {
-            (*memory).last_slot = u64::from(look_up(net));
-            (*memory).last_net = net;
-        }
-        (*memory).last_slot as u32
+    0
+}
+
+/// The counters of `net` where there are two slots: each remembers the last namespace that it
+/// counted for, and slot 1 has only one.
+#[inline(always)]
+fn of_one(net: u64, wanted: u32) -> Option<*mut Counters> {
+    let first = cpu() * 2;
+    let own = element(first + 1)?;
+    if remembers(own, net) {
+        return Some(own);
     }
+    let others = element(first)?;
+    if remembers(others, net) {
+        return Some(others);
+    }
+    let Some(inode) = kernel::inode(net) else { return Some(others) };
+    let counters = if inode == wanted { own } else { others };
+    remember(counters, net);
+    Some(counters)
+}
+
+/// The counters of `net` where there are many slots: slot 0 remembers the last namespace and its
+/// slot.
+#[inline(always)]
+fn of_many(net: u64) -> Option<*mut Counters> {
+    let first = cpu() * slots();
+    let memory = element(first)?;
+    if !remembers(memory, net) {
+        let Some(inode) = kernel::inode(net) else { return Some(memory) };
+        // SAFETY: user space fills the map before anything is attached and never changes it.
+        let slot = unsafe { NAMESPACES.get(inode) }.copied().unwrap_or(0);
+        // SAFETY: the array's element of this CPU, which no other CPU writes and no program
+        // interrupts here.
+        unsafe { (*memory).last_slot = u64::from(slot) };
+        remember(memory, net);
+    }
+    // SAFETY: as above.
+    element(first + unsafe { (*memory).last_slot } as u32)
 }
 
 #[inline(always)]
-fn look_up(net: u64) -> u32 {
-    let Some(inode) = kernel::inode(net) else { return 0 };
-    if MANY.load() != 0 {
-        // SAFETY: user space fills the map before anything is attached and never changes it.
-        return unsafe { NAMESPACES.get(inode) }.copied().unwrap_or(0);
-    }
-    u32::from(inode == NAMESPACE.load())
+fn remembers(counters: *mut Counters, net: u64) -> bool {
+    // SAFETY: as above.
+    unsafe { (*counters).last_net == !net }
+}
+
+#[inline(always)]
+fn remember(counters: *mut Counters, net: u64) {
+    // SAFETY: as above.
+    unsafe { (*counters).last_net = !net };
 }

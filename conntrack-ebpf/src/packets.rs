@@ -5,7 +5,7 @@ use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use conntrack_ebpf::Event;
 
 use crate::calls::{recall, remember};
-use crate::kernel::{TEMPLATE, around_hash, connection_of_packet, net_of_hook, status};
+use crate::kernel::{TEMPLATE, around_hash, connection_of_packet, net_of_hook, status_and_net};
 use crate::namespace::{count_of_connection, count_of_net, count_unplaced};
 
 /// `IP_CT_UNTRACKED`: the packet is exempt.
@@ -16,13 +16,18 @@ const UNTRACKED: u32 = 7;
 #[kprobe]
 fn packet_in(ctx: ProbeContext) -> u32 {
     let Some((connection, info)) = connection_of_packet(ctx.arg(0).unwrap_or(0)) else { return 0 };
-    let tracked = connection != 0 && status(connection).unwrap_or(TEMPLATE) & TEMPLATE == 0;
-    if info != UNTRACKED && !tracked {
+    if info == UNTRACKED {
+        return match net_of_hook(ctx.arg(1).unwrap_or(0)) {
+            Some(net) => count_of_net(net, Event::Ignored),
+            None => count_unplaced(Event::Ignored),
+        };
+    }
+    if connection == 0 {
         return 0;
     }
-    match net_of_hook(ctx.arg(1).unwrap_or(0)) {
-        Some(net) => count_of_net(net, Event::Ignored),
-        None => count_unplaced(Event::Ignored),
+    match status_and_net(connection) {
+        Some((status, net)) if status & TEMPLATE == 0 => count_of_net(net, Event::Ignored),
+        _ => 0,
     }
 }
 

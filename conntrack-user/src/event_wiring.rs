@@ -40,7 +40,10 @@ impl Attached {
     /// Why there is none, where an input must have it.
     pub fn new(inputs: &[Input], places: &[Place]) -> io::Result<Self> {
         let must = inputs.iter().any(|input| input.ebpf == Ebpf::On);
-        let per_packet = inputs.iter().any(|input| input.ebpf_per_packet);
+        let more = More {
+            per_packet: inputs.iter().any(|input| input.ebpf_per_packet),
+            internal: inputs.iter().any(|input| input.internal),
+        };
         let wanting: Vec<_> =
             inputs.iter().zip(places).filter(|(input, place)| wants_events(input, place)).collect();
         let found: Vec<Option<Pinned>> =
@@ -54,7 +57,7 @@ impl Attached {
         } else if namespaces.is_empty() || must && missing {
             Err(EventsError::NoNamespace)
         } else {
-            attach_for(&namespaces, per_packet)
+            attach_for(&namespaces, more)
         };
         let why_not = match attached {
             Ok(events) => {
@@ -90,7 +93,7 @@ impl Attached {
         let again = Again {
             place: place.clone(),
             cpus: cpus.to_vec(),
-            per_packet: input.ebpf_per_packet,
+            more: More { per_packet: input.ebpf_per_packet, internal: input.internal },
             blind: None,
         };
         let reader = match self {
@@ -111,14 +114,23 @@ impl Attached {
     }
 }
 
+/// What is wanted besides the hooks that are always attached.
+#[derive(Debug, Clone, Copy)]
+struct More {
+    per_packet: bool,
+    internal: bool,
+}
+
 /// Attaches probes that tell these namespaces apart; where they cannot, only if there is no
 /// other whose events they would count too.
-fn attach_for(namespaces: &[Pinned], per_packet: bool) -> Result<Arc<Events>, EventsError> {
+fn attach_for(namespaces: &[Pinned], more: More) -> Result<Arc<Events>, EventsError> {
     // The running kernel's CPUs, whatever mask the rows are numbered by.
     let cpus =
         cpu_mask::read(Path::new("/sys")).map_err(|error| EventsError::Cpus(error.to_string()))?;
     let highest = cpus.last().map_or(1, |&last| last as usize + 1);
-    let events = Events::attach(&Wanted { per_packet, ..Wanted::new(namespaces, highest) })?;
+    let More { per_packet, internal } = more;
+    let wanted = Wanted { per_packet, internal, ..Wanted::new(namespaces, highest) };
+    let events = Events::attach(&wanted)?;
     if let Some(types) = events.blind() {
         check_alone(namespaces, &types.to_string())?;
     }
@@ -143,7 +155,7 @@ fn check_alone(namespaces: &[Pinned], types: &str) -> Result<(), EventsError> {
 struct Again {
     place: Place,
     cpus: Vec<u32>,
-    per_packet: bool,
+    more: More,
     /// What is wrong with the kernel's types, where all events are counted together.
     blind: Option<String>,
 }
@@ -151,7 +163,7 @@ struct Again {
 impl Attach for Again {
     fn attach(&mut self) -> Result<EventReader, EventsError> {
         let namespace = self.place.namespace().ok_or(EventsError::NoNamespace)?;
-        let events = attach_for(std::slice::from_ref(&namespace), self.per_packet)?;
+        let events = attach_for(std::slice::from_ref(&namespace), self.more)?;
         self.blind = events.blind().map(ToString::to_string);
         let slot = events.slot(&namespace).ok_or(EventsError::NoNamespace)?;
         Ok(EventReader { events, slot, cpus: self.cpus.clone() })

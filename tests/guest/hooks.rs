@@ -5,11 +5,11 @@ use std::net::UdpSocket;
 use std::process::Command;
 
 use conntrack_ebpf::Event;
-use ctpulse::source::events::HookState;
-use ctpulse::source::events::hooks::{HOOKS, Hook, Probe, Way};
+use ctpulse::source::events::hooks::{HOOKS, Hook, Need, Probe, Way};
+use ctpulse::source::events::{Events, HookState, Wanted};
 
 use crate::events::settled;
-use crate::probes::{Setting, attach, hook, sum};
+use crate::probes::{CPUS, Setting, attach, hook, sum};
 use crate::support::{Namespace, Running, ctpulse, integer, number, output, text};
 use crate::{SOON, in_guest};
 
@@ -88,6 +88,18 @@ fn a_missing_function_costs_only_its_own_counters() {
     assert_eq!(counted, [30, 0, 30]);
 }
 
+#[test]
+fn what_only_the_row_about_ctpulse_shows_is_not_attached_without_it() {
+    in_guest();
+    let events = Events::attach(&Wanted::new(&[], CPUS)).unwrap();
+    let left_out = events.states().filter(|(_, state)| !state.is_attached());
+    let left_out: Vec<_> = left_out.map(|(hook, state)| (hook.name, state.clone())).collect();
+    let internal = ["alloc", "free"].map(|name| (name, HookState::NotAsked(Need::Internal)));
+    let packets = ["found", "ignore", "tracker_drop"]
+        .map(|name| (name, HookState::NotAsked(Need::PerPacket)));
+    assert_eq!(left_out, [&internal[..], &packets].concat());
+}
+
 /// A packet over loopback is looked up once on its way out, and comes back with its connection.
 #[test]
 fn packets_are_looked_up_and_ignored() {
@@ -95,7 +107,7 @@ fn packets_are_looked_up_and_ignored() {
     let namespace = Namespace::new();
     let hooks = [hook("found"), hook("ignore"), hook("tracker_drop")];
     let without = attach(&[&namespace], &[hooks[0], hook("new")], false);
-    assert_eq!(without.states().next().unwrap().1, &HookState::NotAsked);
+    assert_eq!(without.states().next().unwrap().1, &HookState::NotAsked(Need::PerPacket));
     drop(without);
     let (_, sockets) = namespace.udp_flows(1);
     let events = attach(&[&namespace], &hooks, true);

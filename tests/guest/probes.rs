@@ -20,7 +20,8 @@ pub(crate) fn attach(namespaces: &[&Namespace], hooks: &[Hook], per_packet: bool
         .iter()
         .map(|namespace| Pinned::open(format!("/run/netns/{}", namespace.name).as_ref()).unwrap());
     let pinned: Vec<_> = pinned.collect();
-    Events::attach(&Wanted { hooks, per_packet, ..Wanted::new(&pinned, CPUS) }).unwrap()
+    let wanted = Wanted { hooks, per_packet, internal: true, ..Wanted::new(&pinned, CPUS) };
+    Events::attach(&wanted).unwrap()
 }
 
 /// All programs but those that cost something for each packet.

@@ -49,6 +49,10 @@ const FOR_VM: [Tool; 10] = [
     for_vm("dpkg-deb", "dpkg"),
 ];
 
+/// What the measurements in a virtual machine are held against.
+const FOR_MEASURING: [Tool; 1] =
+    [Tool { program: "bpftrace", package: "bpftrace", serves: "cost against bpftrace" }];
+
 const fn for_vm(program: &'static str, package: &'static str) -> Tool {
     Tool { program, package, serves: "kernels in virtual machines" }
 }
@@ -87,6 +91,14 @@ pub(crate) fn provide() -> anyhow::Result<()> {
 /// When an installation was tried and failed.
 pub(crate) fn provide_for_vm() -> anyhow::Result<Vec<&'static str>> {
     provide_each(&FOR_VM)
+}
+
+/// The same for the measurements in a virtual machine.
+///
+/// # Errors
+/// When an installation was tried and failed.
+pub(crate) fn provide_for_measuring() -> anyhow::Result<Vec<&'static str>> {
+    provide_each(&FOR_MEASURING)
 }
 
 /// Installs those of Debian's `packages` that are missing, and says so with the reason; what

@@ -1,10 +1,12 @@
 //! `cargo xtask bench`: ctpulse against the least that its work can cost.
 //!
 //! Every figure is a ratio to a reference that runs in the same invocation, in turns with
-//! ctpulse, or an absolute bar. `measure` runs processes and takes numbers, `table` judges and
-//! prints them; this file says what is measured and for how long. None of it runs in
+//! ctpulse, or an absolute bar. `measure` runs processes and takes numbers, `events` has those of
+//! the probes from a virtual machine, `table` judges and prints them; this file says what is
+//! measured and for how long. None of it runs in
 //! `cargo test`: a timed test fails on somebody else's busy machine.
 
+mod events;
 mod measure;
 mod table;
 
@@ -16,6 +18,7 @@ use anyhow::{Context, bail};
 
 use self::measure::{Finished, Stats, first_byte, resident, run_to_end};
 use self::table::{Figure, Table};
+use crate::vm;
 use crate::workspace::{self, shown};
 
 /// What `cargo xtask bench` can be told.
@@ -25,6 +28,9 @@ pub(crate) struct Options {
     /// a missed bar does not fail
     #[arg(long)]
     quick: bool,
+    /// Measure only what the probes cost, in a virtual machine
+    #[arg(long)]
+    probes: bool,
 }
 
 /// How long and how often to measure.
@@ -67,10 +73,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
 
     let mut table = Table::default();
-    table.add("sampling at 1,000/s", bench.sampling());
-    table.add("parse", bench.parsing());
-    table.add("resident memory", bench.memory());
-    table.add("first row from exec", bench.first_row());
+    if !options.probes {
+        table.add("sampling at 1,000/s", bench.sampling());
+        table.add("parse", bench.parsing());
+        table.add("resident memory", bench.memory());
+        table.add("first row from exec", bench.first_row());
+    }
+    eprintln!("bench: the probes, in a virtual machine");
+    events::add(&mut table, vm::measure(bench.ctpulse.clone(), options.quick));
     print!("{table}");
     if options.quick {
         println!("--quick: the numbers are noisy and no bar counts");

@@ -58,10 +58,16 @@ impl Figure {
         self.judged(format!("<= {bar} x"), holds)
     }
 
+    /// The bar: ours is at least `bar` times the reference.
+    pub(crate) fn at_least_times(self, bar: f64) -> Self {
+        let holds = self.ratio.is_some_and(|ratio| ratio >= bar);
+        self.judged(format!(">= {bar} x"), holds)
+    }
+
     /// The bar: ours is at most `bar`.
     pub(crate) fn at_most(self, bar: f64) -> Self {
         let holds = self.ours.is_some_and(|ours| ours <= bar);
-        let bar = format!("<= {bar} {}", self.unit);
+        let bar = format!("<= {bar} {}", self.unit).trim_end().to_owned();
         self.judged(bar, holds)
     }
 
@@ -152,6 +158,9 @@ mod tests {
         table.add("b", Ok(vec![Figure::ratio("parse", "ns", 12.0, 1.0)]));
         table.add("c", Ok(vec![Figure::value("growth", "KiB", 0.0).below(128.0)]));
         assert!(table.is_ok());
+        table.add("c", Ok(vec![Figure::ratio("rate", "/s", 97.0, 100.0).at_least_times(0.97)]));
+        table.add("c", Ok(vec![Figure::pair("lost", "", 0.0, 9.0).at_most(0.0)]));
+        assert!(table.is_ok());
         table.add("d", Ok(vec![Figure::value("resident", "MiB", 8.5).at_most(8.0)]));
         assert!(!table.is_ok());
         assert_eq!(
@@ -161,6 +170,8 @@ figure        ours  reference    ratio        bar  verdict
 cpu       12.00 µs   10.00 µs   1.20 x   <= 1.3 x  ok
 parse     12.00 ns    1.00 ns  12.00 x          -  report
 growth    0.00 KiB          -        -  < 128 KiB  ok
+rate      97.00 /s  100.00 /s   0.97 x  >= 0.97 x  ok
+lost          0.00       9.00        -       <= 0  ok
 resident  8.50 MiB          -        -   <= 8 MiB  MISS
 "
         );

@@ -18,6 +18,8 @@ pub(crate) enum Event<'a> {
         /// Whether its process said so.
         passed: bool,
     },
+    /// What a test measured: `NAME number=...`.
+    Measured(&'a str),
     /// All tests have ended.
     Done,
     /// The kernel is not well.
@@ -33,6 +35,9 @@ const FAULTS: [&str; 6] =
 /// The event of a line, if it is one.
 pub(crate) fn event(line: &str) -> Option<Event<'_>> {
     let Some((_, mark)) = line.split_once(MARK) else { return trouble(line) };
+    if let Some(figure) = mark.strip_prefix("measured ") {
+        return Some(Event::Measured(figure.trim_end()));
+    }
     let mut words = mark.split_whitespace();
     match (words.next()?, words.next(), words.next()) {
         ("test", Some(test), None) => Some(Event::Listed(test)),
@@ -73,6 +78,8 @@ mod tests {
         assert_eq!(event("[1.0] ctpulse-guest: end a 101"), ended(false));
         assert_eq!(event("[1.0] ctpulse-guest: end a"), None);
         assert_eq!(event("[1.0] ctpulse-guest: done"), Some(Event::Done));
+        let measured = event("[1.0] ctpulse-guest: measured losses ours=0\r");
+        assert_eq!(measured, Some(Event::Measured("losses ours=0")));
     }
 
     #[test]

@@ -49,27 +49,37 @@ const DIRECTORIES: [&str; 16] = [
     "usr", "usr/bin", "usr/sbin", "var",
 ];
 
+/// What a guest is to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Work<'a> {
+    /// The tests whose names contain this.
+    Tests(&'a str),
+    /// The measurements, for as long as this says: `quick` or `full`.
+    Measurements(&'a str),
+}
+
 /// What is the same in the guests of all kernels.
 #[derive(Debug)]
 pub(crate) struct Image {
     base: Vec<u8>,
+    bpftrace: bool,
 }
 
 impl Image {
-    /// Packs the binaries, the tools and the init; `test` is what libtest filters by.
+    /// Packs the binaries, the tools and the init.
     ///
     /// # Errors
     /// When a file or a tool is missing.
-    pub(crate) fn new(
-        binaries: &Binaries,
-        test: Option<&str>,
-        bpftrace: bool,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn new(binaries: &Binaries, work: Work<'_>, bpftrace: bool) -> anyhow::Result<Self> {
         let mut archive = Archive::default();
         DIRECTORIES.iter().for_each(|directory| archive.directory(directory));
         archive.console();
         archive.file("init", 0o755, include_bytes!("init.sh"));
-        archive.file("etc/ctpulse-test", 0o644, test.unwrap_or_default().as_bytes());
+        let (name, content) = match work {
+            Work::Tests(filter) => ("etc/ctpulse-test", filter),
+            Work::Measurements(length) => ("etc/ctpulse-measure", length),
+        };
+        archive.file(name, 0o644, content.as_bytes());
         let busybox = found("busybox")?;
         let mut programs = vec![("bin/busybox".to_owned(), busybox.clone(), read(&busybox)?)];
         for (name, path) in [("guest", &binaries.guest), ("ctpulse", &binaries.ctpulse)] {
@@ -87,7 +97,12 @@ impl Image {
         for library in &libraries {
             archive.file(library.trim_start_matches('/'), 0o755, &read(Path::new(library))?);
         }
-        Ok(Self { base: gzip(&archive.finish())? })
+        Ok(Self { base: gzip(&archive.finish())?, bpftrace })
+    }
+
+    /// How much memory a guest with this takes, in MiB: the image stays in it.
+    pub(crate) fn memory_mib(&self) -> u32 {
+        if self.bpftrace { 2048 } else { 1024 }
     }
 
     /// The whole initramfs for a kernel.

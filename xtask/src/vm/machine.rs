@@ -44,7 +44,12 @@ impl Machine {
     ///
     /// # Errors
     /// When QEMU cannot be started or the file cannot be made.
-    pub(crate) fn boot(kernel: &Path, initramfs: &Path, console: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn boot(
+        kernel: &Path,
+        initramfs: &Path,
+        console: &Path,
+        memory_mib: u32,
+    ) -> anyhow::Result<Self> {
         let file = File::create(console);
         let file = file.with_context(|| format!("cannot write {}", console.display()))?;
         // setpriv becomes QEMU, so the child is QEMU itself.
@@ -52,7 +57,7 @@ impl Machine {
         qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg,thread=single"]);
         qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
         qemu.args(["-append", COMMAND_LINE, "-nographic", "-no-reboot", "-nic", "none"]);
-        qemu.args(["-smp", "2", "-m", "1024"]);
+        qemu.args(["-smp", "2", "-m", &memory_mib.to_string()]);
         qemu.stdout(Stdio::piped()).stderr(file.try_clone().context("cannot share the console")?);
         let mut qemu = qemu.spawn().context("cannot start setpriv")?;
         let stdout = qemu.stdout.take().context("QEMU has no standard output")?;

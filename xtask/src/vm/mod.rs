@@ -1,19 +1,22 @@
 //! `cargo xtask vm`: the tests of tests/guest.rs in virtual machines with Debian's kernels.
 //!
 //! `kernel` finds and unpacks a kernel (`apt` downloads it from its suite), `image` makes an
-//! initramfs of our binaries, a few tools and the kernel's modules, `machine` boots it in QEMU
-//! and `console` reads what its init (init.sh) and its kernel print. This file says which
-//! kernels and tests, and turns what the console told into one verdict line per test and
-//! kernel. Kernels stay in `.cache/kernels` and consoles in `.cache/vm`.
+//! initramfs of our binaries, a few tools and the kernel's modules, `machine` boots it in QEMU,
+//! `console` reads what its init (init.sh) and its kernel print, and `run` turns that into one
+//! verdict per test. This file says which kernels and tests; `measure` has a guest measure, for
+//! `cargo xtask bench`. Kernels stay in `.cache/kernels` and consoles in `.cache/vm`.
 
 mod apt;
 mod console;
 mod image;
 mod kernel;
 mod machine;
+mod measure;
+mod run;
+
+pub(crate) use self::measure::measure;
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -23,10 +26,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 
-use self::console::Event;
-use self::image::Image;
+use self::image::{Image, Work};
 use self::kernel::{Kernel, Kernels};
-use self::machine::Machine;
 use crate::workspace::{self, shown};
 use crate::{tools, workspace::run_checked};
 
@@ -35,9 +36,6 @@ const DEFAULT: [&str; 3] = ["5.10", "6.1", "6.12"];
 
 /// Seconds that a guest may take, where nobody says so.
 const TIMEOUT: u64 = 480;
-
-/// How many of the console's last lines a failure shows.
-const LAST_LINES: usize = 60;
 
 /// What `cargo xtask vm` can be told.
 #[derive(Debug, clap::Args)]
@@ -94,18 +92,18 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(reason) = obstacle()? {
         bail!("no virtual machine can run here: {reason}");
     }
-    let cache = workspace::root().join(".cache");
-    let consoles = cache.join("vm");
-    fs::create_dir_all(&consoles).with_context(|| format!("cannot make {}", consoles.display()))?;
-    let _turn = turn(&consoles.join("lock"))?;
-
-    let mut kernels = Kernels::new(cache.join("kernels"));
+    let (consoles, _turn) = turn()?;
+    let mut kernels = kernels();
     let names = options.kernels.iter().map(String::as_str);
     let names: Vec<_> = if names.len() == 0 { DEFAULT.to_vec() } else { names.collect() };
     let kernels: Vec<_> = names.iter().map(|name| kernels.get(name)).collect::<Result<_, _>>()?;
 
     let binaries = build()?;
-    let image = Image::new(&binaries, options.test.as_deref(), options.bpftrace)?;
+    let image = Image::new(
+        &binaries,
+        Work::Tests(options.test.as_deref().unwrap_or_default()),
+        options.bpftrace,
+    )?;
     let start = Instant::now();
     let all_passed = test_each(&kernels, &image, options, &consoles)?;
     let (count, seconds) = (kernels.len(), start.elapsed().as_secs_f64());
@@ -114,18 +112,27 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if all_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Waits until no other run of this workspace uses the cache; the lock ends with the file.
-fn turn(path: &Path) -> anyhow::Result<File> {
+/// The kernels, downloaded when they are asked for.
+fn kernels() -> Kernels {
+    Kernels::new(workspace::root().join(".cache/kernels"))
+}
+
+/// The directory of consoles, once no other run of this workspace uses it and the kernels; the
+/// lock ends with the file.
+fn turn() -> anyhow::Result<(PathBuf, File)> {
+    let consoles = workspace::root().join(".cache/vm");
+    fs::create_dir_all(&consoles).with_context(|| format!("cannot make {}", consoles.display()))?;
+    let path = consoles.join("lock");
     let cannot = || format!("cannot lock {}", path.display());
-    let file = File::create(path).with_context(cannot)?;
+    let file = File::create(&path).with_context(cannot)?;
     match file.try_lock() {
-        Ok(()) => return Ok(file),
+        Ok(()) => return Ok((consoles, file)),
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(error)) => return Err(error).with_context(cannot),
     }
     eprintln!("xtask: waiting for another `cargo xtask vm` of this workspace");
     file.lock().with_context(cannot)?;
-    Ok(file)
+    Ok((consoles, file))
 }
 
 /// The programs under test.
@@ -193,36 +200,13 @@ fn test(
     consoles: &Path,
 ) -> anyhow::Result<bool> {
     let name = &kernel.version;
-    let path = consoles.join(format!("{name}.console"));
-    let initramfs = consoles.join(format!("{name}.initramfs"));
-    let written = fs::write(&initramfs, image.with_modules_of(kernel)?);
-    written.with_context(|| format!("cannot write {}", initramfs.display()))?;
-
     let start = Instant::now();
-    let mut run = Run { kernel: name.clone(), ..Run::default() };
-    let mut machine = Machine::boot(&kernel.image, &initramfs, &path)?;
-    let deadline = start + Duration::from_secs(options.timeout);
-    loop {
-        match machine.line(deadline)? {
-            machine::Line::Text(line) => {
-                if options.verbose {
-                    eprintln!("{name}: {line}");
-                }
-                run.take(&line);
-            }
-            machine::Line::End(status) => {
-                run.end(&status);
-                break;
-            }
-            machine::Line::Late => {
-                run.trouble.push(format!("the guest has not ended in {} s", options.timeout));
-                break;
-            }
-        }
-    }
-    drop(machine);
-    run.close();
-    let _ = fs::remove_file(&initramfs);
+    let patience = Duration::from_secs(options.timeout);
+    let run = run::boot(kernel, image, consoles, patience, &mut |event| match event {
+        run::Shown::Line(line) if options.verbose => eprintln!("{name}: {line}"),
+        run::Shown::Line(_) => {}
+        run::Shown::Verdict(verdict) => println!("{verdict}"),
+    })?;
 
     let seconds = start.elapsed().as_secs_f64();
     let (passed, failed) = (run.passed, run.failed.len());
@@ -233,111 +217,10 @@ fn test(
     for trouble in &run.trouble {
         println!("{name}  FAILED: {trouble}");
     }
-    if run.is_good() {
-        return Ok(true);
+    if !run.is_good() {
+        run.show_lines();
     }
-    run.show_lines(&path);
-    Ok(false)
-}
-
-/// What one guest has told so far.
-#[derive(Debug, Default)]
-struct Run {
-    kernel: String,
-    listed: Vec<String>,
-    passed: usize,
-    failed: Vec<String>,
-    /// The test that runs, since when, and the lines since then.
-    current: Option<(String, Instant, Vec<String>)>,
-    /// The lines of tests that failed, and those outside of any test since the boot.
-    last_lines: Vec<String>,
-    trouble: Vec<String>,
-    booted: Option<Instant>,
-    done: bool,
-}
-
-impl Run {
-    fn take(&mut self, line: &str) {
-        match console::event(line) {
-            Some(Event::Listed(test)) => {
-                if self.booted.is_none() {
-                    self.booted = Some(Instant::now());
-                    self.last_lines.clear();
-                }
-                self.listed.push(test.to_owned());
-            }
-            Some(Event::Began(test)) => {
-                self.current = Some((test.to_owned(), Instant::now(), Vec::new()));
-            }
-            Some(Event::Ended { test, passed }) => self.verdict(test, passed),
-            Some(Event::Done) => self.done = true,
-            Some(Event::Trouble(text)) => {
-                // What follows belongs to the first.
-                if self.trouble.is_empty() {
-                    self.trouble.push(format!("the kernel said: {text}"));
-                }
-                self.keep(line);
-            }
-            None => self.keep(line),
-        }
-    }
-
-    fn keep(&mut self, line: &str) {
-        let lines = self.current.as_mut().map_or(&mut self.last_lines, |(.., lines)| lines);
-        lines.push(line.to_owned());
-    }
-
-    fn verdict(&mut self, test: &str, passed: bool) {
-        let (seconds, lines) = match self.current.take() {
-            Some((name, since, lines)) if name == test => (since.elapsed().as_secs_f64(), lines),
-            _ => (0.0, Vec::new()),
-        };
-        let width = self.listed.iter().map(String::len).max().unwrap_or_default();
-        let verdict = if passed { "ok" } else { "FAILED" };
-        println!("{}  {test:width$}  {verdict:6}  {seconds:5.1} s", self.kernel);
-        if passed {
-            self.passed += 1;
-        } else {
-            self.failed.push(test.to_owned());
-            self.last_lines.extend(lines.into_iter().rev().take(LAST_LINES).rev());
-        }
-    }
-
-    /// QEMU has ended.
-    fn end(&mut self, status: &str) {
-        if !self.done {
-            self.trouble.push(format!("the guest ended before its tests ({status})"));
-        } else if self.listed.is_empty() {
-            self.trouble.push("no test ran".to_owned());
-        }
-    }
-
-    /// A test that runs when the guest ends has failed; those after it did not run.
-    fn close(&mut self) {
-        if let Some(test) = self.current.as_ref().map(|(test, ..)| test.clone()) {
-            self.verdict(&test, false);
-        }
-        let missing = self.listed.len() - (self.passed + self.failed.len()).min(self.listed.len());
-        if missing > 0 {
-            self.trouble.push(format!("{missing} {} did not run", plural("test", missing)));
-        }
-    }
-
-    fn is_good(&self) -> bool {
-        self.done && self.passed > 0 && self.failed.is_empty() && self.trouble.is_empty()
-    }
-
-    /// All at once, since other guests may run.
-    fn show_lines(&self, console: &Path) {
-        let skipped = self.last_lines.len().saturating_sub(2 * LAST_LINES);
-        let mut text = format!("xtask: {}: from the console:\n", self.kernel);
-        for line in &self.last_lines[skipped..] {
-            text.push_str(&format!("  | {line}\n"));
-        }
-        text.push_str(&format!("xtask: the whole console: {}\n", console.display()));
-        // There is nobody else to tell.
-        let _ = std::io::stderr().write_all(text.as_bytes());
-    }
+    Ok(run.is_good())
 }
 
 fn plural(noun: &str, count: usize) -> String {
@@ -367,29 +250,5 @@ mod tests {
         assert_eq!(executable(messages, "ctpulse"), Some("/t/ctpulse".into()));
         assert_eq!(executable(messages, "guest"), Some("/t/guest-1".into()));
         assert_eq!(executable(messages, "cli"), None);
-    }
-
-    fn run(lines: &[&str]) -> Run {
-        let mut run = Run::default();
-        lines.iter().for_each(|line| run.take(line));
-        run.end("exit status: 0");
-        run.close();
-        run
-    }
-
-    #[test]
-    fn a_guest_is_good_when_every_listed_test_passed() {
-        let good = ["ctpulse-guest: test a", "ctpulse-guest: begin a", "ctpulse-guest: end a 0"];
-        let done = "ctpulse-guest: done";
-        assert!(run(&[&good[..], &[done]].concat()).is_good());
-        // It ended early, no test ran, one did not, one failed, one never ended, a warning.
-        assert!(!run(&good).is_good());
-        assert!(!run(&[done]).is_good());
-        assert!(!run(&[&good[..], &["ctpulse-guest: test b", done]].concat()).is_good());
-        assert!(!run(&[good[0], good[1], "ctpulse-guest: end a 101", done]).is_good());
-        let hung = run(&good[..2]);
-        assert_eq!((hung.passed, &hung.failed[..]), (0, &["a".to_owned()][..]));
-        let warned = run(&[&good[..], &["[    1.2] WARNING: CPU: 0", done]].concat());
-        assert_eq!(warned.trouble, ["the kernel said: WARNING: CPU: 0"]);
     }
 }

@@ -26,6 +26,18 @@ pub struct Way {
     pub needs_types: bool,
 }
 
+/// When a hook is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Always: rows show what it counts.
+    Always,
+    /// Where somebody asks for it, since it costs something for each packet.
+    PerPacket,
+    /// Where the row about ctpulse itself is wanted, or the programs' diagnostics: nothing else
+    /// shows what it counts.
+    Internal,
+}
+
 /// Something to count.
 #[derive(Debug, Clone, Copy)]
 pub struct Hook {
@@ -35,8 +47,8 @@ pub struct Hook {
     pub events: &'static [Event],
     /// In order of preference.
     pub ways: &'static [Way],
-    /// Whether it costs something for each packet, and is attached only where it is asked for.
-    pub per_packet: bool,
+    /// When it is attached.
+    pub need: Need,
 }
 
 const fn probe(program: &'static str, functions: &'static [&'static str]) -> Probe {
@@ -52,11 +64,15 @@ const fn typed_way(probes: &'static [Probe]) -> Way {
 }
 
 const fn hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
-    Hook { name, events, ways, per_packet: false }
+    Hook { name, events, ways, need: Need::Always }
 }
 
 const fn packet_hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
-    Hook { per_packet: true, ..hook(name, events, ways) }
+    Hook { need: Need::PerPacket, ..hook(name, events, ways) }
+}
+
+const fn internal_hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
+    Hook { need: Need::Internal, ..hook(name, events, ways) }
 }
 
 const CHECK_INSERT: &[&str] = &["nf_conntrack_hash_check_insert"];
@@ -104,12 +120,12 @@ pub const HOOKS: [Hook; 11] = [
             &["__nf_ct_delete_from_lists", "nf_ct_delete_from_lists"],
         )])],
     ),
-    hook(
+    internal_hook(
         "alloc",
         &[Event::Alloc, Event::AllocFailed],
         &[way(&[probe("alloc_return", &["__nf_conntrack_alloc"])])],
     ),
-    hook("free", &[Event::Free], &[way(&[probe("free", &["nf_conntrack_free"])])]),
+    internal_hook("free", &[Event::Free], &[way(&[probe("free", &["nf_conntrack_free"])])]),
     hook(
         "table_full",
         &[Event::TableFull, Event::TableFullEvictable, Event::EarlyDrop],

@@ -40,7 +40,6 @@ pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf,
         _ => (0, 1),
     };
     let slots = u32::try_from(1 + namespaces.len()).unwrap_or(u32::MAX);
-    let known = u32::from(offsets.is_some());
     let offsets = offsets.copied().unwrap_or_default();
     let (table, table_size) = (symbols.address(TABLE), symbols.address(TABLE_SIZE));
     let level = if diagnostics { log::Level::Debug as u8 } else { 0 };
@@ -53,7 +52,6 @@ pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf,
         .override_global(names::SLOTS, &slots, true)
         .override_global(names::NAMESPACE, &one, true)
         .override_global(names::MANY, &many, true)
-        .override_global(names::OFFSETS_KNOWN, &known, true)
         .override_global(names::NF_CONN_NET, &offsets.nf_conn_net, true)
         .override_global(names::NF_CONN_STATUS, &offsets.nf_conn_status, true)
         .override_global(names::NF_CONN_TUPLEHASH, &offsets.nf_conn_tuplehash, true)
@@ -93,7 +91,7 @@ pub(super) fn attach(
             Err(state) => why_not = why_not.or(Some(state)),
         }
     }
-    why_not.unwrap_or(HookState::NotAsked)
+    why_not.unwrap_or(HookState::NoFunction(&[]))
 }
 
 fn attach_way(

@@ -27,7 +27,7 @@ use counters::Mapped;
 use diagnostics::Diagnostics;
 pub use error::EventsError;
 use error::explain;
-use hooks::{HOOKS, Hook};
+use hooks::{HOOKS, Hook, Need};
 use loader::Constants;
 use programs::Programs;
 use symbols::{Symbols, TABLE, TABLE_SIZE};
@@ -51,8 +51,8 @@ pub enum HookState {
     NoTypes,
     /// The kernel refused, in these words.
     Refused(String),
-    /// It costs something for each packet, and nobody asked for it.
-    NotAsked,
+    /// Nobody asked for it.
+    NotAsked(Need),
 }
 
 impl HookState {
@@ -72,7 +72,10 @@ impl std::fmt::Display for HookState {
             }
             Self::NoTypes => write!(f, "needs the kernel's types ({})", btf::VMLINUX),
             Self::Refused(why) => write!(f, "refused: {why}"),
-            Self::NotAsked => write!(f, "costs something for each packet; --ebpf-per-packet"),
+            Self::NotAsked(Need::PerPacket) => {
+                write!(f, "costs something for each packet; --ebpf-per-packet")
+            }
+            Self::NotAsked(_) => write!(f, "serves only the row about ctpulse itself; --internal"),
         }
     }
 }
@@ -88,13 +91,15 @@ pub struct Wanted<'a> {
     pub cpus: usize,
     /// Whether hooks that cost something for each packet are wanted too.
     pub per_packet: bool,
+    /// Whether those that only the row about ctpulse itself shows are wanted too.
+    pub internal: bool,
 }
 
 impl<'a> Wanted<'a> {
-    /// All hooks but those that cost something for each packet.
+    /// The hooks that are always attached.
     #[must_use]
     pub fn new(namespaces: &'a [Pinned], cpus: usize) -> Self {
-        Self { hooks: &HOOKS, namespaces, cpus, per_packet: false }
+        Self { hooks: &HOOKS, namespaces, cpus, per_packet: false, internal: false }
     }
 }
 
@@ -146,11 +151,12 @@ impl Events {
         };
         let mut ebpf = loader::load(&constants, &symbols)?;
         let diagnostics = constants.diagnostics.then(|| Diagnostics::start(&mut ebpf)).flatten();
-        let states = wanted.hooks.iter().map(|hook| {
-            if hook.per_packet && !wanted.per_packet {
-                return HookState::NotAsked;
+        let states = wanted.hooks.iter().map(|hook| match hook.need {
+            Need::PerPacket if !wanted.per_packet => HookState::NotAsked(hook.need),
+            Need::Internal if !wanted.internal && !constants.diagnostics => {
+                HookState::NotAsked(hook.need)
             }
-            loader::attach(&mut ebpf, hook, &symbols, blind.is_none())
+            _ => loader::attach(&mut ebpf, hook, &symbols, blind.is_none()),
         });
         let states: Vec<HookState> = states.collect();
         if !states.iter().any(HookState::is_attached) {
@@ -194,7 +200,7 @@ impl Events {
             events.filter(|(event, _)| self.counts(*event)).map(|(_, name)| name).collect();
         let mut text = format!("probes count {}; the kernel counts the rest", counted.join(", "));
         for (hook, state) in self.hooks.iter().zip(&self.states) {
-            if !state.is_attached() && *state != HookState::NotAsked {
+            if !state.is_attached() && !matches!(state, HookState::NotAsked(_)) {
                 text.push_str(&format!("; no {}: {state}", hook.name));
             }
         }

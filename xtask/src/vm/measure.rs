@@ -1,0 +1,49 @@
+//! A guest that measures: the ignored tests of tests/guest.rs, for `cargo xtask bench`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::bail;
+
+use super::image::{Image, Work};
+use super::run::{self, Shown};
+use super::{Binaries, build, kernels, obstacle, turn};
+use crate::tools;
+
+/// The kernel that is measured.
+const KERNEL: &str = "6.12";
+
+/// How long a guest may take: bpftrace's compiler alone runs for minutes where it is emulated.
+const PATIENCE: Duration = Duration::from_secs(2400);
+
+/// Has a guest measure the release build `ctpulse` beside bpftrace; the lines `NAME number=...`
+/// that it told. A measurement that fails leaves its lines out, and says so on standard error.
+///
+/// # Errors
+/// When no virtual machine can run here, or the guest or its kernel came to harm.
+pub(crate) fn measure(ctpulse: PathBuf, quick: bool) -> anyhow::Result<Vec<String>> {
+    let reason = obstacle()?;
+    let missing = tools::provide_for_measuring()?;
+    if let Some(reason) = reason {
+        bail!("no virtual machine can run here: {reason}");
+    }
+    if !missing.is_empty() {
+        bail!("missing: {}", missing.join(", "));
+    }
+    let (consoles, _turn) = turn()?;
+    let kernel = kernels().get(KERNEL)?;
+    let binaries = Binaries { ctpulse, ..build()? };
+    let image =
+        Image::new(&binaries, Work::Measurements(if quick { "quick" } else { "full" }), true)?;
+    let run = run::boot(&kernel, &image, &consoles, PATIENCE, &mut |shown| match shown {
+        Shown::Verdict(verdict) => eprintln!("bench: {verdict}"),
+        Shown::Line(_) => {}
+    })?;
+    if !run.is_good() {
+        run.show_lines();
+    }
+    if let Some(trouble) = run.trouble.first() {
+        bail!("{}: {trouble}", kernel.version);
+    }
+    Ok(run.measured)
+}

@@ -1,0 +1,214 @@
+//! One guest from its boot to its end, and what it told of its tests on the way.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::console::{self, Event};
+use super::image::Image;
+use super::kernel::Kernel;
+use super::machine::{Line, Machine};
+use super::plural;
+
+/// How many of the console's last lines a failure shows.
+const LAST_LINES: usize = 60;
+
+/// What is to be shown while a guest runs.
+pub(super) enum Shown<'a> {
+    /// A line of its console.
+    Line(&'a str),
+    /// How a test ended.
+    Verdict(&'a str),
+}
+
+/// Boots `kernel` with `image` and listens until it ends, or kills it after `patience`.
+///
+/// # Errors
+/// When QEMU cannot be started or a file cannot be written.
+pub(super) fn boot(
+    kernel: &Kernel,
+    image: &Image,
+    consoles: &Path,
+    patience: Duration,
+    show: &mut dyn FnMut(Shown<'_>),
+) -> anyhow::Result<Run> {
+    let name = &kernel.version;
+    let initramfs = consoles.join(format!("{name}.initramfs"));
+    let written = fs::write(&initramfs, image.with_modules_of(kernel)?);
+    written.with_context(|| format!("cannot write {}", initramfs.display()))?;
+
+    let console = consoles.join(format!("{name}.console"));
+    let mut machine = Machine::boot(&kernel.image, &initramfs, &console, image.memory_mib())?;
+    let mut run = Run { kernel: name.clone(), console, ..Run::default() };
+    let deadline = Instant::now() + patience;
+    loop {
+        match machine.line(deadline)? {
+            Line::Text(line) => {
+                show(Shown::Line(&line));
+                if let Some(verdict) = run.take(&line) {
+                    show(Shown::Verdict(&verdict));
+                }
+            }
+            Line::End(status) => {
+                run.end(&status);
+                break;
+            }
+            Line::Late => {
+                run.trouble.push(format!("the guest has not ended in {} s", patience.as_secs()));
+                break;
+            }
+        }
+    }
+    drop(machine);
+    if let Some(verdict) = run.close() {
+        show(Shown::Verdict(&verdict));
+    }
+    let _ = fs::remove_file(&initramfs);
+    Ok(run)
+}
+
+/// What one guest has told so far.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    kernel: String,
+    /// Where the whole console is.
+    console: PathBuf,
+    listed: Vec<String>,
+    pub(super) passed: usize,
+    pub(super) failed: Vec<String>,
+    /// What was measured, `NAME number=...`.
+    pub(super) measured: Vec<String>,
+    /// The test that runs, since when, and the lines since then.
+    current: Option<(String, Instant, Vec<String>)>,
+    /// The lines of tests that failed, and those outside of any test since the boot.
+    last_lines: Vec<String>,
+    pub(super) trouble: Vec<String>,
+    pub(super) booted: Option<Instant>,
+    done: bool,
+}
+
+impl Run {
+    /// Takes a line; how a test ended, if it tells that.
+    fn take(&mut self, line: &str) -> Option<String> {
+        match console::event(line) {
+            Some(Event::Listed(test)) => {
+                if self.booted.is_none() {
+                    self.booted = Some(Instant::now());
+                    self.last_lines.clear();
+                }
+                self.listed.push(test.to_owned());
+            }
+            Some(Event::Began(test)) => {
+                self.current = Some((test.to_owned(), Instant::now(), Vec::new()));
+            }
+            Some(Event::Ended { test, passed }) => return Some(self.verdict(test, passed)),
+            Some(Event::Measured(figure)) => self.measured.push(figure.to_owned()),
+            Some(Event::Done) => self.done = true,
+            Some(Event::Trouble(text)) => {
+                // What follows belongs to the first.
+                if self.trouble.is_empty() {
+                    self.trouble.push(format!("the kernel said: {text}"));
+                }
+                self.keep(line);
+            }
+            None => self.keep(line),
+        }
+        None
+    }
+
+    fn keep(&mut self, line: &str) {
+        let lines = self.current.as_mut().map_or(&mut self.last_lines, |(.., lines)| lines);
+        lines.push(line.to_owned());
+    }
+
+    fn verdict(&mut self, test: &str, passed: bool) -> String {
+        let (seconds, lines) = match self.current.take() {
+            Some((name, since, lines)) if name == test => (since.elapsed().as_secs_f64(), lines),
+            _ => (0.0, Vec::new()),
+        };
+        let width = self.listed.iter().map(String::len).max().unwrap_or_default();
+        let verdict = if passed { "ok" } else { "FAILED" };
+        if passed {
+            self.passed += 1;
+        } else {
+            self.failed.push(test.to_owned());
+            self.last_lines.extend(lines.into_iter().rev().take(LAST_LINES).rev());
+        }
+        format!("{}  {test:width$}  {verdict:6}  {seconds:5.1} s", self.kernel)
+    }
+
+    /// QEMU has ended.
+    fn end(&mut self, status: &str) {
+        if !self.done {
+            self.trouble.push(format!("the guest ended before its tests ({status})"));
+        } else if self.listed.is_empty() {
+            self.trouble.push("no test ran".to_owned());
+        }
+    }
+
+    /// A test that runs when the guest ends has failed; those after it did not run.
+    fn close(&mut self) -> Option<String> {
+        let hung = self.current.as_ref().map(|(test, ..)| test.clone());
+        let verdict = hung.map(|test| self.verdict(&test, false));
+        let missing = self.listed.len() - (self.passed + self.failed.len()).min(self.listed.len());
+        if missing > 0 {
+            self.trouble.push(format!("{missing} {} did not run", plural("test", missing)));
+        }
+        verdict
+    }
+
+    /// Whether all tests passed, of which there was one at least.
+    pub(super) fn is_good(&self) -> bool {
+        self.done && self.passed > 0 && self.failed.is_empty() && self.trouble.is_empty()
+    }
+
+    /// What the console told of what failed, on standard error.
+    pub(super) fn show_lines(&self) {
+        let skipped = self.last_lines.len().saturating_sub(2 * LAST_LINES);
+        let mut text = format!("xtask: {}: from the console:\n", self.kernel);
+        for line in &self.last_lines[skipped..] {
+            text.push_str(&format!("  | {line}\n"));
+        }
+        // All at once, since other guests may run.
+        eprintln!("{text}xtask: the whole console: {}", self.console.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(lines: &[&str]) -> Run {
+        let mut run = Run::default();
+        for line in lines {
+            run.take(line);
+        }
+        run.end("exit status: 0");
+        run.close();
+        run
+    }
+
+    #[test]
+    fn a_guest_is_good_when_every_listed_test_passed() {
+        let good = ["ctpulse-guest: test a", "ctpulse-guest: begin a", "ctpulse-guest: end a 0"];
+        let done = "ctpulse-guest: done";
+        assert!(run(&[&good[..], &[done]].concat()).is_good());
+        // It ended early, no test ran, one did not, one failed, one never ended, a warning.
+        assert!(!run(&good).is_good());
+        assert!(!run(&[done]).is_good());
+        assert!(!run(&[&good[..], &["ctpulse-guest: test b", done]].concat()).is_good());
+        assert!(!run(&[good[0], good[1], "ctpulse-guest: end a 101", done]).is_good());
+        let hung = run(&good[..2]);
+        assert_eq!((hung.passed, &hung.failed[..]), (0, &["a".to_owned()][..]));
+        let warned = run(&[&good[..], &["[    1.2] WARNING: CPU: 0", done]].concat());
+        assert_eq!(warned.trouble, ["the kernel said: WARNING: CPU: 0"]);
+    }
+
+    #[test]
+    fn what_was_measured_is_kept() {
+        let run = run(&["[  1.2] ctpulse-guest: measured losses ours=0 reference=7"]);
+        assert_eq!(run.measured, ["losses ours=0 reference=7"]);
+    }
+}
