@@ -12,6 +12,8 @@ mod bench;
 mod bench_connections;
 #[path = "guest/clash.rs"]
 mod clash;
+#[path = "guest/drops.rs"]
+mod drops;
 #[path = "guest/events.rs"]
 mod events;
 #[path = "guest/flows.rs"]

@@ -18,17 +18,41 @@ const BITS: u32 = 10;
 #[map]
 static CALLS: Array<Call> = Array::with_max_entries(1 << BITS, 0);
 
+/// The key of the call that begins.
+#[inline(always)]
+pub(crate) fn beginning(ctx: &ProbeContext) -> u64 {
+    stack_of_entry(ctx) + 8
+}
+
+/// Where the stack is at a function's entry.
+#[inline(always)]
+pub(crate) fn stack_of_entry(ctx: &ProbeContext) -> u64 {
+    // SAFETY: the kernel passes the registers of the probed call, valid while this runs.
+    unsafe { (*ctx.regs).rsp }
+}
+
+/// The key of the call that ends, which is where its stack is.
+#[inline(always)]
+pub(crate) fn ending(ctx: &RetProbeContext) -> u64 {
+    // SAFETY: as above.
+    unsafe { (*ctx.regs).rsp }
+}
+
 /// Remembers `value` for the call that begins.
 #[inline(always)]
 pub(crate) fn remember(ctx: &ProbeContext, value: u64) -> u32 {
-    // SAFETY: the kernel passes the registers of the probed call, valid while this runs.
-    let stack = unsafe { (*ctx.regs).rsp } + 8;
-    if let Some(call) = place(stack) {
+    remember_at(beginning(ctx), [value, 0, 0])
+}
+
+/// Remembers `values` under a key.
+#[inline(always)]
+pub(crate) fn remember_at(key: u64, values: [u64; 3]) -> u32 {
+    if let Some(call) = place(key) {
         // SAFETY: the array's element; x86-64 keeps the order of stores and of loads, so whoever
-        // finds its own key behind a value read that key's value.
+        // finds its own key behind values read that key's values.
         unsafe {
-            (&raw mut (*call).stack).write_volatile(stack);
-            (&raw mut (*call).value).write_volatile(value);
+            (&raw mut (*call).stack).write_volatile(key);
+            (&raw mut (*call).values).write_volatile(values);
         }
     }
     0
@@ -37,18 +61,22 @@ pub(crate) fn remember(ctx: &ProbeContext, value: u64) -> u32 {
 /// What was remembered for the call that ends.
 #[inline(always)]
 pub(crate) fn recall(ctx: &RetProbeContext) -> Option<u64> {
-    // SAFETY: as above.
-    let stack = unsafe { (*ctx.regs).rsp };
-    let call = place(stack)?;
+    recall_at(ending(ctx)).map(|[value, ..]| value)
+}
+
+/// What was remembered under a key.
+#[inline(always)]
+pub(crate) fn recall_at(key: u64) -> Option<[u64; 3]> {
+    let call = place(key)?;
     // SAFETY: as above.
     unsafe {
-        let value = (&raw const (*call).value).read_volatile();
-        let found = (&raw const (*call).stack).read_volatile() == stack;
+        let values = (&raw const (*call).values).read_volatile();
+        let found = (&raw const (*call).stack).read_volatile() == key;
         if found {
             // A later call at this place whose entry was missed must not find it.
             (&raw mut (*call).stack).write_volatile(0);
         }
-        found.then_some(value)
+        found.then_some(values)
     }
 }
 

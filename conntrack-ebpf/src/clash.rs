@@ -2,11 +2,12 @@
 
 use aya_ebpf::macros::{kprobe, kretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
-use conntrack_ebpf::Event;
+use conntrack_ebpf::{Cause, Event};
 
-use crate::calls::{recall, remember};
+use crate::calls::{beginning, ending, recall_at, remember, remember_at};
 use crate::kernel::{connection_of_packet, net_of_connection};
 use crate::namespace::{are_told_apart, count_of_net, count_unplaced};
+use crate::reports::{self, report_connection};
 
 /// `static __cold noinline int nf_ct_resolve_clash(struct sk_buff *skb, struct
 /// nf_conntrack_tuple_hash *h, u32 reply_hash)`: `NF_DROP` (0) or `NF_ACCEPT` (1). What it returns
@@ -17,8 +18,8 @@ fn resolve_clash(ctx: ProbeContext) -> u32 {
         return remember(&ctx, 0);
     }
     let loser = connection_of_packet(ctx.arg(0).unwrap_or(0));
-    match loser.and_then(|(connection, _)| net_of_connection(connection)) {
-        Some(net) => remember(&ctx, net),
+    match loser.and_then(|(loser, _)| Some((net_of_connection(loser)?, loser))) {
+        Some((net, loser)) => remember_at(beginning(&ctx), [net, loser, 0]),
         None => 0,
     }
 }
@@ -27,8 +28,12 @@ fn resolve_clash(ctx: ProbeContext) -> u32 {
 fn resolve_clash_return(ctx: RetProbeContext) -> u32 {
     let accepted = ctx.ret::<u64>() as u32 != 0;
     let event = if accepted { Event::ClashResolved } else { Event::ClashDropped };
-    match recall(&ctx) {
-        Some(net) => count_of_net(net, event),
-        None => count_unplaced(event),
+    let Some([net, loser, _]) = recall_at(ending(&ctx)) else { return count_unplaced(event) };
+    if !accepted && let Some(memory) = reports::memory() {
+        // SAFETY: the element is this CPU's alone, and no program interrupts here.
+        unsafe { (*memory).clash = ending(&ctx) };
+        // It is the packet's until that is freed.
+        report_connection(Cause::Clash, net, loser);
     }
+    count_of_net(net, event)
 }

@@ -2,6 +2,7 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
+use conntrack_ebpf::ABSENT;
 
 // Names and meanings: `conntrack_ebpf::names`.
 #[unsafe(no_mangle)]
@@ -16,6 +17,10 @@ static TUPLE_HASH_SIZE: Global<u32> = Global::new(0);
 static TUPLE_HASH_DIR: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static NET_INUM: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TUPLE_HASH_TUPLE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static NF_CONN_ZONE: Global<u32> = Global::new(ABSENT);
 #[unsafe(no_mangle)]
 static SK_BUFF_NFCT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
@@ -80,6 +85,27 @@ pub(crate) fn status_and_net(connection: u64) -> Option<(u32, u64)> {
         16 => member::<[u64; 3]>(connection, start).map(|[status, _, net]| (status as u32, net)),
         _ => Some((status(connection)?, net_of_connection(connection)?)),
     }
+}
+
+/// The conntrack zone of a `struct nf_conn`; 0, the usual one, where it cannot be read.
+#[inline(always)]
+pub(crate) fn zone(connection: u64) -> u16 {
+    match NF_CONN_ZONE.load() {
+        ABSENT => 0,
+        offset => member(connection, offset).unwrap_or(0),
+    }
+}
+
+/// The `id` of a `struct nf_conntrack_zone`, its first member.
+#[inline(always)]
+pub(crate) fn zone_id(zone: u64) -> u16 {
+    if NF_CONN_ZONE.load() == ABSENT { 0 } else { read(zone).unwrap_or(0) }
+}
+
+/// The address of a `struct nf_conn`'s original tuple.
+#[inline(always)]
+pub(crate) fn original_tuple(connection: u64) -> u64 {
+    connection + u64::from(NF_CONN_TUPLEHASH.load()) + u64::from(TUPLE_HASH_TUPLE.load())
 }
 
 /// The inode number of a `struct net`.

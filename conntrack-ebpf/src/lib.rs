@@ -47,11 +47,20 @@ pub enum Event {
     /// A call returned whose beginning was forgotten, so that its namespace is not known; it is
     /// counted in slot 0, where this is too.
     Unplaced,
+    /// An entry was evicted to make room (`early_drop` took it off the table); with reports.
+    Evicted,
+    /// A packet was dropped because its entry was dying (`__nf_conntrack_confirm`); with reports.
+    InsertDying,
+    /// A packet was dropped because its hash chain was too long (`__nf_conntrack_confirm`); with
+    /// reports.
+    InsertRefused,
+    /// There was no memory for an entry, though the table had room; with reports.
+    NoMemory,
 }
 
 impl Event {
     /// Every event, in the order of the indices.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Insert,
         Self::New,
         Self::ExpectNew,
@@ -69,6 +78,10 @@ impl Event {
         Self::Found,
         Self::Ignored,
         Self::Unplaced,
+        Self::Evicted,
+        Self::InsertDying,
+        Self::InsertRefused,
+        Self::NoMemory,
     ];
 }
 
@@ -97,10 +110,107 @@ pub struct Call {
     /// Its place on the stack; 0 for none.
     pub stack: u64,
     /// What the entry probe knew.
-    pub value: u64,
+    pub values: [u64; 3],
 }
 
-const _: () = assert!(size_of::<Call>() == 16);
+const _: () = assert!(size_of::<Call>() == 32);
+
+/// Why a packet was lost or an entry evicted; the number goes through the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Cause {
+    /// The table was full and nothing could be evicted.
+    TableFull = 0,
+    /// There was no memory for an entry.
+    NoMemory,
+    /// An entry was evicted to make room for another: no packet was lost, a connection may be.
+    Evicted,
+    /// Two first packets raced, and the loser could not be let through.
+    Clash,
+    /// The entry was dying before it was inserted.
+    Dying,
+    /// The hash chain was too long.
+    LongChain,
+    /// The TCP tracker said so; where it is asked for per packet.
+    Tracker,
+}
+
+impl Cause {
+    /// Every cause, in the order of the numbers.
+    pub const ALL: [Self; 7] = [
+        Self::TableFull,
+        Self::NoMemory,
+        Self::Evicted,
+        Self::Clash,
+        Self::Dying,
+        Self::LongChain,
+        Self::Tracker,
+    ];
+
+    /// What is counted for each of them.
+    #[must_use]
+    pub const fn event(self) -> Event {
+        match self {
+            Self::TableFull => Event::TableFull,
+            Self::NoMemory => Event::NoMemory,
+            Self::Evicted => Event::Evicted,
+            Self::Clash => Event::ClashDropped,
+            Self::Dying => Event::InsertDying,
+            Self::LongChain => Event::InsertRefused,
+            Self::Tracker => Event::TrackerDropped,
+        }
+    }
+}
+
+/// Room for a `struct nf_conntrack_tuple` (40 bytes in 5.10 to 7.3).
+pub const TUPLE_BYTES: usize = 48;
+
+/// One drop or eviction, as it goes through the ring.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct DropRecord {
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    pub time_ns: u64,
+    /// A [`Cause`].
+    pub cause: u32,
+    /// The CPU.
+    pub cpu: u32,
+    /// The inode number of the network namespace; 0 where it could not be read.
+    pub inode: u32,
+    /// The conntrack zone.
+    pub zone: u32,
+    /// The original tuple, as it lies in the kernel's memory; zeros where it could not be read.
+    pub tuple: [u8; TUPLE_BYTES],
+}
+
+const _: () = assert!(size_of::<DropRecord>() == 72);
+
+/// What each CPU knows of its reports.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Reporting {
+    /// Number of the time window of [`REPORT_WINDOW_BITS`].
+    pub window: u64,
+    /// Reports in that window.
+    pub reported: u64,
+    /// By [`Cause`]: drops that were counted and not reported, as the window had enough.
+    pub left_out: [u64; Cause::ALL.len()],
+    /// By [`Cause`]: drops for which there was no room in the ring.
+    pub lost: [u64; Cause::ALL.len()],
+    /// The stack where `early_drop` runs, 0 where it does not.
+    pub evicting: u64,
+    /// The stack where `early_drop` has failed last.
+    pub full: u64,
+    /// The stack where a race was lost last.
+    pub clash: u64,
+}
+
+/// log2 of the nanoseconds of a window (8.4 ms) that has a share of the reports: a flood is
+/// sampled all along, not at each second's beginning.
+pub const REPORT_WINDOW_BITS: u32 = 23;
+
+/// The offset of what a kernel was built without.
+pub const ABSENT: u32 = u32::MAX;
 
 /// Names of maps and globals in the object.
 pub mod names {
@@ -110,6 +220,12 @@ pub mod names {
     pub const COUNTERS: &str = "COUNTERS";
     /// The map from a namespace's inode number (`u32`) to its slot (`u32`), for more than one.
     pub const NAMESPACES: &str = "NAMESPACES";
+    /// The ring of [`crate::DropRecord`]s.
+    pub const DROPS: &str = "DROPS";
+    /// The array of one [`crate::Reporting`] for each CPU.
+    pub const REPORTING: &str = "REPORTING";
+    /// Global `u64`: how many drops one CPU may report in one window, 0 for none at all.
+    pub const REPORTS: &str = "REPORTS";
     /// The ring of `aya-log`.
     pub const DIAGNOSTICS: &str = "AYA_LOGS";
     /// Global `u8`: the highest level (`log::Level` as a number) of diagnostics, 0 for none.
@@ -135,6 +251,10 @@ pub mod names {
     pub const TUPLE_HASH_DIR: &str = "TUPLE_HASH_DIR";
     /// Global `u32`: byte offset of `ns.inum` in `struct net`.
     pub const NET_INUM: &str = "NET_INUM";
+    /// Global `u32`: byte offset of `tuple` in `struct nf_conntrack_tuple_hash`.
+    pub const TUPLE_HASH_TUPLE: &str = "TUPLE_HASH_TUPLE";
+    /// Global `u32`: byte offset of `zone.id` in `struct nf_conn`, [`crate::ABSENT`] without zones.
+    pub const NF_CONN_ZONE: &str = "NF_CONN_ZONE";
     /// Global `u32`: byte offset of `_nfct` in `struct sk_buff`.
     pub const SK_BUFF_NFCT: &str = "SK_BUFF_NFCT";
     /// Global `u32`: byte offset of `net` in `struct nf_hook_state`.

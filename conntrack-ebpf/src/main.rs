@@ -5,8 +5,8 @@
 //! comes), so a plain addition to the CPU's own counter is safe. Above each hook stands the kernel
 //! function's prototype and the releases in which it was read.
 //!
-//! `connections`, `fallback`, `pressure`, `clash` and `packets` hold the programs by what they are
-//! about; `namespace`, `counters` and `calls` what they share.
+//! `connections`, `fallback`, `pressure`, `clash`, `refusals` and `packets` hold the programs by what
+//! they are about; `namespace`, `counters`, `calls` and `reports` what they share.
 
 #![no_std]
 #![no_main]
@@ -22,6 +22,8 @@ mod kernel;
 mod namespace;
 mod packets;
 mod pressure;
+mod refusals;
+mod reports;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

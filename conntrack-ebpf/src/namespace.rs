@@ -52,6 +52,17 @@ pub(crate) fn are_told_apart() -> bool {
     !matches!(Apart::load(), Apart::None)
 }
 
+/// Whether the namespace with this inode number has a slot of its own.
+#[inline(always)]
+pub(crate) fn is_sampled(inode: u32) -> bool {
+    match Apart::load() {
+        Apart::None => true,
+        Apart::One(wanted) => inode == wanted,
+        // SAFETY: user space fills the map before anything is attached and never changes it.
+        Apart::Many => unsafe { NAMESPACES.get(inode) }.is_some(),
+    }
+}
+
 /// Counts an event of a `struct net`.
 #[inline(always)]
 pub(crate) fn count_of_net(net: u64, event: Event) -> u32 {

@@ -2,11 +2,14 @@
 
 use aya_ebpf::macros::{kprobe, kretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
-use conntrack_ebpf::Event;
+use conntrack_ebpf::{Cause, Event};
 
 use crate::calls::{recall, remember};
-use crate::kernel::{TEMPLATE, around_hash, connection_of_packet, net_of_hook, status_and_net};
+use crate::kernel::{
+    TEMPLATE, around_hash, connection_of_packet, net_of_connection, net_of_hook, status_and_net,
+};
 use crate::namespace::{count_of_connection, count_of_net, count_unplaced};
+use crate::reports::{are_wanted, report_connection};
 
 /// `IP_CT_UNTRACKED`: the packet is exempt.
 const UNTRACKED: u32 = 7;
@@ -76,7 +79,13 @@ fn tcp_packet_return(ctx: RetProbeContext) -> u32 {
         return 0;
     }
     match recall(&ctx) {
-        Some(connection) => count_of_connection(connection, Event::TrackerDropped),
+        Some(connection) => {
+            if are_wanted() {
+                let net = net_of_connection(connection).unwrap_or(0);
+                report_connection(Cause::Tracker, net, connection);
+            }
+            count_of_connection(connection, Event::TrackerDropped)
+        }
         None => count_unplaced(Event::TrackerDropped),
     }
 }

@@ -7,9 +7,10 @@ use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use aya_log_ebpf::debug;
 use conntrack_ebpf::Event;
 
-use crate::calls::{recall, remember};
+use crate::calls::{ending, recall, remember, stack_of_entry};
 use crate::kernel::{ASSURED, DYING, OFFLOAD, around_hash, net_of_connection, read, status};
 use crate::namespace::{are_told_apart, count_of_net, count_unplaced};
+use crate::reports;
 
 // Names and meanings: `conntrack_ebpf::names`.
 #[unsafe(no_mangle)]
@@ -28,6 +29,10 @@ const CHAIN: u32 = 4;
 /// evicted (5.10 to 7.2).
 #[kprobe]
 fn early_drop(ctx: ProbeContext) -> u32 {
+    if let Some(memory) = reports::memory() {
+        // SAFETY: the element is this CPU's alone, and no program interrupts here.
+        unsafe { (*memory).evicting = stack_of_entry(&ctx) };
+    }
     remember(&ctx, ctx.arg(0).unwrap_or(0))
 }
 
@@ -35,6 +40,13 @@ fn early_drop(ctx: ProbeContext) -> u32 {
 fn early_drop_return(ctx: RetProbeContext) -> u32 {
     let evicted = ctx.ret::<u64>() as u8 != 0;
     let event = if evicted { Event::EarlyDrop } else { Event::TableFull };
+    if let Some(memory) = reports::memory() {
+        // SAFETY: as above.
+        unsafe {
+            (*memory).evicting = 0;
+            (*memory).full = if evicted { 0 } else { ending(&ctx) };
+        }
+    }
     let Some(net) = recall(&ctx) else {
         debug!(&ctx, "the beginning of an early_drop was missed");
         return count_unplaced(event);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::config::parse_duration;
+use crate::drops::top::Key;
 use crate::format::Format;
 use crate::settings::{Collect, Ebpf, Netns};
 
@@ -45,6 +46,7 @@ ctpulse --sample-interval 5ms            find bursts of a few milliseconds
 ctpulse --netns self --netns router1     two namespaces, told apart by a tag
 ctpulse --config telegraf.conf           what Telegraf's own file gives
 ctpulse --duration 1h --output fw.influx record an hour
+ctpulse drops                            why and whose, each drop as it happens
 ctpulse doctor                           what this kernel can tell";
 
 /// The same.
@@ -84,6 +86,12 @@ pub enum Command {
     ///
     /// Exit code 0 when all is well, 1 when something is missing.
     Doctor(DoctorArgs),
+    /// Say why and whose, as it happens: each packet that conntrack drops, each entry it evicts.
+    ///
+    /// Needs the probes: root, or CAP_BPF and CAP_PERFMON. The packet path never waits: past
+    /// --limit drops are left out, spread over time, and the totals at the end stay exact.
+    #[command(after_long_help = DROPS_EXAMPLES)]
+    Drops(DropsArgs),
     /// Print a completion script for a shell.
     ///
     /// For example: ctpulse completions bash > /etc/bash_completion.d/ctpulse
@@ -216,6 +224,66 @@ pub struct ConfigArgs {
     /// Check FILE: what is wrong, where, and what it would do.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub check: Option<PathBuf>,
+}
+
+const DROPS_EXAMPLES: &str = "\
+Examples:
+  ctpulse drops                            each drop of this namespace, a line each
+  ctpulse drops --netns router1 -d 30s     half a minute of another one
+  ctpulse drops --top cause,source,port    the heaviest, again every second
+  ctpulse drops --top source/24            by network
+  ctpulse drops --format json | jq .cause  for a script
+
+Causes: table full (nothing could be evicted), evicted (an entry made room for another), lost a
+race (two first packets of one connection), chain too long, entry dying, no memory, tracker (with
+--per-packet).";
+
+/// Options of `drops`.
+#[derive(Debug, Clone, Args)]
+pub struct DropsArgs {
+    /// Add up by these instead, with commas: cause, protocol, source, destination, port, or a
+    /// network such as source/24 (of IPv6 four times as many bits).
+    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
+    pub top: Vec<Key>,
+    /// How many lines --top prints.
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "top")]
+    pub lines: usize,
+    /// Time between two tables of --top.
+    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", requires = "top")]
+    pub interval: Duration,
+    /// The most drops a second to show, of all CPUs together; at least one for each CPU and 8 ms.
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: u64,
+    /// Also drops by the TCP tracker, which cost two probes for each TCP packet.
+    #[arg(long)]
+    pub per_packet: bool,
+    /// Stop after this many lines.
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "top")]
+    pub count: Option<u64>,
+    /// Stop after this time.
+    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// What a line looks like.
+    #[arg(long, short, value_enum, default_value_t = DropsFormat::Human, conflicts_with = "top")]
+    pub format: DropsFormat,
+    /// Where the kernel's files are.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Log more.
+    #[arg(long, conflicts_with = "quiet")]
+    pub debug: bool,
+    /// Log errors only, and no totals.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// How `drops` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DropsFormat {
+    /// A line that reads itself.
+    Human,
+    /// A JSON object on a line.
+    Json,
 }
 
 /// Options of `doctor`.

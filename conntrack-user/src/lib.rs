@@ -32,6 +32,7 @@ pub mod cli;
 pub mod command;
 pub mod compat;
 pub mod config;
+pub mod drops;
 pub mod event_merge;
 pub mod event_wiring;
 pub mod filter;

@@ -59,6 +59,10 @@ pub const EVENT_NAMES: [&str; EVENTS] = [
     "found",
     "ignored",
     "unplaced",
+    "evicted",
+    "insert_dying",
+    "insert_refused",
+    "no_memory",
 ];
 
 /// How one eBPF program of the event source fares, since it was attached.

@@ -8,8 +8,8 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ctpulse::source::events::btf::Offsets;
 use ctpulse::source::events::hooks::{HOOKS, Hook, Need};
+use ctpulse::source::events::offsets::Offsets;
 use ctpulse::source::events::symbols::Symbols;
 
 use crate::flows::{self, Flow};

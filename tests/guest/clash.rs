@@ -30,7 +30,7 @@ const ENOUGH: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A namespace with an interface that swallows packets, and a slow way there.
-fn slow_namespace(translation: &str) -> Namespace {
+pub(crate) fn slow_namespace(translation: &str) -> Namespace {
     let namespace = Namespace::new();
     namespace.exec("ip", &["link", "add", "sink", "type", "dummy"]);
     namespace.exec("ip", &["address", "add", "10.0.0.1/8", "dev", "sink"]);
@@ -47,7 +47,7 @@ fn slow_namespace(translation: &str) -> Namespace {
 }
 
 /// Both threads send to the same new destination, one after another, until `enough`.
-fn race(
+pub(crate) fn race(
     namespace: &Namespace,
     send: impl Fn(usize, Ipv4Addr) + Sync,
     enough: impl Fn() -> bool + Sync,
@@ -120,7 +120,8 @@ fn races_that_are_resolved_are_those_that_procfs_counts() {
 }
 
 /// A TCP header: ports 1000 and 9, SYN.
-const SYN: [u8; 20] = [3, 232, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, 2, 255, 255, 0, 0, 0, 0];
+pub(crate) const SYN: [u8; 20] =
+    [3, 232, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, 2, 255, 255, 0, 0, 0, 0];
 
 /// TCP does not let the loser through: its packet is dropped.
 #[test]

@@ -114,7 +114,7 @@ impl Servers {
 struct Since<'a> {
     events: &'a Events,
     router: &'a Namespace,
-    before: [u64; 17],
+    before: [u64; Event::ALL.len()],
     entries: u64,
 }
 

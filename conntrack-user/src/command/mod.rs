@@ -2,6 +2,7 @@
 
 mod config;
 mod doctor;
+mod drops;
 mod execd;
 mod generate;
 mod run;
@@ -42,6 +43,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Execd(args)) => execd::run(&args),
         Some(Command::Config(args)) => config::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
+        Some(Command::Drops(args)) => drops::run(&args),
         Some(Command::Completions { shell }) => generate::completions(shell),
         Some(Command::Man { output }) => generate::man(output.as_deref()),
     }

@@ -1,40 +1,7 @@
-//! Byte offsets of kernel structures, from the running kernel's type information (BTF).
+//! The kernel's type information (BTF), parsed just far enough to find members of structures.
 //!
-//! The layout of `struct nf_conn`, `net` and `sk_buff` differs between kernels and builds, and a
-//! wrong offset reads another field without any error, so none is written down: they are looked
-//! up in `/sys/kernel/btf/vmlinux`, and where conntrack is a module in that of the module, which
-//! goes on where the kernel's ends. Format: `Documentation/bpf/btf.rst`, kinds up to `ENUM64`.
-
-use std::path::Path;
-
-/// Where the kernel shows its own type information (from 5.4, `CONFIG_DEBUG_INFO_BTF`).
-pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
-
-/// Where it shows those of the module (from 5.11, `CONFIG_DEBUG_INFO_BTF_MODULES`).
-const MODULE: &str = "/sys/kernel/btf/nf_conntrack";
-
-/// The offsets and sizes that the programs need, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Offsets {
-    /// `struct nf_conn`: `ct_net.net`.
-    pub nf_conn_net: u32,
-    /// `struct nf_conn`: `status`.
-    pub nf_conn_status: u32,
-    /// `struct nf_conn`: `tuplehash`.
-    pub nf_conn_tuplehash: u32,
-    /// `struct net`: `ns.inum`.
-    pub net_inum: u32,
-    /// `struct sk_buff`: `_nfct`.
-    pub sk_buff_nfct: u32,
-    /// `struct nf_hook_state`: `net`.
-    pub hook_state_net: u32,
-    /// Size of `struct nf_conntrack_tuple_hash`.
-    pub tuple_hash_size: u32,
-    /// `struct nf_conntrack_tuple_hash`: `hnnode`.
-    pub tuple_hash_node: u32,
-    /// `struct nf_conntrack_tuple_hash`: `tuple.dst.dir`.
-    pub tuple_hash_dir: u32,
-}
+//! Format: `Documentation/bpf/btf.rst`, kinds up to `ENUM64`. A module's goes on where the kernel's
+//! ends.
 
 /// Why offsets are not known.
 #[derive(Debug, thiserror::Error)]
@@ -55,56 +22,12 @@ pub enum BtfError {
     Absent(String),
 }
 
-impl Offsets {
-    /// Reads the offsets of the running kernel.
-    ///
-    /// # Errors
-    /// [`BtfError`].
-    pub fn of_running_kernel() -> Result<Self, BtfError> {
-        Self::read(Path::new(VMLINUX), Path::new(MODULE))
-    }
-
-    /// Reads the offsets from files of raw BTF: `module` is looked at for what `kernel` lacks.
-    ///
-    /// # Errors
-    /// [`BtfError`].
-    pub fn read(kernel: &Path, module: &Path) -> Result<Self, BtfError> {
-        let bytes = |path: &Path| {
-            std::fs::read(path)
-                .map_err(|error| BtfError::Read { path: path.display().to_string(), error })
-        };
-        let kernel = bytes(kernel)?;
-        let kernel = Btf::parse(&kernel, None)?;
-        match Self::find(&kernel) {
-            Err(BtfError::Absent(absent)) => {
-                let module = bytes(module).map_err(|_| BtfError::Absent(absent))?;
-                Self::find(&Btf::parse(&module, Some(&kernel))?)
-            }
-            found => found,
-        }
-    }
-
-    fn find(btf: &Btf<'_>) -> Result<Self, BtfError> {
-        Ok(Self {
-            nf_conn_net: btf.offset("nf_conn", &["ct_net", "net"])?,
-            nf_conn_status: btf.offset("nf_conn", &["status"])?,
-            nf_conn_tuplehash: btf.offset("nf_conn", &["tuplehash"])?,
-            net_inum: btf.offset("net", &["ns", "inum"])?,
-            sk_buff_nfct: btf.offset("sk_buff", &["_nfct"])?,
-            hook_state_net: btf.offset("nf_hook_state", &["net"])?,
-            tuple_hash_size: btf.size("nf_conntrack_tuple_hash")?,
-            tuple_hash_node: btf.offset("nf_conntrack_tuple_hash", &["hnnode"])?,
-            tuple_hash_dir: btf.offset("nf_conntrack_tuple_hash", &["tuple", "dst", "dir"])?,
-        })
-    }
-}
-
 const MAGIC: u16 = 0xeb9f;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 
-/// Parsed just far enough to find members of structures.
-struct Btf<'a> {
+/// One BTF.
+pub(super) struct Btf<'a> {
     bytes: &'a [u8],
     /// What this goes on from: its types and strings come first.
     base: Option<&'a Btf<'a>>,
@@ -129,7 +52,7 @@ struct Type {
 }
 
 impl<'a> Btf<'a> {
-    fn parse(bytes: &'a [u8], base: Option<&'a Self>) -> Result<Self, BtfError> {
+    pub(super) fn parse(bytes: &'a [u8], base: Option<&'a Self>) -> Result<Self, BtfError> {
         let void = usize::from(base.is_none());
         let mut btf = Self {
             bytes,
@@ -202,7 +125,7 @@ impl<'a> Btf<'a> {
     }
 
     /// The size of a structure in bytes.
-    fn size(&self, structure: &str) -> Result<u32, BtfError> {
+    pub(super) fn size(&self, structure: &str) -> Result<u32, BtfError> {
         match self.structure(structure) {
             Some((btf, at)) => Ok(btf.type_at(at)?.size_or_type),
             None => Err(BtfError::Absent(format!("struct {structure}"))),
@@ -210,7 +133,7 @@ impl<'a> Btf<'a> {
     }
 
     /// The byte offset of a member, or of a member of a member, of a structure by name.
-    fn offset(&self, structure: &str, path: &[&str]) -> Result<u32, BtfError> {
+    pub(super) fn offset(&self, structure: &str, path: &[&str]) -> Result<u32, BtfError> {
         let absent = || BtfError::Absent(format!("struct {structure}.{}", path.join(".")));
         let (btf, at) = self.structure(structure).ok_or_else(absent)?;
         let bits = btf.offset_in(at, path, 0)?.ok_or_else(absent)?;

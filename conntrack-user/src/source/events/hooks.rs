@@ -33,9 +33,11 @@ pub enum Need {
     Always,
     /// Where somebody asks for it, since it costs something for each packet.
     PerPacket,
-    /// Where the row about ctpulse itself is wanted, or the programs' diagnostics: nothing else
-    /// shows what it counts.
+    /// Where the row about ctpulse itself is wanted, the programs' diagnostics, or reports of
+    /// drops: nothing else shows what it counts.
     Internal,
+    /// Where drops are reported one by one: it is a call of each new connection more.
+    Reports,
 }
 
 /// Something to count.
@@ -75,6 +77,10 @@ const fn internal_hook(name: &'static str, events: &'static [Event], ways: &'sta
     Hook { need: Need::Internal, ..hook(name, events, ways) }
 }
 
+const fn report_hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
+    Hook { need: Need::Reports, ..hook(name, events, ways) }
+}
+
 const CHECK_INSERT: &[&str] = &["nf_conntrack_hash_check_insert"];
 const CONFIRM: &[&str] = &["__nf_conntrack_confirm"];
 const EARLY_DROP: &[&str] = &["early_drop"];
@@ -83,7 +89,7 @@ const TUPLE_TAKEN: &[&str] = &["nf_conntrack_tuple_taken"];
 const TCP_PACKET: &[&str] = &["nf_conntrack_tcp_packet"];
 
 /// Every hook.
-pub const HOOKS: [Hook; 11] = [
+pub const HOOKS: [Hook; 13] = [
     hook(
         "insert",
         &[Event::Insert],
@@ -114,7 +120,7 @@ pub const HOOKS: [Hook; 11] = [
     ),
     hook(
         "delete_list",
-        &[Event::DeleteList],
+        &[Event::DeleteList, Event::Evicted],
         &[way(&[probe(
             "delete_from_lists",
             &["__nf_ct_delete_from_lists", "nf_ct_delete_from_lists"],
@@ -122,7 +128,7 @@ pub const HOOKS: [Hook; 11] = [
     ),
     internal_hook(
         "alloc",
-        &[Event::Alloc, Event::AllocFailed],
+        &[Event::Alloc, Event::AllocFailed, Event::NoMemory],
         &[way(&[probe("alloc_return", &["__nf_conntrack_alloc"])])],
     ),
     internal_hook("free", &[Event::Free], &[way(&[probe("free", &["nf_conntrack_free"])])]),
@@ -138,6 +144,12 @@ pub const HOOKS: [Hook; 11] = [
             probe("resolve_clash", RESOLVE_CLASH),
             probe("resolve_clash_return", RESOLVE_CLASH),
         ])],
+    ),
+    report_hook("whose_drop", &[], &[typed_way(&[probe("alloc", &["__nf_conntrack_alloc"])])]),
+    report_hook(
+        "refusals",
+        &[Event::InsertDying, Event::InsertRefused],
+        &[typed_way(&[probe("insertion", CONFIRM), probe("insertion_return", CONFIRM)])],
     ),
     packet_hook(
         "found",

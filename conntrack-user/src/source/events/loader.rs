@@ -7,9 +7,9 @@ use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use conntrack_ebpf::names;
 
 use super::HookState;
-use super::btf::Offsets;
 use super::error::{EventsError, explain};
 use super::hooks::{Hook, Way};
+use super::offsets::Offsets;
 use super::symbols::{Symbols, TABLE, TABLE_SIZE};
 
 /// The programs, built by `cargo xtask build-ebpf` from `conntrack-ebpf`.
@@ -18,6 +18,9 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../../conntrack-ebpf/object
 /// A ring must be whole pages, and has no use where nobody listens.
 const SMALLEST_RING: u32 = 4096;
 const RING: u32 = 128 << 10;
+
+/// Room for some thousands of reports, a second's of a flood.
+const DROPS_RING: u32 = 512 << 10;
 
 /// What the programs are told once and for all.
 pub(super) struct Constants<'a> {
@@ -29,11 +32,13 @@ pub(super) struct Constants<'a> {
     pub(super) offsets: Option<&'a Offsets>,
     /// Whether the programs' diagnostics are wanted.
     pub(super) diagnostics: bool,
+    /// How many drops a CPU may report in a window of 8.4 ms; 0 for none.
+    pub(super) reports: u64,
 }
 
 /// Loads the object; no program is in the kernel yet.
 pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf, EventsError> {
-    let Constants { namespaces, length, offsets, diagnostics } = *constants;
+    let Constants { namespaces, length, offsets, diagnostics, reports } = *constants;
     let (one, many) = match namespaces {
         [one] => (*one, 0u32),
         [] => (0, 0),
@@ -47,8 +52,10 @@ pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf,
     loader
         .map_max_entries(names::COUNTERS, u32::try_from(length).unwrap_or(u32::MAX))
         .map_max_entries(names::NAMESPACES, slots)
+        .map_max_entries(names::DROPS, if reports > 0 { DROPS_RING } else { SMALLEST_RING })
         .map_max_entries(names::DIAGNOSTICS, if diagnostics { RING } else { SMALLEST_RING })
         .override_global(names::DIAGNOSTICS_LEVEL, &level, true)
+        .override_global(names::REPORTS, &reports, true)
         .override_global(names::SLOTS, &slots, true)
         .override_global(names::NAMESPACE, &one, true)
         .override_global(names::MANY, &many, true)
@@ -58,6 +65,8 @@ pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf,
         .override_global(names::TUPLE_HASH_SIZE, &offsets.tuple_hash_size, true)
         .override_global(names::TUPLE_HASH_NODE, &offsets.tuple_hash_node, true)
         .override_global(names::TUPLE_HASH_DIR, &offsets.tuple_hash_dir, true)
+        .override_global(names::TUPLE_HASH_TUPLE, &offsets.tuple_hash_tuple, true)
+        .override_global(names::NF_CONN_ZONE, &offsets.nf_conn_zone, true)
         .override_global(names::NET_INUM, &offsets.net_inum, true)
         .override_global(names::SK_BUFF_NFCT, &offsets.sk_buff_nfct, true)
         .override_global(names::HOOK_STATE_NET, &offsets.hook_state_net, true)

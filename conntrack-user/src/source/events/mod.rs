@@ -8,9 +8,11 @@
 pub mod btf;
 pub mod counters;
 pub mod diagnostics;
+pub mod drops;
 pub mod error;
 pub mod hooks;
 mod loader;
+pub mod offsets;
 mod programs;
 pub mod symbols;
 
@@ -22,13 +24,15 @@ use aya::Ebpf;
 use aya::maps::Map;
 use conntrack_ebpf::{Event, names};
 
-use btf::{BtfError, Offsets};
+use btf::BtfError;
 use counters::Mapped;
 use diagnostics::Diagnostics;
+use drops::Reports;
 pub use error::EventsError;
 use error::explain;
 use hooks::{HOOKS, Hook, Need};
 use loader::Constants;
+use offsets::{Offsets, TupleLayout};
 use programs::Programs;
 use symbols::{Symbols, TABLE, TABLE_SIZE};
 
@@ -70,11 +74,12 @@ impl std::fmt::Display for HookState {
             Self::NoFunction(names) => {
                 write!(f, "this kernel has no function {}", names.join(" or "))
             }
-            Self::NoTypes => write!(f, "needs the kernel's types ({})", btf::VMLINUX),
+            Self::NoTypes => write!(f, "needs the kernel's types ({})", offsets::VMLINUX),
             Self::Refused(why) => write!(f, "refused: {why}"),
             Self::NotAsked(Need::PerPacket) => {
                 write!(f, "costs something for each packet; --ebpf-per-packet")
             }
+            Self::NotAsked(Need::Reports) => write!(f, "serves only `ctpulse drops`"),
             Self::NotAsked(_) => write!(f, "serves only the row about ctpulse itself; --internal"),
         }
     }
@@ -93,13 +98,16 @@ pub struct Wanted<'a> {
     pub per_packet: bool,
     /// Whether those that only the row about ctpulse itself shows are wanted too.
     pub internal: bool,
+    /// How many drops a CPU may report one by one in a window of 8.4 ms, 0 for none; see
+    /// [`Events::take_reports`].
+    pub reports: u64,
 }
 
 impl<'a> Wanted<'a> {
     /// The hooks that are always attached.
     #[must_use]
     pub fn new(namespaces: &'a [Pinned], cpus: usize) -> Self {
-        Self { hooks: &HOOKS, namespaces, cpus, per_packet: false, internal: false }
+        Self { hooks: &HOOKS, namespaces, cpus, per_packet: false, internal: false, reports: 0 }
     }
 }
 
@@ -109,7 +117,7 @@ pub struct Events {
     counters: Mapped,
     programs: Programs,
     /// Keeps programs and links alive; they end with it.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
     _diagnostics: Option<Diagnostics>,
     /// In the order of their slots, from 1 on; empty where they cannot be told apart. As long as
     /// they are held, no other namespace gets their addresses in the kernel.
@@ -121,6 +129,10 @@ pub struct Events {
     sees_table: bool,
     /// Why namespaces cannot be told apart, if they cannot.
     blind: Option<BtfError>,
+    /// How tuples are read in reports that nobody has taken yet.
+    reports: Option<TupleLayout>,
+    /// Whether drops are reported, and told apart more finely for it.
+    has_reports: bool,
 }
 
 impl Events {
@@ -148,14 +160,17 @@ impl Events {
             length,
             offsets: offsets.as_ref(),
             diagnostics: diagnostics::are_wanted(),
+            reports: if blind.is_none() { wanted.reports } else { 0 },
         };
         let mut ebpf = loader::load(&constants, &symbols)?;
         let diagnostics = constants.diagnostics.then(|| Diagnostics::start(&mut ebpf)).flatten();
+        let reports = constants.reports > 0;
         let states = wanted.hooks.iter().map(|hook| match hook.need {
             Need::PerPacket if !wanted.per_packet => HookState::NotAsked(hook.need),
-            Need::Internal if !wanted.internal && !constants.diagnostics => {
+            Need::Internal if !wanted.internal && !constants.diagnostics && !reports => {
                 HookState::NotAsked(hook.need)
             }
+            Need::Reports if !reports => HookState::NotAsked(hook.need),
             _ => loader::attach(&mut ebpf, hook, &symbols, blind.is_none()),
         });
         let states: Vec<HookState> = states.collect();
@@ -181,7 +196,7 @@ impl Events {
         Ok(Self {
             counters,
             programs: Programs::open(&ebpf, &programs),
-            _ebpf: ebpf,
+            ebpf,
             _diagnostics: diagnostics,
             namespaces: namespaces.to_vec(),
             length,
@@ -189,7 +204,21 @@ impl Events {
             states,
             sees_table: symbols.address(TABLE) != 0 && symbols.address(TABLE_SIZE) != 0,
             blind,
+            reports: offsets.filter(|_| reports).map(|offsets| offsets.tuple),
+            has_reports: reports,
         })
+    }
+
+    /// The reports of drops one by one, where [`Wanted::reports`] asked for them and the kernel's
+    /// types are known; once.
+    ///
+    /// # Errors
+    /// The kernel's, about the map that they come through.
+    pub fn take_reports(&mut self) -> Result<Option<Reports>, EventsError> {
+        match self.reports.take() {
+            Some(layout) => Reports::take(&mut self.ebpf, layout).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Which counters the source gives and which it does not, in one line.
@@ -236,6 +265,7 @@ impl Events {
         match event {
             // For all of them together.
             Event::AllocFailed | Event::Unplaced => false,
+            Event::Evicted | Event::NoMemory => attached && self.has_reports,
             Event::TableFullEvictable => attached && self.sees_table && self.blind.is_none(),
             _ => attached,
         }
@@ -254,6 +284,13 @@ impl Events {
             cpus.map(|cpu| self.counters.get(cpu)[event as usize]).fold(0, u64::wrapping_add)
         };
         HostWide { alloc_failed: sum(Event::AllocFailed), unplaced: sum(Event::Unplaced) }
+    }
+
+    /// Events of `slot` since the programs were attached, on all CPUs.
+    #[must_use]
+    pub fn total(&self, slot: usize, event: Event) -> u64 {
+        let cpus = self.length / (1 + self.namespaces.len());
+        (0..cpus as u32).map(|cpu| self.read(cpu, slot)[event as usize]).fold(0, u64::wrapping_add)
     }
 
     /// Events since the programs were attached, of `slot` on `cpu`, by [`Event`]. No system

@@ -1,0 +1,106 @@
+//! Reports of single drops and evictions, with whose they were: for `ctpulse drops`.
+//!
+//! The counters stay exact whatever happens here. A CPU reports a number of drops in each window
+//! of time and leaves out what is more, which it counts; so does a ring without room. Where
+//! nobody asks for reports, the verifier takes all of this out.
+
+use aya_ebpf::Global;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_probe_read_kernel_buf};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{PerCpuArray, RingBuf};
+use conntrack_ebpf::{Cause, DropRecord, REPORT_WINDOW_BITS, Reporting, TUPLE_BYTES};
+
+use crate::kernel;
+use crate::namespace::is_sampled;
+
+/// `BPF_RB_NO_WAKEUP`: whoever reads the ring looks into it now and then, so that a flood wakes
+/// nobody for each packet.
+const NO_WAKEUP: u64 = 1;
+
+/// As large as the loader says.
+#[map]
+static DROPS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+#[map]
+static REPORTING: PerCpuArray<Reporting> = PerCpuArray::with_max_entries(1, 0);
+
+// `conntrack_ebpf::names::REPORTS`.
+#[unsafe(no_mangle)]
+static REPORTS: Global<u64> = Global::new(0);
+
+/// Whether somebody asks for reports.
+#[inline(always)]
+pub(crate) fn are_wanted() -> bool {
+    REPORTS.load() != 0
+}
+
+/// This CPU's own memory; none where nobody asks for reports.
+#[inline(always)]
+pub(crate) fn memory() -> Option<*mut Reporting> {
+    if are_wanted() { REPORTING.get_ptr_mut(0) } else { None }
+}
+
+/// Whether one place on the stack is inside a call that is at another: a little deeper, and so
+/// not that of an interrupt, which has a stack of its own.
+#[inline(always)]
+pub(crate) fn is_inside(inner: u64, outer: u64) -> bool {
+    const FRAMES: u64 = 2048;
+    outer.wrapping_sub(inner) < FRAMES
+}
+
+/// Reports a connection.
+#[inline(always)]
+pub(crate) fn report_connection(cause: Cause, net: u64, connection: u64) {
+    if are_wanted() {
+        report(cause, net, kernel::zone(connection), kernel::original_tuple(connection));
+    }
+}
+
+/// Reports the drop of what has this original tuple (an address in the kernel, 0 for none), if its
+/// namespace is one of those that are sampled.
+#[inline(always)]
+pub(crate) fn report(cause: Cause, net: u64, zone: u16, tuple: u64) {
+    let Some(memory) = memory() else { return };
+    let inode = kernel::inode(net).unwrap_or(0);
+    if !is_sampled(inode) {
+        return;
+    }
+    let number = cause as usize;
+    // SAFETY: a helper without arguments; the element is this CPU's alone, and no program
+    // interrupts here.
+    let time_ns = unsafe {
+        let time_ns = bpf_ktime_get_ns();
+        let window = time_ns >> REPORT_WINDOW_BITS;
+        if (*memory).window != window {
+            (*memory).window = window;
+            (*memory).reported = 0;
+        }
+        if (*memory).reported >= REPORTS.load() {
+            (*memory).left_out[number] += 1;
+            return;
+        }
+        (*memory).reported += 1;
+        time_ns
+    };
+    let Some(mut place) = DROPS.reserve::<DropRecord>(0) else {
+        // SAFETY: as above.
+        unsafe { (*memory).lost[number] += 1 };
+        return;
+    };
+    let record = place.as_mut_ptr();
+    // SAFETY: the ring's memory, which is ours until it is submitted; every byte is written.
+    unsafe {
+        (*record).time_ns = time_ns;
+        (*record).cause = cause as u32;
+        (*record).cpu = bpf_get_smp_processor_id();
+        (*record).inode = inode;
+        (*record).zone = u32::from(zone);
+        (*record).tuple = [0; TUPLE_BYTES];
+        if tuple != 0 {
+            // What cannot be read stays 0.
+            let _ = bpf_probe_read_kernel_buf(tuple as *const u8, &mut (*record).tuple);
+        }
+    }
+    place.submit(NO_WAKEUP);
+}

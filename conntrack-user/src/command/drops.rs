@@ -1,0 +1,215 @@
+//! `ctpulse drops`: why and whose, as it happens.
+//!
+//! The programs put reports into a ring, which is looked into now and then until a signal comes; what
+//! is added up is printed every so often. Totals come from the programs' counters, which miss nothing that a report
+//! may.
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use conntrack_ebpf::{Cause, REPORT_WINDOW_BITS};
+use log::LevelFilter;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+
+use crate::cli::{DropsArgs, DropsFormat};
+use crate::drops::top::Top;
+use crate::drops::totals::Totals;
+use crate::drops::{line, totals};
+use crate::logging;
+use crate::settings::Netns;
+use crate::source::cpu_mask;
+use crate::source::events::drops::{Report, Reports};
+use crate::source::events::{Events, HookState, Wanted};
+use crate::source::namespace::Pinned;
+use crate::source::roots::Place;
+
+/// How often the ring is looked into: at once for a person, seldom for the machine.
+const LOOK: Duration = Duration::from_millis(25);
+
+pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
+    let level = match (args.debug, args.quiet) {
+        (true, _) => LevelFilter::Debug,
+        (_, true) => LevelFilter::Error,
+        _ => LevelFilter::Info,
+    };
+    logging::start(logging::Reader::Person, level);
+    let namespaces = namespaces(args)?;
+    let pinned: Vec<Pinned> = namespaces.iter().map(|(pinned, _)| pinned.clone()).collect();
+    let cpus = cpu_mask::read("/sys".as_ref()).context("the CPUs are not known")?;
+    let highest = cpus.last().map_or(1, |&last| last as usize + 1);
+    let mut wanted = Wanted::new(&pinned, highest);
+    wanted.per_packet = args.per_packet;
+    wanted.reports = share(args.limit, cpus.len());
+    let mut events = Events::attach(&wanted).context("drops cannot be seen")?;
+    for (hook, state) in events.states() {
+        if !state.is_attached() && !matches!(state, HookState::NotAsked(_)) {
+            log::warn!("no {}: {}", hook.name, state);
+        }
+    }
+    let Some(reports) = events.take_reports()? else {
+        let why = events.blind().map(ToString::to_string).unwrap_or_default();
+        bail!("whose drops they are cannot be told without the kernel's BTF ({why})");
+    };
+    log::info!("waiting for drops; Ctrl-C ends");
+    let view = View {
+        namespaces,
+        many: args.source.netns.len() > 1,
+        format: args.format,
+        top: (!args.top.is_empty()).then(|| Top::new(args.top.clone())),
+        shown: [0; Cause::ALL.len()],
+    };
+    super::runtime()?.block_on(watch(args, reports, &events, view))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A CPU's share of the limit in one window: one at least, so that none is silent.
+fn share(limit: u64, cpus: usize) -> u64 {
+    let windows = 1e9 / f64::from(1u32 << REPORT_WINDOW_BITS);
+    ((limit as f64 / windows / cpus.max(1) as f64) as u64).max(1)
+}
+
+/// The namespaces to look into, and how the user names them.
+fn namespaces(args: &DropsArgs) -> anyhow::Result<Vec<(Pinned, String)>> {
+    let roots = args.source.roots();
+    let own = vec![Netns::Name("self".to_owned())];
+    let names = if args.source.netns.is_empty() { &own } else { &args.source.netns };
+    let open = |name: &Netns| {
+        let is_own = *name == Netns::Name("self".to_owned());
+        let place = Place::resolve(&roots, (!is_own).then_some(name));
+        let pinned = place.namespace();
+        let pinned = pinned.with_context(|| format!("there is no network namespace {name}"))?;
+        Ok((pinned, name.to_string().escape_default().to_string()))
+    };
+    names.iter().map(open).collect()
+}
+
+/// What is printed, and how.
+struct View {
+    namespaces: Vec<(Pinned, String)>,
+    /// Whether lines must say which namespace they are of.
+    many: bool,
+    format: DropsFormat,
+    top: Option<Top>,
+    shown: totals::ByCause,
+}
+
+impl View {
+    fn text(&mut self, report: &Report, offset_ns: i64) -> Option<String> {
+        self.shown[report.cause as usize] += 1;
+        if let Some(top) = &mut self.top {
+            top.add(report);
+            return None;
+        }
+        let time_ns = (report.time_ns as i64).saturating_add(offset_ns);
+        let name = self.namespaces.iter().find(|(pinned, _)| pinned.inode == report.inode);
+        let name = name.filter(|_| self.many).map(|(_, name)| name.as_str());
+        Some(match self.format {
+            DropsFormat::Human => line::human(report, time_ns, name),
+            DropsFormat::Json => line::json(report, time_ns, name),
+        })
+    }
+}
+
+/// What is added to the monotonic clock's nanoseconds to have the time of day.
+fn offset_ns() -> i64 {
+    let monotonic = clock_gettime(ClockId::Monotonic);
+    let monotonic = monotonic.tv_sec * 1_000_000_000 + monotonic.tv_nsec;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX) - monotonic
+}
+
+async fn watch(
+    args: &DropsArgs,
+    mut reports: Reports,
+    events: &Events,
+    mut view: View,
+) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let wait_for = |kind| signal(kind).context("cannot wait for signals");
+    let mut interrupt = wait_for(SignalKind::interrupt())?;
+    let mut terminate = wait_for(SignalKind::terminate())?;
+    let mut hangup = wait_for(SignalKind::hangup())?;
+    let over = tokio::time::sleep(args.duration.unwrap_or(Duration::MAX));
+    tokio::pin!(over);
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut table = tokio::time::interval(args.interval.max(LOOK));
+    table.tick().await;
+    let header = view.top.is_none() && args.format == DropsFormat::Human;
+    if header && is_gone(writeln!(out, "{}", line::HEADER))? {
+        return Ok(());
+    }
+    let mut left = args.count.unwrap_or(u64::MAX);
+    let mut going = true;
+    while going {
+        let mut due = false;
+        tokio::select! {
+            _ = look.tick() => {}
+            _ = table.tick(), if view.top.is_some() => due = true,
+            () = &mut over => going = false,
+            _ = interrupt.recv() => going = false,
+            _ = terminate.recv() => going = false,
+            _ = hangup.recv() => going = false,
+        }
+        let offset = offset_ns();
+        while left > 0
+            && let Some(report) = reports.take_next()
+        {
+            if let Some(text) = view.text(&report, offset) {
+                left -= 1;
+                if is_gone(writeln!(out, "{text}"))? {
+                    return Ok(());
+                }
+            }
+        }
+        going &= left > 0;
+        if let Some(top) = &view.top
+            && (due || !going)
+            && is_gone(writeln!(out, "{}", top.table(args.lines)))?
+        {
+            return Ok(());
+        }
+        if is_gone(out.flush())? {
+            return Ok(());
+        }
+    }
+    let counted = Cause::ALL.map(|cause| counted(events, cause, view.namespaces.len()));
+    let unreported = reports.unreported()?;
+    let totals = Totals { counted, shown: view.shown, unreported };
+    let lines = totals.lines();
+    if lines.is_empty() {
+        log::info!("no drops and no evictions");
+    }
+    lines.iter().for_each(|line| log::info!("{line}"));
+    Ok(())
+}
+
+/// Whether the reader has gone, which is no error.
+fn is_gone(written: io::Result<()>) -> anyhow::Result<bool> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
+        written => written.map(|()| false).context("cannot write to standard output"),
+    }
+}
+
+/// How many there were in all sampled namespaces, on all CPUs.
+fn counted(events: &Events, cause: Cause, namespaces: usize) -> u64 {
+    (1..=namespaces).map(|slot| events.total(slot, cause.event())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cpu_has_a_share_of_the_limit() {
+        // 119 windows a second.
+        assert_eq!(share(2000, 2), 8);
+        assert_eq!(share(1_000_000, 4), 2097);
+        assert_eq!(share(1, 64), 1);
+    }
+}

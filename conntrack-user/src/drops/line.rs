@@ -1,0 +1,188 @@
+//! One report as a line: for a person, or as JSON.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::{cause_name, cause_words, has_ports, is_icmp, protocol_name};
+use crate::source::events::drops::{Report, Tuple};
+
+/// The columns of [`human`].
+pub const HEADER: &str = "UTC              cause           proto    source -> destination";
+
+/// A line for a person, without its end; `netns` is said where it is given.
+///
+/// `time_ns` is nanoseconds since the epoch.
+#[must_use]
+pub fn human(report: &Report, time_ns: i64, netns: Option<&str>) -> String {
+    let micros = time_ns.div_euclid(1000);
+    let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+    let [hour, minute, second] = [seconds / 3600 % 24, seconds / 60 % 60, seconds % 60];
+    let mut line = format!(
+        "{hour:02}:{minute:02}:{second:02}.{micros:06}  {:<14}  ",
+        cause_words(report.cause)
+    );
+    // Writing to a string cannot fail.
+    let _ = match &report.tuple {
+        Some(tuple) => {
+            let end = |address, port| end(address, port, tuple.protocol);
+            write!(
+                line,
+                "{:<7}  {} -> {}",
+                protocol_name(tuple.protocol),
+                end(tuple.source, tuple.source_port),
+                end(tuple.destination, tuple.destination_port)
+            )
+        }
+        None => write!(line, "{:<7}  unknown", "?"),
+    };
+    if let Some(tuple) = report.tuple.filter(|tuple| is_icmp(tuple.protocol)) {
+        let [kind, code] = tuple.destination_port.to_be_bytes();
+        let _ = write!(line, "  type {kind} code {code} id {}", tuple.source_port);
+    }
+    let _ = write!(line, "  cpu {}", report.cpu);
+    if report.zone != 0 {
+        let _ = write!(line, "  zone {}", report.zone);
+    }
+    if let Some(netns) = netns {
+        let _ = write!(line, "  netns {netns}");
+    }
+    line
+}
+
+fn end(address: IpAddr, port: u16, protocol: u8) -> String {
+    match (has_ports(protocol), address) {
+        (false, address) => address.to_string(),
+        (true, IpAddr::V4(address)) => format!("{address}:{port}"),
+        (true, IpAddr::V6(address)) => format!("[{address}]:{port}"),
+    }
+}
+
+/// A report as JSON has it; what is not known is not there.
+#[derive(Debug, Serialize)]
+struct Json<'a> {
+    /// Nanoseconds since the epoch.
+    timestamp: i64,
+    cause: &'static str,
+    cpu: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netns: Option<&'a str>,
+    netns_inode: u32,
+    zone: u16,
+    #[serde(flatten)]
+    tuple: Option<JsonTuple>,
+}
+
+#[derive(Debug, Serialize)]
+struct JsonTuple {
+    protocol: String,
+    source: IpAddr,
+    destination: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp_type: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp_code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp_id: Option<u16>,
+}
+
+impl From<&Tuple> for JsonTuple {
+    fn from(tuple: &Tuple) -> Self {
+        let (ports, icmp) = (has_ports(tuple.protocol), is_icmp(tuple.protocol));
+        let [kind, code] = tuple.destination_port.to_be_bytes();
+        Self {
+            protocol: protocol_name(tuple.protocol),
+            source: tuple.source,
+            destination: tuple.destination,
+            source_port: ports.then_some(tuple.source_port),
+            destination_port: ports.then_some(tuple.destination_port),
+            icmp_type: icmp.then_some(kind),
+            icmp_code: icmp.then_some(code),
+            icmp_id: icmp.then_some(tuple.source_port),
+        }
+    }
+}
+
+/// A line of JSON, without its end. `time_ns` is nanoseconds since the epoch.
+///
+/// # Panics
+/// Never: everything in it can be written as JSON.
+#[must_use]
+pub fn json(report: &Report, time_ns: i64, netns: Option<&str>) -> String {
+    let Report { cause, cpu, inode, zone, ref tuple, .. } = *report;
+    let tuple = tuple.as_ref().map(JsonTuple::from);
+    let cause = cause_name(cause);
+    let json = Json { timestamp: time_ns, cause, cpu, netns, netns_inode: inode, zone, tuple };
+    serde_json::to_string(&json).expect("numbers and strings")
+}
+
+#[cfg(test)]
+mod tests {
+    use conntrack_ebpf::Cause;
+
+    use super::*;
+
+    fn report(protocol: u8, source: &str, destination: &str) -> Report {
+        Report {
+            time_ns: 0,
+            cause: Cause::TableFull,
+            cpu: 1,
+            inode: 5,
+            zone: 0,
+            tuple: Some(Tuple {
+                protocol,
+                source: source.parse().unwrap(),
+                destination: destination.parse().unwrap(),
+                source_port: 1234,
+                destination_port: 53,
+            }),
+        }
+    }
+
+    /// 2026-11-25 01:47:31.000042 UTC.
+    const TIME: i64 = 1_795_571_251_000_042_999;
+
+    #[test]
+    fn a_person_reads_when_why_and_whose() {
+        assert_eq!(
+            human(&report(17, "10.0.0.1", "192.0.2.53"), TIME, None),
+            "01:47:31.000042  table full      udp      10.0.0.1:1234 -> 192.0.2.53:53  cpu 1"
+        );
+        let mut other = report(6, "2001:db8::1", "::1");
+        (other.cause, other.zone) = (Cause::Clash, 7);
+        assert_eq!(
+            human(&other, TIME, Some("router1")),
+            "01:47:31.000042  lost a race     tcp      [2001:db8::1]:1234 -> [::1]:53  cpu 1  \
+             zone 7  netns router1"
+        );
+        let mut icmp = report(1, "10.0.0.1", "192.0.2.53");
+        icmp.tuple.as_mut().unwrap().destination_port = 8 << 8;
+        assert_eq!(
+            human(&icmp, TIME, None),
+            "01:47:31.000042  table full      icmp     10.0.0.1 -> 192.0.2.53  type 8 code 0 \
+             id 1234  cpu 1"
+        );
+        icmp.tuple = None;
+        assert!(human(&icmp, TIME, None).contains("?        unknown  cpu 1"));
+    }
+
+    #[test]
+    fn a_machine_reads_what_is_known() {
+        let line = json(&report(17, "10.0.0.1", "192.0.2.53"), TIME, Some("a\"b"));
+        let expected = concat!(
+            r#"{"timestamp":1795571251000042999,"cause":"table_full","cpu":1,"netns":"a\"b","#,
+            r#""netns_inode":5,"zone":0,"protocol":"udp","source":"10.0.0.1","#,
+            r#""destination":"192.0.2.53","source_port":1234,"destination_port":53}"#
+        );
+        assert_eq!(line, expected);
+        let line = json(&report(47, "10.0.0.1", "192.0.2.53"), TIME, None);
+        assert!(line.ends_with(r#""destination":"192.0.2.53"}"#), "{line}");
+        let unknown = Report { tuple: None, ..report(17, "10.0.0.1", "192.0.2.53") };
+        assert!(json(&unknown, TIME, None).ends_with(r#""zone":0}"#));
+    }
+}

@@ -1,0 +1,226 @@
+//! The heaviest: reports added up by cause, source, destination, port or network.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use super::{cause_words, has_ports, protocol_name};
+use crate::source::events::drops::{Report, Tuple};
+
+/// As many different ones are kept apart; a flood from random addresses must not fill the memory.
+const MOST: usize = 10_000;
+
+/// What stands where there is no value, or where there are too many to keep apart.
+const NONE: &str = "-";
+const OTHERS: &str = "(others)";
+
+/// What reports are added up by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// Why.
+    Cause,
+    /// The protocol.
+    Protocol,
+    /// The source address, or its network with this many bits (of IPv4, and four times that,
+    /// at most 128, of IPv6).
+    Source(u8),
+    /// The destination address, or its network.
+    Destination(u8),
+    /// The destination port.
+    Port,
+}
+
+impl FromStr for Key {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, bits) = match text.split_once('/') {
+            None => (text, 32),
+            Some((name, bits)) => match bits.parse() {
+                Ok(bits @ 0..=32) if matches!(name, "source" | "destination") => (name, bits),
+                _ => return Err(format!("'{text}': a network is source/24 or destination/16")),
+            },
+        };
+        match name {
+            "cause" => Ok(Self::Cause),
+            "protocol" => Ok(Self::Protocol),
+            "source" => Ok(Self::Source(bits)),
+            "destination" => Ok(Self::Destination(bits)),
+            "port" => Ok(Self::Port),
+            _ => Err(format!(
+                "'{text}' is not one of cause, protocol, source, destination, port, source/24, \
+                 destination/16"
+            )),
+        }
+    }
+}
+
+impl Key {
+    fn name(self) -> String {
+        match self {
+            Self::Cause => "cause".to_owned(),
+            Self::Protocol => "protocol".to_owned(),
+            Self::Source(32) => "source".to_owned(),
+            Self::Destination(32) => "destination".to_owned(),
+            Self::Source(bits) => format!("source/{bits}"),
+            Self::Destination(bits) => format!("destination/{bits}"),
+            Self::Port => "port".to_owned(),
+        }
+    }
+
+    fn of(self, report: &Report) -> String {
+        let tuple = |take: &dyn Fn(&Tuple) -> String| {
+            report.tuple.as_ref().map_or_else(|| NONE.to_owned(), take)
+        };
+        match self {
+            Self::Cause => cause_words(report.cause).to_owned(),
+            Self::Protocol => tuple(&|tuple| protocol_name(tuple.protocol)),
+            Self::Source(bits) => tuple(&|tuple| network(tuple.source, bits)),
+            Self::Destination(bits) => tuple(&|tuple| network(tuple.destination, bits)),
+            Self::Port => tuple(&|tuple| match has_ports(tuple.protocol) {
+                true => tuple.destination_port.to_string(),
+                false => NONE.to_owned(),
+            }),
+        }
+    }
+}
+
+/// The network of an address, which is itself where it has all bits.
+fn network(address: IpAddr, bits: u8) -> String {
+    match address {
+        address if bits == 32 => address.to_string(),
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+            format!("{}/{bits}", Ipv4Addr::from(u32::from(address) & mask))
+        }
+        IpAddr::V6(address) => {
+            let bits = 4 * u32::from(bits);
+            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            format!("{}/{bits}", Ipv6Addr::from(u128::from(address) & mask))
+        }
+    }
+}
+
+/// Reports, added up.
+#[derive(Debug)]
+pub struct Top {
+    keys: Vec<Key>,
+    counts: HashMap<Vec<String>, u64>,
+    others: u64,
+}
+
+impl Top {
+    /// Adds up by all of `keys` together.
+    #[must_use]
+    pub fn new(keys: Vec<Key>) -> Self {
+        Self { keys, counts: HashMap::new(), others: 0 }
+    }
+
+    /// Adds a report.
+    pub fn add(&mut self, report: &Report) {
+        let values: Vec<String> = self.keys.iter().map(|key| key.of(report)).collect();
+        let full = self.counts.len() >= MOST;
+        match self.counts.get_mut(&values) {
+            Some(count) => *count += 1,
+            None if full => self.others += 1,
+            None => _ = self.counts.insert(values, 1),
+        }
+    }
+
+    /// The `lines` heaviest, with their share of all reports.
+    #[must_use]
+    pub fn table(&self, lines: usize) -> String {
+        let sum = self.counts.values().sum::<u64>() + self.others;
+        let mut heaviest: Vec<_> = self.counts.iter().collect();
+        // The same order for the same numbers.
+        heaviest.sort_unstable_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        let shown = &heaviest[..lines.min(heaviest.len())];
+        let rest = sum - shown.iter().map(|(_, count)| **count).sum::<u64>();
+        let names: Vec<String> = self.keys.iter().map(|key| key.name()).collect();
+        let width = |column: usize| {
+            let values = shown.iter().map(|(values, _)| values[column].len());
+            values.chain([names[column].len()]).max().unwrap_or_default()
+        };
+        let widths: Vec<usize> = (0..names.len()).map(width).collect();
+        let mut table = String::new();
+        let mut row = |count: &str, share: &str, values: &[String]| {
+            let mut line = format!("{count:>10}  {share:>6}");
+            for (value, width) in values.iter().zip(&widths) {
+                // Writing to a string cannot fail.
+                let _ = write!(line, "  {value:width$}");
+            }
+            table.push_str(line.trim_end());
+            table.push('\n');
+        };
+        row("reports", "share", &names);
+        let share = |count: u64| format!("{:.1}%", 100.0 * count as f64 / sum.max(1) as f64);
+        for (values, count) in shown {
+            row(&count.to_string(), &share(**count), values);
+        }
+        if rest > 0 {
+            row(&rest.to_string(), &share(rest), &[OTHERS.to_owned()]);
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use conntrack_ebpf::Cause;
+
+    use super::*;
+
+    fn report(cause: Cause, source: &str, port: u16) -> Report {
+        let source: IpAddr = source.parse().unwrap();
+        let tuple = Tuple {
+            protocol: 17,
+            source,
+            destination: source,
+            source_port: 1,
+            destination_port: port,
+        };
+        Report { time_ns: 0, cause, cpu: 0, inode: 0, zone: 0, tuple: Some(tuple) }
+    }
+
+    #[test]
+    fn the_heaviest_come_first_and_the_rest_is_told() {
+        let mut top = Top::new(vec![Key::Cause, Key::Source(24), Key::Port]);
+        for (number, source, port) in [(3, "10.1.2.3", 53), (5, "10.1.3.9", 53), (1, "::1", 80)] {
+            (0..number).for_each(|_| top.add(&report(Cause::TableFull, source, port)));
+        }
+        top.add(&Report { tuple: None, ..report(Cause::Clash, "::1", 0) });
+        assert_eq!(
+            top.table(3),
+            "   reports   share  cause        source/24    port\n\
+             \x20        5   50.0%  table full   10.1.3.0/24  53\n\
+             \x20        3   30.0%  table full   10.1.2.0/24  53\n\
+             \x20        1   10.0%  lost a race  -            -\n\
+             \x20        1   10.0%  (others)\n"
+        );
+    }
+
+    #[test]
+    fn a_flood_of_addresses_has_bounded_memory() {
+        let mut top = Top::new(vec![Key::Source(32)]);
+        for number in 0..MOST as u32 + 500 {
+            let source = Ipv4Addr::from(number).to_string();
+            top.add(&report(Cause::TableFull, &source, 1));
+        }
+        assert_eq!((top.counts.len(), top.others), (MOST, 500));
+        assert!(top.table(1).ends_with(&format!("{:>10}  100.0%  (others)\n", MOST + 499)));
+    }
+
+    #[test]
+    fn keys_are_read_and_refused() {
+        assert_eq!("source/24".parse(), Ok(Key::Source(24)));
+        assert_eq!("destination".parse(), Ok(Key::Destination(32)));
+        for wrong in ["port/2", "source/33", "sources", "source/x", ""] {
+            assert!(wrong.parse::<Key>().is_err(), "{wrong}");
+        }
+        let network = |address: &str, bits| network(address.parse().unwrap(), bits);
+        assert_eq!(network("192.0.2.77", 0), "0.0.0.0/0");
+        assert_eq!(network("2001:db8:1:2::3", 12), "2001:db8:1::/48");
+        assert_eq!(network("2001:db8::3", 32), "2001:db8::3");
+    }
+}

@@ -1,0 +1,245 @@
+//! Reports of single drops and evictions, as the programs put them into their ring.
+
+#![allow(unsafe_code, reason = "the programs' memory has a fixed layout that aya must be told")]
+
+use std::mem::offset_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::{Ebpf, Pod};
+use conntrack_ebpf::{Cause, DropRecord, Reporting, TUPLE_BYTES, names};
+
+use super::error::{EventsError, explain};
+use super::offsets::TupleLayout;
+
+/// `NFPROTO_IPV4` and `NFPROTO_IPV6` (`include/uapi/linux/netfilter.h`).
+const IPV4: u16 = 2;
+const IPV6: u16 = 10;
+
+/// A drop or an eviction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    pub time_ns: u64,
+    /// Why.
+    pub cause: Cause,
+    /// Where.
+    pub cpu: u32,
+    /// The inode number of its network namespace.
+    pub inode: u32,
+    /// Its conntrack zone, 0 but where rules say otherwise.
+    pub zone: u16,
+    /// Whose: the original direction. `None` where it could not be read.
+    pub tuple: Option<Tuple>,
+}
+
+/// The original direction of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    /// The IP protocol.
+    pub protocol: u8,
+    /// Who began it.
+    pub source: IpAddr,
+    /// With whom.
+    pub destination: IpAddr,
+    /// The source port, or of ICMP the identifier; 0 for what has none.
+    pub source_port: u16,
+    /// The destination port, or of ICMP type (high byte) and code; 0 for what has none.
+    pub destination_port: u16,
+}
+
+/// Drops that were counted and not reported, by [`Cause`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unreported {
+    /// There were more than may be reported.
+    pub left_out: [u64; Cause::ALL.len()],
+    /// There was no room in the ring.
+    pub lost: [u64; Cause::ALL.len()],
+}
+
+/// A CPU's memory of its reports, as aya wants to have it called.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Memory(Reporting);
+
+// SAFETY: whole words only, and every value of them is one.
+unsafe impl Pod for Memory {}
+
+/// The ring, and what did not go through it.
+pub struct Reports {
+    ring: RingBuf<MapData>,
+    memory: PerCpuArray<MapData, Memory>,
+    layout: TupleLayout,
+}
+
+impl Reports {
+    pub(super) fn take(ebpf: &mut Ebpf, layout: TupleLayout) -> Result<Self, EventsError> {
+        let refused = |error: &dyn std::error::Error| EventsError::Refused(explain(error));
+        let mut map = |name| {
+            let absent = || EventsError::Refused(format!("the object has no map {name}"));
+            ebpf.take_map(name).ok_or_else(absent)
+        };
+        let (ring, memory) = (map(names::DROPS)?, map(names::REPORTING)?);
+        Ok(Self {
+            ring: RingBuf::try_from(ring).map_err(|error| refused(&error))?,
+            memory: PerCpuArray::try_from(memory).map_err(|error| refused(&error))?,
+            layout,
+        })
+    }
+
+    /// The next report, if there is one; nobody is woken for it.
+    pub fn take_next(&mut self) -> Option<Report> {
+        loop {
+            let item = self.ring.next()?;
+            // What is of another layout is no report of ours.
+            if let Some(report) = decode(&item, &self.layout) {
+                return Some(report);
+            }
+        }
+    }
+
+    /// What was counted and did not become a report, since the programs were attached.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn unreported(&self) -> Result<Unreported, EventsError> {
+        let cpus = self.memory.get(&0, 0);
+        let cpus = cpus.map_err(|error| EventsError::Refused(explain(&error)))?;
+        let mut sum = Unreported::default();
+        for Memory(cpu) in cpus.iter() {
+            for cause in 0..Cause::ALL.len() {
+                sum.left_out[cause] += cpu.left_out[cause];
+                sum.lost[cause] += cpu.lost[cause];
+            }
+        }
+        Ok(sum)
+    }
+}
+
+impl std::fmt::Debug for Reports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reports").field("layout", &self.layout).finish_non_exhaustive()
+    }
+}
+
+/// The report in the ring's bytes.
+fn decode(bytes: &[u8], layout: &TupleLayout) -> Option<Report> {
+    let word = |at: usize| Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
+    let number = word(offset_of!(DropRecord, cause))? as usize;
+    let tuple = bytes.get(offset_of!(DropRecord, tuple)..)?.get(..TUPLE_BYTES)?;
+    Some(Report {
+        time_ns: u64::from_ne_bytes(*bytes.first_chunk()?),
+        cause: *Cause::ALL.get(number)?,
+        cpu: word(offset_of!(DropRecord, cpu))?,
+        inode: word(offset_of!(DropRecord, inode))?,
+        zone: word(offset_of!(DropRecord, zone))? as u16,
+        tuple: tuple_of(tuple, layout),
+    })
+}
+
+/// The tuple in a `struct nf_conntrack_tuple`; `None` where it is empty, or of another family.
+fn tuple_of(bytes: &[u8], layout: &TupleLayout) -> Option<Tuple> {
+    fn field<const N: usize>(bytes: &[u8], at: u32) -> Option<[u8; N]> {
+        bytes.get(at as usize..)?.first_chunk().copied()
+    }
+    let address = |at: u32| match u16::from_ne_bytes(field(bytes, layout.family)?) {
+        IPV4 => Some(Ipv4Addr::from(field::<4>(bytes, at)?).into()),
+        IPV6 => Some(Ipv6Addr::from(field::<16>(bytes, at)?).into()),
+        _ => None,
+    };
+    let [protocol] = field(bytes, layout.protocol)?;
+    Some(Tuple {
+        protocol,
+        source: address(layout.source)?,
+        destination: address(layout.destination)?,
+        source_port: u16::from_be_bytes(field(bytes, layout.source_port)?),
+        destination_port: u16::from_be_bytes(field(bytes, layout.destination_port)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: TupleLayout = TupleLayout {
+        size: 40,
+        source: 0,
+        source_port: 16,
+        family: 18,
+        destination: 20,
+        destination_port: 36,
+        protocol: 38,
+    };
+
+    fn record(cause: u32, fill: impl FnOnce(&mut [u8])) -> Vec<u8> {
+        let mut bytes = vec![0; size_of::<DropRecord>()];
+        bytes[..8].copy_from_slice(&7u64.to_ne_bytes());
+        for (at, word) in [
+            (offset_of!(DropRecord, cause), cause),
+            (offset_of!(DropRecord, cpu), 3),
+            (offset_of!(DropRecord, inode), 4_026_531_840),
+            (offset_of!(DropRecord, zone), 9),
+        ] {
+            bytes[at..at + 4].copy_from_slice(&word.to_ne_bytes());
+        }
+        fill(&mut bytes[offset_of!(DropRecord, tuple)..]);
+        bytes
+    }
+
+    fn udp(tuple: &mut [u8]) {
+        tuple[..4].copy_from_slice(&[192, 0, 2, 1]);
+        tuple[16..18].copy_from_slice(&[0x30, 0x39]);
+        tuple[18..20].copy_from_slice(&IPV4.to_ne_bytes());
+        tuple[20..24].copy_from_slice(&[192, 0, 2, 53]);
+        tuple[36..40].copy_from_slice(&[0, 53, 17, 0]);
+    }
+
+    #[test]
+    fn a_record_is_read_by_the_kernels_own_layout() {
+        let report = decode(&record(0, udp), &LAYOUT).unwrap();
+        let expected = Report {
+            time_ns: 7,
+            cause: Cause::TableFull,
+            cpu: 3,
+            inode: 4_026_531_840,
+            zone: 9,
+            tuple: Some(Tuple {
+                protocol: 17,
+                source: "192.0.2.1".parse().unwrap(),
+                destination: "192.0.2.53".parse().unwrap(),
+                source_port: 12345,
+                destination_port: 53,
+            }),
+        };
+        assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn addresses_of_both_families_are_read() {
+        let bytes = record(3, |tuple| {
+            udp(tuple);
+            tuple[18..20].copy_from_slice(&IPV6.to_ne_bytes());
+            tuple[..16].copy_from_slice(&Ipv6Addr::LOCALHOST.octets());
+        });
+        let report = decode(&bytes, &LAYOUT).unwrap();
+        assert_eq!(report.cause, Cause::Clash);
+        assert_eq!(report.tuple.unwrap().source, IpAddr::from(Ipv6Addr::LOCALHOST));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_made_up() {
+        assert_eq!(decode(&record(2, |_| {}), &LAYOUT).unwrap().tuple, None);
+        assert_eq!(decode(&record(99, udp), &LAYOUT), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_report_or_none(
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..100),
+            source in 0u32..60,
+            family in 0u32..60,
+        ) {
+            let _ = decode(&bytes, &TupleLayout { source, family, ..LAYOUT });
+        }
+    }
+}

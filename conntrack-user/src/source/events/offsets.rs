@@ -1,0 +1,120 @@
+//! Byte offsets of kernel structures, from the running kernel's type information.
+//!
+//! The layout of `struct nf_conn`, `net` and `sk_buff` differs between kernels and builds, and a
+//! wrong offset reads another field without any error, so none is written down: they are looked
+//! up in `/sys/kernel/btf/vmlinux`, and where conntrack is a module in that of the module.
+
+use std::path::Path;
+
+use conntrack_ebpf::ABSENT;
+
+use super::btf::{Btf, BtfError};
+
+/// Where the kernel shows its own type information (from 5.4, `CONFIG_DEBUG_INFO_BTF`).
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Where it shows those of the module (from 5.11, `CONFIG_DEBUG_INFO_BTF_MODULES`).
+const MODULE: &str = "/sys/kernel/btf/nf_conntrack";
+
+/// The offsets and sizes that the programs need, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offsets {
+    /// `struct nf_conn`: `ct_net.net`.
+    pub nf_conn_net: u32,
+    /// `struct nf_conn`: `status`.
+    pub nf_conn_status: u32,
+    /// `struct nf_conn`: `tuplehash`.
+    pub nf_conn_tuplehash: u32,
+    /// `struct net`: `ns.inum`.
+    pub net_inum: u32,
+    /// `struct sk_buff`: `_nfct`.
+    pub sk_buff_nfct: u32,
+    /// `struct nf_hook_state`: `net`.
+    pub hook_state_net: u32,
+    /// Size of `struct nf_conntrack_tuple_hash`.
+    pub tuple_hash_size: u32,
+    /// `struct nf_conntrack_tuple_hash`: `hnnode`.
+    pub tuple_hash_node: u32,
+    /// `struct nf_conntrack_tuple_hash`: `tuple.dst.dir`.
+    pub tuple_hash_dir: u32,
+    /// `struct nf_conntrack_tuple_hash`: `tuple`.
+    pub tuple_hash_tuple: u32,
+    /// `struct nf_conn`: `zone.id`; [`ABSENT`] without `CONFIG_NF_CONNTRACK_ZONES`.
+    pub nf_conn_zone: u32,
+    /// `struct nf_conntrack_tuple`.
+    pub tuple: TupleLayout,
+}
+
+/// Where a `struct nf_conntrack_tuple` has what, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TupleLayout {
+    /// Of the whole.
+    pub size: u32,
+    /// The source address: `src.u3`.
+    pub source: u32,
+    /// The source port, or an ICMP identifier: `src.u`.
+    pub source_port: u32,
+    /// The family (`NFPROTO_IPV4`, `NFPROTO_IPV6`): `src.l3num`.
+    pub family: u32,
+    /// The destination address: `dst.u3`.
+    pub destination: u32,
+    /// The destination port, or ICMP's type and code: `dst.u`.
+    pub destination_port: u32,
+    /// The protocol: `dst.protonum`.
+    pub protocol: u32,
+}
+
+impl Offsets {
+    /// Reads the offsets of the running kernel.
+    ///
+    /// # Errors
+    /// [`BtfError`].
+    pub fn of_running_kernel() -> Result<Self, BtfError> {
+        Self::read(Path::new(VMLINUX), Path::new(MODULE))
+    }
+
+    /// Reads the offsets from files of raw BTF: `module` is looked at for what `kernel` lacks.
+    ///
+    /// # Errors
+    /// [`BtfError`].
+    pub fn read(kernel: &Path, module: &Path) -> Result<Self, BtfError> {
+        let bytes = |path: &Path| {
+            std::fs::read(path)
+                .map_err(|error| BtfError::Read { path: path.display().to_string(), error })
+        };
+        let kernel = bytes(kernel)?;
+        let kernel = Btf::parse(&kernel, None)?;
+        match Self::find(&kernel) {
+            Err(BtfError::Absent(absent)) => {
+                let module = bytes(module).map_err(|_| BtfError::Absent(absent))?;
+                Self::find(&Btf::parse(&module, Some(&kernel))?)
+            }
+            found => found,
+        }
+    }
+
+    fn find(btf: &Btf<'_>) -> Result<Self, BtfError> {
+        Ok(Self {
+            nf_conn_net: btf.offset("nf_conn", &["ct_net", "net"])?,
+            nf_conn_status: btf.offset("nf_conn", &["status"])?,
+            nf_conn_tuplehash: btf.offset("nf_conn", &["tuplehash"])?,
+            net_inum: btf.offset("net", &["ns", "inum"])?,
+            sk_buff_nfct: btf.offset("sk_buff", &["_nfct"])?,
+            hook_state_net: btf.offset("nf_hook_state", &["net"])?,
+            tuple_hash_size: btf.size("nf_conntrack_tuple_hash")?,
+            tuple_hash_node: btf.offset("nf_conntrack_tuple_hash", &["hnnode"])?,
+            tuple_hash_dir: btf.offset("nf_conntrack_tuple_hash", &["tuple", "dst", "dir"])?,
+            tuple_hash_tuple: btf.offset("nf_conntrack_tuple_hash", &["tuple"])?,
+            nf_conn_zone: btf.offset("nf_conn", &["zone", "id"]).unwrap_or(ABSENT),
+            tuple: TupleLayout {
+                size: btf.size("nf_conntrack_tuple")?,
+                source: btf.offset("nf_conntrack_tuple", &["src", "u3"])?,
+                source_port: btf.offset("nf_conntrack_tuple", &["src", "u"])?,
+                family: btf.offset("nf_conntrack_tuple", &["src", "l3num"])?,
+                destination: btf.offset("nf_conntrack_tuple", &["dst", "u3"])?,
+                destination_port: btf.offset("nf_conntrack_tuple", &["dst", "u"])?,
+                protocol: btf.offset("nf_conntrack_tuple", &["dst", "protonum"])?,
+            },
+        })
+    }
+}

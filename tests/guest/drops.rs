@@ -1,0 +1,227 @@
+//! `ctpulse drops` against drops whose cause and whose connection are known.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::clash::{SYN, race, slow_namespace};
+use crate::probes::{CPUS, Setting};
+use crate::support::{Namespace, Running, ctpulse, integer, statistics};
+use crate::{in_guest, wait_for};
+
+/// A running `ctpulse drops`, and what it says besides its lines.
+struct Drops {
+    running: Running,
+    stderr: tempfile::NamedTempFile,
+}
+
+impl Drops {
+    fn new(namespaces: &[&Namespace], more: &[&str]) -> Self {
+        let stderr = tempfile::NamedTempFile::new().unwrap();
+        let mut command = ctpulse();
+        command.arg("drops").args(more).stderr(stderr.reopen().unwrap());
+        for namespace in namespaces {
+            command.args(["--netns", &namespace.name]);
+        }
+        let drops = Self { running: Running::start(&mut command), stderr };
+        wait_for("the probes", || drops.told().contains("waiting for drops"));
+        drops
+    }
+
+    fn json(namespaces: &[&Namespace]) -> Self {
+        Self::new(namespaces, &["--format", "json", "--limit", "1000000"])
+    }
+
+    fn told(&self) -> String {
+        fs::read_to_string(self.stderr.path()).unwrap()
+    }
+
+    /// Ends it; its lines, and what it said at the end.
+    fn end(mut self) -> (Vec<String>, String) {
+        self.running.signal(Signal::INT);
+        let lines = self.running.rest();
+        assert!(self.running.wait().0.success(), "{}", self.told());
+        (lines, self.told())
+    }
+
+    /// Ends it; its lines as JSON.
+    fn records(self) -> (Vec<Value>, String) {
+        let (lines, told) = self.end();
+        (lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect(), told)
+    }
+}
+
+fn of_cause<'a>(records: &'a [Value], cause: &str) -> Vec<&'a Value> {
+    records.iter().filter(|record| record["cause"] == cause).collect()
+}
+
+fn ports(records: &[&Value]) -> BTreeSet<u64> {
+    records.iter().map(|record| record["source_port"].as_u64().unwrap()).collect()
+}
+
+/// UDP flows over loopback; the source ports of those that were refused.
+fn refused_flows(namespace: &Namespace, flows: usize, loopback: &str) -> BTreeSet<u64> {
+    namespace.inside(|| {
+        let receiver = UdpSocket::bind((loopback, 9)).unwrap();
+        let mut refused = BTreeSet::new();
+        let sockets: Vec<_> = (0..flows)
+            .map(|_| {
+                let socket = UdpSocket::bind((loopback, 0)).unwrap();
+                if socket.send_to(b"x", (loopback, 9)).is_err() {
+                    refused.insert(u64::from(socket.local_addr().unwrap().port()));
+                }
+                socket
+            })
+            .collect();
+        drop((receiver, sockets));
+        refused
+    })
+}
+
+/// UDP flows from one socket to as many addresses; how many were refused.
+fn send_to_many(namespace: &Namespace, flows: u64) -> u64 {
+    namespace.inside(|| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = |number: u64| Ipv4Addr::from(0x7f10_0000 + number as u32);
+        (0..flows).filter(|number| socket.send_to(b"x", (to(*number), 9)).is_err()).count() as u64
+    })
+}
+
+#[test]
+fn a_full_table_says_whose_packets_it_dropped() {
+    in_guest();
+    let (one, two, other) = (Namespace::new(), Namespace::new(), Namespace::new());
+    let drops = Drops::json(&[&one, &two]);
+    let max = Setting::max(50);
+    let refused = [(&one, "127.0.0.1"), (&two, "::1"), (&other, "127.0.0.1")]
+        .map(|(namespace, loopback)| refused_flows(namespace, 300, loopback));
+    drop(max);
+    let (records, told) = drops.records();
+    let full = of_cause(&records, "table_full");
+    for ((namespace, loopback), refused) in
+        [(&one, "127.0.0.1"), (&two, "::1")].into_iter().zip(&refused)
+    {
+        let own: Vec<_> = full
+            .iter()
+            .copied()
+            .filter(|record| record["netns"] == namespace.name.as_str())
+            .collect();
+        assert!(!refused.is_empty());
+        assert_eq!(&ports(&own), refused, "{loopback}");
+        assert_eq!(own.len() as u64, integer(&statistics(&namespace.name), "drop").unwrap());
+        for record in own {
+            assert_eq!(record["protocol"], "udp", "{record}");
+            assert_eq!(
+                (&record["source"], &record["destination"]),
+                (&loopback.into(), &loopback.into())
+            );
+            assert_eq!(record["destination_port"], 9, "{record}");
+        }
+    }
+    let sum = refused[0].len() + refused[1].len();
+    assert_eq!(full.len(), sum, "nothing of a third namespace");
+    assert!(told.contains(&format!("{sum} table full ({sum} shown)")), "{told}");
+}
+
+#[test]
+fn victims_of_early_drop_are_named() {
+    in_guest();
+    let namespace = Namespace::new();
+    let drops = Drops::json(&[&namespace]);
+    let settings = (Setting::new("nf_conntrack_buckets", 16), Setting::max(50));
+    let refused = refused_flows(&namespace, 300, "127.0.0.1");
+    drop(settings);
+    let (records, told) = drops.records();
+    let line = statistics(&namespace.name);
+    let evicted = of_cause(&records, "evicted");
+    assert!(!evicted.is_empty());
+    assert_eq!(evicted.len() as u64, integer(&line, "early_drop").unwrap(), "{line}");
+    // Each of them once, and none that was refused.
+    assert_eq!(ports(&evicted).len(), evicted.len());
+    assert!(ports(&evicted).is_disjoint(&refused));
+    assert!(told.contains(&format!("{0} evicted ({0} shown)", evicted.len())), "{told}");
+}
+
+#[test]
+fn losers_of_races_are_named() {
+    in_guest();
+    let namespace = slow_namespace("");
+    let drops = Drops::json(&[&namespace]);
+    let sockets = namespace.inside(|| {
+        [(); CPUS]
+            .map(|()| socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::TCP)).unwrap())
+    });
+    let lost = || integer(&statistics(&namespace.name), "drop").unwrap();
+    race(
+        &namespace,
+        |cpu, to| {
+            _ = sendto(&sockets[cpu], &SYN, SendFlags::empty(), &SocketAddrV4::new(to, 0));
+        },
+        || lost() >= 2,
+    );
+    let (records, _) = drops.records();
+    let clashes = of_cause(&records, "clash");
+    assert_eq!((clashes.len() as u64, records.len()), (lost(), clashes.len()));
+    for record in clashes {
+        assert_eq!((&record["protocol"], &record["source"]), (&"tcp".into(), &"10.0.0.1".into()));
+        assert_eq!(
+            (&record["source_port"], &record["destination_port"]),
+            (&1000.into(), &9.into())
+        );
+        let to: Ipv4Addr = record["destination"].as_str().unwrap().parse().unwrap();
+        assert_eq!(to.octets()[..2], [10, 1]);
+    }
+}
+
+/// From 5.15 on a chain of some 50 to 80 entries takes no more.
+#[test]
+fn what_a_long_chain_refuses_is_named() {
+    in_guest();
+    let namespace = Namespace::new();
+    let drops = Drops::json(&[&namespace]);
+    let settings = (Setting::new("nf_conntrack_buckets", 16), Setting::max(100_000));
+    // The table has 512 buckets at least, and each entry stands in two of them.
+    let refused = send_to_many(&namespace, 30_000);
+    drop(settings);
+    let (records, told) = drops.records();
+    let line = statistics(&namespace.name);
+    let named = of_cause(&records, "chaintoolong").len() as u64;
+    // 5.10 has no such limit.
+    assert_eq!(refused > 0, integer(&line, "chaintoolong").is_some(), "{line}");
+    assert_eq!(named, integer(&line, "chaintoolong").unwrap_or(0), "{line}");
+    assert_eq!(named, refused, "{told}");
+}
+
+/// More than may be shown: the totals are exact all the same, and what was left out is told.
+#[test]
+fn a_flood_is_sampled_and_counted_exactly() {
+    const FLOOD: u64 = 20_000;
+    in_guest();
+    let namespace = Namespace::new();
+    let drops = Drops::new(&[&namespace], &["--limit", "1000", "--top", "cause,source,port"]);
+    let max = Setting::max(1);
+    let refused = send_to_many(&namespace, FLOOD);
+    drop(max);
+    std::thread::sleep(Duration::from_millis(100));
+    let (lines, told) = drops.end();
+    let dropped = integer(&statistics(&namespace.name), "drop").unwrap();
+    assert_eq!(dropped, refused);
+    assert!(dropped > FLOOD / 2, "{dropped}");
+    assert!(told.contains(&format!("{dropped} table full (")), "{told}");
+    let number = |after: &str| {
+        let (before, _) = told.split_once(after)?;
+        before.rsplit([' ', '(']).next()?.parse::<u64>().ok()
+    };
+    let shown = number(" shown").unwrap();
+    let left_out = number(" left out by --limit").unwrap();
+    let lost = number(" lost in a full ring").unwrap_or(0);
+    assert_eq!(shown + left_out + lost, dropped, "{told}");
+    assert!(left_out > 0 && shown > 0, "{told}");
+    let heaviest = lines.iter().find(|line| line.contains("table full")).unwrap();
+    assert!(heaviest.contains("127.0.0.1") && heaviest.ends_with('9'), "{heaviest}");
+}
