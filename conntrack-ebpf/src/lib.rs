@@ -205,6 +205,18 @@ pub struct Reporting {
     pub clash: u64,
 }
 
+/// How long insertions took on one CPU.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Latency {
+    /// How many took 2^n nanoseconds or more, and less than twice that; the last has all longer
+    /// ones too.
+    pub buckets: [u64; LATENCY_BUCKETS],
+}
+
+/// Up to one second.
+pub const LATENCY_BUCKETS: usize = 30;
+
 /// log2 of the nanoseconds of a window (8.4 ms) that has a share of the reports: a flood is
 /// sampled all along, not at each second's beginning.
 pub const REPORT_WINDOW_BITS: u32 = 23;
@@ -224,6 +236,10 @@ pub mod names {
     pub const DROPS: &str = "DROPS";
     /// The array of one [`crate::Reporting`] for each CPU.
     pub const REPORTING: &str = "REPORTING";
+    /// The array of one [`crate::Latency`] for each CPU.
+    pub const LATENCIES: &str = "LATENCIES";
+    /// Global `u32`: 1 where the time of insertions is taken.
+    pub const TAKE_LATENCY: &str = "TAKE_LATENCY";
     /// Global `u64`: how many drops one CPU may report in one window, 0 for none at all.
     pub const REPORTS: &str = "REPORTS";
     /// The ring of `aya-log`.

@@ -6,7 +6,7 @@
 //! function's prototype and the releases in which it was read.
 //!
 //! `connections`, `fallback`, `pressure`, `clash`, `refusals` and `packets` hold the programs by what
-//! they are about; `namespace`, `counters`, `calls` and `reports` what they share.
+//! they are about; `namespace`, `counters`, `calls`, `reports` and `latency` what they share.
 
 #![no_std]
 #![no_main]
@@ -19,6 +19,7 @@ mod connections;
 mod counters;
 mod fallback;
 mod kernel;
+mod latency;
 mod namespace;
 mod packets;
 mod pressure;

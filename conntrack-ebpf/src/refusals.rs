@@ -11,6 +11,7 @@ use conntrack_ebpf::{Cause, Event};
 
 use crate::calls::{beginning, ending, recall_at, remember_at};
 use crate::kernel::{CONFIRMED, DYING, connection_of_packet, status_and_net};
+use crate::latency;
 use crate::namespace::count_of_net;
 use crate::reports::{self, is_inside, report_connection};
 
@@ -22,7 +23,10 @@ const APART: u64 = 1;
 #[kprobe]
 fn insertion(ctx: ProbeContext) -> u32 {
     match connection_of_packet(ctx.arg(0).unwrap_or(0)) {
-        Some((connection, _)) => remember_at(beginning(&ctx) + APART, [connection, 0, 0]),
+        Some((connection, _)) => {
+            let start = latency::start(connection);
+            remember_at(beginning(&ctx) + APART, [connection, start, 0])
+        }
         None => 0,
     }
 }
@@ -30,6 +34,9 @@ fn insertion(ctx: ProbeContext) -> u32 {
 #[kretprobe]
 fn insertion_return(ctx: RetProbeContext) -> u32 {
     let call = recall_at(ending(&ctx) + APART);
+    if let Some([_, start, _]) = call {
+        latency::end(start);
+    }
     if ctx.ret::<u64>() as u32 != 0 {
         return 0;
     }

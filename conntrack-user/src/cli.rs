@@ -233,6 +233,7 @@ Examples:
   ctpulse drops --netns router1 -d 30s     half a minute of another one
   ctpulse drops --top cause,source,port    the heaviest, again every second
   ctpulse drops --top source/24            by network
+  ctpulse drops --latency -d 10s           how long insertions take, too
   ctpulse drops --format json | jq .cause  for a script
 
 Causes: table full (nothing could be evicted), evicted (an entry made room for another), lost a
@@ -258,6 +259,10 @@ pub struct DropsArgs {
     /// Also drops by the TCP tracker, which cost two probes for each TCP packet.
     #[arg(long)]
     pub per_packet: bool,
+    /// Also take the time of each insertion (in __nf_conntrack_confirm), and print how they are
+    /// spread at the end: two readings of the clock for each new connection more.
+    #[arg(long)]
+    pub latency: bool,
     /// Stop after this many lines.
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "top")]
     pub count: Option<u64>,

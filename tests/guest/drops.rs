@@ -197,6 +197,22 @@ fn what_a_long_chain_refuses_is_named() {
     assert_eq!(named, refused, "{told}");
 }
 
+#[test]
+fn the_time_of_each_insertion_is_taken() {
+    in_guest();
+    let (namespace, other) = (Namespace::new(), Namespace::new());
+    let drops = Drops::new(&[&namespace], &["--latency"]);
+    let _sockets = (namespace.udp_flows(200), other.udp_flows(50));
+    let (lines, _) = drops.end();
+    let start = lines.iter().position(|line| line.starts_with("time in")).unwrap();
+    assert_eq!(lines[start], "time in __nf_conntrack_confirm, 200 insertions");
+    let count = |line: &String| {
+        let (before, _) = line.split_once('%').unwrap();
+        before.split_whitespace().rev().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(lines[start + 1..].iter().map(count).sum::<u64>(), 200);
+}
+
 /// More than may be shown: the totals are exact all the same, and what was left out is told.
 #[test]
 fn a_flood_is_sampled_and_counted_exactly() {

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use crate::cli::{DropsArgs, DropsFormat};
+use crate::drops::histogram::histogram;
 use crate::drops::top::Top;
 use crate::drops::totals::Totals;
 use crate::drops::{line, totals};
@@ -43,6 +44,7 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let highest = cpus.last().map_or(1, |&last| last as usize + 1);
     let mut wanted = Wanted::new(&pinned, highest);
     wanted.per_packet = args.per_packet;
+    wanted.latency = args.latency;
     wanted.reports = share(args.limit, cpus.len());
     let mut events = Events::attach(&wanted).context("drops cannot be seen")?;
     for (hook, state) in events.states() {
@@ -176,6 +178,11 @@ async fn watch(
         if is_gone(out.flush())? {
             return Ok(());
         }
+    }
+    if args.latency
+        && is_gone(write!(out, "{}", histogram(&reports.latencies()?)).and(out.flush()))?
+    {
+        return Ok(());
     }
     let counted = Cause::ALL.map(|cause| counted(events, cause, view.namespaces.len()));
     let unreported = reports.unreported()?;

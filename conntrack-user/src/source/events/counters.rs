@@ -45,7 +45,7 @@ impl Mapped {
         // SAFETY: inside the mapping, which lives as long as `self`; page-aligned, so aligned.
         let events = unsafe { &raw mut (*self.start.add(index)).events }.cast::<u64>();
         std::array::from_fn(|event| {
-            // SAFETY: `event` is below 16, the number of counters; the kernel writes whole
+            // SAFETY: `event` is below 30, the number of counters; the kernel writes whole
             // aligned words.
             unsafe { AtomicU64::from_ptr(events.add(event)) }.load(Ordering::Relaxed)
         })

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, Pod};
-use conntrack_ebpf::{Cause, DropRecord, Reporting, TUPLE_BYTES, names};
+use conntrack_ebpf::{Cause, DropRecord, LATENCY_BUCKETS, Latency, Reporting, TUPLE_BYTES, names};
 
 use super::error::{EventsError, explain};
 use super::offsets::TupleLayout;
@@ -57,6 +57,18 @@ pub struct Unreported {
     pub lost: [u64; Cause::ALL.len()],
 }
 
+/// How long insertions took: how many of them by the power of two of the nanoseconds that
+/// `__nf_conntrack_confirm` took, the last bucket with all longer ones.
+pub type Latencies = [u64; LATENCY_BUCKETS];
+
+/// A CPU's share of the latencies.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct CpuLatency(Latency);
+
+// SAFETY: whole words only, and every value of them is one.
+unsafe impl Pod for CpuLatency {}
+
 /// A CPU's memory of its reports, as aya wants to have it called.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -69,6 +81,7 @@ unsafe impl Pod for Memory {}
 pub struct Reports {
     ring: RingBuf<MapData>,
     memory: PerCpuArray<MapData, Memory>,
+    latencies: PerCpuArray<MapData, CpuLatency>,
     layout: TupleLayout,
 }
 
@@ -80,9 +93,11 @@ impl Reports {
             ebpf.take_map(name).ok_or_else(absent)
         };
         let (ring, memory) = (map(names::DROPS)?, map(names::REPORTING)?);
+        let latencies = map(names::LATENCIES)?;
         Ok(Self {
             ring: RingBuf::try_from(ring).map_err(|error| refused(&error))?,
             memory: PerCpuArray::try_from(memory).map_err(|error| refused(&error))?,
+            latencies: PerCpuArray::try_from(latencies).map_err(|error| refused(&error))?,
             layout,
         })
     }
@@ -111,6 +126,22 @@ impl Reports {
                 sum.left_out[cause] += cpu.left_out[cause];
                 sum.lost[cause] += cpu.lost[cause];
             }
+        }
+        Ok(sum)
+    }
+
+    /// How long insertions took since the programs were attached, where [`Wanted::latency`] asked.
+    ///
+    /// [`Wanted::latency`]: super::Wanted::latency
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn latencies(&self) -> Result<Latencies, EventsError> {
+        let cpus = self.latencies.get(&0, 0);
+        let cpus = cpus.map_err(|error| EventsError::Refused(explain(&error)))?;
+        let mut sum = [0; LATENCY_BUCKETS];
+        for CpuLatency(cpu) in cpus.iter() {
+            sum.iter_mut().zip(cpu.buckets).for_each(|(sum, own)| *sum += own);
         }
         Ok(sum)
     }

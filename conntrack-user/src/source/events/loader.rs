@@ -34,11 +34,13 @@ pub(super) struct Constants<'a> {
     pub(super) diagnostics: bool,
     /// How many drops a CPU may report in a window of 8.4 ms; 0 for none.
     pub(super) reports: u64,
+    /// Whether the time of insertions is taken.
+    pub(super) latency: bool,
 }
 
 /// Loads the object; no program is in the kernel yet.
 pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf, EventsError> {
-    let Constants { namespaces, length, offsets, diagnostics, reports } = *constants;
+    let Constants { namespaces, length, offsets, diagnostics, reports, latency } = *constants;
     let (one, many) = match namespaces {
         [one] => (*one, 0u32),
         [] => (0, 0),
@@ -48,6 +50,7 @@ pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf,
     let offsets = offsets.copied().unwrap_or_default();
     let (table, table_size) = (symbols.address(TABLE), symbols.address(TABLE_SIZE));
     let level = if diagnostics { log::Level::Debug as u8 } else { 0 };
+    let latency = u32::from(latency);
     let mut loader = EbpfLoader::new();
     loader
         .map_max_entries(names::COUNTERS, u32::try_from(length).unwrap_or(u32::MAX))
@@ -56,6 +59,7 @@ pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf,
         .map_max_entries(names::DIAGNOSTICS, if diagnostics { RING } else { SMALLEST_RING })
         .override_global(names::DIAGNOSTICS_LEVEL, &level, true)
         .override_global(names::REPORTS, &reports, true)
+        .override_global(names::TAKE_LATENCY, &latency, true)
         .override_global(names::SLOTS, &slots, true)
         .override_global(names::NAMESPACE, &one, true)
         .override_global(names::MANY, &many, true)

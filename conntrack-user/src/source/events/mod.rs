@@ -101,13 +101,23 @@ pub struct Wanted<'a> {
     /// How many drops a CPU may report one by one in a window of 8.4 ms, 0 for none; see
     /// [`Events::take_reports`].
     pub reports: u64,
+    /// Whether, with reports, the time that insertions take is taken too.
+    pub latency: bool,
 }
 
 impl<'a> Wanted<'a> {
     /// The hooks that are always attached.
     #[must_use]
     pub fn new(namespaces: &'a [Pinned], cpus: usize) -> Self {
-        Self { hooks: &HOOKS, namespaces, cpus, per_packet: false, internal: false, reports: 0 }
+        Self {
+            hooks: &HOOKS,
+            namespaces,
+            cpus,
+            per_packet: false,
+            internal: false,
+            reports: 0,
+            latency: false,
+        }
     }
 }
 
@@ -161,6 +171,7 @@ impl Events {
             offsets: offsets.as_ref(),
             diagnostics: diagnostics::are_wanted(),
             reports: if blind.is_none() { wanted.reports } else { 0 },
+            latency: wanted.latency,
         };
         let mut ebpf = loader::load(&constants, &symbols)?;
         let diagnostics = constants.diagnostics.then(|| Diagnostics::start(&mut ebpf)).flatten();
