@@ -10,6 +10,8 @@
 mod bench;
 #[path = "guest/bench_connections.rs"]
 mod bench_connections;
+#[path = "guest/bench_drops.rs"]
+mod bench_drops;
 #[path = "guest/clash.rs"]
 mod clash;
 #[path = "guest/drops.rs"]

@@ -44,6 +44,7 @@ pub(super) fn add(table: &mut Table, told: anyhow::Result<Vec<String>>) {
     table.add("CPU per sample with probes", cpu(&told));
     table.add("attach time, all probes", attach(&told));
     table.add("cost per packet", packets(&told));
+    table.add("cost per dropped packet", drops(&told));
 }
 
 fn run_time(told: &Told) -> anyhow::Result<Vec<Figure>> {
@@ -96,6 +97,15 @@ fn packets(told: &Told) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![
         Figure::value(&format!("per packet: run time of {runs:.1} programs"), "ns", time),
         Figure::ratio("per packet: datagrams of one flow", "/s", ours, reference),
+    ])
+}
+
+fn drops(told: &Told) -> anyhow::Result<Vec<Figure>> {
+    let (cost, counting) = told.pair("drop_cost")?;
+    let (rate, counted) = told.pair("drops_per_second")?;
+    Ok(vec![
+        Figure::ratio("per drop: reported, and only counted", "ns", cost, counting),
+        Figure::ratio("drops in a flood, the same", "/s", rate, counted),
     ])
 }
 
