@@ -1,59 +1,70 @@
 //! From the entry of a function to its return, for those whose return value does not name what
-//! they were called with.
+//! they were called with; and from a function to the one that called it.
 //!
-//! A call's key is where the stack will be when it has returned: at its entry the return address
-//! (8 bytes on x86-64) is still on it. Calls under way are few (one per CPU and interrupt
-//! level, and those of preempted tasks), so they lie in an array by a hash of the key: no
-//! allocation, no lock, a bounded time. Two calls of the same hash displace each other, which
-//! the key tells: the one that is lost is counted as such.
+//! A call's key is where the stack will be when it has returned (at its entry the return address, 8
+//! bytes on x86-64, is still on it) and which function's it is, in the low bits that are 0 in an
+//! address of the stack. Nothing here is a CPU's: a task may return on another one. Calls under
+//! way are few (one per CPU and interrupt level, and those of preempted tasks), so they lie in an
+//! array by a hash of the key: no allocation, no lock, a bounded time. Two calls of the same hash
+//! displace each other, which key and check word tell: the one that is lost is counted as such.
 
+use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use conntrack_ebpf::Call;
 
-/// log2 of the number of calls.
-const BITS: u32 = 10;
+// `conntrack_ebpf::names::CALL_BITS`.
+#[unsafe(no_mangle)]
+static CALL_BITS: Global<u32> = Global::new(0);
 
+/// As many as the loader says.
 #[map]
-static CALLS: Array<Call> = Array::with_max_entries(1 << BITS, 0);
+static CALLS: Array<Call> = Array::with_max_entries(1, 0);
+
+/// Which function's a call is, where another must be able to find it, or where two programs are
+/// attached to one function.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Any that only its own return looks for.
+    Plain = 0,
+    /// `__nf_conntrack_alloc`.
+    Alloc,
+    /// `early_drop`.
+    EarlyDrop,
+    /// `__nf_conntrack_confirm`, for `refusals`.
+    Insertion,
+}
+
+/// How far from a call the one that it is inside of is looked for: 1 KiB of stack.
+const NEAR: u64 = 128;
 
 /// The key of the call that begins.
 #[inline(always)]
-pub(crate) fn beginning(ctx: &ProbeContext) -> u64 {
-    stack_of_entry(ctx) + 8
-}
-
-/// Where the stack is at a function's entry.
-#[inline(always)]
-pub(crate) fn stack_of_entry(ctx: &ProbeContext) -> u64 {
+pub(crate) fn beginning(ctx: &ProbeContext, kind: Kind) -> u64 {
     // SAFETY: the kernel passes the registers of the probed call, valid while this runs.
-    unsafe { (*ctx.regs).rsp }
+    (unsafe { (*ctx.regs).rsp } + 8) | kind as u64
 }
 
-/// The key of the call that ends, which is where its stack is.
+/// The key of the call that ends.
 #[inline(always)]
-pub(crate) fn ending(ctx: &RetProbeContext) -> u64 {
+pub(crate) fn ending(ctx: &RetProbeContext, kind: Kind) -> u64 {
     // SAFETY: as above.
-    unsafe { (*ctx.regs).rsp }
+    unsafe { (*ctx.regs).rsp | kind as u64 }
 }
 
 /// Remembers `value` for the call that begins.
 #[inline(always)]
 pub(crate) fn remember(ctx: &ProbeContext, value: u64) -> u32 {
-    remember_at(beginning(ctx), [value, 0, 0])
+    remember_at(beginning(ctx, Kind::Plain), [value, 0, 0])
 }
 
 /// Remembers `values` under a key.
 #[inline(always)]
 pub(crate) fn remember_at(key: u64, values: [u64; 3]) -> u32 {
     if let Some(call) = place(key) {
-        // SAFETY: the array's element; x86-64 keeps the order of stores and of loads, so whoever
-        // finds its own key behind values read that key's values.
-        unsafe {
-            (&raw mut (*call).stack).write_volatile(key);
-            (&raw mut (*call).values).write_volatile(values);
-        }
+        // SAFETY: the array's element; what another CPU writes at the same time the check tells.
+        unsafe { call.write_volatile(Call { key, values, check: check(key, values) }) };
     }
     0
 }
@@ -61,28 +72,48 @@ pub(crate) fn remember_at(key: u64, values: [u64; 3]) -> u32 {
 /// What was remembered for the call that ends.
 #[inline(always)]
 pub(crate) fn recall(ctx: &RetProbeContext) -> Option<u64> {
-    recall_at(ending(ctx)).map(|[value, ..]| value)
+    recall_at(ending(ctx, Kind::Plain)).map(|[value, ..]| value)
 }
 
-/// What was remembered under a key.
+/// What was remembered under a key, which is forgotten: a later call at this place whose entry was
+/// missed must not find it.
 #[inline(always)]
 pub(crate) fn recall_at(key: u64) -> Option<[u64; 3]> {
     let call = place(key)?;
-    // SAFETY: as above.
+    // SAFETY: the array's element; what is torn the check tells.
     unsafe {
-        let values = (&raw const (*call).values).read_volatile();
-        let found = (&raw const (*call).stack).read_volatile() == key;
-        if found {
-            // A later call at this place whose entry was missed must not find it.
-            (&raw mut (*call).stack).write_volatile(0);
+        let Call { key: found, values, check: written } = call.read_volatile();
+        if found != key || written != check(key, values) {
+            return None;
         }
-        found.then_some(values)
+        (&raw mut (*call).key).write_volatile(0);
+        Some(values)
     }
 }
 
+/// The key of the call of this kind that is under way around the one with the key `inner`.
 #[inline(always)]
-fn place(stack: u64) -> Option<*mut Call> {
+pub(crate) fn around(inner: u64, kind: Kind) -> Option<u64> {
+    let stack = inner & !7;
+    for words in 1..NEAR {
+        let key = (stack + 8 * words) | kind as u64;
+        let call = place(key)?;
+        // SAFETY: the array's element.
+        if unsafe { (&raw const (*call).key).read_volatile() } == key {
+            return Some(key);
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn check(key: u64, [a, b, c]: [u64; 3]) -> u64 {
+    key ^ a.rotate_left(16) ^ b.rotate_left(32) ^ c.rotate_left(48)
+}
+
+#[inline(always)]
+fn place(key: u64) -> Option<*mut Call> {
     // Fibonacci hashing: 2^64 divided by the golden ratio.
-    let hash = (stack >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    CALLS.get_ptr_mut((hash >> (64 - BITS)) as u32)
+    let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    CALLS.get_ptr_mut((hash >> (64 - CALL_BITS.load())) as u32)
 }

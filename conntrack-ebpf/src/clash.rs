@@ -4,7 +4,7 @@ use aya_ebpf::macros::{kprobe, kretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use conntrack_ebpf::{Cause, Event};
 
-use crate::calls::{beginning, ending, recall_at, remember, remember_at};
+use crate::calls::{Kind, around, beginning, ending, recall_at, remember, remember_at};
 use crate::kernel::{connection_of_packet, net_of_connection};
 use crate::namespace::{are_told_apart, count_of_net, count_unplaced};
 use crate::reports::{self, report_connection};
@@ -19,7 +19,7 @@ fn resolve_clash(ctx: ProbeContext) -> u32 {
     }
     let loser = connection_of_packet(ctx.arg(0).unwrap_or(0));
     match loser.and_then(|(loser, _)| Some((net_of_connection(loser)?, loser))) {
-        Some((net, loser)) => remember_at(beginning(&ctx), [net, loser, 0]),
+        Some((net, loser)) => remember_at(beginning(&ctx, Kind::Plain), [net, loser, 0]),
         None => 0,
     }
 }
@@ -28,10 +28,16 @@ fn resolve_clash(ctx: ProbeContext) -> u32 {
 fn resolve_clash_return(ctx: RetProbeContext) -> u32 {
     let accepted = ctx.ret::<u64>() as u32 != 0;
     let event = if accepted { Event::ClashResolved } else { Event::ClashDropped };
-    let Some([net, loser, _]) = recall_at(ending(&ctx)) else { return count_unplaced(event) };
-    if !accepted && let Some(memory) = reports::memory() {
-        // SAFETY: the element is this CPU's alone, and no program interrupts here.
-        unsafe { (*memory).clash = ending(&ctx) };
+    let key = ending(&ctx, Kind::Plain);
+    if !accepted
+        && reports::are_wanted()
+        && let Some(insertion) = around(key, Kind::Insertion)
+    {
+        // The insertion that now fails has nothing to report any more.
+        let _ = recall_at(insertion);
+    }
+    let Some([net, loser, _]) = recall_at(key) else { return count_unplaced(event) };
+    if !accepted {
         // It is the packet's until that is freed.
         report_connection(Cause::Clash, net, loser);
     }

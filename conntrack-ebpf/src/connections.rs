@@ -7,12 +7,13 @@ use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use aya_log_ebpf::debug;
 use conntrack_ebpf::{Cause, Event};
 
-use crate::calls::{beginning, ending, recall_at, remember_at, stack_of_entry};
+use crate::calls::{Kind, around, beginning, ending, recall_at, remember_at};
 use crate::kernel::{
-    EXPECTED, TEMPLATE, around_first_hash, is_error, net_of_connection, status_and_net, zone_id,
+    EXPECTED, TEMPLATE, around_first_hash, is_error, is_expired, net_of_connection, status_and_net,
+    zone_id,
 };
 use crate::namespace::{count_of_all, count_of_connection, count_of_net, count_unplaced};
-use crate::reports::{self, is_inside, report, report_connection};
+use crate::reports::{self, report, report_connection};
 
 /// `static void __nf_conntrack_hash_insert(struct nf_conn *ct, unsigned int hash, unsigned int
 /// reply_hash)`: once per entry, for packets and ctnetlink alike (5.10 to 7.2).
@@ -26,9 +27,14 @@ fn hash_insert(ctx: ProbeContext) -> u32 {
 #[kretprobe]
 fn alloc_return(ctx: RetProbeContext) -> u32 {
     let connection: u64 = ctx.ret();
+    // None where a full table has told its own.
+    let call = if reports::are_wanted() { recall_at(ending(&ctx, Kind::Alloc)) } else { None };
     if is_error(connection) {
         debug!(&ctx, "an allocation failed: {}", connection as i64);
-        report_failed_allocation(&ctx);
+        if let Some([net, zone, tuple]) = call {
+            report(Cause::NoMemory, net, zone_id(zone), tuple);
+            count_of_net(net, Event::NoMemory);
+        }
         return count_of_all(Event::AllocFailed);
     }
     count_of_connection(connection, Event::Alloc)
@@ -40,21 +46,7 @@ fn alloc_return(ctx: RetProbeContext) -> u32 {
 #[kprobe]
 fn alloc(ctx: ProbeContext) -> u32 {
     let [net, zone, tuple] = [0, 1, 2].map(|number| ctx.arg(number).unwrap_or(0));
-    remember_at(beginning(&ctx), [net, zone, tuple])
-}
-
-#[inline(always)]
-fn report_failed_allocation(ctx: &RetProbeContext) {
-    let Some(memory) = reports::memory() else { return };
-    let Some([net, zone, tuple]) = recall_at(ending(ctx)) else { return };
-    // SAFETY: the element is this CPU's alone, and no program interrupts here.
-    let full = unsafe { core::mem::take(&mut (*memory).full) };
-    if is_inside(full, ending(ctx)) {
-        report(Cause::TableFull, net, zone_id(zone), tuple);
-    } else {
-        report(Cause::NoMemory, net, zone_id(zone), tuple);
-        count_of_net(net, Event::NoMemory);
-    }
+    remember_at(beginning(&ctx, Kind::Alloc), [net, zone, tuple])
 }
 
 /// `void nf_conntrack_free(struct nf_conn *ct)` (5.10 to 7.2).
@@ -79,14 +71,14 @@ fn destroy(ctx: ProbeContext) -> u32 {
 #[kprobe]
 fn delete_from_lists(ctx: ProbeContext) -> u32 {
     let connection: u64 = ctx.arg(0).unwrap_or(0);
-    if let Some(memory) = reports::memory() {
-        // SAFETY: the element is this CPU's alone, and no program interrupts here.
-        let evicting = unsafe { (*memory).evicting };
-        if is_inside(stack_of_entry(&ctx), evicting) {
-            let net = net_of_connection(connection).unwrap_or(0);
-            count_of_net(net, Event::Evicted);
-            report_connection(Cause::Evicted, net, connection);
-        }
+    if reports::are_wanted()
+        && around(beginning(&ctx, Kind::Plain), Kind::EarlyDrop).is_some()
+        // Which `early_drop` takes away in passing, of whatever namespace.
+        && !is_expired(connection)
+    {
+        let net = net_of_connection(connection).unwrap_or(0);
+        count_of_net(net, Event::Evicted);
+        report_connection(Cause::Evicted, net, connection);
     }
     count_of_connection(connection, Event::DeleteList)
 }

@@ -2,6 +2,7 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::bpf_jiffies64;
 use conntrack_ebpf::ABSENT;
 
 // Names and meanings: `conntrack_ebpf::names`.
@@ -19,6 +20,8 @@ static TUPLE_HASH_DIR: Global<u32> = Global::new(0);
 static NET_INUM: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TUPLE_HASH_TUPLE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static NF_CONN_TIMEOUT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static NF_CONN_ZONE: Global<u32> = Global::new(ABSENT);
 #[unsafe(no_mangle)]
@@ -85,6 +88,15 @@ pub(crate) fn status_and_net(connection: u64) -> Option<(u32, u64)> {
         16 => member::<[u64; 3]>(connection, start).map(|[status, _, net]| (status as u32, net)),
         _ => Some((status(connection)?, net_of_connection(connection)?)),
     }
+}
+
+/// `nf_ct_is_expired`: whether the time of a `struct nf_conn` is over; not where that cannot be read.
+#[inline(always)]
+pub(crate) fn is_expired(connection: u64) -> bool {
+    let Some(timeout) = member::<u32>(connection, NF_CONN_TIMEOUT.load()) else { return false };
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_jiffies64() } as u32;
+    timeout.wrapping_sub(now) as i32 <= 0
 }
 
 /// The conntrack zone of a `struct nf_conn`; 0, the usual one, where it cannot be read.

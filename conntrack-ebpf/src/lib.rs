@@ -107,13 +107,15 @@ const _: () = assert!(Event::ALL.len() <= 30);
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub struct Call {
-    /// Its place on the stack; 0 for none.
-    pub stack: u64,
+    /// Its place on the stack, and which function's it is; 0 for none.
+    pub key: u64,
     /// What the entry probe knew.
     pub values: [u64; 3],
+    /// Made of all that, so that what two CPUs wrote at once is nobody's.
+    pub check: u64,
 }
 
-const _: () = assert!(size_of::<Call>() == 32);
+const _: () = assert!(size_of::<Call>() == 40);
 
 /// Why a packet was lost or an entry evicted; the number goes through the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,12 +199,6 @@ pub struct Reporting {
     pub left_out: [u64; Cause::ALL.len()],
     /// By [`Cause`]: drops for which there was no room in the ring.
     pub lost: [u64; Cause::ALL.len()],
-    /// The stack where `early_drop` runs, 0 where it does not.
-    pub evicting: u64,
-    /// The stack where `early_drop` has failed last.
-    pub full: u64,
-    /// The stack where a race was lost last.
-    pub clash: u64,
 }
 
 /// How long insertions took on one CPU.
@@ -232,6 +228,10 @@ pub mod names {
     pub const COUNTERS: &str = "COUNTERS";
     /// The map from a namespace's inode number (`u32`) to its slot (`u32`), for more than one.
     pub const NAMESPACES: &str = "NAMESPACES";
+    /// The array of [`crate::Call`]s, `1 << CALL_BITS` of them.
+    pub const CALLS: &str = "CALLS";
+    /// Global `u32`: log2 of the number of calls, at most 20.
+    pub const CALL_BITS: &str = "CALL_BITS";
     /// The ring of [`crate::DropRecord`]s.
     pub const DROPS: &str = "DROPS";
     /// The array of one [`crate::Reporting`] for each CPU.
@@ -269,6 +269,8 @@ pub mod names {
     pub const NET_INUM: &str = "NET_INUM";
     /// Global `u32`: byte offset of `tuple` in `struct nf_conntrack_tuple_hash`.
     pub const TUPLE_HASH_TUPLE: &str = "TUPLE_HASH_TUPLE";
+    /// Global `u32`: byte offset of `timeout` in `struct nf_conn`.
+    pub const NF_CONN_TIMEOUT: &str = "NF_CONN_TIMEOUT";
     /// Global `u32`: byte offset of `zone.id` in `struct nf_conn`, [`crate::ABSENT`] without zones.
     pub const NF_CONN_ZONE: &str = "NF_CONN_ZONE";
     /// Global `u32`: byte offset of `_nfct` in `struct sk_buff`.

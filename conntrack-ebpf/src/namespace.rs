@@ -56,7 +56,8 @@ pub(crate) fn are_told_apart() -> bool {
 #[inline(always)]
 pub(crate) fn is_sampled(inode: u32) -> bool {
     match Apart::load() {
-        Apart::None => true,
+        // Nothing is reported where namespaces cannot be told apart.
+        Apart::None => false,
         Apart::One(wanted) => inode == wanted,
         // SAFETY: user space fills the map before anything is attached and never changes it.
         Apart::Many => unsafe { NAMESPACES.get(inode) }.is_some(),

@@ -5,12 +5,14 @@ use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use aya_ebpf::macros::{kprobe, kretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use aya_log_ebpf::debug;
-use conntrack_ebpf::Event;
+use conntrack_ebpf::{Cause, Event};
 
-use crate::calls::{ending, recall, remember, stack_of_entry};
-use crate::kernel::{ASSURED, DYING, OFFLOAD, around_hash, net_of_connection, read, status};
+use crate::calls::{Kind, around, beginning, ending, recall_at, remember_at};
+use crate::kernel::{
+    ASSURED, DYING, OFFLOAD, around_hash, net_of_connection, read, status, zone_id,
+};
 use crate::namespace::{are_told_apart, count_of_net, count_unplaced};
-use crate::reports;
+use crate::reports::{self, report};
 
 // Names and meanings: `conntrack_ebpf::names`.
 #[unsafe(no_mangle)]
@@ -29,30 +31,28 @@ const CHAIN: u32 = 4;
 /// evicted (5.10 to 7.2).
 #[kprobe]
 fn early_drop(ctx: ProbeContext) -> u32 {
-    if let Some(memory) = reports::memory() {
-        // SAFETY: the element is this CPU's alone, and no program interrupts here.
-        unsafe { (*memory).evicting = stack_of_entry(&ctx) };
-    }
-    remember(&ctx, ctx.arg(0).unwrap_or(0))
+    let key = beginning(&ctx, Kind::EarlyDrop);
+    let alloc = if reports::are_wanted() { around(key, Kind::Alloc).unwrap_or(0) } else { 0 };
+    remember_at(key, [ctx.arg(0).unwrap_or(0), alloc, 0])
 }
 
 #[kretprobe]
 fn early_drop_return(ctx: RetProbeContext) -> u32 {
     let evicted = ctx.ret::<u64>() as u8 != 0;
     let event = if evicted { Event::EarlyDrop } else { Event::TableFull };
-    if let Some(memory) = reports::memory() {
-        // SAFETY: as above.
-        unsafe {
-            (*memory).evicting = 0;
-            (*memory).full = if evicted { 0 } else { ending(&ctx) };
-        }
-    }
-    let Some(net) = recall(&ctx) else {
+    let Some([net, alloc, _]) = recall_at(ending(&ctx, Kind::EarlyDrop)) else {
         debug!(&ctx, "the beginning of an early_drop was missed");
         return count_unplaced(event);
     };
-    if !evicted && are_told_apart() && is_evictable(net).unwrap_or(false) {
-        count_of_net(net, Event::TableFullEvictable);
+    if !evicted {
+        if are_told_apart() && is_evictable(net).unwrap_or(false) {
+            count_of_net(net, Event::TableFullEvictable);
+        }
+        if reports::are_wanted() {
+            // Of the allocation that now fails; its own return has nothing to report any more.
+            let [_, zone, tuple] = recall_at(alloc).unwrap_or_default();
+            report(Cause::TableFull, net, zone_id(zone), tuple);
+        }
     }
     count_of_net(net, event)
 }

@@ -35,20 +35,6 @@ pub(crate) fn are_wanted() -> bool {
     REPORTS.load() != 0
 }
 
-/// This CPU's own memory; none where nobody asks for reports.
-#[inline(always)]
-pub(crate) fn memory() -> Option<*mut Reporting> {
-    if are_wanted() { REPORTING.get_ptr_mut(0) } else { None }
-}
-
-/// Whether one place on the stack is inside a call that is at another: a little deeper, and so
-/// not that of an interrupt, which has a stack of its own.
-#[inline(always)]
-pub(crate) fn is_inside(inner: u64, outer: u64) -> bool {
-    const FRAMES: u64 = 2048;
-    outer.wrapping_sub(inner) < FRAMES
-}
-
 /// Reports a connection.
 #[inline(always)]
 pub(crate) fn report_connection(cause: Cause, net: u64, connection: u64) {
@@ -61,11 +47,14 @@ pub(crate) fn report_connection(cause: Cause, net: u64, connection: u64) {
 /// namespace is one of those that are sampled.
 #[inline(always)]
 pub(crate) fn report(cause: Cause, net: u64, zone: u16, tuple: u64) {
-    let Some(memory) = memory() else { return };
+    if !are_wanted() {
+        return;
+    }
     let inode = kernel::inode(net).unwrap_or(0);
     if !is_sampled(inode) {
         return;
     }
+    let Some(memory) = REPORTING.get_ptr_mut(0) else { return };
     let number = cause as usize;
     // SAFETY: a helper without arguments; the element is this CPU's alone, and no program
     // interrupts here.

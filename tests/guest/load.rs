@@ -128,6 +128,8 @@ fn probes_come_and_go_fifty_times_under_load() {
         }
     });
     let before = Held::now();
+    // One that stays, which the coming and going of others must not disturb.
+    let events = attach_all(&[&namespace]);
     let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let (namespace, stop, answered) = (&namespace, &stop, &answered);
@@ -164,7 +166,13 @@ fn probes_come_and_go_fifty_times_under_load() {
         stop.store(true, Ordering::Relaxed);
         assert!(all_ended);
     });
-    println!("{} connections answered meanwhile", answered.load(Ordering::Relaxed));
+    let answered = answered.load(Ordering::Relaxed);
+    println!("{answered} connections answered meanwhile");
+    let counted = [Event::Insert, Event::New, Event::Alloc].map(|event| sum(&events, event));
+    let others = [Event::Insert, Event::New, Event::Alloc, Event::Free]
+        .map(|event| crate::probes::count(&events, 0, event));
+    println!("counted: {counted:?}; others {others:?} {:?}", events.host_wide());
+    drop(events);
     // Programs that are no longer attached are freed a little later.
     wait_for("everything is taken away", || Held::now() == before);
 

@@ -51,10 +51,13 @@ pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf,
     let (table, table_size) = (symbols.address(TABLE), symbols.address(TABLE_SIZE));
     let level = if diagnostics { log::Level::Debug as u8 } else { 0 };
     let latency = u32::from(latency);
+    let call_bits = call_bits(length / slots as usize);
     let mut loader = EbpfLoader::new();
     loader
         .map_max_entries(names::COUNTERS, u32::try_from(length).unwrap_or(u32::MAX))
         .map_max_entries(names::NAMESPACES, slots)
+        .map_max_entries(names::CALLS, 1 << call_bits)
+        .override_global(names::CALL_BITS, &call_bits, true)
         .map_max_entries(names::DROPS, if reports > 0 { DROPS_RING } else { SMALLEST_RING })
         .map_max_entries(names::DIAGNOSTICS, if diagnostics { RING } else { SMALLEST_RING })
         .override_global(names::DIAGNOSTICS_LEVEL, &level, true)
@@ -70,6 +73,7 @@ pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf,
         .override_global(names::TUPLE_HASH_NODE, &offsets.tuple_hash_node, true)
         .override_global(names::TUPLE_HASH_DIR, &offsets.tuple_hash_dir, true)
         .override_global(names::TUPLE_HASH_TUPLE, &offsets.tuple_hash_tuple, true)
+        .override_global(names::NF_CONN_TIMEOUT, &offsets.nf_conn_timeout, true)
         .override_global(names::NF_CONN_ZONE, &offsets.nf_conn_zone, true)
         .override_global(names::NET_INUM, &offsets.net_inum, true)
         .override_global(names::SK_BUFF_NFCT, &offsets.sk_buff_nfct, true)
@@ -88,6 +92,12 @@ pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf,
         }
     }
     Ok(ebpf)
+}
+
+/// log2 of the number of calls that can be under way: hundreds for each CPU, so that few displace
+/// each other.
+fn call_bits(cpus: usize) -> u32 {
+    (cpus.max(1) * 256).next_power_of_two().ilog2().clamp(10, 20)
 }
 
 /// Attaches a hook in the first way that works, or says why the best one does not.

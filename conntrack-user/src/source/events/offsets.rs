@@ -39,6 +39,8 @@ pub struct Offsets {
     pub tuple_hash_dir: u32,
     /// `struct nf_conntrack_tuple_hash`: `tuple`.
     pub tuple_hash_tuple: u32,
+    /// `struct nf_conn`: `timeout`, in jiffies.
+    pub nf_conn_timeout: u32,
     /// `struct nf_conn`: `zone.id`; [`ABSENT`] without `CONFIG_NF_CONNTRACK_ZONES`.
     pub nf_conn_zone: u32,
     /// `struct nf_conntrack_tuple`.
@@ -105,6 +107,7 @@ impl Offsets {
             tuple_hash_node: btf.offset("nf_conntrack_tuple_hash", &["hnnode"])?,
             tuple_hash_dir: btf.offset("nf_conntrack_tuple_hash", &["tuple", "dst", "dir"])?,
             tuple_hash_tuple: btf.offset("nf_conntrack_tuple_hash", &["tuple"])?,
+            nf_conn_timeout: btf.offset("nf_conn", &["timeout"])?,
             nf_conn_zone: btf.offset("nf_conn", &["zone", "id"]).unwrap_or(ABSENT),
             tuple: TupleLayout {
                 size: btf.size("nf_conntrack_tuple")?,
