@@ -155,7 +155,7 @@ pub struct CollectArgs {
     #[arg(long, value_enum, value_name = "WHETHER")]
     pub ebpf: Option<Ebpf>,
     /// Also count found, ignore and drop_tracker: up to five probes for each packet, which took
-    /// 20 % of a UDP flow's packets per second (emulated; docs/speed.md).
+    /// about 20 % of a UDP flow's packets per second (emulated; docs/speed.md).
     #[arg(long)]
     pub ebpf_per_packet: bool,
     /// Rates and bursts on the per-CPU rows too.

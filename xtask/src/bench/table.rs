@@ -52,6 +52,16 @@ impl Figure {
         Self { ratio: Some(ours / reference), ..Self::pair(name, unit, ours, reference) }
     }
 
+    /// A number of ours beside the reference's, and the ratio of the two that is to be believed.
+    pub(crate) fn in_turns(
+        name: &str,
+        unit: &'static str,
+        [ours, reference]: [f64; 2],
+        ratio: f64,
+    ) -> Self {
+        Self { ratio: Some(ratio), ..Self::pair(name, unit, ours, reference) }
+    }
+
     /// The bar: ours is at most `bar` times the reference.
     pub(crate) fn at_most_times(self, bar: f64) -> Self {
         let holds = self.ratio.is_some_and(|ratio| ratio <= bar);
