@@ -122,7 +122,7 @@ fn work(
 ) {
     while !shared.stop.load(Ordering::Acquire) {
         while let Ok(reader) = retired.pop() {
-            drop(reader);
+            reader.events.release(reader.slot);
         }
         if shared.asked.swap(false, Ordering::AcqRel) {
             let answer = attach.attach();

@@ -60,9 +60,12 @@ struct Sums {
 /// Follows both sides, sample by sample.
 #[derive(Debug, Default)]
 pub struct Attribution {
-    /// At the first sample.
-    first: Option<Sums>,
-    /// At the last one.
+    /// The probes' side at the first sample, the kernel's at the second: what a packet under way
+    /// between the two sides of the first has raised is in neither.
+    first: Sums,
+    /// How many samples there were, up to two.
+    samples: u8,
+    /// At the last sample.
     last: Sums,
     /// What was found so far.
     pub totals: Remainders,
@@ -88,18 +91,26 @@ impl Attribution {
             table_full: events[Event::TableFull as usize],
             tracker: events[Event::TrackerDropped as usize],
         };
-        if let Some(first) = self.first {
-            let clash = now.clash - first.clash;
-            let failed = self.last.insert_failed - first.insert_failed;
-            let dropped = self.last.drop - first.drop;
-            let dying = failed.saturating_sub(clash + now.chaintoolong - first.chaintoolong);
-            let explained = clash + now.table_full - first.table_full + now.tracker - first.tracker;
-            self.raise(Remainder::Dying, dying);
-            self.raise(Remainder::Other, dropped.saturating_sub(explained));
-        } else {
-            self.first = Some(now);
+        match self.samples {
+            0 => self.first = now,
+            1 => {
+                let Sums { clash, table_full, tracker, .. } = self.first;
+                self.first = Sums { clash, table_full, tracker, ..now };
+            }
+            _ => self.compare(&now),
         }
+        self.samples = (self.samples + 1).min(2);
         self.last = now;
+    }
+
+    fn compare(&mut self, now: &Sums) {
+        let (first, last) = (self.first, self.last);
+        let clash = now.clash - first.clash;
+        let chain = now.chaintoolong.saturating_sub(first.chaintoolong);
+        let dying = (last.insert_failed - first.insert_failed).saturating_sub(clash + chain);
+        let explained = clash + now.table_full - first.table_full + now.tracker - first.tracker;
+        self.raise(Remainder::Dying, dying);
+        self.raise(Remainder::Other, (last.drop - first.drop).saturating_sub(explained));
     }
 
     fn raise(&mut self, remainder: Remainder, to: u64) {
@@ -134,6 +145,7 @@ mod tests {
     fn what_no_cause_explains_is_left_over() {
         let mut attribution = Attribution::new();
         assert_eq!(add(&mut attribution, [100, 200, 10], [7, 8]), [0, 0]);
+        assert_eq!(add(&mut attribution, [100, 200, 10], [7, 8]), [0, 0]);
         // 3 races, 1 long chain, 2 dying; 5 times full, 4 for other reasons.
         add(&mut attribution, [106, 212, 11], [10, 13]);
         assert_eq!(add(&mut attribution, [106, 212, 11], [10, 13]), [2, 4]);
@@ -144,12 +156,23 @@ mod tests {
     fn a_drop_whose_probe_has_not_returned_yet_is_explained_in_time() {
         let mut attribution = Attribution::new();
         add(&mut attribution, [0, 0, 0], [0, 0]);
+        add(&mut attribution, [0, 0, 0], [0, 0]);
         // The kernel has counted the race, the probe has not; a sample later it has.
         assert_eq!(add(&mut attribution, [1, 1, 0], [0, 0]), [0, 0]);
         assert_eq!(add(&mut attribution, [1, 1, 0], [1, 0]), [0, 0]);
         // The probe has counted and the kernel's number was read before.
         assert_eq!(add(&mut attribution, [1, 1, 0], [2, 0]), [0, 0]);
         assert_eq!(add(&mut attribution, [2, 2, 0], [2, 0]), [0, 0]);
+    }
+
+    #[test]
+    fn a_drop_between_the_two_sides_of_the_first_sample_is_nobodys() {
+        let mut attribution = Attribution::new();
+        // Read from the kernel, then dropped, then read from the probes.
+        add(&mut attribution, [0, 0, 0], [1, 1]);
+        add(&mut attribution, [1, 2, 0], [1, 1]);
+        add(&mut attribution, [1, 2, 0], [1, 1]);
+        assert_eq!(add(&mut attribution, [1, 2, 0], [1, 1]), [0, 0]);
     }
 
     #[test]

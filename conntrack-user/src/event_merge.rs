@@ -39,6 +39,9 @@ pub struct EventWindow {
     pub host_wide: Option<HostWide>,
 }
 
+/// What changes the number of entries.
+const MOVING: [usize; 2] = [Event::Alloc as usize, Event::Free as usize];
+
 /// Takes the event source's counters and keeps what the next emission needs.
 #[derive(Debug)]
 pub struct EventAccumulator {
@@ -49,8 +52,13 @@ pub struct EventAccumulator {
     sums: [u64; EVENTS],
     tally: Tally,
     attribution: Attribution,
-    /// Entries and the time at the first read.
-    first: Option<(u32, Duration)>,
+    /// The time of the first read.
+    first: Option<Duration>,
+    /// Entries less allocations plus frees when these began to be compared, and whether that was
+    /// at rest, where it is exact.
+    balance: Option<(i64, bool)>,
+    /// Whether a connection was allocated or freed since the last sample.
+    is_moving: bool,
 }
 
 impl EventAccumulator {
@@ -63,6 +71,8 @@ impl EventAccumulator {
             tally: Tally::default(),
             attribution: Attribution::new(),
             first: None,
+            balance: None,
+            is_moving: false,
         }
     }
 
@@ -71,25 +81,27 @@ impl EventAccumulator {
         self.counted = counted;
     }
 
-    /// The source is gone; what it counts is unknown until it is read again.
+    /// The source is gone, and nothing is counted until another is expected.
     pub(crate) fn forget(&mut self) {
-        let counted = self.counted;
-        *self = Self { counted, ..Self::new(self.wants_row_peaks) };
+        *self = Self::new(self.wants_row_peaks);
     }
 
     /// Takes the counters, [`EVENTS`] for each CPU.
     pub(crate) fn add(&mut self, now: &[u64]) {
         if self.totals.len() != now.len() {
-            self.forget();
+            let counted = self.counted;
+            *self = Self { counted, ..Self::new(self.wants_row_peaks) };
             self.totals.extend_from_slice(now);
             self.tally = Tally::new(now.len() / EVENTS, EVENTS, self.wants_row_peaks);
             return;
         }
+        self.is_moving = false;
         for (i, (now, total)) in now.iter().zip(&mut self.totals).enumerate() {
             let counted = now.wrapping_sub(*total);
             if counted != 0 {
                 *total = *now;
                 self.sums[i % EVENTS] += counted;
+                self.is_moving |= MOVING.contains(&(i % EVENTS));
                 self.tally.note(i, i % EVENTS, counted);
             }
         }
@@ -108,9 +120,18 @@ impl EventAccumulator {
             return;
         }
         self.attribution.add(layout, columns, &self.sums);
-        if self.first.is_none() {
-            self.first = entries.map(|entries| (entries, at));
+        self.first = self.first.or(entries.map(|_| at));
+        // Entries were read before the events: only where nothing moved are they of one moment.
+        let was_at_rest = self.balance.is_some_and(|(_, at_rest)| at_rest);
+        if !was_at_rest && (self.balance.is_none() || !self.is_moving) {
+            let at_rest = self.balance.is_some();
+            self.balance = entries.map(|entries| (self.balance_of(entries), at_rest));
         }
+    }
+
+    fn balance_of(&self, entries: u32) -> i64 {
+        let sum = |event: Event| self.sums[event as usize].cast_signed();
+        i64::from(entries) - sum(Event::Alloc) + sum(Event::Free)
     }
 
     /// A sample interval of 1 / `per_second` seconds ends.
@@ -145,7 +166,7 @@ impl EventAccumulator {
         window.remainders = self.attribution.totals;
         self.attribution.tally.copy_to(&mut window.remainder_tally);
         window.elapsed = match (now, then, self.first) {
-            (Some(now), Some(then), Some((_, first))) => now.checked_sub(then.max(first)),
+            (Some(now), Some(then), Some(first)) => now.checked_sub(then.max(first)),
             _ => None,
         };
         window.elapsed = window.elapsed.filter(|elapsed| !elapsed.is_zero());
@@ -154,9 +175,8 @@ impl EventAccumulator {
 
     fn drift(&self, entries: u32) -> Option<i64> {
         let counts = |event: Event| self.counted[event as usize];
-        let (first, _) = self.first.filter(|_| counts(Event::Alloc) && counts(Event::Free))?;
-        let sum = |event: Event| self.sums[event as usize].cast_signed();
-        Some(i64::from(entries) - i64::from(first) - sum(Event::Alloc) + sum(Event::Free))
+        let (balance, _) = self.balance.filter(|_| counts(Event::Alloc) && counts(Event::Free))?;
+        Some(self.balance_of(entries) - balance)
     }
 }
 
@@ -188,6 +208,28 @@ mod tests {
         let mut window = EventWindow::default();
         events.fill(&mut window, Some(30), Some(2 * SECOND), Some(SECOND));
         assert_eq!(window.drift, Some(-2));
+    }
+
+    /// Attached while connections come: the first comparison is off by what was under way.
+    #[test]
+    fn drift_is_put_right_at_the_first_rest() {
+        let mut events = EventAccumulator::new(false);
+        events.expect([true; EVENTS]);
+        let mut window = EventWindow::default();
+        let mut drift = |alloc, entries| {
+            events.add(&counters(alloc, 0));
+            events.compare(&layout(), &[0], Some(entries), SECOND);
+            events.fill(&mut window, Some(entries), None, None);
+            window.drift
+        };
+        // Three came between the two readings.
+        assert_eq!(drift(13, 10), Some(0));
+        assert_eq!(drift(20, 20), Some(3));
+        assert_eq!(drift(20, 20), Some(0));
+        assert_eq!(drift(25, 25), Some(0));
+        // One was missed.
+        assert_eq!(drift(26, 27), Some(1));
+        assert_eq!(drift(26, 27), Some(1));
     }
 
     #[test]

@@ -102,6 +102,7 @@ impl Attached {
                     slot: events.slot(&namespace)?,
                     events: Arc::clone(events),
                     cpus: cpus.to_vec(),
+                    per_packet: input.ebpf_per_packet,
                 })
             }),
             _ => None,
@@ -139,7 +140,7 @@ fn attach_for(namespaces: &[Pinned], more: More) -> Result<Arc<Events>, EventsEr
 
 /// Without types all events are counted together, which is right where they are all of one
 /// namespace.
-fn check_alone(namespaces: &[Pinned], types: &str) -> Result<(), EventsError> {
+pub(crate) fn check_alone(namespaces: &[Pinned], types: &str) -> Result<(), EventsError> {
     let others = match namespaces {
         [own] => match another_than(own.inode) {
             Ok(None) => return Ok(()),
@@ -166,7 +167,8 @@ impl Attach for Again {
         let events = attach_for(std::slice::from_ref(&namespace), self.more)?;
         self.blind = events.blind().map(ToString::to_string);
         let slot = events.slot(&namespace).ok_or(EventsError::NoNamespace)?;
-        Ok(EventReader { events, slot, cpus: self.cpus.clone() })
+        let per_packet = self.more.per_packet;
+        Ok(EventReader { events, slot, cpus: self.cpus.clone(), per_packet })
     }
 
     fn check(&mut self) -> Result<(), EventsError> {

@@ -118,7 +118,7 @@ impl Accumulator {
         self.events.expect(counted);
     }
 
-    /// The event source is gone; what it counts is unknown until [`Accumulator::add_events`].
+    /// The event source is gone: what it counted is the kernel's again, or not counted at all.
     pub fn forget_events(&mut self) {
         self.events.forget();
     }

@@ -93,6 +93,10 @@ pub struct Sampler {
     /// Real-time clock beside the last read.
     read_at: SystemTime,
     attach_at: Duration,
+    /// What the events are expected to count is not known to the accumulator yet.
+    reader_is_new: bool,
+    /// Whether the statistics were lost after probes were asked for that have not come yet.
+    asked_before_loss: bool,
     attach_failure_told: bool,
 }
 
@@ -148,6 +152,8 @@ impl Sampler {
             another_namespace: false,
             read_at: SystemTime::UNIX_EPOCH,
             attach_at: Duration::ZERO,
+            reader_is_new: false,
+            asked_before_loss: false,
             attach_failure_told: false,
         };
         (sampler, Outbox { windows: windows_out, spent: spent_in, notices: notices_out })
@@ -274,6 +280,9 @@ impl Sampler {
                 self.read_at = SystemTime::now();
                 if let Some(reader) = self.events.as_ref().and_then(|events| events.reader.as_ref())
                 {
+                    if std::mem::take(&mut self.reader_is_new) {
+                        self.accumulator.expect_events(reader.counted());
+                    }
                     reader.read(&mut self.counters);
                     self.accumulator.add_events(&self.counters);
                 }
@@ -296,6 +305,7 @@ impl Sampler {
 
     fn lost(&mut self, error: StatError) {
         self.detach();
+        self.asked_before_loss |= self.events.as_ref().is_some_and(|e| e.attacher.is_asked());
         self.another_namespace |= matches!(error, StatError::NamespaceGone(_));
         if !self.stat_known_lost {
             self.stat_known_lost = self.notices.push(Notice::Lost(error)).is_ok();
@@ -318,12 +328,19 @@ impl Sampler {
     fn attach_again(&mut self) {
         let Some(events) = &mut self.events else { return };
         let notice = match events.attacher.answer() {
+            Some(Ok(reader)) if std::mem::take(&mut self.asked_before_loss) => {
+                // Attached to what may have gone meanwhile: such probes count nothing.
+                events.attacher.retire(reader);
+                events.attacher.ask();
+                return;
+            }
             Some(Ok(reader)) => {
-                self.accumulator.expect_events(reader.counted());
                 events.reader = Some(reader);
+                self.reader_is_new = true;
                 Notice::Attached
             }
             Some(Err(error)) => {
+                self.asked_before_loss = false;
                 self.detach();
                 Notice::NotAttached(error)
             }

@@ -56,7 +56,7 @@ pub(crate) fn bpftrace(programs: &[&str], key: &str) -> (Running, Programs) {
     let probes = ways.flat_map(|way| way.probes).filter(|probe| programs.contains(&probe.program));
     let script: Vec<String> = probes
         .map(|probe| {
-            let function = symbols.find(probe.functions).unwrap();
+            let function = symbols.find(probe.functions, probe.renamed_too).unwrap();
             let (kind, connection) = match probe.program {
                 "init_return" => ("kretprobe", format!("(retval - {})", offsets.nf_conn_tuplehash)),
                 "alloc_return" => ("kretprobe", "retval".to_owned()),

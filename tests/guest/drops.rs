@@ -14,6 +14,8 @@ use crate::probes::{CPUS, Setting};
 use crate::support::{Namespace, Running, ctpulse, integer, statistics};
 use crate::{in_guest, wait_for};
 
+const UDP_TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout";
+
 /// A running `ctpulse drops`, and what it says besides its lines.
 struct Drops {
     running: Running,
@@ -134,6 +136,12 @@ fn victims_of_early_drop_are_named() {
     let namespace = Namespace::new();
     let drops = Drops::json(&[&namespace]);
     let settings = (Setting::new("nf_conntrack_buckets", 16), Setting::max(50));
+    // Some that expire first, which are taken away in passing and are nobody's victims.
+    namespace.inside(|| fs::write(UDP_TIMEOUT, "1").unwrap());
+    let refused_before = refused_flows(&namespace, 45, "127.0.0.1");
+    assert!(refused_before.is_empty());
+    std::thread::sleep(Duration::from_millis(1500));
+    namespace.inside(|| fs::write(UDP_TIMEOUT, "30").unwrap());
     let refused = refused_flows(&namespace, 300, "127.0.0.1");
     drop(settings);
     let (records, told) = drops.records();
@@ -213,6 +221,17 @@ fn the_time_of_each_insertion_is_taken() {
     assert_eq!(lines[start + 1..].iter().map(count).sum::<u64>(), 200);
 }
 
+#[test]
+fn an_unloaded_module_ends_it_with_the_reason() {
+    in_guest();
+    let mut modules = crate::Modules::new();
+    let mut drops = Drops::new(&[], &[]);
+    modules.unload();
+    assert_eq!(drops.running.wait().0.code(), Some(1));
+    assert!(drops.told().contains("the probes have gone"), "{}", drops.told());
+    modules.load();
+}
+
 /// More than may be shown: the totals are exact all the same, and what was left out is told.
 #[test]
 fn a_flood_is_sampled_and_counted_exactly() {
@@ -220,6 +239,8 @@ fn a_flood_is_sampled_and_counted_exactly() {
     in_guest();
     let namespace = Namespace::new();
     let drops = Drops::new(&[&namespace], &["--limit", "1000", "--top", "cause,source,port"]);
+    // Others beside it, on the same functions.
+    let others = [(); 3].map(|()| Drops::new(&[&namespace], &["--top", "cause"]));
     let max = Setting::max(1);
     let refused = send_to_many(&namespace, FLOOD);
     drop(max);
@@ -229,6 +250,12 @@ fn a_flood_is_sampled_and_counted_exactly() {
     assert_eq!(dropped, refused);
     assert!(dropped > FLOOD / 2, "{dropped}");
     assert!(told.contains(&format!("{dropped} table full (")), "{told}");
+    for other in others {
+        let (_, told) = other.end();
+        assert!(told.contains(&format!("{dropped} table full (")), "{told}");
+        assert!(!told.contains("no memory"), "{told}");
+    }
+    assert!(!told.contains("no memory"), "{told}");
     let number = |after: &str| {
         let (before, _) = told.split_once(after)?;
         before.rsplit([' ', '(']).next()?.parse::<u64>().ok()

@@ -7,6 +7,7 @@ use std::process::Command;
 use conntrack_ebpf::Event;
 use ctpulse::source::events::hooks::{HOOKS, Hook, Need, Probe, Way};
 use ctpulse::source::events::{Events, HookState, Wanted};
+use ctpulse::source::namespace::Pinned;
 
 use crate::events::settled;
 use crate::probes::{CPUS, Setting, attach, hook, sum};
@@ -48,12 +49,34 @@ fn every_way_counts_the_same_insertions() {
     }
 }
 
+/// Two programs remember calls of one function, each for itself.
+#[test]
+fn a_function_may_serve_two_hooks() {
+    in_guest();
+    let namespace = Namespace::new();
+    let insert = hook("insert");
+    let by_confirm = Hook { ways: &insert.ways[2..], ..insert };
+    let hooks = [by_confirm, hook("clash"), hook("refusals")];
+    let pinned = [Pinned::open(format!("/run/netns/{}", namespace.name).as_ref()).unwrap()];
+    let wanted = Wanted { hooks: &hooks, reports: 1, ..Wanted::new(&pinned, CPUS) };
+    let events = Events::attach(&wanted).unwrap();
+    assert!(events.states().all(|(_, state)| state.is_attached()));
+    let _sockets = insert_35(&namespace);
+    assert_eq!(sum(&events, Event::Insert), 35);
+    let refused = [Event::InsertDying, Event::InsertRefused].map(|event| sum(&events, event));
+    assert_eq!(refused, [0, 0]);
+}
+
 #[test]
 fn the_next_way_is_taken_where_a_function_is_missing() {
     in_guest();
     let namespace = Namespace::new();
     let insert = hook("insert");
-    let wrong = Probe { program: "hash_insert", functions: &["__nf_conntrack_hash_outsert"] };
+    let wrong = Probe {
+        program: "hash_insert",
+        functions: &["__nf_conntrack_hash_outsert"],
+        renamed_too: false,
+    };
     let wrong: &'static [Probe] = Box::leak(Box::new([wrong]));
     let mut ways = insert.ways.to_vec();
     ways[0] = Way { probes: wrong, needs_types: false };
@@ -61,6 +84,10 @@ fn the_next_way_is_taken_where_a_function_is_missing() {
     let events = attach(&[&namespace], &hooks, false);
     let states: Vec<_> = events.states().map(|(_, state)| state.clone()).collect();
     assert!(matches!(states[0], HookState::Attached { way: 1, .. }), "{states:?}");
+    let told = events.describe();
+    let way = "insert by __nf_conntrack_insert_prepare and nf_conntrack_hash_check_insert, as \
+               __nf_conntrack_hash_outsert cannot be probed";
+    assert!(told.contains(way), "{told}");
     let _sockets = insert_35(&namespace);
     assert_eq!((sum(&events, Event::Insert), sum(&events, Event::New)), (35, 40));
 }
@@ -73,7 +100,8 @@ fn a_missing_function_costs_only_its_own_counters() {
         if hook.name != "new" {
             return hook;
         }
-        let probe = Probe { program: "init_return", functions: &["begin_conntrack"] };
+        let probe =
+            Probe { program: "init_return", functions: &["begin_conntrack"], renamed_too: true };
         let way = Way { probes: Box::leak(Box::new([probe])), needs_types: true };
         Hook { ways: vec![way].leak(), ..hook }
     });
@@ -94,10 +122,28 @@ fn what_only_the_row_about_ctpulse_shows_is_not_attached_without_it() {
     let events = Events::attach(&Wanted::new(&[], CPUS)).unwrap();
     let left_out = events.states().filter(|(_, state)| !state.is_attached());
     let left_out: Vec<_> = left_out.map(|(hook, state)| (hook.name, state.clone())).collect();
-    let internal = ["alloc", "free"].map(|name| (name, HookState::NotAsked(Need::Internal)));
-    let packets = ["found", "ignore", "tracker_drop"]
-        .map(|name| (name, HookState::NotAsked(Need::PerPacket)));
-    assert_eq!(left_out, [&internal[..], &packets].concat());
+    let asked_for = HOOKS.iter().filter(|hook| hook.need != Need::Always);
+    let expected: Vec<_> =
+        asked_for.map(|hook| (hook.name, HookState::NotAsked(hook.need))).collect();
+    assert_eq!(left_out, expected);
+    assert!(left_out.iter().any(|(name, _)| *name == "alloc"));
+}
+
+#[test]
+fn doctor_tries_every_hook() {
+    in_guest();
+    let namespace = Namespace::new();
+    let told = output(ctpulse().args(["doctor", "--netns", &namespace.name]));
+    let told = text(&told.stdout);
+    for hook in HOOKS {
+        let line =
+            told.lines().find(|line| line.trim_start().starts_with(&format!("{} ", hook.name)));
+        assert!(line.is_some_and(|line| line.contains("attached to ")), "{}: {told}", hook.name);
+    }
+    for field in ["insert", "new", "delete", "drop_table_full"] {
+        let start = format!("    {field:<26} events");
+        assert!(told.lines().any(|line| line == start), "{field}: {told}");
+    }
 }
 
 /// A packet over loopback is looked up once on its way out, and comes back with its connection.

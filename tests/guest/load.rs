@@ -139,7 +139,10 @@ fn probes_come_and_go_fifty_times_under_load() {
                 let server = UdpSocket::bind("127.0.0.1:0").unwrap();
                 server.set_read_timeout(Some(SOON)).unwrap();
                 while !stop.load(Ordering::Relaxed) {
-                    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+                    // From an address of its own, so that each is a new one.
+                    let number = answered.load(Ordering::Relaxed) as u32;
+                    let client =
+                        UdpSocket::bind((Ipv4Addr::from(0x7f10_0000 + number), 0)).unwrap();
                     client.set_read_timeout(Some(SOON)).unwrap();
                     client.send_to(b"x", server.local_addr().unwrap()).unwrap();
                     let (_, from) = server.recv_from(&mut [0]).unwrap();
@@ -169,9 +172,7 @@ fn probes_come_and_go_fifty_times_under_load() {
     let answered = answered.load(Ordering::Relaxed);
     println!("{answered} connections answered meanwhile");
     let counted = [Event::Insert, Event::New, Event::Alloc].map(|event| sum(&events, event));
-    let others = [Event::Insert, Event::New, Event::Alloc, Event::Free]
-        .map(|event| crate::probes::count(&events, 0, event));
-    println!("counted: {counted:?}; others {others:?} {:?}", events.host_wide());
+    assert_eq!(counted, [answered; 3], "{:?}", programs(&events));
     drop(events);
     // Programs that are no longer attached are freed a little later.
     wait_for("everything is taken away", || Held::now() == before);

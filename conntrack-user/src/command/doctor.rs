@@ -13,6 +13,7 @@ use conntrack_ebpf::Event;
 
 use super::generate::print_quietly;
 use crate::cli::DoctorArgs;
+use crate::event_wiring::check_alone;
 use crate::kernel::{self, Release};
 use crate::merge::Counted;
 use crate::rows::{FROM_REMAINDERS, event_counters};
@@ -20,6 +21,7 @@ use crate::sample::{DOCUMENTED, EVENTS, RENAMED, StatTable};
 use crate::settings::{Collect, DEFAULT_INTERVAL, Input, Netns};
 use crate::source::cpu_mask;
 use crate::source::events::error::LOCKDOWN;
+use crate::source::events::hooks::{HOOKS, Need};
 use crate::source::events::offsets::{Offsets, VMLINUX};
 use crate::source::events::{Events, Wanted};
 use crate::source::namespace::Pinned;
@@ -141,7 +143,14 @@ fn event_source(
     findings.field("BTF", &types)?;
     let highest = cpus.last().map_or(1, |&last| last as usize + 1);
     let namespaces: Vec<Pinned> = namespace.into_iter().cloned().collect();
-    let events = match Events::attach(&Wanted::new(&namespaces, highest)) {
+    // Also those that only some options ask for, to know whether they would work.
+    let wanted = Wanted {
+        per_packet: true,
+        internal: true,
+        reports: 1,
+        ..Wanted::new(&namespaces, highest)
+    };
+    let events = match Events::attach(&wanted) {
         Ok(events) => events,
         Err(error) => {
             findings.field("none", &printable(&error.to_string()))?;
@@ -149,12 +158,25 @@ fn event_source(
         }
     };
     for (hook, state) in events.states() {
-        findings.field(hook.name, &printable(&state.to_string()))?;
+        let when = match hook.need {
+            Need::Always => "",
+            Need::PerPacket => "; with --ebpf-per-packet",
+            Need::Internal => "; with --internal",
+            Need::Reports => "; with ctpulse drops",
+        };
+        findings.field(hook.name, &format!("{}{when}", printable(&state.to_string())))?;
     }
-    Ok(match events.blind() {
-        Some(_) => [false; EVENTS],
-        None => Event::ALL.map(|event| events.counts(event)),
-    })
+    if let Some(types) = events.blind()
+        && let Err(error) = check_alone(&namespaces, &types.to_string())
+    {
+        findings.field("not used", &printable(&error.to_string()))?;
+        return Ok([false; EVENTS]);
+    }
+    let always = |event| {
+        let mut hooks = HOOKS.iter().filter(|hook| hook.need == Need::Always);
+        hooks.any(|hook| hook.events.contains(&event))
+    };
+    Ok(Event::ALL.map(|event| events.counts(event) && always(event)))
 }
 
 fn sysctls(procfs: &mut Procfs, findings: &mut Findings) {
@@ -253,6 +275,9 @@ fn fields(
         if !DOCUMENTED.contains(&name) {
             findings.field(name, "events")?;
         }
+    }
+    if layout.column("chaintoolong").is_some() {
+        findings.field("drop_chaintoolong", "kernel, column chainlength")?;
     }
     for (name, remainder) in FROM_REMAINDERS {
         if remainder.is_known(layout, counted) {

@@ -21,15 +21,26 @@ use crate::drops::top::Top;
 use crate::drops::totals::Totals;
 use crate::drops::{line, totals};
 use crate::logging;
+use crate::sample::StatTable;
 use crate::settings::Netns;
 use crate::source::cpu_mask;
 use crate::source::events::drops::{Report, Reports};
+use crate::source::events::hooks::{HOOKS, Hook};
 use crate::source::events::{Events, HookState, Wanted};
 use crate::source::namespace::Pinned;
+use crate::source::procfs::Procfs;
 use crate::source::roots::Place;
+
+/// The hooks that see drops and evictions.
+const NEEDED: [&str; 7] =
+    ["delete_list", "alloc", "table_full", "clash", "whose_drop", "refusals", "tracker_drop"];
 
 /// How often the ring is looked into: at once for a person, seldom for the machine.
 const LOOK: Duration = Duration::from_millis(25);
+
+/// How often it is looked whether the module that the probes are in is still there: an unloaded one
+/// takes them along without a word.
+const ALIVE: Duration = Duration::from_millis(500);
 
 pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let level = match (args.debug, args.quiet) {
@@ -42,7 +53,8 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let pinned: Vec<Pinned> = namespaces.iter().map(|(pinned, _)| pinned.clone()).collect();
     let cpus = cpu_mask::read("/sys".as_ref()).context("the CPUs are not known")?;
     let highest = cpus.last().map_or(1, |&last| last as usize + 1);
-    let mut wanted = Wanted::new(&pinned, highest);
+    let hooks: Vec<Hook> = HOOKS.into_iter().filter(|hook| NEEDED.contains(&hook.name)).collect();
+    let mut wanted = Wanted { hooks: &hooks, ..Wanted::new(&pinned, highest) };
     wanted.per_packet = args.per_packet;
     wanted.latency = args.latency;
     wanted.reports = share(args.limit, cpus.len());
@@ -57,6 +69,11 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
         bail!("whose drops they are cannot be told without the kernel's BTF ({why})");
     };
     log::info!("waiting for drops; Ctrl-C ends");
+    let first = args.source.netns.first().filter(|name| !is_own(name));
+    let place = Place::resolve(&args.source.roots(), first);
+    let mut statistics = Procfs::new(place, Vec::new());
+    // Without them an unloaded module is not noticed.
+    let _ = statistics.open_missing(true, &mut |_| {});
     let view = View {
         namespaces,
         many: args.source.netns.len() > 1,
@@ -64,7 +81,7 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
         top: (!args.top.is_empty()).then(|| Top::new(args.top.clone())),
         shown: [0; Cause::ALL.len()],
     };
-    super::runtime()?.block_on(watch(args, reports, &events, view))?;
+    super::runtime()?.block_on(watch(args, reports, &events, &mut statistics, view))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -80,13 +97,16 @@ fn namespaces(args: &DropsArgs) -> anyhow::Result<Vec<(Pinned, String)>> {
     let own = vec![Netns::Name("self".to_owned())];
     let names = if args.source.netns.is_empty() { &own } else { &args.source.netns };
     let open = |name: &Netns| {
-        let is_own = *name == Netns::Name("self".to_owned());
-        let place = Place::resolve(&roots, (!is_own).then_some(name));
+        let place = Place::resolve(&roots, (!is_own(name)).then_some(name));
         let pinned = place.namespace();
         let pinned = pinned.with_context(|| format!("there is no network namespace {name}"))?;
         Ok((pinned, name.to_string().escape_default().to_string()))
     };
     names.iter().map(open).collect()
+}
+
+fn is_own(name: &Netns) -> bool {
+    *name == Netns::Name("self".to_owned())
 }
 
 /// What is printed, and how.
@@ -128,6 +148,7 @@ async fn watch(
     args: &DropsArgs,
     mut reports: Reports,
     events: &Events,
+    statistics: &mut Procfs,
     mut view: View,
 ) -> anyhow::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
@@ -139,6 +160,8 @@ async fn watch(
     tokio::pin!(over);
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut alive = tokio::time::interval(ALIVE);
+    let mut read = StatTable::default();
     let mut table = tokio::time::interval(args.interval.max(LOOK));
     table.tick().await;
     let header = view.top.is_none() && args.format == DropsFormat::Human;
@@ -151,6 +174,11 @@ async fn watch(
         let mut due = false;
         tokio::select! {
             _ = look.tick() => {}
+            _ = alive.tick(), if statistics.stat_path().is_some() => {
+                if let Err(error) = statistics.read_stat(&mut read) {
+                    bail!("the probes have gone with what they were in ({error}); start again");
+                }
+            }
             _ = table.tick(), if view.top.is_some() => due = true,
             () = &mut over => going = false,
             _ = interrupt.recv() => going = false,

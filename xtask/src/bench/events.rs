@@ -113,11 +113,9 @@ fn packets(told: &Told) -> anyhow::Result<Vec<Figure>> {
 }
 
 fn drops(told: &Told) -> anyhow::Result<Vec<Figure>> {
-    let (cost, counting) = told.pair("drop_cost")?;
-    let (rate, counted) = told.pair("drops_per_second")?;
     Ok(vec![
-        Figure::ratio("per drop: reported, and only counted", "ns", cost, counting),
-        Figure::ratio("drops in a flood, the same", "/s", rate, counted),
+        told.turns("drop_cost", "reference", "per drop: reported, and only counted", "ns")?,
+        told.turns("drops_per_second", "reference", "drops in a flood, the same", "/s")?,
     ])
 }
 

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 const CRATE: &str = "conntrack-ebpf";
 
 /// Crates whose names begin so are part of the object.
-const KERNEL_SIDE: &str = "aya-ebpf";
+const KERNEL_SIDE: [&str; 4] = ["aya-ebpf", "aya-log-common", "aya-log-ebpf", "aya-log-parser"];
 
 const HEAD: &str = "# Written by `cargo xtask build-ebpf`, as the object beside it; `cargo xtask \
                     check-ebpf`\n# proves that the two and the sources belong together.\n\n";
@@ -167,7 +167,9 @@ fn kernel_side(lock: &str) -> anyhow::Result<BTreeMap<String, String>> {
     }
     let lock: Lock = toml::from_str(lock)?;
     let packages = lock.package.into_iter().map(|Package { name, version }| (name, version));
-    Ok(packages.filter(|(name, _)| name.starts_with(KERNEL_SIDE)).collect())
+    Ok(packages
+        .filter(|(name, _)| KERNEL_SIDE.iter().any(|start| name.starts_with(start)))
+        .collect())
 }
 
 fn listed(crates: &BTreeMap<String, String>) -> String {

@@ -193,7 +193,6 @@ mod tests {
     use super::*;
 
     const LAYOUT: TupleLayout = TupleLayout {
-        size: 40,
         source: 0,
         source_port: 16,
         family: 18,

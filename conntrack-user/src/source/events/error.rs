@@ -2,6 +2,8 @@
 
 use conntrack_ebpf::names;
 
+use crate::kernel;
+
 /// Where the kernel tells how far it is locked down, if securityfs is mounted.
 pub const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
@@ -75,12 +77,13 @@ impl EventsError {
     /// Tells the common causes of a refusal apart.
     #[must_use]
     pub fn from_refusal(text: String) -> Self {
+        // Some kernels then refuse the programs as if they asked for a helper that is not there.
+        if is_locked_down() {
+            return Self::LockedDown;
+        }
         let denied = ["os error 1)", "os error 13)"].iter().any(|code| text.contains(code));
         if !denied {
             return Self::Refused(text);
-        }
-        if is_locked_down() {
-            return Self::LockedDown;
         }
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let missing = missing_capabilities(&status);
@@ -90,14 +93,19 @@ impl EventsError {
         let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
         let paranoid = paranoid.ok().and_then(|text| text.trim().parse().ok());
         if text.contains("perf_event_open")
-            && let Some(level) = paranoid
+            && let Some(level) = paranoid.filter(|level| *level > 2)
         {
             return Self::Paranoid(level);
         }
-        if text.contains(names::COUNTERS) || text.contains("map") {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let counts_as_locked = kernel::parse_release(&release).is_some_and(|is| is < (5, 11));
+        if counts_as_locked && (text.contains(names::COUNTERS) || text.contains("map")) {
             return Self::LockedMemory;
         }
-        Self::Refused(text)
+        Self::Refused(format!(
+            "{text}; the capabilities are there, so a user namespace (a container's root), seccomp or \
+             a security module stands in the way"
+        ))
     }
 }
 

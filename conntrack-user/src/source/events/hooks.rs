@@ -14,6 +14,9 @@ pub struct Probe {
     pub program: &'static str,
     /// Names of the function, without what a compiler adds.
     pub functions: &'static [&'static str],
+    /// Whether only its return value is read: a compiler may have changed the arguments of a
+    /// function whose name it changed.
+    pub renamed_too: bool,
 }
 
 /// One way to count what a hook is for.
@@ -51,10 +54,17 @@ pub struct Hook {
     pub ways: &'static [Way],
     /// When it is attached.
     pub need: Need,
+    /// Hooks before it, by name, without which it would take one cause for another.
+    pub after: &'static [&'static str],
 }
 
 const fn probe(program: &'static str, functions: &'static [&'static str]) -> Probe {
-    Probe { program, functions }
+    Probe { program, functions, renamed_too: false }
+}
+
+/// A probe that reads nothing but the return value.
+const fn value(program: &'static str, functions: &'static [&'static str]) -> Probe {
+    Probe { renamed_too: true, ..probe(program, functions) }
 }
 
 const fn way(probes: &'static [Probe]) -> Way {
@@ -66,7 +76,7 @@ const fn typed_way(probes: &'static [Probe]) -> Way {
 }
 
 const fn hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
-    Hook { name, events, ways, need: Need::Always }
+    Hook { name, events, ways, need: Need::Always, after: &[] }
 }
 
 const fn packet_hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
@@ -77,8 +87,13 @@ const fn internal_hook(name: &'static str, events: &'static [Event], ways: &'sta
     Hook { need: Need::Internal, ..hook(name, events, ways) }
 }
 
-const fn report_hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
-    Hook { need: Need::Reports, ..hook(name, events, ways) }
+const fn report_hook(
+    name: &'static str,
+    events: &'static [Event],
+    ways: &'static [Way],
+    after: &'static [&'static str],
+) -> Hook {
+    Hook { need: Need::Reports, after, ..hook(name, events, ways) }
 }
 
 const CHECK_INSERT: &[&str] = &["nf_conntrack_hash_check_insert"];
@@ -111,7 +126,7 @@ pub const HOOKS: [Hook; 13] = [
     hook(
         "new",
         &[Event::New, Event::ExpectNew],
-        &[typed_way(&[probe("init_return", &["init_conntrack"])])],
+        &[typed_way(&[value("init_return", &["init_conntrack"])])],
     ),
     hook(
         "delete",
@@ -129,7 +144,7 @@ pub const HOOKS: [Hook; 13] = [
     internal_hook(
         "alloc",
         &[Event::Alloc, Event::AllocFailed, Event::NoMemory],
-        &[way(&[probe("alloc_return", &["__nf_conntrack_alloc"])])],
+        &[way(&[value("alloc_return", &["__nf_conntrack_alloc"])])],
     ),
     internal_hook("free", &[Event::Free], &[way(&[probe("free", &["nf_conntrack_free"])])]),
     hook(
@@ -145,17 +160,23 @@ pub const HOOKS: [Hook; 13] = [
             probe("resolve_clash_return", RESOLVE_CLASH),
         ])],
     ),
-    report_hook("whose_drop", &[], &[typed_way(&[probe("alloc", &["__nf_conntrack_alloc"])])]),
+    report_hook(
+        "whose_drop",
+        &[],
+        &[typed_way(&[probe("alloc", &["__nf_conntrack_alloc"])])],
+        &["table_full", "alloc"],
+    ),
     report_hook(
         "refusals",
         &[Event::InsertDying, Event::InsertRefused],
         &[typed_way(&[probe("insertion", CONFIRM), probe("insertion_return", CONFIRM)])],
+        &["clash"],
     ),
     packet_hook(
         "found",
         &[Event::Found],
         &[typed_way(&[
-            probe("find_return", &["__nf_conntrack_find_get"]),
+            value("find_return", &["__nf_conntrack_find_get"]),
             probe("tuple_taken", TUPLE_TAKEN),
             probe("tuple_taken_return", TUPLE_TAKEN),
         ])],

@@ -128,7 +128,7 @@ fn attach_way(
     }
     let mut functions = Vec::new();
     for probe in way.probes {
-        let function = symbols.find(probe.functions);
+        let function = symbols.find(probe.functions, probe.renamed_too);
         functions.push(function.ok_or(HookState::NoFunction(probe.functions))?.to_owned());
     }
     let mut attached: Vec<(&str, KProbeLinkId)> = Vec::new();

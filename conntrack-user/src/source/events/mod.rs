@@ -18,7 +18,7 @@ pub mod symbols;
 
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aya::Ebpf;
 use aya::maps::Map;
@@ -55,6 +55,8 @@ pub enum HookState {
     NoTypes,
     /// The kernel refused, in these words.
     Refused(String),
+    /// The hook of this name is not attached, without which it would tell the wrong cause.
+    Lacks(&'static str),
     /// Nobody asked for it.
     NotAsked(Need),
 }
@@ -76,6 +78,7 @@ impl std::fmt::Display for HookState {
             }
             Self::NoTypes => write!(f, "needs the kernel's types ({})", offsets::VMLINUX),
             Self::Refused(why) => write!(f, "refused: {why}"),
+            Self::Lacks(name) => write!(f, "cannot be told without {name}"),
             Self::NotAsked(Need::PerPacket) => {
                 write!(f, "costs something for each packet; --ebpf-per-packet")
             }
@@ -129,9 +132,11 @@ pub struct Events {
     /// Keeps programs and links alive; they end with it.
     ebpf: Ebpf,
     _diagnostics: Option<Diagnostics>,
-    /// In the order of their slots, from 1 on; empty where they cannot be told apart. As long as
-    /// they are held, no other namespace gets their addresses in the kernel.
-    namespaces: Vec<Pinned>,
+    /// Inode numbers of the namespaces in the order of their slots, from 1 on; empty where they
+    /// cannot be told apart.
+    inodes: Vec<u32>,
+    /// The same namespaces, which no other can take the addresses of as long as they are held.
+    held: Mutex<Vec<Option<Pinned>>>,
     length: usize,
     hooks: Vec<Hook>,
     states: Vec<HookState>,
@@ -176,15 +181,26 @@ impl Events {
         let mut ebpf = loader::load(&constants, &symbols)?;
         let diagnostics = constants.diagnostics.then(|| Diagnostics::start(&mut ebpf)).flatten();
         let reports = constants.reports > 0;
-        let states = wanted.hooks.iter().map(|hook| match hook.need {
-            Need::PerPacket if !wanted.per_packet => HookState::NotAsked(hook.need),
-            Need::Internal if !wanted.internal && !constants.diagnostics && !reports => {
-                HookState::NotAsked(hook.need)
-            }
-            Need::Reports if !reports => HookState::NotAsked(hook.need),
-            _ => loader::attach(&mut ebpf, hook, &symbols, blind.is_none()),
-        });
-        let states: Vec<HookState> = states.collect();
+        let mut states: Vec<HookState> = Vec::new();
+        for hook in wanted.hooks {
+            let attached = |name: &str| {
+                let hooks = wanted.hooks.iter().zip(&states);
+                hooks.into_iter().any(|(hook, state)| hook.name == name && state.is_attached())
+            };
+            let lacks = hook.after.iter().find(|name| !attached(name));
+            let state = match hook.need {
+                Need::PerPacket if !wanted.per_packet => HookState::NotAsked(hook.need),
+                Need::Internal if !wanted.internal && !constants.diagnostics && !reports => {
+                    HookState::NotAsked(hook.need)
+                }
+                Need::Reports if !reports => HookState::NotAsked(hook.need),
+                _ => match lacks {
+                    Some(name) => HookState::Lacks(name),
+                    None => loader::attach(&mut ebpf, hook, &symbols, blind.is_none()),
+                },
+            };
+            states.push(state);
+        }
         if !states.iter().any(HookState::is_attached) {
             let refused = states.into_iter().find_map(|state| match state {
                 HookState::Refused(why) => Some(why),
@@ -209,7 +225,8 @@ impl Events {
             programs: Programs::open(&ebpf, &programs),
             ebpf,
             _diagnostics: diagnostics,
-            namespaces: namespaces.to_vec(),
+            held: Mutex::new(namespaces.iter().cloned().map(Some).collect()),
+            inodes,
             length,
             hooks: wanted.hooks.to_vec(),
             states,
@@ -240,6 +257,16 @@ impl Events {
             events.filter(|(event, _)| self.counts(*event)).map(|(_, name)| name).collect();
         let mut text = format!("probes count {}; the kernel counts the rest", counted.join(", "));
         for (hook, state) in self.hooks.iter().zip(&self.states) {
+            if let HookState::Attached { way: 1.., functions } = state {
+                let preferred = hook.ways[0].probes.iter().flat_map(|probe| probe.functions);
+                let preferred: Vec<&str> = preferred.copied().collect();
+                text.push_str(&format!(
+                    "; {} by {}, as {} cannot be probed",
+                    hook.name,
+                    functions.join(" and "),
+                    preferred.join(" or ")
+                ));
+            }
             if !state.is_attached() && !matches!(state, HookState::NotAsked(_)) {
                 text.push_str(&format!("; no {}: {state}", hook.name));
             }
@@ -264,8 +291,17 @@ impl Events {
         if self.blind.is_some() {
             return Some(0);
         }
-        let known = self.namespaces.iter().position(|known| known.inode == namespace.inode);
+        let known = self.inodes.iter().position(|known| *known == namespace.inode);
         known.map(|at| 1 + at)
+    }
+
+    /// Nobody reads this slot any more: its namespace need not live for it.
+    pub fn release(&self, slot: usize) {
+        // A panic while it is held would have ended the program.
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = slot.checked_sub(1).and_then(|at| held.get_mut(at)) {
+            *place = None;
+        }
     }
 
     /// Whether `event` is counted, for the namespaces that are told apart.
@@ -291,7 +327,7 @@ impl Events {
     #[must_use]
     pub fn host_wide(&self) -> HostWide {
         let sum = |event: Event| {
-            let cpus = (0..self.length).step_by(1 + self.namespaces.len());
+            let cpus = (0..self.length).step_by(1 + self.inodes.len());
             cpus.map(|cpu| self.counters.get(cpu)[event as usize]).fold(0, u64::wrapping_add)
         };
         HostWide { alloc_failed: sum(Event::AllocFailed), unplaced: sum(Event::Unplaced) }
@@ -300,7 +336,7 @@ impl Events {
     /// Events of `slot` since the programs were attached, on all CPUs.
     #[must_use]
     pub fn total(&self, slot: usize, event: Event) -> u64 {
-        let cpus = self.length / (1 + self.namespaces.len());
+        let cpus = self.length / (1 + self.inodes.len());
         (0..cpus as u32).map(|cpu| self.read(cpu, slot)[event as usize]).fold(0, u64::wrapping_add)
     }
 
@@ -308,7 +344,7 @@ impl Events {
     /// call, no allocation; zeros for a CPU that does not exist.
     #[must_use]
     pub fn read(&self, cpu: u32, slot: usize) -> [u64; Event::ALL.len()] {
-        let slots = 1 + self.namespaces.len();
+        let slots = 1 + self.inodes.len();
         let index = cpu as usize * slots + slot;
         if slot < slots && index < self.length {
             self.counters.get(index)
@@ -317,6 +353,9 @@ impl Events {
         }
     }
 }
+
+/// What is counted only where it is asked for, since it costs something for each packet.
+const PER_PACKET: [Event; 3] = [Event::TrackerDropped, Event::Found, Event::Ignored];
 
 /// One input's view: the counters of its namespace, CPU by CPU.
 #[derive(Debug, Clone)]
@@ -327,6 +366,9 @@ pub struct EventReader {
     pub slot: usize,
     /// The possible CPUs, in the order of the statistics file's rows.
     pub cpus: Vec<u32>,
+    /// Whether this input asked for what costs something for each packet; another one that shares
+    /// the programs may have.
+    pub per_packet: bool,
 }
 
 impl EventReader {
@@ -342,6 +384,7 @@ impl EventReader {
     /// Which events are counted.
     #[must_use]
     pub fn counted(&self) -> [bool; Event::ALL.len()] {
-        Event::ALL.map(|event| self.events.counts(event))
+        let asked = |event| self.per_packet || !PER_PACKET.contains(&event);
+        Event::ALL.map(|event| self.events.counts(event) && asked(event))
     }
 }

@@ -50,8 +50,6 @@ pub struct Offsets {
 /// Where a `struct nf_conntrack_tuple` has what, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TupleLayout {
-    /// Of the whole.
-    pub size: u32,
     /// The source address: `src.u3`.
     pub source: u32,
     /// The source port, or an ICMP identifier: `src.u`.
@@ -110,7 +108,6 @@ impl Offsets {
             nf_conn_timeout: btf.offset("nf_conn", &["timeout"])?,
             nf_conn_zone: btf.offset("nf_conn", &["zone", "id"]).unwrap_or(ABSENT),
             tuple: TupleLayout {
-                size: btf.size("nf_conntrack_tuple")?,
                 source: btf.offset("nf_conntrack_tuple", &["src", "u3"])?,
                 source_port: btf.offset("nf_conntrack_tuple", &["src", "u"])?,
                 family: btf.offset("nf_conntrack_tuple", &["src", "l3num"])?,

@@ -58,14 +58,15 @@ impl Symbols {
         symbols
     }
 
-    /// The name under which the kernel has the first of `functions`: as it is, or with what a
-    /// compiler added.
+    /// The name under which the kernel has the first of `functions`: as it is, or if
+    /// `renamed_too`, with what a compiler added.
     #[must_use]
-    pub fn find(&self, functions: &[&str]) -> Option<&str> {
+    pub fn find(&self, functions: &[&str], renamed_too: bool) -> Option<&str> {
         functions.iter().find_map(|function| {
             let named = |is: &dyn Fn(&str) -> bool| self.functions.iter().find(|name| is(name));
             let exact = named(&|name| name == *function);
-            exact.or_else(|| named(&|name| base(name) == *function)).map(String::as_str)
+            let renamed = || named(&|name| renamed_too && base(name) == *function);
+            exact.or_else(renamed).map(String::as_str)
         })
     }
 
@@ -100,16 +101,14 @@ mod tests {
             broken\n\
             ffffffffc0a6 t nf_ct_delete_from_lists.part.0.isra.3";
         let symbols = Symbols::parse(text);
-        assert_eq!(symbols.find(&["init_conntrack"]), Some("init_conntrack.constprop.0"));
-        assert_eq!(
-            symbols.find(&["nf_ct_destroy", "destroy_conntrack"]),
-            Some("destroy_conntrack")
-        );
-        assert_eq!(
-            symbols.find(&["__nf_ct_delete_from_lists", "nf_ct_delete_from_lists"]),
-            Some("nf_ct_delete_from_lists.part.0.isra.3")
-        );
-        assert_eq!(symbols.find(&["early_drop"]), None);
+        assert_eq!(symbols.find(&["init_conntrack"], true), Some("init_conntrack.constprop.0"));
+        assert_eq!(symbols.find(&["init_conntrack"], false), None);
+        let destroy = ["nf_ct_destroy", "destroy_conntrack"];
+        assert_eq!(symbols.find(&destroy, false), Some("destroy_conntrack"));
+        let delete = ["__nf_ct_delete_from_lists", "nf_ct_delete_from_lists"];
+        assert_eq!(symbols.find(&delete, true), Some("nf_ct_delete_from_lists.part.0.isra.3"));
+        assert_eq!(symbols.find(&delete, false), None);
+        assert_eq!(symbols.find(&["early_drop"], true), None);
     }
 
     #[test]
