@@ -26,6 +26,7 @@
 //! `command` acts on the command line; `pipeline` starts and ends the threads. No stage prints:
 //! what a person should know travels as a typed notice to the sink, which logs it.
 
+pub mod advice;
 pub mod attacher;
 pub mod attribution;
 pub mod cli;
