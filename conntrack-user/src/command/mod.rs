@@ -4,6 +4,7 @@ mod config;
 mod doctor;
 mod execd;
 mod generate;
+mod report;
 mod run;
 mod stream;
 
@@ -42,6 +43,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Execd(args)) => execd::run(&args),
         Some(Command::Config(args)) => config::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
+        Some(Command::Report(args)) => report::run(&args),
         Some(Command::Completions { shell }) => generate::completions(shell),
         Some(Command::Man { output }) => generate::man(output.as_deref()),
     }
