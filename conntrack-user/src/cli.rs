@@ -66,6 +66,7 @@ ctpulse report fw.influx                       what happened
 ctpulse report --window 10s fw.influx.zst      rates as averages over ten seconds
 ctpulse report before.influx after.influx      two recordings, with ratios
 ctpulse report --merge fw1.influx fw2.influx   two hosts' recordings in one report
+ctpulse report --html fw.html fw.influx        with plots, for a browser
 ctpulse report --format json fw.influx         for a script";
 
 fn report_help() -> String {
@@ -280,6 +281,9 @@ pub struct ReportArgs {
     /// Output format.
     #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
+    /// Also write a page with plots to OUT; it needs nothing but a browser.
+    #[arg(long, value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
 }
 
 /// How a report is written.

@@ -3,36 +3,45 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use super::UsageError;
 use super::generate::print_quietly;
 use crate::cli::{ReportArgs, ReportFormat};
 use crate::recording::{self, Catalog, Tally};
-use crate::report::{Aggregator, Options, Report, compare, comparison_text, report_text};
+use crate::report::{
+    Aggregator, Options, Report, compare, comparison_page, comparison_text, report_page,
+    report_text,
+};
 
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
-    let options = Options { window: args.window, bursts: args.bursts };
+    let drawn = args.html.is_some();
+    let options = Options { window: args.window, bursts: args.bursts, drawn };
     let merged = args.merge || args.files.len() == 1;
     if !merged && args.files.len() > 2 {
         let many = args.files.len();
         let what = "one is reported, two are compared; give --merge to read them as one";
         return Err(UsageError(format!("{many} files: {what}")).into());
     }
-    let text = if merged {
+    let (text, page) = if merged {
         let report = read(&args.files, options)?;
-        match args.format {
+        let text = match args.format {
             ReportFormat::Text => report_text(&report),
             ReportFormat::Json => json(&report)?,
-        }
+        };
+        (text, drawn.then(|| report_page(&report)))
     } else {
         let (before, after) = args.files.split_at(1);
         let comparison = compare(read(before, options)?, read(after, options)?);
-        match args.format {
+        let text = match args.format {
             ReportFormat::Text => comparison_text(&comparison),
             ReportFormat::Json => json(&comparison)?,
-        }
+        };
+        (text, drawn.then(|| comparison_page(&comparison)))
     };
+    if let Some((path, page)) = args.html.as_ref().zip(page) {
+        std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     print_quietly(text.as_bytes())
 }
 

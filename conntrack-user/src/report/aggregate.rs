@@ -20,6 +20,8 @@ pub struct Options {
     pub window: Duration,
     /// How many bursts to keep of each counter.
     pub bursts: usize,
+    /// Whether it will be drawn.
+    pub drawn: bool,
 }
 
 /// Takes the rows of a recording.
@@ -74,15 +76,11 @@ impl Aggregator {
                 self.sources[source].whole(&self.options, &self.meanings, row);
             }
             Place::Cpu(source, cpu) => {
-                let source = &mut self.sources[source];
-                source.of_a_cpu(row.time_ns);
-                for (field, value) in row.values {
-                    if let Meaning::Counter(counter) = self.meanings[field.0]
-                        && let Some(place) = cpus::followed(&self.counters.names[counter])
-                    {
-                        source.cpus.take(cpu, place, *value);
-                    }
-                }
+                let followed = row.values.iter().filter_map(|(field, value)| {
+                    let Meaning::Counter(counter) = self.meanings[field.0] else { return None };
+                    Some((cpus::followed(&self.counters.names[counter])?, *value))
+                });
+                self.sources[source].of_a_cpu(&self.options, row.time_ns, cpu, followed);
             }
         }
     }

@@ -37,7 +37,7 @@ impl Cpus {
             self.0.resize(number + 1, None);
         }
         let cpu = self.0[number].get_or_insert_default();
-        let events = cpu.last[place].map_or(0.0, |last| super::source::events(last, value).0);
+        let events = cpu.last[place].map_or(0.0, |last| super::moment::events(last, value).0);
         cpu.last[place] = Some(value);
         let (lost, inserted) = if FOLLOWED[place].1 { (events, 0.0) } else { (0.0, events) };
         cpu.lost += lost;

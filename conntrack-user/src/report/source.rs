@@ -7,19 +7,17 @@
 use super::Options;
 use super::burst::{Candidate, Worst};
 use super::cpus::Cpus;
+use super::drawing::Drawing;
 use super::fields::{CAUSES, Meaning, rank};
 use super::gaps::Intervals;
+use super::moment::{Moment, Reading, events};
 use super::spread::Spread;
 use super::summary::{Above, Burst, Cause, Counter, Fill, Gap, Gaps, Losses, SourceReport};
+use super::timeline::Rate;
 use crate::recording::{Row, Series, SeriesId};
 
 /// The fill from which on the table counts as nearly full, in percent.
 const NEARLY_FULL: f64 = 90.0;
-/// Telegraf's plugin keeps the kernel's 32 bits.
-const WRAP: f64 = 4_294_967_296.0;
-/// A wrap is believed if this many events or fewer explain it.
-const WRAP_BELIEVED: f64 = 268_435_456.0;
-
 /// The counters whose bursts are listed; the others move with one of these.
 const BURSTING: [&str; 10] = [
     "drop",
@@ -37,36 +35,6 @@ const BURSTING: [&str; 10] = [
 const STANDS_OUT: f64 = 2.0;
 /// And more than this share of the counter's worst.
 const COMPARABLE: f64 = 0.1;
-
-/// The events between two values of a counter, and whether it began anew.
-pub(super) fn events(before: f64, after: f64) -> (f64, bool) {
-    if after >= before {
-        return (after - before, false);
-    }
-    let wrapped = after + WRAP - before;
-    if before < WRAP && wrapped < WRAP_BELIEVED { (wrapped, false) } else { (after, true) }
-}
-
-/// What the rows of one time say.
-#[derive(Debug, Default)]
-struct Moment {
-    time_ns: i64,
-    /// By counter: value, rate, peak.
-    counters: Vec<Reading>,
-    has_rates: bool,
-    entries: Option<f64>,
-    entries_min: Option<f64>,
-    entries_max: Option<f64>,
-    max: Option<f64>,
-    losses: [Option<f64>; 2],
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Reading {
-    value: Option<f64>,
-    rate: Option<f64>,
-    peak: Option<f64>,
-}
 
 #[derive(Debug, Default)]
 struct Tallied {
@@ -100,7 +68,8 @@ pub(super) struct Source {
     intervals: Intervals,
     gaps: Gaps,
     losses: [Option<f64>; 2],
-    pub(super) cpus: Cpus,
+    cpus: Cpus,
+    drawing: Option<Drawing>,
 }
 
 impl Source {
@@ -124,15 +93,31 @@ impl Source {
             gaps: Gaps::default(),
             losses: [None; 2],
             cpus: Cpus::default(),
+            drawing: None,
         }
     }
 
-    /// A row of one CPU; the caller takes its counters.
-    pub(super) fn of_a_cpu(&mut self, time_ns: i64) {
-        self.count_row(time_ns);
+    /// A row of the CPU `cpu`: the counters that are followed, by their place.
+    pub(super) fn of_a_cpu(
+        &mut self,
+        options: &Options,
+        time_ns: i64,
+        cpu: usize,
+        counters: impl Iterator<Item = (usize, f64)>,
+    ) {
+        self.count_row(options, time_ns);
+        for (place, value) in counters {
+            let events = self.cpus.take(cpu, place, value);
+            if let Some(drawing) = &mut self.drawing {
+                drawing.of_a_cpu(time_ns, cpu, events);
+            }
+        }
     }
 
-    fn count_row(&mut self, time_ns: i64) {
+    fn count_row(&mut self, options: &Options, time_ns: i64) {
+        if options.drawn && self.drawing.is_none() {
+            self.drawing = Some(Drawing::new(time_ns));
+        }
         self.rows += 1;
         let (from, to) = self.span.get_or_insert((time_ns, time_ns));
         (*from, *to) = ((*from).min(time_ns), (*to).max(time_ns));
@@ -140,7 +125,7 @@ impl Source {
 
     /// A row of the whole namespace.
     pub(super) fn whole(&mut self, options: &Options, meanings: &[Meaning], row: Row<'_>) {
-        self.count_row(row.time_ns);
+        self.count_row(options, row.time_ns);
         if row.time_ns != self.now.time_ns || self.parts.contains(&row.series) {
             self.complete(options);
         }
@@ -192,6 +177,9 @@ impl Source {
         let high = high.max(level);
         if self.peak.is_none_or(|(peak, _)| high > peak) {
             self.peak = Some((high, now.time_ns));
+        }
+        if let Some(drawing) = &mut self.drawing {
+            drawing.level(now.time_ns, low.min(level), high);
         }
         let max = self.max.filter(|max| *max > 0.0)?;
         let above = self.above.get_or_insert_default();
@@ -250,6 +238,11 @@ impl Source {
                 fill_percent: fill,
             };
             counter.worst.offer(candidate, options.bursts, apart_ns);
+            if let Some(drawing) = &mut self.drawing {
+                let events = counted.or(rate.map(|rate| rate * seconds)).unwrap_or(0.0);
+                let seconds = seconds.max(0.0);
+                drawing.counter(at, self.now.time_ns, Rate { events, seconds, peak: height });
+            }
         }
         if reset {
             self.gaps.resets += 1;
@@ -327,6 +320,7 @@ impl Source {
             gaps,
             losses: Losses { samples_missed: self.losses[0], rows_lost: self.losses[1] },
             cpus: self.cpus.summary(),
+            drawing: self.drawing.clone().map(|drawing| drawing.named(names)),
         }
     }
 
@@ -375,39 +369,5 @@ impl Tallied {
             mean: worst.mean,
             fill_percent: worst.fill_percent,
         })
-    }
-}
-
-impl Moment {
-    fn set(&mut self, meaning: Meaning, value: f64) {
-        match meaning {
-            Meaning::Counter(at) => self.counter(at).value = Some(value),
-            Meaning::Rate(at) => {
-                self.counter(at).rate = Some(value);
-                self.has_rates = true;
-            }
-            Meaning::Peak(at) => self.counter(at).peak = Some(value),
-            Meaning::Entries => self.entries = Some(value),
-            Meaning::EntriesMin => self.entries_min = Some(value),
-            Meaning::EntriesMax => self.entries_max = Some(value),
-            Meaning::Max => self.max = Some(value),
-            Meaning::SamplesMissed => self.losses[0] = Some(value),
-            Meaning::RowsLost => self.losses[1] = Some(value),
-            Meaning::Other => {}
-        }
-    }
-
-    fn counter(&mut self, at: usize) -> &mut Reading {
-        if self.counters.len() <= at {
-            self.counters.resize(at + 1, Reading::default());
-        }
-        &mut self.counters[at]
-    }
-
-    /// Empties the moment but keeps its memory.
-    fn clear(&mut self, time_ns: i64) {
-        let mut counters = std::mem::take(&mut self.counters);
-        counters.fill(Reading::default());
-        *self = Self { time_ns, counters, ..Self::default() };
     }
 }

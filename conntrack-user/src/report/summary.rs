@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+use super::drawing::Drawing;
 use crate::recording::Tally;
 
 /// What one recording says.
@@ -55,6 +56,9 @@ pub struct SourceReport {
     pub losses: Losses,
     /// What each CPU did; empty without `cpuN` rows.
     pub cpus: Vec<Cpu>,
+    /// What a page draws; only if it was asked for.
+    #[serde(skip)]
+    pub drawing: Option<Drawing>,
 }
 
 /// Smallest, middle and largest of a set of values.
