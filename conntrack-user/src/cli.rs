@@ -47,6 +47,7 @@ ctpulse --netns self --netns router1     two namespaces, told apart by a tag
 ctpulse --config telegraf.conf           what Telegraf's own file gives
 ctpulse --duration 1h --output fw.influx record an hour
 ctpulse drops                            why and whose, each drop as it happens
+ctpulse report fw.influx                 say what happened in it
 ctpulse doctor                           what this kernel can tell";
 
 /// The same.
@@ -60,6 +61,19 @@ pub const EXIT_STATUS: &str = "\
 0   all well
 1   something could not be read or written
 2   the command line is wrong";
+
+/// Shown by `report --help`.
+const REPORT_EXAMPLES: &str = "\
+ctpulse report fw.influx                       what happened
+ctpulse report --window 10s fw.influx.zst      rates as averages over ten seconds
+ctpulse report before.influx after.influx      two recordings, with ratios
+ctpulse report --merge fw1.influx fw2.influx   two hosts' recordings in one report
+ctpulse report --html fw.html fw.influx        with plots, for a browser
+ctpulse report --format json fw.influx         for a script";
+
+fn report_help() -> String {
+    format!("Examples:\n  {}", REPORT_EXAMPLES.replace('\n', "\n  "))
+}
 
 fn more_help() -> String {
     let sections =
@@ -92,6 +106,14 @@ pub enum Command {
     /// --limit drops are left out, spread over time, and the totals at the end stay exact.
     #[command(after_long_help = DROPS_EXAMPLES)]
     Drops(DropsArgs),
+    /// Say what recordings show: rates, bursts, fill, drop causes, gaps, misses.
+    ///
+    /// A recording is what `run --output FILE` wrote as influx or json, or what Telegraf wrote
+    /// from `execd`; plain or zstd, of any length. What `--rotate` put aside (FILE.1, FILE.2, ...)
+    /// is found and read with it. One FILE is reported; two are compared, before and after a
+    /// change; with --merge any number is read as one recording, in the order given.
+    #[command(after_long_help = report_help())]
+    Report(ReportArgs),
     /// Print a completion script for a shell.
     ///
     /// For example: ctpulse completions bash > /etc/bash_completion.d/ctpulse
@@ -176,7 +198,7 @@ pub struct CollectArgs {
 }
 
 /// Options of `run`.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// What to collect.
     #[command(flatten)]
@@ -194,8 +216,23 @@ pub struct RunArgs {
     #[arg(long, short, value_enum)]
     pub format: Option<Format>,
     /// Append to FILE instead of standard output; as prometheus, replace FILE by each batch.
+    ///
+    /// As influx or json FILE is a recording for `ctpulse report`: after a crash the next run
+    /// goes on behind the last whole row. A name that ends in .zst compresses it.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
+    /// Put FILE aside as FILE.1 before it grows beyond SIZE, such as 500K, 64M or 1G.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "output")]
+    pub rotate: Option<u64>,
+    /// How many files put aside to keep; the oldest is removed.
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "rotate",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    pub keep: u32,
     /// At the end, say on standard error how many ticks there were and how late they ran.
     #[arg(long)]
     pub stats: bool,
@@ -300,6 +337,38 @@ pub struct DoctorArgs {
     pub source: SourceArgs,
 }
 
+/// Options of `report`.
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    /// A recording (- is standard input); two are compared.
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+    /// Read all FILEs as one recording, in this order.
+    #[arg(long)]
+    pub merge: bool,
+    /// Rates are averages over this time, or over the recording's interval if that is longer.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s")]
+    pub window: Duration,
+    /// How many bursts of each counter to list.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub bursts: usize,
+    /// Output format.
+    #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+    /// Also write a page with plots to OUT; it needs nothing but a browser.
+    #[arg(long, value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
+}
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For a person
+    Text,
+    /// For a program: times in nanoseconds, durations in seconds
+    Json,
+}
+
 /// Whose numbers to reproduce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Compat {
@@ -325,6 +394,25 @@ pub enum Signal {
     /// SIGUSR2 is one row.
     #[value(name = "SIGUSR2")]
     Usr2,
+}
+
+/// A number of bytes with a unit of 1024: `500K`, `64M`, `1G`.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match &text[digits.len()..] {
+        "" => 0,
+        "k" | "K" | "KiB" => 10,
+        "m" | "M" | "MiB" => 20,
+        "g" | "G" | "GiB" => 30,
+        "t" | "T" | "TiB" => 40,
+        unit => return Err(format!("'{unit}' is no unit; write for example 64M or 1G")),
+    };
+    let size = digits.parse::<u64>().ok().and_then(|size| size.checked_mul(1 << shift));
+    match size {
+        Some(size) if size >= 4096 => Ok(size),
+        Some(_) => Err("the smallest is 4K".to_owned()),
+        None => Err(format!("'{text}' is no size; write for example 64M or 1G")),
+    }
 }
 
 fn parse_collect(text: &str) -> Result<Collect, String> {

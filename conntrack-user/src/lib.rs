@@ -22,6 +22,9 @@
 //!                          format                              influx json prometheus csv table
 //! ```
 //!
+//! And back, for `report`: `recording` reads what `sink` wrote to a file, `report` says what is in
+//! it.
+//!
 //! `config` and `cli` become `settings`, the only form in which options reach the rest;
 //! `command` acts on the command line; `pipeline` starts and ends the threads. No stage prints:
 //! what a person should know travels as a typed notice to the sink, which logs it.
@@ -48,6 +51,8 @@ pub mod loss;
 pub mod merge;
 pub mod metric;
 pub mod pipeline;
+pub mod recording;
+pub mod report;
 pub mod rows;
 pub mod sample;
 pub mod sampler;

@@ -125,6 +125,7 @@ impl Pipeline {
                 rows: RowBuilder::new(input, cpus, release, keys),
                 rows_waiting: None,
                 told_loss: Loss::default(),
+                not_written: 0,
                 written: 0,
             });
             samplers.push((control, sampler));

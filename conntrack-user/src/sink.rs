@@ -20,6 +20,7 @@ use crate::internal;
 use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
 use crate::metric::Metric;
+use crate::recording::RecordingFile;
 use crate::rows::RowBuilder;
 use crate::source::procfs::StatError;
 
@@ -43,6 +44,8 @@ pub struct Lane {
     pub rows_waiting: Option<Vec<Metric>>,
     /// What has been said of what was missed.
     pub told_loss: Loss,
+    /// Emissions that found the disk full.
+    pub not_written: u64,
     /// Emissions written so far.
     pub written: u64,
 }
@@ -87,6 +90,8 @@ enum Way {
     Lines(Box<dyn WriteFd>),
     /// A file that is replaced as a whole by each batch.
     Replace(PathBuf),
+    /// A recording, appended to.
+    Record(Box<RecordingFile>),
 }
 
 trait WriteFd: Write + AsFd + Send {}
@@ -107,10 +112,24 @@ impl Output {
         Self { name: path.display().to_string(), way: Way::Replace(path) }
     }
 
+    /// An output to a recording; `name` is what error messages call it.
+    #[must_use]
+    pub fn recording(name: String, file: RecordingFile) -> Self {
+        Self { name, way: Way::Record(Box::new(file)) }
+    }
+
     fn write_batch(&mut self, text: &[u8]) -> io::Result<()> {
         match &mut self.way {
+            Way::Record(file) => file.write(text),
             Way::Lines(file) => write_lines(file.as_mut(), text),
             Way::Replace(path) => replace(path, text),
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        match &mut self.way {
+            Way::Record(file) => file.finish(),
+            Way::Lines(_) | Way::Replace(_) => Ok(()),
         }
     }
 }
@@ -171,6 +190,11 @@ fn write_all_waiting(file: &mut dyn WriteFd, mut bytes: &[u8]) -> io::Result<()>
     Ok(())
 }
 
+/// Whether somebody may make room for what could not be written.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl Sink {
     /// Serves the inputs until draining is asked for and nothing is left.
     ///
@@ -179,6 +203,7 @@ impl Sink {
     pub fn run(mut self) -> io::Result<Ending> {
         let mut text = Vec::new();
         let mut count_told = false;
+        let mut full = None;
         loop {
             let draining = self.draining.load(Ordering::Acquire);
             let mut idle = true;
@@ -188,13 +213,12 @@ impl Sink {
                     && self.lanes[at].take_rows()
                 {
                     idle = false;
-                    if let Err(error) = self.write(at, &mut text) {
+                    if let Err(error) = self.write(at, &mut text, &mut full) {
                         (self.on_end)();
                         if error.kind() == io::ErrorKind::BrokenPipe {
                             return Ok(Ending::ReaderGone);
                         }
-                        let name = &self.output.name;
-                        return Err(io::Error::other(format!("cannot write to {name}: {error}")));
+                        return Err(self.cannot(&error));
                     }
                 }
             }
@@ -204,7 +228,8 @@ impl Sink {
                 count_told = true;
             }
             if draining && idle {
-                return Ok(Ending::Drained);
+                let finished = full.take().map_or_else(|| self.output.finish(), Err);
+                return finished.map(|()| Ending::Drained).map_err(|error| self.cannot(&error));
             }
             if idle {
                 std::thread::park();
@@ -212,8 +237,24 @@ impl Sink {
         }
     }
 
-    /// Writes the rows of one lane, or those of all lanes once each of them has some.
-    fn write(&mut self, at: usize, text: &mut Vec<u8>) -> io::Result<()> {
+    fn cannot(&self, error: &io::Error) -> io::Error {
+        let lost: u64 = self.lanes.iter().map(|lane| lane.not_written).sum();
+        let lost = match lost {
+            0 => String::new(),
+            lost => format!("; {lost} emissions found no room"),
+        };
+        io::Error::other(format!("cannot write to {}: {error}{lost}", self.output.name))
+    }
+
+    /// Writes the rows of one lane, or those of all lanes once each of them has some. While the
+    /// disk is full (`full` then has the reason) emissions are lost, counted and told: somebody
+    /// may make room.
+    fn write(
+        &mut self,
+        at: usize,
+        text: &mut Vec<u8>,
+        full: &mut Option<io::Error>,
+    ) -> io::Result<()> {
         let lanes = if !self.encoder.wants_whole_batches() {
             &mut self.lanes[at..=at]
         } else if self.lanes.iter().all(|lane| lane.rows_waiting.is_some()) {
@@ -222,13 +263,31 @@ impl Sink {
             return Ok(());
         };
         let mut rows = Vec::new();
-        for lane in lanes {
+        for lane in &mut *lanes {
             rows.extend(lane.rows_waiting.take().unwrap_or_default());
             lane.written += 1;
         }
         text.clear();
         self.encoder.encode(&rows, text);
-        self.output.write_batch(text)?;
+        let written = self.output.write_batch(text);
+        let name = &self.output.name;
+        match written {
+            Err(error) if is_full(&error) => {
+                lanes.iter_mut().for_each(|lane| lane.not_written += 1);
+                if full.is_none() {
+                    log::warn!(
+                        "cannot write to {name}: {error}; rows are lost until there is room"
+                    );
+                }
+                *full = Some(error);
+                return Ok(());
+            }
+            written => written?,
+        }
+        if full.take().is_some() {
+            let lost: u64 = self.lanes.iter().map(|lane| lane.not_written).sum();
+            log::warn!("{name} can be written again; {lost} emissions in all found no room");
+        }
         let of_conntrack = |row: &&Metric| row.has_values() && row.name != internal::MEASUREMENT;
         let valued = rows.iter().filter(of_conntrack).count();
         self.rows.fetch_add(valued as u64, Ordering::Relaxed);
@@ -242,12 +301,13 @@ impl Sink {
 impl Lane {
     /// Makes rows of the next window, if there is one.
     fn take_rows(&mut self) -> bool {
-        let Ok(window) = self.outbox.windows.pop() else { return false };
+        let Ok(mut window) = self.outbox.windows.pop() else { return false };
+        let loss = window.loss;
+        window.loss.rows_lost += self.not_written;
         let rows = self.rows.rows(&window).into_iter();
         let mut rows: Vec<Metric> = rows.filter_map(|row| self.filter.apply(row)).collect();
         rows.extend(self.rows.internal_row(&window).map(|row| self.filter.tag(row)));
         self.rows_waiting = Some(rows);
-        let loss = window.loss;
         // The ring has room for every window there is.
         let _ = self.outbox.spent.push(window);
         if let Some(notice) = self.rows.take_notice() {

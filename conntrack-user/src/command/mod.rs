@@ -5,6 +5,7 @@ mod doctor;
 mod drops;
 mod execd;
 mod generate;
+mod report;
 mod run;
 mod stream;
 
@@ -44,6 +45,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Config(args)) => config::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Drops(args)) => drops::run(&args),
+        Some(Command::Report(args)) => report::run(&args),
         Some(Command::Completions { shell }) => generate::completions(shell),
         Some(Command::Man { output }) => generate::man(output.as_deref()),
     }

@@ -13,6 +13,7 @@ use crate::cli::RunArgs;
 use crate::format::{Csv, EncoderOptions, Format, encoder};
 use crate::logging;
 use crate::pipeline::Plan;
+use crate::recording::{RecordingFile, Rotation, is_compressed};
 use crate::sampler::Trigger;
 use crate::settings::Ebpf;
 use crate::sink::Output;
@@ -43,7 +44,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     let (output, csv) = match &args.output {
         None => (standard_output()?, None),
-        Some(path) => append_to(path, format)?,
+        Some(path) => append_to(path, format, rotation(args, format)?)?,
     };
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let options = EncoderOptions {
@@ -96,9 +97,28 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     Ok(finish(&outcome, args.stats))
 }
 
+/// `--rotate` and `--keep`, where they can be followed.
+fn rotation(args: &RunArgs, format: Format) -> anyhow::Result<Option<Rotation>> {
+    let compressed = args.output.as_deref().is_some_and(is_compressed);
+    if !is_recorded(format) && (compressed || args.rotate.is_some()) {
+        let what = "a recording (FILE.zst, --rotate) is line protocol or JSON";
+        return Err(super::UsageError(format!("{what}: --format influx or json")).into());
+    }
+    Ok(args.rotate.map(|size| Rotation { size, keep: args.keep }))
+}
+
+/// Whether `report` reads the format.
+fn is_recorded(format: Format) -> bool {
+    matches!(format, Format::Influx | Format::Json)
+}
+
 /// Opens a file to append to, or to replace by each batch where the format needs that. A CSV
 /// file that has a header already goes on under it.
-fn append_to(path: &Path, format: Format) -> anyhow::Result<(Output, Option<Csv>)> {
+fn append_to(
+    path: &Path,
+    format: Format,
+    rotation: Option<Rotation>,
+) -> anyhow::Result<(Output, Option<Csv>)> {
     // A link is followed; a device or a pipe is written to, never replaced.
     let path = &match path.canonicalize() {
         Ok(path) => path,
@@ -118,6 +138,17 @@ fn append_to(path: &Path, format: Format) -> anyhow::Result<(Output, Option<Csv>
             );
         }
         return Ok((Output::replacing(path.clone()), None));
+    }
+    if is_recorded(format) && kind.as_ref().map_or(true, std::fs::FileType::is_file) {
+        let (file, cut) = RecordingFile::append(path.clone(), rotation)?;
+        if cut > 0 {
+            let name = path.display();
+            log::warn!("{name} ended within a record; its {cut} bytes are cut off");
+        }
+        return Ok((Output::recording(path.display().to_string(), file), None));
+    }
+    if rotation.is_some() || is_compressed(path) {
+        bail!("{} is no file that can be rotated or compressed", path.display());
     }
     let file = OpenOptions::new().create(true).read(true).append(true).open(path);
     let file = file.with_context(|| format!("cannot write to {}", path.display()))?;

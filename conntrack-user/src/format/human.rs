@@ -7,7 +7,7 @@
 const SHORTEST: usize = 5;
 
 /// `0`, `3.33`, `1,234`, `12.3k`: at most `width` characters, which must be five or more.
-pub(super) fn number(value: f64, width: usize) -> String {
+pub(crate) fn number(value: f64, width: usize) -> String {
     debug_assert!(width >= SHORTEST, "a cell of {width} is too narrow");
     if !value.is_finite() {
         return "-".to_owned();
@@ -61,7 +61,7 @@ fn with_commas(digits: &str) -> String {
 }
 
 /// A share as `76.8%`, at most five characters.
-pub(super) fn percent(value: f64) -> String {
+pub(crate) fn percent(value: f64) -> String {
     if value < 0.0 {
         return "<0%".to_owned();
     }
@@ -76,7 +76,7 @@ pub(super) fn percent(value: f64) -> String {
 }
 
 /// The time of day, in UTC, as `HH:MM:SS` or `HH:MM:SS.mmm`.
-pub(super) fn time_of_day(timestamp_ns: i64, milliseconds: bool) -> String {
+pub(crate) fn time_of_day(timestamp_ns: i64, milliseconds: bool) -> String {
     let ms = timestamp_ns.div_euclid(1_000_000).rem_euclid(24 * 60 * 60 * 1000);
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
     if milliseconds {
@@ -86,8 +86,49 @@ pub(super) fn time_of_day(timestamp_ns: i64, milliseconds: bool) -> String {
     }
 }
 
+/// The day, in UTC, as `YYYY-MM-DD`.
+pub(crate) fn date(timestamp_ns: i64) -> String {
+    // Days are counted in years that begin in March, so that a leap day is a year's last, and in
+    // eras of 400 years, which all have the same number of days.
+    let days = timestamp_ns.div_euclid(86_400_000_000_000) + 719_468; // since 0000-03-01
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153; // 0 is March
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("{:04}-{month:02}-{day:02}", era * 400 + year_of_era + next_year)
+}
+
+/// A length of time in its two largest units: `20 ms`, `1.5 s`, `10 min`, `1 h 30 min`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let rounded = seconds.round() as u64;
+    let two = |large: u64, a: &str, small: u64, b: &str| match small {
+        0 => format!("{large} {a}"),
+        _ => format!("{large} {a} {small} {b}"),
+    };
+    match rounded {
+        _ if seconds < 0.9995 => format!("{} ms", digits(seconds * 1000.0)),
+        0..60 => format!("{} s", digits(seconds)),
+        60..3600 => two(rounded / 60, "min", rounded % 60, "s"),
+        3600..86_400 => two(rounded / 3600, "h", rounded % 3600 / 60, "min"),
+        _ => two(rounded / 86_400, "d", rounded % 86_400 / 3600, "h"),
+    }
+}
+
+/// At most three digits, without zeros behind the point.
+fn digits(value: f64) -> String {
+    let text = three_digits(value).unwrap_or_else(|| format!("{value:.0}"));
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
 /// Text that cannot move a terminal's cursor: what is not printable is shown as an escape.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -100,7 +141,7 @@ pub(super) fn printable(text: &str) -> String {
 
 /// Text of at most `width` columns: one column for each character, so whatever is not plain
 /// ASCII, and might be wider or nothing at all, is a `?`, and a long text ends in `…`.
-pub(super) fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     let plain = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
     let mut out: String = text.chars().take(width).map(plain).collect();
     if text.chars().nth(width).is_some() {

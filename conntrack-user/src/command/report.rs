@@ -1,0 +1,82 @@
+//! `ctpulse report`: recordings in, one report or a comparison out.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use super::UsageError;
+use super::generate::print_quietly;
+use crate::cli::{ReportArgs, ReportFormat};
+use crate::recording::{self, Catalog, Tally};
+use crate::report::{
+    Aggregator, Options, Report, compare, comparison_page, comparison_text, report_page,
+    report_text,
+};
+
+pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
+    let drawn = args.html.is_some();
+    let options = Options { window: args.window, bursts: args.bursts, drawn };
+    let merged = args.merge || args.files.len() == 1;
+    if !merged && args.files.len() > 2 {
+        let many = args.files.len();
+        let what = "one is reported, two are compared; give --merge to read them as one";
+        return Err(UsageError(format!("{many} files: {what}")).into());
+    }
+    let (text, page) = if merged {
+        let report = read(&args.files, options)?;
+        let text = match args.format {
+            ReportFormat::Text => report_text(&report),
+            ReportFormat::Json => json(&report)?,
+        };
+        (text, drawn.then(|| report_page(&report)))
+    } else {
+        let (before, after) = args.files.split_at(1);
+        let comparison = compare(read(before, options)?, read(after, options)?);
+        let text = match args.format {
+            ReportFormat::Text => comparison_text(&comparison),
+            ReportFormat::Json => json(&comparison)?,
+        };
+        (text, drawn.then(|| comparison_page(&comparison)))
+    };
+    if let Some((path, page)) = args.html.as_ref().zip(page) {
+        std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    print_quietly(text.as_bytes())
+}
+
+fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// One report of all `paths`, each with what was rotated away from it.
+fn read(paths: &[PathBuf], options: Options) -> anyhow::Result<Report> {
+    let files: Vec<_> = paths.iter().flat_map(|path| recording::files_of(path)).collect();
+    let (mut catalog, mut tally) = (Catalog::default(), Tally::default());
+    let mut aggregator = Aggregator::new(options);
+    recording::read(&files, &mut catalog, &mut tally, &mut |catalog, row| {
+        aggregator.push(catalog, row);
+    });
+    let report = aggregator.finish(tally);
+    if report.sources.is_empty() {
+        bail!("{}", nothing_in(&report));
+    }
+    Ok(report)
+}
+
+/// Why there is nothing to report.
+fn nothing_in(report: &Report) -> String {
+    let Tally { files, rows, bad_lines, first_bad_line, unreadable, .. } = &report.recording;
+    if let (true, Some(why)) = (files.is_empty(), unreadable.first()) {
+        return format!("cannot read {why}");
+    }
+    let mut text = format!(
+        "there is no row of conntrack in {}: {rows} rows of others, {bad_lines} lines that are \
+         neither line protocol nor JSON",
+        files.join(", ")
+    );
+    for why in first_bad_line.iter().chain(unreadable) {
+        text += &format!("; {why}");
+    }
+    text
+}

@@ -1,0 +1,126 @@
+//! Numbers for series and fields, so that a row is a few numbers and nothing is allocated for a
+//! series that was seen before.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::BadLine;
+
+/// The most different series, and as many fields, that are kept apart: what a machine of 4,096
+/// CPUs has in fifteen namespaces.
+const MOST: usize = 1 << 16;
+
+/// The number of a series in a [`Catalog`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SeriesId(pub usize);
+
+/// The number of a field name in a [`Catalog`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FieldId(pub usize);
+
+/// A measurement and its tags.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Series {
+    /// The measurement.
+    pub name: String,
+    /// The tags, sorted by key.
+    pub tags: Vec<(String, String)>,
+}
+
+impl Series {
+    /// The value of the tag `key`.
+    #[must_use]
+    pub fn tag(&self, key: &str) -> Option<&str> {
+        self.tags.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Display for Series {
+    /// `conntrack host=fw1 netns=lan`, as it stands in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.tags.iter().try_for_each(|(key, value)| write!(f, " {key}={value}"))
+    }
+}
+
+/// All series and fields that were met.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    series: Vec<Series>,
+    by_series: HashMap<Series, SeriesId>,
+    /// The bytes in front of a line's fields: one series has as many as there are orders of tags.
+    by_head: HashMap<Box<[u8]>, SeriesId>,
+    fields: Vec<String>,
+    by_field: HashMap<Box<[u8]>, FieldId>,
+    /// The fields of each series' last row, in their order: most likely those of its next.
+    orders: Vec<Vec<FieldId>>,
+}
+
+impl Catalog {
+    /// The series with the number `id`.
+    #[must_use]
+    pub fn series(&self, id: SeriesId) -> &Series {
+        &self.series[id.0]
+    }
+
+    /// All field names, by their number.
+    #[must_use]
+    pub fn fields(&self) -> &[String] {
+        &self.fields
+    }
+
+    /// The series of the bytes `head`, if they were met before.
+    pub(super) fn known_head(&self, head: &[u8]) -> Option<SeriesId> {
+        self.by_head.get(head).copied()
+    }
+
+    /// Remembers that the bytes `head` mean a series.
+    pub(super) fn learn_head(&mut self, head: &[u8], series: SeriesId) -> Result<(), BadLine> {
+        room(self.by_head.len())?;
+        self.by_head.insert(head.into(), series);
+        Ok(())
+    }
+
+    /// The number of a series.
+    pub(super) fn series_id(&mut self, mut series: Series) -> Result<SeriesId, BadLine> {
+        series.tags.sort();
+        if let Some(id) = self.by_series.get(&series) {
+            return Ok(*id);
+        }
+        room(self.series.len())?;
+        let id = SeriesId(self.series.len());
+        self.series.push(series.clone());
+        self.orders.push(Vec::new());
+        self.by_series.insert(series, id);
+        Ok(id)
+    }
+
+    /// The number of the field that stands as `key` in a file.
+    pub(super) fn field_id(
+        &mut self,
+        key: &[u8],
+        name: impl FnOnce() -> String,
+    ) -> Result<FieldId, BadLine> {
+        if let Some(id) = self.by_field.get(key) {
+            return Ok(*id);
+        }
+        room(self.by_field.len())?;
+        let id = FieldId(self.fields.len());
+        self.fields.push(name());
+        self.by_field.insert(key.into(), id);
+        Ok(id)
+    }
+
+    /// The order of the series' fields, to be given back with [`Catalog::give_order`].
+    pub(super) fn take_order(&mut self, series: SeriesId) -> Vec<FieldId> {
+        std::mem::take(&mut self.orders[series.0])
+    }
+
+    pub(super) fn give_order(&mut self, series: SeriesId, order: Vec<FieldId>) {
+        self.orders[series.0] = order;
+    }
+}
+
+fn room(taken: usize) -> Result<(), BadLine> {
+    if taken < MOST { Ok(()) } else { Err(BadLine::TooMany(MOST)) }
+}

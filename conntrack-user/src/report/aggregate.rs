@@ -1,0 +1,144 @@
+//! Rows in, a report out: finds out whose row each is, and leaves the rest to `source`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::cpus;
+use super::fields::{Counters, Meaning, is_telling};
+use super::source::Source;
+use super::summary::Report;
+use crate::recording::{Catalog, Row, Series, SeriesId, Tally};
+use crate::rows::MEASUREMENT;
+
+/// Sources that are kept apart; each takes up to half a megabyte.
+const MOST_SOURCES: usize = 64;
+
+/// What a report is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The time that rates are averages over.
+    pub window: Duration,
+    /// How many bursts to keep of each counter.
+    pub bursts: usize,
+    /// Whether it will be drawn.
+    pub drawn: bool,
+}
+
+/// Takes the rows of a recording.
+#[derive(Debug)]
+pub struct Aggregator {
+    options: Options,
+    meanings: Vec<Meaning>,
+    counters: Counters,
+    /// By series; `None` where it is not known yet.
+    places: Vec<Option<Place>>,
+    sources: Vec<Source>,
+    by_origin: HashMap<Series, usize>,
+    other_rows: u64,
+    refused_rows: u64,
+}
+
+/// Whose row a series' rows are.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// The namespace's: the table row or `cpu=all`.
+    Whole(usize),
+    /// A CPU's.
+    Cpu(usize, usize),
+}
+
+impl Aggregator {
+    /// Nothing was read yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            meanings: Vec::new(),
+            counters: Counters::default(),
+            places: Vec::new(),
+            sources: Vec::new(),
+            by_origin: HashMap::new(),
+            other_rows: 0,
+            refused_rows: 0,
+        }
+    }
+
+    /// Takes a row.
+    pub fn push(&mut self, catalog: &Catalog, row: Row<'_>) {
+        for name in &catalog.fields()[self.meanings.len()..] {
+            let meaning = self.counters.meaning(name);
+            self.meanings.push(meaning);
+        }
+        let known = self.places.get(row.series.0).copied().flatten();
+        let Some(place) = known.or_else(|| self.find_place(catalog, row)) else { return };
+        match place {
+            Place::Whole(source) => {
+                self.sources[source].whole(&self.options, &self.meanings, row);
+            }
+            Place::Cpu(source, cpu) => {
+                let followed = row.values.iter().filter_map(|(field, value)| {
+                    let Meaning::Counter(counter) = self.meanings[field.0] else { return None };
+                    Some((cpus::followed(&self.counters.names[counter])?, *value))
+                });
+                self.sources[source].of_a_cpu(&self.options, row.time_ns, cpu, followed);
+            }
+        }
+    }
+
+    fn find_place(&mut self, catalog: &Catalog, row: Row<'_>) -> Option<Place> {
+        let series = catalog.series(row.series);
+        let telling = || row.values.iter().any(|(field, _)| is_telling(&catalog.fields()[field.0]));
+        if series.name != MEASUREMENT && !telling() {
+            self.other_rows += 1;
+            return None;
+        }
+        let cpu = series.tag("cpu").filter(|cpu| *cpu != "all");
+        let number = cpu.map(cpus::number);
+        if number == Some(None) {
+            self.other_rows += 1;
+            return None;
+        }
+        let mut origin = series.clone();
+        origin.tags.retain(|(key, _)| key != "cpu");
+        let source = match self.by_origin.get(&origin) {
+            Some(source) => *source,
+            None if self.sources.len() >= MOST_SOURCES => {
+                self.refused_rows += 1;
+                return None;
+            }
+            None => {
+                self.sources.push(Source::new(origin.clone()));
+                self.by_origin.insert(origin, self.sources.len() - 1);
+                self.sources.len() - 1
+            }
+        };
+        let place = match number.flatten() {
+            Some(number) => Place::Cpu(source, number),
+            None => Place::Whole(source),
+        };
+        let SeriesId(id) = row.series;
+        if self.places.len() <= id {
+            self.places.resize(id + 1, None);
+        }
+        self.places[id] = Some(place);
+        Some(place)
+    }
+
+    /// What the rows say; `recording` is how they were read.
+    #[must_use]
+    pub fn finish(mut self, recording: Tally) -> Report {
+        for source in &mut self.sources {
+            source.end(&self.options);
+        }
+        let mut sources: Vec<_> =
+            self.sources.iter().map(|source| source.report(&self.counters.names)).collect();
+        sources.sort_by(|a, b| (&a.name, &a.tags).cmp(&(&b.name, &b.tags)));
+        Report {
+            recording,
+            other_rows: self.other_rows,
+            rows_of_too_many_sources: self.refused_rows,
+            window_seconds: self.options.window.as_secs_f64(),
+            sources,
+        }
+    }
+}

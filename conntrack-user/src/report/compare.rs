@@ -1,0 +1,132 @@
+//! Two recordings, before and after a change, with ratios.
+
+use serde::Serialize;
+
+use super::summary::{Change, Report, SourceReport};
+
+/// Two recordings side by side.
+#[derive(Debug, Clone, Serialize)]
+pub struct Comparison {
+    /// The sources that both have.
+    pub pairs: Vec<Pair>,
+    /// Sources of the first recording alone.
+    pub only_before: Vec<String>,
+    /// Sources of the second recording alone.
+    pub only_after: Vec<String>,
+    /// The first recording.
+    pub before: Report,
+    /// The second recording.
+    pub after: Report,
+}
+
+/// One source in both recordings.
+#[derive(Debug, Clone, Serialize)]
+pub struct Pair {
+    /// The measurement.
+    pub name: String,
+    /// The tags in the second recording.
+    pub tags: Vec<(String, String)>,
+    /// The counters that moved in either.
+    pub counters: Vec<CounterChange>,
+    /// Fill, gaps and misses, each with its name.
+    pub others: Vec<(&'static str, Change)>,
+}
+
+/// One counter in both recordings, in events per second.
+#[derive(Debug, Clone, Serialize)]
+pub struct CounterChange {
+    /// The field's name.
+    pub name: String,
+    /// Over the whole recording.
+    pub mean: Change,
+    /// The 99th percentile of the windows.
+    pub p99: Change,
+    /// The largest rate of a sample.
+    pub peak: Change,
+}
+
+/// Compares two recordings. Sources belong together if they have the same tags; if each
+/// recording has a single one, these do, since a change may rename a host.
+#[must_use]
+pub fn compare(before: Report, after: Report) -> Comparison {
+    let mut pairs = Vec::new();
+    let (mut only_before, mut only_after) = (Vec::new(), Vec::new());
+    let single = before.sources.len() == 1 && after.sources.len() == 1;
+    let same =
+        |a: &SourceReport, b: &SourceReport| single || (a.name == b.name && a.tags == b.tags);
+    for new in &after.sources {
+        match before.sources.iter().find(|old| same(old, new)) {
+            Some(old) => pairs.push(pair(old, new)),
+            None => only_after.push(title(new)),
+        }
+    }
+    let lonely = |old: &&SourceReport| !after.sources.iter().any(|new| same(old, new));
+    only_before.extend(before.sources.iter().filter(lonely).map(title));
+    Comparison { pairs, only_before, only_after, before, after }
+}
+
+fn title(source: &SourceReport) -> String {
+    let tags = source.tags.iter().map(|(key, value)| format!(" {key}={value}"));
+    source.name.clone() + &tags.collect::<String>()
+}
+
+fn change(before: Option<f64>, after: Option<f64>) -> Change {
+    let ratio = before.zip(after).filter(|(before, _)| *before > 0.0).map(|(b, a)| a / b);
+    Change { before, after, ratio }
+}
+
+fn pair(old: &SourceReport, new: &SourceReport) -> Pair {
+    let mut names: Vec<_> = new.counters.iter().chain(&old.counters).map(|c| &c.name).collect();
+    names.sort_by_key(|name| (super::fields::rank(name), name.as_str()));
+    names.dedup();
+    let counters = names.into_iter().map(|name| counter(name, old, new)).collect();
+    let both = |of: fn(&SourceReport) -> Option<f64>| change(of(old), of(new));
+    let others = vec![
+        ("entries at the peak", both(|s| Some(s.fill.as_ref()?.peak))),
+        ("entries, median", both(|s| Some(s.fill.as_ref()?.entries.median))),
+        (
+            "fill at the peak, percent",
+            both(|s| {
+                let fill = s.fill.as_ref()?;
+                Some(fill.peak / fill.max? * 100.0)
+            }),
+        ),
+        (
+            "90 % full at most, seconds",
+            both(|s| Some(s.fill.as_ref()?.above_90_percent?.at_most_seconds)),
+        ),
+        ("emissions missing", both(|s| Some(s.gaps.missing as f64))),
+        ("samples missed", both(|s| s.losses.samples_missed)),
+        ("emissions lost", both(|s| s.losses.rows_lost)),
+        ("span, seconds", both(|s| Some(span(s)))),
+    ];
+    Pair { name: new.name.clone(), tags: new.tags.clone(), counters, others }
+}
+
+fn span(source: &SourceReport) -> f64 {
+    (source.to_ns - source.from_ns) as f64 / 1e9
+}
+
+fn counter(name: &str, old: &SourceReport, new: &SourceReport) -> CounterChange {
+    let of = |source: &SourceReport| {
+        let counter = source.counters.iter().find(|counter| counter.name == name);
+        match counter {
+            Some(counter) => {
+                let mean = Some(span(source)).filter(|s| *s > 0.0).map(|s| counter.total / s);
+                (mean, counter.per_second.map(|rates| rates.p99), counter.peak)
+            }
+            // There and always 0 is a number; not there is none.
+            None if source.unmoved.iter().any(|unmoved| unmoved == name) => {
+                (Some(0.0), Some(0.0), Some(0.0))
+            }
+            None => (None, None, None),
+        }
+    };
+    let (old, new) = (of(old), of(new));
+    CounterChange {
+        name: name.to_owned(),
+        mean: change(old.0, new.0),
+        p99: change(old.1, new.1),
+        peak: change(old.2, new.2),
+    }
+}

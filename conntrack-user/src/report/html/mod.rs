@@ -1,0 +1,175 @@
+//! The report as one page that needs nothing else: it works from a file, without a network, in
+//! light and dark, on paper, and for a screen reader (every plot has its numbers in a table).
+//!
+//! `plot` and `heat` draw SVG, `tables` writes what is not drawn. Whatever comes from a recording
+//! goes through [`escape`] or through the SVG writer, which escapes as well.
+
+mod heat;
+mod palette;
+mod plot;
+mod tables;
+
+use std::fmt::Write as _;
+
+use self::plot::{Plot, Shade};
+use super::compare::Comparison;
+use super::summary::{Report, SourceReport};
+use crate::format::human::{date, duration, time_of_day};
+
+/// The style of everything but colours, which `palette` gives.
+const STYLE: &str = include_str!("page.css");
+/// What a browser is to hold the page to: nothing is loaded, nothing runs.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+
+/// A recording's page.
+#[must_use]
+pub fn report(report: &Report) -> String {
+    let mut body = String::new();
+    recording("h2", report, &mut body);
+    page("conntrack report", &body)
+}
+
+/// The page of two recordings: the ratios, then each by itself.
+#[must_use]
+pub fn comparison(comparison: &Comparison) -> String {
+    let mut body = String::new();
+    tables::comparison(comparison, &mut body);
+    for (word, report) in [("Before", &comparison.before), ("After", &comparison.after)] {
+        let _ = write!(body, "<h2>{word}</h2>");
+        recording("h3", report, &mut body);
+    }
+    page("conntrack: before and after", &body)
+}
+
+fn page(title: &str, body: &str) -> String {
+    let colours = palette::style();
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\">\
+         <meta name=\"color-scheme\" content=\"light dark\">\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\
+         <link rel=\"icon\" href=\"data:,\"><title>{title}</title>\
+         <style>\n{STYLE}{colours}</style></head>\n<body><main><h1>{title}</h1>\n{body}\
+         <footer>ctpulse {version}; times are UTC</footer></main></body></html>\n",
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// Text that is nothing but text in a page.
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            // What a browser would drop or turn around.
+            c if c.is_control()
+                || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+            {
+                out.extend(c.escape_unicode());
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn recording(heading: &str, report: &Report, out: &mut String) {
+    tables::tally(report, out);
+    for source in &report.sources {
+        let tags: String =
+            source.tags.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+        let title = escape(&(source.name.clone() + &tags));
+        let _ = write!(out, "<section><{heading}>{title}</{heading}>");
+        tables::summary(source, out);
+        plots(source, out);
+        tables::counters(source, report.window_seconds, out);
+        tables::bursts(source, out);
+        tables::causes(source, out);
+        tables::gaps(source, out);
+        tables::unmoved(source, out);
+        out.push_str("</section>\n");
+    }
+}
+
+/// A time of the source, with its date if that is not the first row's.
+fn clock(source: &SourceReport, ns: i64) -> String {
+    let subsecond = source.interval_seconds.is_some_and(|seconds| seconds < 0.9);
+    let time = time_of_day(ns, subsecond);
+    if date(ns) == date(source.from_ns) { time } else { format!("{} {time}", date(ns)) }
+}
+
+/// Counters that are drawn together: a title, and up to six names.
+const GROUPS: [(&str, &[&str]); 3] = [
+    (
+        "Lost and refused, per second",
+        &["drop", "chaintoolong", "drop_dying", "insert_failed", "early_drop"],
+    ),
+    (
+        "Causes of drops, packets per second",
+        &[
+            "drop_table_full",
+            "drop_clash",
+            "drop_chaintoolong",
+            "drop_dying",
+            "drop_tracker",
+            "drop_other",
+        ],
+    ),
+    ("Connections, per second", &["insert", "new", "delete", "clash_resolve", "invalid"]),
+];
+
+fn plots(source: &SourceReport, out: &mut String) {
+    let Some(drawing) = &source.drawing else { return };
+    fill(source, drawing, out);
+    for (title, names) in GROUPS {
+        let moved = |name: &&&str| source.counters.iter().any(|counter| counter.name == **name);
+        let names: Vec<_> = names.iter().filter(moved).collect();
+        let mut plot = Plot::new(title, "per second", source);
+        for name in &names {
+            if let Some(timeline) = drawing.of(name) {
+                let columns = timeline.columns().filter(|(_, rate)| rate.seconds > 0.0);
+                let shades = columns.map(|(at_ns, rate)| {
+                    let mean = rate.events / rate.seconds;
+                    Shade { at_ns, low: mean, high: rate.peak.max(mean) }
+                });
+                plot.add(name, shades.collect(), timeline.width_ns());
+            }
+        }
+        let shown = source.bursts.iter().filter(|burst| names.iter().any(|n| **n == burst.counter));
+        plot.mark(shown);
+        out.push_str(&plot.figure());
+    }
+    heat::map(source, "Packets lost on each CPU", &drawing.lost, out);
+    heat::map(source, "Entries inserted on each CPU", &drawing.inserted, out);
+}
+
+fn fill(source: &SourceReport, drawing: &super::Drawing, out: &mut String) {
+    let max = source.fill.as_ref().and_then(|fill| fill.max).filter(|max| *max > 0.0);
+    let (title, unit, scale) = match max {
+        Some(max) => ("Fill of the table, percent", "%", 100.0 / max),
+        None => ("Entries in the table", "entries", 1.0),
+    };
+    let mut plot = Plot::new(title, unit, source);
+    let shades = drawing.entries.columns().filter_map(|(at_ns, level)| {
+        let (low, high) = level.0?;
+        Some(Shade { at_ns, low: low * scale, high: high * scale })
+    });
+    plot.add(
+        if max.is_some() { "fill" } else { "entries" },
+        shades.collect(),
+        drawing.entries.width_ns(),
+    );
+    if max.is_some() {
+        plot.limit(90.0, 100.0);
+    }
+    out.push_str(&plot.figure());
+}
+
+/// How long the source's rows are apart, in words.
+fn every(source: &SourceReport) -> String {
+    source.interval_seconds.map_or_else(|| "one row".to_owned(), duration)
+}

@@ -1,0 +1,252 @@
+//! The tables of the page.
+
+use std::fmt::Write as _;
+
+use super::super::compare::Comparison;
+use super::super::summary::{Change, Report, SourceReport};
+use super::{clock, escape, every};
+use crate::format::human::{date, duration, number, percent};
+
+fn item(word: &str, text: &str, out: &mut String) {
+    let _ = write!(out, "<dt>{word}</dt><dd>{}</dd>", escape(text));
+}
+
+fn whole(count: f64) -> String {
+    number(count, 15)
+}
+
+/// What was read.
+pub(super) fn tally(report: &Report, out: &mut String) {
+    let tally = &report.recording;
+    out.push_str("<dl>");
+    item("read", &format!("{}: {} rows", tally.files.join(", "), whole(tally.rows as f64)), out);
+    tally.unreadable.iter().for_each(|file| item("not read", file, out));
+    tally.unfinished.iter().for_each(|file| item("ends within a zstd frame", file, out));
+    if let Some(first) = &tally.first_bad_line {
+        let text = format!("{} bad lines, first {first}", whole(tally.bad_lines as f64));
+        item("skipped", &text, out);
+    }
+    if report.other_rows > 0 {
+        let text = format!("{} rows that are not conntrack's", whole(report.other_rows as f64));
+        item("left out", &text, out);
+    }
+    out.push_str("</dl>\n");
+}
+
+/// The source in a few lines.
+pub(super) fn summary(source: &SourceReport, out: &mut String) {
+    out.push_str("<dl>");
+    let span = duration((source.to_ns - source.from_ns) as f64 / 1e9);
+    let (from, to) = (clock(source, source.from_ns), clock(source, source.to_ns));
+    item("span", &format!("{} {from} to {to}, {span}", date(source.from_ns)), out);
+    let emissions = whole(source.emissions as f64);
+    item("interval", &format!("{}; {emissions} emissions", every(source)), out);
+    if let Some(fill) = &source.fill {
+        let (peak, at) = (whole(fill.peak), clock(source, fill.peak_at_ns));
+        let text = match fill.max.filter(|max| *max > 0.0) {
+            Some(max) => {
+                let share = percent(fill.peak / max * 100.0);
+                format!("{share}: {peak} of {} entries at {at}", whole(max))
+            }
+            None => format!("{peak} entries at {at}; no limit known"),
+        };
+        item("fullest", &text, out);
+        if let Some(above) = fill.above_90_percent {
+            let (least, most) = (above.at_least_seconds, above.at_most_seconds);
+            let text = if most <= 0.0 {
+                "never".to_owned()
+            } else {
+                format!("{} at least, {} at most", duration(least), duration(most))
+            };
+            item("90 % full or more", &text, out);
+        }
+    }
+    let losses = &source.losses;
+    for (word, count) in
+        [("samples missed", losses.samples_missed), ("emissions lost", losses.rows_lost)]
+    {
+        item(word, &count.map_or("not told by these rows".to_owned(), whole), out);
+    }
+    out.push_str("</dl>\n");
+}
+
+fn start(caption: &str, heads: &[&str], out: &mut String) {
+    let _ = write!(out, "<div class=\"scroll\"><table><caption>{caption}</caption><thead><tr>");
+    heads.iter().for_each(|head| _ = write!(out, "<th scope=\"col\">{head}</th>"));
+    out.push_str("</tr></thead><tbody>");
+}
+
+fn end(out: &mut String) {
+    out.push_str("</tbody></table></div>\n");
+}
+
+/// A row; a cell that is `None` was not known.
+fn row(cells: &[Option<String>], out: &mut String) {
+    out.push_str("<tr>");
+    for cell in cells {
+        let _ = write!(out, "<td>{}</td>", escape(cell.as_deref().unwrap_or("-")));
+    }
+    out.push_str("</tr>");
+}
+
+fn short(value: f64) -> String {
+    number(value, 9)
+}
+
+/// The counters that moved.
+pub(super) fn counters(source: &SourceReport, window_seconds: f64, out: &mut String) {
+    let window = duration(source.interval_seconds.unwrap_or(0.0).max(window_seconds));
+    let caption = format!("Per second, averages over {window}");
+    start(&caption, &["", "total", "min", "median", "p99", "max", "peak", "peak at"], out);
+    if let Some(fill) = &source.fill {
+        let levels = fill.entries;
+        let of = |value: f64| Some(short(value));
+        row(
+            &[
+                Some("entries".to_owned()),
+                None,
+                of(levels.min),
+                of(levels.median),
+                of(levels.p99),
+                of(levels.max),
+                of(fill.peak),
+                Some(clock(source, fill.peak_at_ns)),
+            ],
+            out,
+        );
+    }
+    for counter in &source.counters {
+        let rates = counter.per_second;
+        row(
+            &[
+                Some(counter.name.clone()),
+                Some(short(counter.total)),
+                rates.map(|rates| short(rates.min)),
+                rates.map(|rates| short(rates.median)),
+                rates.map(|rates| short(rates.p99)),
+                rates.map(|rates| short(rates.max)),
+                counter.peak.map(short),
+                counter.peak_at_ns.map(|at| clock(source, at)),
+            ],
+            out,
+        );
+    }
+    end(out);
+}
+
+/// The worst bursts.
+pub(super) fn bursts(source: &SourceReport, out: &mut String) {
+    if source.bursts.is_empty() {
+        return;
+    }
+    let heads = ["", "peak per second", "mean", "fill", "in the row that ends at", "of"];
+    start("Bursts", &heads, out);
+    for burst in &source.bursts {
+        row(
+            &[
+                Some(burst.counter.clone()),
+                Some(short(burst.peak)),
+                Some(short(burst.mean)),
+                burst.fill_percent.map(percent),
+                Some(clock(source, burst.at_ns)),
+                Some(duration(burst.within_seconds)),
+            ],
+            out,
+        );
+    }
+    end(out);
+}
+
+/// Why packets were dropped.
+pub(super) fn causes(source: &SourceReport, out: &mut String) {
+    if source.drop_causes.is_empty() {
+        return;
+    }
+    start("Why packets were dropped", &["", "packets", "share", "because"], out);
+    for cause in &source.drop_causes {
+        row(
+            &[
+                Some(cause.field.clone()),
+                Some(whole(cause.packets)),
+                Some(percent(cause.percent)),
+                Some(cause.meaning.to_owned()),
+            ],
+            out,
+        );
+    }
+    end(out);
+}
+
+/// Where rows are missing.
+pub(super) fn gaps(source: &SourceReport, out: &mut String) {
+    let gaps = &source.gaps;
+    if gaps.gaps + gaps.restarts + gaps.resets + gaps.backwards == 0 {
+        return;
+    }
+    out.push_str("<h3>Gaps</h3><dl>");
+    for (word, count) in [
+        ("gaps", gaps.gaps),
+        ("emissions missing", gaps.missing),
+        ("restarts", gaps.restarts),
+        ("counter resets", gaps.resets),
+        ("backward steps of time", gaps.backwards),
+    ] {
+        item(word, &whole(count as f64), out);
+    }
+    for gap in &gaps.longest {
+        let length = duration((gap.to_ns - gap.from_ns) as f64 / 1e9);
+        let why = if gap.restart { ", then a restart" } else { "" };
+        item(&escape(&clock(source, gap.from_ns)), &format!("{length}{why}"), out);
+    }
+    out.push_str("</dl>\n");
+}
+
+/// The counters that stayed 0.
+pub(super) fn unmoved(source: &SourceReport, out: &mut String) {
+    if !source.unmoved.is_empty() {
+        let names = escape(&source.unmoved.join(", "));
+        let _ = write!(out, "<p>Always 0, or not counted by that kernel: {names}.</p>\n");
+    }
+}
+
+/// The ratios.
+pub(super) fn comparison(comparison: &Comparison, out: &mut String) {
+    let change = |change: Change| {
+        let ratio = change.ratio.map(|ratio| format!("{}\u{d7}", number(ratio, 5)));
+        [change.before.map(short), change.after.map(short), ratio]
+    };
+    for pair in &comparison.pairs {
+        let tags: String = pair.tags.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+        let title = escape(&(pair.name.clone() + &tags));
+        let heads = [
+            "",
+            "mean before",
+            "after",
+            "ratio",
+            "p99 before",
+            "after",
+            "ratio",
+            "peak before",
+            "after",
+            "ratio",
+        ];
+        start(&format!("{title}, per second"), &heads, out);
+        for counter in &pair.counters {
+            let cells = [counter.mean, counter.p99, counter.peak].into_iter().flat_map(change);
+            let name = std::iter::once(Some(counter.name.clone()));
+            row(&name.chain(cells).collect::<Vec<_>>(), out);
+        }
+        end(out);
+        start(&title, &["", "before", "after", "ratio"], out);
+        for (what, of) in &pair.others {
+            let name = std::iter::once(Some((*what).to_owned()));
+            row(&name.chain(change(*of)).collect::<Vec<_>>(), out);
+        }
+        end(out);
+    }
+    for (word, names) in
+        [("Only before", &comparison.only_before), ("Only after", &comparison.only_after)]
+    {
+        names.iter().for_each(|name| _ = write!(out, "<p>{word}: {}</p>", escape(name)));
+    }
+}

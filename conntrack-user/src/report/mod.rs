@@ -1,0 +1,31 @@
+//! What a recording says: rates, bursts, fill, drop causes, gaps, misses.
+//!
+//! The pure middle of `ctpulse report`. [`Aggregator`] takes rows one by one, in memory that
+//! does not grow with them, and gives a [`Report`]; `text`, `compare` and `html` write that down.
+//! No file is opened here and nothing is printed.
+
+mod aggregate;
+mod burst;
+mod compare;
+mod cpus;
+mod drawing;
+mod fields;
+mod gaps;
+mod html;
+mod moment;
+mod source;
+mod spread;
+mod summary;
+mod text;
+mod timeline;
+
+pub use self::aggregate::{Aggregator, Options};
+pub use self::compare::{Comparison, compare};
+pub use self::drawing::Drawing;
+pub use self::html::{comparison as comparison_page, report as report_page};
+pub use self::summary::{
+    Above, Burst, Cause, Change, Counter, Cpu, Fill, Gap, Gaps, Losses, Report, SourceReport,
+    Spreading,
+};
+pub use self::text::{comparison as comparison_text, report as report_text};
+pub use self::timeline::{Column, Level, OfCpus, Rate, Timeline};

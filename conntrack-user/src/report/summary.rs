@@ -1,0 +1,208 @@
+//! The report as data: what `--format json` prints, and the text and the page are made from.
+//!
+//! Times are nanoseconds since 1970, durations seconds, rates events per second. What is not
+//! known is absent (`null`), never 0.
+
+use serde::Serialize;
+
+use super::drawing::Drawing;
+use crate::recording::Tally;
+
+/// What one recording says.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// What was read, and what could not be.
+    pub recording: Tally,
+    /// Rows that are not conntrack's.
+    pub other_rows: u64,
+    /// Rows left out because there are more sources than are kept apart.
+    pub rows_of_too_many_sources: u64,
+    /// The window that rates are averages over, in seconds; a longer interval is its own window.
+    pub window_seconds: f64,
+    /// One for each host, namespace or input: each set of tags but for `cpu`.
+    pub sources: Vec<SourceReport>,
+}
+
+/// What one source says.
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceReport {
+    /// The measurement.
+    pub name: String,
+    /// The tags, but for `cpu`.
+    pub tags: Vec<(String, String)>,
+    /// The time of the first row.
+    pub from_ns: i64,
+    /// The time of the last row.
+    pub to_ns: i64,
+    /// Rows of every kind.
+    pub rows: u64,
+    /// Different times among the rows of the whole namespace.
+    pub emissions: u64,
+    /// The median time between two emissions; absent with a single one.
+    pub interval_seconds: Option<f64>,
+    /// The counters that moved.
+    pub counters: Vec<Counter>,
+    /// The counters that are there and never moved.
+    pub unmoved: Vec<String>,
+    /// How full the table was, if rows say so.
+    pub fill: Option<Fill>,
+    /// The worst bursts, counter by counter.
+    pub bursts: Vec<Burst>,
+    /// Why packets were dropped.
+    pub drop_causes: Vec<Cause>,
+    /// Where rows are missing.
+    pub gaps: Gaps,
+    /// What ctpulse itself missed; absent where rows do not say.
+    pub losses: Losses,
+    /// What each CPU did; empty without `cpuN` rows.
+    pub cpus: Vec<Cpu>,
+    /// What a page draws; only if it was asked for.
+    #[serde(skip)]
+    pub drawing: Option<Drawing>,
+}
+
+/// Smallest, middle and largest of a set of values.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Spreading {
+    /// The smallest, exact.
+    pub min: f64,
+    /// Half of all values are at most this; within 1 %.
+    pub median: f64,
+    /// 99 % of all values are at most this; within 1 %.
+    pub p99: f64,
+    /// The largest, exact.
+    pub max: f64,
+}
+
+/// One counter's events.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Counter {
+    /// The field's name.
+    pub name: String,
+    /// Events between the first and the last row.
+    pub total: f64,
+    /// Events per second, averages over the windows; absent with a single row.
+    pub per_second: Option<Spreading>,
+    /// The largest rate of any one sample (`_rate_max`), or of a row where there is none.
+    pub peak: Option<f64>,
+    /// The time of the row with the peak.
+    pub peak_at_ns: Option<i64>,
+}
+
+/// How full the table was.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fill {
+    /// The table's limit, as it was last.
+    pub max: Option<f64>,
+    /// Entries in each emission.
+    pub entries: Spreading,
+    /// The most entries in any sample.
+    pub peak: f64,
+    /// The time of the row with the peak.
+    pub peak_at_ns: i64,
+    /// Time spent nearly full; absent where the limit is not known.
+    pub above_90_percent: Option<Above>,
+}
+
+/// Time spent with a table at least 90 % full. The extremes between two rows are known, not for
+/// how long the table was so full; so there are two bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Above {
+    /// Time between rows in which even the lowest fill was that high.
+    pub at_least_seconds: f64,
+    /// Time between rows in which the highest fill was that high.
+    pub at_most_seconds: f64,
+    /// Time in which the fill is known.
+    pub known_seconds: f64,
+}
+
+/// A burst: a row whose peak stands out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Burst {
+    /// The counter that burst.
+    pub counter: String,
+    /// The row's time: the burst was in the `within_seconds` before it.
+    pub at_ns: i64,
+    /// The time that the row covers.
+    pub within_seconds: f64,
+    /// Events per second at the peak.
+    pub peak: f64,
+    /// Events per second on average over the row.
+    pub mean: f64,
+    /// The fill in percent at its highest within the row.
+    pub fill_percent: Option<f64>,
+}
+
+/// One of the causes for which packets were dropped.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Cause {
+    /// The field, such as `drop_table_full`.
+    pub field: String,
+    /// What it means, in words.
+    pub meaning: &'static str,
+    /// Packets.
+    pub packets: f64,
+    /// Their share of all causes that are told, in percent.
+    pub percent: f64,
+}
+
+/// Where rows are missing, and where counters began anew.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Gaps {
+    /// How often the time between two emissions was more than one and a half intervals.
+    pub gaps: u64,
+    /// How many emissions would have been in them.
+    pub missing: u64,
+    /// The longest of them.
+    pub longest: Vec<Gap>,
+    /// How often ctpulse was started again within the recording.
+    pub restarts: u64,
+    /// How often a counter went back: restarts, a module loaded again, a machine booted.
+    pub resets: u64,
+    /// The time of the first of these rows.
+    pub first_reset_ns: Option<i64>,
+    /// How often the time went back.
+    pub backwards: u64,
+}
+
+/// A time without rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Gap {
+    /// The row before it.
+    pub from_ns: i64,
+    /// The row after it.
+    pub to_ns: i64,
+    /// Whether ctpulse was started again at its end.
+    pub restart: bool,
+}
+
+/// What ctpulse could not do, by its own account.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Losses {
+    /// Sampling ticks left out.
+    pub samples_missed: Option<f64>,
+    /// Emissions that found no room.
+    pub rows_lost: Option<f64>,
+}
+
+/// What one CPU did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Cpu {
+    /// Its number.
+    pub cpu: usize,
+    /// Packets lost on it: `drop` and `chaintoolong`.
+    pub lost: f64,
+    /// Entries inserted on it.
+    pub inserted: f64,
+}
+
+/// A number before and after a change.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Change {
+    /// In the first recording.
+    pub before: Option<f64>,
+    /// In the second.
+    pub after: Option<f64>,
+    /// After divided by before; absent where one is not known or before is 0.
+    pub ratio: Option<f64>,
+}

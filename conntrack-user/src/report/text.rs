@@ -1,0 +1,362 @@
+//! The report as text for a terminal: aligned, at most 80 columns where names allow it.
+//!
+//! Whatever comes from a file (names of files, tags, fields) is made printable first.
+
+use std::fmt::Write as _;
+
+use super::compare::{Comparison, Pair};
+use super::summary::{Above, Burst, Change, Fill, Gaps, Report, SourceReport, Spreading};
+use crate::format::human::{date, duration, number, percent, printable, time_of_day};
+
+/// The width of numbers.
+const CELL: usize = 7;
+/// The width of names of counters.
+const NAME: usize = 21;
+
+/// A recording's report.
+#[must_use]
+pub fn report(report: &Report) -> String {
+    let mut out = String::new();
+    tally("read", report, &mut out);
+    for each in &report.sources {
+        source(each, report.window_seconds, &mut out);
+    }
+    out
+}
+
+/// Two recordings side by side.
+#[must_use]
+pub fn comparison(comparison: &Comparison) -> String {
+    let mut out = String::new();
+    for (word, report) in [("before", &comparison.before), ("after", &comparison.after)] {
+        tally(word, report, &mut out);
+    }
+    for pair in &comparison.pairs {
+        changes(pair, &mut out);
+    }
+    for (word, names) in
+        [("only before", &comparison.only_before), ("only after", &comparison.only_after)]
+    {
+        names.iter().for_each(|name| line(&mut out, word, &printable(name)));
+    }
+    out
+}
+
+fn line(out: &mut String, word: &str, text: &str) {
+    let _ = writeln!(out, "{}", format!("{word:<11} {text}").trim_end());
+}
+
+/// `1 row`, `2 rows`.
+fn count(number_of: f64, what: &str) -> String {
+    let s = if number_of == 1.0 { "" } else { "s" };
+    format!("{} {what}{s}", number(number_of, 15))
+}
+
+fn tally(word: &str, report: &Report, out: &mut String) {
+    let tally = &report.recording;
+    let files: Vec<_> = tally.files.iter().map(|file| printable(file)).collect();
+    let files = match &files[..] {
+        [] => "nothing".to_owned(),
+        [one] => one.clone(),
+        [first, .., last] => format!("{} files, {first} to {last}", files.len()),
+    };
+    let rows = count(tally.rows as f64, "row");
+    line(out, word, &format!("{files}: {rows} in {}", bytes(tally.bytes)));
+    for file in &tally.unreadable {
+        line(out, "not read", &printable(file));
+    }
+    for file in &tally.unfinished {
+        let what = "ends within a zstd frame: its writer was killed, or is at work";
+        line(out, "unfinished", &format!("{} {what}", printable(file)));
+    }
+    if let Some(first) = &tally.first_bad_line {
+        let bad = count(tally.bad_lines as f64, "bad line");
+        let text = format!("{bad}, first {}", printable(first));
+        line(out, "skipped", &text);
+    }
+    for (rows, what) in [
+        (report.other_rows, "not conntrack's"),
+        (report.rows_of_too_many_sources, "of more sources than are kept apart"),
+    ] {
+        if rows > 0 {
+            line(out, "left out", &format!("{}, {what}", count(rows as f64, "row")));
+        }
+    }
+}
+
+fn bytes(count: u64) -> String {
+    let count = count as f64;
+    if count < 1024.0 {
+        return format!("{count:.0} bytes");
+    }
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let fits =
+        |(_, shift): &&(&str, u32)| count / f64::from(1u32 << (shift - 10)) / 1024.0 < 1000.0;
+    let (unit, shift) = units.iter().take(2).find(fits).unwrap_or(&units[2]);
+    format!("{:.1} {unit}", count / (1u64 << shift) as f64)
+}
+
+/// A time on the day `day_of`, or with its date.
+fn time(ns: i64, day_of: i64, subsecond: bool) -> String {
+    let clock = time_of_day(ns, subsecond);
+    if date(ns) == date(day_of) { clock } else { format!("{} {clock}", date(ns)) }
+}
+
+/// Whether times of the source need milliseconds.
+fn subsecond(source: &SourceReport) -> bool {
+    source.interval_seconds.is_some_and(|seconds| seconds < 0.9)
+}
+
+fn heading(name: &str, tags: &[(String, String)], out: &mut String) {
+    out.push('\n');
+    out.push_str(&printable(name));
+    for (key, value) in tags {
+        let _ = write!(out, " {}={}", printable(key), printable(value));
+    }
+    out.push('\n');
+}
+
+fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
+    heading(&source.name, &source.tags, out);
+    let fine = subsecond(source);
+    let at = |ns| time(ns, source.from_ns, fine);
+    let span = (source.to_ns - source.from_ns) as f64 / 1e9;
+    let from = format!("{} {}", date(source.from_ns), time_of_day(source.from_ns, fine));
+    line(out, "span", &format!("{from} to {} UTC, {}", at(source.to_ns), duration(span)));
+    let every = source.interval_seconds.map_or("-".to_owned(), duration);
+    let emissions = count(source.emissions as f64, "emission");
+    let rows = count(source.rows as f64, "row");
+    line(out, "interval", &format!("{every}; {emissions}, {rows}"));
+    if let Some(fill) = &source.fill {
+        level(fill, &at, out);
+    }
+    gaps(&source.gaps, &at, out);
+    let lost = [
+        (source.losses.samples_missed, "sample", "missed"),
+        (source.losses.rows_lost, "emission", "lost"),
+    ];
+    let told = lost
+        .iter()
+        .filter_map(|(lost, what, how)| Some(format!("{} {how}", count((*lost)?, what))));
+    let told = told.collect::<Vec<_>>().join(", ");
+    line(out, "misses", if told.is_empty() { "not told by these rows" } else { &told });
+    rates(source, window_seconds, &at, out);
+    bursts(&source.bursts, &at, out);
+    if !source.drop_causes.is_empty() {
+        out.push_str("\nwhy packets were dropped\n");
+        for cause in &source.drop_causes {
+            let (field, meaning) = (&cause.field, cause.meaning);
+            let (packets, share) = (number(cause.packets, 11), percent(cause.percent));
+            let _ = writeln!(out, "  {field:<19} {packets:>11} {share:>6}  {meaning}");
+        }
+    }
+    cpus(source, out);
+    if !source.unmoved.is_empty() {
+        out.push('\n');
+        let names = source.unmoved.iter().map(|name| printable(name)).collect::<Vec<_>>();
+        wrapped("always 0 (or not counted by that kernel):", &names, out);
+    }
+}
+
+/// Words of at most 80 columns a line.
+fn wrapped(first: &str, words: &[String], out: &mut String) {
+    let mut width = first.len();
+    out.push_str(first);
+    for word in words {
+        width += word.chars().count() + 1;
+        if width > 80 {
+            out.push_str("\n  ");
+            width = word.chars().count() + 2;
+        } else {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
+    out.push('\n');
+}
+
+fn level(fill: &Fill, at: &dyn Fn(i64) -> String, out: &mut String) {
+    let peak = number(fill.peak, 11);
+    let when = at(fill.peak_at_ns);
+    match fill.max.filter(|max| *max > 0.0) {
+        Some(max) => {
+            let share = percent(fill.peak / max * 100.0);
+            let max = number(max, 11);
+            line(out, "fill", &format!("at most {share} ({peak} of {max} entries) at {when}"));
+        }
+        None => line(out, "fill", &format!("at most {peak} entries at {when}; no limit known")),
+    }
+    if let Some(above) = fill.above_90_percent {
+        line(out, "90 % full", &time_above(above));
+    }
+}
+
+fn time_above(above: Above) -> String {
+    let Above { at_least_seconds: least, at_most_seconds: most, known_seconds: known } = above;
+    if most <= 0.0 {
+        return "never".to_owned();
+    }
+    let share = |seconds: f64| percent(seconds / known.max(f64::MIN_POSITIVE) * 100.0);
+    if least == most {
+        format!("for {} ({} of the time)", duration(most), share(most))
+    } else {
+        let (a, b) = (duration(least), duration(most));
+        format!("for {a} at least, {b} at most ({} to {} of the time)", share(least), share(most))
+    }
+}
+
+fn gaps(gaps: &Gaps, at: &dyn Fn(i64) -> String, out: &mut String) {
+    let mut parts = Vec::new();
+    if gaps.gaps > 0 {
+        let missing = count(gaps.missing as f64, "emission");
+        parts.push(format!("{} ({missing} missing)", count(gaps.gaps as f64, "gap")));
+    }
+    if let Some(gap) = gaps.longest.first() {
+        let length = duration((gap.to_ns - gap.from_ns) as f64 / 1e9);
+        parts.push(format!("the longest {length} from {}", at(gap.from_ns)));
+    }
+    for (times, what) in [
+        (gaps.restarts, "restart"),
+        (gaps.resets, "counter reset"),
+        (gaps.backwards, "backward step"),
+    ] {
+        if times > 0 {
+            parts.push(count(times as f64, what));
+        }
+    }
+    let told = parts.join(", ");
+    line(out, "gaps", if told.is_empty() { "none" } else { &told });
+}
+
+fn rates(source: &SourceReport, window_seconds: f64, at: &dyn Fn(i64) -> String, out: &mut String) {
+    let window = source.interval_seconds.unwrap_or(0.0).max(window_seconds);
+    let title = format!("per second ({})", duration(window));
+    let heads = ["total", "min", "median", "p99", "max", "peak"];
+    let _ = write!(out, "\n{title:<NAME$}");
+    heads.iter().for_each(|head| _ = write!(out, " {head:>CELL$}"));
+    out.push_str("  peak at\n");
+    if let Some(fill) = &source.fill {
+        numbers("entries", None, Some(fill.entries), Some(fill.peak), out);
+        let _ = writeln!(out, "  {}", at(fill.peak_at_ns));
+    }
+    for counter in &source.counters {
+        let name = printable(&counter.name);
+        numbers(&name, Some(counter.total), counter.per_second, counter.peak, out);
+        let _ = writeln!(out, "  {}", counter.peak_at_ns.map_or(String::new(), at));
+    }
+    if source.counters.is_empty() {
+        out.push_str("no counter moved\n");
+    }
+}
+
+fn numbers(
+    name: &str,
+    total: Option<f64>,
+    spread: Option<Spreading>,
+    peak: Option<f64>,
+    out: &mut String,
+) {
+    let _ = write!(out, "{name:<NAME$}");
+    let spread = |take: fn(Spreading) -> f64| spread.map(take);
+    let cells = [
+        total,
+        spread(|s| s.min),
+        spread(|s| s.median),
+        spread(|s| s.p99),
+        spread(|s| s.max),
+        peak,
+    ];
+    cells.iter().for_each(|value| _ = write!(out, " {:>CELL$}", cell(*value)));
+}
+
+fn cell(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| number(value, CELL))
+}
+
+fn bursts(bursts: &[Burst], at: &dyn Fn(i64) -> String, out: &mut String) {
+    if bursts.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\n{:<NAME$} {:>CELL$} {:>CELL$} {:>CELL$}  in the row that ends at",
+        "bursts, per second", "peak", "mean", "fill"
+    );
+    for burst in bursts {
+        let fill = burst.fill_percent.map_or_else(|| "-".to_owned(), percent);
+        let _ = writeln!(
+            out,
+            "{:<NAME$} {:>CELL$} {:>CELL$} {fill:>CELL$}  {} ({})",
+            printable(&burst.counter),
+            number(burst.peak, CELL),
+            number(burst.mean, CELL),
+            at(burst.at_ns),
+            duration(burst.within_seconds)
+        );
+    }
+}
+
+fn cpus(source: &SourceReport, out: &mut String) {
+    let count = source.cpus.len();
+    if count == 0 {
+        return;
+    }
+    let _ = write!(out, "\n{count} CPUs:");
+    let mut told = false;
+    for (what, of) in [
+        ("packets lost", (|cpu| cpu.lost) as fn(&super::Cpu) -> f64),
+        ("entries inserted", |cpu| cpu.inserted),
+    ] {
+        let sum: f64 = source.cpus.iter().map(of).sum();
+        let busiest = source.cpus.iter().max_by(|a, b| of(a).total_cmp(&of(b)));
+        if let Some(busiest) = busiest.filter(|_| sum > 0.0) {
+            let share = percent(of(busiest) / sum * 100.0);
+            let comma = if told { ";" } else { "" };
+            let _ = write!(out, "{comma} {share} of the {what} on cpu{}", busiest.cpu);
+            told = true;
+        }
+    }
+    out.push_str(if told { "\n" } else { " nothing lost or inserted on any\n" });
+}
+
+fn changes(pair: &Pair, out: &mut String) {
+    heading(&pair.name, &pair.tags, out);
+    let _ = writeln!(out, "{:<18}{:^21}{:^21}{:>12}", "per second", "mean", "p99", "peak");
+    let _ = write!(out, "{:<18}", "");
+    (0..3).for_each(|_| _ = write!(out, "{:>6} {:>6} {:>6} ", "before", "after", "ratio"));
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    for counter in &pair.counters {
+        let _ = write!(out, "{:<18}", printable(&counter.name));
+        for change in [counter.mean, counter.p99, counter.peak] {
+            ratio(change, out);
+        }
+        out.truncate(out.trim_end().len());
+        out.push('\n');
+    }
+    let _ = writeln!(out, "\n{:<30} {:>11} {:>11} {:>7}", "", "before", "after", "ratio");
+    for (what, change) in &pair.others {
+        let text =
+            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| number(value, 11));
+        let _ = writeln!(
+            out,
+            "{what:<30} {:>11} {:>11} {:>7}",
+            text(change.before),
+            text(change.after),
+            times(*change)
+        );
+    }
+}
+
+fn ratio(change: Change, out: &mut String) {
+    let text = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| number(value, 6));
+    let (before, after) = (text(change.before), text(change.after));
+    let _ = write!(out, "{before:>6} {after:>6} {:>6} ", times(change));
+}
+
+fn times(change: Change) -> String {
+    match change.ratio {
+        Some(ratio) => format!("{}x", number(ratio, 5)),
+        None => "-".to_owned(),
+    }
+}

@@ -1,0 +1,320 @@
+//! `ctpulse report` on recordings with known bursts, damaged ones, and huge ones.
+//!
+//! `CTPULSE_BLESS=1 cargo test --test report` writes the recordings and golden texts anew; look
+//! at the diff.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "support/recordings.rs"]
+mod recordings;
+mod support;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use ctpulse::format::Format;
+use recordings::{Burst, Plan, START_NS, through_telegraf};
+use serde_json::Value;
+use support::{ctpulse, output, repository, text};
+
+/// Ten minutes in rows of ten seconds; a burst of 20 ms, and a fuller table later.
+fn burst() -> Plan {
+    let short =
+        Burst { at_ms: 123_240, length_ms: 20, inserts_per_sample: 500, drops_per_sample: 100 };
+    let long =
+        Burst { at_ms: 400_000, length_ms: 3000, inserts_per_sample: 140, drops_per_sample: 2 };
+    Plan { bursts: vec![short, long], ..Plan::of(10_000, 60) }
+}
+
+/// Two namespaces, per CPU, with a gap and a restart.
+fn namespaces() -> Plan {
+    let burst = Burst { at_ms: 5_500, length_ms: 50, inserts_per_sample: 90, drops_per_sample: 9 };
+    Plan {
+        cpus: 4,
+        netns: vec!["calm", "lan"],
+        bursts: vec![burst],
+        missing: 12..15,
+        restart: Some(20),
+        ..Plan::of(500, 30)
+    }
+}
+
+/// A recording among what else a file can have in it.
+fn mixed() -> Vec<u8> {
+    let whole = text(&Plan::of(1000, 8).text(Format::Influx));
+    let mut lines: Vec<_> = whole.lines().map(str::to_owned).collect();
+    lines.insert(3, "cpu,cpu=cpu0,host=gw usage_idle=97.5 1795590601000000000".into());
+    lines.insert(4, "# a comment".into());
+    lines.insert(
+        5,
+        "syslog,host=gw message=\"out of memory, \\\"again\\\"\" 1795590601000000000".into(),
+    );
+    lines.insert(6, "conntrack,cpu=all,host=gw drop=".into());
+    lines.insert(9, "\u{1b}[2J<script>alert(1)</script>".into());
+    let mut all = lines.join("\n").into_bytes();
+    all.extend_from_slice(b"\n\xff\xfe\x00\n");
+    all.extend_from_slice(&whole.as_bytes()[..150]); // torn, in the middle of a number or not
+    all
+}
+
+fn recording(name: &str) -> PathBuf {
+    repository().join("fixtures/recordings").join(name)
+}
+
+fn blessing() -> bool {
+    std::env::var_os("CTPULSE_BLESS").is_some()
+}
+
+fn golden(path: &Path, found: &[u8]) {
+    if blessing() {
+        std::fs::write(path, found).unwrap();
+    }
+    let expected = std::fs::read(path).unwrap();
+    let (expected, found) = (String::from_utf8_lossy(&expected), String::from_utf8_lossy(found));
+    assert_eq!(found, expected, "{}", path.display());
+}
+
+/// The fixtures, made before the first test that reads one.
+fn fixtures() {
+    static MADE: std::sync::Once = std::sync::Once::new();
+    MADE.call_once(|| {
+        golden(&recording("burst.influx"), &burst().text(Format::Influx));
+        golden(&recording("burst.json"), &burst().text(Format::Json));
+        let telegraf = through_telegraf(&text(&burst().text(Format::Influx)));
+        golden(&recording("burst-telegraf.influx"), telegraf.as_bytes());
+        golden(&recording("namespaces.influx"), &namespaces().text(Format::Influx));
+        golden(&recording("mixed.influx"), &mixed());
+    });
+}
+
+fn report(arguments: &[&str]) -> Output {
+    fixtures();
+    ctpulse()
+        .current_dir(repository().join("fixtures/recordings"))
+        .arg("report")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn report_json(arguments: &[&str]) -> Value {
+    let found = report(&[arguments, &["--format", "json"]].concat());
+    assert!(found.status.success(), "{}", text(&found.stderr));
+    serde_json::from_slice(&found.stdout).unwrap()
+}
+
+fn seconds_after_start(time: &Value) -> f64 {
+    (time.as_i64().unwrap() - START_NS) as f64 / 1e9
+}
+
+#[test]
+fn texts_are_golden() {
+    for (name, arguments) in [
+        ("burst", &["burst.influx"][..]),
+        ("namespaces", &["namespaces.influx"]),
+        ("mixed", &["mixed.influx"]),
+        ("compare", &["namespaces.influx", "burst.influx", "--window", "10s"]),
+        ("compare-burst", &["mixed.influx", "burst.influx"]),
+    ] {
+        let found = report(arguments);
+        assert!(found.status.success(), "{}", text(&found.stderr));
+        let path = repository().join(format!("tests/golden/report-{name}.text"));
+        golden(&path, &found.stdout);
+        for line in text(&found.stdout).lines() {
+            assert!(!line.contains('\u{1b}'), "{line:?}");
+        }
+    }
+}
+
+#[test]
+fn a_burst_of_20_ms_in_rows_of_10_s_is_found_and_placed() {
+    for name in ["burst.influx", "burst.json", "burst-telegraf.influx"] {
+        let report = report_json(&[name]);
+        let source = &report["sources"][0];
+        let bursts = source["bursts"].as_array().unwrap();
+        let worst = bursts.iter().find(|burst| burst["counter"] == "drop").unwrap();
+        // 100 drops in each sample of 10 ms.
+        assert_eq!(worst["peak"], 10_000.0, "{name}: {worst}");
+        assert_eq!(worst["mean"], 20.0, "{name}: {worst}");
+        let end = seconds_after_start(&worst["at_ns"]);
+        let within = worst["within_seconds"].as_f64().unwrap();
+        assert!(end - within <= 123.24 && 123.26 <= end, "{name}: {worst}");
+        assert_eq!(within, 10.0);
+        let insert = bursts.iter().find(|burst| burst["counter"] == "insert").unwrap();
+        assert!(insert["peak"].as_f64().unwrap() >= 50_000.0, "{insert}");
+        assert_eq!(source["drop_causes"][0]["field"], "drop_table_full");
+        assert_eq!(source["drop_causes"][0]["packets"], 2.0 * 100.0 + 300.0 * 2.0);
+    }
+}
+
+#[test]
+fn what_went_through_telegraf_says_the_same() {
+    let ours = report_json(&["burst.influx"]);
+    let theirs = report_json(&["burst-telegraf.influx"]);
+    let json = report_json(&["burst.json"]);
+    for key in ["counters", "fill", "bursts", "gaps", "losses", "interval_seconds"] {
+        assert_eq!(theirs["sources"][0][key], ours["sources"][0][key], "{key}");
+        assert_eq!(json["sources"][0][key], ours["sources"][0][key], "{key}");
+    }
+    let tags = serde_json::json!([["dc", "eu west"], ["host", "gw"]]);
+    assert_eq!(theirs["sources"][0]["tags"], tags);
+}
+
+#[test]
+fn rates_are_averages_over_the_window() {
+    let rates = |window: &str| {
+        let report = report_json(&["namespaces.influx", "--window", window]);
+        let counters = &report["sources"][1]["counters"];
+        let drop = counters.as_array().unwrap().iter().find(|c| c["name"] == "drop").unwrap();
+        (drop["total"].clone(), drop["per_second"].clone(), drop["peak"].clone())
+    };
+    // 45 drops within 50 ms, in one row of half a second.
+    let (total, spread, peak) = rates("500ms");
+    assert_eq!(
+        (total, spread["max"].as_f64(), peak.as_f64()),
+        (45.0.into(), Some(90.0), Some(900.0))
+    );
+    let (total, spread, _) = rates("2s");
+    // The gap cuts its window to one and a half seconds.
+    assert_eq!((total, spread["max"].as_f64()), (45.0.into(), Some(30.0)));
+}
+
+#[test]
+fn namespaces_are_apart_and_gaps_and_restarts_are_told() {
+    let report = report_json(&["namespaces.influx"]);
+    let sources = report["sources"].as_array().unwrap();
+    assert_eq!(sources.len(), 2);
+    let tag = |source: &Value| source["tags"][1][1].clone();
+    assert_eq!((tag(&sources[0]), tag(&sources[1])), ("calm".into(), "lan".into()));
+    assert_eq!(sources[0]["drop_causes"].as_array().unwrap().len(), 0);
+    for source in sources {
+        let gaps = &source["gaps"];
+        assert_eq!((&gaps["gaps"], &gaps["missing"]), (&1.into(), &3.into()));
+        assert_eq!(seconds_after_start(&gaps["longest"][0]["from_ns"]), 6.0);
+        assert_eq!((&gaps["restarts"], &gaps["resets"]), (&1.into(), &1.into()));
+        assert_eq!(seconds_after_start(&gaps["first_reset_ns"]), 10.5);
+        assert_eq!(source["losses"]["samples_missed"], 4.0);
+        let cpus = source["cpus"].as_array().unwrap();
+        assert_eq!(cpus.len(), 4);
+        assert!(cpus[0]["inserted"].as_f64() > cpus[1]["inserted"].as_f64());
+        assert_eq!(cpus[3]["inserted"], 0.0);
+    }
+}
+
+#[test]
+fn time_above_90_percent_has_two_bounds() {
+    let report = report_json(&["burst.influx"]);
+    let fill = &report["sources"][0]["fill"];
+    let above = &fill["above_90_percent"];
+    // The table is full for some seconds at most, within one row of ten.
+    assert_eq!(
+        (above["at_least_seconds"].as_f64(), above["at_most_seconds"].as_f64()),
+        (Some(0.0), Some(10.0))
+    );
+    assert!(fill["peak"].as_f64().unwrap() >= 3600.0, "{fill}");
+    assert_eq!(seconds_after_start(&fill["peak_at_ns"]), 410.0);
+}
+
+#[test]
+fn bad_lines_are_counted_with_the_first_ones_place() {
+    let report = report_json(&["mixed.influx"]);
+    let read = &report["recording"];
+    assert_eq!(read["bad_lines"], 4, "{read}");
+    let first = read["first_bad_line"].as_str().unwrap();
+    assert!(first.starts_with("mixed.influx:7: not line protocol"), "{first}");
+    assert_eq!(report["other_rows"], 2);
+    assert_eq!(report["sources"][0]["emissions"], 8);
+}
+
+#[test]
+fn only_what_has_nothing_readable_fails() {
+    fixtures();
+    let missing = report(&["nosuch.influx"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("cannot read nosuch.influx: No such file"));
+    let dir = tempfile::tempdir().unwrap();
+    let nonsense = dir.path().join("notes");
+    std::fs::write(&nonsense, "dear diary\nnothing happened\n").unwrap();
+    let found = report(&[nonsense.to_str().unwrap()]);
+    assert_eq!(found.status.code(), Some(1));
+    let told = text(&found.stderr);
+    assert!(
+        told.contains("no row of conntrack") && told.contains(":1: not line protocol"),
+        "{told}"
+    );
+    let with_one_missing = report(&["--merge", "nosuch.influx", "burst.influx"]);
+    assert!(with_one_missing.status.success());
+    assert!(text(&with_one_missing.stdout).contains("not read    nosuch.influx: No such file"));
+    assert_eq!(report(&["a", "b", "c"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_file_cut_anywhere_reads_to_its_last_whole_line() {
+    let whole = namespaces().text(Format::Influx);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cut.influx");
+    for cut in (20_000..whole.len()).step_by(1777) {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        let report = report_json(&[path.to_str().unwrap()]);
+        let lines = whole[..cut].iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(report["recording"]["rows"], lines);
+        assert_eq!(report["recording"]["bad_lines"], u64::from(whole[cut - 1] != b'\n'));
+    }
+}
+
+#[test]
+fn rotated_files_and_zstd_are_read_as_one_recording() {
+    let whole = text(&burst().text(Format::Influx));
+    let lines: Vec<_> = whole.split_inclusive('\n').collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fw.influx.zst");
+    for (number, part) in lines.chunks(50).rev().enumerate() {
+        let compressed = zstd::encode_all(part.concat().as_bytes(), 3).unwrap();
+        let name = if number == 0 { String::new() } else { format!(".{number}") };
+        std::fs::write(dir.path().join(format!("fw.influx.zst{name}")), compressed).unwrap();
+    }
+    let report = report_json(&[path.to_str().unwrap()]);
+    assert_eq!(report["recording"]["files"].as_array().unwrap().len(), 3);
+    assert_eq!(report["sources"], report_json(&["burst.influx"])["sources"]);
+}
+
+#[test]
+fn standard_input_is_a_recording() {
+    fixtures();
+    let mut command = ctpulse();
+    command.args(["report", "-"]).stdin(std::fs::File::open(recording("burst.influx")).unwrap());
+    assert!(text(&output(&mut command).stdout).contains("read        -: 120 rows"));
+}
+
+#[test]
+fn a_comparison_has_ratios() {
+    let found = report_json(&["burst.influx", "burst.influx"]);
+    let drop = &found["pairs"][0]["counters"][0];
+    assert_eq!(
+        (&drop["name"], &drop["mean"]["ratio"], &drop["peak"]["ratio"]),
+        (&"drop".into(), &1.0.into(), &1.0.into())
+    );
+    let found = report_json(&["namespaces.influx", "burst.influx"]);
+    assert_eq!(found["only_after"], serde_json::json!(["conntrack host=gw"]));
+    assert_eq!(found["only_before"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn names_from_a_file_do_not_reach_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("evil");
+    let mut file = std::fs::File::create(&path).unwrap();
+    for second in 1..4 {
+        writeln!(
+            file,
+            "conntrack,cpu=all,host=\u{1b}[2J\u{7} drop={second}i,\u{1b}x={second}i,entries=1i \
+             179559060{second}"
+        )
+        .unwrap();
+    }
+    let found = report(&[path.to_str().unwrap()]);
+    assert!(found.status.success(), "{}", text(&found.stderr));
+    assert!(!found.stdout.contains(&0x1b) && !found.stdout.contains(&7));
+    assert!(text(&found.stdout).contains("host=\\u{1b}[2J\\u{7}"), "{}", text(&found.stdout));
+}
