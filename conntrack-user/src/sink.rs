@@ -56,14 +56,72 @@ pub enum Ending {
     ReaderGone,
 }
 
+/// The rows of one emission on their way out.
+pub struct Emission<'a> {
+    /// The rows, which share a timestamp.
+    pub rows: Vec<Metric>,
+    /// What made them, which knows where their numbers come from.
+    pub builder: &'a RowBuilder,
+}
+
+/// What takes rows.
+pub trait Destination: Send {
+    /// Whether the rows of all inputs must come together.
+    fn wants_whole_batches(&self) -> bool {
+        false
+    }
+
+    /// Takes the rows of one emission, or of one for each input.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::BrokenPipe`] when nobody wants them any more; otherwise what went wrong.
+    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<()>;
+}
+
+/// Rows as text.
+pub struct Text {
+    encoder: Box<dyn Encoder>,
+    output: Output,
+    buffer: Vec<u8>,
+}
+
+impl Text {
+    /// Text in the encoder's format, to `output`.
+    #[must_use]
+    pub fn new(encoder: Box<dyn Encoder>, output: Output) -> Self {
+        Self { encoder, output, buffer: Vec::new() }
+    }
+}
+
+impl Destination for Text {
+    fn wants_whole_batches(&self) -> bool {
+        self.encoder.wants_whole_batches()
+    }
+
+    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<()> {
+        let rows: Vec<Metric> = emissions.into_iter().flat_map(|emission| emission.rows).collect();
+        self.buffer.clear();
+        self.encoder.encode(&rows, &mut self.buffer);
+        let written = self.output.write_batch(&self.buffer);
+        if let Err(error) = written {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                return Err(error);
+            }
+            return Err(io::Error::other(format!("cannot write to {}: {error}", self.output.name)));
+        }
+        if let Some(notice) = self.encoder.take_notice() {
+            log::warn!("{notice}");
+        }
+        Ok(())
+    }
+}
+
 /// What the sink works on until it is told to stop.
 pub struct Sink {
     /// The inputs.
     pub lanes: Vec<Lane>,
-    /// The output's format.
-    pub encoder: Box<dyn Encoder>,
-    /// Where the bytes go.
-    pub output: Output,
+    /// Where the rows go.
+    pub destination: Box<dyn Destination>,
     /// Emissions to write per input; `None` for no end.
     pub count: Option<u64>,
     /// Set when the samplers have ended: write what is left and end.
@@ -177,7 +235,6 @@ impl Sink {
     /// # Errors
     /// The output's error; an output that nobody reads any more is none.
     pub fn run(mut self) -> io::Result<Ending> {
-        let mut text = Vec::new();
         let mut count_told = false;
         loop {
             let draining = self.draining.load(Ordering::Acquire);
@@ -188,13 +245,12 @@ impl Sink {
                     && self.lanes[at].take_rows()
                 {
                     idle = false;
-                    if let Err(error) = self.write(at, &mut text) {
+                    if let Err(error) = self.write(at) {
                         (self.on_end)();
                         if error.kind() == io::ErrorKind::BrokenPipe {
                             return Ok(Ending::ReaderGone);
                         }
-                        let name = &self.output.name;
-                        return Err(io::Error::other(format!("cannot write to {name}: {error}")));
+                        return Err(error);
                     }
                 }
             }
@@ -213,28 +269,25 @@ impl Sink {
     }
 
     /// Writes the rows of one lane, or those of all lanes once each of them has some.
-    fn write(&mut self, at: usize, text: &mut Vec<u8>) -> io::Result<()> {
-        let lanes = if !self.encoder.wants_whole_batches() {
+    fn write(&mut self, at: usize) -> io::Result<()> {
+        let lanes = if !self.destination.wants_whole_batches() {
             &mut self.lanes[at..=at]
         } else if self.lanes.iter().all(|lane| lane.rows_waiting.is_some()) {
             &mut self.lanes[..]
         } else {
             return Ok(());
         };
-        let mut rows = Vec::new();
+        let mut emissions = Vec::new();
         for lane in lanes {
-            rows.extend(lane.rows_waiting.take().unwrap_or_default());
+            let rows = lane.rows_waiting.take().unwrap_or_default();
+            emissions.push(Emission { rows, builder: &lane.rows });
             lane.written += 1;
         }
-        text.clear();
-        self.encoder.encode(&rows, text);
-        self.output.write_batch(text)?;
         let of_conntrack = |row: &&Metric| row.has_values() && row.name != internal::MEASUREMENT;
-        let valued = rows.iter().filter(of_conntrack).count();
+        let rows = emissions.iter().flat_map(|emission| &emission.rows);
+        let valued = rows.filter(of_conntrack).count();
+        self.destination.write(emissions)?;
         self.rows.fetch_add(valued as u64, Ordering::Relaxed);
-        if let Some(notice) = self.encoder.take_notice() {
-            log::warn!("{notice}");
-        }
         Ok(())
     }
 }

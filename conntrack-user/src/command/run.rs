@@ -15,7 +15,7 @@ use crate::logging;
 use crate::pipeline::Plan;
 use crate::sampler::Trigger;
 use crate::settings::Ebpf;
-use crate::sink::Output;
+use crate::sink::{Output, Text};
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (mut settings, warnings) = super::settings(&args.collect, false)?;
@@ -76,8 +76,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             roots: settings.roots.clone(),
             trigger: Trigger::Interval,
             log_level: settings.log_level,
-            encoder,
-            output,
+            destination: Box::new(Text::new(encoder, output)),
             count: if args.once { Some(1) } else { args.count },
             on_end: Box::new(move || _ = to.send(Happening::End)),
         };

@@ -7,7 +7,7 @@
 const SHORTEST: usize = 5;
 
 /// `0`, `3.33`, `1,234`, `12.3k`: at most `width` characters, which must be five or more.
-pub(super) fn number(value: f64, width: usize) -> String {
+pub(crate) fn number(value: f64, width: usize) -> String {
     debug_assert!(width >= SHORTEST, "a cell of {width} is too narrow");
     if !value.is_finite() {
         return "-".to_owned();
@@ -61,7 +61,7 @@ fn with_commas(digits: &str) -> String {
 }
 
 /// A share as `76.8%`, at most five characters.
-pub(super) fn percent(value: f64) -> String {
+pub(crate) fn percent(value: f64) -> String {
     if value < 0.0 {
         return "<0%".to_owned();
     }
@@ -76,7 +76,7 @@ pub(super) fn percent(value: f64) -> String {
 }
 
 /// The time of day, in UTC, as `HH:MM:SS` or `HH:MM:SS.mmm`.
-pub(super) fn time_of_day(timestamp_ns: i64, milliseconds: bool) -> String {
+pub(crate) fn time_of_day(timestamp_ns: i64, milliseconds: bool) -> String {
     let ms = timestamp_ns.div_euclid(1_000_000).rem_euclid(24 * 60 * 60 * 1000);
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
     if milliseconds {
@@ -87,7 +87,7 @@ pub(super) fn time_of_day(timestamp_ns: i64, milliseconds: bool) -> String {
 }
 
 /// Text that cannot move a terminal's cursor: what is not printable is shown as an escape.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -100,7 +100,7 @@ pub(super) fn printable(text: &str) -> String {
 
 /// Text of at most `width` columns: one column for each character, so whatever is not plain
 /// ASCII, and might be wider or nothing at all, is a `?`, and a long text ends in `…`.
-pub(super) fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     let plain = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
     let mut out: String = text.chars().take(width).map(plain).collect();
     if text.chars().nth(width).is_some() {

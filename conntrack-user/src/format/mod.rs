@@ -7,7 +7,7 @@
 //! infinite or not a number.
 
 mod csv;
-mod human;
+pub(crate) mod human;
 mod influx;
 mod json;
 mod prometheus;
