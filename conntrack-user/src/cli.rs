@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::config::parse_duration;
 use crate::format::Format;
+use crate::live::keys::{KEYS, Key};
 use crate::settings::{Collect, Ebpf, Netns};
 
 /// High-frequency sampler of Linux connection tracking (netfilter conntrack).
@@ -45,6 +46,7 @@ ctpulse --sample-interval 5ms            find bursts of a few milliseconds
 ctpulse --netns self --netns router1     two namespaces, told apart by a tag
 ctpulse --config telegraf.conf           what Telegraf's own file gives
 ctpulse --duration 1h --output fw.influx record an hour
+ctpulse live                             a dashboard in the terminal
 ctpulse doctor                           what this kernel can tell";
 
 /// The same.
@@ -67,12 +69,33 @@ fn more_help() -> String {
     sections.map(section).join("\n\n")
 }
 
+const LIVE_INTERVAL: &str = "Time between rows, such as 250ms; the keys + and - change it \
+                             [default: 500ms]";
+
+/// The keys of `live` and the rest.
+fn live_help() -> String {
+    let key = |key: &Key| match key.replay {
+        Some(true) => format!("{:<16} {} (--replay)", key.name, key.what),
+        _ => format!("{:<16} {}", key.name, key.what),
+    };
+    let keys: Vec<String> = KEYS.iter().map(key).collect();
+    format!("Keys:\n  {}\n\n{}", keys.join("\n  "), more_help())
+}
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Stream metrics until interrupted (the default).
     #[command(after_long_help = more_help())]
     Run(RunArgs),
+    /// Watch the table, rates, drops and CPUs on a dashboard in the terminal.
+    ///
+    /// Bars are means, the thin lines above them the peak of one sample, so that a burst of a
+    /// few milliseconds is seen beside the load. Needs a terminal of 80x24; a smaller one has the
+    /// numbers only.
+    #[command(after_long_help = live_help())]
+    #[command(mut_arg("interval", |arg| arg.help(LIVE_INTERVAL).long_help(LIVE_INTERVAL)))]
+    Live(LiveArgs),
     /// Run as a Telegraf execd plugin: line protocol on standard output, no host tag.
     ///
     /// Ends when standard input is closed or on SIGTERM. Give the same --signal as Telegraf's
@@ -123,9 +146,9 @@ pub struct SourceArgs {
     pub netns: Vec<Netns>,
 }
 
-/// What to collect and how often; shared by `run` and `execd`.
+/// How to sample; shared by `run`, `execd` and `live`.
 #[derive(Debug, Clone, Default, Args)]
-pub struct CollectArgs {
+pub struct SampleArgs {
     /// A Telegraf configuration; other plugins in it are ignored.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
@@ -136,12 +159,6 @@ pub struct CollectArgs {
     /// [default: 100ms, at most the interval].
     #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
     pub sample_interval: Option<Duration>,
-    /// Statistics rows: all, percpu, both with a comma, or none [default: all].
-    #[arg(long, value_name = "LIST", value_parser = parse_collect)]
-    pub collect: Option<Collect>,
-    /// Telegraf's exact numbers, faults included, and none of the additions.
-    #[arg(long, value_enum, value_name = "WHOSE")]
-    pub compat: Option<Compat>,
     /// Probes that count what today's kernels do not (insert, new, delete, why packets were
     /// dropped) [default: auto]. Needs CAP_BPF and CAP_PERFMON, or root.
     #[arg(long, value_enum, value_name = "WHETHER")]
@@ -149,12 +166,6 @@ pub struct CollectArgs {
     /// Also count found, ignore and drop_tracker: up to five probes for each packet.
     #[arg(long)]
     pub ebpf_per_packet: bool,
-    /// Rates and bursts on the per-CPU rows too.
-    #[arg(long)]
-    pub percpu_rates: bool,
-    /// A row `internal_ctpulse` about the probes: what they counted, missed, and how long it took.
-    #[arg(long)]
-    pub internal: bool,
     /// Where the kernel's files are.
     #[command(flatten)]
     pub source: SourceArgs,
@@ -164,6 +175,26 @@ pub struct CollectArgs {
     /// Log errors only.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// What to collect; shared by `run` and `execd`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct CollectArgs {
+    /// How to sample.
+    #[command(flatten)]
+    pub sample: SampleArgs,
+    /// Statistics rows: all, percpu, both with a comma, or none [default: all].
+    #[arg(long, value_name = "LIST", value_parser = parse_collect)]
+    pub collect: Option<Collect>,
+    /// Telegraf's exact numbers, faults included, and none of the additions.
+    #[arg(long, value_enum, value_name = "WHOSE")]
+    pub compat: Option<Compat>,
+    /// Rates and bursts on the per-CPU rows too.
+    #[arg(long)]
+    pub percpu_rates: bool,
+    /// A row `internal_ctpulse` about the probes: what they counted, missed, and how long it took.
+    #[arg(long)]
+    pub internal: bool,
 }
 
 /// Options of `run`.
@@ -190,6 +221,17 @@ pub struct RunArgs {
     /// At the end, say on standard error how many ticks there were and how late they ran.
     #[arg(long)]
     pub stats: bool,
+}
+
+/// Options of `live`.
+#[derive(Debug, Clone, Args)]
+pub struct LiveArgs {
+    /// How to sample.
+    #[command(flatten)]
+    pub sample: SampleArgs,
+    /// Draw with ASCII characters only [default: where the locale has no UTF-8].
+    #[arg(long)]
+    pub ascii: bool,
 }
 
 /// Options of `execd`.

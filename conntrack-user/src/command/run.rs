@@ -25,7 +25,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
     let terminal = args.output.is_none() && io::stdout().is_terminal();
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Influx });
-    if args.once && args.collect.ebpf == Some(Ebpf::On) {
+    if args.once && args.collect.sample.ebpf == Some(Ebpf::On) {
         return Err(super::UsageError(
             "--ebpf on and --once: probes count from when they are attached, and one reading \
              would show 0"

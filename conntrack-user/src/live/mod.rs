@@ -21,4 +21,6 @@ pub mod history;
 pub mod keys;
 pub mod series;
 pub mod state;
+pub mod terminal;
+pub mod ui;
 pub mod zoom;

@@ -123,8 +123,6 @@ pub struct Namespace {
     pub count: Option<f64>,
     /// Entries that there is room for.
     pub max: Option<f64>,
-    /// Hash buckets.
-    pub buckets: Option<f64>,
     /// The counters, in the order of [`SERIES`].
     pub current: [Current; ALL],
     /// The CPUs, by number; none where the rows do not tell them apart.
@@ -143,7 +141,6 @@ impl Namespace {
             history: History::default(),
             count: None,
             max: None,
-            buckets: None,
             current: [Current::default(); ALL],
             cpus: Vec::new(),
             misses: Misses::default(),
@@ -243,7 +240,6 @@ impl Namespace {
         // The statistics' own count was read at the same moment as the counters.
         self.count = self.count.or(number("ip_conntrack_count"));
         self.max = number("ip_conntrack_max").or(self.max);
-        self.buckets = number("ip_conntrack_buckets").or(self.buckets);
     }
 
     fn take_cpu(&mut self, label: &str, row: &Metric, elapsed: Option<i64>) {
