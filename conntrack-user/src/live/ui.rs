@@ -18,6 +18,9 @@ const FRAME: Duration = Duration::from_millis(100);
 /// How long nothing may be looked at: the age of a message is.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How long a stop may take to reach every thread.
+const STOPS_WITHIN: Duration = Duration::from_secs(2);
+
 /// Events that may wait; rows find no more room when the screen is stuck.
 pub const MOST_EVENTS: usize = 256;
 
@@ -121,7 +124,7 @@ impl Ui {
                 self.display.enter_again()?;
                 self.fit()?;
             }
-            Event::Stop => self.stop()?,
+            Event::Stop => return self.stop(),
             Event::End => return Ok(false),
             Event::Key(key) => match action(key).and_then(|action| self.app.act(action)) {
                 None => {}
@@ -147,12 +150,27 @@ impl Ui {
         Ok(())
     }
 
-    /// Stops the process with the terminal as it was found, and goes on when it is let.
-    fn stop(&mut self) -> io::Result<()> {
+    /// Stops the process with the terminal as it was found, and goes on when it is let; `false`
+    /// when it is to end then.
+    fn stop(&mut self) -> Result<bool, UiError> {
         leave();
-        kill_process(getpid(), Signal::STOP)?;
+        kill_process(getpid(), Signal::STOP).map_err(io::Error::from)?;
+        // Another thread may take the signal, so this one may still run for a moment: only its
+        // counterpart says that the stop is over.
+        let deadline = Instant::now() + STOPS_WITHIN;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => return Ok(false),
+                Ok(Event::GoesOn) | Err(RecvTimeoutError::Timeout) => break,
+                Ok(Event::Rows(batch)) => self.app.take(&batch),
+                Ok(Event::Said(message)) => self.app.say(message),
+                Ok(Event::Key(_) | Event::Resized | Event::Stop) => {}
+            }
+        }
         self.display.enter_again()?;
-        self.fit()
+        self.fit()?;
+        Ok(true)
     }
 
     fn pace(&mut self) {

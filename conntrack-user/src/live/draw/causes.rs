@@ -4,8 +4,7 @@ use ratatui::layout::Rect;
 
 use super::pen::{Pen, Role};
 use super::{skip, words};
-use crate::format::human;
-use crate::live::series::{CAUSE_INDICES, EVICTABLE, SERIES};
+use crate::live::series::{CAUSE_INDICES, DROP, EVICTABLE, SERIES};
 use crate::live::state::{Namespace, Reading};
 
 const RATE: u16 = 8;
@@ -35,6 +34,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace) {
     if let Some(full) = full.filter(|_| !unknown(&EVICTABLE)) {
         causes.insert(full + 1, EVICTABLE);
     }
+    let after = rest.y + causes.len() as u16;
     for (y, series) in (rest.y..rest.bottom()).zip(causes) {
         let shown = current(series);
         let is_part = series == EVICTABLE;
@@ -50,10 +50,10 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace) {
         let total = words::rate(shown.since_start.map(|total| total as f64), 8);
         pen.right(area.right(), y, TOTAL - 1, &total, role);
     }
-    let drops = namespace.current[crate::live::series::DROP].since_start;
-    if let Some(y) = (rest.y + 8 < rest.bottom()).then(|| rest.y + 8) {
-        let total = drops.map_or_else(|| "-".to_owned(), |drops| human::number(drops as f64, 8));
-        pen.text(rest.x, y, name_end, "the kernel's drop", Role::Dim);
-        pen.right(area.right(), y, TOTAL - 1, &total, Role::Dim);
+    // The sum that they explain; a long chain and a dying entry are not in it.
+    if after < rest.bottom() {
+        let drops = namespace.current[DROP].since_start.map(|drops| drops as f64);
+        pen.text(rest.x, after, name_end, "the kernel's drop", Role::Dim);
+        pen.right(area.right(), after, TOTAL - 1, &words::rate(drops, 8), Role::Dim);
     }
 }
