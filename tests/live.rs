@@ -367,3 +367,60 @@ fn what_cannot_show_it_is_told() {
         assert!(!terminal.screen.lock().unwrap().screen().alternate_screen());
     }
 }
+
+/// A recording of the fixture: 40 rows, 100 ms apart.
+fn recorded(format: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut command = ctpulse();
+    command.args(["--count", "40", "--interval", "100ms", "--collect", "all,percpu"]);
+    command.args(["--internal", "--ebpf", "off", "--format", format, "--output"]);
+    support::output(command.arg(file.path()).args(roots(&fixture("5.15"))));
+    file
+}
+
+#[test]
+fn a_recording_is_shown_at_its_pace_faster_and_step_by_step() {
+    for format in ["influx", "json"] {
+        let file = recorded(format);
+        let path = file.path().to_str().unwrap();
+        let start = Instant::now();
+        let mut terminal = Terminal::start(100, 30, &["--replay", path]);
+        terminal.until_shown("replay 1 x");
+        terminal.until_shown("Table  2,849 of 262,144 entries");
+        terminal.until_shown("clash_resolve              0");
+        terminal.press("p");
+        terminal.until_shown("PAUSED");
+        let clock = |terminal: &Terminal| terminal.contents().lines().next().unwrap().to_owned();
+        let held = clock(&terminal);
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(clock(&terminal), held);
+        // Eleven steps are more than a second of the recording.
+        terminal.press("...........");
+        terminal.until("another second", |screen| !screen.contents().starts_with(&held));
+        assert!(terminal.contents().contains("PAUSED"));
+        terminal.press("p");
+        terminal.until_shown("replay 1 x, at the end");
+        // 3.9 s of rows, of which those that were stepped over took no time.
+        assert!(start.elapsed() > Duration::from_secs(2), "{:?}", start.elapsed());
+        terminal.press("q");
+        assert!(terminal.wait().success());
+        terminal.assert_restored();
+
+        let start = Instant::now();
+        let terminal = Terminal::start(100, 30, &["--replay", path, "--speed", "100"]);
+        terminal.until_shown("replay 100 x, at the end");
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_file_that_is_no_recording_is_told() {
+    let diary = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(diary.path(), "dear diary\n").unwrap();
+    let diary = diary.path().to_str().unwrap();
+    for (path, told) in [("/nonexistent", "/nonexistent"), (diary, "no row of conntrack")] {
+        let mut terminal = Terminal::start(200, 24, &["--replay", path]);
+        assert_eq!(terminal.wait().code(), Some(1));
+        terminal.until_shown(told);
+    }
+}

@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use crate::config::parse_duration;
 use crate::format::Format;
 use crate::live::keys::{KEYS, Key};
+use crate::live::replay::SPEEDS;
 use crate::settings::{Collect, Ebpf, Netns};
 
 /// High-frequency sampler of Linux connection tracking (netfilter conntrack).
@@ -229,6 +230,21 @@ pub struct LiveArgs {
     /// How to sample.
     #[command(flatten)]
     pub sample: SampleArgs,
+    /// Show a recording of `ctpulse run --output FILE` (influx or json) instead of this host.
+    ///
+    /// Gaps of more than a few rows are not waited for. The space bar steps, + and - change the
+    /// speed.
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["config", "interval", "sample_interval", "ebpf", "ebpf_per_packet",
+                              "proc_root", "sys_root", "netns"],
+    )]
+    pub replay: Option<PathBuf>,
+    /// How many times as fast as it was recorded [default: 1].
+    #[arg(long, value_name = "TIMES", requires = "replay", value_parser = parse_speed)]
+    pub speed: Option<f64>,
     /// Draw with ASCII characters only [default: where the locale has no UTF-8].
     #[arg(long)]
     pub ascii: bool,
@@ -293,6 +309,13 @@ pub enum Signal {
     /// SIGUSR2 is one row.
     #[value(name = "SIGUSR2")]
     Usr2,
+}
+
+fn parse_speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().ok().filter(|speed: &f64| SPEEDS.contains(speed));
+    speed.ok_or_else(|| {
+        format!("'{text}' is not a number from {} to {}", SPEEDS.start(), SPEEDS.end())
+    })
 }
 
 fn parse_collect(text: &str) -> Result<Collect, String> {

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -13,14 +14,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use log::Level;
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::stream::{Happening, PATIENCE, attend, happenings, on_signal, stop};
 use crate::cli::{CollectArgs, LiveArgs};
 use crate::filter::Filter;
 use crate::live::app::{App, Message};
 use crate::live::draw::Theme;
-use crate::live::feed::{Batch, LiveFeed, ToScreen};
+use crate::live::feed::{Batch, Feed, LiveFeed, ToScreen};
+use crate::live::recording::LinesFile;
+use crate::live::replay::ReplayFeed;
 use crate::live::terminal::{self, Display};
 use crate::live::ui::{Event, MOST_EVENTS, Ui, UiError, read_keys};
 use crate::logging;
@@ -48,41 +53,20 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     terminal::leave_on_panic();
 
-    let sample = settings.inputs.iter().map(|input| input.sample_interval).max();
-    let sample = sample.unwrap_or(INTERVAL);
-    let interval = args.sample.interval.unwrap_or(INTERVAL).max(sample);
     let (ended, said) = super::runtime()?.block_on(async {
         let (to, from) = happenings();
-        let ends = [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-            SignalKind::quit(),
-        ];
-        for kind in ends {
-            on_signal(kind, &to, || Happening::End)?;
-        }
-        let stops = |signal: rustix::process::Signal| SignalKind::from_raw(signal.as_raw());
-        forward(SignalKind::window_change(), &to_ui, || Event::Resized)?;
-        forward(stops(rustix::process::Signal::TSTP), &to_ui, || Event::Stop)?;
-        forward(stops(rustix::process::Signal::CONT), &to_ui, || Event::GoesOn)?;
-        let rows = to_ui.clone();
-        let (ask, end) = (to.clone(), to.clone());
-        let plan = Plan {
-            roots: settings.roots.clone(),
-            log_level: settings.log_level,
-            trigger: Trigger::Asked,
-            destination: Box::new(ToScreen {
-                send: move |batch: Batch| rows.send(Event::Rows(batch)).is_ok(),
-            }),
-            count: None,
-            on_end: Box::new(move || _ = end.send(Happening::End)),
+        wait_for_signals(&to, &to_ui)?;
+        let (pipeline, feed): (Option<Pipeline>, Box<dyn Feed>) = match &args.replay {
+            Some(path) => (None, Box::new(replay(path, args.speed.unwrap_or(1.0))?)),
+            None => {
+                let interval = args.sample.interval.unwrap_or(INTERVAL);
+                let (pipeline, feed) = sample(settings, interval, &to, &to_ui)?;
+                (Some(pipeline), Box::new(feed))
+            }
         };
-        let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
-        let feed = LiveFeed::new(interval, sample, move || _ = ask.send(Happening::Gather));
         let ui = Ui {
-            app: App::new(theme(args), false),
-            feed: Box::new(feed),
+            app: App::new(theme(args), args.replay.is_some()),
+            feed,
             events,
             display: Display::enter(standard_output()?).context("cannot enter the terminal")?,
         };
@@ -92,17 +76,67 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
             let _ = to.send(Happening::End);
             ended
         })?;
-        attend(&pipeline, from).await;
+        attend(pipeline.as_ref(), from).await;
         let said = end_ui(ui, &to_ui);
-        anyhow::Ok((stop(pipeline), said))
+        anyhow::Ok((pipeline.map(stop).transpose(), said))
     })?;
     // What was on the screen only.
-    let said = said?;
-    for message in said.iter().filter(|message| message.is_warning) {
+    for message in said?.iter().filter(|message| message.is_warning) {
         logging::say(Level::Warn, &message.text);
     }
     ended?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What ends the program, and what the UI has to know.
+fn wait_for_signals(
+    to: &UnboundedSender<Happening>,
+    to_ui: &SyncSender<Event>,
+) -> anyhow::Result<()> {
+    let ends = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+        SignalKind::quit(),
+    ];
+    for kind in ends {
+        on_signal(kind, to, || Happening::End)?;
+    }
+    let kind = |signal: Signal| SignalKind::from_raw(signal.as_raw());
+    forward(SignalKind::window_change(), to_ui, || Event::Resized)?;
+    forward(kind(Signal::TSTP), to_ui, || Event::Stop)?;
+    forward(kind(Signal::CONT), to_ui, || Event::GoesOn)
+}
+
+/// Starts the samplers, whose rows go to the UI, and the feed that asks them.
+fn sample(
+    settings: Settings,
+    interval: Duration,
+    to: &UnboundedSender<Happening>,
+    to_ui: &SyncSender<Event>,
+) -> anyhow::Result<(Pipeline, LiveFeed)> {
+    let slowest = settings.inputs.iter().map(|input| input.sample_interval).max();
+    let slowest = slowest.unwrap_or(interval);
+    let (rows, ask, end) = (to_ui.clone(), to.clone(), to.clone());
+    let plan = Plan {
+        roots: settings.roots,
+        log_level: settings.log_level,
+        trigger: Trigger::Asked,
+        destination: Box::new(ToScreen {
+            send: move |batch: Batch| rows.send(Event::Rows(batch)).is_ok(),
+        }),
+        count: None,
+        on_end: Box::new(move || _ = end.send(Happening::End)),
+    };
+    let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
+    let ask = move || _ = ask.send(Happening::Gather);
+    Ok((pipeline, LiveFeed::new(interval.max(slowest), slowest, ask)))
+}
+
+fn replay(path: &Path, speed: f64) -> anyhow::Result<ReplayFeed> {
+    let rows = LinesFile::open(path).context("cannot read the recording")?;
+    let shown = format!("cannot show {}", path.display());
+    ReplayFeed::new(Box::new(rows), speed).context(shown)
 }
 
 /// The settings of `run`, with all that the screen shows and nothing that would change it.

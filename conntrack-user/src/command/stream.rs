@@ -64,14 +64,19 @@ pub(super) async fn stream(
     happenings: UnboundedReceiver<Happening>,
 ) -> anyhow::Result<Outcome> {
     let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
-    attend(&pipeline, happenings).await;
+    attend(Some(&pipeline), happenings).await;
     stop(pipeline)
 }
 
-/// Does what happens until the end.
-pub(super) async fn attend(pipeline: &Pipeline, mut happenings: UnboundedReceiver<Happening>) {
+/// Does what happens until the end; without a pipeline there is only that to wait for.
+pub(super) async fn attend(
+    pipeline: Option<&Pipeline>,
+    mut happenings: UnboundedReceiver<Happening>,
+) {
     while let Some(Happening::Gather) = happenings.recv().await {
-        pipeline.gather();
+        if let Some(pipeline) = pipeline {
+            pipeline.gather();
+        }
     }
 }
 

@@ -34,6 +34,12 @@ pub struct Batch {
 #[error("{0}")]
 pub struct FeedError(pub String);
 
+impl From<std::io::Error> for FeedError {
+    fn from(error: std::io::Error) -> Self {
+        Self(format!("it cannot be read: {error}"))
+    }
+}
+
 /// A source of rows that runs by the clock.
 pub trait Feed: Send {
     /// When [`Feed::run`] has something to do next; `None` when nothing is to come.

@@ -19,6 +19,8 @@ pub mod draw;
 pub mod feed;
 pub mod history;
 pub mod keys;
+pub mod recording;
+pub mod replay;
 pub mod series;
 pub mod state;
 pub mod terminal;

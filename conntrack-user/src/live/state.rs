@@ -8,7 +8,7 @@ use crate::metric::{Metric, Value};
 use crate::origin::Origin;
 
 use super::history::{History, Level, Sample};
-use super::series::{ALL, DROP, INSERT, RATES, SERIES};
+use super::series::{ALL, DROP, INSERT, RATES, SERIES, Series};
 
 /// Namespaces (of all hosts of a recording) that are followed; rows of more are counted.
 const MOST_NAMESPACES: usize = 64;
@@ -190,24 +190,11 @@ impl Namespace {
 
     fn take_statistics(&mut self, row: &Metric) {
         let elapsed = self.history.last().map(|last| row.timestamp_ns - last.end_ns);
+        let has_rates = row.field(SERIES[DROP].rate).is_some();
         let mut samples = [Sample::UNKNOWN; ALL];
         for ((series, current), sample) in SERIES.iter().zip(&mut self.current).zip(&mut samples) {
-            let total = row.field(series.field);
-            current.now = match (row.field(series.rate), total) {
-                (_, Some(Value::NotMaintained)) => Reading::NotCounted,
-                (Some(Value::Float(rate)), _) => Reading::Rate(rate),
-                // A recording that has no rates: the difference over the time says the same.
-                (None, Some(Value::Integer(total))) => match (current.total, elapsed) {
-                    (Some(before), Some(elapsed @ 1..)) if total >= before => {
-                        Reading::Rate((total - before) as f64 * 1e9 / elapsed as f64)
-                    }
-                    _ => Reading::Unknown,
-                },
-                (Some(_), _) | (None, Some(Value::Unknown)) => Reading::Unknown,
-                // Telegraf's documented counters are on every row, the causes are not.
-                (None, _) => Reading::NotCounted,
-            };
-            if let Some(Value::Integer(total)) = total {
+            current.now = reading(row, series, current.total, elapsed, has_rates);
+            if let Some(total) = integer(row, series.field) {
                 // A counter that goes back started again from 0.
                 let more =
                     current.total.map_or(0, |before| total.checked_sub(before).unwrap_or(total));
@@ -215,10 +202,7 @@ impl Namespace {
                 current.total = Some(total);
             }
             if let Reading::Rate(rate) = current.now {
-                let peak = match row.field(series.peak) {
-                    Some(Value::Float(peak)) => peak,
-                    _ => rate,
-                };
+                let peak = row.field(series.peak).and_then(number).unwrap_or(rate);
                 *sample = Sample { mean: rate as f32, peak: peak as f32 };
             }
         }
@@ -243,22 +227,24 @@ impl Namespace {
     }
 
     fn take_cpu(&mut self, label: &str, row: &Metric, elapsed: Option<i64>) {
-        let Some(number) = label.strip_prefix("cpu").and_then(|n| n.parse().ok()) else { return };
-        let at = match self.cpus.binary_search_by_key(&number, |cpu| cpu.number) {
+        let Some(cpu_number) = label.strip_prefix("cpu").and_then(|n| n.parse().ok()) else {
+            return;
+        };
+        let at = match self.cpus.binary_search_by_key(&cpu_number, |cpu| cpu.number) {
             Ok(at) => at,
             Err(_) if self.cpus.len() == MOST_CPUS => return,
             Err(at) => {
-                self.cpus.insert(at, Cpu { number, rates: [f32::NAN; RATES] });
+                self.cpus.insert(at, Cpu { number: cpu_number, rates: [f32::NAN; RATES] });
                 at
             }
         };
         let seconds = elapsed.map_or(0.0, |ns| ns as f64 / 1e9);
         let share = (1.0 - (-seconds / CPU_SECONDS).exp()) as f32;
         for (series, smooth) in SERIES[..RATES].iter().zip(&mut self.cpus[at].rates) {
-            match row.field(series.rate) {
-                Some(Value::Float(rate)) if smooth.is_nan() => *smooth = rate as f32,
-                Some(Value::Float(rate)) => *smooth += (rate as f32 - *smooth) * share,
-                _ => *smooth = f32::NAN,
+            match row.field(series.rate).and_then(number) {
+                Some(rate) if smooth.is_nan() => *smooth = rate as f32,
+                Some(rate) => *smooth += (rate as f32 - *smooth) * share,
+                None => *smooth = f32::NAN,
             }
         }
     }
@@ -276,6 +262,34 @@ impl Namespace {
             number(*value).filter(|_| of_a_probe)
         });
         misses.probes = missed.reduce(|a, b| a + b).map(|sum| sum as u64);
+    }
+}
+
+/// What a row says of a counter that stood at `before`, `elapsed` nanoseconds ago.
+fn reading(
+    row: &Metric,
+    series: &Series,
+    before: Option<u64>,
+    elapsed: Option<i64>,
+    has_rates: bool,
+) -> Reading {
+    let rate = row.field(series.rate);
+    match (row.field(series.field), rate.and_then(number)) {
+        (Some(Value::NotMaintained), _) => Reading::NotCounted,
+        (_, Some(rate)) => Reading::Rate(rate),
+        (Some(Value::Unknown), None) => Reading::Unknown,
+        _ if rate.is_some() => Reading::Unknown,
+        // Telegraf's documented counters are on every row, the causes are not.
+        (None, None) => Reading::NotCounted,
+        (Some(total), None) => match (number(total), before, elapsed) {
+            // Line protocol has a 0 for what nobody counts, but no rate.
+            (Some(0.0), ..) if has_rates => Reading::NotCounted,
+            // A recording that has no rates: the difference over the time says the same.
+            (Some(total), Some(before), Some(elapsed @ 1..)) if total >= before as f64 => {
+                Reading::Rate((total - before as f64) * 1e9 / elapsed as f64)
+            }
+            _ => Reading::Unknown,
+        },
     }
 }
 

@@ -60,6 +60,16 @@ fn a_recording_without_rates_gets_them_from_the_totals() {
 }
 
 #[test]
+fn line_protocol_has_no_rate_for_what_nobody_counts() {
+    let mut screen = Screen::default();
+    let zero = Value::Integer(0);
+    let fields = [("drop", zero), ("drop_rate", Value::Float(0.0)), ("delete", zero)];
+    take(&mut screen, &[all(1, &fields)]);
+    assert_eq!(current(&screen, "delete").now, Reading::NotCounted);
+    assert_eq!(current(&screen, "drop").now, Reading::Rate(0.0));
+}
+
+#[test]
 fn the_table_says_when_it_will_be_full() {
     let mut screen = Screen::default();
     let max = row("conntrack", &[], 1, &[("ip_conntrack_max", Value::Float(1000.0))]);

@@ -72,7 +72,6 @@ impl Ui {
     /// # Errors
     /// Why it cannot go on. The terminal has been left then.
     pub fn run(mut self) -> Result<Vec<Message>, UiError> {
-        self.pace();
         self.app.width = self.display.width();
         let start = Instant::now();
         let (mut is_changed, mut frame_at) = (true, start);
@@ -85,6 +84,8 @@ impl Ui {
             })?;
             is_changed |= self.app.tick(now);
             if is_changed && now >= frame_at {
+                self.app.interval = self.feed.interval();
+                self.app.pace = self.feed.pace();
                 self.display.draw(&self.app)?;
                 is_changed = false;
                 frame_at = (frame_at + FRAME).max(now + FRAME / 2);
@@ -140,7 +141,6 @@ impl Ui {
                 }
             },
         }
-        self.pace();
         Ok(true)
     }
 
@@ -171,11 +171,6 @@ impl Ui {
         self.display.enter_again()?;
         self.fit()?;
         Ok(true)
-    }
-
-    fn pace(&mut self) {
-        self.app.interval = self.feed.interval();
-        self.app.pace = self.feed.pace();
     }
 }
 
