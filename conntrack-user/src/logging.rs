@@ -26,18 +26,41 @@ pub const INPUT_TARGET: &str = "ctpulse::input";
 /// Whose lines are shown: this program's and its eBPF programs'.
 const OURS: [&str; 2] = ["ctpulse", crate::source::events::diagnostics::TARGET];
 
+/// Takes a line that would go to standard error; `false` where it should go there all the same.
+type Divert = Box<dyn Fn(Level, &str) -> bool + Send + Sync>;
+
 struct Logger {
     reader: Reader,
     colour: bool,
     level: LevelFilter,
+    divert: Option<Divert>,
 }
 
 /// Sends log lines up to `level` to standard error, and those of inputs as these decide.
 pub fn start(reader: Reader, level: LevelFilter) {
+    begin(reader, level, None);
+}
+
+/// The same for a person, but each line is offered to `divert` first: a full-screen program has
+/// another place for it. It must not block, and says whether it took the line.
+pub fn start_diverted(
+    level: LevelFilter,
+    divert: impl Fn(Level, &str) -> bool + Send + Sync + 'static,
+) {
+    begin(Reader::Person, level, Some(Box::new(divert)));
+}
+
+/// Writes a line for a person to standard error.
+pub fn say(level: Level, text: &str) {
+    // There is nobody left to tell.
+    let _ = std::io::stderr().lock().write_all(line(Reader::Person, false, level, text).as_bytes());
+}
+
+fn begin(reader: Reader, level: LevelFilter, divert: Option<Divert>) {
     let colour = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     // Fails only when a logger is set already.
-    let _ = log::set_boxed_logger(Box::new(Logger { reader, colour, level }));
+    let _ = log::set_boxed_logger(Box::new(Logger { reader, colour, level, divert }));
     log::set_max_level(LevelFilter::Trace);
 }
 
@@ -50,7 +73,11 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let line = line(self.reader, self.colour, record.level(), &record.args().to_string());
+            let text = record.args().to_string();
+            if self.divert.as_ref().is_some_and(|divert| divert(record.level(), &text)) {
+                return;
+            }
+            let line = line(self.reader, self.colour, record.level(), &text);
             // There is nobody left to tell.
             let _ = std::io::stderr().lock().write_all(line.as_bytes());
         }

@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::event_wiring::Attached;
-use crate::format::Encoder;
 use crate::handoff::Control;
 use crate::kernel;
 use crate::logging::INPUT_TARGET;
@@ -15,7 +14,7 @@ use crate::loss::Loss;
 use crate::rows::RowBuilder;
 use crate::sampler::{Report, Sampler, Trigger};
 use crate::settings::{Input, Roots};
-use crate::sink::{Ending, Lane, Output, Sink};
+use crate::sink::{Destination, Ending, Lane, Sink};
 use crate::source::cpu_mask;
 use crate::source::procfs::Procfs;
 use crate::source::roots::Place;
@@ -28,10 +27,8 @@ pub struct Plan {
     pub log_level: log::LevelFilter,
     /// Where emissions come from.
     pub trigger: Trigger,
-    /// The output's format.
-    pub encoder: Box<dyn Encoder>,
-    /// Where the bytes go.
-    pub output: Output,
+    /// Where the rows go.
+    pub destination: Box<dyn Destination>,
     /// Emissions to write per input; `None` for no end.
     pub count: Option<u64>,
     /// Called by the sink's thread when the run has come to its end.
@@ -71,14 +68,14 @@ impl Pipeline {
         let events = Attached::new(&inputs, &places)?;
         let draining = Arc::new(AtomicBool::new(false));
         let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
-        let (encoder, output, count, on_end) = (plan.encoder, plan.output, plan.count, plan.on_end);
+        let (destination, count, on_end) = (plan.destination, plan.count, plan.on_end);
         let rows = Arc::new(AtomicU64::new(0));
         let (sink_draining, sink_rows) = (Arc::clone(&draining), Arc::clone(&rows));
         let sink = std::thread::Builder::new().name("sink".into()).spawn(move || {
             // The samplers wake this thread by its handle, so it is there before its lanes.
             let Ok(lanes) = lanes_out.recv() else { return Ok(Ending::Drained) };
             let (draining, rows) = (sink_draining, sink_rows);
-            Sink { lanes, encoder, output, count, draining, rows, on_end }.run()
+            Sink { lanes, destination, count, draining, rows, on_end }.run()
         })?;
         let (mut lanes, mut samplers) = (Vec::new(), Vec::new());
         for (input, place) in inputs.into_iter().zip(places) {

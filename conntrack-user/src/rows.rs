@@ -15,6 +15,7 @@ use crate::internal;
 use crate::kernel::{self, Release};
 use crate::merge::{Counted, Window};
 use crate::metric::{Metric, Name, Value};
+use crate::origin::Origin;
 use crate::sample::{DOCUMENTED, ENTRIES, EVENTS, Layout, RENAMED};
 use crate::settings::Input;
 
@@ -179,6 +180,23 @@ impl RowBuilder {
             row.add_tag(&Name::from("alias"), alias);
         }
         Some(row)
+    }
+
+    /// Where the counters on the row `cpu=all` come from, as of the last [`RowBuilder::rows`]; a
+    /// counter that nothing gives is not among them.
+    pub fn origins(&self) -> impl Iterator<Item = (&Name, Origin)> {
+        self.all_fields.iter().filter_map(|(name, field)| {
+            let origin = match field {
+                Field::Counter(_) if kernel::counts_a_part(&self.layout, self.release, name) => {
+                    Origin::Part
+                }
+                Field::Counter(column) if self.maintained[*column] => Origin::Kernel,
+                Field::Event(_) => Origin::Events,
+                Field::Remainder(_) => Origin::Both,
+                _ => return None,
+            };
+            Some((name, origin))
+        })
     }
 
     /// Something that the user should be told once; one line.

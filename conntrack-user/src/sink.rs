@@ -59,14 +59,123 @@ pub enum Ending {
     ReaderGone,
 }
 
+/// The rows of one emission on their way out.
+pub struct Emission<'a> {
+    /// The rows, which share a timestamp.
+    pub rows: Vec<Metric>,
+    /// What made them, which knows where their numbers come from.
+    pub builder: &'a RowBuilder,
+}
+
+/// What takes rows.
+pub trait Destination: Send {
+    /// Whether the rows of all inputs must come together.
+    fn wants_whole_batches(&self) -> bool {
+        false
+    }
+
+    /// Takes the rows of one emission, or of one for each input.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::BrokenPipe`] when nobody wants them any more; otherwise what went wrong.
+    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate>;
+
+    /// Nothing more comes.
+    ///
+    /// # Errors
+    /// What went wrong at the end, or still is.
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What became of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// They were taken.
+    Written,
+    /// There is no room for them, which was said; there may be for later ones.
+    Lost,
+}
+
+/// Rows as text.
+pub struct Text {
+    encoder: Box<dyn Encoder>,
+    output: Output,
+    buffer: Vec<u8>,
+    /// Why nothing can be written now: the disk is full, and somebody may make room.
+    full: Option<io::Error>,
+    /// Emissions that found no room.
+    lost: u64,
+}
+
+impl Text {
+    /// Text in the encoder's format, to `output`.
+    #[must_use]
+    pub fn new(encoder: Box<dyn Encoder>, output: Output) -> Self {
+        Self { encoder, output, buffer: Vec::new(), full: None, lost: 0 }
+    }
+}
+
+impl Destination for Text {
+    fn wants_whole_batches(&self) -> bool {
+        self.encoder.wants_whole_batches()
+    }
+
+    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {
+        let number = emissions.len() as u64;
+        let rows: Vec<Metric> = emissions.into_iter().flat_map(|emission| emission.rows).collect();
+        self.buffer.clear();
+        self.encoder.encode(&rows, &mut self.buffer);
+        let written = self.output.write_batch(&self.buffer);
+        let name = &self.output.name;
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
+            Err(error) if is_full(&error) => {
+                self.lost += number;
+                if self.full.is_none() {
+                    log::warn!(
+                        "cannot write to {name}: {error}; rows are lost until there is room"
+                    );
+                }
+                self.full = Some(error);
+                return Ok(Fate::Lost);
+            }
+            Err(error) => return Err(self.cannot(&error)),
+            Ok(()) => {}
+        }
+        if self.full.take().is_some() {
+            let lost = self.lost;
+            log::warn!("{name} can be written again; {lost} emissions in all found no room");
+        }
+        if let Some(notice) = self.encoder.take_notice() {
+            log::warn!("{notice}");
+        }
+        Ok(Fate::Written)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let finished = self.full.take().map_or_else(|| self.output.finish(), Err);
+        finished.map_err(|error| self.cannot(&error))
+    }
+}
+
+impl Text {
+    fn cannot(&self, error: &io::Error) -> io::Error {
+        let lost = match self.lost {
+            0 => String::new(),
+            lost => format!("; {lost} emissions found no room"),
+        };
+        io::Error::other(format!("cannot write to {}: {error}{lost}", self.output.name))
+    }
+}
+
 /// What the sink works on until it is told to stop.
 pub struct Sink {
     /// The inputs.
     pub lanes: Vec<Lane>,
-    /// The output's format.
-    pub encoder: Box<dyn Encoder>,
-    /// Where the bytes go.
-    pub output: Output,
+    /// Where the rows go.
+    pub destination: Box<dyn Destination>,
     /// Emissions to write per input; `None` for no end.
     pub count: Option<u64>,
     /// Set when the samplers have ended: write what is left and end.
@@ -201,9 +310,7 @@ impl Sink {
     /// # Errors
     /// The output's error; an output that nobody reads any more is none.
     pub fn run(mut self) -> io::Result<Ending> {
-        let mut text = Vec::new();
         let mut count_told = false;
-        let mut full = None;
         loop {
             let draining = self.draining.load(Ordering::Acquire);
             let mut idle = true;
@@ -213,12 +320,12 @@ impl Sink {
                     && self.lanes[at].take_rows()
                 {
                     idle = false;
-                    if let Err(error) = self.write(at, &mut text, &mut full) {
+                    if let Err(error) = self.write(at) {
                         (self.on_end)();
                         if error.kind() == io::ErrorKind::BrokenPipe {
                             return Ok(Ending::ReaderGone);
                         }
-                        return Err(self.cannot(&error));
+                        return Err(error);
                     }
                 }
             }
@@ -228,8 +335,7 @@ impl Sink {
                 count_told = true;
             }
             if draining && idle {
-                let finished = full.take().map_or_else(|| self.output.finish(), Err);
-                return finished.map(|()| Ending::Drained).map_err(|error| self.cannot(&error));
+                return self.destination.finish().map(|()| Ending::Drained);
             }
             if idle {
                 std::thread::park();
@@ -237,63 +343,30 @@ impl Sink {
         }
     }
 
-    fn cannot(&self, error: &io::Error) -> io::Error {
-        let lost: u64 = self.lanes.iter().map(|lane| lane.not_written).sum();
-        let lost = match lost {
-            0 => String::new(),
-            lost => format!("; {lost} emissions found no room"),
-        };
-        io::Error::other(format!("cannot write to {}: {error}{lost}", self.output.name))
-    }
-
-    /// Writes the rows of one lane, or those of all lanes once each of them has some. While the
-    /// disk is full (`full` then has the reason) emissions are lost, counted and told: somebody
-    /// may make room.
-    fn write(
-        &mut self,
-        at: usize,
-        text: &mut Vec<u8>,
-        full: &mut Option<io::Error>,
-    ) -> io::Result<()> {
-        let lanes = if !self.encoder.wants_whole_batches() {
+    /// Writes the rows of one lane, or those of all lanes once each of them has some. What is lost
+    /// since there is no room is counted in later rows.
+    fn write(&mut self, at: usize) -> io::Result<()> {
+        let lanes = if !self.destination.wants_whole_batches() {
             &mut self.lanes[at..=at]
         } else if self.lanes.iter().all(|lane| lane.rows_waiting.is_some()) {
             &mut self.lanes[..]
         } else {
             return Ok(());
         };
-        let mut rows = Vec::new();
+        let mut emissions = Vec::new();
         for lane in &mut *lanes {
-            rows.extend(lane.rows_waiting.take().unwrap_or_default());
+            let rows = lane.rows_waiting.take().unwrap_or_default();
+            emissions.push(Emission { rows, builder: &lane.rows });
             lane.written += 1;
         }
-        text.clear();
-        self.encoder.encode(&rows, text);
-        let written = self.output.write_batch(text);
-        let name = &self.output.name;
-        match written {
-            Err(error) if is_full(&error) => {
-                lanes.iter_mut().for_each(|lane| lane.not_written += 1);
-                if full.is_none() {
-                    log::warn!(
-                        "cannot write to {name}: {error}; rows are lost until there is room"
-                    );
-                }
-                *full = Some(error);
-                return Ok(());
-            }
-            written => written?,
-        }
-        if full.take().is_some() {
-            let lost: u64 = self.lanes.iter().map(|lane| lane.not_written).sum();
-            log::warn!("{name} can be written again; {lost} emissions in all found no room");
-        }
         let of_conntrack = |row: &&Metric| row.has_values() && row.name != internal::MEASUREMENT;
-        let valued = rows.iter().filter(of_conntrack).count();
-        self.rows.fetch_add(valued as u64, Ordering::Relaxed);
-        if let Some(notice) = self.encoder.take_notice() {
-            log::warn!("{notice}");
+        let rows = emissions.iter().flat_map(|emission| &emission.rows);
+        let valued = rows.filter(of_conntrack).count();
+        if let Fate::Lost = self.destination.write(emissions)? {
+            lanes.iter_mut().for_each(|lane| lane.not_written += 1);
+            return Ok(());
         }
+        self.rows.fetch_add(valued as u64, Ordering::Relaxed);
         Ok(())
     }
 }

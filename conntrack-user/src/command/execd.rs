@@ -12,6 +12,7 @@ use crate::format::{EncoderOptions, encoder};
 use crate::logging;
 use crate::pipeline::Plan;
 use crate::sampler::Trigger;
+use crate::sink::Text;
 
 pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let loaded = super::settings(&args.collect, args.signal != Signal::None);
@@ -43,8 +44,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
             roots: settings.roots.clone(),
             log_level: settings.log_level,
             trigger,
-            encoder: encoder(args.format, options),
-            output: standard_output()?,
+            destination: Box::new(Text::new(encoder(args.format, options), standard_output()?)),
             count: None,
             on_end: Box::new(move || _ = to.send(Happening::End)),
         };

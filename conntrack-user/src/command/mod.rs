@@ -5,6 +5,7 @@ mod doctor;
 mod drops;
 mod execd;
 mod generate;
+mod live;
 mod report;
 mod run;
 mod stream;
@@ -41,6 +42,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         None => run::run(&cli.run),
         Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Live(args)) => live::run(&args),
         Some(Command::Execd(args)) => execd::run(&args),
         Some(Command::Config(args)) => config::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
@@ -66,7 +68,7 @@ impl SourceArgs {
 /// Settings from the configuration file, if one is given, and what the arguments change.
 /// `asked` says that rows come when somebody asks, so that the interval means nothing.
 fn settings(args: &CollectArgs, asked: bool) -> anyhow::Result<(Settings, Vec<String>)> {
-    let (mut settings, warnings) = match &args.config {
+    let (mut settings, warnings) = match &args.sample.config {
         Some(path) => {
             let loaded = crate::config::load(path)?;
             (loaded.settings, loaded.warnings)
@@ -84,17 +86,17 @@ fn settings(args: &CollectArgs, asked: bool) -> anyhow::Result<(Settings, Vec<St
             (settings, Vec::new())
         }
     };
-    settings.roots = args.source.roots();
+    settings.roots = args.sample.source.roots();
     settings.roots.check()?;
-    if args.debug {
+    if args.sample.debug {
         settings.log_level = LevelFilter::Debug;
-    } else if args.quiet {
+    } else if args.sample.quiet {
         settings.log_level = LevelFilter::Error;
     }
     for input in &mut settings.inputs {
         override_input(input, args, asked)?;
     }
-    let names = &args.source.netns;
+    let names = &args.sample.source.netns;
     if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
         usage!("--netns {} is given twice", twice.1);
     }
@@ -104,7 +106,7 @@ fn settings(args: &CollectArgs, asked: bool) -> anyhow::Result<(Settings, Vec<St
     if settings.roots.proc_root.is_some() && settings.inputs.iter().any(|i| i.netns.is_some()) {
         bail!(
             "--proc-root reads plain files; it cannot be combined with `netns` in {}",
-            args.config.as_ref().map_or_else(String::new, |path| path.display().to_string())
+            args.sample.config.as_ref().map_or_else(String::new, |path| path.display().to_string())
         );
     }
     Ok((settings, warnings))
@@ -122,11 +124,11 @@ impl Roots {
 }
 
 fn override_input(input: &mut Input, args: &CollectArgs, asked: bool) -> anyhow::Result<()> {
-    if let Some(interval) = args.interval {
+    if let Some(interval) = args.sample.interval {
         input.interval = interval;
         input.sample_interval = input.sample_interval.min(interval);
     }
-    if let Some(sample_interval) = args.sample_interval {
+    if let Some(sample_interval) = args.sample.sample_interval {
         input.sample_interval = sample_interval;
     }
     if asked {
@@ -154,14 +156,14 @@ fn override_input(input: &mut Input, args: &CollectArgs, asked: bool) -> anyhow:
     input.percpu_rates |= args.percpu_rates;
     input.collect.percpu |= args.percpu_rates;
     input.internal |= args.internal;
-    input.ebpf = args.ebpf.unwrap_or(input.ebpf);
-    input.ebpf_per_packet |= args.ebpf_per_packet;
+    input.ebpf = args.sample.ebpf.unwrap_or(input.ebpf);
+    input.ebpf_per_packet |= args.sample.ebpf_per_packet;
     Ok(())
 }
 
 /// Every input once for each namespace of the command line.
 fn look_into(inputs: &[Input], args: &CollectArgs) -> Vec<Input> {
-    let names = &args.source.netns;
+    let names = &args.sample.source.netns;
     let each = |input: &Input| {
         let input = input.clone();
         names.iter().map(move |netns| {

@@ -16,7 +16,7 @@ use crate::pipeline::Plan;
 use crate::recording::{RecordingFile, Rotation, is_compressed};
 use crate::sampler::Trigger;
 use crate::settings::Ebpf;
-use crate::sink::Output;
+use crate::sink::{Output, Text};
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (mut settings, warnings) = super::settings(&args.collect, false)?;
@@ -26,7 +26,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
     let terminal = args.output.is_none() && io::stdout().is_terminal();
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Influx });
-    if args.once && args.collect.ebpf == Some(Ebpf::On) {
+    if args.once && args.collect.sample.ebpf == Some(Ebpf::On) {
         return Err(super::UsageError(
             "--ebpf on and --once: probes count from when they are attached, and one reading \
              would show 0"
@@ -77,8 +77,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             roots: settings.roots.clone(),
             trigger: Trigger::Interval,
             log_level: settings.log_level,
-            encoder,
-            output,
+            destination: Box::new(Text::new(encoder, output)),
             count: if args.once { Some(1) } else { args.count },
             on_end: Box::new(move || _ = to.send(Happening::End)),
         };

@@ -15,7 +15,7 @@ use crate::sink::Output;
 
 /// How long an end waits for a consumer that does not read. Telegraf waits 5 s before it
 /// sends SIGTERM and as long again before SIGKILL; a service manager's patience is longer.
-const PATIENCE: Duration = Duration::from_millis(700);
+pub(super) const PATIENCE: Duration = Duration::from_millis(700);
 
 /// What happens while a stream runs.
 #[derive(Debug)]
@@ -61,12 +61,30 @@ pub(super) fn happenings() -> (UnboundedSender<Happening>, UnboundedReceiver<Hap
 pub(super) async fn stream(
     settings: Settings,
     plan: Plan,
-    mut happenings: UnboundedReceiver<Happening>,
+    happenings: UnboundedReceiver<Happening>,
 ) -> anyhow::Result<Outcome> {
     let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
+    attend(Some(&pipeline), happenings).await;
+    stop(pipeline)
+}
+
+/// Does what happens until the end; without a pipeline there is only that to wait for.
+pub(super) async fn attend(
+    pipeline: Option<&Pipeline>,
+    mut happenings: UnboundedReceiver<Happening>,
+) {
     while let Some(Happening::Gather) = happenings.recv().await {
-        pipeline.gather();
+        if let Some(pipeline) = pipeline {
+            pipeline.gather();
+        }
     }
+}
+
+/// Ends a pipeline, with patience for whoever reads the output.
+///
+/// # Errors
+/// When the output cannot be written.
+pub(super) fn stop(pipeline: Pipeline) -> anyhow::Result<Outcome> {
     let outcome = pipeline.stop(PATIENCE)?;
     if !outcome.flushed {
         log::warn!("the output is stuck; what was not written is lost");

@@ -5,13 +5,20 @@
 
 #![allow(clippy::doc_markdown, reason = "doc comments here are help texts, without markup")]
 
+mod drops;
+mod live;
+mod report;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+pub use drops::{DropsArgs, DropsFormat};
+pub use live::LiveArgs;
+pub use report::{ReportArgs, ReportFormat};
+
 use crate::config::parse_duration;
-use crate::drops::top::Key;
 use crate::format::Format;
 use crate::settings::{Collect, Ebpf, Netns};
 
@@ -48,6 +55,7 @@ ctpulse --config telegraf.conf           what Telegraf's own file gives
 ctpulse --duration 1h --output fw.influx record an hour
 ctpulse drops                            why and whose, each drop as it happens
 ctpulse report fw.influx                 say what happened in it
+ctpulse live                             a dashboard in the terminal
 ctpulse doctor                           what this kernel can tell";
 
 /// The same.
@@ -61,19 +69,6 @@ pub const EXIT_STATUS: &str = "\
 0   all well
 1   something could not be read or written
 2   the command line is wrong";
-
-/// Shown by `report --help`.
-const REPORT_EXAMPLES: &str = "\
-ctpulse report fw.influx                       what happened
-ctpulse report --window 10s fw.influx.zst      rates as averages over ten seconds
-ctpulse report before.influx after.influx      two recordings, with ratios
-ctpulse report --merge fw1.influx fw2.influx   two hosts' recordings in one report
-ctpulse report --html fw.html fw.influx        with plots, for a browser
-ctpulse report --format json fw.influx         for a script";
-
-fn report_help() -> String {
-    format!("Examples:\n  {}", REPORT_EXAMPLES.replace('\n', "\n  "))
-}
 
 fn more_help() -> String {
     let sections =
@@ -89,6 +84,14 @@ pub enum Command {
     /// Stream metrics until interrupted (the default).
     #[command(after_long_help = more_help())]
     Run(RunArgs),
+    /// Watch the table, rates, drops and CPUs on a dashboard in the terminal.
+    ///
+    /// Bars are means, the thin lines above them the peak of one sample, so that a burst of a
+    /// few milliseconds is seen beside the load. Needs a terminal of 80x24; a smaller one has the
+    /// numbers only.
+    #[command(after_long_help = live::help())]
+    #[command(mut_arg("interval", |arg| arg.help(live::INTERVAL).long_help(live::INTERVAL)))]
+    Live(LiveArgs),
     /// Run as a Telegraf execd plugin: line protocol on standard output, no host tag.
     ///
     /// Ends when standard input is closed or on SIGTERM. Give the same --signal as Telegraf's
@@ -104,7 +107,7 @@ pub enum Command {
     ///
     /// Needs the probes: root, or CAP_BPF and CAP_PERFMON. The packet path never waits: past
     /// --limit drops are left out, spread over time, and the totals at the end stay exact.
-    #[command(after_long_help = DROPS_EXAMPLES)]
+    #[command(after_long_help = drops::EXAMPLES)]
     Drops(DropsArgs),
     /// Say what recordings show: rates, bursts, fill, drop causes, gaps, misses.
     ///
@@ -112,7 +115,7 @@ pub enum Command {
     /// from `execd`; plain or zstd, of any length. What `--rotate` put aside (FILE.1, FILE.2, ...)
     /// is found and read with it. One FILE is reported; two are compared, before and after a
     /// change; with --merge any number is read as one recording, in the order given.
-    #[command(after_long_help = report_help())]
+    #[command(after_long_help = report::help())]
     Report(ReportArgs),
     /// Print a completion script for a shell.
     ///
@@ -153,9 +156,9 @@ pub struct SourceArgs {
     pub netns: Vec<Netns>,
 }
 
-/// What to collect and how often; shared by `run` and `execd`.
+/// How to sample; shared by `run`, `execd` and `live`.
 #[derive(Debug, Clone, Default, Args)]
-pub struct CollectArgs {
+pub struct SampleArgs {
     /// A Telegraf configuration; other plugins in it are ignored.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
@@ -166,12 +169,6 @@ pub struct CollectArgs {
     /// [default: 100ms, at most the interval].
     #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
     pub sample_interval: Option<Duration>,
-    /// Statistics rows: all, percpu, both with a comma, or none [default: all].
-    #[arg(long, value_name = "LIST", value_parser = parse_collect)]
-    pub collect: Option<Collect>,
-    /// Telegraf's exact numbers, faults included, and none of the additions.
-    #[arg(long, value_enum, value_name = "WHOSE")]
-    pub compat: Option<Compat>,
     /// Probes that count what today's kernels do not (insert, new, delete, why packets were
     /// dropped) [default: auto]. Needs CAP_BPF and CAP_PERFMON, or root.
     #[arg(long, value_enum, value_name = "WHETHER")]
@@ -180,12 +177,6 @@ pub struct CollectArgs {
     /// about 20 % of a UDP flow's packets per second (emulated; docs/speed.md).
     #[arg(long)]
     pub ebpf_per_packet: bool,
-    /// Rates and bursts on the per-CPU rows too.
-    #[arg(long)]
-    pub percpu_rates: bool,
-    /// A row `internal_ctpulse` about the probes: what they counted, missed, and how long it took.
-    #[arg(long)]
-    pub internal: bool,
     /// Where the kernel's files are.
     #[command(flatten)]
     pub source: SourceArgs,
@@ -195,6 +186,26 @@ pub struct CollectArgs {
     /// Log errors only.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// What to collect; shared by `run` and `execd`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct CollectArgs {
+    /// How to sample.
+    #[command(flatten)]
+    pub sample: SampleArgs,
+    /// Statistics rows: all, percpu, both with a comma, or none [default: all].
+    #[arg(long, value_name = "LIST", value_parser = parse_collect)]
+    pub collect: Option<Collect>,
+    /// Telegraf's exact numbers, faults included, and none of the additions.
+    #[arg(long, value_enum, value_name = "WHOSE")]
+    pub compat: Option<Compat>,
+    /// Rates and bursts on the per-CPU rows too.
+    #[arg(long)]
+    pub percpu_rates: bool,
+    /// A row `internal_ctpulse` about the probes: what they counted, missed, and how long it took.
+    #[arg(long)]
+    pub internal: bool,
 }
 
 /// Options of `run`.
@@ -264,109 +275,12 @@ pub struct ConfigArgs {
     pub check: Option<PathBuf>,
 }
 
-const DROPS_EXAMPLES: &str = "\
-Examples:
-  ctpulse drops                            each drop of this namespace, a line each
-  ctpulse drops --netns router1 -d 30s     half a minute of another one
-  ctpulse drops --top cause,source,port    the heaviest, again every second
-  ctpulse drops --top source/24            by network
-  ctpulse drops --latency -d 10s           how long insertions take, too
-  ctpulse drops --format json | jq .cause  for a script
-
-Causes: table full (nothing could be evicted), evicted (an entry made room for another), lost a
-race (two first packets of one connection), chain too long, entry dying, no memory, tracker (with
---per-packet).";
-
-/// Options of `drops`.
-#[derive(Debug, Clone, Args)]
-pub struct DropsArgs {
-    /// Add up by these instead, with commas: cause, protocol, source, destination, port, or a
-    /// network such as source/24 (of IPv6 four times as many bits).
-    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
-    pub top: Vec<Key>,
-    /// How many lines --top prints.
-    #[arg(long, value_name = "N", default_value_t = 10, requires = "top")]
-    pub lines: usize,
-    /// Time between two tables of --top.
-    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", requires = "top")]
-    pub interval: Duration,
-    /// The most drops a second to show, of all CPUs together; at least one for each CPU and 8 ms.
-    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub limit: u64,
-    /// Also drops by the TCP tracker, which cost two probes for each TCP packet.
-    #[arg(long)]
-    pub per_packet: bool,
-    /// Also take the time of each insertion (in __nf_conntrack_confirm), and print how they are
-    /// spread at the end: two readings of the clock for each new connection more.
-    #[arg(long)]
-    pub latency: bool,
-    /// Stop after this many lines.
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "top")]
-    pub count: Option<u64>,
-    /// Stop after this time.
-    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
-    pub duration: Option<Duration>,
-    /// What a line looks like.
-    #[arg(long, short, value_enum, default_value_t = DropsFormat::Human, conflicts_with = "top")]
-    pub format: DropsFormat,
-    /// Where the kernel's files are.
-    #[command(flatten)]
-    pub source: SourceArgs,
-    /// Log more.
-    #[arg(long, conflicts_with = "quiet")]
-    pub debug: bool,
-    /// Log errors only, and no totals.
-    #[arg(long, short)]
-    pub quiet: bool,
-}
-
-/// How `drops` prints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DropsFormat {
-    /// A line that reads itself.
-    Human,
-    /// A JSON object on a line.
-    Json,
-}
-
 /// Options of `doctor`.
 #[derive(Debug, Clone, Args)]
 pub struct DoctorArgs {
     /// Where the kernel's files are.
     #[command(flatten)]
     pub source: SourceArgs,
-}
-
-/// Options of `report`.
-#[derive(Debug, Clone, Args)]
-pub struct ReportArgs {
-    /// A recording (- is standard input); two are compared.
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub files: Vec<PathBuf>,
-    /// Read all FILEs as one recording, in this order.
-    #[arg(long)]
-    pub merge: bool,
-    /// Rates are averages over this time, or over the recording's interval if that is longer.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s")]
-    pub window: Duration,
-    /// How many bursts of each counter to list.
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub bursts: usize,
-    /// Output format.
-    #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
-    pub format: ReportFormat,
-    /// Also write a page with plots to OUT; it needs nothing but a browser.
-    #[arg(long, value_name = "OUT", value_hint = ValueHint::FilePath)]
-    pub html: Option<PathBuf>,
-}
-
-/// How a report is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
-    /// For a person
-    Text,
-    /// For a program: times in nanoseconds, durations in seconds
-    Json,
 }
 
 /// Whose numbers to reproduce.

@@ -1,0 +1,76 @@
+//! What `ctpulse drops` can be told.
+
+#![allow(clippy::doc_markdown, reason = "doc comments here are help texts, without markup")]
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::SourceArgs;
+use crate::config::parse_duration;
+use crate::drops::top::Key;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  ctpulse drops                            each drop of this namespace, a line each
+  ctpulse drops --netns router1 -d 30s     half a minute of another one
+  ctpulse drops --top cause,source,port    the heaviest, again every second
+  ctpulse drops --top source/24            by network
+  ctpulse drops --latency -d 10s           how long insertions take, too
+  ctpulse drops --format json | jq .cause  for a script
+
+Causes: table full (nothing could be evicted), evicted (an entry made room for another), lost a
+race (two first packets of one connection), chain too long, entry dying, no memory, tracker (with
+--per-packet).";
+
+/// Options of `drops`.
+#[derive(Debug, Clone, Args)]
+pub struct DropsArgs {
+    /// Add up by these instead, with commas: cause, protocol, source, destination, port, or a
+    /// network such as source/24 (of IPv6 four times as many bits).
+    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
+    pub top: Vec<Key>,
+    /// How many lines --top prints.
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "top")]
+    pub lines: usize,
+    /// Time between two tables of --top.
+    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", requires = "top")]
+    pub interval: Duration,
+    /// The most drops a second to show, of all CPUs together; at least one for each CPU and 8 ms.
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: u64,
+    /// Also drops by the TCP tracker, which cost two probes for each TCP packet.
+    #[arg(long)]
+    pub per_packet: bool,
+    /// Also take the time of each insertion (in __nf_conntrack_confirm), and print how they are
+    /// spread at the end: two readings of the clock for each new connection more.
+    #[arg(long)]
+    pub latency: bool,
+    /// Stop after this many lines.
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "top")]
+    pub count: Option<u64>,
+    /// Stop after this time.
+    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// What a line looks like.
+    #[arg(long, short, value_enum, default_value_t = DropsFormat::Human, conflicts_with = "top")]
+    pub format: DropsFormat,
+    /// Where the kernel's files are.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Log more.
+    #[arg(long, conflicts_with = "quiet")]
+    pub debug: bool,
+    /// Log errors only, and no totals.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// How `drops` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DropsFormat {
+    /// A line that reads itself.
+    Human,
+    /// A JSON object on a line.
+    Json,
+}

@@ -1,0 +1,55 @@
+//! What `ctpulse report` can be told.
+
+#![allow(clippy::doc_markdown, reason = "doc comments here are help texts, without markup")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use crate::config::parse_duration;
+
+/// Shown by `report --help`.
+const EXAMPLES: &str = "\
+ctpulse report fw.influx                       what happened
+ctpulse report --window 10s fw.influx.zst      rates as averages over ten seconds
+ctpulse report before.influx after.influx      two recordings, with ratios
+ctpulse report --merge fw1.influx fw2.influx   two hosts' recordings in one report
+ctpulse report --html fw.html fw.influx        with plots, for a browser
+ctpulse report --format json fw.influx         for a script";
+
+pub(super) fn help() -> String {
+    format!("Examples:\n  {}", EXAMPLES.replace('\n', "\n  "))
+}
+
+/// Options of `report`.
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    /// A recording (- is standard input); two are compared.
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+    /// Read all FILEs as one recording, in this order.
+    #[arg(long)]
+    pub merge: bool,
+    /// Rates are averages over this time, or over the recording's interval if that is longer.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s")]
+    pub window: Duration,
+    /// How many bursts of each counter to list.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub bursts: usize,
+    /// Output format.
+    #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+    /// Also write a page with plots to OUT; it needs nothing but a browser.
+    #[arg(long, value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
+}
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For a person
+    Text,
+    /// For a program: times in nanoseconds, durations in seconds
+    Json,
+}

@@ -1,0 +1,227 @@
+//! `ctpulse live`: the dashboard, wired to the samplers.
+//!
+//! The main thread waits for signals, the UI has a thread of its own that may be stuck in the
+//! terminal, and the sink's thread hands rows to it. Whoever ends first, the terminal is left.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use log::Level;
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::stream::{Happening, PATIENCE, attend, happenings, on_signal, stop};
+use crate::cli::{CollectArgs, LiveArgs};
+use crate::filter::Filter;
+use crate::live::app::{App, Message};
+use crate::live::draw::Theme;
+use crate::live::feed::{Batch, Feed, LiveFeed, ToScreen};
+use crate::live::recording::LinesFile;
+use crate::live::replay::ReplayFeed;
+use crate::live::terminal::{self, Display};
+use crate::live::ui::{Event, MOST_EVENTS, Ui, UiError, read_keys};
+use crate::logging;
+use crate::pipeline::{Pipeline, Plan};
+use crate::sampler::Trigger;
+use crate::settings::{Collect, DEFAULT_DIRS, DEFAULT_FILES, Settings};
+
+/// `--interval` where it is not given.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+type UiThread = JoinHandle<Result<Vec<Message>, UiError>>;
+
+pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
+    terminal::check(&io::stdout(), std::env::var_os("TERM").as_deref())?;
+    let (settings, warnings) = settings(args)?;
+    let (to_ui, events) = sync_channel(MOST_EVENTS);
+    let said = to_ui.clone();
+    logging::start_diverted(settings.log_level, move |level, text| {
+        let is_warning = level <= Level::Warn;
+        let message = Message { text: text.to_owned(), is_warning, at: Instant::now() };
+        // Without room it is lost; there is more of the same on the screen then.
+        let _ = said.try_send(Event::Said(message));
+        terminal::is_entered()
+    });
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    terminal::leave_on_panic();
+
+    let (ended, said) = super::runtime()?.block_on(async {
+        let (to, from) = happenings();
+        wait_for_signals(&to, &to_ui)?;
+        let (pipeline, feed): (Option<Pipeline>, Box<dyn Feed>) = match &args.replay {
+            Some(path) => (None, Box::new(replay(path, args.speed.unwrap_or(1.0))?)),
+            None => {
+                let interval = args.sample.interval.unwrap_or(INTERVAL);
+                let (pipeline, feed) = sample(settings, interval, &to, &to_ui)?;
+                (Some(pipeline), Box::new(feed))
+            }
+        };
+        let ui = Ui {
+            app: App::new(theme(args), args.replay.is_some()),
+            feed,
+            events,
+            display: Display::enter(standard_output()?).context("cannot enter the terminal")?,
+        };
+        read_keys(to_ui.clone())?;
+        let ui = std::thread::Builder::new().name("ui".into()).spawn(move || {
+            let ended = ui.run();
+            let _ = to.send(Happening::End);
+            ended
+        })?;
+        attend(pipeline.as_ref(), from).await;
+        let said = end_ui(ui, &to_ui);
+        anyhow::Ok((pipeline.map(stop).transpose(), said))
+    })?;
+    // What was on the screen only.
+    for message in said?.iter().filter(|message| message.is_warning) {
+        logging::say(Level::Warn, &message.text);
+    }
+    ended?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What ends the program, and what the UI has to know.
+fn wait_for_signals(
+    to: &UnboundedSender<Happening>,
+    to_ui: &SyncSender<Event>,
+) -> anyhow::Result<()> {
+    let ends = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+        SignalKind::quit(),
+    ];
+    for kind in ends {
+        on_signal(kind, to, || Happening::End)?;
+    }
+    let kind = |signal: Signal| SignalKind::from_raw(signal.as_raw());
+    forward(SignalKind::window_change(), to_ui, || Event::Resized)?;
+    forward(kind(Signal::TSTP), to_ui, || Event::Stop)?;
+    forward(kind(Signal::CONT), to_ui, || Event::GoesOn)
+}
+
+/// Starts the samplers, whose rows go to the UI, and the feed that asks them.
+fn sample(
+    settings: Settings,
+    interval: Duration,
+    to: &UnboundedSender<Happening>,
+    to_ui: &SyncSender<Event>,
+) -> anyhow::Result<(Pipeline, LiveFeed)> {
+    let slowest = settings.inputs.iter().map(|input| input.sample_interval).max();
+    let slowest = slowest.unwrap_or(interval);
+    let (rows, ask, end) = (to_ui.clone(), to.clone(), to.clone());
+    let plan = Plan {
+        roots: settings.roots,
+        log_level: settings.log_level,
+        trigger: Trigger::Asked,
+        destination: Box::new(ToScreen {
+            send: move |batch: Batch| rows.send(Event::Rows(batch)).is_ok(),
+        }),
+        count: None,
+        on_end: Box::new(move || _ = end.send(Happening::End)),
+    };
+    let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
+    let ask = move || _ = ask.send(Happening::Gather);
+    Ok((pipeline, LiveFeed::new(interval.max(slowest), slowest, ask)))
+}
+
+fn replay(path: &Path, speed: f64) -> anyhow::Result<ReplayFeed> {
+    let rows = LinesFile::open(path).context("cannot read the recording")?;
+    let shown = format!("cannot show {}", path.display());
+    ReplayFeed::new(Box::new(rows), speed).context(shown)
+}
+
+/// The settings of `run`, with all that the screen shows and nothing that would change it.
+fn settings(args: &LiveArgs) -> anyhow::Result<(Settings, Vec<String>)> {
+    let collect = CollectArgs {
+        sample: args.sample.clone(),
+        collect: Some(Collect { all: true, percpu: true }),
+        percpu_rates: true,
+        internal: true,
+        compat: None,
+    };
+    let (mut settings, warnings) = super::settings(&collect, true)?;
+    let inputs = &mut settings.inputs;
+    for input in inputs.iter_mut() {
+        input.filter = Filter::default();
+        input.compat_telegraf = false;
+        input.precision = Duration::ZERO;
+        input.dirs = DEFAULT_DIRS.iter().map(Into::into).collect();
+        input.files = DEFAULT_FILES.iter().map(ToString::to_string).collect();
+        input.netns_tag = input.netns.is_some() || args.sample.source.netns.len() > 1;
+    }
+    // A configuration may look into one namespace more than once.
+    for at in (0..inputs.len()).rev() {
+        if inputs[..at].iter().any(|input| input.netns == inputs[at].netns) {
+            inputs.remove(at);
+        }
+    }
+    settings.global_tags.clear();
+    super::tag_globally(&mut settings, true);
+    Ok((settings, warnings))
+}
+
+/// What the terminal can show, by the environment.
+fn theme(args: &LiveArgs) -> Theme {
+    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
+    let is_utf8 = ["utf-8", "utf8"].iter().any(|name| locale.to_lowercase().contains(name));
+    // The console's font has no eighths of a block.
+    let is_console = set("TERM").is_some_and(|term| term == "linux");
+    Theme { colour: set("NO_COLOR").is_none(), ascii: args.ascii || is_console || !is_utf8 }
+}
+
+/// Standard output without its lock and buffer.
+fn standard_output() -> io::Result<File> {
+    Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
+}
+
+/// Sends the UI an event whenever the signal `kind` arrives.
+fn forward(kind: SignalKind, to: &SyncSender<Event>, event: fn() -> Event) -> anyhow::Result<()> {
+    let mut signals = signal(kind).context("cannot wait for signals")?;
+    let to = to.clone();
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            // Without room the screen is stuck, and this thread must not be.
+            let _ = to.try_send(event());
+        }
+    });
+    Ok(())
+}
+
+/// Ends the UI; one that is stuck in its terminal is left behind, and the terminal left for it.
+fn end_ui(ui: UiThread, to: &SyncSender<Event>) -> anyhow::Result<Vec<Message>> {
+    let deadline = Instant::now() + PATIENCE;
+    while !ui.is_finished() && Instant::now() < deadline {
+        let _ = to.try_send(Event::End);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if !ui.is_finished() {
+        // On a thread: what it writes may be stuck as well.
+        let leaving = std::thread::spawn(terminal::leave);
+        let deadline = Instant::now() + PATIENCE / 2;
+        while !leaving.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        return Ok(Vec::new());
+    }
+    match ui.join() {
+        // A terminal that hung up is the usual end of a connection.
+        Ok(Err(UiError::Terminal(error))) if is_hang_up(&error) => Ok(Vec::new()),
+        Ok(ended) => Ok(ended?),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn is_hang_up(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        || error.kind() == io::ErrorKind::BrokenPipe
+}

@@ -1,0 +1,218 @@
+//! What is looked at and how: the rows' state, and on top of it what the keys have chosen.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::draw::{self, Theme};
+use super::feed::Batch;
+use super::keys::Action;
+use super::state::Screen;
+use super::zoom::Zoom;
+
+/// Messages that are kept.
+const MOST_MESSAGES: usize = 100;
+
+/// How long a warning stands where there is no room for a list.
+const WARNING_STANDS: Duration = Duration::from_secs(8);
+
+/// What fills the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Panel {
+    /// The table, rates, causes and CPUs of one namespace.
+    #[default]
+    Overview,
+    /// All CPUs.
+    Cpus,
+    /// The keys, and how to read the rest.
+    Help,
+}
+
+/// Something that was said while the screen was on.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The text; it may quote names from outside and is escaped where it is drawn.
+    pub text: String,
+    /// Whether it is a warning or an error.
+    pub is_warning: bool,
+    /// When it was said.
+    pub at: Instant,
+}
+
+/// What a key asks of the loop, beyond what the app does by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// End.
+    Quit,
+    /// Rows more often, or a recording faster.
+    Faster,
+    /// The opposite.
+    Slower,
+    /// Stop a recording, or let it go on.
+    Hold(bool),
+    /// One more batch of a recording.
+    Step,
+    /// Stop the process.
+    Suspend,
+    /// Draw everything anew.
+    Redraw,
+}
+
+/// The whole state that a picture is made of.
+#[derive(Debug)]
+pub struct App {
+    screen: Screen,
+    /// What was known when a live picture was paused.
+    frozen: Option<Box<Screen>>,
+    /// A recording stands still.
+    held: bool,
+    is_replay: bool,
+    messages: VecDeque<Message>,
+    now: Instant,
+    /// What fills the screen.
+    pub panel: Panel,
+    /// How much time a column spans.
+    pub zoom: Zoom,
+    /// Columns of the screen.
+    pub width: u16,
+    /// Lines that the table of CPUs is scrolled by.
+    pub scroll: usize,
+    /// The order of that table.
+    pub cpus_by_number: bool,
+    /// What the terminal can show.
+    pub theme: Theme,
+    /// Time between rows.
+    pub interval: Duration,
+    /// The same in words, for the title; ASCII.
+    pub pace: String,
+}
+
+impl App {
+    /// An app without rows.
+    #[must_use]
+    pub fn new(theme: Theme, is_replay: bool) -> Self {
+        Self {
+            screen: Screen::default(),
+            frozen: None,
+            held: false,
+            is_replay,
+            messages: VecDeque::new(),
+            now: Instant::now(),
+            panel: Panel::default(),
+            zoom: Zoom::default(),
+            width: draw::SMALLEST.0,
+            scroll: 0,
+            cpus_by_number: false,
+            theme,
+            interval: Duration::from_secs(1),
+            pace: String::new(),
+        }
+    }
+
+    /// What is shown: what is known, or what was when the picture was paused.
+    #[must_use]
+    pub fn shown(&self) -> &Screen {
+        self.frozen.as_deref().unwrap_or(&self.screen)
+    }
+
+    /// Whether the picture stands still.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.frozen.is_some() || self.held
+    }
+
+    /// Whether a recording is shown.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.is_replay
+    }
+
+    /// What to say while there is nothing to show.
+    #[must_use]
+    pub fn waiting(&self) -> &'static str {
+        if self.is_replay { "no row yet" } else { "waiting for the first row" }
+    }
+
+    /// Takes the rows of one emission.
+    pub fn take(&mut self, batch: &Batch) {
+        self.screen.take(&batch.rows, &batch.origins);
+    }
+
+    /// Takes a message.
+    pub fn say(&mut self, message: Message) {
+        if self.messages.len() == MOST_MESSAGES {
+            self.messages.pop_front();
+        }
+        self.messages.push_back(message);
+    }
+
+    /// The messages, oldest first.
+    #[must_use]
+    pub fn messages(&self) -> std::collections::vec_deque::Iter<'_, Message> {
+        self.messages.iter()
+    }
+
+    /// A warning that was said just now.
+    #[must_use]
+    pub fn urgent(&self) -> Option<&str> {
+        let last = self.messages.iter().rev().find(|message| message.is_warning)?;
+        let fresh = self.now.saturating_duration_since(last.at) < WARNING_STANDS;
+        fresh.then_some(last.text.as_str())
+    }
+
+    /// Says what time it is; whether the picture changes by that.
+    pub fn tick(&mut self, now: Instant) -> bool {
+        let before = self.urgent().is_some();
+        self.now = now;
+        before != self.urgent().is_some()
+    }
+
+    /// Does what a key asks for; the rest is a wish to the loop.
+    pub fn act(&mut self, action: Action) -> Option<Wish> {
+        match action {
+            Action::Quit => return Some(Wish::Quit),
+            Action::Suspend => return Some(Wish::Suspend),
+            Action::Redraw => return Some(Wish::Redraw),
+            Action::Faster => return Some(Wish::Faster),
+            Action::Slower => return Some(Wish::Slower),
+            Action::Step | Action::PauseOrStep if self.is_replay => {
+                self.held = true;
+                return Some(Wish::Step);
+            }
+            Action::Pause if self.is_replay => {
+                self.held = !self.held;
+                return Some(Wish::Hold(self.held));
+            }
+            Action::Pause | Action::PauseOrStep => {
+                self.frozen = match self.frozen.take() {
+                    Some(_) => None,
+                    None => Some(Box::new(self.screen.clone())),
+                };
+            }
+            Action::Step => {}
+            Action::ZoomIn | Action::ZoomOut => {
+                let finer = action == Action::ZoomIn;
+                self.zoom = self.zoom.step(finer, self.interval, draw::columns(self.width));
+            }
+            Action::Next | Action::Previous => {
+                let back = action == Action::Previous;
+                self.frozen.iter_mut().for_each(|frozen| frozen.select(back));
+                self.screen.select(back);
+                self.scroll = 0;
+            }
+            Action::Cpus => self.toggle(Panel::Cpus),
+            Action::Help => self.toggle(Panel::Help),
+            Action::Back => self.panel = Panel::Overview,
+            Action::Order => self.cpus_by_number = !self.cpus_by_number,
+            Action::Scroll(lines) => {
+                let cpus = self.shown().namespace().map_or(0, |namespace| namespace.cpus.len());
+                let to = i64::try_from(self.scroll).unwrap_or(0) + i64::from(lines);
+                self.scroll = usize::try_from(to).unwrap_or(0).min(cpus.saturating_sub(1));
+            }
+        }
+        None
+    }
+
+    fn toggle(&mut self, panel: Panel) {
+        self.panel = if self.panel == panel { Panel::Overview } else { panel };
+    }
+}

@@ -1,0 +1,59 @@
+//! Why packets were dropped.
+
+use ratatui::layout::Rect;
+
+use super::pen::{Pen, Role};
+use super::{skip, words};
+use crate::live::series::{CAUSE_INDICES, DROP, EVICTABLE, SERIES};
+use crate::live::state::{Namespace, Reading};
+
+const RATE: u16 = 8;
+const TOTAL: u16 = 9;
+
+/// Draws as many causes as there is room for, those that drop the most first.
+pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace) {
+    if area.height == 0 {
+        return;
+    }
+    let rate_end = area.right() - TOTAL;
+    let name_end = rate_end - RATE;
+    pen.heading(area.x, area.y, name_end, "Drops by cause");
+    pen.right(rate_end, area.y, RATE, "now/s", Role::Dim);
+    pen.right(area.right(), area.y, TOTAL, "in all", Role::Dim);
+    let rest = skip(area, 1);
+    let current = |series: usize| &namespace.current[series];
+    let mut causes: Vec<usize> = CAUSE_INDICES.collect();
+    let unknown = |series: &usize| current(*series).since_start.is_none();
+    causes.sort_by_key(|series| (unknown(series), std::cmp::Reverse(current(*series).since_start)));
+    if causes.iter().all(unknown) {
+        let text = "not told apart here: it takes probes (--ebpf)";
+        pen.text(rest.x, rest.y, area.right(), text, Role::Dim);
+        return;
+    }
+    let full = causes.iter().position(|series| SERIES[*series].field == "drop_table_full");
+    if let Some(full) = full.filter(|_| !unknown(&EVICTABLE)) {
+        causes.insert(full + 1, EVICTABLE);
+    }
+    let after = rest.y + causes.len() as u16;
+    for (y, series) in (rest.y..rest.bottom()).zip(causes) {
+        let shown = current(series);
+        let is_part = series == EVICTABLE;
+        let happens = matches!(shown.now, Reading::Rate(rate) if rate > 0.0);
+        let role = match shown.since_start {
+            _ if happens => Role::Alarm,
+            Some(1..) if !is_part => Role::Plain,
+            _ => Role::Dim,
+        };
+        let indent = if is_part { 2 } else { 0 };
+        pen.text(rest.x + indent, y, name_end, SERIES[series].meaning, role);
+        pen.right(rate_end, y, RATE - 1, &words::reading(shown.now, 7), role);
+        let total = words::rate(shown.since_start.map(|total| total as f64), 8);
+        pen.right(area.right(), y, TOTAL - 1, &total, role);
+    }
+    // The sum that they explain; a long chain and a dying entry are not in it.
+    if after < rest.bottom() {
+        let drops = namespace.current[DROP].since_start.map(|drops| drops as f64);
+        pen.text(rest.x, after, name_end, "the kernel's drop", Role::Dim);
+        pen.right(area.right(), after, TOTAL - 1, &words::rate(drops, 8), Role::Dim);
+    }
+}

@@ -1,0 +1,41 @@
+//! The help panel: the keys, and how to read the picture.
+
+use ratatui::layout::Rect;
+
+use super::pen::{Pen, Role};
+use crate::live::app::App;
+use crate::live::keys::KEYS;
+
+const READING: [&str; 9] = [
+    "A column's bar is the mean, the line above it the peak of one sample: a burst.",
+    "mean and peak are over the time that is shown; each picture ends at its peak.",
+    "from: kernel  the kernel's own counter     events  probes (--ebpf)",
+    "      both    kernel less probes           part    the kernel counts only a part",
+    "      none    nobody counts it here",
+    "filling from 80 %, almost full from 95 %; full in: as in the last 5 seconds.",
+    "Missed: samples  ticks that ran late       rows   no room for them on the way",
+    "        probe calls  missed or skipped     unplaced  events of an unknown netns",
+    "        failed alloc  no memory for a connection, in any netns",
+];
+
+pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, app: &App) {
+    let mut y = area.y;
+    let mut put = |pen: &mut Pen<'_>, key: &str, text: &str| {
+        if y < area.bottom() {
+            let x = pen.text(area.x, y, area.right(), key, Role::Heading);
+            pen.text(
+                if key.is_empty() { x } else { area.x + 17 },
+                y,
+                area.right(),
+                text,
+                Role::Plain,
+            );
+            y += 1;
+        }
+    };
+    let wanted = |of: &crate::live::keys::Key| of.replay.is_none_or(|of| of == app.is_replay());
+    for key in KEYS.iter().filter(|key| wanted(key)) {
+        put(pen, key.name, key.what);
+    }
+    READING.into_iter().for_each(|line| put(pen, "", line));
+}

@@ -1,0 +1,140 @@
+//! What every panel writes with: text that stays inside its cell, in the theme's styles and
+//! glyphs.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::format::human;
+
+/// What the terminal can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Theme {
+    /// Colours; without them bold, dim and reversed text say the same.
+    pub colour: bool,
+    /// Nothing but ASCII, for terminals and locales without UTF-8.
+    pub ascii: bool,
+}
+
+/// What a piece of text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A number or a name.
+    Plain,
+    /// What explains.
+    Dim,
+    /// A panel's name.
+    Heading,
+    /// Something to look at.
+    Warning,
+    /// Something that is wrong now.
+    Alarm,
+    /// A mean, or what is taken.
+    Bar,
+    /// A peak.
+    Wick,
+}
+
+impl Theme {
+    fn style(self, role: Role) -> Style {
+        let plain = Style::new();
+        let style = match role {
+            Role::Plain => return plain,
+            Role::Dim => return plain.add_modifier(Modifier::DIM),
+            Role::Heading => return plain.add_modifier(Modifier::BOLD),
+            Role::Warning => plain.fg(Color::Yellow).add_modifier(Modifier::BOLD),
+            Role::Alarm => plain.fg(Color::Red).add_modifier(Modifier::BOLD),
+            Role::Bar => plain.fg(Color::Cyan),
+            Role::Wick => plain.fg(Color::Yellow),
+        };
+        match role {
+            _ if self.colour => style,
+            Role::Alarm => plain.add_modifier(Modifier::BOLD | Modifier::REVERSED),
+            _ => Style { fg: None, ..style },
+        }
+    }
+
+    /// Fills from empty to full in eighths.
+    pub(super) fn eighth(self, eighths: usize) -> &'static str {
+        let ramp = if self.ascii {
+            [" ", "_", "_", "_", "-", "-", "=", "=", "#"]
+        } else {
+            [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"]
+        };
+        ramp[eighths.min(8)]
+    }
+
+    /// The line above a mean, up to the peak.
+    pub(super) fn wick(self) -> &'static str {
+        if self.ascii { "|" } else { "│" }
+    }
+
+    /// What stands for a rate that is known to be 0.
+    pub(super) fn zero(self) -> &'static str {
+        if self.ascii { "." } else { "·" }
+    }
+
+    pub(super) fn taken(self) -> &'static str {
+        if self.ascii { "#" } else { "█" }
+    }
+
+    pub(super) fn free(self) -> &'static str {
+        if self.ascii { "-" } else { "░" }
+    }
+
+    pub(super) fn rule(self) -> &'static str {
+        if self.ascii { "-" } else { "─" }
+    }
+}
+
+/// A buffer with a theme.
+pub(super) struct Pen<'a> {
+    pub(super) buffer: &'a mut Buffer,
+    pub(super) theme: Theme,
+}
+
+impl Pen<'_> {
+    /// Our own text from `x` on, cut at `end`; returns where it ends.
+    pub(super) fn text(&mut self, x: u16, y: u16, end: u16, text: &str, role: Role) -> u16 {
+        let area = *self.buffer.area();
+        if y >= area.bottom() || x >= end.min(area.right()) {
+            return x;
+        }
+        let width = usize::from(end.min(area.right()) - x);
+        self.buffer.set_stringn(x, y, text, width, self.theme.style(role)).0
+    }
+
+    /// Text from outside: whatever is not printable ASCII cannot reach the terminal.
+    pub(super) fn foreign(&mut self, x: u16, y: u16, end: u16, text: &str, role: Role) -> u16 {
+        let safe = human::cut(&human::printable(text), usize::from(end.saturating_sub(x)));
+        let safe = if self.theme.ascii { safe.replace('…', "~") } else { safe };
+        self.text(x, y, end, &safe, role)
+    }
+
+    /// Text that ends before `end`.
+    pub(super) fn right(&mut self, end: u16, y: u16, width: u16, text: &str, role: Role) {
+        let length = u16::try_from(text.chars().count()).unwrap_or(u16::MAX).min(width);
+        self.text(end.saturating_sub(length), y, end, text, role);
+    }
+
+    /// A panel's name with a rule to its right; returns where the name ends.
+    pub(super) fn heading(&mut self, x: u16, y: u16, end: u16, text: &str) -> u16 {
+        let after = self.text(x, y, end, text, Role::Heading);
+        let rule = self.theme.rule().repeat(usize::from(end.saturating_sub(after + 1)));
+        self.text(after + 1, y, end, &rule, Role::Dim);
+        after
+    }
+
+    /// A horizontal bar of which the share `filled` (0 to 1) is taken.
+    pub(super) fn bar(&mut self, area: Rect, filled: f64, role: Role) {
+        let width = f64::from(area.width);
+        let taken = (filled.clamp(0.0, 1.0) * width).round() as usize;
+        // What is not nothing shows, and what is not all leaves a gap.
+        let taken = if filled > 0.0 { taken.max(1) } else { taken };
+        let taken = if filled < 1.0 { taken.min(usize::from(area.width) - 1) } else { taken };
+        let free = usize::from(area.width) - taken;
+        let after =
+            self.text(area.x, area.y, area.right(), &self.theme.taken().repeat(taken), role);
+        self.text(after, area.y, area.right(), &self.theme.free().repeat(free), Role::Dim);
+    }
+}

@@ -1,0 +1,139 @@
+//! The rates: for each counter where it comes from, its rate now, mean and peak of the time
+//! shown, and both as candles.
+
+use ratatui::layout::Rect;
+
+use super::candles::candles;
+use super::pen::{Pen, Role};
+use super::{skip, words};
+use crate::live::app::App;
+use crate::live::history::Axis;
+use crate::live::series::SERIES;
+use crate::live::state::{Current, Namespace, Reading};
+
+/// Columns of name, source and numbers, each with the space before it.
+const NAME: u16 = 14;
+const FROM: u16 = 7;
+const NUMBER: u16 = 7;
+const TEXT: u16 = NAME + FROM + 3 * NUMBER;
+
+/// Where candles are in an area: right of the text.
+pub(super) fn chart(area: Rect, lines: u16) -> Rect {
+    let text = (TEXT + 2).min(area.width);
+    Rect { x: area.x + text, width: area.width - text, height: lines, ..area }
+}
+
+/// How many columns of time a screen of this width has.
+pub fn columns(width: u16) -> u16 {
+    width.saturating_sub(TEXT + 2).max(1)
+}
+
+/// The time that is shown on a screen of this width.
+pub(super) fn axis(width: u16, namespace: &Namespace, app: &App) -> Axis {
+    let columns = columns(width);
+    Axis::until(namespace.at_ns, app.zoom.span_ns(app.interval, columns), columns.into())
+}
+
+/// Draws a heading and the first `rates.0` counters with `rates.1` lines each; returns what is
+/// left.
+pub(super) fn draw(
+    pen: &mut Pen<'_>,
+    area: Rect,
+    (rates, lines): (usize, u16),
+    namespace: &Namespace,
+    axis: &Axis,
+) -> Rect {
+    if area.height == 0 {
+        return area;
+    }
+    heading(pen, area, axis);
+    let mut rest = skip(area, 1);
+    for series in 0..rates {
+        if rest.height < lines {
+            break;
+        }
+        rate(pen, Rect { height: lines, ..rest }, series, namespace, axis);
+        rest = skip(rest, lines);
+    }
+    rest
+}
+
+fn heading(pen: &mut Pen<'_>, area: Rect, axis: &Axis) {
+    let y = area.y;
+    pen.text(area.x, y, area.right(), "Events/s", Role::Heading);
+    pen.text(area.x + NAME + 1, y, area.right(), "from", Role::Dim);
+    let mut end = area.x + NAME + FROM;
+    for name in ["now", "mean", "peak"] {
+        end += NUMBER;
+        if end <= area.right() {
+            pen.right(end, y, NUMBER, name, Role::Dim);
+        }
+    }
+    let (all, each) = (words::duration(axis.seconds()), axis.span_ns as f64 / 1e9);
+    let text = format!("{all}, {} a column", words::duration(each));
+    pen.heading(end + 2, y, area.right(), &text);
+}
+
+fn rate(pen: &mut Pen<'_>, area: Rect, series: usize, namespace: &Namespace, axis: &Axis) {
+    let shown = &SERIES[series];
+    let current = &namespace.current[series];
+    let known = namespace.history.summary(series, axis.start_ns());
+    let alarm = shown.alarm.filter(|_| namespace.is_happening(series));
+    let is_counted = current.now != Reading::NotCounted;
+    let name = if is_counted { Role::Plain } else { Role::Dim };
+    let x = pen.text(area.x, area.y, area.x + NAME, shown.field, name);
+    let alone = area.height == 1;
+    if let Some(alarm) = alarm.filter(|_| alone) {
+        pen.text(x + 1, area.y, area.x + NAME + FROM, alarm, Role::Alarm);
+    } else {
+        pen.text(area.x + NAME + 1, area.y, area.right(), origin(current), Role::Dim);
+    }
+    let now = match current.now {
+        Reading::Rate(now) => Some(now),
+        Reading::Unknown | Reading::NotCounted => None,
+    };
+    let mut end = area.x + NAME + FROM;
+    for value in [now, known.mean, known.peak] {
+        end += NUMBER;
+        let role = match value {
+            Some(value) if value > 0.0 && shown.alarm.is_some() => Role::Alarm,
+            Some(value) if value > 0.0 => Role::Plain,
+            _ => Role::Dim,
+        };
+        if end <= area.right() {
+            pen.right(end, area.y, NUMBER - 1, &words::rate(value, 6), role);
+        }
+    }
+    if !alone {
+        let mut x = area.x + 1;
+        if let Some(alarm) = alarm {
+            x = pen.text(x, area.y + 1, area.right(), alarm, Role::Alarm) + 1;
+        }
+        let meaning = meaning(series, current);
+        pen.text(x, area.y + 1, area.x + TEXT, meaning, Role::Dim);
+        let columns = namespace.history.columns(series, axis);
+        let top = columns.iter().filter_map(|column| column.peak).fold(0.0, f64::max);
+        let bar = if shown.alarm.is_some() { Role::Alarm } else { Role::Bar };
+        // A line between two counters' pictures keeps them apart.
+        let lines = if area.height > 2 { area.height - 1 } else { area.height };
+        candles(pen, chart(area, lines), &columns, top, bar);
+    }
+}
+
+fn origin(current: &Current) -> &'static str {
+    match (current.origin, current.now) {
+        (_, Reading::NotCounted) => "none",
+        (Some(origin), _) => origin.word(),
+        (None, _) => "",
+    }
+}
+
+fn meaning(series: usize, current: &Current) -> &'static str {
+    use crate::origin::Origin;
+    match (current.now, current.origin, SERIES[series].field) {
+        (Reading::NotCounted, ..) => "not counted here; probes may (--ebpf)",
+        (_, Some(Origin::Part), "insert") => "by ctnetlink only; probes count all",
+        (_, Some(Origin::Part), "found") => "NAT ports taken; probes count all",
+        _ => SERIES[series].meaning,
+    }
+}

@@ -1,0 +1,284 @@
+//! The last minutes in fixed memory: one slot for each row that came, oldest forgotten first.
+//!
+//! A slot covers the time since the row before it. Columns of a picture are spans of time, not
+//! rows, so that a changed interval, a lost row and a gap each look like what they are.
+
+use std::collections::VecDeque;
+
+use super::series::ALL;
+
+/// Rows that are kept: four minutes at ten a second, twenty at two.
+pub const CAPACITY: usize = 2400;
+
+/// One counter over one span of time, in events per second; NaN is not known.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// Mean rate.
+    pub mean: f32,
+    /// Largest rate of one sample interval; the mean where no sampling was faster than the rows.
+    pub peak: f32,
+}
+
+impl Sample {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self { mean: f32::NAN, peak: f32::NAN };
+}
+
+/// The table's number of entries over one span of time; NaN is not known.
+#[derive(Debug, Clone, Copy)]
+pub struct Level {
+    /// At the end.
+    pub last: f64,
+    /// The least.
+    pub min: f64,
+    /// The most.
+    pub max: f64,
+}
+
+impl Level {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self { last: f64::NAN, min: f64::NAN, max: f64::NAN };
+}
+
+/// What one row said.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// When it was read, in nanoseconds since 1970.
+    pub end_ns: i64,
+    /// When the one before it was; the same as the end on a first row.
+    pub start_ns: i64,
+    /// The table.
+    pub level: Level,
+    /// The counters, in the order of [`super::series::SERIES`].
+    pub samples: [Sample; ALL],
+}
+
+/// A stretch of time cut into equal columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Axis {
+    /// End of the last column, in nanoseconds since 1970; a multiple of the span.
+    pub end_ns: i64,
+    /// Length of a column in nanoseconds, at least 1.
+    pub span_ns: i64,
+    /// Number of columns.
+    pub columns: usize,
+}
+
+impl Axis {
+    /// Columns of `span_ns` of which the last one contains `now_ns`. They begin at multiples of
+    /// the span, so that what is drawn moves by whole columns and never changes its shape.
+    #[must_use]
+    pub fn until(now_ns: i64, span_ns: i64, columns: usize) -> Self {
+        let span_ns = span_ns.max(1);
+        // A row that ends on a boundary belongs before it.
+        let end_ns = (now_ns - 1).div_euclid(span_ns).saturating_add(1).saturating_mul(span_ns);
+        Self { end_ns, span_ns, columns }
+    }
+
+    /// Start of the first column.
+    #[must_use]
+    pub fn start_ns(&self) -> i64 {
+        let length = i64::try_from(self.columns).unwrap_or(i64::MAX).saturating_mul(self.span_ns);
+        self.end_ns.saturating_sub(length)
+    }
+
+    /// The length of all columns together in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        (self.end_ns - self.start_ns()) as f64 / 1e9
+    }
+
+    /// The columns that the time between two moments touches.
+    fn touched(&self, start_ns: i64, end_ns: i64) -> std::ops::Range<usize> {
+        let first = (start_ns - self.start_ns()).div_euclid(self.span_ns).max(0);
+        let last = (end_ns - 1 - self.start_ns()).div_euclid(self.span_ns);
+        let last = last.clamp(-1, self.columns as i64 - 1);
+        first.min(last + 1) as usize..(last + 1) as usize
+    }
+
+    fn overlap(&self, column: usize, slot: &Slot) -> i64 {
+        let start = self.start_ns() + column as i64 * self.span_ns;
+        slot.end_ns.min(start + self.span_ns) - slot.start_ns.max(start)
+    }
+}
+
+/// One column of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Column {
+    /// Mean over the known part of its time; `None` where nothing is known.
+    pub mean: Option<f64>,
+    /// Largest value in it.
+    pub peak: Option<f64>,
+}
+
+/// Slots, oldest first.
+#[derive(Debug, Clone)]
+pub struct History {
+    slots: VecDeque<Slot>,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { slots: VecDeque::with_capacity(CAPACITY) }
+    }
+}
+
+impl History {
+    /// Adds what a row read at `end_ns` said. A clock that went back begins a new history: the
+    /// old one's times mean nothing beside the new ones.
+    pub fn push(&mut self, end_ns: i64, level: Level, samples: [Sample; ALL]) {
+        if self.slots.back().is_some_and(|last| last.end_ns >= end_ns) {
+            self.slots.clear();
+        }
+        if self.slots.len() == CAPACITY {
+            self.slots.pop_front();
+        }
+        let start_ns = self.slots.back().map_or(end_ns, |last| last.end_ns);
+        self.slots.push_back(Slot { end_ns, start_ns, level, samples });
+    }
+
+    /// The last row.
+    #[must_use]
+    pub fn last(&self) -> Option<&Slot> {
+        self.slots.back()
+    }
+
+    /// Slots that end after `start_ns`, latest first.
+    pub fn since(&self, start_ns: i64) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().rev().take_while(move |slot| slot.end_ns > start_ns)
+    }
+
+    /// The columns of the counter `series`.
+    #[must_use]
+    pub fn columns(&self, series: usize, axis: &Axis) -> Vec<Column> {
+        self.picture(axis, |slot| {
+            let Sample { mean, peak } = slot.samples[series];
+            (f64::from(mean), f64::from(peak))
+        })
+    }
+
+    /// The columns of the table's number of entries: its end and its most.
+    #[must_use]
+    pub fn levels(&self, axis: &Axis) -> Vec<Column> {
+        self.picture(axis, |slot| (slot.level.last, slot.level.max))
+    }
+
+    fn picture(&self, axis: &Axis, value: impl Fn(&Slot) -> (f64, f64)) -> Vec<Column> {
+        let mut columns = vec![Column::default(); axis.columns];
+        let mut known = vec![0i64; axis.columns];
+        for slot in self.since(axis.start_ns()) {
+            let (mean, peak) = value(slot);
+            if mean.is_nan() {
+                continue;
+            }
+            for at in axis.touched(slot.start_ns.min(slot.end_ns - 1), slot.end_ns) {
+                let weight = axis.overlap(at, slot).max(1);
+                let sum = columns[at].mean.unwrap_or(0.0) * known[at] as f64;
+                known[at] += weight;
+                columns[at].mean = Some((sum + mean * weight as f64) / known[at] as f64);
+                columns[at].peak = Some(columns[at].peak.unwrap_or(peak).max(peak));
+            }
+        }
+        columns
+    }
+
+    /// The mean and the largest rate of `series` since `start_ns`; `None` where nothing is known.
+    #[must_use]
+    pub fn summary(&self, series: usize, start_ns: i64) -> Column {
+        let (mut events, mut time, mut peak) = (0.0, 0.0, None::<f64>);
+        for slot in self.since(start_ns) {
+            let Sample { mean, peak: highest } = slot.samples[series];
+            if mean.is_nan() {
+                continue;
+            }
+            let length = (slot.end_ns - slot.start_ns) as f64;
+            events += f64::from(mean) * length;
+            time += length;
+            peak = Some(peak.unwrap_or(0.0).max(f64::from(highest)));
+        }
+        Column { mean: (time > 0.0).then(|| events / time), peak }
+    }
+
+    /// The least and the most entries since `start_ns`.
+    #[must_use]
+    pub fn extremes(&self, start_ns: i64) -> Option<(f64, f64)> {
+        let known = self.since(start_ns).map(|slot| slot.level).filter(|l| !l.last.is_nan());
+        known.map(|l| (l.min, l.max)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    /// How fast the table grows, in entries per second, over about the last `span_ns`; `None`
+    /// before two rows are known.
+    #[must_use]
+    pub fn growth(&self, span_ns: i64) -> Option<f64> {
+        let last = self.last().filter(|slot| !slot.level.last.is_nan())?;
+        let earlier = self.since(last.end_ns.saturating_sub(span_ns)).skip(1);
+        let first = earlier.take_while(|slot| !slot.level.last.is_nan()).last();
+        // With rows further apart than the span, the one before.
+        let first = first.or_else(|| self.slots.iter().rev().nth(1))?;
+        let seconds = (last.end_ns - first.end_ns) as f64 / 1e9;
+        Some((last.level.last - first.level.last) / seconds).filter(|growth| growth.is_finite())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn push(history: &mut History, end_ns: i64, mean: f32, peak: f32) {
+        let level = Level { last: f64::from(mean), min: 0.0, max: f64::from(peak) };
+        history.push(end_ns, level, [Sample { mean, peak }; ALL]);
+    }
+
+    fn column(mean: f64, peak: f64) -> Column {
+        Column { mean: Some(mean), peak: Some(peak) }
+    }
+
+    #[test]
+    fn a_column_has_the_mean_of_its_time_and_the_peak_of_its_rows() {
+        let mut history = History::default();
+        push(&mut history, 10 * SECOND, f32::NAN, f32::NAN);
+        push(&mut history, 10 * SECOND + SECOND / 2, 2.0, 9.0);
+        push(&mut history, 11 * SECOND, 4.0, 5.0);
+        push(&mut history, 12 * SECOND, 8.0, 8.0);
+        let axis = Axis::until(12 * SECOND, SECOND, 3);
+        assert_eq!((axis.start_ns(), axis.end_ns), (9 * SECOND, 12 * SECOND));
+        let found = history.columns(0, &axis);
+        assert_eq!(found, [Column::default(), column(3.0, 9.0), column(8.0, 8.0)]);
+        assert_eq!(history.summary(0, axis.start_ns()), column(5.5, 9.0));
+        assert_eq!(history.growth(SECOND), Some(4.0));
+    }
+
+    #[test]
+    fn a_long_row_fills_all_its_columns_and_a_gap_none() {
+        let mut history = History::default();
+        push(&mut history, SECOND, 1.0, 1.0);
+        push(&mut history, 4 * SECOND, 6.0, 7.0);
+        push(&mut history, 6 * SECOND, f32::NAN, f32::NAN);
+        let found = history.columns(0, &Axis::until(6 * SECOND, SECOND, 6));
+        let long = column(6.0, 7.0);
+        let none = Column::default();
+        assert_eq!(found, [column(1.0, 1.0), long, long, long, none, none]);
+    }
+
+    #[test]
+    fn columns_move_by_whole_spans() {
+        let at = |now| Axis::until(now, SECOND, 5).end_ns;
+        assert_eq!(at(7 * SECOND), 7 * SECOND);
+        assert_eq!(at(7 * SECOND + 1), 8 * SECOND);
+        assert_eq!(at(8 * SECOND), 8 * SECOND);
+    }
+
+    #[test]
+    fn memory_is_fixed_and_a_clock_that_goes_back_begins_anew() {
+        let mut history = History::default();
+        for row in 0..10_000 {
+            push(&mut history, row, 1.0, 1.0);
+        }
+        assert_eq!((history.slots.len(), history.slots.capacity()), (CAPACITY, CAPACITY));
+        push(&mut history, 5, 3.0, 3.0);
+        assert_eq!(history.slots.len(), 1);
+        assert_eq!(history.growth(SECOND), None);
+    }
+}

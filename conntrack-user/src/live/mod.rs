@@ -1,0 +1,28 @@
+//! The dashboard of `ctpulse live`.
+//!
+//! ```text
+//!   sink's thread or a recording       terminal's keys, signals, log lines
+//!            | rows (feed)                      | events (ui)
+//!            v                                  v
+//!     state, history: what is known      app, keys: what is looked at
+//!            +---------------+------------------+
+//!                            v
+//!                          draw -> ratatui's buffer -> terminal
+//! ```
+//!
+//! `ui` runs the loop on a thread of its own; everything above it is pure. The sampling thread
+//! knows nothing of it: rows come through the sink's ring, and a screen that is stuck costs rows
+//! their resolution and nothing else.
+
+pub mod app;
+pub mod draw;
+pub mod feed;
+pub mod history;
+pub mod keys;
+pub mod recording;
+pub mod replay;
+pub mod series;
+pub mod state;
+pub mod terminal;
+pub mod ui;
+pub mod zoom;

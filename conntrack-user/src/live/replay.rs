@@ -1,0 +1,178 @@
+//! A recording as a feed: batches of rows at the pace at which they were recorded, faster,
+//! slower, or one by one.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::feed::{Batch, Feed, FeedError};
+use super::recording::Rows;
+use super::series::ALL;
+use crate::metric::Metric;
+
+/// A gap in the recording longer than this, and than some rows, is not waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// How many rows' time is still no gap.
+const NO_GAP_ROWS: f64 = 3.0;
+
+/// Batches that are given before other things have their turn.
+const MOST_AT_ONCE: usize = 500;
+
+/// The slowest and the fastest.
+pub const SPEEDS: std::ops::RangeInclusive<f64> = 0.125..=1024.0;
+
+/// Plays a recording.
+pub struct ReplayFeed {
+    rows: Recorded,
+    /// The first row of the batch after the next one.
+    first_after: Option<Metric>,
+    next: Option<Vec<Metric>>,
+    /// The last row of the input whose row is the recording's first.
+    lead: Metric,
+    /// The shortest time between two of its rows so far.
+    interval: Option<Duration>,
+    speed: f64,
+    is_held: bool,
+    steps: usize,
+    /// This moment shows that time of the recording, in nanoseconds since 1970.
+    clock: (Instant, i64),
+}
+
+impl ReplayFeed {
+    /// Plays `rows` from now on, `speed` times as fast as they were recorded.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has no row.
+    pub fn new(rows: Box<dyn Rows>, speed: f64) -> Result<Self, FeedError> {
+        let mut rows = Recorded(rows);
+        let first = rows.next()?;
+        let lead = first.ok_or_else(|| FeedError("it has no row of conntrack".to_owned()))?;
+        let clock = (Instant::now(), lead.timestamp_ns);
+        let mut feed = Self {
+            rows,
+            first_after: Some(lead.clone()),
+            next: None,
+            lead,
+            interval: None,
+            speed,
+            is_held: false,
+            steps: 0,
+            clock,
+        };
+        feed.advance()?;
+        Ok(feed)
+    }
+
+    /// Reads the next batch: all rows with the same time.
+    fn advance(&mut self) -> io::Result<()> {
+        let Some(first) = self.first_after.take() else { return Ok(()) };
+        let time_ns = first.timestamp_ns;
+        if self.lead.tags == first.tags {
+            let apart = u64::try_from(time_ns.saturating_sub(self.lead.timestamp_ns)).unwrap_or(0);
+            let apart = Some(Duration::from_nanos(apart)).filter(|apart| !apart.is_zero());
+            self.interval = self.interval.into_iter().chain(apart).min();
+            self.lead.timestamp_ns = time_ns;
+        }
+        let mut batch = vec![first];
+        self.first_after = loop {
+            match self.rows.next()? {
+                Some(row) if row.timestamp_ns == time_ns => batch.push(row),
+                other => break other,
+            }
+        };
+        self.next = Some(batch);
+        Ok(())
+    }
+
+    fn next_ns(&self) -> Option<i64> {
+        Some(self.next.as_ref()?.first()?.timestamp_ns)
+    }
+
+    /// Another speed, from the time that is shown now.
+    fn set_speed(&mut self, speed: f64) {
+        let now = Instant::now();
+        let shown = now.saturating_duration_since(self.clock.0).as_nanos() as f64 * self.speed;
+        let shown = self.clock.1.saturating_add(shown as i64);
+        self.clock = (now, self.next_ns().map_or(shown, |next| next.min(shown)));
+        self.speed = speed.clamp(*SPEEDS.start(), *SPEEDS.end());
+    }
+}
+
+/// The rows of ours in a recording: a file of Telegraf's has other measurements, too.
+struct Recorded(Box<dyn Rows>);
+
+impl Recorded {
+    fn next(&mut self) -> io::Result<Option<Metric>> {
+        let fields = ["drop", "ip_conntrack_max", "ip_conntrack_count", "samples_missed"];
+        let is_ours = |row: &Metric| fields.iter().any(|field| row.field(field).is_some());
+        loop {
+            let row = self.0.next_row()?;
+            if row.as_ref().is_none_or(is_ours) {
+                return Ok(row);
+            }
+        }
+    }
+}
+
+impl Feed for ReplayFeed {
+    fn due(&self) -> Option<Instant> {
+        let next = self.next_ns()?;
+        if self.steps > 0 {
+            return Some(Instant::now());
+        }
+        if self.is_held {
+            return None;
+        }
+        let after = next.saturating_sub(self.clock.1).max(0) as f64 / 1e9 / self.speed;
+        let usual = self.interval.unwrap_or_default().as_secs_f64() / self.speed * NO_GAP_ROWS;
+        // A recording may go on a day later.
+        let longest = usual.max(LONGEST_WAIT.as_secs_f64());
+        Some(self.clock.0 + Duration::from_secs_f64(after.min(longest)))
+    }
+
+    fn run(&mut self, now: Instant, take: &mut dyn FnMut(Batch)) -> Result<(), FeedError> {
+        for _ in 0..MOST_AT_ONCE {
+            let Some(due) = self.due().filter(|due| self.steps > 0 || *due <= now) else { break };
+            let Some(rows) = self.next.take() else { break };
+            self.steps = self.steps.saturating_sub(1);
+            // From when it was due, not from now: what is late does not add up.
+            self.clock = (due.min(now), rows[0].timestamp_ns);
+            self.advance()?;
+            take(Batch { rows, origins: [None; ALL] });
+        }
+        Ok(())
+    }
+
+    fn faster(&mut self) {
+        self.set_speed(self.speed * 2.0);
+    }
+
+    fn slower(&mut self) {
+        self.set_speed(self.speed / 2.0);
+    }
+
+    fn hold(&mut self, held: bool) {
+        self.is_held = held;
+        if let Some(next) = self.next_ns().filter(|_| !held) {
+            self.clock = (Instant::now(), next);
+        }
+    }
+
+    fn step(&mut self) {
+        self.is_held = true;
+        self.steps += 1;
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval.unwrap_or(Duration::from_secs(1))
+    }
+
+    fn pace(&self) -> String {
+        let end = if self.next.is_none() { ", at the end" } else { "" };
+        format!("replay {} x{end}", self.speed)
+    }
+}
+
+#[cfg(test)]
+#[path = "replay_tests.rs"]
+mod tests;

@@ -1,0 +1,84 @@
+//! Which counters the dashboard follows, in what order and in what words.
+//!
+//! The order is that of the screen: what comes first is still there on the smallest one.
+
+/// A counter of the schema that is followed over time.
+#[derive(Debug, Clone, Copy)]
+pub struct Series {
+    /// The field with the total.
+    pub field: &'static str,
+    /// The field with the mean rate, in events per second.
+    pub rate: &'static str,
+    /// The field with the largest rate of one sample.
+    pub peak: &'static str,
+    /// What it counts, in a few words.
+    pub meaning: &'static str,
+    /// What is happening while it counts, where that is a worry.
+    pub alarm: Option<&'static str>,
+}
+
+macro_rules! series {
+    ($($field:literal $meaning:literal $alarm:expr;)*) => {
+        [$(Series {
+            field: $field,
+            rate: concat!($field, "_rate"),
+            peak: concat!($field, "_rate_max"),
+            meaning: $meaning,
+            alarm: $alarm,
+        }),*]
+    };
+}
+
+/// How many counters are shown as rates.
+pub const RATES: usize = 12;
+/// How many causes of drops are told apart.
+pub const CAUSES: usize = 6;
+/// All of them, and the one that qualifies a cause.
+pub const ALL: usize = RATES + CAUSES + 1;
+
+/// Index of `insert` in [`SERIES`].
+pub const INSERT: usize = 0;
+/// Index of `drop`.
+pub const DROP: usize = 2;
+/// Index of `table_full_evictable`, which counts a part of `drop_table_full`.
+pub const EVICTABLE: usize = ALL - 1;
+
+/// Rates first, then the causes of drops.
+pub const SERIES: [Series; ALL] = series! {
+    "insert" "entries put into the table" None;
+    "delete" "connections destroyed" None;
+    "drop" "packets dropped" Some("DROPPING");
+    "insert_failed" "insertions that failed" Some("FAILING");
+    "early_drop" "entries evicted to make room" Some("EVICTING");
+    "clash_resolve" "insertion races resolved" None;
+    "new" "connections begun" None;
+    "chaintoolong" "refused, hash chain too long" Some("REFUSING");
+    "invalid" "packets that cannot be tracked" None;
+    "found" "look-ups and NAT ports taken" None;
+    "search_restart" "look-ups started again" None;
+    "icmp_error" "packets refused as malformed" None;
+    "drop_table_full" "table full" None;
+    "drop_clash" "race not resolvable" None;
+    "drop_chaintoolong" "hash chain too long" None;
+    "drop_dying" "entry was dying" None;
+    "drop_tracker" "TCP tracker" None;
+    "drop_other" "other" None;
+    "table_full_evictable" "evictable elsewhere" None;
+};
+
+/// The indices of the causes of drops.
+pub const CAUSE_INDICES: std::ops::Range<usize> = RATES..RATES + CAUSES;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_indices_are_those_of_their_names() {
+        assert_eq!(SERIES[INSERT].field, "insert");
+        assert_eq!(SERIES[DROP].field, "drop");
+        assert_eq!(SERIES[EVICTABLE].field, "table_full_evictable");
+        assert!(SERIES[CAUSE_INDICES].iter().all(|cause| cause.field.starts_with("drop_")));
+        assert!(SERIES[..RATES].iter().all(|rate| !rate.field.starts_with("drop_")));
+    }
+}

@@ -1,0 +1,169 @@
+//! Rows in, numbers out.
+
+use crate::metric::{Metric, Name, Value};
+
+use super::*;
+
+const SECOND: i64 = 1_000_000_000;
+
+fn row(name: &str, tags: &[(&str, &str)], seconds: i64, fields: &[(&str, Value)]) -> Metric {
+    let mut fields: Vec<(Name, Value)> =
+        fields.iter().map(|(key, value)| (Name::from(*key), *value)).collect();
+    fields.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut row =
+        Metric { name: name.to_owned(), tags: Vec::new(), fields, timestamp_ns: seconds * SECOND };
+    tags.iter().for_each(|(key, value)| row.add_tag(&Name::from(*key), value));
+    row
+}
+
+fn all(seconds: i64, fields: &[(&str, Value)]) -> Metric {
+    row("conntrack", &[("cpu", "all")], seconds, fields)
+}
+
+fn take(screen: &mut Screen, rows: &[Metric]) {
+    screen.take(rows, &[None; ALL]);
+}
+
+fn current(screen: &Screen, field: &str) -> Current {
+    let at = SERIES.iter().position(|series| series.field == field).unwrap();
+    screen.namespace().unwrap().current[at]
+}
+
+#[test]
+fn unknown_is_told_from_not_counted_and_from_zero() {
+    let mut screen = Screen::default();
+    let fields = [
+        ("drop", Value::Integer(7)),
+        ("drop_rate", Value::Unknown),
+        ("delete", Value::NotMaintained),
+        ("insert", Value::Integer(0)),
+        ("insert_rate", Value::Float(0.0)),
+    ];
+    take(&mut screen, &[all(1, &fields)]);
+    assert_eq!(current(&screen, "drop").now, Reading::Unknown);
+    assert_eq!(current(&screen, "delete").now, Reading::NotCounted);
+    assert_eq!(current(&screen, "insert").now, Reading::Rate(0.0));
+    assert_eq!(current(&screen, "drop_clash").now, Reading::NotCounted);
+    assert_eq!(current(&screen, "drop").since_start, Some(0));
+}
+
+#[test]
+fn a_recording_without_rates_gets_them_from_the_totals() {
+    let mut screen = Screen::default();
+    for (seconds, drop) in [(10, 100), (20, 150), (30, 20)] {
+        take(&mut screen, &[all(seconds, &[("drop", Value::Integer(drop))])]);
+        let expected = if seconds == 20 { Reading::Rate(5.0) } else { Reading::Unknown };
+        assert_eq!(current(&screen, "drop").now, expected);
+    }
+    // 50 more, and then 20 of a counter that began anew.
+    assert_eq!(current(&screen, "drop").since_start, Some(70));
+}
+
+#[test]
+fn line_protocol_has_no_rate_for_what_nobody_counts() {
+    let mut screen = Screen::default();
+    let zero = Value::Integer(0);
+    let fields = [("drop", zero), ("drop_rate", Value::Float(0.0)), ("delete", zero)];
+    take(&mut screen, &[all(1, &fields)]);
+    assert_eq!(current(&screen, "delete").now, Reading::NotCounted);
+    assert_eq!(current(&screen, "drop").now, Reading::Rate(0.0));
+}
+
+#[test]
+fn the_table_says_when_it_will_be_full() {
+    let mut screen = Screen::default();
+    let max = row("conntrack", &[], 1, &[("ip_conntrack_max", Value::Float(1000.0))]);
+    for (seconds, entries) in [(1, 700), (2, 750), (3, 800)] {
+        take(&mut screen, &[all(seconds, &[("entries", Value::Integer(entries))]), max.clone()]);
+    }
+    let namespace = screen.namespace().unwrap();
+    assert_eq!(namespace.percent(), Some(80.0));
+    assert_eq!(namespace.growth(), Some(50.0));
+    assert_eq!(namespace.seconds_to_full(), Some(4.0));
+    take(&mut screen, &[all(4, &[("entries", Value::Integer(400))]), max]);
+    assert_eq!(screen.namespace().unwrap().seconds_to_full(), None);
+}
+
+#[test]
+fn thresholds_have_words() {
+    let words = [79.9, 80.0, 94.9, 95.0, 99.9, 100.0, 120.0].map(|p| Fill::of(p).word());
+    assert_eq!(words, ["", "filling", "filling", "almost full", "almost full", "FULL", "FULL"]);
+}
+
+#[test]
+fn without_statistics_the_sysctl_file_has_the_count() {
+    let mut screen = Screen::default();
+    let table = row("conntrack", &[], 1, &[("ip_conntrack_count", Value::Float(12.0))]);
+    take(&mut screen, &[all(1, &[("entries", Value::Unknown)]), table]);
+    assert_eq!(screen.namespace().unwrap().count, Some(12.0));
+}
+
+#[test]
+fn namespaces_and_hosts_are_kept_apart_and_bounded() {
+    let mut screen = Screen::default();
+    for host in ["fw1", "fw2"] {
+        for netns in ["a", "b"] {
+            let tags = [("cpu", "all"), ("host", host), ("netns", netns)];
+            take(&mut screen, &[row("conntrack", &tags, 1, &[])]);
+        }
+    }
+    let mut names = screen.namespaces.iter().map(|n| (n.host.as_deref(), n.netns.as_deref()));
+    assert_eq!(names.clone().count(), 4);
+    assert_eq!(names.next_back(), Some((Some("fw2"), Some("b"))));
+    screen.select(true);
+    assert_eq!(screen.selected, 3);
+    screen.select(false);
+    assert_eq!(screen.selected, 0);
+    for more in 0..1000 {
+        take(&mut screen, &[row("conntrack", &[("netns", &more.to_string())], 1, &[])]);
+    }
+    assert_eq!((screen.namespaces.len(), screen.rows_unplaced), (64, 940));
+}
+
+#[test]
+fn cpus_are_smoothed_over_ten_seconds() {
+    let mut screen = Screen::default();
+    for seconds in 0..60 {
+        let busy = if seconds < 10 { 100.0 } else { 0.0 };
+        let cpu = |label, rate| {
+            row("conntrack", &[("cpu", label)], seconds, &[("insert_rate", Value::Float(rate))])
+        };
+        take(&mut screen, &[all(seconds, &[]), cpu("cpu2", busy), cpu("cpu0", 50.0)]);
+        if seconds == 19 {
+            let cpus = &screen.namespace().unwrap().cpus;
+            assert_eq!(cpus.iter().map(|cpu| cpu.number).collect::<Vec<_>>(), [0, 2]);
+            assert!((cpus[1].rates[INSERT] - 36.8).abs() < 0.5, "{cpus:?}");
+            assert_eq!(screen.namespace().unwrap().spread(), Some(INSERT));
+        }
+    }
+    assert!((screen.namespace().unwrap().cpus[0].rates[INSERT] - 50.0).abs() < 0.01);
+}
+
+#[test]
+fn what_probes_missed_is_added_up() {
+    let mut screen = Screen::default();
+    let fields = [
+        ("samples_missed", Value::Integer(3)),
+        ("rows_lost", Value::Integer(1)),
+        ("hash_insert_missed", Value::Integer(5)),
+        ("destroy_skipped", Value::Integer(2)),
+        ("host_unplaced", Value::Integer(9)),
+        ("drift", Value::Float(-4.0)),
+    ];
+    take(&mut screen, &[row("internal_ctpulse", &[], 1, &fields)]);
+    let misses = screen.namespace().unwrap().misses;
+    assert_eq!((misses.samples, misses.rows, misses.probes), (Some(3), Some(1), Some(7)));
+    assert_eq!((misses.unplaced, misses.drift), (Some(9), Some(-4.0)));
+    assert_eq!(misses.alloc_failed, None);
+}
+
+#[test]
+fn events_are_happening_for_three_seconds() {
+    let mut screen = Screen::default();
+    for seconds in 1..=8 {
+        let rate = if seconds == 4 { 1.0 } else { 0.0 };
+        take(&mut screen, &[all(seconds, &[("drop_rate", Value::Float(rate))])]);
+        let expected = (4..7).contains(&seconds);
+        assert_eq!(screen.namespace().unwrap().is_happening(DROP), expected, "{seconds}");
+    }
+}
