@@ -56,7 +56,8 @@ ctpulse --duration 1h --output fw.influx record an hour
 ctpulse drops                            why and whose, each drop as it happens
 ctpulse report fw.influx                 say what happened in it
 ctpulse live                             a dashboard in the terminal
-ctpulse doctor                           what this kernel can tell";
+ctpulse doctor                           what this kernel can tell
+ctpulse doctor --advise                  what to change, after a look of 5 s";
 
 /// The same.
 pub const ENVIRONMENT: &str = "\
@@ -278,6 +279,17 @@ pub struct ConfigArgs {
 /// Options of `doctor`.
 #[derive(Debug, Clone, Args)]
 pub struct DoctorArgs {
+    /// Look for some seconds and say what to change: the finding, its numbers, the mend.
+    ///
+    /// Exit code 1 when packets or connections are lost. With probes the causes are told apart.
+    #[arg(long)]
+    pub advise: bool,
+    /// How long --advise looks.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5s", requires = "advise")]
+    pub look: Duration,
+    /// Let --advise judge a recording (of `run --output FILE`) instead of this host.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "advise", conflicts_with_all = ["look", "netns", "proc_root"])]
+    pub recording: Option<PathBuf>,
     /// Where the kernel's files are.
     #[command(flatten)]
     pub source: SourceArgs,

@@ -51,23 +51,7 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     logging::start(logging::Reader::Person, level);
     let namespaces = namespaces(args)?;
     let pinned: Vec<Pinned> = namespaces.iter().map(|(pinned, _)| pinned.clone()).collect();
-    let cpus = cpu_mask::read("/sys".as_ref()).context("the CPUs are not known")?;
-    let highest = cpus.last().map_or(1, |&last| last as usize + 1);
-    let hooks: Vec<Hook> = HOOKS.into_iter().filter(|hook| NEEDED.contains(&hook.name)).collect();
-    let mut wanted = Wanted { hooks: &hooks, ..Wanted::new(&pinned, highest) };
-    wanted.per_packet = args.per_packet;
-    wanted.latency = args.latency;
-    wanted.reports = share(args.limit, cpus.len());
-    let mut events = Events::attach(&wanted).context("drops cannot be seen")?;
-    for (hook, state) in events.states() {
-        if !state.is_attached() && !matches!(state, HookState::NotAsked(_)) {
-            log::warn!("no {}: {}", hook.name, state);
-        }
-    }
-    let Some(reports) = events.take_reports()? else {
-        let why = events.blind().map(ToString::to_string).unwrap_or_default();
-        bail!("whose drops they are cannot be told without the kernel's BTF ({why})");
-    };
+    let (events, reports) = attach(&pinned, args.limit, args.per_packet, args.latency)?;
     log::info!("waiting for drops; Ctrl-C ends");
     let first = args.source.netns.first().filter(|name| !is_own(name));
     let place = Place::resolve(&args.source.roots(), first);
@@ -83,6 +67,36 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     };
     super::runtime()?.block_on(watch(args, reports, &events, &mut statistics, view))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has drops and evictions in these namespaces reported, up to `limit` a second.
+pub(super) fn watch_drops(pinned: &[Pinned], limit: u64) -> anyhow::Result<(Events, Reports)> {
+    attach(pinned, limit, false, false)
+}
+
+fn attach(
+    pinned: &[Pinned],
+    limit: u64,
+    per_packet: bool,
+    latency: bool,
+) -> anyhow::Result<(Events, Reports)> {
+    let cpus = cpu_mask::read("/sys".as_ref()).context("the CPUs are not known")?;
+    let highest = cpus.last().map_or(1, |&last| last as usize + 1);
+    let hooks: Vec<Hook> = HOOKS.into_iter().filter(|hook| NEEDED.contains(&hook.name)).collect();
+    let reports = share(limit, cpus.len());
+    let wanted =
+        Wanted { hooks: &hooks, per_packet, latency, reports, ..Wanted::new(pinned, highest) };
+    let mut events = Events::attach(&wanted).context("drops cannot be seen")?;
+    for (hook, state) in events.states() {
+        if !state.is_attached() && !matches!(state, HookState::NotAsked(_)) {
+            log::warn!("no {}: {}", hook.name, state);
+        }
+    }
+    let Some(reports) = events.take_reports()? else {
+        let why = events.blind().map(ToString::to_string).unwrap_or_default();
+        bail!("whose drops they are cannot be told without the kernel's BTF ({why})");
+    };
+    Ok((events, reports))
 }
 
 /// A CPU's share of the limit in one window: one at least, so that none is silent.

@@ -1,5 +1,6 @@
 //! The subcommands, one file each, and what they share: from arguments to settings.
 
+mod advise;
 mod config;
 mod doctor;
 mod drops;
@@ -45,6 +46,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Live(args)) => live::run(&args),
         Some(Command::Execd(args)) => execd::run(&args),
         Some(Command::Config(args)) => config::run(&args),
+        Some(Command::Doctor(args)) if args.advise => advise::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Drops(args)) => drops::run(&args),
         Some(Command::Report(args)) => report::run(&args),
