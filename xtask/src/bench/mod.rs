@@ -6,6 +6,7 @@
 //! `cargo test`: a timed test fails on somebody else's busy machine.
 
 mod measure;
+mod report;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,9 @@ struct Plan {
     minute: Duration,
     /// Starts of which the median counts.
     starts: usize,
+    /// Length of the recording that is reported on, and how often it is.
+    recording: u64,
+    reports: usize,
 }
 
 const FULL: Plan = Plan {
@@ -46,6 +50,8 @@ const FULL: Plan = Plan {
     settle: Duration::from_secs(10),
     minute: Duration::from_secs(60),
     starts: 20,
+    recording: 1 << 30,
+    reports: 3,
 };
 
 const QUICK: Plan = Plan {
@@ -54,6 +60,8 @@ const QUICK: Plan = Plan {
     settle: Duration::from_secs(2),
     minute: Duration::from_secs(3),
     starts: 3,
+    recording: 32 << 20,
+    reports: 1,
 };
 
 /// Builds, measures and prints the table.
@@ -71,6 +79,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     table.add("parse", bench.parsing());
     table.add("resident memory", bench.memory());
     table.add("first row from exec", bench.first_row());
+    let programs =
+        report::Programs { ctpulse: &bench.ctpulse, examples: &bench.examples, scratch: release };
+    table.add("report", report::figures(&programs, bench.plan.recording, bench.plan.reports));
     print!("{table}");
     if options.quick {
         println!("--quick: the numbers are noisy and no bar counts");
@@ -79,7 +90,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn build() -> anyhow::Result<()> {
-    let targets = ["--bin", "ctpulse", "--example", "bare_loop", "--example", "parse_bench"];
+    let targets = ["--bin", "ctpulse", "--examples"];
     let mut build = workspace::cargo();
     build.args(["build", "--release", "--locked", "--package", "ctpulse"]).args(targets);
     eprintln!("bench: {}", shown(&build));

@@ -58,6 +58,12 @@ impl Figure {
         self.judged(format!("<= {bar} x"), holds)
     }
 
+    /// The bar: ours is at least `bar` times the reference.
+    pub(crate) fn at_least_times(self, bar: f64) -> Self {
+        let holds = self.ratio.is_some_and(|ratio| ratio >= bar);
+        self.judged(format!(">= {bar} x"), holds)
+    }
+
     /// The bar: ours is at most `bar`.
     pub(crate) fn at_most(self, bar: f64) -> Self {
         let holds = self.ours.is_some_and(|ours| ours <= bar);
@@ -152,6 +158,8 @@ mod tests {
         table.add("b", Ok(vec![Figure::ratio("parse", "ns", 12.0, 1.0)]));
         table.add("c", Ok(vec![Figure::value("growth", "KiB", 0.0).below(128.0)]));
         assert!(table.is_ok());
+        table.add("r", Ok(vec![Figure::ratio("read", "B/s", 8.0, 10.0).at_least_times(0.7)]));
+        assert!(table.is_ok());
         table.add("d", Ok(vec![Figure::value("resident", "MiB", 8.5).at_most(8.0)]));
         assert!(!table.is_ok());
         assert_eq!(
@@ -161,6 +169,7 @@ figure        ours  reference    ratio        bar  verdict
 cpu       12.00 µs   10.00 µs   1.20 x   <= 1.3 x  ok
 parse     12.00 ns    1.00 ns  12.00 x          -  report
 growth    0.00 KiB          -        -  < 128 KiB  ok
+read      8.00 B/s  10.00 B/s   0.80 x   >= 0.7 x  ok
 resident  8.50 MiB          -        -   <= 8 MiB  MISS
 "
         );
