@@ -11,7 +11,7 @@ mod support;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use ctpulse::format::Format;
 use recordings::{Burst, Plan, START_NS, through_telegraf};
@@ -317,4 +317,29 @@ fn names_from_a_file_do_not_reach_the_terminal() {
     assert!(found.status.success(), "{}", text(&found.stderr));
     assert!(!found.stdout.contains(&0x1b) && !found.stdout.contains(&7));
     assert!(text(&found.stdout).contains("host=\\u{1b}[2J\\u{7}"), "{}", text(&found.stdout));
+}
+
+#[test]
+fn memory_does_not_grow_with_the_recording() {
+    fixtures();
+    let rows = namespaces().text(Format::Influx);
+    let mut command = ctpulse();
+    command.args(["report", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peaks = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..20 << 20 >> 16 {
+            input.write_all(&rows).unwrap();
+        }
+        let status = std::fs::read_to_string(&status).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peaks.push(peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap());
+    }
+    drop(input);
+    let found = child.wait_with_output().unwrap();
+    assert!(found.status.success() && text(&found.stdout).contains("netns=lan"));
+    assert!(peaks[1] < 32 << 10, "{peaks:?} KiB");
+    assert!(peaks[1] - peaks[0] < 1 << 10, "{peaks:?} KiB");
 }

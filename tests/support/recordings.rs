@@ -4,6 +4,7 @@
 //! A gateway is simulated in samples of 10 ms, with a steady load and bursts at given times; the
 //! rows are what `ctpulse` writes for such counters, through its own encoder.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "each user takes a part")]
 #![allow(missing_docs, unreachable_pub, reason = "names say it; this is no library")]
 
@@ -18,6 +19,28 @@ pub const START_NS: i64 = 1_795_590_600_000_000_000;
 pub const SAMPLE_MS: u64 = 10;
 /// The table's limit.
 pub const MAX: u64 = 4000;
+
+/// The counters that stay 0 here.
+const WIDE: [&str; 18] = [
+    "chaintoolong",
+    "clash_resolve",
+    "delete",
+    "delete_list",
+    "drop_chaintoolong",
+    "drop_clash",
+    "drop_dying",
+    "drop_other",
+    "expect_create",
+    "expect_delete",
+    "expect_new",
+    "found",
+    "icmp_error",
+    "ignore",
+    "new",
+    "search_restart",
+    "searched",
+    "table_full_evictable",
+];
 
 /// A burst of insertions and drops.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +62,8 @@ pub struct Plan {
     pub bursts: Vec<Burst>,
     /// Rows that are missing, by their number.
     pub missing: std::ops::Range<u64>,
+    /// Whether rows have all counters, as from a kernel with probes; otherwise six.
+    pub wide: bool,
     /// The row with which ctpulse starts again: no rates, its own counters from 0.
     pub restart: Option<u64>,
 }
@@ -46,7 +71,16 @@ pub struct Plan {
 impl Plan {
     pub fn of(interval_ms: u64, rows: u64) -> Self {
         let (netns, bursts) = (Vec::new(), Vec::new());
-        Self { interval_ms, rows, cpus: 0, netns, bursts, missing: 0..0, restart: None }
+        Self {
+            interval_ms,
+            rows,
+            cpus: 0,
+            netns,
+            bursts,
+            missing: 0..0,
+            restart: None,
+            wide: false,
+        }
     }
 
     /// All rows, emission by emission.
@@ -84,7 +118,9 @@ struct Gateway<'a> {
 impl<'a> Gateway<'a> {
     fn new(plan: &'a Plan, netns: Option<&'static str>) -> Self {
         let names = ["drop", "drop_table_full", "early_drop", "insert", "insert_failed", "invalid"];
-        let counters: BTreeMap<_, _> = names.into_iter().map(|name| (name, 0)).collect();
+        let more = if plan.wide { &WIDE[..] } else { &[] };
+        let names = names.iter().chain(more).copied();
+        let counters: BTreeMap<_, _> = names.map(|name| (name, 0)).collect();
         let of_cpus = vec![counters.clone(); plan.cpus];
         Self { plan, netns, random: 1, counters, entries: 400, of_cpus }
     }

@@ -31,7 +31,7 @@ const BURSTING: [&str; 10] = [
     "insert",
     "delete",
 ];
-/// A burst is at least this many times the median of the windows.
+/// A burst is more than this many times the median of all rows' peaks.
 const STANDS_OUT: f64 = 2.0;
 /// And more than this share of the counter's worst.
 const COMPARABLE: f64 = 0.1;
@@ -43,6 +43,8 @@ struct Tallied {
     /// Events in the open window, if any are known.
     in_window: Option<f64>,
     rates: Spread,
+    /// Of each row.
+    peaks: Spread,
     peak: Option<(f64, i64)>,
     worst: Worst,
 }
@@ -153,7 +155,9 @@ impl Source {
             self.counters.iter_mut().for_each(|counter| counter.in_window = None);
             self.has_last = false;
         }
-        let restart = self.has_last && self.last.has_rates && !self.now.has_rates;
+        // The first row of a run has counters and no rates; without counters the module is gone.
+        let first = !self.now.has_rates && self.now.counters.iter().any(|c| c.value.is_some());
+        let restart = self.has_last && self.last.has_rates && first;
         self.gaps.restarts += u64::from(restart);
         let mut gap = false;
         if self.has_last && seconds > 0.0 {
@@ -227,6 +231,7 @@ impl Source {
             let Some(height) = peak.into_iter().chain(mean.or(rate)).reduce(f64::max) else {
                 continue;
             };
+            counter.peaks.record(height);
             if counter.peak.is_none_or(|(peak, _)| height > peak) {
                 counter.peak = Some((height, self.now.time_ns));
             }
@@ -357,7 +362,7 @@ impl Tallied {
     }
 
     fn bursts(&self, name: &str) -> impl Iterator<Item = Burst> {
-        let usual = self.rates.summary().map_or(0.0, |rates| rates.median);
+        let usual = self.peaks.summary().map_or(0.0, |peaks| peaks.median);
         let worst = self.worst.worst().first().map_or(0.0, |worst| worst.peak);
         let least = (STANDS_OUT * usual).max(worst * COMPARABLE);
         let stands_out = move |candidate: &&Candidate| candidate.peak > least;

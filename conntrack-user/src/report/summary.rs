@@ -116,7 +116,7 @@ pub struct Above {
     pub known_seconds: f64,
 }
 
-/// A burst: a row whose peak stands out.
+/// A burst: a row whose peak is more than twice the median of all rows' peaks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Burst {
     /// The counter that burst.

@@ -76,7 +76,7 @@ pub(crate) fn resident(command: &mut Command, moments: &[Duration]) -> anyhow::R
     let read = |moment: &Duration| {
         sleep((start + *moment).saturating_duration_since(Instant::now()));
         let text = std::fs::read_to_string(&status).with_context(|| status.clone())?;
-        vm_rss(&text).with_context(|| format!("`{}` has ended", shown(command)))
+        status_kib(&text, "VmRSS:").with_context(|| format!("`{}` has ended", shown(command)))
     };
     moments.iter().map(read).collect()
 }
@@ -117,15 +117,15 @@ impl Drop for Running {
 }
 
 /// CPU time of all children that were waited for.
-fn children_cpu() -> anyhow::Result<Duration> {
+pub(crate) fn children_cpu() -> anyhow::Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let micros = (usage.user_time() + usage.system_time()).num_microseconds();
     Ok(Duration::from_micros(u64::try_from(micros)?))
 }
 
-/// The resident memory in KiB that `/proc/PID/status` shows; a process that has ended has none.
-fn vm_rss(status: &str) -> Option<f64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// A size in KiB that `/proc/PID/status` shows behind `field`; a process that has ended has none.
+pub(crate) fn status_kib(status: &str, field: &str) -> Option<f64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(field))?;
     value.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn resident_memory_is_read_from_the_status() {
-        assert_eq!(vm_rss("Name:\tx\nVmHWM:\t  4100 kB\nVmRSS:\t  4096 kB\n"), Some(4096.0));
-        assert_eq!(vm_rss("Name:\tx\nState:\tZ (zombie)\n"), None);
+        assert_eq!(status_kib("VmHWM:\t  4100 kB\nVmRSS:\t  4096 kB\n", "VmRSS:"), Some(4096.0));
+        assert_eq!(status_kib("Name:\tx\nState:\tZ (zombie)\n", "VmRSS:"), None);
     }
 }

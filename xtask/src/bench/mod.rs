@@ -8,6 +8,7 @@
 
 mod events;
 mod measure;
+mod report;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -44,6 +45,9 @@ struct Plan {
     minute: Duration,
     /// Starts of which the median counts.
     starts: usize,
+    /// Length of the recording that is reported on, and how often it is.
+    recording: u64,
+    reports: usize,
 }
 
 const FULL: Plan = Plan {
@@ -52,6 +56,8 @@ const FULL: Plan = Plan {
     settle: Duration::from_secs(10),
     minute: Duration::from_secs(60),
     starts: 20,
+    recording: 1 << 30,
+    reports: 3,
 };
 
 const QUICK: Plan = Plan {
@@ -60,6 +66,8 @@ const QUICK: Plan = Plan {
     settle: Duration::from_secs(2),
     minute: Duration::from_secs(3),
     starts: 3,
+    recording: 32 << 20,
+    reports: 1,
 };
 
 /// Builds, measures and prints the table.
@@ -78,6 +86,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         table.add("parse", bench.parsing());
         table.add("resident memory", bench.memory());
         table.add("first row from exec", bench.first_row());
+        let programs = report::Programs {
+            ctpulse: &bench.ctpulse,
+            examples: &bench.examples,
+            scratch: release,
+        };
+        table.add("report", report::figures(&programs, bench.plan.recording, bench.plan.reports));
     }
     eprintln!("bench: the probes, in a virtual machine");
     events::add(&mut table, vm::measure(bench.ctpulse.clone(), options.quick));
@@ -89,7 +103,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn build() -> anyhow::Result<()> {
-    let targets = ["--bin", "ctpulse", "--example", "bare_loop", "--example", "parse_bench"];
+    let targets = ["--bin", "ctpulse", "--examples"];
     let mut build = workspace::cargo();
     build.args(["build", "--release", "--locked", "--package", "ctpulse"]).args(targets);
     eprintln!("bench: {}", shown(&build));

@@ -26,6 +26,9 @@ pub(super) struct Shade {
     pub(super) high: f64,
 }
 
+/// The start of a stretch of time, and of each series the lowest and highest in it.
+type Stretch = (i64, Vec<Option<(f64, f64)>>);
+
 /// A plot in the making.
 pub(super) struct Plot<'a> {
     title: &'static str,
@@ -234,7 +237,7 @@ impl<'a> Plot<'a> {
     /// The extremes of each series in `count` equal stretches of time, as text.
     fn bins(&self, count: usize) -> Vec<Option<String>> {
         let stretches = self.stretches(count);
-        let text = |(at_ns, values): (i64, Vec<Option<(f64, f64)>>)| {
+        let text = |(at_ns, values): Stretch| {
             let parts = self.series.iter().zip(&values).filter_map(|((name, _), value)| {
                 let (low, high) = (*value)?;
                 let (low, high) = (self.value(low), self.value(high));
@@ -251,8 +254,8 @@ impl<'a> Plot<'a> {
         stretches.into_iter().map(text).collect()
     }
 
-    /// By stretch of time: its start, and of each series the lowest and highest.
-    fn stretches(&self, count: usize) -> Vec<(i64, Vec<Option<(f64, f64)>>)> {
+    /// The whole time in `count` stretches of equal length.
+    fn stretches(&self, count: usize) -> Vec<Stretch> {
         let (from, to) = (self.source.from_ns, self.source.to_ns);
         let length = ((to - from) / count as i64 + 1).max(1);
         let empty = vec![None; self.series.len()];

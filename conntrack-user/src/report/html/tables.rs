@@ -205,7 +205,7 @@ pub(super) fn gaps(source: &SourceReport, out: &mut String) {
 pub(super) fn unmoved(source: &SourceReport, out: &mut String) {
     if !source.unmoved.is_empty() {
         let names = escape(&source.unmoved.join(", "));
-        let _ = write!(out, "<p>Always 0, or not counted by that kernel: {names}.</p>\n");
+        let _ = writeln!(out, "<p>Always 0, or not counted by that kernel: {names}.</p>");
     }
 }
 
