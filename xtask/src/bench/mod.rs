@@ -5,6 +5,7 @@
 //! prints them; this file says what is measured and for how long. None of it runs in
 //! `cargo test`: a timed test fails on somebody else's busy machine.
 
+mod live;
 mod measure;
 mod table;
 
@@ -71,6 +72,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     table.add("parse", bench.parsing());
     table.add("resident memory", bench.memory());
     table.add("first row from exec", bench.first_row());
+    table.add("live", live::figures(&bench.ctpulse, bench.plan.run));
     print!("{table}");
     if options.quick {
         println!("--quick: the numbers are noisy and no bar counts");
