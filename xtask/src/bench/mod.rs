@@ -7,6 +7,7 @@
 //! `cargo test`: a timed test fails on somebody else's busy machine.
 
 mod events;
+mod live;
 mod measure;
 mod report;
 mod table;
@@ -86,6 +87,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         table.add("parse", bench.parsing());
         table.add("resident memory", bench.memory());
         table.add("first row from exec", bench.first_row());
+        table.add("live", live::figures(&bench.ctpulse, bench.plan.run));
         let programs = report::Programs {
             ctpulse: &bench.ctpulse,
             examples: &bench.examples,

@@ -24,7 +24,8 @@ pub(super) fn candles(pen: &mut Pen<'_>, area: Rect, columns: &[Column], top: f6
         let Some(mean) = column.mean else { continue };
         let (body, reach) = (eighths(mean), eighths(column.peak.unwrap_or(mean).max(mean)));
         if reach == 0 {
-            pen.text(x, area.bottom() - 1, area.right(), pen.theme.zero(), Role::Dim);
+            pen.glyph(x, area.bottom() - 1, pen.theme.zero(), Role::Dim);
+            continue;
         }
         for row in 0..usize::from(area.height) {
             let y = area.bottom() - 1 - row as u16;
@@ -38,7 +39,7 @@ pub(super) fn candles(pen: &mut Pen<'_>, area: Rect, columns: &[Column], top: f6
                 0 => continue,
                 _ => (pen.theme.eighth(filled), bar),
             };
-            pen.text(x, y, area.right(), glyph, role);
+            pen.glyph(x, y, glyph, role);
         }
     }
 }

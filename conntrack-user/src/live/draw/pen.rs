@@ -104,6 +104,19 @@ impl Pen<'_> {
         self.buffer.set_stringn(x, y, text, width, self.theme.style(role)).0
     }
 
+    /// One of the theme's glyphs in one cell.
+    pub(super) fn glyph(&mut self, x: u16, y: u16, glyph: &'static str, role: Role) {
+        let style = self.theme.style(role);
+        if let Some(cell) = self.buffer.cell_mut((x, y)) {
+            cell.set_symbol(glyph).set_style(style);
+        }
+    }
+
+    /// The same glyph from `x` to before `end`.
+    pub(super) fn fill(&mut self, x: u16, y: u16, end: u16, glyph: &'static str, role: Role) {
+        (x..end).for_each(|x| self.glyph(x, y, glyph, role));
+    }
+
     /// Text from outside: whatever is not printable ASCII cannot reach the terminal.
     pub(super) fn foreign(&mut self, x: u16, y: u16, end: u16, text: &str, role: Role) -> u16 {
         let safe = human::cut(&human::printable(text), usize::from(end.saturating_sub(x)));
@@ -120,21 +133,18 @@ impl Pen<'_> {
     /// A panel's name with a rule to its right; returns where the name ends.
     pub(super) fn heading(&mut self, x: u16, y: u16, end: u16, text: &str) -> u16 {
         let after = self.text(x, y, end, text, Role::Heading);
-        let rule = self.theme.rule().repeat(usize::from(end.saturating_sub(after + 1)));
-        self.text(after + 1, y, end, &rule, Role::Dim);
+        self.fill(after + 1, y, end, self.theme.rule(), Role::Dim);
         after
     }
 
     /// A horizontal bar of which the share `filled` (0 to 1) is taken.
     pub(super) fn bar(&mut self, area: Rect, filled: f64, role: Role) {
-        let width = f64::from(area.width);
-        let taken = (filled.clamp(0.0, 1.0) * width).round() as usize;
+        let taken = (filled.clamp(0.0, 1.0) * f64::from(area.width)).round() as u16;
         // What is not nothing shows, and what is not all leaves a gap.
         let taken = if filled > 0.0 { taken.max(1) } else { taken };
-        let taken = if filled < 1.0 { taken.min(usize::from(area.width) - 1) } else { taken };
-        let free = usize::from(area.width) - taken;
-        let after =
-            self.text(area.x, area.y, area.right(), &self.theme.taken().repeat(taken), role);
-        self.text(after, area.y, area.right(), &self.theme.free().repeat(free), Role::Dim);
+        let most = if filled < 1.0 { area.width.saturating_sub(1) } else { area.width };
+        let end = area.x + taken.min(most);
+        self.fill(area.x, area.y, end, self.theme.taken(), role);
+        self.fill(end, area.y, area.right(), self.theme.free(), Role::Dim);
     }
 }
