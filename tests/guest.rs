@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "guest/advice.rs"]
+mod advice;
 #[path = "guest/bench.rs"]
 mod bench;
 #[path = "guest/bench_connections.rs"]

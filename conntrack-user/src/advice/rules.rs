@@ -58,6 +58,14 @@ fn table(evidence: &Evidence) -> Option<Finding> {
             said.push_str(&format!(", {} {what}", number(count)));
         }
     }
+    let avoidable = evidence.count("table_full_evictable");
+    if avoidable > 0.0 && dropped > 0.0 {
+        said.push_str(&format!(
+            " ({} of the drops although entries could have been evicted: the kernel looks into 8 \
+             buckets only)",
+            number(avoidable)
+        ));
+    }
     let twice = ((2.0 * peak.max(max)) as u64).next_power_of_two();
     let mut mend = vec![format!(
         "sysctl -w net.netfilter.nf_conntrack_max={twice} (some {} MiB when full)",
@@ -275,13 +283,15 @@ mod tests {
 
     #[test]
     fn a_full_table_is_too_small_and_a_fuller_one_soon() {
-        let finding =
-            only(&evidence(4000.0, &[("drop_table_full", 3500.0), ("early_drop", 1980.0)]));
+        let counted =
+            [("drop_table_full", 3500.0), ("early_drop", 1980.0), ("table_full_evictable", 12.0)];
+        let finding = only(&evidence(4000.0, &counted));
         assert_eq!(finding.severity, Severity::Problem);
         assert_eq!(
             finding.evidence,
             "at most 4,000 of 4,000 entries (100 %), 3,500 packets dropped, 1,980 entries evicted \
-             in 5.0 s"
+             (12 of the drops although entries could have been evicted: the kernel looks into 8 \
+             buckets only) in 5.0 s"
         );
         assert_eq!(
             finding.mend[0],
