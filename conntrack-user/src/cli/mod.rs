@@ -116,6 +116,8 @@ pub enum Command {
     /// from `execd`; plain or zstd, of any length. What `--rotate` put aside (FILE.1, FILE.2, ...)
     /// is found and read with it. One FILE is reported; two are compared, before and after a
     /// change; with --merge any number is read as one recording, in the order given.
+    ///
+    /// Totals, extremes and peaks are exact; median and p99 are within 1 %.
     #[command(after_long_help = report::help())]
     Report(ReportArgs),
     /// Print a completion script for a shell.

@@ -165,8 +165,15 @@ impl RecordingFile {
                 std::fs::rename(&from, rotated(&self.path, number + 1))?;
             }
         }
+        let permissions = self.file.metadata()?.permissions();
         std::fs::rename(&self.path, rotated(&self.path, 1))?;
-        self.file = open(&self.path)?;
+        let new = open(&self.path);
+        if new.is_err() {
+            // The file that is open is the one to write to, until a new one can be made.
+            let _ = std::fs::rename(rotated(&self.path, 1), &self.path);
+        }
+        self.file = new?;
+        self.file.set_permissions(permissions)?;
         self.length = self.file.metadata()?.len();
         Ok(())
     }
@@ -319,6 +326,8 @@ mod tests {
             let path = dir.path().join(name);
             let rotation = Rotation { size: 1000, keep: 3 };
             let (mut file, _) = RecordingFile::append(path.clone(), Some(rotation)).unwrap();
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&path, private).unwrap();
             for number in 0..4000 {
                 let row = ROW
                     .replace("1i", &format!("{}i", fastrand::Rng::with_seed(number).u64(..) >> 1));
@@ -330,6 +339,8 @@ mod tests {
             for file in &files {
                 assert!(file.metadata().unwrap().len() <= most, "{}", file.display());
             }
+            let mode = |path: &Path| path.metadata().unwrap().permissions();
+            assert_eq!(mode(&path), mode(&rotated(&path, 3)), "{name}");
             assert!(rows(&path).0 > 30);
             assert_eq!(rows(&path).1, 0);
         }

@@ -115,7 +115,7 @@ fn counter(name: &str, old: &SourceReport, new: &SourceReport) -> CounterChange 
                 let mean = Some(span(source)).filter(|s| *s > 0.0).map(|s| counter.total / s);
                 (mean, counter.per_second.map(|rates| rates.p99), counter.peak)
             }
-            // There and always 0 is a number; not there is none.
+            // There and at rest is a rate of 0; not there is none.
             None if source.unmoved.iter().any(|unmoved| unmoved == name) => {
                 (Some(0.0), Some(0.0), Some(0.0))
             }

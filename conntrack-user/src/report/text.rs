@@ -154,7 +154,7 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
     if !source.unmoved.is_empty() {
         out.push('\n');
         let names = source.unmoved.iter().map(|name| printable(name)).collect::<Vec<_>>();
-        wrapped("always 0 (or not counted by that kernel):", &names, out);
+        wrapped("did not move (or not counted by that kernel):", &names, out);
     }
 }
 

@@ -37,21 +37,29 @@ pub(super) fn figures(
 ) -> anyhow::Result<Vec<Figure>> {
     let recording = programs.scratch.join(format!("recording-{bytes}.influx"));
     eprintln!("bench: report over a recording of {} MiB, {turns} turns", bytes >> 20);
-    if !recording.is_file() {
-        let part = recording.with_extension("part");
-        let mut write = Command::new(programs.examples.join("write_recording"));
-        run_checked(write.arg(&part).arg(bytes.to_string()))?;
-        std::fs::rename(&part, &recording)?;
-    }
+    let mut write = Command::new(programs.examples.join("write_recording"));
+    let figures = run_checked(write.arg(&recording).arg(bytes.to_string()))
+        .and_then(|_| in_turns(programs, &recording, turns));
+    // It is too long to be left behind.
+    let _ = std::fs::remove_file(&recording);
+    figures
+}
+
+/// Reads `recording` with both programs.
+fn in_turns(
+    programs: &Programs<'_>,
+    recording: &Path,
+    turns: usize,
+) -> anyhow::Result<Vec<Figure>> {
     let megabytes = recording.metadata()?.len() as f64 / 1e6;
     let (mut ours, mut theirs, mut resident) = (Vec::new(), Vec::new(), 0.0f64);
     for _ in 0..turns {
         let mut report = Command::new(programs.ctpulse);
-        let (cpu, kib) = cpu_and_peak(report.arg("report").arg(&recording))?;
+        let (cpu, kib) = cpu_and_peak(report.arg("report").arg(recording))?;
         ours.push(megabytes / cpu.as_secs_f64());
         resident = resident.max(kib / 1024.0);
         let mut parse = Command::new(programs.examples.join("parse_lines"));
-        let (cpu, _) = cpu_and_peak(parse.arg(&recording))?;
+        let (cpu, _) = cpu_and_peak(parse.arg(recording))?;
         theirs.push(megabytes / cpu.as_secs_f64());
     }
     let (ours, theirs) = (median(ours)?, median(theirs)?);

@@ -201,11 +201,11 @@ pub(super) fn gaps(source: &SourceReport, out: &mut String) {
     out.push_str("</dl>\n");
 }
 
-/// The counters that stayed 0.
+/// The counters that did not move.
 pub(super) fn unmoved(source: &SourceReport, out: &mut String) {
     if !source.unmoved.is_empty() {
         let names = escape(&source.unmoved.join(", "));
-        let _ = writeln!(out, "<p>Always 0, or not counted by that kernel: {names}.</p>");
+        let _ = writeln!(out, "<p>Did not move, or not counted by that kernel: {names}.</p>");
     }
 }
 
