@@ -19,7 +19,8 @@
 //!   for all inputs           v
 //!                          filter                              Telegraf's pass, drop, rename
 //!                            v
-//!                          format                              influx json prometheus csv table
+//!                     format  |  live                         influx json prometheus csv table;
+//!                                                              or the dashboard's thread
 //! ```
 //!
 //! `config` and `cli` become `settings`, the only form in which options reach the rest;
