@@ -19,7 +19,8 @@
 //!   for all inputs           v
 //!                          filter                              Telegraf's pass, drop, rename
 //!                            v
-//!                          format                              influx json prometheus csv table
+//!                     format  |  live                         influx json prometheus csv table;
+//!                                                              or the dashboard's thread
 //! ```
 //!
 //! And back, for `report`: `recording` reads what `sink` wrote to a file, `report` says what is in

@@ -13,14 +13,18 @@ use crate::live::replay::SPEEDS;
 pub(super) const INTERVAL: &str = "Time between rows, such as 250ms; the keys + and - change it \
                              [default: 500ms]";
 
-/// The keys of `live` and the rest.
-pub(super) fn help() -> String {
+/// The keys of `live`, a line each.
+#[must_use]
+pub fn live_keys() -> String {
     let key = |key: &Key| match key.replay {
         Some(true) => format!("{:<16} {} (--replay)", key.name, key.what),
         _ => format!("{:<16} {}", key.name, key.what),
     };
-    let keys: Vec<String> = KEYS.iter().map(key).collect();
-    format!("Keys:\n  {}\n\n{}", keys.join("\n  "), more_help())
+    KEYS.iter().map(key).collect::<Vec<String>>().join("\n")
+}
+
+pub(super) fn help() -> String {
+    format!("Keys:\n  {}\n\n{}", live_keys().replace('\n', "\n  "), more_help())
 }
 
 /// Options of `live`.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use drops::{DropsArgs, DropsFormat};
-pub use live::LiveArgs;
+pub use live::{LiveArgs, live_keys};
 pub use report::{ReportArgs, ReportFormat};
 
 use crate::config::parse_duration;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::CommandFactory;
 
-use crate::cli::{Cli, ENVIRONMENT, EXAMPLES, EXIT_STATUS};
+use crate::cli::{Cli, ENVIRONMENT, EXAMPLES, EXIT_STATUS, live_keys};
 
 pub(super) fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
@@ -46,9 +46,13 @@ fn page(command: &clap::Command) -> anyhow::Result<Vec<u8>> {
     }
     // Set line by line, as in `--help`; hyphens that are typed, not set.
     let preformatted = |text: &str| text.replace('\\', "\\e").replace('-', "\\-");
-    for (heading, text) in
-        [("EXAMPLES", EXAMPLES), ("ENVIRONMENT", ENVIRONMENT), ("EXIT STATUS", EXIT_STATUS)]
-    {
+    let keys = live_keys();
+    let keys = (command.get_name() == "live").then_some(("KEYS", keys.as_str()));
+    for (heading, text) in keys.into_iter().chain([
+        ("EXAMPLES", EXAMPLES),
+        ("ENVIRONMENT", ENVIRONMENT),
+        ("EXIT STATUS", EXIT_STATUS),
+    ]) {
         write!(page, ".SH {heading}\n.nf\n{}\n.fi\n", preformatted(text))?;
     }
     man.render_version_section(&mut page)?;

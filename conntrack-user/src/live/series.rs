@@ -18,15 +18,17 @@ pub struct Series {
 }
 
 macro_rules! series {
-    ($($field:literal $meaning:literal $alarm:expr;)*) => {
+    ($($field:literal $(as $rated:literal)? $meaning:literal $alarm:expr;)*) => {
         [$(Series {
             field: $field,
-            rate: concat!($field, "_rate"),
-            peak: concat!($field, "_rate_max"),
+            rate: series!(@ "_rate" $field $($rated)?),
+            peak: series!(@ "_rate_max" $field $($rated)?),
             meaning: $meaning,
             alarm: $alarm,
         }),*]
     };
+    (@ $suffix:literal $field:literal) => { concat!($field, $suffix) };
+    (@ $suffix:literal $field:literal $rated:literal) => { concat!($rated, $suffix) };
 }
 
 /// How many counters are shown as rates.
@@ -43,7 +45,8 @@ pub const DROP: usize = 2;
 /// Index of `table_full_evictable`, which counts a part of `drop_table_full`.
 pub const EVICTABLE: usize = ALL - 1;
 
-/// Rates first, then the causes of drops.
+/// Rates first, then the causes of drops. Each refused insertion of a long chain is a packet
+/// lost, so the rate of the one is that of the other.
 pub const SERIES: [Series; ALL] = series! {
     "insert" "entries put into the table" None;
     "delete" "connections destroyed" None;
@@ -59,7 +62,7 @@ pub const SERIES: [Series; ALL] = series! {
     "icmp_error" "packets refused as malformed" None;
     "drop_table_full" "table full" None;
     "drop_clash" "race not resolvable" None;
-    "drop_chaintoolong" "hash chain too long" None;
+    "drop_chaintoolong" as "chaintoolong" "hash chain too long" None;
     "drop_dying" "entry was dying" None;
     "drop_tracker" "TCP tracker" None;
     "drop_other" "other" None;

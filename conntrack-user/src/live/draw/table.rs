@@ -75,10 +75,12 @@ fn role_of_bar(fill: Fill) -> Role {
 
 /// Where the table is going at the present rate.
 fn outlook(namespace: &Namespace) -> String {
+    if namespace.percent().map(Fill::of) == Some(Fill::Full) {
+        return "no room".to_owned();
+    }
     let Some(growth) = namespace.growth() else { return String::new() };
     let speed = human::number(growth.abs(), 7);
     match namespace.seconds_to_full() {
-        Some(0.0) => "no room".to_owned(),
         Some(seconds) => format!("growing {speed}/s: full in {}", words::duration(seconds)),
         None if growth < 0.0 => format!("shrinking {speed}/s"),
         None if growth > 0.0 => format!("growing {speed}/s"),
