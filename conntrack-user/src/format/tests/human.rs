@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::human::{cut, number, percent, printable, time_of_day};
+use super::super::human::{cut, date, duration, number, percent, printable, time_of_day};
 
 #[test]
 fn numbers_of_five_columns() {
@@ -83,5 +83,42 @@ proptest! {
             prop_assert!(percent(value).len() <= 5, "{}", percent(value));
             prop_assert_eq!(number(value, width) == "0", value == 0.0);
         }
+    }
+}
+
+#[test]
+fn days_have_dates() {
+    const DAY: i64 = 86_400_000_000_000;
+    for (days, expected) in [
+        (0, "1970-01-01"),
+        (-1, "1969-12-31"),
+        (11_016, "2000-02-29"),
+        (11_017, "2000-03-01"),
+        (20_782, "2026-11-25"),
+        (47_540, "2100-02-28"),
+        (47_541, "2100-03-01"),
+        (106_750, "2262-04-10"),
+    ] {
+        assert_eq!(date(days * DAY), expected);
+        assert_eq!(date(days * DAY + DAY - 1), expected);
+    }
+}
+
+#[test]
+fn durations_have_one_unit_or_two() {
+    for (seconds, expected) in [
+        (0.0, "0 ms"),
+        (0.001, "1 ms"),
+        (0.02, "20 ms"),
+        (0.9996, "1 s"),
+        (1.5, "1.5 s"),
+        (10.0, "10 s"),
+        (59.7, "1 min"),
+        (90.0, "1 min 30 s"),
+        (3600.0, "1 h"),
+        (5400.0, "1 h 30 min"),
+        (200_000.0, "2 d 7 h"),
+    ] {
+        assert_eq!(duration(seconds), expected, "{seconds}");
     }
 }

@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use super::super::summary::SourceReport;
 use super::super::timeline::{OfCpus, Timeline};
 use super::plot::{SIZE, finished};
-use super::{clock, escape, palette};
+use super::{clock, escape, palette, time_labels};
 use crate::format::human::{number, percent};
 
 /// Rows of the map; machines of more CPUs have several in a row.
@@ -96,7 +96,7 @@ fn draw(
             .configure_mesh()
             .disable_mesh()
             .axis_style(palette::GRID)
-            .x_labels(7)
+            .x_labels(time_labels(source))
             .y_labels(rows.min(8) + 1)
             .x_label_formatter(&|x| clock(source, source.from_ns + (x * 1e9) as i64))
             .y_label_formatter(&|y| {

@@ -169,6 +169,11 @@ fn fill(source: &SourceReport, drawing: &super::Drawing, out: &mut String) {
     out.push_str(&plot.figure());
 }
 
+/// How many times of the source fit below a plot: those of several days have a date.
+fn time_labels(source: &SourceReport) -> usize {
+    if date(source.from_ns) == date(source.to_ns) { 7 } else { 4 }
+}
+
 /// How long the source's rows are apart, in words.
 fn every(source: &SourceReport) -> String {
     source.interval_seconds.map_or_else(|| "one row".to_owned(), duration)

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use plotters::prelude::*;
 
 use super::super::summary::{Burst, SourceReport};
-use super::{clock, escape, palette};
+use super::{clock, escape, palette, time_labels};
 use crate::format::human::{duration, number, percent};
 
 /// Width and height of the drawing; the page scales it.
@@ -123,7 +123,7 @@ impl<'a> Plot<'a> {
                 .axis_style(palette::GRID)
                 .bold_line_style(palette::GRID)
                 .light_line_style(TRANSPARENT)
-                .x_labels(7)
+                .x_labels(time_labels(self.source))
                 .y_labels(5)
                 .x_label_formatter(&|x| clock(self.source, self.source.from_ns + (x * 1e9) as i64))
                 .y_label_formatter(&|y| self.value(*y))
