@@ -24,7 +24,7 @@ use crate::filter::Filter;
 use crate::live::app::{App, Message};
 use crate::live::draw::Theme;
 use crate::live::feed::{Batch, Feed, LiveFeed, ToScreen};
-use crate::live::recording::LinesFile;
+use crate::live::recording::Recorded;
 use crate::live::replay::ReplayFeed;
 use crate::live::terminal::{self, Display};
 use crate::live::ui::{Event, MOST_EVENTS, Ui, UiError, read_keys};
@@ -134,9 +134,8 @@ fn sample(
 }
 
 fn replay(path: &Path, speed: f64) -> anyhow::Result<ReplayFeed> {
-    let rows = LinesFile::open(path).context("cannot read the recording")?;
     let shown = format!("cannot show {}", path.display());
-    ReplayFeed::new(Box::new(rows), speed).context(shown)
+    ReplayFeed::new(Box::new(Recorded::new(path)), speed).context(shown)
 }
 
 /// The settings of `run`, with all that the screen shows and nothing that would change it.

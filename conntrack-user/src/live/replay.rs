@@ -23,7 +23,7 @@ pub const SPEEDS: std::ops::RangeInclusive<f64> = 0.125..=1024.0;
 
 /// Plays a recording.
 pub struct ReplayFeed {
-    rows: Recorded,
+    rows: OurRows,
     /// The first row of the batch after the next one.
     first_after: Option<Metric>,
     next: Option<Vec<Metric>>,
@@ -44,7 +44,7 @@ impl ReplayFeed {
     /// # Errors
     /// The file cannot be read, or has no row.
     pub fn new(rows: Box<dyn Rows>, speed: f64) -> Result<Self, FeedError> {
-        let mut rows = Recorded(rows);
+        let mut rows = OurRows(rows);
         let first = rows.next()?;
         let lead = first.ok_or_else(|| FeedError("it has no row of conntrack".to_owned()))?;
         let clock = (Instant::now(), lead.timestamp_ns);
@@ -99,9 +99,9 @@ impl ReplayFeed {
 }
 
 /// The rows of ours in a recording: a file of Telegraf's has other measurements, too.
-struct Recorded(Box<dyn Rows>);
+struct OurRows(Box<dyn Rows>);
 
-impl Recorded {
+impl OurRows {
     fn next(&mut self) -> io::Result<Option<Metric>> {
         let fields = ["drop", "ip_conntrack_max", "ip_conntrack_count", "samples_missed"];
         let is_ours = |row: &Metric| fields.iter().any(|field| row.field(field).is_some());

@@ -5,8 +5,8 @@
 //! of time, integers as floats. Nothing in a file is fatal: what cannot be read is counted, and
 //! the first such line is told with its place.
 //!
-//! `file` writes, and `frames` finds what is whole in a zstd file; `lines` cuts files, `line_protocol` and `json` read one line each, `catalog` numbers series
-//! and fields. What the rows mean is `report`'s matter.
+//! `file` writes, and `frames` finds what is whole in a zstd file; `lines` cuts files,
+//! `line_protocol` and `json` read one line each, `catalog` numbers series and fields. What the rows mean is `report`'s matter.
 
 mod catalog;
 mod file;
@@ -115,20 +115,61 @@ pub fn read(
     tally: &mut Tally,
     each: &mut impl FnMut(&Catalog, Row<'_>),
 ) {
-    for path in files {
-        let name = path.display().to_string();
-        let read = open(path).and_then(|input| {
-            tally.files.push(name.clone());
-            read_lines(&name, input, catalog, tally, each)
-        });
-        if let Err(error) = read {
-            tally.unreadable.push(format!("{name}: {error}"));
+    let mut reader = Reader::new(files.to_vec());
+    while let Some(row) = reader.next_row(catalog, tally) {
+        each(catalog, row);
+    }
+}
+
+/// Files that are read row by row.
+pub struct Reader {
+    files: std::vec::IntoIter<PathBuf>,
+    /// The file that is read now, and its name.
+    open: Option<(String, Lines<Box<dyn Read + Send>>)>,
+    values: Vec<(FieldId, f64)>,
+}
+
+impl Reader {
+    /// A reader of `files`, in their order.
+    #[must_use]
+    pub fn new(files: Vec<PathBuf>) -> Self {
+        Self { files: files.into_iter(), open: None, values: Vec::new() }
+    }
+
+    /// The next row; what could not be read before it is in `tally`. `None` at the end.
+    pub fn next_row(&mut self, catalog: &mut Catalog, tally: &mut Tally) -> Option<Row<'_>> {
+        loop {
+            let (name, lines) = match &mut self.open {
+                Some(open) => open,
+                None => {
+                    let path = self.files.next()?;
+                    let name = path.display().to_string();
+                    match open(&path) {
+                        Ok(input) => {
+                            tally.files.push(name.clone());
+                            self.open.insert((name, Lines::new(input)))
+                        }
+                        Err(error) => {
+                            tally.unreadable.push(format!("{name}: {error}"));
+                            continue;
+                        }
+                    }
+                }
+            };
+            match next_row(name, lines, catalog, tally, &mut self.values) {
+                Ok(Some((series, time_ns))) => {
+                    return Some(Row { series, time_ns, values: &self.values });
+                }
+                Ok(None) => {}
+                Err(error) => tally.unreadable.push(format!("{name}: {error}")),
+            }
+            self.open = None;
         }
     }
 }
 
-fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    let mut file: Box<dyn Read> =
+fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    let mut file: Box<dyn Read + Send> =
         if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
     let mut start = Vec::new();
     file.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut start)?;
@@ -143,22 +184,20 @@ fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     Ok(Box::new(decoder))
 }
 
-fn read_lines(
+/// The next row of one file, its values in `values`; `None` at its end.
+fn next_row(
     name: &str,
-    input: Box<dyn Read>,
+    lines: &mut Lines<Box<dyn Read + Send>>,
     catalog: &mut Catalog,
     tally: &mut Tally,
-    each: &mut impl FnMut(&Catalog, Row<'_>),
-) -> io::Result<()> {
-    let mut lines = Lines::new(input);
-    let mut values = Vec::new();
+    values: &mut Vec<(FieldId, f64)>,
+) -> io::Result<Option<(SeriesId, i64)>> {
     loop {
-        let next = lines.next();
-        let parsed = match next {
-            Ok(None) => return Ok(()),
+        let parsed = match lines.next() {
+            Ok(None) => return Ok(None),
             Ok(Some(Line::Whole(line))) => {
                 tally.bytes += line.len() as u64 + 1;
-                parse(line, catalog, &mut values)
+                parse(line, catalog, values)
             }
             Ok(Some(Line::Torn)) => Err(BadLine::Torn),
             Ok(Some(Line::TooLong)) => Err(BadLine::TooLong),
@@ -176,9 +215,9 @@ fn read_lines(
         };
         match parsed {
             Ok(None) => {}
-            Ok(Some((series, time_ns))) => {
+            Ok(Some(row)) => {
                 tally.rows += 1;
-                each(catalog, Row { series, time_ns, values: &values });
+                return Ok(Some(row));
             }
             Err(why) => {
                 tally.bad_lines += 1;
