@@ -20,11 +20,12 @@
 //!                          filter                              Telegraf's pass, drop, rename
 //!                            v
 //!                     format  |  live                         influx json prometheus csv table;
-//!                                                              or the dashboard's thread
+//!                        v                                     or the dashboard's thread
+//!                     output                                   stdout, file, recording
 //! ```
 //!
-//! And back, for `report`: `recording` reads what `sink` wrote to a file, `report` says what is in
-//! it.
+//! And back, for `report`: `recording` reads what `output` wrote to a file, `report` says what is in
+//! it, and `advice` what to change. Beside it `drops` words the probes' reports of single drops.
 //!
 //! `config` and `cli` become `settings`, the only form in which options reach the rest;
 //! `command` acts on the command line; `pipeline` starts and ends the threads. No stage prints:
@@ -53,6 +54,7 @@ pub mod loss;
 pub mod merge;
 pub mod metric;
 pub mod origin;
+pub mod output;
 pub mod pipeline;
 pub mod recording;
 pub mod report;

@@ -1,4 +1,30 @@
-//! Where a field's numbers come from, for whoever shows them beside the numbers.
+//! Where a field's numbers come from: which counters are whose, and the word for it.
+
+use conntrack_ebpf::Event;
+
+use crate::attribution::Remainder;
+use crate::kernel::{self, Release};
+use crate::merge::Counted;
+use crate::sample::Layout;
+
+/// The counters that the event source can give, and the fields that only it gives.
+const FROM_EVENTS: [(&str, Event); 10] = [
+    ("insert", Event::Insert),
+    ("new", Event::New),
+    ("delete", Event::Delete),
+    ("delete_list", Event::DeleteList),
+    ("found", Event::Found),
+    ("ignore", Event::Ignored),
+    ("drop_table_full", Event::TableFull),
+    ("table_full_evictable", Event::TableFullEvictable),
+    ("drop_clash", Event::ClashDropped),
+    ("drop_tracker", Event::TrackerDropped),
+];
+
+/// The fields that both sides give together, on `cpu=all`: a packet may change the CPU between
+/// the probe and the kernel's counter.
+pub const FROM_REMAINDERS: [(&str, Remainder); 2] =
+    [("drop_dying", Remainder::Dying), ("drop_other", Remainder::Other)];
 
 /// A source of a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,4 +51,17 @@ impl Origin {
             Self::Both => "both",
         }
     }
+}
+
+/// What comes from the event source: counters that this kernel does not maintain, and those of
+/// which it counts a part only ([`kernel::counts_a_part`]).
+pub fn event_counters(
+    layout: &Layout,
+    release: Option<Release>,
+    counted: &Counted,
+) -> impl Iterator<Item = (&'static str, Event)> {
+    FROM_EVENTS.into_iter().filter(move |(name, event)| {
+        let partial = kernel::counts_a_part(layout, release, name);
+        counted[*event as usize] && (partial || !kernel::maintains(layout, release, name))
+    })
 }

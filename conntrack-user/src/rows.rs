@@ -15,7 +15,7 @@ use crate::internal;
 use crate::kernel::{self, Release};
 use crate::merge::{Counted, Window};
 use crate::metric::{Metric, Name, Value};
-use crate::origin::Origin;
+use crate::origin::{FROM_REMAINDERS, Origin, event_counters};
 use crate::sample::{DOCUMENTED, ENTRIES, EVENTS, Layout, RENAMED};
 use crate::settings::Input;
 
@@ -24,25 +24,6 @@ pub const MEASUREMENT: &str = "conntrack";
 
 /// Value of the `netns` tag on the rows of the namespace that the program runs in.
 const OWN_NETNS: &str = "self";
-
-/// The counters that the event source can give, and the fields that only it gives.
-const FROM_EVENTS: [(&str, Event); 10] = [
-    ("insert", Event::Insert),
-    ("new", Event::New),
-    ("delete", Event::Delete),
-    ("delete_list", Event::DeleteList),
-    ("found", Event::Found),
-    ("ignore", Event::Ignored),
-    ("drop_table_full", Event::TableFull),
-    ("table_full_evictable", Event::TableFullEvictable),
-    ("drop_clash", Event::ClashDropped),
-    ("drop_tracker", Event::TrackerDropped),
-];
-
-/// The fields that both sides give together, on `cpu=all`: a packet may change the CPU between
-/// the probe and the kernel's counter.
-pub const FROM_REMAINDERS: [(&str, Remainder); 2] =
-    [("drop_dying", Remainder::Dying), ("drop_other", Remainder::Other)];
 
 /// Makes the rows of one input.
 #[derive(Debug)]
@@ -242,10 +223,13 @@ impl RowBuilder {
         }
         let mut cpu_fields = fields.clone();
         for (column, name) in layout.names.iter().enumerate().filter(|(_, n)| *n != ENTRIES) {
+            let also = (name == "chaintoolong").then_some("drop_chaintoolong");
             let add = |fields: &mut BTreeMap<String, Field>| {
-                fields.entry(format!("{name}_rate")).or_insert(Field::Rate(column));
-                if faster {
-                    fields.entry(format!("{name}_rate_max")).or_insert(Field::Peak(column));
+                for name in also.into_iter().chain([name.as_str()]) {
+                    fields.entry(format!("{name}_rate")).or_insert(Field::Rate(column));
+                    if faster {
+                        fields.entry(format!("{name}_rate_max")).or_insert(Field::Peak(column));
+                    }
                 }
             };
             add(&mut fields);
@@ -393,19 +377,6 @@ impl RowBuilder {
         }
         metric
     }
-}
-
-/// What comes from the event source: counters that this kernel does not maintain, and those of
-/// which it counts a part only ([`kernel::counts_a_part`]).
-pub fn event_counters(
-    layout: &Layout,
-    release: Option<Release>,
-    counted: &Counted,
-) -> impl Iterator<Item = (&'static str, Event)> {
-    FROM_EVENTS.into_iter().filter(move |(name, event)| {
-        let partial = kernel::counts_a_part(layout, release, name);
-        counted[*event as usize] && (partial || !kernel::maintains(layout, release, name))
-    })
 }
 
 impl EventWindow {

@@ -24,12 +24,12 @@ use crate::cli::{CollectArgs, DoctorArgs, SampleArgs};
 use crate::drops::cause_name;
 use crate::format::{EncoderOptions, Format, encoder};
 use crate::logging;
+use crate::output::{Output, Text};
 use crate::pipeline::Plan;
 use crate::recording::{self, Catalog, Tally};
 use crate::report::{Aggregator, Options, SourceReport};
 use crate::sampler::Trigger;
 use crate::settings::{DEFAULT_INTERVAL, Input, Netns};
-use crate::sink::{Output, Text};
 use crate::source::procfs::Procfs;
 use crate::source::roots::Place;
 

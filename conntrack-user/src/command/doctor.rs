@@ -16,7 +16,7 @@ use crate::cli::DoctorArgs;
 use crate::event_wiring::check_alone;
 use crate::kernel::{self, Release};
 use crate::merge::Counted;
-use crate::rows::{FROM_REMAINDERS, event_counters};
+use crate::origin::{FROM_REMAINDERS, event_counters};
 use crate::sample::{DOCUMENTED, EVENTS, RENAMED, StatTable};
 use crate::settings::{Collect, DEFAULT_INTERVAL, Input, Netns};
 use crate::source::cpu_mask;

@@ -10,9 +10,9 @@ use super::stream::{Happening, finish, happenings, on_signal, standard_output, s
 use crate::cli::{ExecdArgs, Signal};
 use crate::format::{EncoderOptions, encoder};
 use crate::logging;
+use crate::output::Text;
 use crate::pipeline::Plan;
 use crate::sampler::Trigger;
-use crate::sink::Text;
 
 pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let loaded = super::settings(&args.collect, args.signal != Signal::None);

@@ -12,11 +12,11 @@ use super::stream::{Happening, finish, happenings, on_signal, standard_output, s
 use crate::cli::RunArgs;
 use crate::format::{Csv, EncoderOptions, Format, encoder};
 use crate::logging;
+use crate::output::{Output, Text};
 use crate::pipeline::Plan;
 use crate::recording::{RecordingFile, Rotation, is_compressed};
 use crate::sampler::Trigger;
 use crate::settings::Ebpf;
-use crate::sink::{Output, Text};
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (mut settings, warnings) = super::settings(&args.collect, false)?;

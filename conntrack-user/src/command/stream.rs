@@ -9,9 +9,9 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::output::Output;
 use crate::pipeline::{Outcome, Pipeline, Plan};
 use crate::settings::Settings;
-use crate::sink::Output;
 
 /// How long an end waits for a consumer that does not read. Telegraf waits 5 s before it
 /// sends SIGTERM and as long again before SIGKILL; a service manager's patience is longer.
