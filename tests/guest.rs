@@ -24,6 +24,8 @@ mod events;
 mod flows;
 #[path = "guest/hooks.rs"]
 mod hooks;
+#[path = "guest/live.rs"]
+mod live;
 #[path = "guest/load.rs"]
 mod load;
 #[path = "guest/privileges.rs"]
@@ -35,6 +37,8 @@ mod program_stats;
 mod support;
 #[path = "guest/traffic.rs"]
 mod traffic;
+#[path = "guest/without_return.rs"]
+mod without_return;
 
 use std::fs;
 use std::path::Path;

@@ -1,0 +1,31 @@
+//! What cannot be undone in a guest: its name has this run after all others.
+
+use std::fs;
+
+use crate::in_guest;
+use crate::support::{ctpulse, text};
+
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+#[test]
+fn a_locked_down_kernel_is_told_from_other_refusals() {
+    in_guest();
+    fs::write(LOCKDOWN, "confidentiality").unwrap();
+    let on = ctpulse().args(["--ebpf", "on", "--count", "1"]).output().unwrap();
+    let told = text(&on.stderr);
+    assert_eq!(on.status.code(), Some(1), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("no event source: this kernel is locked down"), "{told}");
+    assert!(told.contains(LOCKDOWN), "{told}");
+
+    let auto = ctpulse().args(["--count", "1", "--format", "influx"]).output().unwrap();
+    let told = text(&auto.stderr);
+    assert!(auto.status.success(), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("this kernel is locked down"), "{told}");
+    assert!(text(&auto.stdout).contains("cpu=all"));
+
+    let doctor = ctpulse().arg("doctor").output().unwrap();
+    let told = text(&doctor.stdout);
+    assert!(told.contains("none integrity [confidentiality]"), "{told}");
+}
