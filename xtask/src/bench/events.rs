@@ -76,11 +76,13 @@ fn run_time(told: &Told) -> anyhow::Result<Vec<Figure>> {
 fn connections(told: &Told) -> anyhow::Result<Vec<Figure>> {
     let rate = |name: &str, figure: &str| told.turns(figure, "reference", name, "/s");
     Ok(vec![
-        rate("connections: UDP, a socket each", "connections_of_new_sockets")?.at_least_times(0.97),
-        rate("connections: the same with --internal", "connections_with_internal")?,
-        rate("connections: the same, bpftrace count", "connections_beside_bpftrace")?,
-        rate("connections: UDP of one socket", "connections_of_one_socket")?,
-        rate("connections: TCP", "connections_of_tcp")?,
+        rate("new connections: UDP, a socket each", "connections_of_new_sockets")?
+            .at_least_times(0.97),
+        rate("and taken away again", "connections_of_new_sockets_whole_life")?,
+        rate("the same with --internal", "connections_with_internal_whole_life")?,
+        rate("the same, bpftrace count", "connections_beside_bpftrace_whole_life")?,
+        rate("new connections: UDP of one socket", "connections_of_one_socket")?,
+        rate("new connections: TCP", "connections_of_tcp")?,
     ])
 }
 
