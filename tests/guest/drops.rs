@@ -98,6 +98,9 @@ fn send_to_many(namespace: &Namespace, flows: u64) -> u64 {
 fn a_full_table_says_whose_packets_it_dropped() {
     in_guest();
     let (one, two, other) = (Namespace::new(), Namespace::new(), Namespace::new());
+    let before_tracking = "{ type filter hook output priority -300; }";
+    two.exec("nft", &["add", "chain", "inet", "t", "zone", before_tracking]);
+    two.exec("nft", &["add", "rule", "inet", "t", "zone", "ct", "zone", "set", "7"]);
     let drops = Drops::json(&[&one, &two]);
     let max = Setting::max(50);
     let refused = [(&one, "127.0.0.1"), (&two, "::1"), (&other, "127.0.0.1")]
@@ -123,6 +126,7 @@ fn a_full_table_says_whose_packets_it_dropped() {
                 (&loopback.into(), &loopback.into())
             );
             assert_eq!(record["destination_port"], 9, "{record}");
+            assert_eq!(record["zone"], if loopback == "::1" { 7 } else { 0 }, "{record}");
         }
     }
     let sum = refused[0].len() + refused[1].len();
@@ -235,7 +239,7 @@ fn an_unloaded_module_ends_it_with_the_reason() {
 /// More than may be shown: the totals are exact all the same, and what was left out is told.
 #[test]
 fn a_flood_is_sampled_and_counted_exactly() {
-    const FLOOD: u64 = 20_000;
+    const FLOOD: u64 = 100_000;
     in_guest();
     let namespace = Namespace::new();
     let drops = Drops::new(&[&namespace], &["--limit", "1000", "--top", "cause,source,port"]);

@@ -43,7 +43,8 @@ pub struct DropsArgs {
     #[arg(long)]
     pub per_packet: bool,
     /// Also take the time of each insertion (in __nf_conntrack_confirm), and print how they are
-    /// spread at the end: two readings of the clock for each new connection more.
+    /// spread at the end: two readings of the clock for each new connection more. The wait for the
+    /// table's locks is in it and cannot be told apart: the functions that take them are inlined.
     #[arg(long)]
     pub latency: bool,
     /// Stop after this many lines.
