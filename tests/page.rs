@@ -32,7 +32,7 @@ fn everything_is_in_the_page_and_nothing_outside_it() {
         "<figcaption>Lost and refused, per second</figcaption>",
         "<figcaption>Packets lost on each CPU</figcaption>",
         "07:10:06.000: burst of drop, 900 per second at its peak",
-        "the table was full and nothing could be evicted",
+        "a race between two first packets",
         "<dt>emissions missing</dt><dd>3</dd>",
         "prefers-color-scheme:dark",
         "@media print",

@@ -85,6 +85,19 @@ fn a_torn_record_is_cut_off_and_said() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "dear diary\n");
 }
 
+/// A file of node_exporter's begins with a comment, which line protocol may do as well.
+#[test]
+fn prometheus_text_is_left_alone() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let before =
+        "# HELP conntrack_entries x\n# TYPE conntrack_entries gauge\nconntrack_entries 1\n";
+    std::fs::write(file.path(), before).unwrap();
+    let refused = recorder(file.path(), "100ms").args(["--count", "1"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("is no recording"), "{}", text(&refused.stderr));
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), before);
+}
+
 #[test]
 fn a_recording_has_one_writer() {
     let dir = tempfile::tempdir().unwrap();

@@ -143,7 +143,7 @@ fn a_burst_of_20_ms_in_rows_of_10_s_is_found_and_placed() {
         assert_eq!(within, 10.0);
         let insert = bursts.iter().find(|burst| burst["counter"] == "insert").unwrap();
         assert!(insert["peak"].as_f64().unwrap() >= 50_000.0, "{insert}");
-        assert_eq!(source["drop_causes"][0]["field"], "drop_table_full");
+        assert_eq!(source["drop_causes"][0]["field"], "drop_clash");
         assert_eq!(source["drop_causes"][0]["packets"], 2.0 * 100.0 + 300.0 * 2.0);
     }
 }
@@ -298,6 +298,24 @@ fn a_comparison_has_ratios() {
     let found = report_json(&["namespaces.influx", "burst.influx"]);
     assert_eq!(found["only_after"], serde_json::json!(["conntrack host=gw"]));
     assert_eq!(found["only_before"].as_array().unwrap().len(), 2);
+}
+
+/// A forgotten argument must not cost a recording.
+#[test]
+fn a_page_replaces_nothing_but_a_page() {
+    let recording = tempfile::NamedTempFile::new().unwrap();
+    std::fs::copy(self::recording("burst.influx"), recording.path()).unwrap();
+    let before = std::fs::read(recording.path()).unwrap();
+    let path = recording.path().to_str().unwrap();
+    let refused = ctpulse().args(["report", "--html", path, path]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("is no page"), "{}", text(&refused.stderr));
+    assert_eq!(std::fs::read(recording.path()).unwrap(), before);
+    let page = tempfile::tempdir().unwrap();
+    let page = page.path().join("fw.html");
+    for _ in 0..2 {
+        output(ctpulse().args(["report", path, "--html", page.to_str().unwrap()]));
+    }
 }
 
 #[test]

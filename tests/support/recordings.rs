@@ -117,7 +117,7 @@ struct Gateway<'a> {
 
 impl<'a> Gateway<'a> {
     fn new(plan: &'a Plan, netns: Option<&'static str>) -> Self {
-        let names = ["drop", "drop_table_full", "early_drop", "insert", "insert_failed", "invalid"];
+        let names = ["drop", "drop_clash", "early_drop", "insert", "insert_failed", "invalid"];
         let more = if plan.wide { &WIDE[..] } else { &[] };
         let names = names.iter().chain(more).copied();
         let counters: BTreeMap<_, _> = names.map(|name| (name, 0)).collect();
@@ -137,7 +137,7 @@ impl<'a> Gateway<'a> {
     fn row(&mut self, row: u64) -> Vec<Metric> {
         if self.plan.restart == Some(row) {
             // The probes' counters begin anew, the kernel's go on.
-            for name in ["insert", "drop_table_full"] {
+            for name in ["insert", "drop_clash"] {
                 self.counters.insert(name, 0);
                 self.of_cpus.iter_mut().for_each(|cpu| _ = cpu.insert(name, 0));
             }
@@ -194,12 +194,8 @@ impl<'a> Gateway<'a> {
         // Entries above 400 time out, some in each sample.
         self.entries -= self.entries.saturating_sub(400).div_ceil(40);
         let invalid = u64::from(self.random(50) == 0);
-        let events = [
-            ("insert", inserts),
-            ("drop", drops),
-            ("drop_table_full", drops),
-            ("invalid", invalid),
-        ];
+        let events =
+            [("insert", inserts), ("drop", drops), ("drop_clash", drops), ("invalid", invalid)];
         for (name, count) in events {
             *self.counters.get_mut(name).unwrap() += count;
             if !self.of_cpus.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::{Evidence, Finding, Severity};
 
-const SYSCTL: &str = "Documentation/networking/nf_conntrack-sysctl.rst";
+const SYSCTL: &str = "https://docs.kernel.org/networking/nf_conntrack-sysctl.html";
 
 /// A share of the table from which on it is worth a warning, and from which on it is as good as
 /// full: a burst of a few samples fills the rest.
@@ -16,8 +16,8 @@ const LONG: f64 = 4.0;
 /// Memory of an entry in bytes, about, with the usual extensions.
 const ENTRY: f64 = 400.0;
 
-pub(super) const ALL: [fn(&Evidence) -> Option<Finding>; 7] =
-    [table, chains_refused, races, buckets, established, dying, unexplained];
+pub(super) const ALL: [fn(&Evidence) -> Option<Finding>; 8] =
+    [table, chains_refused, races, buckets, established, dying, unexplained, nothing];
 
 /// A number as people read it.
 fn number(value: f64) -> String {
@@ -53,6 +53,9 @@ fn table(evidence: &Evidence) -> Option<Finding> {
     };
     let mut said =
         format!("at most {} of {} entries ({})", number(peak), number(max), percent(fill));
+    if fill < FULL && dropped + evicted > 0.0 {
+        said.push_str(" when it was looked at, though full in between");
+    }
     for (count, what) in [(dropped, "packets dropped"), (evicted, "entries evicted")] {
         if count > 0.0 {
             said.push_str(&format!(", {} {what}", number(count)));
@@ -222,6 +225,22 @@ fn unexplained(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+fn nothing(evidence: &Evidence) -> Option<Finding> {
+    let is_still = evidence.peak == Some(0.0) && evidence.counted.values().all(|n| *n == 0.0);
+    is_still.then(|| Finding {
+        severity: Severity::Warning,
+        title: "nothing is tracked here".to_owned(),
+        evidence: format!("0 entries, and no counter moved {}", seconds(evidence)),
+        mend: vec![
+            "the kernel tracks only where a firewall rule asks for it (such as nft `ct state`)"
+                .to_owned(),
+            "if connections pass elsewhere: --netns NAME looks into another network namespace"
+                .to_owned(),
+        ],
+        see: SYSCTL,
+    })
+}
+
 /// Where no rule found anything.
 pub(super) fn healthy(evidence: &Evidence) -> Finding {
     let mut said = match (evidence.peak, evidence.max, evidence.fill()) {
@@ -279,6 +298,16 @@ mod tests {
             "at most 1,000 of 4,000 entries (25 %), drop 0, early_drop 0, insert_failed 0 in 5.0 s"
         );
         assert!(finding.mend.is_empty());
+    }
+
+    #[test]
+    fn a_still_table_is_not_called_healthy() {
+        let finding = only(&evidence(0.0, &[]));
+        assert_eq!(finding.severity, Severity::Warning);
+        assert_eq!(finding.title, "nothing is tracked here");
+        // One that is full now and then, between two looks.
+        let finding = only(&evidence(891.0, &[("drop_table_full", 45.0)]));
+        assert!(finding.evidence.contains("though full in between, 45 packets"), "{finding:?}");
     }
 
     #[test]

@@ -149,7 +149,7 @@ pub struct SourceArgs {
     pub sys_root: Option<PathBuf>,
     /// Look into another network namespace: a path, pid:N, a name of `ip netns`, or self.
     ///
-    /// Can be given more than once; each row then carries a `netns` tag. Needs CAP_SYS_ADMIN.
+    /// Can be given more than once; what is shown then says which it is of. Needs CAP_SYS_ADMIN.
     #[arg(
         long,
         value_name = "PATH|pid:N|NAME",

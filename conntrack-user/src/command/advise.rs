@@ -86,6 +86,7 @@ fn print(text: &mut String, finding: &Finding, colour: bool) {
 
 /// What a recording shows of each source in it.
 fn recorded(path: &Path) -> anyhow::Result<Vec<(String, Evidence)>> {
+    File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let sources = read(&recording::files_of(path))?;
     if sources.is_empty() {
         bail!("there is no row of conntrack in {}", path.display());

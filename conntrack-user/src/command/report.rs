@@ -1,6 +1,7 @@
 //! `ctpulse report`: recordings in, one report or a comparison out.
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -14,8 +15,12 @@ use crate::report::{
     report_text,
 };
 
+/// How every page begins.
+const PAGE: &[u8] = b"<!doctype html";
+
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let drawn = args.html.is_some();
+    args.html.as_deref().map_or(Ok(()), may_be_replaced)?;
     let options = Options { window: args.window, bursts: args.bursts, drawn };
     let merged = args.merge || args.files.len() == 1;
     if !merged && args.files.len() > 2 {
@@ -43,6 +48,25 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
     }
     print_quietly(text.as_bytes())
+}
+
+/// Refuses a page in the place of anything but a page: a forgotten argument must not cost a
+/// recording.
+fn may_be_replaced(page: &Path) -> anyhow::Result<()> {
+    let mut start = [0; PAGE.len()];
+    let old = std::fs::File::open(page).and_then(|mut file| {
+        let is_file = file.metadata()?.is_file();
+        let read = file.read(&mut start)?;
+        Ok(is_file && read > 0)
+    });
+    match old {
+        Ok(true) if !start.eq_ignore_ascii_case(PAGE) => {
+            let path = page.display();
+            bail!("{path} is no page, and would be replaced; --html OUT names a file to write")
+        }
+        // What else is wrong with it, writing will tell.
+        _ => Ok(()),
+    }
 }
 
 fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {

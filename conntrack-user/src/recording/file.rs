@@ -37,7 +37,7 @@ pub struct Rotation {
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The system's reason.
-    #[error("cannot write to {0}: {1}")]
+    #[error("cannot write to {0}")]
     Io(PathBuf, #[source] io::Error),
     /// It holds something else.
     #[error("{0} is no recording ({1}), and is not touched; use another file")]
@@ -196,6 +196,9 @@ fn whole_rows(file: &mut File, length: u64) -> io::Result<u64> {
     file.rewind()?;
     (&mut *file).take(LONGEST_ROW).read_to_end(&mut start)?;
     match memchr::memchr(b'\n', &start) {
+        Some(_) if start.starts_with(b"# ") => {
+            return no_recording("it begins as Prometheus text does");
+        }
         Some(end) => {
             if let Err(why) = parse(&start[..end], &mut Catalog::default(), &mut Vec::new()) {
                 return no_recording(&why.to_string());

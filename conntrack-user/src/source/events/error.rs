@@ -11,7 +11,9 @@ pub const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 #[derive(Debug, thiserror::Error)]
 pub enum EventsError {
     /// `CONFIG_KPROBE_EVENTS` or `CONFIG_PERF_EVENTS` is off.
-    #[error("this kernel has no kprobes (CONFIG_KPROBES is not set)")]
+    #[error(
+        "this kernel has no kprobes (CONFIG_KPROBES is not set; Debian's, Ubuntu's and Fedora's kernels have them)"
+    )]
     NoKprobes,
     /// The programs read x86-64's registers.
     #[error("the probes are built for x86-64 only")]
