@@ -85,7 +85,7 @@ fn a_torn_record_is_cut_off_and_said() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "dear diary\n");
 }
 
-/// A file of node_exporter's begins with a comment, which line protocol may do as well.
+/// A file of `node_exporter`'s begins with a comment, which line protocol may do as well.
 #[test]
 fn prometheus_text_is_left_alone() {
     let file = tempfile::NamedTempFile::new().unwrap();
