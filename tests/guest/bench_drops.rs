@@ -65,7 +65,7 @@ fn dropped_packets() {
         (dropped / time, cost.nanoseconds as f64 / again)
     };
     let counting = || measure(&["run", "--ebpf", "on"], 8);
-    let reporting = || measure(&["drops", "--format", "json"], 11);
+    let reporting = || measure(&["drops", "--format", "json"], 9);
     for round in rounds(1, 6) {
         let (ours, reference) = if round % 2 == 0 {
             (reporting(), counting())
