@@ -19,9 +19,10 @@
 //!   for all inputs           v
 //!                          filter                              Telegraf's pass, drop, rename
 //!                            v
-//!                     format  |  live                         influx json prometheus csv table;
-//!                        v                                     or the dashboard's thread
-//!                     output                                   stdout, file, recording
+//!                     format  |  live  |  scrape               influx json prometheus csv table;
+//!                        v                                     or the dashboard's thread;
+//!                     output                                   stdout, file, recording; or the
+//!                                                              latest rows, for HTTP's readers
 //! ```
 //!
 //! And back, for `report`: `recording` reads what `output` wrote to a file, `report` says what is in
@@ -62,6 +63,7 @@ pub mod rows;
 pub mod sample;
 pub mod sampler;
 pub mod schedule;
+pub mod scrape;
 pub mod settings;
 pub mod sink;
 pub mod source;

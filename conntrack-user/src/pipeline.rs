@@ -98,10 +98,7 @@ impl Pipeline {
                 Arc::clone(&control),
                 sink.thread().clone(),
             );
-            let name = input.alias.clone().unwrap_or_else(|| match &input.netns {
-                Some(netns) => format!("conntrack {netns}"),
-                None => "conntrack".into(),
-            });
+            let name = input.name();
             let level = input.log_level.unwrap_or(plan.log_level);
             if log::Level::Debug <= level {
                 let (every, sample) = (input.interval, input.sample_interval);

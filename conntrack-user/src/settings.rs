@@ -2,6 +2,7 @@
 //! become, and the only form in which options reach the sources, the sampler and the sinks.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub host: Option<String>,
     /// Where the kernel's files are.
     pub roots: Roots,
+    /// Where `run` answers scrapes (`[agent] listen`, `--listen`).
+    pub listen: Option<SocketAddr>,
     /// `[agent] debug` / `quiet`, or what the command line says.
     pub log_level: log::LevelFilter,
 }
@@ -156,7 +159,37 @@ impl std::fmt::Display for Netns {
     }
 }
 
+/// An address to listen on: `127.0.0.1:9466`, `[::1]:9466`, or a port alone (`9466`, `:9466`), which
+/// is this host's own IPv4 loopback: who wants others to reach it says so.
+///
+/// # Errors
+/// A sentence on what is wrong and how to write it.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    if port.bytes().all(|byte| byte.is_ascii_digit()) {
+        if let Ok(port) = port.parse() {
+            return Ok((Ipv4Addr::LOCALHOST, port).into());
+        }
+        return Err(format!("'{port}' is not a port, which is a number up to 65535"));
+    }
+    text.parse().map_err(|_| {
+        format!(
+            "'{text}' is not an address and a port; write for example 127.0.0.1:9466, [::1]:9466, or \
+             :9466 for the first; 0.0.0.0:9466 for everybody who reaches this host"
+        )
+    })
+}
+
 impl Input {
+    /// What log lines and the health page call this input.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.alias.clone().unwrap_or_else(|| match &self.netns {
+            Some(netns) => format!("conntrack {netns}"),
+            None => "conntrack".into(),
+        })
+    }
+
     /// An input with Telegraf's defaults and no `collect`, as an empty `[[inputs.conntrack]]`.
     #[must_use]
     pub fn new(interval: Duration) -> Self {
@@ -194,6 +227,29 @@ impl Input {
             units.into_iter().find(|unit| self.interval >= *unit).unwrap_or_default()
         } else {
             self.precision
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_listen;
+
+    #[test]
+    fn a_port_alone_is_loopback() {
+        for (text, address) in [
+            ("9466", "127.0.0.1:9466"),
+            (":9466", "127.0.0.1:9466"),
+            (":0", "127.0.0.1:0"),
+            ("192.0.2.1:9466", "192.0.2.1:9466"),
+            ("[::1]:9466", "[::1]:9466"),
+            ("[::]:9466", "[::]:9466"),
+        ] {
+            assert_eq!(parse_listen(text).unwrap().to_string(), address, "{text}");
+        }
+        for text in ["", ":", "65536", ":99999", "::1:9466", "127.0.0.1", "localhost:9466", "*:1"] {
+            let error = parse_listen(text).unwrap_err();
+            assert!(error.contains(" is not a"), "{text}: {error}");
         }
     }
 }

@@ -52,6 +52,8 @@ pub enum Ending {
 
 /// The rows of one emission on their way out.
 pub struct Emission<'a> {
+    /// The number of the input among the run's.
+    pub input: usize,
     /// The rows, which share a timestamp.
     pub rows: Vec<Metric>,
     /// What made them, which knows where their numbers come from.
@@ -77,6 +79,21 @@ pub trait Destination: Send {
     /// What went wrong at the end, or still is.
     fn finish(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Nowhere, or there.
+impl<T: Destination> Destination for Option<T> {
+    fn wants_whole_batches(&self) -> bool {
+        self.as_ref().is_some_and(Destination::wants_whole_batches)
+    }
+
+    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {
+        self.as_mut().map_or(Ok(Fate::Written), |some| some.write(emissions))
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.as_mut().map_or(Ok(()), Destination::finish)
     }
 }
 
@@ -148,17 +165,17 @@ impl Sink {
     /// Writes the rows of one lane, or those of all lanes once each of them has some. What is lost
     /// since there is no room is counted in later rows.
     fn write(&mut self, at: usize) -> io::Result<()> {
-        let lanes = if !self.destination.wants_whole_batches() {
-            &mut self.lanes[at..=at]
+        let (first, lanes) = if !self.destination.wants_whole_batches() {
+            (at, &mut self.lanes[at..=at])
         } else if self.lanes.iter().all(|lane| lane.rows_waiting.is_some()) {
-            &mut self.lanes[..]
+            (0, &mut self.lanes[..])
         } else {
             return Ok(());
         };
         let mut emissions = Vec::new();
-        for lane in &mut *lanes {
+        for (input, lane) in (first..).zip(&mut *lanes) {
             let rows = lane.rows_waiting.take().unwrap_or_default();
-            emissions.push(Emission { rows, builder: &lane.rows });
+            emissions.push(Emission { input, rows, builder: &lane.rows });
             lane.written += 1;
         }
         let of_conntrack = |row: &&Metric| row.has_values() && row.name != internal::MEASUREMENT;

@@ -9,6 +9,7 @@ mod drops;
 mod live;
 mod report;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub use report::{ReportArgs, ReportFormat};
 
 use crate::config::parse_duration;
 use crate::format::Format;
-use crate::settings::{Collect, Ebpf, Netns};
+use crate::settings::{Collect, Ebpf, Netns, parse_listen};
 
 /// High-frequency sampler of Linux connection tracking (netfilter conntrack).
 ///
@@ -53,6 +54,7 @@ ctpulse --sample-interval 5ms            find bursts of a few milliseconds
 ctpulse --netns self --netns router1     two namespaces, told apart by a tag
 ctpulse --config telegraf.conf           what Telegraf's own file gives
 ctpulse --duration 1h --output fw.influx record an hour
+ctpulse --listen :9466                   for Prometheus, on loopback
 ctpulse drops                            why and whose, each drop as it happens
 ctpulse report fw.influx                 say what happened in it
 ctpulse live                             a dashboard in the terminal
@@ -165,7 +167,8 @@ pub struct SampleArgs {
     /// A Telegraf configuration; other plugins in it are ignored.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
-    /// Time between rows, such as 1s or 250ms [default: 1s, or the configuration's].
+    /// Time between rows, such as 1s or 250ms [default: 1s, with --listen 15s, or the
+    /// configuration's].
     #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
     pub interval: Option<Duration>,
     /// Time between reads, down to 1ms; shorter than --interval it finds bursts
@@ -247,6 +250,13 @@ pub struct RunArgs {
         value_parser = clap::value_parser!(u32).range(1..=10_000)
     )]
     pub keep: u32,
+    /// Answer scrapes at http://ADDR:PORT/metrics and say at /healthz whether samples come.
+    ///
+    /// ADDR is 127.0.0.1, [::1] or one that others reach, such as 0.0.0.0; without it 127.0.0.1.
+    /// Rows are then written only where --output or --format asks for them. A scrape sees the
+    /// latest row: let --interval be that of the scrapes, and none of its bursts is missed.
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen, conflicts_with = "once")]
+    pub listen: Option<SocketAddr>,
     /// At the end, say on standard error how many ticks there were and how late they ran.
     #[arg(long)]
     pub stats: bool,

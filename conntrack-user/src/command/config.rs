@@ -38,6 +38,9 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
             if input.compat_telegraf { ", as Telegraf's own plugin" } else { "" },
         )?;
     }
+    if let Some(address) = loaded.settings.listen {
+        writeln!(text, "scrapes are answered at http://{address}/metrics")?;
+    }
     writeln!(text, "{}: all well", path.display())?;
     print_quietly(text.as_bytes())
 }

@@ -26,6 +26,9 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
         }
     };
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    if settings.listen.is_some() {
+        log::warn!("'listen' has no effect under execd; `ctpulse run` answers scrapes");
+    }
     super::tag_globally(&mut settings, false);
     let trigger = if args.signal == Signal::None { Trigger::Interval } else { Trigger::Asked };
     let options = EncoderOptions { subsecond: true, ..EncoderOptions::default() };

@@ -70,19 +70,29 @@ impl SourceArgs {
 /// Settings from the configuration file, if one is given, and what the arguments change.
 /// `asked` says that rows come when somebody asks, so that the interval means nothing.
 fn settings(args: &CollectArgs, asked: bool) -> anyhow::Result<(Settings, Vec<String>)> {
+    settings_each(WATCHING_INTERVAL, args, asked)
+}
+
+/// The same, with rows each `interval` where neither the command line nor a file says otherwise.
+fn settings_each(
+    interval: Duration,
+    args: &CollectArgs,
+    asked: bool,
+) -> anyhow::Result<(Settings, Vec<String>)> {
     let (mut settings, warnings) = match &args.sample.config {
         Some(path) => {
             let loaded = crate::config::load(path)?;
             (loaded.settings, loaded.warnings)
         }
         None => {
-            let mut input = Input::new(WATCHING_INTERVAL);
+            let mut input = Input::new(interval);
             input.collect = Collect { all: true, percpu: false };
             let settings = Settings {
                 inputs: vec![input],
                 global_tags: Default::default(),
                 host: crate::config::system_host(),
                 roots: Roots::default(),
+                listen: None,
                 log_level: LevelFilter::Info,
             };
             (settings, Vec::new())

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::SignalKind;
@@ -16,10 +17,18 @@ use crate::output::{Output, Text};
 use crate::pipeline::Plan;
 use crate::recording::{RecordingFile, Rotation, is_compressed};
 use crate::sampler::Trigger;
+use crate::scrape::{Published, Server};
 use crate::settings::Ebpf;
+use crate::sink::Destination;
+
+/// `--interval` with `--listen` where neither the command line nor a configuration says otherwise:
+/// what most scrapes are apart.
+const SCRAPED_INTERVAL: Duration = Duration::from_secs(15);
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let (mut settings, warnings) = super::settings(&args.collect, false)?;
+    let unless_told = args.listen.map_or(super::WATCHING_INTERVAL, |_| SCRAPED_INTERVAL);
+    let (mut settings, warnings) = super::settings_each(unless_told, &args.collect, false)?;
+    settings.listen = args.listen.or(settings.listen).filter(|_| !args.once);
     logging::start(logging::Reader::Person, settings.log_level);
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     super::tag_globally(&mut settings, true);
@@ -42,9 +51,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         // A table of per-CPU counters since boot says little; one of rates does.
         settings.inputs.iter_mut().for_each(|input| input.percpu_rates = true);
     }
-    let (output, csv) = match &args.output {
-        None => (standard_output()?, None),
-        Some(path) => append_to(path, format, rotation(args, format)?)?,
+    let written = match &args.output {
+        Some(path) => Some(append_to(path, format, rotation(args, format)?)?),
+        None if settings.listen.is_some() && args.format.is_none() => None,
+        None => Some((standard_output()?, None)),
     };
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let options = EncoderOptions {
@@ -52,10 +62,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         totals: args.once,
         subsecond: settings.inputs.iter().any(|i| i.interval.subsec_nanos() != 0),
     };
-    let encoder = match csv {
-        Some(csv) => Box::new(csv),
-        None => encoder(format, options),
-    };
+    let text = written.map(|(output, csv)| {
+        let encoder = csv.map_or_else(|| encoder(format, options), |csv| Box::new(csv));
+        Text::new(encoder, output)
+    });
 
     let outcome = super::runtime()?.block_on(async {
         let (to, from) = happenings();
@@ -73,11 +83,21 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
                 let _ = to.send(Happening::End);
             });
         }
+        let destination: Box<dyn Destination> = match settings.listen {
+            Some(address) => {
+                let server = Server::bind(address)?;
+                log::info!("listening on http://{}/metrics", server.address());
+                let (published, latest) = Published::new(&settings.inputs, text);
+                tokio::spawn(server.serve(latest));
+                Box::new(published)
+            }
+            None => Box::new(text),
+        };
         let plan = Plan {
             roots: settings.roots.clone(),
             trigger: Trigger::Interval,
             log_level: settings.log_level,
-            destination: Box::new(Text::new(encoder, output)),
+            destination,
             count: if args.once { Some(1) } else { args.count },
             on_end: Box::new(move || _ = to.send(Happening::End)),
         };

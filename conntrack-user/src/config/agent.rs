@@ -1,5 +1,6 @@
 //! What `[agent]` means: the defaults of the inputs, the host's name, the log level.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -9,7 +10,7 @@ use super::document::Source;
 use super::duration::{DurationError, from_seconds, parse_agent_duration};
 use super::error::ConfigError;
 use super::tables::{AgentTable, DurationValue, Placed, Table};
-use crate::settings::{DEFAULT_INTERVAL, SHORTEST_INTERVAL};
+use crate::settings::{DEFAULT_INTERVAL, SHORTEST_INTERVAL, parse_listen};
 
 /// `[agent]`, checked.
 pub(super) struct Agent {
@@ -22,6 +23,7 @@ pub(super) struct Agent {
     /// The `sample_interval` of inputs without their own.
     pub sample_interval: Placed<Duration>,
     pub host: Option<String>,
+    pub listen: Option<SocketAddr>,
     pub log_level: LevelFilter,
 }
 
@@ -48,6 +50,11 @@ impl Agent {
                 long_enough::<AgentTable>(source, key, value)?;
             }
         }
+        let listen = table.listen.filter(|text| !text.get_ref().is_empty());
+        let listen = listen.map(|text| {
+            parse_listen(text.get_ref())
+                .map_err(|problem| source.value_error::<AgentTable>(text.span(), "listen", problem))
+        });
         Ok(Self {
             interval: interval.map_or(DEFAULT_INTERVAL, Spanned::into_inner),
             round_interval: table.round_interval.unwrap_or(true),
@@ -60,6 +67,7 @@ impl Agent {
                 (false, name) if name.is_empty() => system_host(),
                 (false, name) => Some(name),
             },
+            listen: listen.transpose()?,
             log_level: match (table.debug, table.quiet) {
                 (true, _) => LevelFilter::Debug,
                 (false, true) => LevelFilter::Error,
@@ -158,6 +166,19 @@ mod tests {
         assert_eq!(settings("hostname = 'gw1'\nomit_hostname = true").host, None);
         assert_eq!(settings("debug = true\nquiet = true").log_level, LevelFilter::Debug);
         assert_eq!(settings("quiet = true").log_level, LevelFilter::Error);
+    }
+
+    #[test]
+    fn where_scrapes_are_answered() {
+        let listen = |keys: &str| loaded(&agent(keys)).settings.listen.map(|at| at.to_string());
+        assert_eq!(listen("listen = ':9466'").as_deref(), Some("127.0.0.1:9466"));
+        assert_eq!(listen("listen = ''"), None);
+        assert_eq!(
+            agent_error("listen = 'fw1:9466'"),
+            "t.conf:2:10: 'listen' in [agent]: 'fw1:9466' is not an address and a port; write for \
+             example 127.0.0.1:9466, [::1]:9466, or :9466 for the first; 0.0.0.0:9466 for everybody \
+             who reaches this host"
+        );
     }
 
     #[test]

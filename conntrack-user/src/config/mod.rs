@@ -100,6 +100,7 @@ pub fn parse(
         global_tags,
         host: agent.host,
         roots: Roots::default(),
+        listen: agent.listen,
         log_level: agent.log_level,
     };
     Ok(Loaded { settings, warnings })

@@ -12,6 +12,7 @@ mod influx;
 mod json;
 mod prometheus;
 mod prometheus_help;
+mod prometheus_names;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ use std::io::Write as _;
 pub use self::csv::Csv;
 pub use self::influx::Influx;
 pub use self::json::Json;
-pub use self::prometheus::Prometheus;
+pub use self::prometheus::{Dialect, Prometheus, exposition};
 pub use self::table::Table;
 use crate::metric::{Metric, Value};
 

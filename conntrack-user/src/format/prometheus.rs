@@ -1,9 +1,9 @@
-//! Prometheus text exposition format 0.0.4 of one emission.
+//! Prometheus text exposition format 0.0.4 and OpenMetrics 1.0 of one emission.
 //!
-//! Each emission is a whole exposition: `# HELP` and `# TYPE` once for each family, families
-//! sorted, the samples of a family together. A file that the textfile collector or a scraper
-//! reads must therefore be replaced with each emission, never appended to. Counters are named
-//! `<measurement>_<counter>_total`, gauges `<measurement>_<field>`.
+//! Each emission is a whole exposition: help and type once for each family, families sorted, the
+//! samples of a family together. A file that the textfile collector or a scraper reads must
+//! therefore be replaced with each emission, never appended to. Names are the measurement's, an
+//! underscore, and what `prometheus_names` makes of the field's.
 //!
 //! There are no timestamps: `node_exporter`'s textfile collector refuses a file with one, and a
 //! scrape sets its own. A field that is unknown or that the kernel does not maintain is left
@@ -12,20 +12,32 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::prometheus_help::help;
+use super::prometheus_names::{Kind, Sample, sample};
 use super::{Encoder, Number, append};
 use crate::metric::{Metric, Name};
 
-/// Encodes one emission as one exposition.
+/// Encodes one emission as one exposition in the text format.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Prometheus;
 
-/// Integer fields that go up and down; all others are counters.
-const GAUGES: [&str; 3] = ["entries", "entries_max", "entries_min"];
-
+/// The two ways to write an exposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Counter,
-    Gauge,
+pub enum Dialect {
+    /// The text exposition format 0.0.4, which everything reads.
+    Text,
+    /// `OpenMetrics` 1.0: families have units, and the end is marked.
+    OpenMetrics,
+}
+
+impl Dialect {
+    /// The media type, with version and character set.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
 }
 
 struct Family {
@@ -35,61 +47,88 @@ struct Family {
     samples: BTreeMap<usize, Number>,
 }
 
+/// Families by the names of their samples.
+type Families = BTreeMap<String, Family>;
+
 impl Encoder for Prometheus {
     fn wants_whole_batches(&self) -> bool {
         true
     }
 
     fn encode(&mut self, batch: &[Metric], out: &mut Vec<u8>) {
-        let mut label_sets = LabelSets::default();
-        let mut families = BTreeMap::new();
-        for metric in batch {
-            let labels = label_sets.number_of(&metric.tags);
-            for (field, value) in &metric.fields {
-                if let Some(number) = Number::known(*value) {
-                    add_sample(&mut families, metric, field, labels, number);
-                }
+        exposition(batch, Dialect::Text, out);
+    }
+}
+
+/// Appends one exposition of all `rows`.
+pub fn exposition<'a>(
+    rows: impl IntoIterator<Item = &'a Metric>,
+    dialect: Dialect,
+    out: &mut Vec<u8>,
+) {
+    let mut label_sets = LabelSets::default();
+    let mut families = Families::new();
+    for metric in rows {
+        let labels = label_sets.number_of(&metric.tags, None);
+        for (field, value) in &metric.fields {
+            if let Some(number) = Number::known(*value) {
+                let sample = sample(&metric.name, field, number);
+                let labels = match sample.program {
+                    None => labels,
+                    program => label_sets.number_of(&metric.tags, program),
+                };
+                add_sample(&mut families, &metric.name, &sample, labels);
             }
         }
-        for (name, family) in &families {
-            write_family(name, family, &label_sets, out);
-        }
+    }
+    for (name, family) in &families {
+        write_family(name, family, &label_sets, dialect, out);
+    }
+    if dialect == Dialect::OpenMetrics {
+        append(out, format_args!("# EOF\n"));
     }
 }
 
 /// Files a sample under its family. Names that only differ in characters which Prometheus does
-/// not allow can meet here; then the first type and the first value of a series stand, since a
-/// second would make the exposition invalid.
-fn add_sample(
-    families: &mut BTreeMap<String, Family>,
-    metric: &Metric,
-    field: &str,
-    labels: usize,
-    number: Number,
-) {
-    let kind = match number {
-        Number::Integer(_) if !GAUGES.contains(&field) => Kind::Counter,
-        Number::Integer(_) | Number::Float(_) => Kind::Gauge,
+/// not allow can meet here, and in `OpenMetrics` a gauge with a counter of the same name before
+/// `_total`; then the first type and the first value of a series stand, since a second would make
+/// the exposition invalid.
+fn add_sample(families: &mut Families, measurement: &str, sample: &Sample<'_>, labels: usize) {
+    let family = sanitized(&format!("{measurement}_{}", sample.name));
+    let name = format!("{family}{}", sample.kind.suffix());
+    let (rival, kind) = match sample.kind {
+        Kind::Counter => (family, Kind::Gauge),
+        Kind::Gauge => (format!("{family}_total"), Kind::Counter),
     };
-    let suffix = if kind == Kind::Counter { "_total" } else { "" };
-    let name = sanitized(&format!("{}_{field}{suffix}", metric.name));
+    if families.get(&rival).is_some_and(|rival| rival.kind == kind) {
+        return;
+    }
     let family = families.entry(name).or_insert_with(|| Family {
-        kind,
-        help: help(field),
+        kind: sample.kind,
+        help: help(sample.name),
         samples: BTreeMap::new(),
     });
-    if family.kind == kind {
-        family.samples.entry(labels).or_insert(number);
+    if family.kind == sample.kind {
+        family.samples.entry(labels).or_insert(sample.number);
     }
 }
 
-fn write_family(name: &str, family: &Family, label_sets: &LabelSets, out: &mut Vec<u8>) {
-    let kind = match family.kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-    };
-    append(out, format_args!("# HELP {name} {}\n", escaped(&family.help, false)));
-    append(out, format_args!("# TYPE {name} {kind}\n"));
+fn write_family(
+    name: &str,
+    family: &Family,
+    label_sets: &LabelSets,
+    dialect: Dialect,
+    out: &mut Vec<u8>,
+) {
+    let open_metrics = dialect == Dialect::OpenMetrics;
+    let bare = name.strip_suffix(family.kind.suffix()).unwrap_or(name);
+    let described = if open_metrics { bare } else { name };
+    let help = escaped(&family.help, open_metrics);
+    append(out, format_args!("# HELP {described} {help}\n"));
+    append(out, format_args!("# TYPE {described} {}\n", family.kind.word()));
+    if open_metrics && bare.ends_with("_seconds") {
+        append(out, format_args!("# UNIT {described} seconds\n"));
+    }
     for (labels, number) in &family.samples {
         append(out, format_args!("{name}{} {number}\n", label_sets.texts[*labels]));
     }
@@ -103,10 +142,11 @@ struct LabelSets {
 }
 
 impl LabelSets {
-    fn number_of(&mut self, tags: &[(Name, String)]) -> usize {
+    fn number_of(&mut self, tags: &[(Name, String)], program: Option<&str>) -> usize {
         // An empty value is the same as no label at all. Of two names that become the same
-        // label the first stands.
-        let mut labels = BTreeMap::new();
+        // label the first stands, and the program is before any tag.
+        let program = program.map(|program| ("program".to_owned(), escaped(program, true)));
+        let mut labels: BTreeMap<String, String> = program.into_iter().collect();
         for (key, value) in tags.iter().filter(|(key, value)| !key.is_empty() && !value.is_empty())
         {
             labels.entry(label_name(key)).or_insert_with(|| escaped(value, true));
@@ -136,7 +176,7 @@ fn sanitized(name: &str) -> String {
     lead.chars().chain(rest).collect()
 }
 
-/// A label value, or a help text, in which quotes need no escape.
+/// A label value, or a help text, in which the text format does not escape quotes.
 fn escaped(text: &str, quotes: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -3,8 +3,9 @@
 //! The sentences hold for every kernel that ctpulse reads. Where a counter's meaning changed
 //! between kernels they say so.
 
-/// What a counter or gauge is, by field name.
-const TEXTS: [(&str, &str); 33] = [
+/// What a counter or gauge is, by its name behind the measurement's, without `_total`.
+const TEXTS: [(&str, &str); 41] = [
+    ("build_info", "The version of ctpulse; always 1."),
     (
         "chaintoolong",
         "Insertions refused because the hash chain was too long; drop does not count them.",
@@ -16,6 +17,7 @@ const TEXTS: [(&str, &str); 33] = [
         "drop",
         "Packets dropped because the table was full, a clash had no solution or a tracker said so.",
     ),
+    ("drift", "Change of the entries that the probes did not see since they were attached."),
     ("drop_chaintoolong", "Packets dropped because the hash chain was too long."),
     ("drop_clash", "Packets dropped because an insertion clash could not be resolved."),
     ("drop_dying", "Packets dropped because their entry was dying before it could be inserted."),
@@ -33,6 +35,8 @@ const TEXTS: [(&str, &str); 33] = [
         "found",
         "Lookups that found an entry; newer kernels count only NAT's search for a free tuple.",
     ),
+    ("host_alloc_failed", "Entries of any network namespace for which there was no memory."),
+    ("host_unplaced", "Events of all network namespaces together whose own was not known."),
     ("icmp_error", "Packets refused as erroneous; newer kernels count only ICMP errors here."),
     ("ignore", "Packets that already had an entry, or were marked as not to be tracked."),
     (
@@ -41,21 +45,25 @@ const TEXTS: [(&str, &str); 33] = [
     ),
     ("insert_failed", "Insertions that failed, such as on a clash, a long chain or a dying entry."),
     ("invalid", "Packets that could not be tracked."),
-    ("ip_conntrack_buckets", "Buckets of the hash table."),
-    ("ip_conntrack_count", "Entries in the table."),
-    ("ip_conntrack_max", "Most entries that the table may hold; 0 is no limit."),
     ("new", "Connections begun that no expectation had announced, confirmed or not."),
+    ("program_missed", "Calls that a probe missed because another ran or too many were under way."),
+    ("program_run_time_seconds", "Time that a probe's program ran."),
+    ("program_runs", "Times that a probe's program ran."),
+    ("program_skipped", "Calls at which the kernel skipped a probe's program."),
     ("rows_lost", "Emissions that a stuck consumer did not take; their events are in later ones."),
     ("samples_missed", "Samples not taken because the one before ran late."),
     ("search_restart", "Lookups begun again because the table changed meanwhile."),
     ("searched", "Entries of other connections that lookups passed in their hash chains."),
+    ("table_buckets", "Buckets of the hash table."),
+    ("table_entries", "Entries in the table."),
     (
         "table_full_evictable",
         "Packets dropped on a full table although it held entries that could have been evicted.",
     ),
+    ("table_limit", "Most entries that the table may hold; 0 is no limit."),
 ];
 
-/// The help text of a field; rates are explained by the counter that they belong to.
+/// The help text of a name; rates are explained by the counter that they belong to.
 pub(super) fn help(field: &str) -> String {
     if let Some((_, text)) = TEXTS.iter().find(|(name, _)| *name == field) {
         (*text).to_owned()
@@ -63,6 +71,8 @@ pub(super) fn help(field: &str) -> String {
         format!("Highest rate of {counter} in any sample interval of the emission, per second.")
     } else if let Some(counter) = field.strip_suffix("_rate") {
         format!("Rate of {counter} over the emission interval, per second.")
+    } else if let Some(event) = field.strip_prefix("events_") {
+        format!("Events of the kind {event} that the probes counted since they were attached.")
     } else {
         format!("Kernel value {field}, which ctpulse has no description of.")
     }

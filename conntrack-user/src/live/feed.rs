@@ -137,7 +137,7 @@ pub struct ToScreen<F> {
 
 impl<F: FnMut(Batch) -> bool + Send> Destination for ToScreen<F> {
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> std::io::Result<Fate> {
-        for Emission { rows, builder } in emissions {
+        for Emission { rows, builder, .. } in emissions {
             if !(self.send)(Batch { rows, origins: origins(builder) }) {
                 return Err(std::io::ErrorKind::BrokenPipe.into());
             }

@@ -39,12 +39,12 @@ fn families_are_sorted_and_whole() {
          # TYPE conntrack_entries gauge\n\
          conntrack_entries{cpu=\"all\",host=\"fw1\"} 201330\n\
          conntrack_entries{cpu=\"cpu0\",host=\"fw1\"} 201330\n\
-         # HELP conntrack_ip_conntrack_count Entries in the table.\n\
-         # TYPE conntrack_ip_conntrack_count gauge\n\
-         conntrack_ip_conntrack_count{host=\"fw1\"} 201330\n\
-         # HELP conntrack_ip_conntrack_max Most entries that the table may hold; 0 is no limit.\n\
-         # TYPE conntrack_ip_conntrack_max gauge\n\
-         conntrack_ip_conntrack_max{host=\"fw1\"} 262144\n\
+         # HELP conntrack_table_entries Entries in the table.\n\
+         # TYPE conntrack_table_entries gauge\n\
+         conntrack_table_entries{host=\"fw1\"} 201330\n\
+         # HELP conntrack_table_limit Most entries that the table may hold; 0 is no limit.\n\
+         # TYPE conntrack_table_limit gauge\n\
+         conntrack_table_limit{host=\"fw1\"} 262144\n\
          # HELP conntrack_shiny_total Kernel value shiny, which ctpulse has no description of.\n\
          # TYPE conntrack_shiny_total counter\n\
          conntrack_shiny_total{cpu=\"all\",host=\"fw1\"} 1\n"
@@ -188,8 +188,8 @@ fn every_help_text_is_one_sentence_and_used() {
     let documented: BTreeSet<_> = [
         "entries searched found new invalid ignore delete delete_list insert insert_failed drop",
         "early_drop icmp_error expect_new expect_create expect_delete search_restart",
-        "clash_resolve chaintoolong entries_min entries_max ip_conntrack_count ip_conntrack_max",
-        "ip_conntrack_buckets drop_table_full drop_clash drop_chaintoolong drop_dying",
+        "clash_resolve chaintoolong entries_min entries_max table_entries table_limit build_info",
+        "table_buckets drop_table_full drop_clash drop_chaintoolong drop_dying",
         "drop_tracker drop_other table_full_evictable samples_missed rows_lost",
     ]
     .iter()
