@@ -28,6 +28,8 @@ mod hooks;
 mod live;
 #[path = "guest/load.rs"]
 mod load;
+#[path = "guest/netlink.rs"]
+mod netlink;
 #[path = "guest/privileges.rs"]
 mod privileges;
 #[path = "guest/probes.rs"]

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "kernel/netlink.rs"]
+mod netlink;
 mod support;
 
 use std::path::Path;

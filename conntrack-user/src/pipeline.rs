@@ -13,10 +13,10 @@ use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
 use crate::rows::RowBuilder;
 use crate::sampler::{Report, Sampler, Trigger};
-use crate::settings::{Input, Roots};
+use crate::settings::{Input, Roots, Source};
 use crate::sink::{Destination, Ending, Lane, Sink};
 use crate::source::cpu_mask;
-use crate::source::procfs::Procfs;
+use crate::source::reader::Reader;
 use crate::source::roots::Place;
 
 /// What a run needs besides its inputs.
@@ -87,12 +87,14 @@ impl Pipeline {
             let candidates = place.sysctl_candidates(&input);
             let keys: Vec<String> = candidates.iter().map(|(key, _)| key.clone()).collect();
             let events = events.source_of(&input, &place, &cpus)?;
-            let procfs = Procfs::new(place, candidates);
+            // Telegraf's numbers are those of procfs's columns.
+            let source = if input.compat_telegraf { Source::Procfs } else { input.source };
+            let reader = Reader::new(place, candidates, source);
             let control = Arc::new(Control::default());
             let (sampler, outbox) = Sampler::new(
                 input.clone(),
                 plan.trigger,
-                procfs,
+                reader,
                 events,
                 cpus.len(),
                 Arc::clone(&control),

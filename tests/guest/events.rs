@@ -213,7 +213,7 @@ fn probes_are_attached_when_the_module_is_loaded_at_last() {
 }
 
 /// Waits for the probes of an agent in this namespace, and lets them count.
-fn counts_again(running: &Running) {
+pub(crate) fn counts_again(running: &Running) {
     crate::track();
     // Rates of what only probes count come once they are there.
     let start = Instant::now();

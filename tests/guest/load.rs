@@ -18,7 +18,7 @@ use crate::{SOON, in_guest, wait_for};
 
 const CONNECTIONS: u64 = 200_000;
 
-fn pin(cpu: usize) {
+pub(crate) fn pin(cpu: usize) {
     let mut cpus = CpuSet::new();
     cpus.set(cpu);
     sched_setaffinity(None, &cpus).unwrap();

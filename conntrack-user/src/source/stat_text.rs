@@ -23,12 +23,13 @@ pub enum StatTextError {
     TooManyColumns(usize),
 }
 
-/// What a text had that was not as the kernel prints it; nothing of it was kept.
+/// What the statistics had that was not as the kernel gives them; nothing of it was kept. What is
+/// a row and a word of the text is a message and an attribute of ctnetlink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Oddities {
     /// Rows with a word that is not a 32-bit hexadecimal number; none of such a row is used.
     pub bad_rows: u32,
-    /// The line of the first bad row, 1-based; 0 when there is none.
+    /// The line of the first bad row, 1-based; 0 when there is none, or no text.
     pub first_bad_line: u32,
     /// Rows with fewer words than the header; their leading columns are used.
     pub short_rows: u32,
@@ -53,8 +54,7 @@ impl StatParser {
     /// # Errors
     /// [`StatTextError`] when the header is not one; `table` is then empty.
     pub fn parse(&mut self, text: &[u8], table: &mut StatTable) -> Result<Oddities, StatTextError> {
-        table.values.clear();
-        table.filled.clear();
+        table.clear();
         let (header, mut rest) = split_line(text);
         if header != self.header.as_slice() || self.header.is_empty() {
             self.layout = Arc::new(parse_header(header)?);
@@ -126,7 +126,7 @@ fn parse_header(line: &[u8]) -> Result<Layout, StatTextError> {
             return Err(StatTextError::TooManyColumns(names.len()));
         }
     }
-    Ok(Layout { names })
+    Ok(Layout { names, maintained: false })
 }
 
 /// Appends exactly `columns` values of one row; returns how many words the row has, or `None`
