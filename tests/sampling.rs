@@ -8,8 +8,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ctpulse::handoff::Control;
@@ -23,6 +23,9 @@ use support::{Namespace, fixture, may_make_namespaces, roots};
 struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+/// One is counted at a time.
+static COUNTING: Mutex<()> = Mutex::new(());
 
 thread_local! {
     static COUNTED: Cell<bool> = const { Cell::new(false) };
@@ -51,6 +54,7 @@ static ALLOCATOR: Counting = Counting;
 /// Samples every millisecond for a while and counts, after a warm-up, the allocations of the
 /// sampling thread, emissions included.
 fn allocations(roots: &Roots, netns: Option<Netns>, source: Source, percpu: bool) -> (u64, u64) {
+    let _counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut input = Input::new(Duration::from_millis(20));
     input.sample_interval = Duration::from_millis(1);
     input.collect = Collect { all: true, percpu };

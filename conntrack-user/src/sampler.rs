@@ -20,7 +20,7 @@ use crate::loss::Loss;
 use crate::merge::{Accumulator, Window};
 use crate::sample::StatTable;
 use crate::schedule::{Schedule, first_emission};
-use crate::settings::Input;
+use crate::settings::{Input, Source};
 use crate::source::events::EventReader;
 use crate::source::procfs::StatError;
 use crate::source::reader::{Reader, StatSource};
@@ -306,14 +306,14 @@ impl Sampler {
         }
     }
 
-    /// Says where the statistics come from, if they were lost before or it is ctnetlink.
+    /// Says where the statistics come from, if they were lost before or `auto` took ctnetlink.
     fn tell_source(&mut self) {
         let known = self.source_told && !self.stat_known_lost;
         let Some(source) = (!known).then(|| self.reader.statistics()).flatten() else { return };
         let notice = match source {
             source if self.stat_known_lost => Notice::Found(source),
-            StatSource::Netlink => Notice::Netlink,
-            StatSource::Procfs(_) => return self.source_told = true,
+            StatSource::Netlink if self.input.source == Source::Auto => Notice::Netlink,
+            _ => return self.source_told = true,
         };
         self.source_told = self.notices.push(notice).is_ok();
         self.stat_known_lost &= !self.source_told;

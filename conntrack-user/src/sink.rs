@@ -222,7 +222,7 @@ impl Lane {
                          looking again"
                     ),
                 ),
-                Notice::Lost(error @ StatError::Neither { .. }) => self.log(
+                Notice::Lost(error @ (StatError::Neither { .. } | StatError::Netlink(_))) => self.log(
                     Level::Warn,
                     format_args!("{error}; the number of entries and its limit are all there is"),
                 ),

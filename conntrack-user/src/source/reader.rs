@@ -51,8 +51,9 @@ pub struct Reader {
     source: Source,
     procfs: Procfs,
     netlink: Option<Netlink>,
-    /// The module's directory when ctnetlink was opened: another one is another module's.
-    module: Option<Identity>,
+    /// The directory of the module in sysfs, and which one it was when ctnetlink was opened:
+    /// another one is another module's.
+    module: (PathBuf, Option<Identity>),
     retry_at: Option<Instant>,
     /// The header of procfs that was last compared with ctnetlink.
     compared: Arc<Layout>,
@@ -64,10 +65,10 @@ impl Reader {
     pub fn new(place: Place, sysctls: Vec<(String, Vec<PathBuf>)>, source: Source) -> Self {
         Self {
             procfs: Procfs::new(place.clone(), sysctls),
+            module: (place.sys_root.join("module/nf_conntrack"), None),
             place,
             source,
             netlink: None,
-            module: None,
             retry_at: None,
             compared: Arc::default(),
         }
@@ -141,18 +142,14 @@ impl Reader {
 
     fn is_conntrack_loaded(&self) -> bool {
         self.place.proc_root.join("sys/net/netfilter/nf_conntrack_max").exists()
-            || self.module_directory().exists()
-    }
-
-    fn module_directory(&self) -> PathBuf {
-        self.place.sys_root.join("module/nf_conntrack")
+            || self.module.0.exists()
     }
 
     /// Opens ctnetlink in the namespace, and asks it once.
     fn open_netlink(&mut self) -> Result<(), StatError> {
         self.retry_at = Some(Instant::now() + RETRY);
         self.netlink = Some(self.ask_netlink()?);
-        self.module = namespace::identity(&self.module_directory()).ok();
+        self.module.1 = namespace::identity(&self.module.0).ok();
         Ok(())
     }
 
@@ -255,9 +252,8 @@ impl Reader {
             self.netlink = None;
             return Err(gone);
         }
-        if self.netlink.is_some()
-            && self.module != namespace::identity(&self.module_directory()).ok()
-        {
+        let (directory, identity) = &self.module;
+        if self.netlink.is_some() && *identity != namespace::identity(directory).ok() {
             self.netlink = None;
             self.retry_at = None;
             return Err(NetlinkError::NotLoaded.into());
