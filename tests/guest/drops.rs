@@ -18,7 +18,7 @@ use crate::{in_guest, wait_for};
 const UDP_TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout";
 
 /// A running `ctpulse drops`, and what it says besides its lines.
-struct Drops {
+pub(crate) struct Drops {
     running: Running,
     stderr: tempfile::NamedTempFile,
 }
@@ -36,7 +36,7 @@ impl Drops {
         drops
     }
 
-    fn json(namespaces: &[&Namespace]) -> Self {
+    pub(crate) fn json(namespaces: &[&Namespace]) -> Self {
         Self::new(namespaces, &["--format", "json", "--limit", "1000000"])
     }
 
@@ -53,13 +53,13 @@ impl Drops {
     }
 
     /// Ends it; its lines as JSON.
-    fn records(self) -> (Vec<Value>, String) {
+    pub(crate) fn records(self) -> (Vec<Value>, String) {
         let (lines, told) = self.end();
         (lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect(), told)
     }
 }
 
-fn of_cause<'a>(records: &'a [Value], cause: &str) -> Vec<&'a Value> {
+pub(crate) fn of_cause<'a>(records: &'a [Value], cause: &str) -> Vec<&'a Value> {
     records.iter().filter(|record| record["cause"] == cause).collect()
 }
 
