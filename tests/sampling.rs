@@ -53,13 +53,13 @@ static ALLOCATOR: Counting = Counting;
 
 /// Samples every millisecond for a while and counts, after a warm-up, the allocations of the
 /// sampling thread, emissions included.
-fn allocations(roots: &Roots, netns: Option<Netns>, source: Source, percpu: bool) -> (u64, u64) {
+fn allocations(roots: &Roots, netns: Option<&Netns>, source: Source, percpu: bool) -> (u64, u64) {
     let _counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut input = Input::new(Duration::from_millis(20));
     input.sample_interval = Duration::from_millis(1);
     input.collect = Collect { all: true, percpu };
     input.percpu_rates = percpu;
-    let place = Place::resolve(roots, netns.as_ref());
+    let place = Place::resolve(roots, netns);
     let reader = Reader::new(place.clone(), place.sysctl_candidates(&input), source);
     let control = Arc::new(Control::default());
     let consumer = std::thread::current();
@@ -107,8 +107,8 @@ fn a_tick_that_asks_ctnetlink_allocates_nothing() {
         return;
     }
     let namespace = Namespace::new();
-    let netns = Some(Netns::Name(namespace.name.clone()));
-    let (allocations, ticks) = allocations(&Roots::default(), netns, Source::Netlink, true);
+    let netns = Netns::Name(namespace.name.clone());
+    let (allocations, ticks) = allocations(&Roots::default(), Some(&netns), Source::Netlink, true);
     assert!(ticks > 500, "{ticks}");
     assert_eq!(allocations, 0, "in about 100 emissions and {ticks} ticks");
 }
