@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::sync::PoisonError;
 
+use ctpulse::sample::StatTable;
+use ctpulse::settings::{Netns, Roots, Source};
+use ctpulse::source::reader::Reader;
+use ctpulse::source::roots::Place;
+
 use crate::LIMIT;
 use crate::support::{Namespace, ctpulse, integer, may_make_namespaces, output, text};
 
@@ -200,6 +205,33 @@ fn the_table_row_comes_from_ctnetlink_where_no_file_gives_it() {
     let table = rows.iter().find(|(tags, _)| !tags.contains("cpu=")).unwrap().1;
     assert_eq!(table["ip_conntrack_count"], "11");
     assert_eq!(table["ip_conntrack_max"], max.trim());
+}
+
+/// A module that went and came between two reads has other counters and dead probes.
+#[test]
+fn another_module_is_not_taken_for_the_one_before() {
+    if !may_make_namespaces("another_module_is_not_taken_for_the_one_before") {
+        return;
+    }
+    let namespace = Namespace::new();
+    let sys = tempfile::tempdir().unwrap();
+    let directory = sys.path().join("module/nf_conntrack");
+    std::fs::create_dir_all(&directory).unwrap();
+    let roots = Roots { sys_root: Some(sys.path().to_owned()), ..Roots::default() };
+    let place = Place::resolve(&roots, Some(&Netns::Name(namespace.name.clone())));
+    let mut reader = Reader::new(place, Vec::new(), Source::Netlink);
+    reader.open_missing(true, &mut |error| panic!("{error}")).unwrap();
+    let mut table = StatTable::default();
+    reader.check().unwrap();
+    reader.read_stat(&mut table).unwrap();
+    // The old one stays, so that the new one's inode is not the same.
+    std::fs::rename(&directory, sys.path().join("old")).unwrap();
+    std::fs::create_dir(&directory).unwrap();
+    assert!(reader.check().is_err());
+    assert!(!reader.has_statistics());
+    reader.open_missing(true, &mut |error| panic!("{error}")).unwrap();
+    reader.check().unwrap();
+    reader.read_stat(&mut table).unwrap();
 }
 
 #[test]

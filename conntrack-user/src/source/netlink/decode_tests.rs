@@ -106,6 +106,26 @@ fn a_cpu_without_a_counter_has_its_leading_ones() {
 }
 
 #[test]
+fn a_cpu_without_expectations_takes_no_others() {
+    let mut answer = Answer::default();
+    entries(&mut answer, 1, 2);
+    let rows: Vec<_> = (0..3).map(|cpu| row(0x104, cpu, &[(2, 5)])).collect();
+    counters(&mut answer, &rows.concat()).unwrap();
+    let rows: Vec<_> = [0, 2, 7].map(|cpu| row(0x103, cpu, &[(1, u32::from(cpu) + 10)])).into();
+    decode(&rows.concat(), SEQUENCE, Request::Expectations, &mut answer).unwrap();
+    let (table, oddities) = table(&mut answer);
+    assert_eq!(table.values, [1, 5, 10, 1, 5, 0, 1, 5, 12]);
+    assert_eq!((&table.filled[..], oddities.short_rows), (&[3, 2, 3][..], 1));
+}
+
+#[test]
+fn an_answer_without_counters_is_none() {
+    let mut answer = Answer::default();
+    entries(&mut answer, 1, 2);
+    assert_eq!(answer.fill(&mut StatTable::default()), Err(NetlinkError::Incomplete));
+}
+
+#[test]
 fn what_is_cut_off_loses_no_other_row() {
     let mut answer = Answer::default();
     entries(&mut answer, 1, 2);

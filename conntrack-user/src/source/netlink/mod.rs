@@ -138,3 +138,7 @@ impl Netlink {
         while !matches!(self.receive(), Err(NetlinkError::Incomplete | NetlinkError::Talk(_))) {}
     }
 }
+
+#[cfg(test)]
+#[path = "mod_tests.rs"]
+mod tests;
