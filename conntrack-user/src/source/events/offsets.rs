@@ -93,7 +93,11 @@ impl Offsets {
         }
     }
 
-    fn find(btf: &Btf<'_>) -> Result<Self, BtfError> {
+    /// Finds the offsets in types that were read.
+    ///
+    /// # Errors
+    /// [`BtfError`].
+    pub fn find(btf: &Btf<'_>) -> Result<Self, BtfError> {
         Ok(Self {
             nf_conn_net: btf.offset("nf_conn", &["ct_net", "net"])?,
             nf_conn_status: btf.offset("nf_conn", &["status"])?,
