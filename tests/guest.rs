@@ -20,6 +20,8 @@ mod clash;
 mod drops;
 #[path = "guest/events.rs"]
 mod events;
+#[path = "guest/faults.rs"]
+mod faults;
 #[path = "guest/flows.rs"]
 mod flows;
 #[path = "guest/helper.rs"]

@@ -55,7 +55,8 @@ impl StatParser {
     /// [`StatTextError`] when the header is not one; `table` is then empty.
     pub fn parse(&mut self, text: &[u8], table: &mut StatTable) -> Result<Oddities, StatTextError> {
         table.clear();
-        let (header, mut rest) = split_line(text);
+        let (header, rest) = split_line(text);
+        let mut rest = without_torn_word(rest);
         if header != self.header.as_slice() || self.header.is_empty() {
             self.layout = Arc::new(parse_header(header)?);
             self.header.clear();
@@ -91,6 +92,13 @@ impl StatParser {
         }
         Ok(oddities)
     }
+}
+
+/// `text` without its last word, if it ends in one that is shorter than the kernel's: the text was
+/// cut there, and half a number is another number.
+fn without_torn_word(text: &[u8]) -> &[u8] {
+    let after_space = text.iter().rposition(u8::is_ascii_whitespace).map_or(0, |at| at + 1);
+    if text.len() - after_space < 8 { &text[..after_space] } else { text }
 }
 
 fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
@@ -231,6 +239,20 @@ mod tests {
         assert_eq!(table.filled, [2, 3]);
         assert_eq!(row(&table, 1), [1, 2, 3]);
         assert_eq!((oddities.short_rows, oddities.long_rows), (1, 1));
+    }
+
+    /// What is read of a text that was cut is what stands in the whole one.
+    #[test]
+    fn half_a_number_is_none() {
+        let text = "entries found new\n00000007 12345678 9abcdef0\n00000007 00000002 00000003\n";
+        let (whole, _) = parse(text);
+        for cut in "entries found new\n".len()..text.len() {
+            let (table, _) = parse(&text[..cut]);
+            for (i, &filled) in table.filled.iter().enumerate() {
+                let filled = usize::from(filled);
+                assert_eq!(row(&table, i)[..filled], row(&whole, i)[..filled], "cut at {cut}");
+            }
+        }
     }
 
     #[test]

@@ -8,9 +8,9 @@
 
 mod events;
 mod live;
-mod measure;
+pub(crate) mod measure;
 mod report;
-mod table;
+pub(crate) mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

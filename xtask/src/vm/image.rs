@@ -54,8 +54,13 @@ const DIRECTORIES: [&str; 16] = [
 /// What a guest is to do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Work<'a> {
-    /// The tests whose names contain this.
-    Tests(&'a str),
+    /// Tests.
+    Tests {
+        /// Those whose names contain this.
+        filter: &'a str,
+        /// How many connections one of them begins, if not a few.
+        connections: Option<u64>,
+    },
     /// The measurements, for as long as this says: `quick` or `full`.
     Measurements(&'a str),
 }
@@ -78,10 +83,13 @@ impl Image {
         archive.console();
         archive.file("init", 0o755, include_bytes!("init.sh"));
         let (name, content) = match work {
-            Work::Tests(filter) => ("etc/ctpulse-test", filter),
+            Work::Tests { filter, .. } => ("etc/ctpulse-test", filter),
             Work::Measurements(length) => ("etc/ctpulse-measure", length),
         };
         archive.file(name, 0o644, content.as_bytes());
+        if let Work::Tests { connections: Some(number), .. } = work {
+            archive.file("etc/ctpulse-connections", 0o644, number.to_string().as_bytes());
+        }
         let busybox = found("busybox")?;
         let mut programs = vec![("bin/busybox".to_owned(), busybox.clone(), read(&busybox)?)];
         for (name, path) in [("guest", &binaries.guest), ("ctpulse", &binaries.ctpulse)] {

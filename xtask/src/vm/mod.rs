@@ -58,6 +58,10 @@ pub(crate) struct Options {
     /// Put bpftrace (200 MB with its libraries) into the guest too
     #[arg(long)]
     bpftrace: bool,
+    /// How many connections `every_connection_is_counted_however_many_they_are` begins; about
+    /// 10,000 a second on an idle machine, so give --timeout too
+    #[arg(long, value_name = "NUMBER")]
+    connections: Option<u64>,
     /// Run only the tests whose names contain this
     test: Option<String>,
 }
@@ -70,6 +74,7 @@ impl Default for Options {
             jobs: None,
             verbose: false,
             bpftrace: false,
+            connections: None,
             test: None,
         }
     }
@@ -101,7 +106,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let binaries = build()?;
     let image = Image::new(
         &binaries,
-        Work::Tests(options.test.as_deref().unwrap_or_default()),
+        Work::Tests {
+            filter: options.test.as_deref().unwrap_or_default(),
+            connections: options.connections,
+        },
         options.bpftrace,
     )?;
     let start = Instant::now();

@@ -98,7 +98,11 @@ impl Offsets {
         }
     }
 
-    fn find(btf: &Btf<'_>) -> Result<Self, BtfError> {
+    /// Finds the offsets in types that were read.
+    ///
+    /// # Errors
+    /// [`BtfError`].
+    pub fn find(btf: &Btf<'_>) -> Result<Self, BtfError> {
         let generation = btf.offset("nf_ct_ext", &["gen_id"]);
         Ok(Self {
             nf_conn_net: btf.offset("nf_conn", &["ct_net", "net"])?,
