@@ -17,6 +17,8 @@ use ctpulse::source::events::btf::Btf;
 use ctpulse::source::events::drops::{Report, decode};
 use ctpulse::source::events::offsets::{Offsets, TupleLayout};
 use ctpulse::source::events::symbols::{Symbols, TABLE};
+use ctpulse::source::netlink::decode::{self, Answer, Progress};
+use ctpulse::source::netlink::request::Request;
 use ctpulse::source::stat_text::{Oddities, StatParser};
 use ctpulse::source::{cpu_mask, sysctl};
 
@@ -24,7 +26,7 @@ use ctpulse::source::{cpu_mask, sysctl};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("stat_text", stat_text),
     ("sysctl", sysctl_text),
     ("cpu_mask", cpu_mask_text),
@@ -35,6 +37,7 @@ pub const TARGETS: [Target; 10] = [
     ("drop_record", drop_record),
     ("btf", btf),
     ("kallsyms", kallsyms),
+    ("netlink", netlink),
 ];
 
 /// Nothing that is told may do something to a terminal.
@@ -353,4 +356,41 @@ pub fn kallsyms(bytes: &[u8]) {
         }
     }
     let _ = symbols.address(TABLE);
+}
+
+/// ctnetlink's answers: datagrams, each behind a byte that says which question it answers and two
+/// that say its length. The table that they fill has whole rows and no name twice, and whoever
+/// fills it again gets the same.
+pub fn netlink(mut bytes: &[u8]) {
+    const QUESTIONS: [Request; 3] = [Request::Table, Request::Counters, Request::Expectations];
+    let mut answer = Answer::default();
+    while let Some(([question, low, high], rest)) = bytes.split_first_chunk() {
+        let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
+        let datagram = &rest[..length];
+        bytes = &rest[length..];
+        let question = QUESTIONS[usize::from(*question) % QUESTIONS.len()];
+        match decode::decode(datagram, 1, question, &mut answer) {
+            Ok(Progress::More | Progress::Done) => {}
+            Err(error) => assert_printable(&error.to_string()),
+        }
+    }
+    let mut table = StatTable::default();
+    let told = answer.fill(&mut table);
+    assert_eq!(table.values.len(), table.filled.len() * table.columns());
+    assert_eq!(table.cpus.len(), table.filled.len());
+    assert!(table.cpus.is_sorted_by(|a, b| a < b));
+    if let Err(error) = &told {
+        assert_printable(&error.to_string());
+        assert!(table.values.is_empty());
+    }
+    let mut names = table.layout.names.clone();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), table.columns());
+
+    let (values, filled) = (table.values.clone(), table.filled.clone());
+    assert_eq!(answer.fill(&mut table), told);
+    assert_eq!((table.values, table.filled), (values, filled));
+    answer.clear();
+    assert!(answer.fill(&mut StatTable::default()).is_err());
 }
