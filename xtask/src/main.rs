@@ -2,10 +2,12 @@
 //!
 //! Each subcommand has a module of its own: `test` installs what the tests need and runs them,
 //! `bench` measures ctpulse against the least that its work can cost, `vm` runs tests in kernels
-//! of their own, `ebpf` makes the committed eBPF object and proves it. This file only picks one.
+//! of their own, `ebpf` makes the committed eBPF object and proves it, `package` makes what people
+//! install. This file only picks one.
 
 mod bench;
 mod ebpf;
+mod package;
 mod test;
 mod tools;
 mod vm;
@@ -29,6 +31,12 @@ enum Task {
     BuildEbpf,
     /// Prove that the committed eBPF object is its sources'; exit code 1 when it is not.
     CheckEbpf,
+    /// Build the Debian package, the static binary's tarball and their checksums.
+    Package,
+    /// Build the binary for aarch64, and compare what it says with what the x86-64 one does.
+    Cross,
+    /// Install, start, upgrade and purge the Debian package in a machine of its own.
+    TestPackage(package::GuestOptions),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -38,5 +46,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Vm(options) => vm::run(&options),
         Task::BuildEbpf => ebpf::build(),
         Task::CheckEbpf => ebpf::check(),
+        Task::Package => package::package(),
+        Task::Cross => package::cross(),
+        Task::TestPackage(options) => package::test(&options),
     }
 }
