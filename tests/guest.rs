@@ -22,6 +22,8 @@ mod drops;
 mod events;
 #[path = "guest/flows.rs"]
 mod flows;
+#[path = "guest/helper.rs"]
+mod helper;
 #[path = "guest/hooks.rs"]
 mod hooks;
 #[path = "guest/live.rs"]

@@ -18,14 +18,16 @@ use crate::workspace::run_checked;
 
 /// Modules to load where a kernel has them, with what they depend on. A kernel may have them
 /// built in, or lack one: `nft_counter` is a module in 5.10 only.
-const MODULES: [&str; 20] = [
+const MODULES: [&str; 22] = [
     "nf_conntrack",
     "nf_conntrack_netlink",
+    "nf_conntrack_ftp",
     "nf_tables",
     "nft_ct",
     "nft_counter",
     "nft_limit",
     "nft_numgen",
+    "nft_objref",
     "nft_connlimit",
     "nft_reject",
     "nft_reject_ipv4",
