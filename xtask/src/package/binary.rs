@@ -132,6 +132,32 @@ fn check(binary: &Path, target: Target) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs the binary where there is nothing else: no library, no user, no /etc.
+///
+/// # Errors
+/// When it does not read the one thing that is there, a fixture.
+pub(super) fn run_alone(binary: &Path) -> anyhow::Result<()> {
+    if !tools::is_root() {
+        eprintln!("xtask: NOT RUN HERE: the static binary in an empty root: not root");
+        return Ok(());
+    }
+    let root = workspace::root().join("target/package/empty");
+    fs::create_dir_all(&root).context("cannot make an empty root")?;
+    fs::copy(binary, root.join("ctpulse")).context("cannot copy the binary")?;
+    let fixture = workspace::root().join("fixtures/5.15/proc");
+    run_checked(Command::new("cp").arg("-r").arg(fixture).arg(&root))?;
+    let mut alone = Command::new("chroot");
+    alone.env_clear().env("PATH", tools::search_path()?).arg(&root);
+    alone.args(["/ctpulse", "--once", "--format", "influx", "--proc-root", "/proc"]);
+    let said = run_checked(&mut alone);
+    fs::remove_dir_all(&root).context("cannot remove the empty root")?;
+    if !said?.contains("ip_conntrack_count=") {
+        bail!("the static binary does not read a fixture in an empty root");
+    }
+    println!("the static binary runs in an empty root");
+    Ok(())
+}
+
 /// Runs both binaries on every fixture in every format, and on every recording; how many outputs
 /// were compared.
 ///

@@ -36,7 +36,9 @@ pub(crate) fn package() -> anyhow::Result<ExitCode> {
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
     let deb = deb::build()?;
-    let archive = archive::tarball(Target::X86_64, &binary::build(Target::X86_64)?)?;
+    let binary = binary::build(Target::X86_64)?;
+    binary::run_alone(&binary)?;
+    let archive = archive::tarball(Target::X86_64, &binary)?;
     archive::checksums(&directory)?;
     for path in [deb, archive] {
         println!("{}", path.display());
