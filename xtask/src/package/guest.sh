@@ -94,7 +94,7 @@ connections_are_in_the_recording() {
 
 a_crash_is_mended() {
     before=$(main_pid)
-    kill -SEGV "$before"
+    kill -KILL "$before"
     came_back() { pid=$(main_pid) && [ "$pid" -gt 0 ] && [ "$pid" != "$before" ]; }
     until_true came_back
     ctpulse report "$recording" | grep '^conntrack'
