@@ -66,3 +66,4 @@ pub mod settings;
 pub mod sink;
 pub mod source;
 pub mod tally;
+pub mod version;

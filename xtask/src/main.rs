@@ -2,11 +2,13 @@
 //!
 //! Each subcommand has a module of its own: `test` installs what the tests need and runs them,
 //! `bench` measures ctpulse against the least that its work can cost, `vm` runs tests in kernels
-//! of their own, `soak` runs for long, `fuzz` feeds the parsers, `ebpf` makes the committed eBPF object and proves it. This file only picks one.
+//! of their own, `soak` runs for long, `fuzz` feeds the parsers, `ebpf` makes the committed eBPF
+//! object and proves it, `package` makes what people install. This file only picks one.
 
 mod bench;
 mod ebpf;
 mod fuzz;
+mod package;
 mod soak;
 mod test;
 mod tools;
@@ -35,6 +37,12 @@ enum Task {
     BuildEbpf,
     /// Prove that the committed eBPF object is its sources'; exit code 1 when it is not.
     CheckEbpf,
+    /// Build the Debian package, the static binary's tarball and their checksums.
+    Package,
+    /// Build the binary for aarch64, and compare what it says with what the x86-64 one does.
+    Cross,
+    /// Install, start, upgrade and purge the Debian package in a machine of its own.
+    TestPackage(package::GuestOptions),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -46,5 +54,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Vm(options) => vm::run(&options),
         Task::BuildEbpf => ebpf::build(),
         Task::CheckEbpf => ebpf::check(),
+        Task::Package => package::package(),
+        Task::Cross => package::cross(),
+        Task::TestPackage(options) => package::test(&options),
     }
 }

@@ -21,6 +21,7 @@ pub use report::{ReportArgs, ReportFormat};
 use crate::config::parse_duration;
 use crate::format::Format;
 use crate::settings::{Collect, Ebpf, Netns, Source};
+use crate::version;
 
 /// High-frequency sampler of Linux connection tracking (netfilter conntrack).
 ///
@@ -31,7 +32,8 @@ use crate::settings::{Collect, Ebpf, Netns, Source};
 #[derive(Debug, Parser)]
 #[command(
     name = "ctpulse",
-    version,
+    version = version::LINE.as_str(),
+    long_version = version::LINES.as_str(),
     propagate_version = true,
     args_conflicts_with_subcommands = true
 )]

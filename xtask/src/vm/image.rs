@@ -43,6 +43,9 @@ const MODULES: [&str; 22] = [
     "sch_netem",
 ];
 
+/// What it takes to mount a disk.
+const FOR_DISKS: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
+
 /// Tools that the tests call, and busybox for the init.
 const TOOLS: [&str; 5] = ["ip", "nft", "conntrack", "bpftool", "setpriv"];
 
@@ -121,24 +124,23 @@ impl Image {
     /// When a module cannot be read.
     pub(crate) fn with_modules_of(&self, kernel: &Kernel) -> anyhow::Result<Vec<u8>> {
         let mut archive = Archive::default();
-        let mut order: Vec<PathBuf> = Vec::new();
-        for module in MODULES {
-            for file in kernel.files_of(module)? {
-                if !order.contains(&file) {
-                    order.push(file);
-                }
-            }
-        }
-        let mut names = String::new();
-        for file in &order {
-            let (name, content) = module(file)?;
-            archive.file(&format!("modules/{name}"), 0o644, &content);
-            names.push_str(&name);
-            names.push('\n');
-        }
-        archive.file("modules/order", 0o644, names.as_bytes());
+        archive.modules(kernel, &MODULES)?;
         Ok([&self.base[..], &gzip(&archive.finish())?].concat())
     }
+}
+
+/// An initramfs that does no more than mount a disk and start the system on it.
+///
+/// # Errors
+/// When busybox is missing or a module cannot be read.
+pub(super) fn for_disk(kernel: &Kernel) -> anyhow::Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    DIRECTORIES.iter().for_each(|directory| archive.directory(directory));
+    archive.console();
+    archive.file("init", 0o755, include_bytes!("disk.sh"));
+    archive.file("bin/busybox", 0o755, &read(&found("busybox")?)?);
+    archive.modules(kernel, &FOR_DISKS)?;
+    gzip(&archive.finish())
 }
 
 fn found(program: &str) -> anyhow::Result<PathBuf> {
@@ -233,6 +235,27 @@ impl Archive {
             self.directory(parent);
         }
         self.entry(path, 0o100_000 | mode, 0, content);
+    }
+
+    /// A kernel's modules with what they depend on, and their names in load order.
+    fn modules(&mut self, kernel: &Kernel, modules: &[&str]) -> anyhow::Result<()> {
+        let mut order: Vec<PathBuf> = Vec::new();
+        for module in modules {
+            for file in kernel.files_of(module)? {
+                if !order.contains(&file) {
+                    order.push(file);
+                }
+            }
+        }
+        let mut names = String::new();
+        for file in &order {
+            let (name, content) = module(file)?;
+            self.file(&format!("modules/{name}"), 0o644, &content);
+            names.push_str(&name);
+            names.push('\n');
+        }
+        self.file("modules/order", 0o644, names.as_bytes());
+        Ok(())
     }
 
     /// /dev/console, which init's standard output is before it can mount anything.

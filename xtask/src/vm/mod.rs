@@ -4,16 +4,19 @@
 //! initramfs of our binaries, a few tools and the kernel's modules, `machine` boots it in QEMU,
 //! `console` reads what its init (init.sh) and its kernel print, and `run` turns that into one
 //! verdict per test. This file says which kernels and tests; `measure` has a guest measure, for
-//! `cargo xtask bench`. Kernels stay in `.cache/kernels` and consoles in `.cache/vm`.
+//! `cargo xtask bench`, and `disk` boots a system from a disk, for `cargo xtask test-package`. Kernels stay in `.cache/kernels` and consoles in `.cache/vm`.
 
 mod apt;
 mod console;
+mod disk;
 mod image;
 mod kernel;
 mod machine;
 mod measure;
 mod run;
 
+pub(crate) use self::apt::Apt;
+pub(crate) use self::disk::{Disk, boot_disk};
 pub(crate) use self::measure::measure;
 
 use std::fs::{self, File, TryLockError};
@@ -216,6 +219,12 @@ fn test(
         run::Shown::Verdict(verdict) => println!("{verdict}"),
     })?;
 
+    tell(name, &run, start);
+    Ok(run.is_good())
+}
+
+/// Says what came of one guest.
+fn tell(name: &str, run: &run::Run, start: Instant) {
     let seconds = start.elapsed().as_secs_f64();
     let (passed, failed) = (run.passed, run.failed.len());
     let boot = run.booted.map_or("no test found".to_owned(), |booted| {
@@ -228,7 +237,6 @@ fn test(
     if !run.is_good() {
         run.show_lines();
     }
-    Ok(run.is_good())
 }
 
 fn plural(noun: &str, count: usize) -> String {
