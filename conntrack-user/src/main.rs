@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match ctpulse::command::dispatch(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ctpulse: error: {error:#}");
+            ctpulse::logging::say(log::Level::Error, &format!("{error:#}"));
             if error.is::<ctpulse::command::UsageError>() {
                 ExitCode::from(2)
             } else {

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::event_wiring::Attached;
+use crate::event_wiring::{Attached, Together};
 use crate::handoff::Control;
 use crate::kernel;
 use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
 use crate::rows::RowBuilder;
 use crate::sampler::{Report, Sampler, Trigger};
-use crate::settings::{Input, Roots};
+use crate::settings::{Input, Roots, Source};
 use crate::sink::{Destination, Ending, Lane, Sink};
 use crate::source::cpu_mask;
-use crate::source::procfs::Procfs;
+use crate::source::reader::Reader;
 use crate::source::roots::Place;
 
 /// What a run needs besides its inputs.
@@ -66,6 +66,7 @@ impl Pipeline {
         let places: Vec<Place> =
             inputs.iter().map(|input| Place::resolve(&plan.roots, input.netns.as_ref())).collect();
         let events = Attached::new(&inputs, &places)?;
+        let together = Arc::new(Together::new(&inputs));
         let draining = Arc::new(AtomicBool::new(false));
         let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
         let (destination, count, on_end) = (plan.destination, plan.count, plan.on_end);
@@ -86,13 +87,15 @@ impl Pipeline {
             let release = kernel::read_release(&place.osrelease());
             let candidates = place.sysctl_candidates(&input);
             let keys: Vec<String> = candidates.iter().map(|(key, _)| key.clone()).collect();
-            let events = events.source_of(&input, &place, &cpus)?;
-            let procfs = Procfs::new(place, candidates);
+            let events = events.source_of(&input, &place, &cpus, &together)?;
+            // Telegraf's numbers are those of procfs's columns.
+            let source = if input.compat_telegraf { Source::Procfs } else { input.source };
+            let reader = Reader::new(place, candidates, source);
             let control = Arc::new(Control::default());
             let (sampler, outbox) = Sampler::new(
                 input.clone(),
                 plan.trigger,
-                procfs,
+                reader,
                 events,
                 cpus.len(),
                 Arc::clone(&control),

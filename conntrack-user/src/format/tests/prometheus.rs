@@ -39,15 +39,15 @@ fn families_are_sorted_and_whole() {
          # TYPE conntrack_entries gauge\n\
          conntrack_entries{cpu=\"all\",host=\"fw1\"} 201330\n\
          conntrack_entries{cpu=\"cpu0\",host=\"fw1\"} 201330\n\
+         # HELP conntrack_shiny_total Kernel value shiny, which ctpulse has no description of.\n\
+         # TYPE conntrack_shiny_total counter\n\
+         conntrack_shiny_total{cpu=\"all\",host=\"fw1\"} 1\n\
          # HELP conntrack_table_entries Entries in the table.\n\
          # TYPE conntrack_table_entries gauge\n\
          conntrack_table_entries{host=\"fw1\"} 201330\n\
          # HELP conntrack_table_limit Most entries that the table may hold; 0 is no limit.\n\
          # TYPE conntrack_table_limit gauge\n\
-         conntrack_table_limit{host=\"fw1\"} 262144\n\
-         # HELP conntrack_shiny_total Kernel value shiny, which ctpulse has no description of.\n\
-         # TYPE conntrack_shiny_total counter\n\
-         conntrack_shiny_total{cpu=\"all\",host=\"fw1\"} 1\n"
+         conntrack_table_limit{host=\"fw1\"} 262144\n"
     );
 }
 
