@@ -14,6 +14,7 @@ use crate::{ebpf, soak, tools, vm, workspace};
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     ebpf::check_digests()?;
     tools::provide()?;
+    tools::provide_prometheus()?;
     let mut tests = workspace::cargo();
     tests.args(["test", "--workspace", "--locked"]).env("PATH", tools::search_path()?);
     if tools::is_root() {

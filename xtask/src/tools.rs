@@ -6,13 +6,14 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, bail};
 use nix::unistd::geteuid;
 
-use crate::workspace::shown;
+use crate::workspace::{self, run_checked, shown};
 
 /// A program that tests call.
 struct Tool {
@@ -83,6 +84,37 @@ pub(crate) fn search_path() -> anyhow::Result<OsString> {
 /// When an installation was tried and failed.
 pub(crate) fn provide() -> anyhow::Result<()> {
     provide_each(&FOR_TESTS).map(|_| ())
+}
+
+/// Has Debian's Prometheus unpacked in `.cache/prometheus`, where its tests look: installed, it
+/// would start a server. What stands in the way of that is said.
+///
+/// # Errors
+/// When it was tried and failed.
+pub(crate) fn provide_prometheus() -> anyhow::Result<()> {
+    let directory = workspace::root().join(".cache/prometheus");
+    if directory.join("usr/bin/promtool").is_file() || is_there("promtool")? {
+        return Ok(());
+    }
+    if !is_root() || !is_there("apt-get")? {
+        eprintln!(
+            "xtask: WARNING: no `promtool`: no tests of alerts and of a real server's scrapes"
+        );
+        return Ok(());
+    }
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    apt_get(&["update"])?;
+    let mut download = Command::new("apt-get");
+    run_checked(download.args(["-qq", "download", "prometheus"]).current_dir(&directory))?;
+    for entry in fs::read_dir(&directory)? {
+        let package = entry?.path();
+        if package.extension().is_some_and(|end| end == "deb") {
+            run_checked(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&directory))?;
+            fs::remove_file(package)?;
+        }
+    }
+    Ok(())
 }
 
 /// The same for `cargo xtask vm`; the programs that are missing all the same.

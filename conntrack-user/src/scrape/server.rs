@@ -2,8 +2,9 @@
 //!
 //! At most [`MOST_CONNECTIONS`] are served at once; others wait in the kernel's queue, which is
 //! bounded too. Whoever has a connection keeps it by asking: a client that is slow to send a
-//! request or to read the answer, or has nothing to ask, is cut off after [`PATIENCE`]; while
-//! others wait, connections are closed after each answer.
+//! request or to read the answer, or has nothing to ask, is cut off after [`PATIENCE`]. While
+//! others wait, connections are closed after each answer, and those that have not asked after
+//! [`PATIENCE_IN_A_QUEUE`].
 
 use std::convert::Infallible;
 use std::io;
@@ -33,6 +34,9 @@ const MOST_WAITING: u32 = 1024;
 
 /// How long a client may take from one request to the next: to send it and to read the answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long one that has not asked yet keeps its place while others wait.
+const PATIENCE_IN_A_QUEUE: Duration = Duration::from_secs(1);
 
 /// The largest head of a request in bytes.
 const LARGEST_HEAD: usize = 16 << 10;
@@ -101,9 +105,8 @@ impl Server {
         let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let others_wait = watch::Sender::new(false);
         loop {
-            if free.available_permits() == 0 {
-                others_wait.send_replace(true);
-            }
+            let full = free.available_permits() == 0;
+            others_wait.send_if_modified(|wait| std::mem::replace(wait, full) != full);
             let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -148,13 +151,17 @@ async fn attend(
         .max_buf_size(LARGEST_HEAD)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
+    let begun = Instant::now();
     loop {
-        let deadline = know().deadline;
+        let mut deadline = know().deadline;
+        if *others_wait.borrow() && !know().asked {
+            deadline = deadline.min(begun + PATIENCE_IN_A_QUEUE);
+        }
         tokio::select! {
             // What goes wrong here is the client's: it went away, or speaks no HTTP.
             _ = connection.as_mut() => return,
             () = sleep_until(deadline) => {
-                if know().deadline <= deadline {
+                if know().deadline <= deadline || !know().asked {
                     return;
                 }
             }

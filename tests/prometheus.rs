@@ -1,0 +1,211 @@
+//! What people install beside it: alerts, a scrape configuration and a dashboard, as Prometheus
+//! itself sees them, and what a real server makes of a scrape.
+//!
+//! Prometheus is Debian's, unpacked by `cargo xtask test`, or the system's.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{Running, ctpulse, fixture, not_run_here, output, repository, roots, text};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A program of Debian's package, or none, which is said.
+fn program(name: &str, test: &str) -> Option<PathBuf> {
+    let unpacked = repository().join(".cache/prometheus/usr/bin");
+    let dirs = [unpacked, "/usr/bin".into(), "/usr/local/bin".into()];
+    let found = dirs.iter().map(|dir| dir.join(name)).find(|path| path.exists());
+    if found.is_none() {
+        not_run_here(test, &format!("there is no `{name}`; `cargo xtask test` as root gets it"));
+    }
+    found
+}
+
+fn packaged(file: &str) -> String {
+    fs::read_to_string(repository().join("packaging").join(file)).unwrap()
+}
+
+#[test]
+fn alerts_fire_when_they_should_and_not_else() {
+    let Some(promtool) = program("promtool", "alerts_fire_when_they_should_and_not_else") else {
+        return;
+    };
+    for arguments in [["check", "config", "prometheus.yml"], ["test", "rules", "alerts_test.yml"]] {
+        let mut command = Command::new(&promtool);
+        output(command.args(arguments).current_dir(repository().join("packaging/prometheus")));
+    }
+    // Each alert is tried.
+    let tried = packaged("prometheus/alerts_test.yml");
+    for alert in packaged("prometheus/alerts.yml").lines() {
+        if let Some((_, name)) = alert.split_once("- alert: ") {
+            let is_tried = [format!("alertname: {name}"), format!("alertname=\"{name}\"")];
+            assert!(is_tried.iter().any(|tries| tried.contains(tries)), "{name} is not tried");
+        }
+    }
+}
+
+#[test]
+fn what_is_exposed_follows_the_conventions() {
+    let Some(promtool) = program("promtool", "what_is_exposed_follows_the_conventions") else {
+        return;
+    };
+    let exposition = repository().join("tests/golden/scrape.prometheus");
+    let exposition = fs::File::open(exposition).unwrap();
+    output(Command::new(promtool).args(["check", "metrics"]).stdin(exposition));
+}
+
+/// The fields of the contract, by its text.
+fn fields() -> BTreeSet<String> {
+    let schema = fs::read_to_string(repository().join("docs/schema.md")).unwrap();
+    let words = schema.split('`').skip(1).step_by(2).map(str::to_owned);
+    words.filter(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')).collect()
+}
+
+/// Whether a field is in the contract, by itself or as what is made of each counter.
+fn is_field(name: &str, fields: &BTreeSet<String>) -> bool {
+    let ends = ["", "_rate", "_rate_max"];
+    ends.iter().any(|end| name.strip_suffix(end).is_some_and(|field| fields.contains(field)))
+}
+
+/// Whether a metric is one that a field becomes.
+fn is_metric(name: &str, fields: &BTreeSet<String>) -> bool {
+    if let Some(program) = name.strip_prefix("internal_ctpulse_program_") {
+        return ["missed_total", "skipped_total", "runs_total", "run_time_seconds_total"]
+            .contains(&program);
+    }
+    let Some(field) = name.strip_prefix("conntrack_") else { return false };
+    let of_table = ["table_entries", "table_limit", "table_buckets"];
+    of_table.contains(&field) || is_field(field.strip_suffix("_total").unwrap_or(field), fields)
+}
+
+/// The words that begin so.
+fn words<'a>(text: &'a str, starts: &[&str]) -> Vec<&'a str> {
+    let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c| !is_of_word(c));
+    words.filter(|word| starts.iter().any(|start| word.starts_with(start))).collect()
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_what_there_is() {
+    let fields = fields();
+    assert!(is_metric("conntrack_drop_rate_max", &fields));
+    assert!(!is_metric("conntrack_drops_total", &fields));
+    let starts = ["conntrack_", "internal_ctpulse_"];
+    let mut seen = 0;
+    for line in packaged("prometheus/alerts.yml").lines() {
+        let is_text = ["summary:", "description:"].iter().any(|key| line.contains(key));
+        for name in words(line, &starts).into_iter().filter(|_| !is_text) {
+            assert!(is_metric(name, &fields), "alerts.yml asks for {name}");
+            seen += 1;
+        }
+    }
+    let dashboard: Value = serde_json::from_str(&packaged("grafana/conntrack.json")).unwrap();
+    let mut ids = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        assert!(ids.insert(panel["id"].as_u64().unwrap()));
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            if let Some(expression) = target["expr"].as_str() {
+                for name in words(expression, &starts) {
+                    assert!(is_metric(name, &fields), "the dashboard asks for {name}");
+                    seen += 1;
+                }
+            }
+            if let Some(query) = target["query"].as_str() {
+                let quoted = query.split('"').skip(1).step_by(2);
+                for name in
+                    quoted.filter(|name| !["conntrack", "cpu", "host", "netns"].contains(name))
+                {
+                    assert!(is_field(name, &fields), "the dashboard asks for {name}");
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen > 60, "{seen} names seen");
+}
+
+/// The body of an answer to a request by HTTP/1.0.
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+}
+
+fn query(port: u16, path: &str) -> Option<Value> {
+    serde_json::from_str(&get(port, path)?).ok()
+}
+
+/// A configuration for a server that scrapes this port each second.
+fn scrapes(port: &str, dir: &Path) -> PathBuf {
+    let path = dir.join("prometheus.yml");
+    let text = packaged("prometheus/prometheus.yml");
+    let text =
+        text.replace("127.0.0.1:9466", port).replace("scrape_interval: 15s", "scrape_interval: 1s");
+    fs::write(&path, text.replace("alerts.yml", "none.yml")).unwrap();
+    path
+}
+
+#[test]
+fn a_real_server_takes_the_scrape() {
+    let Some(server) = program("prometheus", "a_real_server_takes_the_scrape") else { return };
+    let mut command = ctpulse();
+    command.args(["run", "--listen", ":0", "--interval", "500ms"]).args(roots(&fixture("5.15")));
+    let mut running = Running::start(command.stderr(Stdio::piped()));
+    let mut told = BufReader::new(running.child.stderr.take().unwrap()).lines();
+    let address = told
+        .find_map(|line| {
+            let line = line.unwrap();
+            let (_, url) = line.split_once("listening on http://")?;
+            Some(url.strip_suffix("/metrics").unwrap().to_owned())
+        })
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new(server);
+    command.arg(format!("--config.file={}", scrapes(&address, dir.path()).display()));
+    command.arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()));
+    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    let _server = Running::start(command.stderr(Stdio::null()));
+    let start = Instant::now();
+    let value = loop {
+        let path = "/api/v1/query?query=conntrack_drop_total%7Bcpu%3D%22all%22%7D";
+        let answer = query(port, path);
+        let result = answer.as_ref().map(|answer| &answer["data"]["result"][0]["value"][1]);
+        if let Some(Value::String(value)) = result {
+            break value.clone();
+        }
+        assert!(start.elapsed() < SOON, "{answer:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    assert_eq!(value, "725");
+    let up = query(port, "/api/v1/query?query=up").unwrap();
+    assert_eq!(up["data"]["result"][0]["value"][1], "1", "{up}");
+    // It was offered OpenMetrics, and has taken types and helps from it.
+    let metadata = query(port, "/api/v1/targets/metadata").unwrap();
+    let of = |name: &str| {
+        let all = metadata["data"].as_array().unwrap();
+        all.iter().find(|one| one["metric"] == name).unwrap_or_else(|| panic!("{name}: {metadata}"))
+    };
+    let is = |name: &str, kind: &str| {
+        assert_eq!(of(name)["type"], kind, "{name}");
+        assert!(!of(name)["help"].as_str().unwrap().is_empty());
+    };
+    is("conntrack_drop", "counter");
+    is("conntrack_drop_rate_max", "gauge");
+    is("conntrack_table_entries", "gauge");
+    is("ctpulse_build_info", "gauge");
+    assert!(text(get(port, "/-/healthy").unwrap().as_bytes()).contains("Healthy"));
+}
