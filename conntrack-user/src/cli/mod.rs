@@ -258,7 +258,7 @@ pub struct RunArgs {
     pub keep: u32,
     /// Answer scrapes at http://ADDR:PORT/metrics and say at /healthz whether samples come.
     ///
-    /// ADDR is 127.0.0.1, \[::1\] or one that others reach, such as 0.0.0.0; without it 127.0.0.1.
+    /// ADDR is 127.0.0.1, `[::1]` or one that others reach, such as 0.0.0.0; without it 127.0.0.1.
     /// Rows are then written only where --output or --format asks for them. A scrape sees the
     /// latest row: let --interval be that of the scrapes, and none of its bursts is missed.
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen, conflicts_with = "once")]
