@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::confine::{Needs, confine};
 use crate::event_wiring::Attached;
 use crate::handoff::Control;
 use crate::kernel;
@@ -13,7 +14,7 @@ use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
 use crate::rows::RowBuilder;
 use crate::sampler::{Report, Sampler, Trigger};
-use crate::settings::{Input, Roots};
+use crate::settings::{Confine, Input, Roots};
 use crate::sink::{Destination, Ending, Lane, Sink};
 use crate::source::cpu_mask;
 use crate::source::procfs::Procfs;
@@ -31,6 +32,9 @@ pub struct Plan {
     pub destination: Box<dyn Destination>,
     /// Emissions to write per input; `None` for no end.
     pub count: Option<u64>,
+    /// Whether what is not needed any more is given up before the threads start; there must be
+    /// no other threads then.
+    pub confine: Confine,
     /// Called by the sink's thread when the run has come to its end.
     pub on_end: Box<dyn Fn() + Send>,
 }
@@ -61,11 +65,14 @@ impl Pipeline {
     ///
     /// # Errors
     /// The system's error when a thread cannot be started, or why the event source cannot be
-    /// attached where it must.
+    /// attached, or the process confined, where it must.
     pub fn start(inputs: Vec<Input>, plan: Plan) -> io::Result<Self> {
         let places: Vec<Place> =
             inputs.iter().map(|input| Place::resolve(&plan.roots, input.netns.as_ref())).collect();
         let events = Attached::new(&inputs, &places)?;
+        let (probes, blind) = (events.may_attach(), events.is_blind());
+        let needs = Needs::new(&inputs, &places, probes, blind, plan.destination.rewrites());
+        confine(plan.confine, &needs).map_err(io::Error::other)?;
         let draining = Arc::new(AtomicBool::new(false));
         let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
         let (destination, count, on_end) = (plan.destination, plan.count, plan.on_end);

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use log::Level;
 
+use crate::confine::Rewrites;
 use crate::filter::Filter;
 use crate::handoff::{Notice, Outbox};
 use crate::internal;
@@ -63,6 +64,11 @@ pub trait Destination: Send {
     /// Whether the rows of all inputs must come together.
     fn wants_whole_batches(&self) -> bool {
         false
+    }
+
+    /// The file that it makes anew while it runs, if there is one.
+    fn rewrites(&self) -> Option<Rewrites<'_>> {
+        None
     }
 
     /// Takes the rows of one emission, or of one for each input.
@@ -182,6 +188,7 @@ impl Lane {
         let rows = self.rows.rows(&window).into_iter();
         let mut rows: Vec<Metric> = rows.filter_map(|row| self.filter.apply(row)).collect();
         rows.extend(self.rows.internal_row(&window).map(|row| self.filter.tag(row)));
+        rows.iter_mut().for_each(Metric::make_plain);
         self.rows_waiting = Some(rows);
         // The ring has room for every window there is.
         let _ = self.outbox.spent.push(window);

@@ -16,7 +16,7 @@ use crate::output::{Output, Text};
 use crate::pipeline::Plan;
 use crate::recording::{RecordingFile, Rotation, is_compressed};
 use crate::sampler::Trigger;
-use crate::settings::Ebpf;
+use crate::settings::{Confine, Ebpf};
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (mut settings, warnings) = super::settings(&args.collect, false)?;
@@ -42,6 +42,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         // A table of per-CPU counters since boot says little; one of rates does.
         settings.inputs.iter_mut().for_each(|input| input.percpu_rates = true);
     }
+    super::become_user(&settings)?;
     let (output, csv) = match &args.output {
         None => (standard_output()?, None),
         Some(path) => append_to(path, format, rotation(args, format)?)?,
@@ -79,6 +80,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             log_level: settings.log_level,
             destination: Box::new(Text::new(encoder, output)),
             count: if args.once { Some(1) } else { args.count },
+            // One reading is over before anybody could misuse it.
+            confine: match settings.confine {
+                Confine::Auto if args.once => Confine::Off,
+                confine => confine,
+            },
             on_end: Box::new(move || _ = to.send(Happening::End)),
         };
         stream(settings, plan, from).await

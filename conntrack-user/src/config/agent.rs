@@ -9,7 +9,7 @@ use super::document::Source;
 use super::duration::{DurationError, from_seconds, parse_agent_duration};
 use super::error::ConfigError;
 use super::tables::{AgentTable, DurationValue, Placed, Table};
-use crate::settings::{DEFAULT_INTERVAL, SHORTEST_INTERVAL};
+use crate::settings::{Confine, DEFAULT_INTERVAL, SHORTEST_INTERVAL};
 
 /// `[agent]`, checked.
 pub(super) struct Agent {
@@ -23,6 +23,8 @@ pub(super) struct Agent {
     pub sample_interval: Placed<Duration>,
     pub host: Option<String>,
     pub log_level: LevelFilter,
+    pub confine: Confine,
+    pub user: Option<String>,
 }
 
 impl Agent {
@@ -65,6 +67,8 @@ impl Agent {
                 (false, true) => LevelFilter::Error,
                 (false, false) => LevelFilter::Info,
             },
+            confine: confine(source, &table.confine)?,
+            user: Some(table.user).filter(|name| !name.is_empty()),
         })
     }
 }
@@ -81,6 +85,19 @@ pub(super) fn long_enough<T: Table>(
     let problem =
         format!("{:?} is too short; the shortest is {SHORTEST_INTERVAL:?}", value.get_ref());
     Err(source.value_error::<T>(value.span(), key, problem))
+}
+
+fn confine(source: &Source<'_>, value: &Placed<String>) -> Result<Confine, ConfigError> {
+    let Some(value) = value else { return Ok(Confine::Auto) };
+    match value.get_ref().as_str() {
+        "" | "auto" => Ok(Confine::Auto),
+        "on" => Ok(Confine::On),
+        "off" => Ok(Confine::Off),
+        other => {
+            let problem = format!("'{other}' is not one of auto, on, off");
+            Err(source.value_error::<AgentTable>(value.span(), "confine", problem))
+        }
+    }
 }
 
 fn agent_duration(
@@ -114,6 +131,7 @@ mod tests {
     use log::LevelFilter;
 
     use crate::config::tests::{error, loaded};
+    use crate::settings::Confine;
 
     fn agent(keys: &str) -> String {
         format!("[agent]\n{keys}\n[[inputs.conntrack]]\n")
@@ -158,6 +176,18 @@ mod tests {
         assert_eq!(settings("hostname = 'gw1'\nomit_hostname = true").host, None);
         assert_eq!(settings("debug = true\nquiet = true").log_level, LevelFilter::Debug);
         assert_eq!(settings("quiet = true").log_level, LevelFilter::Error);
+    }
+
+    #[test]
+    fn confinement_and_user() {
+        let settings = |keys: &str| loaded(&agent(keys)).settings;
+        assert_eq!((settings("").confine, settings("").user), (Confine::Auto, None));
+        let set = settings("confine = 'on'\nuser = 'nobody'");
+        assert_eq!((set.confine, set.user.as_deref()), (Confine::On, Some("nobody")));
+        assert_eq!(
+            agent_error("confine = 'yes'"),
+            "t.conf:2:11: 'confine' in [agent]: 'yes' is not one of auto, on, off"
+        );
     }
 
     #[test]

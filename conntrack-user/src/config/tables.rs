@@ -58,6 +58,10 @@ pub(super) struct AgentTable {
     pub always_include_global_tags: Placed<bool>,
     /// Not Telegraf's: the `sample_interval` of inputs that have none.
     pub sample_interval: Placed<DurationValue>,
+    /// Not Telegraf's: see [`crate::settings::Confine`].
+    pub confine: Placed<String>,
+    /// Not Telegraf's: the user to become.
+    pub user: String,
 }
 
 /// `[[inputs.conntrack]]`.
@@ -203,7 +207,7 @@ mod tests {
     #[test]
     fn the_keys_come_from_the_structs() {
         let agent = AgentTable::keys();
-        assert_eq!(agent.len(), 12, "{agent:?}");
+        assert_eq!(agent.len(), 14, "{agent:?}");
         assert!(agent.iter().any(|key| key == "omit_hostname"));
         let conntrack = ConntrackTable::keys();
         assert_eq!(conntrack.len(), 38, "{conntrack:?}");
