@@ -112,8 +112,8 @@ pub fn confine(how: Confine, needs: &Needs) -> Result<(), ConfineError> {
         log::warn!("{error}");
         return Ok(());
     }
-    // There is little to give up for who has nothing.
-    let privileged = capabilities::held().is_ok_and(|held| !held.is_empty());
+    // There is little to give up for who has nothing that a run could use.
+    let privileged = capabilities::held().is_ok_and(|held| held.intersects(capabilities::EVER));
     let confined = apply(needs);
     log::debug!("confined: {confined}");
     for (layer, error) in confined.missing() {

@@ -94,9 +94,15 @@ const ALWAYS_HERE: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALWAYS_HERE: &[c_long] = &[];
 
+#[cfg(target_arch = "x86_64")]
+const RENAMEAT: c_long = libc::SYS_renameat;
+/// asm-generic/unistd.h; libc has no name for it.
+#[cfg(not(target_arch = "x86_64"))]
+const RENAMEAT: c_long = 38;
+
 /// Files are made, put aside and replaced.
 const REWRITING: &[c_long] = &[
-    libc::SYS_renameat,
+    RENAMEAT,
     libc::SYS_renameat2,
     libc::SYS_unlinkat,
     libc::SYS_fchmod,
@@ -150,6 +156,7 @@ const FATAL: &[c_long] = &[
     libc::SYS_finit_module,
     libc::SYS_delete_module,
     libc::SYS_kexec_load,
+    #[cfg(target_arch = "x86_64")]
     libc::SYS_kexec_file_load,
     libc::SYS_reboot,
     libc::SYS_swapon,
