@@ -242,6 +242,8 @@ fn a_wrong_command_line_says_what_is_right() {
         (vec!["--once", "--count", "3"], 2, "cannot be used with"),
         (vec!["--netns", "pid:x"], 2, "'x' is not a process number; write pid:1234"),
         (vec!["--netns", "a", "--proc-root", "/x"], 2, "cannot be used with"),
+        (vec!["--source", "netlink", "--proc-root", "/"], 2, "use --source procfs"),
+        (vec!["--source", "netlink", "--compat", "telegraf"], 2, "use --source procfs"),
         (vec!["--config", "/nonexistent.conf"], 1, "/nonexistent.conf"),
     ] {
         let found = ctpulse().args(&arguments).output().unwrap();

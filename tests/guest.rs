@@ -22,14 +22,20 @@ mod confine;
 mod drops;
 #[path = "guest/events.rs"]
 mod events;
+#[path = "guest/faults.rs"]
+mod faults;
 #[path = "guest/flows.rs"]
 mod flows;
+#[path = "guest/helper.rs"]
+mod helper;
 #[path = "guest/hooks.rs"]
 mod hooks;
 #[path = "guest/live.rs"]
 mod live;
 #[path = "guest/load.rs"]
 mod load;
+#[path = "guest/netlink.rs"]
+mod netlink;
 #[path = "guest/privileges.rs"]
 mod privileges;
 #[path = "guest/probes.rs"]

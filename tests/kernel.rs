@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "kernel/netlink.rs"]
+mod netlink;
 mod support;
 
 use std::path::Path;
@@ -108,7 +110,10 @@ fn a_namespace_that_is_deleted_is_reported_once_and_found_again() {
     assert!(running.line(SOON).is_some());
     drop(namespace);
     // Nothing comes any more, and the namespace is not kept alive by open files.
-    while running.line(Duration::from_millis(500)).is_some() {}
+    let start = Instant::now();
+    while running.line(Duration::from_millis(500)).is_some() {
+        assert!(start.elapsed() < SOON, "rows of a namespace that was deleted");
+    }
     let _again = Namespace::named(name);
     let line = running.line(SOON).expect("rows come again");
     assert!(line.starts_with("conntrack"), "{line}");

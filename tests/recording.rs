@@ -106,9 +106,36 @@ fn a_recording_has_one_writer() {
     while !path.is_file() {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let second = recorder(&path, "10ms").output().unwrap();
+    let second = recorder(&path, "10ms").args(["--count", "1"]).output().unwrap();
     assert!(text(&second.stderr).contains("is written by another process"));
+    assert_eq!(second.status.code(), Some(1));
     drop(running);
+    // The lock went with its owner, who was killed.
+    assert!(recorder(&path, "10ms").args(["--count", "1"]).status().unwrap().success());
+}
+
+#[test]
+fn a_csv_file_has_one_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fw.csv");
+    let csv = |path: &Path| {
+        let mut command = ctpulse();
+        command.args(["--interval", "10ms", "--format", "csv", "--output"]).arg(path);
+        command.args(roots(&fixture("5.15")));
+        command
+    };
+    let running = Running::start_unread(&mut csv(&path));
+    while path.metadata().map_or(0, |metadata| metadata.len()) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let second = csv(&path).args(["--count", "1"]).output().unwrap();
+    assert!(text(&second.stderr).contains("is written by another process"));
+    assert_eq!(second.status.code(), Some(1));
+    drop(running);
+    // A device has as many as like.
+    let null = Path::new("/dev/null");
+    let _running = Running::start_unread(&mut csv(null));
+    assert!(csv(null).args(["--count", "3"]).status().unwrap().success());
 }
 
 #[test]

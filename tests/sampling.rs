@@ -8,21 +8,24 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ctpulse::handoff::Control;
 use ctpulse::sampler::{Sampler, Trigger};
-use ctpulse::settings::{Collect, Input, Roots};
-use ctpulse::source::procfs::Procfs;
+use ctpulse::settings::{Collect, Input, Netns, Roots, Source};
+use ctpulse::source::reader::Reader;
 use ctpulse::source::roots::Place;
-use support::{fixture, roots};
+use support::{Namespace, fixture, may_make_namespaces, roots};
 
 /// Counts the allocations of threads that asked for it.
 struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+/// One is counted at a time.
+static COUNTING: Mutex<()> = Mutex::new(());
 
 thread_local! {
     static COUNTED: Cell<bool> = const { Cell::new(false) };
@@ -48,20 +51,20 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Samples `fixture` every millisecond for a while and counts, after a warm-up, the
-/// allocations of the sampling thread, emissions included.
-fn allocations(fixture_name: &str, percpu: bool) -> (u64, u64) {
+/// Samples every millisecond for a while and counts, after a warm-up, the allocations of the
+/// sampling thread, emissions included.
+fn allocations(roots: &Roots, netns: Option<&Netns>, source: Source, percpu: bool) -> (u64, u64) {
+    let _counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut input = Input::new(Duration::from_millis(20));
     input.sample_interval = Duration::from_millis(1);
     input.collect = Collect { all: true, percpu };
     input.percpu_rates = percpu;
-    let proc_root = Some(fixture(fixture_name).join("proc"));
-    let place = Place::resolve(&Roots { proc_root, ..Roots::default() }, None);
-    let procfs = Procfs::new(place.clone(), place.sysctl_candidates(&input));
+    let place = Place::resolve(roots, netns);
+    let reader = Reader::new(place.clone(), place.sysctl_candidates(&input), source);
     let control = Arc::new(Control::default());
     let consumer = std::thread::current();
     let (sampler, mut outbox) =
-        Sampler::new(input, Trigger::Interval, procfs, None, 128, Arc::clone(&control), consumer);
+        Sampler::new(input, Trigger::Interval, reader, None, 128, Arc::clone(&control), consumer);
     let sampling = std::thread::spawn(move || {
         COUNTED.set(true);
         let report = sampler.run();
@@ -90,10 +93,24 @@ fn allocations(fixture_name: &str, percpu: bool) -> (u64, u64) {
 #[test]
 fn a_tick_allocates_nothing() {
     for (name, percpu) in [("one-cpu", false), ("5.15", true), ("cpus-128", true)] {
-        let (allocations, ticks) = allocations(name, percpu);
+        let proc_root = Some(fixture(name).join("proc"));
+        let roots = Roots { proc_root, ..Roots::default() };
+        let (allocations, ticks) = allocations(&roots, None, Source::Auto, percpu);
         assert!(ticks > 500, "{ticks}");
         assert_eq!(allocations, 0, "{name}, in about 100 emissions and {ticks} ticks");
     }
+}
+
+#[test]
+fn a_tick_that_asks_ctnetlink_allocates_nothing() {
+    if !may_make_namespaces("a_tick_that_asks_ctnetlink_allocates_nothing") {
+        return;
+    }
+    let namespace = Namespace::new();
+    let netns = Netns::Name(namespace.name.clone());
+    let (allocations, ticks) = allocations(&Roots::default(), Some(&netns), Source::Netlink, true);
+    assert!(ticks > 500, "{ticks}");
+    assert_eq!(allocations, 0, "in about 100 emissions and {ticks} ticks");
 }
 
 /// System calls of the sampling thread between two emissions: one read and one wait per tick.

@@ -25,6 +25,12 @@ static NF_CONN_TIMEOUT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static NF_CONN_ZONE: Global<u32> = Global::new(ABSENT);
 #[unsafe(no_mangle)]
+static NF_CONN_EXT: Global<u32> = Global::new(ABSENT);
+#[unsafe(no_mangle)]
+static EXT_GENERATION: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static GENERATION: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
 static SK_BUFF_NFCT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static HOOK_STATE_NET: Global<u32> = Global::new(0);
@@ -97,6 +103,21 @@ pub(crate) fn is_expired(connection: u64) -> bool {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_jiffies64() } as u32;
     timeout.wrapping_sub(now) as i32 <= 0
+}
+
+/// `nf_ct_ext_valid_pre` (5.19 on, taken out again in stable releases of 2026): whether the
+/// extensions of a `struct nf_conn` are of an older generation than the kernel's, since a module
+/// that they may point into was unloaded. Not where that cannot be read.
+#[inline(always)]
+pub(crate) fn is_stale(connection: u64) -> bool {
+    if NF_CONN_EXT.load() == ABSENT || GENERATION.load() == 0 {
+        return false;
+    }
+    let Some(extensions @ 1..) = member::<u64>(connection, NF_CONN_EXT.load()) else {
+        return false;
+    };
+    let generation: Option<u32> = member(extensions, EXT_GENERATION.load());
+    generation.is_some_and(|own| read(GENERATION.load()).is_some_and(|now: u32| own != now))
 }
 
 /// The conntrack zone of a `struct nf_conn`; 0, the usual one, where it cannot be read.

@@ -273,6 +273,13 @@ pub mod names {
     pub const NF_CONN_TIMEOUT: &str = "NF_CONN_TIMEOUT";
     /// Global `u32`: byte offset of `zone.id` in `struct nf_conn`, [`crate::ABSENT`] without zones.
     pub const NF_CONN_ZONE: &str = "NF_CONN_ZONE";
+    /// Global `u32`: byte offset of `ext` in `struct nf_conn`, [`crate::ABSENT`] where extensions
+    /// have no generation.
+    pub const NF_CONN_EXT: &str = "NF_CONN_EXT";
+    /// Global `u32`: byte offset of `gen_id` in `struct nf_ct_ext`.
+    pub const EXT_GENERATION: &str = "EXT_GENERATION";
+    /// Global `u64`: the address of `nf_conntrack_ext_genid`, 0 where it is hidden.
+    pub const GENERATION: &str = "GENERATION";
     /// Global `u32`: byte offset of `_nfct` in `struct sk_buff`.
     pub const SK_BUFF_NFCT: &str = "SK_BUFF_NFCT";
     /// Global `u32`: byte offset of `net` in `struct nf_hook_state`.

@@ -2,7 +2,7 @@
 //! they are a call and a return of each new connection.
 //!
 //! The function drops for four reasons: a lost race (counted and reported in `clash`), a chain that
-//! is too long, an entry that is dying, and an entry that is in the table already, which is
+//! is too long, an entry that is dying or stale, and an entry that is in the table already, which is
 //! nobody's loss. Only the entry's state tells them apart.
 
 use aya_ebpf::macros::{kprobe, kretprobe};
@@ -10,7 +10,7 @@ use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use conntrack_ebpf::{Cause, Event};
 
 use crate::calls::{Kind, beginning, ending, recall_at, remember_at};
-use crate::kernel::{CONFIRMED, DYING, connection_of_packet, status_and_net};
+use crate::kernel::{CONFIRMED, DYING, connection_of_packet, is_stale, status_and_net};
 use crate::latency;
 use crate::namespace::count_of_net;
 use crate::reports::report_connection;
@@ -39,7 +39,7 @@ fn insertion_return(ctx: RetProbeContext) -> u32 {
     if status & (CONFIRMED | DYING) == CONFIRMED {
         return 0;
     }
-    let (event, cause) = if status & DYING != 0 {
+    let (event, cause) = if status & DYING != 0 || is_stale(connection) {
         (Event::InsertDying, Cause::Dying)
     } else {
         (Event::InsertRefused, Cause::LongChain)

@@ -128,7 +128,7 @@ mod tests {
 
     fn layout() -> Layout {
         let names = ["entries", "clash_resolve", "insert_failed", "drop", "chaintoolong"];
-        Layout { names: names.map(String::from).to_vec() }
+        Layout { names: names.map(String::from).to_vec(), maintained: false }
     }
 
     /// `insert_failed`, `drop` and `chaintoolong`; lost races and full tables.
@@ -182,7 +182,8 @@ mod tests {
         counted[Event::TableFull as usize] = false;
         assert!(!Remainder::Other.is_known(&layout(), &counted));
         assert!(Remainder::Dying.is_known(&layout(), &counted));
-        let old = Layout { names: ["entries", "insert_failed", "drop"].map(String::from).to_vec() };
+        let names = ["entries", "insert_failed", "drop"].map(String::from).to_vec();
+        let old = Layout { names, maintained: false };
         assert!(!Remainder::Dying.is_known(&old, &[true; EVENTS]));
     }
 }

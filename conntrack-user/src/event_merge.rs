@@ -187,7 +187,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn layout() -> Layout {
-        Layout { names: vec!["entries".into()] }
+        Layout { names: vec!["entries".into()], maintained: false }
     }
 
     fn counters(alloc: u64, free: u64) -> Vec<u64> {

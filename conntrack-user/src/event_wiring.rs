@@ -1,11 +1,12 @@
 //! Which inputs get events, from which probes, and how they get them again.
 //!
-//! All inputs share one set of probes at first; an input whose namespace or module went away and
-//! came back gets its own.
+//! All inputs share one set of probes at first. Those whose namespace or module went away and came
+//! back share one again if they come at about the same time ([`Together`]).
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::attacher::{Attach, Attacher};
 use crate::sampler::EventSource;
@@ -40,10 +41,7 @@ impl Attached {
     /// Why there is none, where an input must have it.
     pub fn new(inputs: &[Input], places: &[Place]) -> io::Result<Self> {
         let must = inputs.iter().any(|input| input.ebpf == Ebpf::On);
-        let more = More {
-            per_packet: inputs.iter().any(|input| input.ebpf_per_packet),
-            internal: inputs.iter().any(|input| input.internal),
-        };
+        let more = More::of(inputs);
         let wanting: Vec<_> =
             inputs.iter().zip(places).filter(|(input, place)| wants_events(input, place)).collect();
         let found: Vec<Option<Pinned>> =
@@ -98,6 +96,7 @@ impl Attached {
         input: &Input,
         place: &Place,
         cpus: &[u32],
+        together: &Arc<Together>,
     ) -> io::Result<Option<EventSource>> {
         if matches!(self, Self::No) || !wants_events(input, place) {
             return Ok(None);
@@ -105,7 +104,8 @@ impl Attached {
         let again = Again {
             place: place.clone(),
             cpus: cpus.to_vec(),
-            more: More { per_packet: input.ebpf_per_packet, internal: input.internal },
+            per_packet: input.ebpf_per_packet,
+            together: Arc::clone(together),
             blind: None,
         };
         if let Self::Yes(events) = self {
@@ -135,6 +135,84 @@ impl Attached {
 struct More {
     per_packet: bool,
     internal: bool,
+}
+
+impl More {
+    /// What any of the inputs wants.
+    fn of(inputs: &[Input]) -> Self {
+        Self {
+            per_packet: inputs.iter().any(|input| input.ebpf_per_packet),
+            internal: inputs.iter().any(|input| input.internal),
+        }
+    }
+}
+
+/// How long an input that wants probes again waits for others that do: after a module was loaded
+/// again all of them do, and a set of probes for each would cost each connection as often.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// The inputs that want probes again.
+#[derive(Debug)]
+pub struct Together {
+    more: More,
+    /// Nobody waits where there is nobody to wait for.
+    alone: bool,
+    state: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    tickets: u64,
+    /// Who waits, and with which namespace.
+    waiting: Vec<(u64, Pinned)>,
+    /// What was attached for whom by another one.
+    attached: Vec<(u64, Arc<Events>)>,
+}
+
+impl Together {
+    /// What `inputs` share.
+    #[must_use]
+    pub fn new(inputs: &[Input]) -> Self {
+        let state = Mutex::default();
+        Self { more: More::of(inputs), alone: inputs.len() < 2, state }
+    }
+
+    /// Probes for `namespace`, and for those of all others that ask meanwhile. Whatever is handed
+    /// out was attached after it was asked for, so it is never of a module that had gone before.
+    fn attach(&self, namespace: &Pinned) -> Result<Arc<Events>, EventsError> {
+        let ticket = {
+            let mut state = self.state();
+            state.tickets += 1;
+            let ticket = state.tickets;
+            state.waiting.push((ticket, namespace.clone()));
+            ticket
+        };
+        if !self.alone {
+            std::thread::sleep(PATIENCE);
+        }
+        // The first one attaches for all, for whom the lock is what they wait for.
+        let mut state = self.state();
+        if let Some(at) = state.attached.iter().position(|(whose, _)| *whose == ticket) {
+            return Ok(state.attached.swap_remove(at).1);
+        }
+        let mut all = std::mem::take(&mut state.waiting);
+        if all.iter().all(|(whose, _)| *whose != ticket) {
+            // It was tried for this one, too, and failed: only its own now.
+            state.waiting = std::mem::replace(&mut all, vec![(ticket, namespace.clone())]);
+        }
+        let (tickets, mut namespaces): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        namespaces.sort_unstable_by_key(|namespace| namespace.inode);
+        namespaces.dedup_by_key(|namespace| namespace.inode);
+        let events = attach_for(&namespaces, self.more)?;
+        let others = tickets.into_iter().filter(|whose| *whose != ticket);
+        state.attached.extend(others.map(|whose| (whose, Arc::clone(&events))));
+        Ok(events)
+    }
+
+    fn state(&self) -> MutexGuard<'_, Waiting> {
+        // A panic while it is held would have ended the program.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Attaches probes that tell these namespaces apart; where they cannot, only if there is no
@@ -167,11 +245,12 @@ pub(crate) fn check_alone(namespaces: &[Pinned], types: &str) -> Result<(), Even
     Err(EventsError::Blind { types: types.to_owned(), others })
 }
 
-/// How one input gets probes of its own.
+/// How one input gets probes again.
 struct Again {
     place: Place,
     cpus: Vec<u32>,
-    more: More,
+    per_packet: bool,
+    together: Arc<Together>,
     /// What is wrong with the kernel's types, where all events are counted together.
     blind: Option<String>,
 }
@@ -179,11 +258,11 @@ struct Again {
 impl Attach for Again {
     fn attach(&mut self) -> Result<EventReader, EventsError> {
         let namespace = self.place.namespace().ok_or(EventsError::NoNamespace)?;
-        let events = attach_for(std::slice::from_ref(&namespace), self.more)?;
+        let events = self.together.attach(&namespace)?;
         events.hear();
         self.blind = events.blind().map(ToString::to_string);
         let slot = events.slot(&namespace).ok_or(EventsError::NoNamespace)?;
-        let per_packet = self.more.per_packet;
+        let Self { per_packet, .. } = *self;
         Ok(EventReader { events, slot, cpus: self.cpus.clone(), per_packet })
     }
 

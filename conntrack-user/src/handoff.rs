@@ -1,7 +1,6 @@
 //! What passes between a sampling thread and the others: windows and notices one way, wishes
 //! the other. Everything is bounded and nothing locks.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::Thread;
 
@@ -10,6 +9,7 @@ use rtrb::{Consumer, Producer};
 use crate::merge::Window;
 use crate::source::events::EventsError;
 use crate::source::procfs::StatError;
+use crate::source::reader::StatSource;
 use crate::source::stat_text::Oddities;
 use crate::source::sysctl::SysctlError;
 
@@ -18,8 +18,10 @@ use crate::source::sysctl::SysctlError;
 pub enum Notice {
     /// The statistics cannot be read any more (or not yet).
     Lost(StatError),
-    /// The statistics are read from this file (again).
-    Found(PathBuf),
+    /// The statistics are read from here (again).
+    Found(StatSource),
+    /// They are read from ctnetlink, for the first time.
+    Netlink,
     /// A sysctl file gives no number.
     Sysctl(SysctlError),
     /// The statistics file is not quite as kernels print it.

@@ -1,7 +1,8 @@
 //! What kernels count: which of the printed counters are a constant 0, and since when.
 //!
 //! Facts read in `ct_cpu_seq_show` of the releases named. The header decides first, because
-//! distributions backport; the release only where the header says nothing.
+//! distributions backport; the release only where the header says nothing. Columns that come from
+//! ctnetlink decide alone: it sends what the kernel maintains.
 
 use std::path::Path;
 
@@ -37,6 +38,9 @@ pub fn maintains(layout: &Layout, release: Option<Release>, name: &str) -> bool 
     if layout.column(name).is_none() {
         return false;
     }
+    if layout.maintained {
+        return true;
+    }
     if layout.column("clash_resolve").is_some() {
         return !CONSTANT_FROM_5_10.contains(&name);
     }
@@ -48,8 +52,11 @@ pub fn maintains(layout: &Layout, release: Option<Release>, name: &str) -> bool 
 /// taken and no look-ups of packets.
 #[must_use]
 pub fn counts_a_part(layout: &Layout, release: Option<Release>, name: &str) -> bool {
-    let since_4_9 =
-        layout.column("clash_resolve").is_some() || release.is_none_or(|release| release >= (4, 9));
+    let since_4_9 = if layout.maintained {
+        layout.column("searched").is_none()
+    } else {
+        layout.column("clash_resolve").is_some() || release.is_none_or(|release| release >= (4, 9))
+    };
     since_4_9 && ["insert", "found"].contains(&name)
 }
 
@@ -58,8 +65,12 @@ mod tests {
     use super::*;
     use crate::sample::DOCUMENTED;
 
+    fn layout(names: &[&str], maintained: bool) -> Layout {
+        Layout { names: names.iter().map(ToString::to_string).collect(), maintained }
+    }
+
     fn constants(names: &[&str], release: Option<Release>) -> Vec<String> {
-        let layout = Layout { names: names.iter().map(ToString::to_string).collect() };
+        let layout = layout(names, false);
         let constant = |name: &&String| !maintains(&layout, release, name);
         layout.names.iter().filter(constant).cloned().collect()
     }
@@ -81,6 +92,19 @@ mod tests {
     #[test]
     fn without_a_release_an_old_header_is_doubted() {
         assert_eq!(constants(&DOCUMENTED, None).len(), 4);
+    }
+
+    /// As ctnetlink sends them: before 4.9, then from 4.9 to 5.9.
+    #[test]
+    fn what_ctnetlink_sends_is_maintained_and_nothing_else_is() {
+        let old = layout(&["entries", "searched", "new", "insert"], true);
+        let recent = layout(&["entries", "found", "insert"], true);
+        for release in [None, Some((4, 18))] {
+            assert!(maintains(&old, release, "searched") && maintains(&old, release, "new"));
+            assert!(!counts_a_part(&old, release, "insert"));
+            assert!(!maintains(&recent, release, "new"));
+            assert!(counts_a_part(&recent, release, "insert"));
+        }
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //!
 //! ```text
 //!  /proc/net/stat/nf_conntrack  /proc/sys/net/netfilter/*   probes (conntrack-ebpf)
-//!               |                         |                          |
-//!        source::procfs (stat_text, sysctl, namespace, roots)   source::events (the only
-//!               |     reads, parses, keeps open                 user of aya): mapped counters
+//!       or ctnetlink                      |                          |
+//!        source::reader (procfs, netlink, sysctl, namespace)    source::events (the only
+//!               |     reads, decodes, keeps open                user of aya): mapped counters
 //!               +-------------------------+--------------------------+
 //!                            v
 //!                         sample                               raw integers, types only
@@ -69,3 +69,4 @@ pub mod settings;
 pub mod sink;
 pub mod source;
 pub mod tally;
+pub mod version;

@@ -28,6 +28,8 @@ pub struct Window {
     pub layout: Arc<Layout>,
     /// Leading columns that each row has, 0 for a row that could not be read.
     pub filled: Vec<u16>,
+    /// The number of each row's CPU; empty where the source does not tell.
+    pub cpus: Vec<u32>,
     /// Counters since boot (or since the kernel's last reset), widened to 64 bits, row after
     /// row. Empty when there are no statistics.
     pub totals: Vec<u64>,
@@ -69,6 +71,7 @@ pub struct Accumulator {
     wants_row_peaks: bool,
     layout: Arc<Layout>,
     filled: Vec<u16>,
+    cpus: Vec<u32>,
     previous: Vec<u32>,
     totals: Vec<u64>,
     tally: Tally,
@@ -93,6 +96,7 @@ impl Accumulator {
             wants_row_peaks,
             layout: Arc::default(),
             filled: Vec::new(),
+            cpus: Vec::new(),
             previous: Vec::new(),
             totals: Vec::new(),
             tally: Tally::default(),
@@ -125,8 +129,9 @@ impl Accumulator {
 
     /// Takes one sample, read at `at` on a monotonic clock.
     pub fn add(&mut self, table: &StatTable, at: Duration) {
-        let same_shape = Arc::ptr_eq(&self.layout, &table.layout) || self.layout == table.layout;
-        if !same_shape || self.filled.len() != table.rows() || self.totals.is_empty() {
+        let same_columns = Arc::ptr_eq(&self.layout, &table.layout) || self.layout == table.layout;
+        let same_rows = self.filled.len() == table.rows() && self.cpus == table.cpus;
+        if !same_columns || !same_rows || self.totals.is_empty() {
             self.begin(table, at);
         } else if self.opened_again {
             self.go_on(table, at);
@@ -173,6 +178,7 @@ impl Accumulator {
     fn begin(&mut self, table: &StatTable, at: Duration) {
         self.layout = Arc::clone(&table.layout);
         self.filled.clone_from(&table.filled);
+        self.cpus.clone_from(&table.cpus);
         self.previous.clone_from(&table.values);
         self.totals = table.values.iter().map(|&value| u64::from(value)).collect();
         self.tally = Tally::new(table.rows(), table.columns(), self.wants_row_peaks);
@@ -263,6 +269,7 @@ impl Accumulator {
     pub fn fill(&self, window: &mut Window) {
         window.layout = Arc::clone(&self.layout);
         window.filled.clone_from(&self.filled);
+        window.cpus.clone_from(&self.cpus);
         window.totals.clone_from(&self.totals);
         self.tally.copy_to(&mut window.tally);
         let (now, then) = (self.sampled_at, self.handed_over_at);

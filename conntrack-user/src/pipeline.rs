@@ -7,17 +7,17 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::confine::{Needs, confine};
-use crate::event_wiring::Attached;
+use crate::event_wiring::{Attached, Together};
 use crate::handoff::Control;
 use crate::kernel;
 use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
 use crate::rows::RowBuilder;
 use crate::sampler::{Report, Sampler, Trigger};
-use crate::settings::{Confine, Input, Roots};
+use crate::settings::{Confine, Input, Roots, Source};
 use crate::sink::{Destination, Ending, Lane, Sink};
 use crate::source::cpu_mask;
-use crate::source::procfs::Procfs;
+use crate::source::reader::Reader;
 use crate::source::roots::Place;
 
 /// What a run needs besides its inputs.
@@ -73,6 +73,7 @@ impl Pipeline {
         let (probes, blind) = (events.may_attach(), events.is_blind());
         let needs = Needs::new(&inputs, &places, probes, blind, plan.destination.rewrites());
         confine(plan.confine, &needs).map_err(io::Error::other)?;
+        let together = Arc::new(Together::new(&inputs));
         let draining = Arc::new(AtomicBool::new(false));
         let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
         let (destination, count, on_end) = (plan.destination, plan.count, plan.on_end);
@@ -93,13 +94,15 @@ impl Pipeline {
             let release = kernel::read_release(&place.osrelease());
             let candidates = place.sysctl_candidates(&input);
             let keys: Vec<String> = candidates.iter().map(|(key, _)| key.clone()).collect();
-            let events = events.source_of(&input, &place, &cpus)?;
-            let procfs = Procfs::new(place, candidates);
+            let events = events.source_of(&input, &place, &cpus, &together)?;
+            // Telegraf's numbers are those of procfs's columns.
+            let source = if input.compat_telegraf { Source::Procfs } else { input.source };
+            let reader = Reader::new(place, candidates, source);
             let control = Arc::new(Control::default());
             let (sampler, outbox) = Sampler::new(
                 input.clone(),
                 plan.trigger,
-                procfs,
+                reader,
                 events,
                 cpus.len(),
                 Arc::clone(&control),

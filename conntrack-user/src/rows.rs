@@ -116,7 +116,9 @@ impl RowBuilder {
             self.learn(&window.layout);
         }
         self.prove(window);
-        self.compare_with_mask(window.filled.len());
+        if window.cpus.is_empty() {
+            self.compare_with_mask(window.filled.len());
+        }
         let mut rows = Vec::new();
         let timestamp_ns = round(window.timestamp_ns, self.input.rounding().as_nanos());
         if self.input.compat_telegraf {
@@ -129,12 +131,10 @@ impl RowBuilder {
                 rows.push(self.metric(Some("all"), fields, timestamp_ns));
             }
             if self.input.collect.percpu {
+                let mut told = [&window.cpus, &self.cpus].into_iter();
+                let cpus = told.find(|cpus| cpus.len() == window.filled.len());
                 for row in 0..window.filled.len() {
-                    let cpu = if self.cpus.len() == window.filled.len() {
-                        u64::from(self.cpus[row])
-                    } else {
-                        row as u64
-                    };
+                    let cpu = cpus.map_or(row as u64, |cpus| u64::from(cpus[row]));
                     let fields = self.fields(window, Row::One(row));
                     rows.push(self.metric(Some(&format!("cpu{cpu}")), fields, timestamp_ns));
                 }

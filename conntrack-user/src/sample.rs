@@ -93,11 +93,14 @@ pub struct HostWide {
     pub unplaced: u64,
 }
 
-/// The columns of a statistics file, found by the names in its header.
+/// The columns of the statistics, by name: those of the file's header, or ctnetlink's attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Layout {
     /// The schema's name of each column, in the file's order; no name stands twice.
     pub names: Vec<String>,
+    /// Whether every column is a counter that the kernel maintains: ctnetlink leaves out what is
+    /// none, where procfs prints a 0.
+    pub maintained: bool,
 }
 
 impl Layout {
@@ -108,7 +111,7 @@ impl Layout {
     }
 }
 
-/// One read of the statistics file, as it stands: one row per possible CPU.
+/// One read of the statistics, as they stand: one row per possible CPU.
 #[derive(Debug, Clone, Default)]
 pub struct StatTable {
     /// The columns; a new value each time that the header changes.
@@ -117,9 +120,18 @@ pub struct StatTable {
     pub values: Vec<u32>,
     /// How many leading columns of each row could be read; 0 for a row that is not readable.
     pub filled: Vec<u16>,
+    /// The number of each row's CPU; empty where the source does not tell, as procfs.
+    pub cpus: Vec<u32>,
 }
 
 impl StatTable {
+    /// Forgets all rows and keeps their memory.
+    pub fn clear(&mut self) {
+        self.values.clear();
+        self.filled.clear();
+        self.cpus.clear();
+    }
+
     /// Number of columns.
     #[must_use]
     pub fn columns(&self) -> usize {

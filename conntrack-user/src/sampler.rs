@@ -1,7 +1,8 @@
 //! The clock that drives the column: a thread that reads at absolute deadlines.
 //!
-//! Between emissions a tick is one `pread` of the statistics file and arithmetic on memory
-//! that is already there: no allocation, no lock, no open. An emission fills a window that was
+//! Between emissions a tick is one read of the statistics (one `pread` of the file, or the
+//! questions to ctnetlink) and arithmetic on memory that is already there: no allocation, no lock,
+//! no open. An emission fills a window that was
 //! allocated before and hands it over through a bounded ring; when there is no room it is
 //! counted and its events go with the next one, so a stuck consumer delays nothing here.
 
@@ -19,9 +20,10 @@ use crate::loss::Loss;
 use crate::merge::{Accumulator, Window};
 use crate::sample::StatTable;
 use crate::schedule::{Schedule, first_emission};
-use crate::settings::Input;
+use crate::settings::{Input, Source};
 use crate::source::events::EventReader;
-use crate::source::procfs::{Procfs, StatError};
+use crate::source::procfs::StatError;
+use crate::source::reader::{Reader, StatSource};
 use crate::source::stat_text::Oddities;
 
 /// How often a missing statistics file is looked for, at most.
@@ -71,7 +73,7 @@ pub struct Report {
 pub struct Sampler {
     input: Input,
     trigger: Trigger,
-    procfs: Procfs,
+    reader: Reader,
     events: Option<EventSource>,
     counters: Vec<u64>,
     table: StatTable,
@@ -84,6 +86,7 @@ pub struct Sampler {
     report: Report,
     clock: Instant,
     stat_known_lost: bool,
+    source_told: bool,
     foreign_told: bool,
     last_oddities: Oddities,
     stat_retry_at: Duration,
@@ -114,7 +117,7 @@ impl Sampler {
     pub fn new(
         input: Input,
         trigger: Trigger,
-        procfs: Procfs,
+        reader: Reader,
         events: Option<EventSource>,
         cpus: usize,
         control: Arc<Control>,
@@ -133,7 +136,7 @@ impl Sampler {
             accumulator: Accumulator::new(input.sample_interval, input.percpu_rates),
             input,
             trigger,
-            procfs,
+            reader,
             events,
             counters: Vec::new(),
             table: StatTable::default(),
@@ -145,6 +148,7 @@ impl Sampler {
             report: Report::default(),
             clock: Instant::now(),
             stat_known_lost: false,
+            source_told: false,
             foreign_told: false,
             last_oddities: Oddities::default(),
             stat_retry_at: Duration::ZERO,
@@ -237,11 +241,11 @@ impl Sampler {
     /// What only an emission does besides reading: notice a namespace that is gone, and look
     /// for files that are not there.
     fn look_around(&mut self) {
-        if let Err(error) = self.procfs.check_namespace() {
+        if let Err(error) = self.reader.check() {
             self.lost(error);
         }
         let now = self.clock.elapsed();
-        if now >= self.sysctl_retry_at && self.procfs.is_incomplete(self.wants_stat()) {
+        if now >= self.sysctl_retry_at && self.reader.is_incomplete(self.wants_stat()) {
             self.sysctl_retry_at = now + SYSCTL_RETRY;
             self.open_missing();
         }
@@ -251,31 +255,31 @@ impl Sampler {
         let notices = &mut self.notices;
         let mut tell = |error| _ = notices.push(Notice::Sysctl(error));
         let wants_stat = self.input.collect.all || self.input.collect.percpu;
-        let had_stat = self.procfs.stat_path().is_some();
-        if let Err(error) = self.procfs.open_missing(wants_stat, &mut tell) {
+        let had_stat = self.reader.has_statistics();
+        if let Err(error) = self.reader.open_missing(wants_stat, &mut tell) {
             self.lost(error);
         } else if !had_stat {
             self.accumulator.opened_again(std::mem::take(&mut self.another_namespace));
         }
-        if self.procfs.is_foreign() && !self.foreign_told {
+        if self.reader.is_foreign() && !self.foreign_told {
             self.foreign_told = self.notices.push(Notice::Foreign).is_ok();
         }
     }
 
-    /// One read of the statistics file.
+    /// One read of the statistics.
     fn sample(&mut self) {
-        if self.procfs.stat_path().is_none() {
+        if !self.reader.has_statistics() {
             let now = self.clock.elapsed();
             if now < self.stat_retry_at {
                 return;
             }
             self.stat_retry_at = now + RETRY;
             self.open_missing();
-            if self.procfs.stat_path().is_none() {
+            if !self.reader.has_statistics() {
                 return;
             }
         }
-        match self.procfs.read_stat(&mut self.table) {
+        match self.reader.read_stat(&mut self.table) {
             Ok(oddities) => {
                 self.read_at = SystemTime::now();
                 if let Some(reader) = self.events.as_ref().and_then(|events| events.reader.as_ref())
@@ -287,10 +291,7 @@ impl Sampler {
                     self.accumulator.add_events(&self.counters);
                 }
                 self.accumulator.add(&self.table, self.clock.elapsed());
-                if let Some(path) = self.procfs.stat_path().filter(|_| self.stat_known_lost) {
-                    let found = Notice::Found(path.to_owned());
-                    self.stat_known_lost = self.notices.push(found).is_err();
-                }
+                self.tell_source();
                 self.attach_again();
                 if oddities != self.last_oddities
                     && (oddities == Oddities::default()
@@ -299,8 +300,23 @@ impl Sampler {
                     self.last_oddities = oddities;
                 }
             }
+            // Asking again at once did not help; the next tick may.
+            Err(error) if error.is_passing() => self.report.loss.samples_missed += 1,
             Err(error) => self.lost(error),
         }
+    }
+
+    /// Says where the statistics come from, if they were lost before or `auto` took ctnetlink.
+    fn tell_source(&mut self) {
+        let known = self.source_told && !self.stat_known_lost;
+        let Some(source) = (!known).then(|| self.reader.statistics()).flatten() else { return };
+        let notice = match source {
+            source if self.stat_known_lost => Notice::Found(source),
+            StatSource::Netlink if self.input.source == Source::Auto => Notice::Netlink,
+            _ => return self.source_told = true,
+        };
+        self.source_told = self.notices.push(notice).is_ok();
+        self.stat_known_lost &= !self.source_told;
     }
 
     fn lost(&mut self, error: StatError) {
@@ -370,7 +386,7 @@ impl Sampler {
         self.accumulator.fill(&mut window);
         let notices = &mut self.notices;
         let mut tell = |error| _ = notices.push(Notice::Sysctl(error));
-        self.procfs.read_sysctls(&mut window.sysctls, &mut tell);
+        self.reader.read_sysctls(&mut window.sysctls, &mut tell);
         let since_epoch = self.read_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         window.timestamp_ns = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
         window.loss = self.report.loss;

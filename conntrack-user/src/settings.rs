@@ -83,6 +83,8 @@ pub struct Input {
     pub netns_tag: bool,
     /// `compat = "telegraf"`: its plugin's numbers, number for number, and no additions.
     pub compat_telegraf: bool,
+    /// Where the statistics are read from (`source`).
+    pub source: Source,
     /// Whether probes count what the kernel does not (`ebpf`).
     pub ebpf: Ebpf,
     /// Also those probes that cost something for each packet (`ebpf_per_packet`).
@@ -106,6 +108,18 @@ pub struct Collect {
     pub all: bool,
     /// `"percpu"`: one row `cpu=cpuN` per possible CPU.
     pub percpu: bool,
+}
+
+/// `source`: where the statistics are read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Source {
+    /// From procfs; from ctnetlink where procfs has less and the privileges allow it
+    #[default]
+    Auto,
+    /// From procfs alone
+    Procfs,
+    /// From ctnetlink alone
+    Netlink,
 }
 
 /// `ebpf`: whether probes count what the kernel does not.
@@ -189,6 +203,7 @@ impl Input {
             netns: None,
             netns_tag: false,
             compat_telegraf: false,
+            source: Source::Auto,
             ebpf: Ebpf::Auto,
             ebpf_per_packet: false,
             percpu_rates: false,

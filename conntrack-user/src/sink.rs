@@ -229,17 +229,25 @@ impl Lane {
                          looking again"
                     ),
                 ),
+                Notice::Lost(error @ (StatError::Neither { .. } | StatError::Netlink(_))) => self.log(
+                    Level::Warn,
+                    format_args!("{error}; the number of entries and its limit are all there is"),
+                ),
                 Notice::Lost(error) => self.log(Level::Warn, format_args!("{error}")),
-                Notice::Found(path) => {
-                    self.log(Level::Info, format_args!("reading {} again", path.display()));
+                Notice::Found(source) => {
+                    self.log(Level::Info, format_args!("reading {source} again"));
                 }
+                Notice::Netlink => self.log(
+                    Level::Info,
+                    format_args!("the statistics come from ctnetlink (`ctpulse doctor` says why)"),
+                ),
                 Notice::Sysctl(error) => {
                     self.log(Level::Warn, format_args!("{error}; the field is left out"));
                 }
                 Notice::Odd(odd) => self.log(
                     Level::Warn,
                     format_args!(
-                        "the statistics file has {} unreadable, {} short and {} long rows (first \
+                        "the statistics have {} unreadable, {} short and {} long rows (first \
                          unreadable line: {}); what could be read is used",
                         odd.bad_rows, odd.short_rows, odd.long_rows, odd.first_bad_line
                     ),

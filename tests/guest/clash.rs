@@ -20,8 +20,9 @@ use crate::in_guest;
 use crate::probes::{CPUS, attach_all, sum};
 use crate::support::{Namespace, integer, statistics};
 
-/// How often the slow chain is gone through, and how long it is: some milliseconds altogether.
-const PASSES: usize = 20;
+/// How often the slow chain is gone through, and how long it is: longer than an emulator lets one
+/// CPU run while the other one waits.
+const PASSES: usize = 200;
 const RULES: usize = 500;
 
 /// As many clashes are enough.
@@ -37,7 +38,8 @@ pub(crate) fn slow_namespace(translation: &str) -> Namespace {
     namespace.exec("ip", &["link", "set", "sink", "up"]);
     let mut rules = String::from("table inet t {\n chain slow {\n");
     rules.push_str(&"  udp dport 65000 counter\n".repeat(RULES));
-    rules.push_str(" }\n chain late {\n  type filter hook output priority 10;\n");
+    // After the translation of addresses, and before the insertion.
+    rules.push_str(" }\n chain late {\n  type filter hook postrouting priority 200;\n");
     rules.push_str(&"  jump slow\n".repeat(PASSES));
     writeln!(rules, " }}\n{translation}}}").unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -45,6 +47,22 @@ pub(crate) fn slow_namespace(translation: &str) -> Namespace {
     namespace.exec("nft", &["-f", file.path().to_str().unwrap()]);
     namespace
 }
+
+/// A slow namespace that hides its addresses behind one, and a socket for each CPU: each with an
+/// address of its own and all with the same port, which the translation would like to keep.
+pub(crate) fn hidden_sockets() -> (Namespace, [UdpSocket; CPUS]) {
+    let namespace = slow_namespace(
+        " chain hide { type nat hook postrouting priority srcnat; snat ip to 10.0.0.1\n }\n",
+    );
+    let sockets = HIDDEN.map(|address| {
+        namespace.exec("ip", &["address", "add", &format!("{address}/8"), "dev", "sink"]);
+        namespace.inside(|| UdpSocket::bind((address, 53)).unwrap())
+    });
+    (namespace, sockets)
+}
+
+/// Addresses of `hidden_sockets`.
+pub(crate) const HIDDEN: [&str; CPUS] = ["10.0.0.2", "10.0.0.3"];
 
 /// Both threads send to the same new destination, one after another, until `enough`.
 pub(crate) fn race(
@@ -150,4 +168,23 @@ fn races_that_are_lost_are_drops_with_their_cause() {
     let field = |name| integer(&line, name).unwrap();
     assert_eq!(field("drop_clash"), dropped, "{line}");
     assert_eq!((field("drop_other"), field("drop_dying")), (0, 0), "{line}");
+}
+
+/// Two connections of UDP get the same address and port from the translation, since neither is in
+/// the table yet: the answers could not be told apart, so the loser's packet is dropped.
+#[test]
+fn a_port_that_was_given_away_twice_is_a_drop() {
+    in_guest();
+    let (namespace, sockets) = hidden_sockets();
+    let events = attach_all(&[&namespace]);
+    let attempts = race(
+        &namespace,
+        // The loser is told so.
+        |cpu, to| _ = sockets[cpu].send_to(b"x", (to, 9)),
+        || sum(&events, Event::ClashDropped) >= ENOUGH,
+    );
+    let (resolved, dropped) = agree(&namespace, &events);
+    println!("{resolved} resolved, {dropped} dropped of {attempts} races");
+    assert!(dropped >= ENOUGH, "{dropped} of {attempts}");
+    assert_eq!(sum(&events, Event::New), 2 * u64::from(attempts));
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::clash::{SYN, race, slow_namespace};
+use crate::clash::{HIDDEN, SYN, hidden_sockets, race, slow_namespace};
 use crate::probes::{CPUS, Setting};
 use crate::support::{Namespace, Running, ctpulse, integer, statistics};
 use crate::{in_guest, wait_for};
@@ -17,7 +18,7 @@ use crate::{in_guest, wait_for};
 const UDP_TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout";
 
 /// A running `ctpulse drops`, and what it says besides its lines.
-struct Drops {
+pub(crate) struct Drops {
     running: Running,
     stderr: tempfile::NamedTempFile,
 }
@@ -35,7 +36,7 @@ impl Drops {
         drops
     }
 
-    fn json(namespaces: &[&Namespace]) -> Self {
+    pub(crate) fn json(namespaces: &[&Namespace]) -> Self {
         Self::new(namespaces, &["--format", "json", "--limit", "1000000"])
     }
 
@@ -52,13 +53,13 @@ impl Drops {
     }
 
     /// Ends it; its lines as JSON.
-    fn records(self) -> (Vec<Value>, String) {
+    pub(crate) fn records(self) -> (Vec<Value>, String) {
         let (lines, told) = self.end();
         (lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect(), told)
     }
 }
 
-fn of_cause<'a>(records: &'a [Value], cause: &str) -> Vec<&'a Value> {
+pub(crate) fn of_cause<'a>(records: &'a [Value], cause: &str) -> Vec<&'a Value> {
     records.iter().filter(|record| record["cause"] == cause).collect()
 }
 
@@ -188,6 +189,34 @@ fn losers_of_races_are_named() {
         let to: Ipv4Addr = record["destination"].as_str().unwrap().parse().unwrap();
         assert_eq!(to.octets()[..2], [10, 1]);
     }
+}
+
+#[test]
+fn losers_of_a_port_behind_nat_are_named() {
+    in_guest();
+    let (namespace, sockets) = hidden_sockets();
+    let drops = Drops::json(&[&namespace]);
+    let refused = Mutex::new(BTreeSet::new());
+    race(
+        &namespace,
+        |cpu, to| {
+            if sockets[cpu].send_to(b"x", (to, 9)).is_err() {
+                refused.lock().unwrap().insert((HIDDEN[cpu].to_owned(), to.to_string()));
+            }
+        },
+        || refused.lock().unwrap().len() >= 3,
+    );
+    let (records, told) = drops.records();
+    let refused = refused.into_inner().unwrap();
+    let whose = |record: &Value| {
+        let text = |name: &str| record[name].as_str().unwrap().to_owned();
+        assert_eq!((text("cause"), text("protocol")), ("clash".into(), "udp".into()), "{record}");
+        assert_eq!((&record["source_port"], &record["destination_port"]), (&53.into(), &9.into()));
+        (text("source"), text("destination"))
+    };
+    assert_eq!(records.iter().map(whose).collect::<BTreeSet<_>>(), refused, "{told}");
+    let dropped = integer(&statistics(&namespace.name), "drop").unwrap();
+    assert_eq!((records.len() as u64, refused.len() as u64), (dropped, dropped));
 }
 
 /// From 5.15 on a chain of some 50 to 80 entries takes no more.

@@ -160,14 +160,16 @@ fn a_connection_that_is_refused_is_new_and_not_inserted() {
     all(&line, &[("new", 20), ("insert", 0), ("delete", 20), ("delete_list", 0), ("entries", 0)]);
 }
 
+/// How many programs of probes the kernel holds.
+fn programs() -> usize {
+    let listed = std::process::Command::new("bpftool").args(["prog", "show"]).output();
+    text(&listed.unwrap().stdout).matches("kprobe").count()
+}
+
 #[test]
 fn nothing_is_left_behind_by_a_kill() {
     in_guest();
     let namespace = Namespace::new();
-    let programs = || {
-        let listed = std::process::Command::new("bpftool").args(["prog", "show"]).output();
-        text(&listed.unwrap().stdout).matches("kprobe").count()
-    };
     let before = programs();
     let mut running = watch(&[&namespace]);
     assert!(programs() > before);
@@ -194,6 +196,39 @@ fn probes_are_attached_again_when_the_module_is_loaded_again() {
     counts_again(&running);
 }
 
+/// Each of them would cost every connection once more.
+#[test]
+fn inputs_share_the_probes_that_are_attached_again() {
+    in_guest();
+    let namespaces = [Namespace::new(), Namespace::new(), Namespace::new()];
+    let [a, b, c] = &namespaces;
+    let mut modules = crate::Modules::new();
+    let running = watch(&[a, b, c]);
+    let before = programs();
+    namespaces.iter().for_each(Namespace::track_no_more);
+    modules.unload();
+    while running.line(Duration::from_millis(600)).is_some() {}
+    modules.load();
+    namespaces.iter().for_each(Namespace::track);
+    let tags = namespaces.each_ref().map(|namespace| format!("netns={}", namespace.name));
+    // Rates of what only probes count come once they are there.
+    for tag in &tags {
+        let start = Instant::now();
+        let counted = |line: &str| line.contains(tag) && line.contains(",new_rate=");
+        while !counted(&running.line(SOON).unwrap()) {
+            assert!(start.elapsed() < SOON, "no probes for {tag}");
+        }
+    }
+    let flows = [30, 45, 60];
+    let _sockets: Vec<_> =
+        namespaces.iter().zip(flows).map(|(one, flows)| one.udp_flows(flows)).collect();
+    for (tag, flows) in tags.iter().zip(flows) {
+        let line = settled(&running, tag, "insert", flows as u64);
+        all(&line, &[("insert", flows as u64), ("new", flows as u64)]);
+    }
+    assert_eq!(programs(), before);
+}
+
 /// An agent that is there before the module.
 #[test]
 fn probes_are_attached_when_the_module_is_loaded_at_last() {
@@ -213,7 +248,7 @@ fn probes_are_attached_when_the_module_is_loaded_at_last() {
 }
 
 /// Waits for the probes of an agent in this namespace, and lets them count.
-fn counts_again(running: &Running) {
+pub(crate) fn counts_again(running: &Running) {
     crate::track();
     // Rates of what only probes count come once they are there.
     let start = Instant::now();

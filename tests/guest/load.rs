@@ -18,7 +18,8 @@ use crate::{SOON, in_guest, wait_for};
 
 const CONNECTIONS: u64 = 200_000;
 
-fn pin(cpu: usize) {
+/// Keeps this thread, and those that it starts, on a CPU.
+pub(crate) fn pin(cpu: usize) {
     let mut cpus = CpuSet::new();
     cpus.set(cpu);
     sched_setaffinity(None, &cpus).unwrap();
@@ -44,13 +45,50 @@ fn begin(namespace: &Namespace, connections: u64) {
     });
 }
 
+/// A device that swallows what is sent to [`begin`]'s addresses.
+fn add_sink(namespace: &Namespace) {
+    namespace.exec("ip", &["link", "add", "sink", "type", "dummy"]);
+    namespace.exec("ip", &["address", "add", "10.0.0.1/8", "dev", "sink"]);
+    namespace.exec("ip", &["link", "set", "sink", "up"]);
+}
+
+/// As many as `cargo xtask vm --connections` says, in rounds that the guest's memory holds.
+#[test]
+fn every_connection_is_counted_however_many_they_are() {
+    in_guest();
+    let asked = fs::read_to_string("/etc/ctpulse-connections").unwrap_or_default();
+    let all: u64 = asked.trim().parse().unwrap_or(20_000);
+    let namespace = Namespace::new();
+    add_sink(&namespace);
+    let _max = Setting::max(2 * CONNECTIONS as u32);
+    let _buckets = Setting::new("nf_conntrack_buckets", 65_536);
+    let mut command = ctpulse();
+    command.args(["--ebpf", "on", "--internal", "--format", "influx", "--interval", "1s"]);
+    command.args(["--sample-interval", "20ms", "--netns", &namespace.name]);
+    let running = Running::start(&mut command);
+    assert!(running.line(SOON).is_some(), "the agent does not start");
+    let start = std::time::Instant::now();
+    let mut begun = 0;
+    while begun < all {
+        let round = CONNECTIONS.min(all - begun);
+        begin(&namespace, round);
+        namespace.exec("conntrack", &["-F"]);
+        begun += round;
+        let line = settled(&running, "cpu=all", "delete", begun);
+        for event in ["insert", "new", "delete", "delete_list"] {
+            assert_eq!(integer(&line, event), Some(begun), "{event} in {line}");
+        }
+        assert_eq!(integer(&line, "entries"), Some(0), "{line}");
+        let seconds = start.elapsed().as_secs_f64();
+        println!("{begun} connections counted exactly, {seconds:.0} s");
+    }
+}
+
 #[test]
 fn two_hundred_thousand_connections_are_counted_beside_other_programs() {
     in_guest();
     let namespace = Namespace::new();
-    namespace.exec("ip", &["link", "add", "sink", "type", "dummy"]);
-    namespace.exec("ip", &["address", "add", "10.0.0.1/8", "dev", "sink"]);
-    namespace.exec("ip", &["link", "set", "sink", "up"]);
+    add_sink(&namespace);
     let _max = Setting::max(2 * CONNECTIONS as u32);
     let _buckets = Setting::new("nf_conntrack_buckets", 65_536);
     // The same functions, other programs, another process.

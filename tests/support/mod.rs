@@ -208,12 +208,21 @@ impl Namespace {
         let namespace = Self { name };
         run("ip", &["netns", "add", &namespace.name]);
         namespace.exec("ip", &["link", "set", "lo", "up"]);
-        namespace.exec("nft", &["add", "table", "inet", "t"]);
+        namespace.track();
+        namespace
+    }
+
+    /// Has connections tracked.
+    pub fn track(&self) {
+        self.exec("nft", &["add", "table", "inet", "t"]);
         let chain = "{ type filter hook output priority 0; }";
-        namespace.exec("nft", &["add", "chain", "inet", "t", "out", chain]);
-        namespace
-            .exec("nft", &["add", "rule", "inet", "t", "out", "ct", "state", "new", "counter"]);
-        namespace
+        self.exec("nft", &["add", "chain", "inet", "t", "out", chain]);
+        self.exec("nft", &["add", "rule", "inet", "t", "out", "ct", "state", "new", "counter"]);
+    }
+
+    /// No rule asks for tracking any more, so that the module can go.
+    pub fn track_no_more(&self) {
+        self.exec("nft", &["delete", "table", "inet", "t"]);
     }
 
     pub fn exec(&self, program: &str, arguments: &[&str]) {

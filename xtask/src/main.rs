@@ -2,10 +2,14 @@
 //!
 //! Each subcommand has a module of its own: `test` installs what the tests need and runs them,
 //! `bench` measures ctpulse against the least that its work can cost, `vm` runs tests in kernels
-//! of their own, `ebpf` makes the committed eBPF object and proves it. This file only picks one.
+//! of their own, `soak` runs for long, `fuzz` feeds the parsers, `ebpf` makes the committed eBPF
+//! object and proves it, `package` makes what people install. This file only picks one.
 
 mod bench;
 mod ebpf;
+mod fuzz;
+mod package;
+mod soak;
 mod test;
 mod tools;
 mod vm;
@@ -23,20 +27,35 @@ enum Task {
     Test,
     /// Measure ctpulse against its bars and print a table; exit code 1 when one is missed.
     Bench(bench::Options),
+    /// Give the parsers inputs that nobody thought of; exit code 1 when one fails.
+    Fuzz(fuzz::Options),
+    /// Run for long at 1,000 samples a second; exit code 1 when something grows or is missing.
+    Soak(soak::Options),
     /// Boot Debian's kernels in QEMU and run the in-kernel tests in them.
     Vm(vm::Options),
     /// Build the eBPF object and its manifest; as root, install what that takes first.
     BuildEbpf,
     /// Prove that the committed eBPF object is its sources'; exit code 1 when it is not.
     CheckEbpf,
+    /// Build the Debian package, the static binary's tarball and their checksums.
+    Package,
+    /// Build the binary for aarch64, and compare what it says with what the x86-64 one does.
+    Cross,
+    /// Install, start, upgrade and purge the Debian package in a machine of its own.
+    TestPackage(package::GuestOptions),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Task::parse() {
         Task::Test => test::run(),
         Task::Bench(options) => bench::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::Vm(options) => vm::run(&options),
         Task::BuildEbpf => ebpf::build(),
         Task::CheckEbpf => ebpf::check(),
+        Task::Package => package::package(),
+        Task::Cross => package::cross(),
+        Task::TestPackage(options) => package::test(&options),
     }
 }

@@ -1,5 +1,5 @@
 //! `cargo xtask test`: whether the eBPF object is the sources' by its manifest, the tools, then
-//! every test of the workspace, then those that run in virtual machines.
+//! every test of the workspace, a short soak, then those that run in virtual machines.
 //!
 //! Tests that need root look for `CTPULSE_TEST_ROOT=1`, which is set here when we are; without
 //! it they say on stderr that they did not run.
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::{ebpf, tools, vm, workspace};
+use crate::{ebpf, soak, tools, vm, workspace};
 
 /// Runs the tests and exits as cargo does, or else as `cargo xtask vm`.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
@@ -27,6 +27,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     if !status.success() {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         return Ok(code.map_or(ExitCode::FAILURE, ExitCode::from));
+    }
+    if soak::run(&soak::Options::short())? != ExitCode::SUCCESS {
+        return Ok(ExitCode::FAILURE);
     }
     if let Some(reason) = vm::obstacle()? {
         eprintln!("xtask: NOT RUN HERE: the tests in virtual machines (cargo xtask vm): {reason}");

@@ -20,7 +20,8 @@ pub use report::{ReportArgs, ReportFormat};
 
 use crate::config::parse_duration;
 use crate::format::Format;
-use crate::settings::{Collect, Confine, Ebpf, Netns};
+use crate::settings::{Collect, Confine, Ebpf, Netns, Source};
+use crate::version;
 
 /// High-frequency sampler of Linux connection tracking (netfilter conntrack).
 ///
@@ -31,7 +32,8 @@ use crate::settings::{Collect, Confine, Ebpf, Netns};
 #[derive(Debug, Parser)]
 #[command(
     name = "ctpulse",
-    version,
+    version = version::LINE.as_str(),
+    long_version = version::LINES.as_str(),
     propagate_version = true,
     args_conflicts_with_subcommands = true
 )]
@@ -172,6 +174,10 @@ pub struct SampleArgs {
     /// [default: 100ms, at most the interval].
     #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
     pub sample_interval: Option<Duration>,
+    /// Where the statistics are read from [default: auto]. procfs needs no privilege; netlink
+    /// needs CAP_NET_ADMIN, and is there on kernels that are built without the file.
+    #[arg(long = "source", value_enum, value_name = "WHENCE", help_heading = "Sources")]
+    pub stat_source: Option<Source>,
     /// Probes that count what today's kernels do not (insert, new, delete, why packets were
     /// dropped) [default: auto]. Needs CAP_BPF and CAP_PERFMON, or root.
     #[arg(long, value_enum, value_name = "WHETHER")]

@@ -20,15 +20,17 @@ use crate::merge::Counted;
 use crate::origin::{FROM_REMAINDERS, event_counters};
 use crate::plain::shown;
 use crate::sample::{DOCUMENTED, EVENTS, RENAMED, StatTable};
-use crate::settings::{Collect, DEFAULT_INTERVAL, Input, Netns};
+use crate::settings::{Collect, DEFAULT_INTERVAL, Input, Netns, Source};
 use crate::source::cpu_mask;
 use crate::source::events::error::LOCKDOWN;
 use crate::source::events::hooks::{HOOKS, Need};
 use crate::source::events::offsets::{Offsets, VMLINUX};
 use crate::source::events::{Events, Wanted};
 use crate::source::namespace::Pinned;
-use crate::source::procfs::{Procfs, StatError};
+use crate::source::procfs::StatError;
+use crate::source::reader::{Reader, StatSource};
 use crate::source::roots::Place;
+use crate::source::sysctl::SysctlFile;
 
 /// Sysctl files that are looked at besides the defaults.
 const MORE_FILES: [&str; 3] =
@@ -92,28 +94,34 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
     input.files.extend(MORE_FILES.map(String::from));
     let candidates = place.sysctl_candidates(&input);
     let (live, namespace) = (place.is_live(), place.namespace());
-    let mut procfs = Procfs::new(place.clone(), candidates);
+    let mut reader = Reader::new(place.clone(), candidates, Source::Auto);
     let mut sysctl_faults = Vec::new();
-    let opened = procfs.open_missing(true, &mut |error| sysctl_faults.push(error));
+    let opened = reader.open_missing(true, &mut |error| sysctl_faults.push(error));
     let mut table = StatTable::default();
-    let read = opened.and_then(|()| procfs.read_stat(&mut table));
+    let read = opened.and_then(|()| reader.read_stat(&mut table));
     if let Err(StatError::Namespace(error)) = &read {
         // One reason for everything that is missing, and its message says the mend.
         findings.problem("network namespace", &error.to_string(), "nothing of it can be read");
         return Ok(());
     }
-    sysctls(&mut procfs, findings);
+    sysctls(&mut reader, findings);
     for fault in sysctl_faults {
         findings.problem("sysctl", &fault.to_string(), "the field is left out");
     }
     match read {
-        Ok(_) => statistics(&procfs, &table, cpus.as_deref().unwrap_or_default(), findings),
+        Ok(_) => {
+            statistics(&reader, &table, cpus.as_deref().unwrap_or_default(), findings);
+            if live {
+                findings.fact("ctnetlink", &ctnetlink(&reader));
+            }
+        }
         Err(error) => {
-            let module = procfs.sysctls().any(super::super::source::sysctl::SysctlFile::is_open);
+            let module = reader.sysctls().any(SysctlFile::is_open);
             let mend = match &error {
+                StatError::Neither { .. } => "until then only the table row can be emitted",
                 StatError::Missing(_) if module => {
-                    "conntrack is there, but this kernel is built without CONFIG_NF_CONNTRACK_PROCFS \
-                     (as Ubuntu's are): only the table row can be emitted"
+                    "conntrack is there, its statistics are not (CONFIG_NF_CONNTRACK_PROCFS is off): \
+                     only the table row can be emitted"
                 }
                 StatError::Missing(_) => {
                     "load the module (modprobe nf_conntrack) or a firewall rule that needs it"
@@ -128,9 +136,25 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
     } else {
         [false; EVENTS]
     };
-    fields(&table, release, &procfs, &counted, findings)?;
+    fields(&table, release, &reader, &counted, findings)?;
     findings.heading("privileges (docs/security.md)");
     privileges::own(&input, place).iter().try_for_each(|(name, text)| findings.field(name, text))
+}
+
+/// Whether ctnetlink can be asked, and why it is or is not.
+fn ctnetlink(reader: &Reader) -> String {
+    if reader.statistics() == Some(StatSource::Netlink) {
+        return "asked: procfs has no statistics, or fewer".to_owned();
+    }
+    let asked = if reader.is_netlink_loaded() {
+        match reader.ask_netlink() {
+            Ok(_) => "it could be asked".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    } else {
+        "not tried, since that may load the module nf_conntrack_netlink".to_owned()
+    };
+    format!("not needed, procfs has it all; {asked}")
 }
 
 /// Attaches the probes for a moment and says what became of each.
@@ -188,14 +212,15 @@ fn event_source(
     Ok(Event::ALL.map(|event| events.counts(event) && always(event)))
 }
 
-fn sysctls(procfs: &mut Procfs, findings: &mut Findings) {
+fn sysctls(reader: &mut Reader, findings: &mut Findings) {
     let mut values = Vec::new();
-    procfs.read_sysctls(&mut values, &mut |_| {});
-    for (file, value) in procfs.sysctls().zip(values) {
+    reader.read_sysctls(&mut values, &mut |_| {});
+    for (file, value) in reader.sysctls().zip(values) {
         match (file.path(), value) {
             (Some(path), Some(value)) => {
                 findings.fact(&file.key, &format!("{value} (from {})", path.display()));
             }
+            (None, Some(value)) => findings.fact(&file.key, &format!("{value} (from ctnetlink)")),
             _ if ["ip_conntrack_count", "ip_conntrack_max"].contains(&file.key.as_str()) => {
                 findings.problem(
                     &file.key,
@@ -208,10 +233,10 @@ fn sysctls(procfs: &mut Procfs, findings: &mut Findings) {
     }
 }
 
-fn statistics(procfs: &Procfs, table: &StatTable, cpus: &[u32], findings: &mut Findings) {
-    let path = procfs.stat_path().map(|path| path.display().to_string()).unwrap_or_default();
+fn statistics(reader: &Reader, table: &StatTable, cpus: &[u32], findings: &mut Findings) {
+    let source = reader.statistics().map(|source| source.to_string()).unwrap_or_default();
     let (rows, columns) = (table.rows(), table.columns());
-    findings.fact("statistics", &format!("{path}: {rows} rows, {columns} columns"));
+    findings.fact("statistics", &format!("{source}: {rows} rows, {columns} columns"));
     if !cpus.is_empty() && cpus.len() != rows {
         findings.problem(
             "rows",
@@ -239,7 +264,7 @@ fn statistics(procfs: &Procfs, table: &StatTable, cpus: &[u32], findings: &mut F
 fn fields(
     table: &StatTable,
     release: Option<Release>,
-    procfs: &Procfs,
+    reader: &Reader,
     counted: &Counted,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
@@ -261,9 +286,10 @@ fn fields(
             _ if name == "searched" && !kernel::maintains(layout, release, name) => {
                 "none: the kernel gave it up in 4.9, and no probe reaches that loop".to_owned()
             }
+            None if layout.maintained => "none: this kernel does not maintain it".to_owned(),
             None => "none: this kernel has no such column".to_owned(),
             Some(column) if counted(column) || kernel::maintains(layout, release, name) => {
-                let printed = RENAMED.iter().find(|(_, schema)| *schema == name);
+                let named = RENAMED.iter().find(|(_, schema)| *schema == name);
                 let note = match name {
                     "insert" if kernel::counts_a_part(layout, release, name) => {
                         "; counts only what ctnetlink and BPF insert, not packets"
@@ -274,7 +300,13 @@ fn fields(
                     "entries" => "; the same on every row, never summed",
                     _ => "",
                 };
-                format!("kernel, column {}{note}", printed.map_or(name, |(kernel, _)| kernel))
+                let column = named.map_or(name, |(kernel, _)| kernel);
+                let place = if layout.maintained {
+                    "ctnetlink".to_owned()
+                } else {
+                    format!("column {column}")
+                };
+                format!("kernel, {place}{note}")
             }
             Some(_) => "none: this kernel prints a constant 0".to_owned(),
         };
@@ -286,14 +318,15 @@ fn fields(
         }
     }
     if layout.column("chaintoolong").is_some() {
-        findings.field("drop_chaintoolong", "kernel, column chainlength")?;
+        let place = if layout.maintained { "ctnetlink" } else { "column chainlength" };
+        findings.field("drop_chaintoolong", &format!("kernel, {place}"))?;
     }
     for (name, remainder) in FROM_REMAINDERS {
         if remainder.is_known(layout, counted) {
             findings.field(name, "what is left of the kernel's counters less the events")?;
         }
     }
-    for file in procfs.sysctls() {
+    for file in reader.sysctls() {
         if let Some(path) = file.path() {
             findings.field(&file.key, &format!("sysctl, {}", path.display()))?;
         }

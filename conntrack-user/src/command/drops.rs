@@ -22,14 +22,16 @@ use crate::drops::totals::Totals;
 use crate::drops::{line, totals};
 use crate::logging;
 use crate::sample::StatTable;
-use crate::settings::Netns;
+use crate::settings::{Netns, Source};
 use crate::source::cpu_mask;
 use crate::source::events::drops::{Report, Reports};
 use crate::source::events::hooks::{HOOKS, Hook};
 use crate::source::events::{Events, HookState, Wanted};
 use crate::source::namespace::Pinned;
-use crate::source::procfs::Procfs;
+use crate::source::procfs::StatError;
+use crate::source::reader::Reader;
 use crate::source::roots::Place;
+use crate::source::stat_text::Oddities;
 
 /// The hooks that see drops and evictions.
 const NEEDED: [&str; 7] =
@@ -55,7 +57,7 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     log::info!("waiting for drops; Ctrl-C ends");
     let first = args.source.netns.first().filter(|name| !is_own(name));
     let place = Place::resolve(&args.source.roots(), first);
-    let mut statistics = Procfs::new(place, Vec::new());
+    let mut statistics = Reader::new(place, Vec::new(), Source::Auto);
     // Without them an unloaded module is not noticed.
     let _ = statistics.open_missing(true, &mut |_| {});
     let view = View {
@@ -163,7 +165,7 @@ async fn watch(
     args: &DropsArgs,
     mut reports: Reports,
     events: &Events,
-    statistics: &mut Procfs,
+    statistics: &mut Reader,
     mut view: View,
 ) -> anyhow::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
@@ -189,8 +191,9 @@ async fn watch(
         let mut due = false;
         tokio::select! {
             _ = look.tick() => {}
-            _ = alive.tick(), if statistics.stat_path().is_some() => {
-                if let Err(error) = statistics.read_stat(&mut read) {
+            _ = alive.tick(), if statistics.has_statistics() => {
+                let alive = statistics.check().and_then(|()| statistics.read_stat(&mut read));
+                if let Err(error) = alive.or_else(unless_passing) {
                     bail!("the probes have gone with what they were in ({error}); start again");
                 }
             }
@@ -236,6 +239,10 @@ async fn watch(
     }
     lines.iter().for_each(|line| log::info!("{line}"));
     Ok(())
+}
+
+fn unless_passing(error: StatError) -> Result<Oddities, StatError> {
+    if error.is_passing() { Ok(Oddities::default()) } else { Err(error) }
 }
 
 /// Whether the reader has gone, which is no error.

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::CommandFactory;
+use clap::builder::{Resettable, Str};
 
 use crate::cli::{Cli, ENVIRONMENT, EXAMPLES, EXIT_STATUS, live_keys};
+use crate::version::VERSION;
 
 pub(super) fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
@@ -16,27 +18,37 @@ pub(super) fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCod
 }
 
 pub(super) fn man(output: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let mut command = Cli::command();
+    // The pages tell the program's version only, so that they are the same from every commit;
+    // `help` has no page of its own.
+    let long_version = Resettable::<Str>::Reset;
+    let mut command = Cli::command().version(VERSION).long_version(long_version);
+    command = command.disable_help_subcommand(true);
     command.build();
     let Some(dir) = output else {
         return print_quietly(&page(&command)?);
     };
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let subcommands = command.get_subcommands().filter(|command| command.get_name() != "help");
-    for command in subcommands.chain([&command]) {
-        let name = command.get_display_name().unwrap_or(command.get_name());
-        let path = dir.join(format!("{name}.1"));
+    for command in command.get_subcommands().chain([&command]) {
+        let path = dir.join(format!("{}.1", name(command)));
         std::fs::write(&path, page(command)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a command's page is called.
+fn name(command: &clap::Command) -> &str {
+    command.get_display_name().unwrap_or(command.get_name())
+}
+
 /// One page: clap's sections, then our own in place of its unformatted last one.
 fn page(command: &clap::Command) -> anyhow::Result<Vec<u8>> {
     let mut page = Vec::new();
     let man = clap_mangen::Man::new(command.clone());
-    man.render_title(&mut page)?;
+    // clap's own title has no date, and its neighbour is then taken for one. There is none that
+    // every build of the same sources would agree on.
+    let title = name(command).to_uppercase().replace('-', "\\-");
+    writeln!(page, ".TH \"{title}\" 1 \"\" \"ctpulse {VERSION}\" \"User Commands\"")?;
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;

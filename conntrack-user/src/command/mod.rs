@@ -19,7 +19,7 @@ use anyhow::{Context, bail};
 use log::LevelFilter;
 
 use crate::cli::{Cli, CollectArgs, Command, SourceArgs};
-use crate::settings::{Collect, Confine, Input, Netns, Roots, SHORTEST_INTERVAL, Settings};
+use crate::settings::{Collect, Confine, Input, Netns, Roots, SHORTEST_INTERVAL, Settings, Source};
 
 /// `--interval` where neither the command line nor a configuration says otherwise: a person
 /// is watching.
@@ -118,6 +118,13 @@ fn settings(args: &CollectArgs, asked: bool) -> anyhow::Result<(Settings, Vec<St
             args.sample.config.as_ref().map_or_else(String::new, |path| path.display().to_string())
         );
     }
+    if settings.roots.proc_root.is_some()
+        && settings.inputs.iter().any(|i| i.source == Source::Netlink)
+    {
+        usage!(
+            "--proc-root reads plain files, which netlink knows nothing of; use --source procfs"
+        );
+    }
     Ok((settings, warnings))
 }
 
@@ -165,6 +172,10 @@ fn override_input(input: &mut Input, args: &CollectArgs, asked: bool) -> anyhow:
     input.percpu_rates |= args.percpu_rates;
     input.collect.percpu |= args.percpu_rates;
     input.internal |= args.internal;
+    input.source = args.sample.stat_source.unwrap_or(input.source);
+    if input.source == Source::Netlink && input.compat_telegraf {
+        usage!("--compat telegraf counts columns that only procfs has; use --source procfs");
+    }
     input.ebpf = args.sample.ebpf.unwrap_or(input.ebpf);
     input.ebpf_per_packet |= args.sample.ebpf_per_packet;
     Ok(())

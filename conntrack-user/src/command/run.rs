@@ -14,7 +14,7 @@ use crate::format::{Csv, EncoderOptions, Format, encoder};
 use crate::logging;
 use crate::output::{Output, Text};
 use crate::pipeline::Plan;
-use crate::recording::{RecordingFile, Rotation, is_compressed};
+use crate::recording::{FileError, RecordingFile, Rotation, is_compressed, lock};
 use crate::sampler::Trigger;
 use crate::settings::{Confine, Ebpf};
 
@@ -157,6 +157,10 @@ fn append_to(
     }
     let file = OpenOptions::new().create(true).read(true).append(true).open(path);
     let file = file.with_context(|| format!("cannot write to {}", path.display()))?;
+    // Others may write to a device or a pipe as well.
+    if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        lock(&file).map_err(|_| FileError::Locked(path.clone()))?;
+    }
     let mut csv = None;
     if format == Format::Csv && file.metadata().is_ok_and(|metadata| metadata.len() > 0) {
         let mut header = String::new();

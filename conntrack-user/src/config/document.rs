@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::environment::{Environment, Substituted, substitute};
 use super::error::{ConfigError, Position, advice, nearest};
 use super::tables::{AgentTable, ConntrackTable, Table, UNUSED_AGENT_KEYS};
+use crate::format::human::printable;
 
 /// The top-level tables that mean something here.
 const OURS: [&str; 3] = ["agent", "global_tags", "inputs"];
@@ -47,7 +48,7 @@ impl<'a> Source<'a> {
             Err(error) => Err(ConfigError::Invalid {
                 file: file_name.to_owned(),
                 position: Position::of(original, error.offset),
-                message: error.message,
+                message: printable(&error.message),
             }),
         }
     }
@@ -57,7 +58,7 @@ impl<'a> Source<'a> {
         ConfigError::Invalid {
             file: self.file_name.to_owned(),
             position: Position::of(self.original, self.substituted.original(span.start)),
-            message: message.into(),
+            message: printable(&message.into()),
         }
     }
 

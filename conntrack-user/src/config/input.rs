@@ -14,7 +14,7 @@ use super::duration::parse_duration;
 use super::error::{ConfigError, nearest};
 use super::filters::{filter, set};
 use super::tables::{AgentTable, ConntrackTable, DurationValue, OneOrMany, Placed, Strings};
-use crate::settings::{Collect, Ebpf, Input, Netns};
+use crate::settings::{Collect, Ebpf, Input, Netns, Source as StatSource};
 
 /// Makes the inputs of `table`: one for each namespace that it names.
 pub(super) fn inputs(
@@ -52,6 +52,7 @@ pub(super) fn inputs(
     input.internal = table.internal;
     let whether = [("auto", Ebpf::Auto), ("on", Ebpf::On), ("off", Ebpf::Off), ("", Ebpf::Auto)];
     input.ebpf = reader.choice("ebpf", &table.ebpf, whether)?.unwrap_or_default();
+    input.source = reader.source(&table.source, input.compat_telegraf)?;
     if !table.dirs.is_empty() {
         input.dirs = table.dirs.iter().map(PathBuf::from).collect();
     }
@@ -147,6 +148,28 @@ impl Reader<'_> {
             }
         }
         Ok(collect)
+    }
+
+    fn source(
+        &self,
+        value: &Placed<String>,
+        compat_telegraf: bool,
+    ) -> Result<StatSource, ConfigError> {
+        let sources = [
+            ("auto", StatSource::Auto),
+            ("procfs", StatSource::Procfs),
+            ("netlink", StatSource::Netlink),
+            ("", StatSource::Auto),
+        ];
+        let source = self.choice("source", value, sources)?.unwrap_or_default();
+        match value {
+            Some(value) if source == StatSource::Netlink && compat_telegraf => {
+                let problem = "\"netlink\" has not the columns that compat = \"telegraf\" counts; \
+                               remove one of the two";
+                Err(self.error(value.span(), "source", problem))
+            }
+            _ => Ok(source),
+        }
     }
 
     fn log_level(&self, value: &Placed<String>) -> Result<Option<LevelFilter>, ConfigError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::tests::{error, loaded};
-use crate::settings::{Collect, DEFAULT_DIRS, DEFAULT_FILES, Input, Netns};
+use crate::settings::{Collect, DEFAULT_DIRS, DEFAULT_FILES, Input, Netns, Source};
 
 fn input(keys: &str) -> Input {
     loaded(&format!("[[inputs.conntrack]]\n{keys}")).settings.inputs[0].clone()
@@ -124,6 +124,21 @@ fn a_name_a_level_and_what_has_no_effect() {
     );
     assert!(input_error("time_source = 'collection_start'").contains("is not supported"));
     assert!(input_error("startup_error_behavior = 'probe'").contains("is not supported"));
+}
+
+#[test]
+fn the_source_is_one_of_three() {
+    assert_eq!(input("").source, Source::Auto);
+    assert_eq!(input("source = ''").source, Source::Auto);
+    assert_eq!(input("source = 'procfs'\ncompat = 'telegraf'").source, Source::Procfs);
+    assert_eq!(input("source = 'netlink'").source, Source::Netlink);
+    assert_eq!(
+        input_error("source = 'netlinks'"),
+        "t.conf:2:10: 'source' in [[inputs.conntrack]]: \"netlinks\" is not supported; did you \
+         mean \"netlink\"?"
+    );
+    let both = input_error("compat = 'telegraf'\nsource = 'netlink'");
+    assert!(both.starts_with("t.conf:3:10: 'source'") && both.contains("remove one"), "{both}");
 }
 
 #[test]

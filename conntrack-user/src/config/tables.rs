@@ -107,6 +107,7 @@ pub(super) struct ConntrackTable {
     // Not Telegraf's.
     pub sample_interval: Placed<DurationValue>,
     pub netns: Placed<OneOrMany>,
+    pub source: Placed<String>,
     pub ebpf: Placed<String>,
     pub compat: Placed<String>,
     pub ebpf_per_packet: bool,
@@ -210,7 +211,7 @@ mod tests {
         assert_eq!(agent.len(), 14, "{agent:?}");
         assert!(agent.iter().any(|key| key == "omit_hostname"));
         let conntrack = ConntrackTable::keys();
-        assert_eq!(conntrack.len(), 38, "{conntrack:?}");
+        assert_eq!(conntrack.len(), 39, "{conntrack:?}");
         assert!(conntrack.iter().any(|key| key == "labels"));
     }
 

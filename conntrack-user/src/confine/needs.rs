@@ -8,6 +8,7 @@ use rustix::process::{getegid, geteuid};
 use rustix::thread::CapabilitySet;
 
 use crate::settings::Input;
+use crate::source::reader::may_need_netlink;
 use crate::source::roots::Place;
 
 /// From this level of `kernel.perf_event_paranoid` on, which distributions added, perf events
@@ -28,6 +29,9 @@ pub enum Rewrites<'a> {
 pub struct Needs {
     /// Probes are attached again when their module is loaded again or their namespace replaced.
     pub probes: bool,
+    /// ctnetlink is asked: each question needs its capability anew, and a namespace that is
+    /// replaced another socket.
+    pub netlink: bool,
     /// Namespaces are entered, again when they are replaced.
     pub namespaces: bool,
     /// The namespaces of other processes are looked at.
@@ -46,6 +50,7 @@ impl Needs {
     pub fn nothing() -> Self {
         Self {
             probes: false,
+            netlink: false,
             namespaces: false,
             processes: false,
             files: Vec::new(),
@@ -66,9 +71,13 @@ impl Needs {
         output: Option<Rewrites<'_>>,
     ) -> Self {
         let entered = || places.iter().filter_map(|place| place.enter.as_deref());
+        let asks_netlink = |(input, place): (&Input, &Place)| {
+            (input.collect.all || input.collect.percpu) && may_need_netlink(input.source, place)
+        };
         let is_a_process = |path: &Path| path.ends_with("ns/net");
         let mut needs = Self {
             probes,
+            netlink: inputs.iter().zip(places).any(asks_netlink),
             namespaces: entered().next().is_some(),
             processes: blind || entered().any(is_a_process),
             ..Self::nothing()
@@ -127,6 +136,9 @@ impl Needs {
             if level.is_some_and(|level| level >= PARANOID) {
                 needed |= CapabilitySet::SYS_ADMIN;
             }
+        }
+        if self.netlink {
+            needed |= CapabilitySet::NET_ADMIN;
         }
         if self.namespaces {
             needed |= CapabilitySet::SYS_ADMIN;

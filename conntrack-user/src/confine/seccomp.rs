@@ -172,6 +172,8 @@ const FATAL: &[c_long] = &[
     libc::SYS_sethostname,
 ];
 
+const AF_NETLINK: u64 = libc::AF_NETLINK as u64;
+const NETLINK_NETFILTER: u64 = libc::NETLINK_NETFILTER as u64;
 /// asm-generic/ioctls.h: whether it is a terminal, how large, and not to wait.
 const TCGETS: u64 = 0x5401;
 const TIOCGWINSZ: u64 = 0x5413;
@@ -200,6 +202,10 @@ fn fatal(needs: &Needs) -> Result<BpfProgram, Error> {
     let mut rules: Rules = FATAL.iter().map(|&call| (call, Vec::new())).collect();
     if !needs.probes {
         rules.extend(PROBES.iter().map(|&call| (call, Vec::new())));
+    }
+    if needs.netlink {
+        rules.insert(libc::SYS_socket, vec![when(0, Length::Dword, Op::Ne, AF_NETLINK)?]);
+        rules.remove(&libc::SYS_connect);
     }
     if !needs.namespaces {
         rules.insert(libc::SYS_setns, Vec::new());
@@ -239,6 +245,13 @@ fn allowed(needs: &Needs) -> Result<BpfProgram, Error> {
     }
     let ioctls = ioctls.into_iter().map(|request| when(1, Length::Dword, Op::Eq, request));
     rules.insert(libc::SYS_ioctl, ioctls.collect::<Result<_, _>>()?);
+    if needs.netlink {
+        let is = |number, value| SeccompCondition::new(number, Length::Dword, Op::Eq, value);
+        let conditions = vec![is(0, AF_NETLINK)?, is(2, NETLINK_NETFILTER)?];
+        rules.insert(libc::SYS_socket, vec![SeccompRule::new(conditions)?]);
+        // Of what could be connected there are only such sockets.
+        rules.insert(libc::SYS_connect, Vec::new());
+    }
     if needs.namespaces {
         let network = libc::CLONE_NEWNET as u64;
         rules.insert(libc::SYS_setns, vec![when(1, Length::Dword, Op::Eq, network)?]);

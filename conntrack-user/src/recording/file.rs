@@ -185,13 +185,21 @@ impl RecordingFile {
     }
 }
 
-/// Opens and locks a file; the lock ends with it.
 fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    lock(&file)?;
+    Ok(file)
+}
+
+/// Makes this process the only one that writes a file; the lock ends with it.
+///
+/// # Errors
+/// [`io::ErrorKind::WouldBlock`] where another process is that.
+pub fn lock(file: &File) -> io::Result<()> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(error) if error == rustix::io::Errno::WOULDBLOCK => Err(error.into()),
         // A file system without locks.
-        _ => Ok(file),
+        _ => Ok(()),
     }
 }
 

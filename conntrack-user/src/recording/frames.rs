@@ -9,24 +9,24 @@ use std::io::{self, BufReader, Read, Seek};
 use super::ZSTD_MAGIC;
 
 /// A block of type raw, of no bytes, the last of its frame.
-pub(super) const LAST_BLOCK: [u8; 3] = [1, 0, 0];
+pub const LAST_BLOCK: [u8; 3] = [1, 0, 0];
 /// The upper 28 bits of the magic number of frames that decoders skip.
 const SKIPPABLE: u32 = 0x184d_2a50;
 
 /// The whole part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Whole {
+pub struct Whole {
     /// Its length in bytes.
-    pub(super) length: u64,
+    pub length: u64,
     /// Whether it ends within a frame, which takes [`LAST_BLOCK`].
-    pub(super) open: bool,
+    pub open: bool,
 }
 
 /// Finds the whole part of `file`, from its start.
 ///
 /// # Errors
 /// The file's, or [`io::ErrorKind::InvalidData`] for what is not zstd or cannot be continued.
-pub(super) fn whole_part(file: impl Read + Seek) -> io::Result<Whole> {
+pub fn whole_part(file: impl Read + Seek) -> io::Result<Whole> {
     let mut walk = Walk { input: BufReader::new(file), at: 0 };
     loop {
         let start = walk.at;

@@ -10,7 +10,7 @@
 
 mod catalog;
 mod file;
-mod frames;
+pub mod frames;
 mod json;
 mod line_protocol;
 mod lines;
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use self::catalog::{Catalog, FieldId, Series, SeriesId};
-pub use self::file::{FileError, RecordingFile, Rotation, is_compressed};
+pub use self::file::{FileError, RecordingFile, Rotation, is_compressed, lock};
 use self::lines::{Line, Lines};
 
 /// How far back in a zstd file a match may reach, as a power of two: 32 MiB. It bounds the
@@ -136,6 +136,15 @@ impl Reader {
         Self { files: files.into_iter(), open: None, values: Vec::new() }
     }
 
+    /// A reader of what `input` gives, plain or zstd, under a name for messages.
+    ///
+    /// # Errors
+    /// The stream's, about its beginning.
+    pub fn of_stream(name: &str, input: Box<dyn Read + Send>) -> io::Result<Self> {
+        let open = Some((name.to_owned(), Lines::new(decoded(input)?)));
+        Ok(Self { open, ..Self::new(Vec::new()) })
+    }
+
     /// The next row; what could not be read before it is in `tally`. `None` at the end.
     pub fn next_row(&mut self, catalog: &mut Catalog, tally: &mut Tally) -> Option<Row<'_>> {
         loop {
@@ -169,12 +178,19 @@ impl Reader {
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
-    let mut file: Box<dyn Read + Send> =
-        if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
+    if path == Path::new("-") {
+        decoded(Box::new(io::stdin()))
+    } else {
+        decoded(Box::new(File::open(path)?))
+    }
+}
+
+/// What `input` gives, after zstd if it begins so.
+fn decoded(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
     let mut start = Vec::new();
-    file.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut start)?;
+    input.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut start)?;
     let compressed = start == ZSTD_MAGIC;
-    let whole = io::Cursor::new(start).chain(file);
+    let whole = io::Cursor::new(start).chain(input);
     if !compressed {
         return Ok(Box::new(whole));
     }

@@ -7,7 +7,9 @@
 pub mod cpu_mask;
 pub mod events;
 pub mod namespace;
+pub mod netlink;
 pub mod procfs;
+pub mod reader;
 pub mod roots;
 pub mod stat_text;
 pub mod sysctl;

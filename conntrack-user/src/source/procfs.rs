@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::namespace::{self, Identity, NamespaceError};
+use super::netlink::NetlinkError;
 use super::roots::Place;
 use super::stat_text::{Oddities, StatParser, StatTextError};
 use super::sysctl::{SysctlError, SysctlFile, is_absent};
@@ -48,12 +49,34 @@ pub enum StatError {
     /// It is longer than any kernel prints it.
     #[error("{} is longer than {LONGEST_TEXT} bytes", .0.display())]
     TooLong(PathBuf),
+    /// ctnetlink gives no statistics.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// No statistics file exists, though conntrack does, and ctnetlink gives none either.
+    #[error(
+        "there is no {}/stat/nf_conntrack (a kernel without CONFIG_NF_CONNTRACK_PROCFS), and {netlink}",
+        net.display()
+    )]
+    Neither {
+        /// The directory `net`.
+        net: PathBuf,
+        /// What is wrong with ctnetlink.
+        netlink: NetlinkError,
+    },
     /// Its namespace cannot be entered or is gone.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
     /// The namespace's name now means another one, or nothing.
     #[error("network namespace {} was deleted; it is looked for again", .0.display())]
     NamespaceGone(PathBuf),
+}
+
+impl StatError {
+    /// Whether the next read may do, without opening anything again.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Netlink(error) if error.is_passing())
+    }
 }
 
 /// The sysctl files show the namespace of whoever opens them; these two are the same in all.
@@ -96,6 +119,11 @@ impl Procfs {
     #[must_use]
     pub fn stat_path(&self) -> Option<&Path> {
         self.stat.open.as_ref().map(|(_, path)| path.as_path())
+    }
+
+    /// Closes the statistics file: something else gives more.
+    pub fn close_stat(&mut self) {
+        self.stat.open = None;
     }
 
     /// Whether the sampled namespace could not be entered, so that only the statistics and the
@@ -175,8 +203,7 @@ impl Procfs {
         let parsed = match text {
             Ok(text) => self.parser.parse(text, table),
             Err(error) => {
-                table.values.clear();
-                table.filled.clear();
+                table.clear();
                 self.stat.open = None;
                 return Err(error);
             }

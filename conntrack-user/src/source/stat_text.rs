@@ -24,12 +24,13 @@ pub enum StatTextError {
     TooManyColumns(usize),
 }
 
-/// What a text had that was not as the kernel prints it; nothing of it was kept.
+/// What the statistics had that was not as the kernel gives them; nothing of it was kept. What is
+/// a row and a word of the text is a message and an attribute of ctnetlink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Oddities {
     /// Rows with a word that is not a 32-bit hexadecimal number; none of such a row is used.
     pub bad_rows: u32,
-    /// The line of the first bad row, 1-based; 0 when there is none.
+    /// The line of the first bad row, 1-based; 0 when there is none, or no text.
     pub first_bad_line: u32,
     /// Rows with fewer words than the header; their leading columns are used.
     pub short_rows: u32,
@@ -54,9 +55,9 @@ impl StatParser {
     /// # Errors
     /// [`StatTextError`] when the header is not one; `table` is then empty.
     pub fn parse(&mut self, text: &[u8], table: &mut StatTable) -> Result<Oddities, StatTextError> {
-        table.values.clear();
-        table.filled.clear();
-        let (header, mut rest) = split_line(text);
+        table.clear();
+        let (header, rest) = split_line(text);
+        let mut rest = without_torn_word(rest);
         if header != self.header.as_slice() || self.header.is_empty() {
             self.layout = Arc::new(parse_header(header)?);
             self.header.clear();
@@ -94,6 +95,13 @@ impl StatParser {
     }
 }
 
+/// `text` without its last word, if it ends in one that is shorter than the kernel's: the text was
+/// cut there, and half a number is another number.
+fn without_torn_word(text: &[u8]) -> &[u8] {
+    let after_space = text.iter().rposition(u8::is_ascii_whitespace).map_or(0, |at| at + 1);
+    if text.len() - after_space < 8 { &text[..after_space] } else { text }
+}
+
 fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memchr(b'\n', text) {
         Some(end) => (&text[..end], &text[end + 1..]),
@@ -127,7 +135,7 @@ fn parse_header(line: &[u8]) -> Result<Layout, StatTextError> {
             return Err(StatTextError::TooManyColumns(names.len()));
         }
     }
-    Ok(Layout { names })
+    Ok(Layout { names, maintained: false })
 }
 
 /// Appends exactly `columns` values of one row; returns how many words the row has, or `None`
@@ -232,6 +240,20 @@ mod tests {
         assert_eq!(table.filled, [2, 3]);
         assert_eq!(row(&table, 1), [1, 2, 3]);
         assert_eq!((oddities.short_rows, oddities.long_rows), (1, 1));
+    }
+
+    /// What is read of a text that was cut is what stands in the whole one.
+    #[test]
+    fn half_a_number_is_none() {
+        let text = "entries found new\n00000007 12345678 9abcdef0\n00000007 00000002 00000003\n";
+        let (whole, _) = parse(text);
+        for cut in "entries found new\n".len()..text.len() {
+            let (table, _) = parse(&text[..cut]);
+            for (i, &filled) in table.filled.iter().enumerate() {
+                let filled = usize::from(filled);
+                assert_eq!(row(&table, i)[..filled], row(&whole, i)[..filled], "cut at {cut}");
+            }
+        }
     }
 
     #[test]

@@ -134,8 +134,9 @@ fn read(file: &File, path: &Path) -> Result<f64, SysctlError> {
     })
 }
 
-/// The number in a sysctl file's text.
-fn parse(text: &[u8]) -> Option<f64> {
+/// The number in a sysctl file's text, if there is one and it is finite.
+#[must_use]
+pub fn parse(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     text.trim().parse().ok().filter(|number: &f64| number.is_finite())
 }

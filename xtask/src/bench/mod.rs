@@ -8,9 +8,9 @@
 
 mod events;
 mod live;
-mod measure;
+pub(crate) mod measure;
 mod report;
-mod table;
+pub(crate) mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -20,6 +20,7 @@ use anyhow::{Context, bail};
 
 use self::measure::{Finished, Stats, first_byte, resident, run_to_end};
 use self::table::{Figure, Table};
+use crate::tools;
 use crate::vm;
 use crate::workspace::{self, shown};
 
@@ -123,27 +124,37 @@ struct Bench {
 }
 
 impl Bench {
-    /// CPU per sample and lateness, ctpulse and the bare loop in turns.
+    /// CPU per sample and lateness, ctpulse and the bare loop in turns; as root ctnetlink, too.
     fn sampling(&self) -> anyhow::Result<Vec<Figure>> {
         let seconds = format!("{}s", self.plan.run.as_secs());
-        let mut ours = Vec::new();
-        let mut bare = Vec::new();
+        let (mut ours, mut bare, mut netlink) = (Vec::new(), Vec::new(), Vec::new());
         for pair in 1..=self.plan.pairs {
             eprintln!("bench: {seconds} at 1,000/s, pair {pair} of {}", self.plan.pairs);
             let mut ctpulse = self.sampler();
             ours.push(run_to_end(ctpulse.args(["--stats", "--duration", &seconds]))?);
             let mut reference = Command::new(self.examples.join("bare_loop"));
             bare.push(run_to_end(reference.args(["1ms", &seconds]))?);
+            if tools::is_root() {
+                let mut asking = self.sampler();
+                asking.args(["--source", "netlink", "--stats", "--duration", &seconds]);
+                netlink.push(run_to_end(&mut asking)?);
+            }
         }
         let (ours, bare) = (Sampled::median(&ours)?, Sampled::median(&bare)?);
         let expected = self.plan.run.as_millis();
-        Ok(vec![
+        let mut figures = vec![
             Figure::ratio("CPU per sample", "µs", ours.cpu_us, bare.cpu_us).at_most_times(1.3),
             Figure::ratio("lateness of ticks, p50", "µs", ours.late_p50_us, bare.late_p50_us),
             Figure::ratio("lateness of ticks, p99", "µs", ours.late_p99_us, bare.late_p99_us)
                 .at_most_times(1.2),
             Figure::pair(&format!("ticks missed of {expected}"), "", ours.missed, bare.missed),
-        ])
+        ];
+        if !netlink.is_empty() {
+            let name = "CPU per sample, ctnetlink and procfs";
+            let netlink = Sampled::median(&netlink)?;
+            figures.push(Figure::ratio(name, "µs", netlink.cpu_us, ours.cpu_us));
+        }
+        Ok(figures)
     }
 
     /// Parsing a statistics file, against scanning its bytes for newlines.

@@ -44,6 +44,22 @@ impl Apt {
         Ok(apt)
     }
 
+    /// Where the system has its packages of releases from.
+    ///
+    /// # Errors
+    /// When it has no sources.
+    pub(crate) fn mirror() -> anyhow::Result<String> {
+        let format = "$(SUITE) $(REPO_URI)";
+        let mut targets = tool("apt-get")?;
+        targets.args(["indextargets", "--format", format, "Created-By: Packages"]);
+        let targets = run_checked(&mut targets)?;
+        let plain = |line: &str| {
+            let (suite, uri) = line.split_once(' ')?;
+            (!suite.is_empty() && !suite.contains('-')).then(|| uri.to_owned())
+        };
+        targets.lines().find_map(plain).context("this system has no apt sources")
+    }
+
     /// The names of packages that begin with `prefix`.
     ///
     /// # Errors

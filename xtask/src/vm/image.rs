@@ -18,14 +18,16 @@ use crate::workspace::run_checked;
 
 /// Modules to load where a kernel has them, with what they depend on. A kernel may have them
 /// built in, or lack one: `nft_counter` is a module in 5.10 only.
-const MODULES: [&str; 20] = [
+const MODULES: [&str; 22] = [
     "nf_conntrack",
     "nf_conntrack_netlink",
+    "nf_conntrack_ftp",
     "nf_tables",
     "nft_ct",
     "nft_counter",
     "nft_limit",
     "nft_numgen",
+    "nft_objref",
     "nft_connlimit",
     "nft_reject",
     "nft_reject_ipv4",
@@ -41,6 +43,9 @@ const MODULES: [&str; 20] = [
     "sch_netem",
 ];
 
+/// What it takes to mount a disk.
+const FOR_DISKS: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
+
 /// Tools that the tests call, and busybox for the init.
 const TOOLS: [&str; 5] = ["ip", "nft", "conntrack", "bpftool", "setpriv"];
 
@@ -52,8 +57,13 @@ const DIRECTORIES: [&str; 16] = [
 /// What a guest is to do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Work<'a> {
-    /// The tests whose names contain this.
-    Tests(&'a str),
+    /// Tests.
+    Tests {
+        /// Those whose names contain this.
+        filter: &'a str,
+        /// How many connections one of them begins, if not a few.
+        connections: Option<u64>,
+    },
     /// The measurements, for as long as this says: `quick` or `full`.
     Measurements(&'a str),
 }
@@ -76,10 +86,13 @@ impl Image {
         archive.console();
         archive.file("init", 0o755, include_bytes!("init.sh"));
         let (name, content) = match work {
-            Work::Tests(filter) => ("etc/ctpulse-test", filter),
+            Work::Tests { filter, .. } => ("etc/ctpulse-test", filter),
             Work::Measurements(length) => ("etc/ctpulse-measure", length),
         };
         archive.file(name, 0o644, content.as_bytes());
+        if let Work::Tests { connections: Some(number), .. } = work {
+            archive.file("etc/ctpulse-connections", 0o644, number.to_string().as_bytes());
+        }
         let busybox = found("busybox")?;
         let mut programs = vec![("bin/busybox".to_owned(), busybox.clone(), read(&busybox)?)];
         for (name, path) in [("guest", &binaries.guest), ("ctpulse", &binaries.ctpulse)] {
@@ -111,24 +124,23 @@ impl Image {
     /// When a module cannot be read.
     pub(crate) fn with_modules_of(&self, kernel: &Kernel) -> anyhow::Result<Vec<u8>> {
         let mut archive = Archive::default();
-        let mut order: Vec<PathBuf> = Vec::new();
-        for module in MODULES {
-            for file in kernel.files_of(module)? {
-                if !order.contains(&file) {
-                    order.push(file);
-                }
-            }
-        }
-        let mut names = String::new();
-        for file in &order {
-            let (name, content) = module(file)?;
-            archive.file(&format!("modules/{name}"), 0o644, &content);
-            names.push_str(&name);
-            names.push('\n');
-        }
-        archive.file("modules/order", 0o644, names.as_bytes());
+        archive.modules(kernel, &MODULES)?;
         Ok([&self.base[..], &gzip(&archive.finish())?].concat())
     }
+}
+
+/// An initramfs that does no more than mount a disk and start the system on it.
+///
+/// # Errors
+/// When busybox is missing or a module cannot be read.
+pub(super) fn for_disk(kernel: &Kernel) -> anyhow::Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    DIRECTORIES.iter().for_each(|directory| archive.directory(directory));
+    archive.console();
+    archive.file("init", 0o755, include_bytes!("disk.sh"));
+    archive.file("bin/busybox", 0o755, &read(&found("busybox")?)?);
+    archive.modules(kernel, &FOR_DISKS)?;
+    gzip(&archive.finish())
 }
 
 fn found(program: &str) -> anyhow::Result<PathBuf> {
@@ -223,6 +235,27 @@ impl Archive {
             self.directory(parent);
         }
         self.entry(path, 0o100_000 | mode, 0, content);
+    }
+
+    /// A kernel's modules with what they depend on, and their names in load order.
+    fn modules(&mut self, kernel: &Kernel, modules: &[&str]) -> anyhow::Result<()> {
+        let mut order: Vec<PathBuf> = Vec::new();
+        for module in modules {
+            for file in kernel.files_of(module)? {
+                if !order.contains(&file) {
+                    order.push(file);
+                }
+            }
+        }
+        let mut names = String::new();
+        for file in &order {
+            let (name, content) = module(file)?;
+            self.file(&format!("modules/{name}"), 0o644, &content);
+            names.push_str(&name);
+            names.push('\n');
+        }
+        self.file("modules/order", 0o644, names.as_bytes());
+        Ok(())
     }
 
     /// /dev/console, which init's standard output is before it can mount anything.

@@ -212,6 +212,11 @@ impl Kernel {
         Ok(kernel)
     }
 
+    /// The directory of its modules, and its place below lib/modules.
+    pub(crate) fn modules(&self) -> PathBuf {
+        self.base.join("lib/modules").join(&self.version)
+    }
+
     /// The files of a module and of what it depends on, in load order; none if this kernel has
     /// it built in, or not at all.
     ///

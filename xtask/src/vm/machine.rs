@@ -40,13 +40,15 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Boots `kernel` with `initramfs`; the console is written to the file `console` too.
+    /// Boots `kernel` with `initramfs`, and with `disk` if there is one, which is left as it was;
+    /// the console is written to the file `console` too.
     ///
     /// # Errors
     /// When QEMU cannot be started or the file cannot be made.
     pub(crate) fn boot(
         kernel: &Path,
         initramfs: &Path,
+        disk: Option<&Path>,
         console: &Path,
         memory_mib: u32,
     ) -> anyhow::Result<Self> {
@@ -58,6 +60,10 @@ impl Machine {
         qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
         qemu.args(["-append", COMMAND_LINE, "-nographic", "-no-reboot", "-nic", "none"]);
         qemu.args(["-smp", "2", "-m", &memory_mib.to_string()]);
+        if let Some(disk) = disk {
+            let drive = format!("if=virtio,format=raw,snapshot=on,file={}", disk.display());
+            qemu.args(["-drive", &drive]);
+        }
         qemu.stdout(Stdio::piped()).stderr(file.try_clone().context("cannot share the console")?);
         let mut qemu = qemu.spawn().context("cannot start setpriv")?;
         let stdout = qemu.stdout.take().context("QEMU has no standard output")?;

@@ -4,16 +4,19 @@
 //! initramfs of our binaries, a few tools and the kernel's modules, `machine` boots it in QEMU,
 //! `console` reads what its init (init.sh) and its kernel print, and `run` turns that into one
 //! verdict per test. This file says which kernels and tests; `measure` has a guest measure, for
-//! `cargo xtask bench`. Kernels stay in `.cache/kernels` and consoles in `.cache/vm`.
+//! `cargo xtask bench`, and `disk` boots a system from a disk, for `cargo xtask test-package`. Kernels stay in `.cache/kernels` and consoles in `.cache/vm`.
 
 mod apt;
 mod console;
+mod disk;
 mod image;
 mod kernel;
 mod machine;
 mod measure;
 mod run;
 
+pub(crate) use self::apt::Apt;
+pub(crate) use self::disk::{Disk, boot_disk};
 pub(crate) use self::measure::measure;
 
 use std::fs::{self, File, TryLockError};
@@ -58,6 +61,10 @@ pub(crate) struct Options {
     /// Put bpftrace (200 MB with its libraries) into the guest too
     #[arg(long)]
     bpftrace: bool,
+    /// How many connections `every_connection_is_counted_however_many_they_are` begins; about
+    /// 10,000 a second on an idle machine, so give --timeout too
+    #[arg(long, value_name = "NUMBER")]
+    connections: Option<u64>,
     /// Run only the tests whose names contain this
     test: Option<String>,
 }
@@ -70,6 +77,7 @@ impl Default for Options {
             jobs: None,
             verbose: false,
             bpftrace: false,
+            connections: None,
             test: None,
         }
     }
@@ -101,7 +109,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let binaries = build()?;
     let image = Image::new(
         &binaries,
-        Work::Tests(options.test.as_deref().unwrap_or_default()),
+        Work::Tests {
+            filter: options.test.as_deref().unwrap_or_default(),
+            connections: options.connections,
+        },
         options.bpftrace,
     )?;
     let start = Instant::now();
@@ -208,6 +219,12 @@ fn test(
         run::Shown::Verdict(verdict) => println!("{verdict}"),
     })?;
 
+    tell(name, &run, start);
+    Ok(run.is_good())
+}
+
+/// Says what came of one guest.
+fn tell(name: &str, run: &run::Run, start: Instant) {
     let seconds = start.elapsed().as_secs_f64();
     let (passed, failed) = (run.passed, run.failed.len());
     let boot = run.booted.map_or("no test found".to_owned(), |booted| {
@@ -220,7 +237,6 @@ fn test(
     if !run.is_good() {
         run.show_lines();
     }
-    Ok(run.is_good())
 }
 
 fn plural(noun: &str, count: usize) -> String {

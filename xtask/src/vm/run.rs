@@ -34,13 +34,30 @@ pub(super) fn boot(
     patience: Duration,
     show: &mut dyn FnMut(Shown<'_>),
 ) -> anyhow::Result<Run> {
+    let initramfs = image.with_modules_of(kernel)?;
+    attend(kernel, &initramfs, None, image.memory_mib(), consoles, patience, show)
+}
+
+/// The same with an initramfs, and a disk if there is one.
+///
+/// # Errors
+/// When QEMU cannot be started or a file cannot be written.
+pub(super) fn attend(
+    kernel: &Kernel,
+    image: &[u8],
+    disk: Option<&Path>,
+    memory_mib: u32,
+    consoles: &Path,
+    patience: Duration,
+    show: &mut dyn FnMut(Shown<'_>),
+) -> anyhow::Result<Run> {
     let name = &kernel.version;
     let initramfs = consoles.join(format!("{name}.initramfs"));
-    let written = fs::write(&initramfs, image.with_modules_of(kernel)?);
+    let written = fs::write(&initramfs, image);
     written.with_context(|| format!("cannot write {}", initramfs.display()))?;
 
     let console = consoles.join(format!("{name}.console"));
-    let mut machine = Machine::boot(&kernel.image, &initramfs, &console, image.memory_mib())?;
+    let mut machine = Machine::boot(&kernel.image, &initramfs, disk, &console, memory_mib)?;
     let mut run = Run { kernel: name.clone(), console, ..Run::default() };
     let deadline = Instant::now() + patience;
     loop {

@@ -26,8 +26,12 @@ const MAGIC: u16 = 0xeb9f;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 
+/// How many members are looked at for one question, at most: the kernel's largest structures have
+/// some hundreds.
+const MOST_MEMBERS: u32 = 1 << 16;
+
 /// One BTF.
-pub(super) struct Btf<'a> {
+pub struct Btf<'a> {
     bytes: &'a [u8],
     /// What this goes on from: its types and strings come first.
     base: Option<&'a Btf<'a>>,
@@ -52,7 +56,11 @@ struct Type {
 }
 
 impl<'a> Btf<'a> {
-    pub(super) fn parse(bytes: &'a [u8], base: Option<&'a Self>) -> Result<Self, BtfError> {
+    /// Reads `bytes`, which go on from `base` if they are a module's.
+    ///
+    /// # Errors
+    /// [`BtfError::Malformed`].
+    pub fn parse(bytes: &'a [u8], base: Option<&'a Self>) -> Result<Self, BtfError> {
         let void = usize::from(base.is_none());
         let mut btf = Self {
             bytes,
@@ -125,7 +133,10 @@ impl<'a> Btf<'a> {
     }
 
     /// The size of a structure in bytes.
-    pub(super) fn size(&self, structure: &str) -> Result<u32, BtfError> {
+    ///
+    /// # Errors
+    /// [`BtfError`].
+    pub fn size(&self, structure: &str) -> Result<u32, BtfError> {
         match self.structure(structure) {
             Some((btf, at)) => Ok(btf.type_at(at)?.size_or_type),
             None => Err(BtfError::Absent(format!("struct {structure}"))),
@@ -133,22 +144,34 @@ impl<'a> Btf<'a> {
     }
 
     /// The byte offset of a member, or of a member of a member, of a structure by name.
-    pub(super) fn offset(&self, structure: &str, path: &[&str]) -> Result<u32, BtfError> {
+    ///
+    /// # Errors
+    /// [`BtfError`].
+    pub fn offset(&self, structure: &str, path: &[&str]) -> Result<u32, BtfError> {
         let absent = || BtfError::Absent(format!("struct {structure}.{}", path.join(".")));
         let (btf, at) = self.structure(structure).ok_or_else(absent)?;
-        let bits = btf.offset_in(at, path, 0)?.ok_or_else(absent)?;
+        let mut left = MOST_MEMBERS;
+        let bits = btf.offset_in(at, path, 0, &mut left)?.ok_or_else(absent)?;
         if bits % 8 == 0 { Ok(bits / 8) } else { Err(absent()) }
     }
 
-    /// The same, in bits, inside the structure or union at `at`. `depth` bounds a text that
-    /// refers to itself.
-    fn offset_in(&self, at: usize, path: &[&str], depth: u32) -> Result<Option<u32>, BtfError> {
+    /// The same, in bits, inside the structure or union at `at`. `depth` and `left`, the members
+    /// that are looked at yet, bound types that refer to themselves.
+    fn offset_in(
+        &self,
+        at: usize,
+        path: &[&str],
+        depth: u32,
+        left: &mut u32,
+    ) -> Result<Option<u32>, BtfError> {
         let [name, rest @ ..] = path else { return Ok(Some(0)) };
         let this = self.type_at(at)?;
         if depth > 16 || !matches!(this.kind, STRUCT | UNION) {
             return Ok(None);
         }
         for member in 0..this.length {
+            let Some(less) = left.checked_sub(1) else { return Ok(None) };
+            *left = less;
             let member = at + 12 + 12 * member;
             let mut bits = self.word(member + 8)?;
             if this.packed {
@@ -164,7 +187,7 @@ impl<'a> Btf<'a> {
                 Some(0)
             } else {
                 let within = self.unqualified(self.word(member + 4)?)?;
-                within.map_or(Ok(None), |(btf, at)| btf.offset_in(at, inside, depth + 1))?
+                within.map_or(Ok(None), |(btf, at)| btf.offset_in(at, inside, depth + 1, left))?
             };
             if let Some(found) = found {
                 return Ok(bits.checked_add(found));

@@ -153,8 +153,9 @@ impl std::fmt::Debug for Reports {
     }
 }
 
-/// The report in the ring's bytes.
-fn decode(bytes: &[u8], layout: &TupleLayout) -> Option<Report> {
+/// The report in the ring's bytes; `None` for what is none.
+#[must_use]
+pub fn decode(bytes: &[u8], layout: &TupleLayout) -> Option<Report> {
     let word = |at: usize| Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
     let number = word(offset_of!(DropRecord, cause))? as usize;
     let tuple = bytes.get(offset_of!(DropRecord, tuple)..)?.get(..TUPLE_BYTES)?;

@@ -10,7 +10,7 @@ use super::HookState;
 use super::error::{EventsError, explain};
 use super::hooks::{Hook, Way};
 use super::offsets::Offsets;
-use super::symbols::{Symbols, TABLE, TABLE_SIZE};
+use super::symbols::{GENERATION, Symbols, TABLE, TABLE_SIZE};
 
 /// The programs, built by `cargo xtask build-ebpf` from `conntrack-ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!("../../../../conntrack-ebpf/object/conntrack.bpf.o");
@@ -49,6 +49,7 @@ pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf,
     let slots = u32::try_from(1 + namespaces.len()).unwrap_or(u32::MAX);
     let offsets = offsets.copied().unwrap_or_default();
     let (table, table_size) = (symbols.address(TABLE), symbols.address(TABLE_SIZE));
+    let generation = symbols.address(GENERATION);
     let level = if diagnostics { log::Level::Debug as u8 } else { 0 };
     let latency = u32::from(latency);
     let call_bits = call_bits(length / slots as usize);
@@ -75,6 +76,9 @@ pub(super) fn load(constants: &Constants<'_>, symbols: &Symbols) -> Result<Ebpf,
         .override_global(names::TUPLE_HASH_TUPLE, &offsets.tuple_hash_tuple, true)
         .override_global(names::NF_CONN_TIMEOUT, &offsets.nf_conn_timeout, true)
         .override_global(names::NF_CONN_ZONE, &offsets.nf_conn_zone, true)
+        .override_global(names::NF_CONN_EXT, &offsets.nf_conn_ext, true)
+        .override_global(names::EXT_GENERATION, &offsets.ext_generation, true)
+        .override_global(names::GENERATION, &generation, true)
         .override_global(names::NET_INUM, &offsets.net_inum, true)
         .override_global(names::SK_BUFF_NFCT, &offsets.sk_buff_nfct, true)
         .override_global(names::HOOK_STATE_NET, &offsets.hook_state_net, true)

@@ -43,6 +43,11 @@ pub struct Offsets {
     pub nf_conn_timeout: u32,
     /// `struct nf_conn`: `zone.id`; [`ABSENT`] without `CONFIG_NF_CONNTRACK_ZONES`.
     pub nf_conn_zone: u32,
+    /// `struct nf_conn`: `ext`; [`ABSENT`] where `struct nf_ct_ext` has no `gen_id` (before 5.19, and in
+    /// stable releases of 2026).
+    pub nf_conn_ext: u32,
+    /// `struct nf_ct_ext`: `gen_id`.
+    pub ext_generation: u32,
     /// `struct nf_conntrack_tuple`.
     pub tuple: TupleLayout,
 }
@@ -93,7 +98,12 @@ impl Offsets {
         }
     }
 
-    fn find(btf: &Btf<'_>) -> Result<Self, BtfError> {
+    /// Finds the offsets in types that were read.
+    ///
+    /// # Errors
+    /// [`BtfError`].
+    pub fn find(btf: &Btf<'_>) -> Result<Self, BtfError> {
+        let generation = btf.offset("nf_ct_ext", &["gen_id"]);
         Ok(Self {
             nf_conn_net: btf.offset("nf_conn", &["ct_net", "net"])?,
             nf_conn_status: btf.offset("nf_conn", &["status"])?,
@@ -107,6 +117,11 @@ impl Offsets {
             tuple_hash_tuple: btf.offset("nf_conntrack_tuple_hash", &["tuple"])?,
             nf_conn_timeout: btf.offset("nf_conn", &["timeout"])?,
             nf_conn_zone: btf.offset("nf_conn", &["zone", "id"]).unwrap_or(ABSENT),
+            nf_conn_ext: match generation {
+                Ok(_) => btf.offset("nf_conn", &["ext"])?,
+                Err(_) => ABSENT,
+            },
+            ext_generation: generation.unwrap_or(0),
             tuple: TupleLayout {
                 source: btf.offset("nf_conntrack_tuple", &["src", "u3"])?,
                 source_port: btf.offset("nf_conntrack_tuple", &["src", "u"])?,

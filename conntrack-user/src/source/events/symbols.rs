@@ -15,6 +15,12 @@ pub const TABLE: &str = "nf_conntrack_hash";
 /// How many buckets it has.
 pub const TABLE_SIZE: &str = "nf_conntrack_htable_size";
 
+/// The generation of connections' extensions: a number.
+pub const GENERATION: &str = "nf_conntrack_ext_genid";
+
+/// The variables whose addresses the programs want.
+const VARIABLES: [&str; 3] = [TABLE, TABLE_SIZE, GENERATION];
+
 /// What of the kernel's symbols the hooks can use.
 #[derive(Debug, Default)]
 pub struct Symbols {
@@ -49,7 +55,7 @@ impl Symbols {
                 if hooked.contains(base(name)) {
                     symbols.functions.push(name.to_owned());
                 }
-            } else if let Some(variable) = [TABLE, TABLE_SIZE].into_iter().find(|v| *v == name) {
+            } else if let Some(variable) = VARIABLES.into_iter().find(|v| *v == name) {
                 let address = str::from_utf8(address).ok();
                 let address = address.and_then(|text| u64::from_str_radix(text, 16).ok());
                 symbols.variables.insert(variable, address.unwrap_or(0));

@@ -1,0 +1,69 @@
+//! Tells the compiler what `ctpulse --version` says beyond the package's version: the commit, and
+//! the digest of the eBPF object that is built in.
+//!
+//! No date and no path is in it, so the same sources give the same binary. Sources without a
+//! checkout (an archive) build as well; the commit is then empty.
+
+use std::env;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+/// What the binary is made of, below the workspace's root: a change elsewhere is not in it.
+const SOURCES: [&str; 4] = ["conntrack-user", "conntrack-ebpf", "Cargo.toml", "Cargo.lock"];
+
+/// The object, below the workspace's root.
+const OBJECT: &str = "conntrack-ebpf/object/conntrack.bpf.o";
+
+fn main() {
+    let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let root = package.parent().unwrap_or(&package);
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={}", root.join(source).display());
+    }
+    println!("cargo::rustc-env=CTPULSE_COMMIT={}", commit(root).unwrap_or_default());
+    println!("cargo::rustc-env=CTPULSE_TARGET={}", env::var("TARGET").unwrap_or_default());
+    match fs::read(root.join(OBJECT)) {
+        Ok(object) => println!("cargo::rustc-env=CTPULSE_OBJECT={}", digest(&object)),
+        Err(error) => println!("cargo::error={OBJECT} cannot be read: {error}"),
+    }
+}
+
+/// The commit of the checkout at `root`, with `-dirty` behind it when the sources are not the
+/// commit's; `None` outside of a checkout, and inside of somebody else's.
+pub(crate) fn commit(root: &Path) -> Option<String> {
+    let top = PathBuf::from(git(root, &["rev-parse", "--show-toplevel"])?);
+    if top.canonicalize().ok()? != root.canonicalize().ok()? {
+        return None;
+    }
+    for state in ["HEAD", "logs/HEAD"] {
+        let path = root.join(git(root, &["rev-parse", "--git-path", state])?);
+        if path.exists() {
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
+    }
+    let mut commit = git(root, &["rev-parse", "HEAD"])?;
+    let status = [&["--no-optional-locks", "status", "--porcelain", "--"], &SOURCES[..]].concat();
+    if !git(root, &status)?.is_empty() {
+        commit.push_str("-dirty");
+    }
+    Some(commit)
+}
+
+/// What git prints; `None` when there is no git, or it refuses.
+fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim_end().to_owned())
+}
+
+/// SHA-256 in hexadecimal.
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // a String takes everything
+        text
+    })
+}

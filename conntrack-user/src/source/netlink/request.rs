@@ -1,0 +1,56 @@
+//! What is asked: three messages of ctnetlink, and how they are put on the wire.
+//!
+//! A netlink header, then `struct nfgenmsg` (`linux/netfilter/nfnetlink.h`) and no attributes:
+//! none of the three takes any.
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer};
+
+/// Length of `struct nfgenmsg`: family, version, and a 16-bit number.
+pub(super) const NFGENMSG: usize = 4;
+
+/// Length of a request.
+const LENGTH: usize = 16 + NFGENMSG;
+
+/// A question to ctnetlink (`linux/netfilter/nfnetlink_conntrack.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// `IPCTNL_MSG_CT_GET_STATS`: entries of the socket's namespace, and their limit.
+    Table,
+    /// `IPCTNL_MSG_CT_GET_STATS_CPU`: the counters, a message per possible CPU.
+    Counters,
+    /// `IPCTNL_MSG_EXP_GET_STATS_CPU`: those of expectations, a message per possible CPU.
+    Expectations,
+}
+
+impl Request {
+    /// `(subsystem << 8) | message`.
+    fn kind(self) -> u16 {
+        match self {
+            Self::Table => 0x105,
+            Self::Counters => 0x104,
+            Self::Expectations => 0x203,
+        }
+    }
+
+    /// Whether a message of type `kind` answers this. The answer about expectations comes under
+    /// the other subsystem's number (`ctnetlink_exp_stat_fill_info`).
+    pub(super) fn is_answered_by(self, kind: u16) -> bool {
+        kind == self.kind() || self == Self::Expectations && kind == 0x103
+    }
+
+    /// Whether the answer is many messages and one that ends them.
+    pub(super) fn is_dump(self) -> bool {
+        self != Self::Table
+    }
+
+    /// The bytes to send.
+    pub(super) fn encode(self, sequence: u32) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
+        let mut message = NetlinkBuffer::new(&mut bytes[..]);
+        message.set_length(LENGTH as u32);
+        message.set_message_type(self.kind());
+        message.set_flags(NLM_F_REQUEST | if self.is_dump() { NLM_F_DUMP } else { 0 });
+        message.set_sequence_number(sequence);
+        bytes
+    }
+}

@@ -1,0 +1,280 @@
+//! What one input reads: the sysctl files, and the statistics from procfs or from ctnetlink.
+//!
+//! The one place that decides between the two. procfs costs one system call and needs no
+//! privilege, so `auto` takes it wherever it has everything; ctnetlink where the kernel was built
+//! without the file (`CONFIG_NF_CONNTRACK_PROCFS`), or where the file has no column for a counter
+//! that ctnetlink has. Asking loads the module `nf_conntrack_netlink` where it is one, and
+//! `nf_conntrack` with it: it is asked only where conntrack is there already.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::namespace::{self, Identity};
+use super::netlink::{Netlink, NetlinkError};
+use super::procfs::{Procfs, StatError};
+use super::roots::Place;
+use super::stat_text::{Oddities, StatParser};
+use super::sysctl::{SysctlError, SysctlFile};
+use crate::sample::{Layout, StatTable};
+use crate::settings::Source;
+
+/// How long ctnetlink is not asked again after it did not answer: the question may start
+/// `modprobe`.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Counters that ctnetlink may have where the header of procfs has none for them.
+const LATER: [&str; 2] = ["clash_resolve", "chaintoolong"];
+
+/// Where the statistics come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatSource {
+    /// This file.
+    Procfs(PathBuf),
+    /// Netlink messages.
+    Netlink,
+}
+
+impl std::fmt::Display for StatSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Procfs(path) => write!(f, "{}", path.display()),
+            Self::Netlink => f.write_str("ctnetlink"),
+        }
+    }
+}
+
+/// Whether a reader of `source` at `place` may come to ask ctnetlink, as far as it can be told
+/// before anything is opened: `auto` never does where procfs has a column for everything.
+#[must_use]
+pub fn may_need_netlink(source: Source, place: &Place) -> bool {
+    let has_all = || {
+        let text = std::fs::read("/proc/net/stat/nf_conntrack").unwrap_or_default();
+        let mut table = StatTable::default();
+        let parsed = StatParser::default().parse(&text, &mut table);
+        parsed.is_ok() && LATER.iter().all(|name| table.layout.column(name).is_some())
+    };
+    match source {
+        Source::Netlink => true,
+        Source::Procfs => false,
+        Source::Auto => place.is_live() && !has_all(),
+    }
+}
+
+/// The kernel's side of one input, kept open.
+#[derive(Debug)]
+pub struct Reader {
+    place: Place,
+    source: Source,
+    procfs: Procfs,
+    netlink: Option<Netlink>,
+    /// The directory of the module in sysfs, and which one it was when ctnetlink was opened:
+    /// another one is another module's.
+    module: (PathBuf, Option<Identity>),
+    retry_at: Option<Instant>,
+    /// The header of procfs that was last compared with ctnetlink.
+    compared: Arc<Layout>,
+}
+
+impl Reader {
+    /// A reader of `place`; `sysctls` are [`Place::sysctl_candidates`]. Nothing is opened yet.
+    #[must_use]
+    pub fn new(place: Place, sysctls: Vec<(String, Vec<PathBuf>)>, source: Source) -> Self {
+        Self {
+            procfs: Procfs::new(place.clone(), sysctls),
+            module: (place.sys_root.join("module/nf_conntrack"), None),
+            place,
+            source,
+            netlink: None,
+            retry_at: None,
+            compared: Arc::default(),
+        }
+    }
+
+    /// The sysctl fields, in the order of [`Reader::read_sysctls`]'s values.
+    pub fn sysctls(&self) -> impl Iterator<Item = &SysctlFile> {
+        self.procfs.sysctls()
+    }
+
+    /// Whether statistics can be read.
+    #[must_use]
+    pub fn has_statistics(&self) -> bool {
+        self.netlink.is_some() || self.procfs.stat_path().is_some()
+    }
+
+    /// Where they are read from.
+    #[must_use]
+    pub fn statistics(&self) -> Option<StatSource> {
+        let file = || self.procfs.stat_path().map(|path| StatSource::Procfs(path.to_owned()));
+        self.netlink.as_ref().map(|_| StatSource::Netlink).or_else(file)
+    }
+
+    /// See [`Procfs::is_foreign`].
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.procfs.is_foreign()
+    }
+
+    /// Whether [`Reader::open_missing`] has something to look for.
+    #[must_use]
+    pub fn is_incomplete(&self, wants_stat: bool) -> bool {
+        wants_stat && !self.has_statistics() || self.procfs.is_incomplete(false)
+    }
+
+    /// Opens what is not open, inside the sampled namespace: the statistics if `wants_stat`, and
+    /// the sysctl files. `report` gets each sysctl file that gives no number.
+    ///
+    /// # Errors
+    /// [`StatError`] when the statistics are wanted and nothing gives them, or when the namespace
+    /// cannot be entered.
+    pub fn open_missing(
+        &mut self,
+        wants_stat: bool,
+        report: &mut dyn FnMut(SysctlError),
+    ) -> Result<(), StatError> {
+        let looks_for_stat = wants_stat && !self.has_statistics();
+        let wants_file = looks_for_stat && self.source != Source::Netlink;
+        let opened = self.procfs.open_missing(wants_file, report);
+        match opened {
+            Ok(()) if looks_for_stat && self.source == Source::Netlink => self.open_netlink(),
+            Err(StatError::Missing(net)) if self.may_ask() && self.is_conntrack_loaded() => {
+                let opened = self.open_netlink();
+                opened.map_err(|error| match error {
+                    StatError::Netlink(netlink) => StatError::Neither { net, netlink },
+                    error => error,
+                })
+            }
+            opened => opened,
+        }
+    }
+
+    /// Whether `auto` may take ctnetlink instead of procfs here: not in place of plain files, and
+    /// not if that was in vain a moment ago.
+    fn may_ask(&self) -> bool {
+        self.source == Source::Auto
+            && self.place.is_live()
+            && !self.procfs.is_foreign()
+            && self.retry_at.is_none_or(|at| Instant::now() >= at)
+    }
+
+    fn is_conntrack_loaded(&self) -> bool {
+        self.place.proc_root.join("sys/net/netfilter/nf_conntrack_max").exists()
+            || self.module.0.exists()
+    }
+
+    /// Opens ctnetlink in the namespace, and asks it once.
+    fn open_netlink(&mut self) -> Result<(), StatError> {
+        self.retry_at = Some(Instant::now() + RETRY);
+        self.netlink = Some(self.ask_netlink()?);
+        self.module.1 = namespace::identity(&self.module.0).ok();
+        Ok(())
+    }
+
+    /// ctnetlink in the sampled namespace, which has answered once.
+    ///
+    /// # Errors
+    /// [`StatError`] when it cannot be asked, or the namespace not be entered.
+    pub fn ask_netlink(&self) -> Result<Netlink, StatError> {
+        if !self.is_conntrack_loaded() {
+            return Err(NetlinkError::NotLoaded.into());
+        }
+        let open = || {
+            let mut netlink = Netlink::open()?;
+            netlink.read(&mut StatTable::default())?;
+            Ok::<_, NetlinkError>(netlink)
+        };
+        let opened = match &self.place.enter {
+            Some(namespace) => namespace::within(namespace, open)?,
+            None => open(),
+        };
+        Ok(opened?)
+    }
+
+    /// Whether asking ctnetlink would load no module, as far as that can be seen.
+    #[must_use]
+    pub fn is_netlink_loaded(&self) -> bool {
+        self.place.sys_root.join("module/nf_conntrack_netlink").exists()
+    }
+
+    /// Reads the statistics into `table`. After the first read it allocates nothing; procfs takes
+    /// one system call per page of text.
+    ///
+    /// # Errors
+    /// [`StatError`]; `table` is then empty, and unless the error
+    /// [is passing](StatError::is_passing) the source is closed.
+    pub fn read_stat(&mut self, table: &mut StatTable) -> Result<Oddities, StatError> {
+        let Some(netlink) = &mut self.netlink else {
+            let oddities = self.procfs.read_stat(table)?;
+            if Arc::ptr_eq(&self.compared, &table.layout) {
+                return Ok(oddities);
+            }
+            self.compared = Arc::clone(&table.layout);
+            return Ok(self.take_more(table).unwrap_or(oddities));
+        };
+        netlink.read(table).map_err(|error| {
+            if !error.is_passing() {
+                self.netlink = None;
+            }
+            error.into()
+        })
+    }
+
+    /// Goes over to ctnetlink if that has a counter that `table`, read from procfs, has no column
+    /// for. Only where it is loaded already: for this no module is loaded.
+    fn take_more(&mut self, table: &mut StatTable) -> Option<Oddities> {
+        let missing: Vec<&str> =
+            LATER.into_iter().filter(|name| table.layout.column(name).is_none()).collect();
+        let may_ask = !missing.is_empty() && self.is_netlink_loaded() && self.may_ask();
+        if !may_ask || self.open_netlink().is_err() {
+            return None;
+        }
+        let mut more = StatTable::default();
+        let oddities = self.netlink.as_mut()?.read(&mut more).ok();
+        if oddities.is_some() && missing.iter().any(|name| more.layout.column(name).is_some()) {
+            self.procfs.close_stat();
+            *table = more;
+            return oddities;
+        }
+        self.netlink = None;
+        None
+    }
+
+    /// Reads every sysctl file into `values`, one per [`Reader::sysctls`]; `None` where there is
+    /// none and ctnetlink has not told the number either. `report` gets each that went away or
+    /// holds no number.
+    pub fn read_sysctls(
+        &mut self,
+        values: &mut Vec<Option<f64>>,
+        report: &mut dyn FnMut(SysctlError),
+    ) {
+        self.procfs.read_sysctls(values, report);
+        let Some(netlink) = &self.netlink else { return };
+        for (file, value) in self.procfs.sysctls().zip(values) {
+            let told = match file.key.as_str() {
+                "ip_conntrack_count" => netlink.entries(),
+                "ip_conntrack_max" => netlink.max(),
+                _ => None,
+            };
+            *value = value.or(told.map(f64::from));
+        }
+    }
+
+    /// Closes what belongs to a namespace that was deleted or replaced, or to a module that was
+    /// loaded again: ctnetlink would go on with the new one's counters as if they were the old.
+    ///
+    /// # Errors
+    /// What is gone, once.
+    pub fn check(&mut self) -> Result<(), StatError> {
+        if let Err(gone) = self.procfs.check_namespace() {
+            self.netlink = None;
+            return Err(gone);
+        }
+        let (directory, identity) = &self.module;
+        if self.netlink.is_some() && *identity != namespace::identity(directory).ok() {
+            self.netlink = None;
+            self.retry_at = None;
+            return Err(NetlinkError::NotLoaded.into());
+        }
+        Ok(())
+    }
+}

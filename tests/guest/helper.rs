@@ -1,0 +1,115 @@
+//! What connection tracking's helper modules bring about: connections that were expected, and
+//! entries that are dying before they are in the table, as a helper is unloaded.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use conntrack_ebpf::Event;
+
+use crate::clash::{HIDDEN, hidden_sockets};
+use crate::drops::{Drops, of_cause};
+use crate::events::{settled, watch};
+use crate::in_guest;
+use crate::probes::{attach_all, sum};
+use crate::support::{Namespace, integer, output, statistics};
+
+/// FTP's data connections are related to the one that told of them.
+#[test]
+fn expected_connections_are_told_from_new_ones() {
+    const TRANSFERS: u8 = 5;
+    in_guest();
+    let namespace = Namespace::new();
+    for rules in [
+        "add ct helper inet t ftp { type \"ftp\" protocol tcp; }",
+        "add rule inet t out tcp dport 21 ct helper set \"ftp\"",
+    ] {
+        namespace.exec("nft", &rules.split(' ').collect::<Vec<_>>());
+    }
+    let events = attach_all(&[&namespace]);
+    let running = watch(&[&namespace]);
+    let _streams: Vec<_> = namespace.inside(|| {
+        let listener = TcpListener::bind("127.0.0.1:21").unwrap();
+        let mut client = TcpStream::connect("127.0.0.1:21").unwrap();
+        let mut server = listener.accept().unwrap().0;
+        let mut streams = Vec::new();
+        // The first line only tells the helper where lines begin.
+        client.write_all(b"USER x\r\n").unwrap();
+        server.read_exact(&mut [0; 8]).unwrap();
+        for port in 1..=TRANSFERS {
+            let data = TcpListener::bind(("127.0.0.1", 1024 + u16::from(port))).unwrap();
+            let command = format!("PORT 127,0,0,1,4,{port}\r\n");
+            client.write_all(command.as_bytes()).unwrap();
+            server.read_exact(&mut vec![0; command.len()]).unwrap();
+            let stream = TcpStream::connect(data.local_addr().unwrap()).unwrap();
+            streams.extend([stream, data.accept().unwrap().0]);
+        }
+        streams.extend([client, server]);
+        streams
+    });
+    let transfers = u64::from(TRANSFERS);
+    let line = settled(&running, "", "insert", transfers + 1);
+    let field = |name| integer(&line, name).unwrap();
+    let counted = [Event::New, Event::ExpectNew, Event::Insert].map(|event| sum(&events, event));
+    assert_eq!(counted, [1, transfers, transfers + 1], "{line}");
+    assert_eq!((field("new"), field("expect_new")), (1, transfers), "{line}");
+    // Over loopback the helper sees each command twice.
+    assert_eq!(field("expect_create"), field("expect_delete"), "{line}");
+}
+
+/// Some kernels drop what is on its way while they take a helper from all entries: 5.10 marks it
+/// as dying, and 6.1 sees that it is of an older generation. Releases of 2026 do neither.
+#[test]
+fn entries_that_die_before_they_are_in_the_table_are_named() {
+    in_guest();
+    let (namespace, [socket, _]) = hidden_sockets();
+    // With an extension: these are why the kernel drops what is on its way.
+    namespace.inside(|| std::fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", "1").unwrap());
+    let drops = Drops::json(&[&namespace]);
+    let running = watch(&[&namespace]);
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap();
+    let drops_some = ["nf_ct_unconfirmed_destroy", "nf_conntrack_ext_genid"]
+        .iter()
+        .any(|name| symbols.contains(name));
+    let failed = || integer(&statistics(&namespace.name), "insert_failed").unwrap();
+    let enough = AtomicBool::new(false);
+    let refused = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut refused = BTreeSet::new();
+            for port in 1.. {
+                if enough.load(Ordering::Relaxed) {
+                    break;
+                }
+                if socket.send_to(b"x", ("10.1.0.1", port)).is_err() {
+                    refused.insert(u64::from(port));
+                }
+            }
+            refused
+        });
+        for _ in 0..if drops_some { 5 } else { 1 } {
+            output(Command::new("rmmod").arg("nf_conntrack_ftp"));
+            output(Command::new("insmod").arg("/modules/nf_conntrack_ftp.ko"));
+            if failed() > 0 {
+                break;
+            }
+        }
+        enough.store(true, Ordering::Relaxed);
+        sender.join().unwrap()
+    });
+    let failed = failed();
+    assert_eq!(failed > 0, drops_some, "{}", statistics(&namespace.name));
+    let line = settled(&running, "", "insert_failed", failed);
+    let (records, told) = drops.records();
+    println!("{line}\n{told}");
+    let dying = of_cause(&records, "dying");
+    let port = |record: &&serde_json::Value| {
+        assert_eq!((&record["source"], &record["source_port"]), (&HIDDEN[0].into(), &53.into()));
+        record["destination_port"].as_u64().unwrap()
+    };
+    assert_eq!(dying.iter().map(port).collect::<BTreeSet<_>>(), refused, "{records:?}");
+    assert_eq!((dying.len() as u64, records.len() as u64), (failed, failed), "{records:?}");
+    assert_eq!(integer(&line, "drop_dying"), Some(failed), "{line}");
+    assert_eq!(integer(&line, "drop"), Some(0), "{line}");
+}

@@ -1,0 +1,86 @@
+//! The tarballs of the static binary, and the checksums of all packages.
+//!
+//! A tarball of the same files is the same to the byte: its names are sorted, its times and
+//! owners fixed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+use sha2::{Digest, Sha256};
+
+use super::binary::Target;
+use super::{deb, directory};
+use crate::workspace::{self, run_checked};
+
+/// Packs the binary with its manual pages, completions, samples and licences; the tarball's path.
+///
+/// # Errors
+/// When a file is missing or tar fails.
+pub(super) fn tarball(target: Target, binary: &Path) -> anyhow::Result<PathBuf> {
+    let name = format!("ctpulse-{}-{}-linux", env!("CARGO_PKG_VERSION"), target.machine());
+    let (root, place) = (workspace::root(), directory());
+    let tree = place.join(&name);
+    if tree.exists() {
+        fs::remove_dir_all(&tree).context("cannot remove the last tree")?;
+    }
+    let generated = deb::generated()?;
+    let copy = |from: &Path, to: &str| -> anyhow::Result<()> {
+        let to = tree.join(to);
+        fs::create_dir_all(to.parent().unwrap_or(&tree)).context("cannot make a directory")?;
+        fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+        Ok(())
+    };
+    copy(binary, "bin/ctpulse")?;
+    for page in fs::read_dir(generated.join("man")).context("there are no manual pages")? {
+        let page = page.context("there are no manual pages")?;
+        copy(&page.path(), &format!("share/man/man1/{}", page.file_name().display()))?;
+    }
+    for (from, to) in [
+        ("ctpulse.bash", "share/bash-completion/completions/ctpulse"),
+        ("_ctpulse", "share/zsh/site-functions/_ctpulse"),
+        ("ctpulse.fish", "share/fish/vendor_completions.d/ctpulse.fish"),
+        ("third-party.txt", "third-party.txt"),
+    ] {
+        copy(&generated.join(from), to)?;
+    }
+    for (from, to) in [
+        ("packaging/ctpulse.conf", "etc/ctpulse/ctpulse.conf"),
+        ("packaging/systemd/ctpulse.service", "lib/systemd/system/ctpulse.service"),
+        ("README.md", "README.md"),
+        ("CHANGELOG.md", "CHANGELOG.md"),
+        ("LICENSE-MIT", "LICENSE-MIT"),
+        ("LICENSE-APACHE", "LICENSE-APACHE"),
+    ] {
+        copy(&root.join(from), to)?;
+    }
+    let packed = place.join(format!("{name}.tar.gz"));
+    let mut tar = Command::new("tar");
+    tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);
+    tar.args(["--use-compress-program", "gzip -n9", "--create", "--file"]).arg(&packed);
+    run_checked(tar.arg("--directory").arg(&place).arg(&name))?;
+    fs::remove_dir_all(&tree).context("cannot remove the tree")?;
+    Ok(packed)
+}
+
+/// Writes `SHA256SUMS` for the packages and tarballs in `directory`, as `sha256sum -c` reads it.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub(super) fn checksums(directory: &Path) -> anyhow::Result<()> {
+    let mut lines = Vec::new();
+    for entry in fs::read_dir(directory).context("there are no packages")? {
+        let entry = entry.context("the packages cannot be read")?;
+        let name = entry.file_name().display().to_string();
+        if !name.ends_with(".deb") && !name.ends_with(".tar.gz") {
+            continue;
+        }
+        let content = fs::read(entry.path()).with_context(|| format!("cannot read {name}"))?;
+        let digest: String =
+            Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        lines.push(format!("{digest}  {name}\n"));
+    }
+    lines.sort_by(|a, b| a[64..].cmp(&b[64..]));
+    fs::write(directory.join("SHA256SUMS"), lines.concat()).context("cannot write the checksums")
+}

@@ -1,0 +1,161 @@
+#!/bin/bash
+# What `cargo xtask test-package` runs in its machine, as a unit of the system that booted: the
+# life of the package, a step after the other. Marks are those of xtask/src/vm/console.rs. A step
+# that fails tells its commands on the console, and the service's journal.
+
+cd /root
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+recording=/var/lib/ctpulse/ctpulse.influx.zst
+steps=(an_old_package_installs_and_starts_nothing
+    the_service_starts_with_its_probes
+    the_service_is_confined
+    connections_are_in_the_recording
+    a_crash_is_mended
+    an_upgrade_keeps_the_configuration_and_goes_on
+    a_new_root_starts_it_again
+    removal_stops_the_service_and_keeps_the_configuration
+    purge_leaves_nothing)
+
+say() {
+    echo "<1>ctpulse-guest: $*" > /dev/kmsg
+}
+
+# Until a command succeeds, for at most a minute.
+until_true() {
+    for _ in $(seq 120); do
+        "$@" && return 0
+        sleep 0.5
+    done
+    return 1
+}
+
+# `!` alone would not end a step.
+not() {
+    ! "$@"
+}
+
+main_pid() {
+    systemctl show --property MainPID --value ctpulse
+}
+
+flows() {
+    nft add table inet t
+    nft add chain inet t out '{ type filter hook output priority 0; }'
+    nft add rule inet t out ct state new counter
+    ping -q -c 20 -i 0.1 127.0.0.1 > /dev/null
+    for port in $(seq 20000 20049); do
+        echo > "/dev/udp/127.0.0.1/$port"
+    done
+}
+
+an_old_package_installs_and_starts_nothing() {
+    dpkg -i old.deb
+    ctpulse -V | grep '^ctpulse '
+    [ "$(dpkg-query -W -f '${Version}' ctpulse)" = 0.0.1-1 ]
+    [ "$(systemctl is-enabled ctpulse)" = disabled ]
+    [ "$(systemctl is-active ctpulse)" = inactive ]
+    ctpulse config --check /etc/ctpulse/ctpulse.conf
+}
+
+the_service_starts_with_its_probes() {
+    modprobe nf_conntrack
+    systemctl enable --now ctpulse
+    until_true test -s "$recording"
+    systemctl is-active ctpulse
+    # What it could not do it would have said.
+    journalctl --unit ctpulse --output cat --no-pager | tee /run/said
+    not grep -iE 'warn|error|cannot|refused' /run/said
+}
+
+the_service_is_confined() {
+    pid=$(main_pid)
+    # CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF: bits 12, 38 and 39; less where it drops some itself.
+    cap_bnd=$(awk '/^CapBnd/ { print $2 }' "/proc/$pid/status")
+    [ "$cap_bnd" = 000000c000001000 ]
+    cap_eff=$(awk '/^CapEff/ { print $2 }' "/proc/$pid/status")
+    [ $((0x$cap_eff & ~0xc000001000)) -eq 0 ]
+    [ "$(awk '/^Uid/ { print $2 }' "/proc/$pid/status")" -ge 61184 ]
+    grep -qx 'NoNewPrivs:	1' "/proc/$pid/status"
+    grep -qx 'Seccomp:	2' "/proc/$pid/status"
+    # From its own mounts: nothing of the system can be written.
+    nsenter --target "$pid" --mount findmnt --noheadings --output OPTIONS / | grep '^ro'
+    systemd-analyze security ctpulse | tail -1
+}
+
+connections_are_in_the_recording() {
+    flows
+    sleep 3
+    # zstd of the running service: the rows that are whole.
+    ctpulse report "$recording" | tee /run/report
+    # 50 UDP flows and a ping; only the probes count `new`.
+    new=$(awk '$1 == "new" { gsub(",", "", $2); print int($2) }' /run/report)
+    [ "$new" -ge 51 ]
+}
+
+a_crash_is_mended() {
+    before=$(main_pid)
+    kill -KILL "$before"
+    came_back() { pid=$(main_pid) && [ "$pid" -gt 0 ] && [ "$pid" != "$before" ]; }
+    until_true came_back
+    ctpulse report "$recording" | grep '^conntrack'
+}
+
+an_upgrade_keeps_the_configuration_and_goes_on() {
+    sed -i 's/^  interval = "1s"/  interval = "2s"/' /etc/ctpulse/ctpulse.conf
+    grep -q 'interval = "2s"' /etc/ctpulse/ctpulse.conf
+    size=$(stat -c %s "$recording")
+    before=$(main_pid)
+    dpkg --force-confold -i new.deb
+    grep -q 'interval = "2s"' /etc/ctpulse/ctpulse.conf
+    not grep -q 'of the old package' /etc/ctpulse/ctpulse.conf.dpkg-dist
+    [ "$(dpkg-query -W -f '${Version}' ctpulse)" != 0.0.1-1 ]
+    [ "$(systemctl is-enabled ctpulse)" = enabled ]
+    [ "$(main_pid)" != "$before" ]
+    grew() { [ "$(stat -c %s "$recording")" -gt "$size" ]; }
+    until_true grew
+    systemctl is-active ctpulse
+}
+
+a_new_root_starts_it_again() {
+    # What a boot does: all units of the target.
+    systemctl stop ctpulse
+    systemctl start multi-user.target --no-block
+    until_true systemctl --quiet is-active ctpulse
+}
+
+removal_stops_the_service_and_keeps_the_configuration() {
+    dpkg -r ctpulse
+    [ "$(systemctl is-active ctpulse)" != active ]
+    [ ! -e /usr/bin/ctpulse ]
+    grep -q 'interval = "2s"' /etc/ctpulse/ctpulse.conf
+    [ -s "$recording" ]
+}
+
+purge_leaves_nothing() {
+    dpkg -P ctpulse
+    not getent passwd ctpulse
+    left=$(find / -xdev -iname '*ctpulse*' -not -path '/root/*' -not -path '*/ctpulse-guest.service')
+    echo "left: $left"
+    [ -z "$left" ]
+}
+
+for step in "${steps[@]}"; do
+    say "test $step"
+done
+for step in "${steps[@]}"; do
+    say "begin $step"
+    # Not in a condition, where `set -e` would have no effect.
+    (
+        set -exuo pipefail
+        "$step"
+    ) > /run/step 2>&1
+    status=$?
+    if [ "$status" -ne 0 ]; then
+        cat /run/step > /dev/console
+        journalctl --unit ctpulse --no-pager --lines 20 > /dev/console
+    fi
+    say "end $step $status"
+done
+say done
+sleep 1
+systemctl poweroff --force --force
