@@ -17,7 +17,7 @@ use crate::sampler::{Report, Sampler, Trigger};
 use crate::settings::{Confine, Input, Roots, Source};
 use crate::sink::{Destination, Ending, Lane, Sink};
 use crate::source::cpu_mask;
-use crate::source::reader::Reader;
+use crate::source::reader::{Reader, settled};
 use crate::source::roots::Place;
 
 /// What a run needs besides its inputs.
@@ -66,9 +66,14 @@ impl Pipeline {
     /// # Errors
     /// The system's error when a thread cannot be started, or why the event source cannot be
     /// attached, or the process confined, where it must.
-    pub fn start(inputs: Vec<Input>, plan: Plan) -> io::Result<Self> {
+    pub fn start(mut inputs: Vec<Input>, plan: Plan) -> io::Result<Self> {
         let places: Vec<Place> =
             inputs.iter().map(|input| Place::resolve(&plan.roots, input.netns.as_ref())).collect();
+        for (input, place) in inputs.iter_mut().zip(&places) {
+            // Telegraf's numbers are those of procfs's columns.
+            let compat = input.compat_telegraf;
+            input.source = if compat { Source::Procfs } else { settled(input.source, place) };
+        }
         let events = Attached::new(&inputs, &places)?;
         let (probes, blind) = (events.may_attach(), events.is_blind());
         let needs = Needs::new(&inputs, &places, probes, blind, plan.destination.rewrites());
@@ -95,9 +100,7 @@ impl Pipeline {
             let candidates = place.sysctl_candidates(&input);
             let keys: Vec<String> = candidates.iter().map(|(key, _)| key.clone()).collect();
             let events = events.source_of(&input, &place, &cpus, &together)?;
-            // Telegraf's numbers are those of procfs's columns.
-            let source = if input.compat_telegraf { Source::Procfs } else { input.source };
-            let reader = Reader::new(place, candidates, source);
+            let reader = Reader::new(place, candidates, input.source);
             let control = Arc::new(Control::default());
             let (sampler, outbox) = Sampler::new(
                 input.clone(),

@@ -5,12 +5,14 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::events::settled;
 use crate::support::{Namespace, Running, ctpulse, integer, text};
-use crate::{Modules, in_guest, track, track_no_more, wait_for};
+use crate::{Modules, SOON, in_guest, track, track_no_more, wait_for};
 
 const USER: u32 = 65534;
+const NET_ADMIN: u64 = 1 << 12;
 const SYS_ADMIN: u64 = 1 << 21;
 /// `CAP_SYSLOG`, `CAP_PERFMON` and `CAP_BPF`.
 const PROBES: u64 = 1 << 34 | 1 << 38 | 1 << 39;
@@ -42,12 +44,23 @@ fn assert_confined(running: &Running, kept: u64) {
     }
 }
 
-/// What probes need here: from level 3 on, which Debian has, perf events are
-/// for `CAP_SYS_ADMIN` alone.
-fn for_probes() -> u64 {
+/// What is needed here, once probes are attached: from level 3 on, which Debian has, perf events
+/// are for `CAP_SYS_ADMIN` alone; and where procfs has no column `chainlength`, ctnetlink may be
+/// asked.
+fn needed() -> u64 {
     let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap();
     let level: i32 = paranoid.trim().parse().unwrap();
-    if level >= 3 { PROBES | SYS_ADMIN } else { PROBES }
+    let statistics = fs::read_to_string(crate::STATISTICS).unwrap();
+    let netlink = if statistics.contains("chainlength") { 0 } else { NET_ADMIN };
+    if level >= 3 { PROBES | SYS_ADMIN | netlink } else { PROBES | netlink }
+}
+
+fn wait_to_be_told(stderr: &tempfile::NamedTempFile, what: &str) {
+    let start = Instant::now();
+    while !told(stderr).contains(what) {
+        assert!(start.elapsed() < SOON, "'{what}' is not in: {}", told(stderr));
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn told(stderr: &tempfile::NamedTempFile) -> String {
@@ -62,7 +75,7 @@ fn a_confined_agent_attaches_again_when_the_module_is_loaded_again() {
     let stderr = tempfile::NamedTempFile::new().unwrap();
     let running = agent(&stderr, &["--format", "influx", "--interval", "200ms"]);
     settled(&running, "", "insert", 0);
-    assert_confined(&running, for_probes());
+    assert_confined(&running, needed());
     let layers = told(&stderr).lines().find(|line| line.contains("confined:")).unwrap().to_owned();
     println!("{layers}");
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
@@ -71,10 +84,10 @@ fn a_confined_agent_attaches_again_when_the_module_is_loaded_again() {
 
     track_no_more();
     modules.unload();
-    wait_for("probes detached", || told(&stderr).contains("probes detached"));
+    wait_to_be_told(&stderr, "probes detached");
     modules.load();
     track();
-    wait_for("probes attached", || told(&stderr).contains("probes attached, counting from 0"));
+    wait_to_be_told(&stderr, "probes attached, counting from 0");
     let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let sockets: Vec<_> =
         (0..25).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
@@ -83,7 +96,7 @@ fn a_confined_agent_attaches_again_when_the_module_is_loaded_again() {
     }
     let line = settled(&running, "", "insert", 25);
     assert_eq!(integer(&line, "new"), Some(25), "{line}");
-    assert_confined(&running, for_probes());
+    assert_confined(&running, needed());
     track_no_more();
 }
 
@@ -93,14 +106,16 @@ fn a_confined_agent_takes_up_a_namespace_that_was_replaced() {
     let namespace = Namespace::new();
     let stderr = tempfile::NamedTempFile::new().unwrap();
     let running = agent(&stderr, &["--interval", "200ms", "--netns", &namespace.name]);
+    // The first row comes when the probes are attached.
+    settled(&running, "", "insert", 0);
     let (_, sockets) = namespace.udp_flows(10);
     settled(&running, "", "insert", 10);
-    assert_confined(&running, for_probes() | SYS_ADMIN);
+    assert_confined(&running, needed() | SYS_ADMIN);
     let name = namespace.name.clone();
     drop((sockets, namespace));
-    wait_for("probes detached", || told(&stderr).contains("probes detached"));
+    wait_to_be_told(&stderr, "probes detached");
     let namespace = Namespace::named(name);
-    wait_for("probes attached", || told(&stderr).contains("probes attached, counting from 0"));
+    wait_to_be_told(&stderr, "probes attached, counting from 0");
     let (_, _sockets) = namespace.udp_flows(30);
     let line = settled(&running, "", "insert", 30);
     assert_eq!(integer(&line, "entries"), Some(30), "{line}");
@@ -118,7 +133,7 @@ fn a_confined_agent_rotates_its_recording() {
     let mut running =
         agent(&stderr, &["--interval", "20ms", "--rotate", "4K", "--keep", "2", "--output", path]);
     wait_for("rotated twice", || Path::new(&format!("{path}.2")).exists());
-    assert_confined(&running, for_probes());
+    assert_confined(&running, needed());
     running.signal(rustix::process::Signal::INT);
     assert!(running.wait().0.success(), "{}", told(&stderr));
     let report = ctpulse().arg("report").arg(&recording).output().unwrap();

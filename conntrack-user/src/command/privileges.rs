@@ -9,6 +9,7 @@ use rustix::thread::CapabilitySet;
 use crate::confine::{Needs, apply, capabilities};
 use crate::settings::Input;
 use crate::source::events::offsets::Offsets;
+use crate::source::reader::settled;
 use crate::source::roots::Place;
 
 /// What is said, by name.
@@ -24,7 +25,8 @@ pub(super) fn own(input: &Input, place: &Place) -> Facts {
         Ok(held) => capabilities::names(held),
         Err(error) => format!("not known ({error})"),
     };
-    let inputs = std::slice::from_ref(input);
+    let input = Input { source: settled(input.source, place), ..input.clone() };
+    let inputs = std::slice::from_ref(&input);
     let places = std::slice::from_ref(place);
     let live = place.is_live();
     let blind = live && Offsets::of_running_kernel().is_err();
@@ -46,11 +48,14 @@ pub(super) fn own(input: &Input, place: &Place) -> Facts {
 
 /// What the agents that run now have, as far as it can be seen.
 pub(super) fn running() -> Facts {
-    let own = std::process::id().to_string();
+    let own = std::process::id();
     let Ok(processes) = std::fs::read_dir("/proc") else { return Facts::new() };
     let mut facts: Facts = processes
         .flatten()
-        .filter(|process| process.file_name().to_str() != Some(own.as_str()))
+        .filter(|process| {
+            let pid = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+            pid.is_some_and(|pid| pid != own)
+        })
         .filter(|process| {
             std::fs::read(process.path().join("comm")).is_ok_and(|comm| comm == b"ctpulse\n")
         })

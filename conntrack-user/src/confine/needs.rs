@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::{getegid, geteuid};
 use rustix::thread::CapabilitySet;
 
-use crate::settings::Input;
-use crate::source::reader::may_need_netlink;
+use crate::settings::{Input, Source};
 use crate::source::roots::Place;
 
 /// From this level of `kernel.perf_event_paranoid` on, which distributions added, perf events
@@ -59,7 +58,8 @@ impl Needs {
         }
     }
 
-    /// What these inputs at these places need. `probes` says whether there are or may be some,
+    /// What these inputs, whose sources are [settled](crate::source::reader::settled), need at these
+    /// places. `probes` says whether there are or may be some,
     /// `blind` that these do not know the kernel's types: then other processes are looked into, to
     /// see that there is no other namespace.
     #[must_use]
@@ -71,13 +71,13 @@ impl Needs {
         output: Option<Rewrites<'_>>,
     ) -> Self {
         let entered = || places.iter().filter_map(|place| place.enter.as_deref());
-        let asks_netlink = |(input, place): (&Input, &Place)| {
-            (input.collect.all || input.collect.percpu) && may_need_netlink(input.source, place)
+        let asks_netlink = |input: &Input| {
+            (input.collect.all || input.collect.percpu) && input.source != Source::Procfs
         };
         let is_a_process = |path: &Path| path.ends_with("ns/net");
         let mut needs = Self {
             probes,
-            netlink: inputs.iter().zip(places).any(asks_netlink),
+            netlink: inputs.iter().any(asks_netlink),
             namespaces: entered().next().is_some(),
             processes: blind || entered().any(is_a_process),
             ..Self::nothing()

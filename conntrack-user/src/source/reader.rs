@@ -44,10 +44,11 @@ impl std::fmt::Display for StatSource {
     }
 }
 
-/// Whether a reader of `source` at `place` may come to ask ctnetlink, as far as it can be told
-/// before anything is opened: `auto` never does where procfs has a column for everything.
+/// `source`, where it can be told before anything is opened: `auto` is procfs for plain files, and
+/// where procfs has a column for everything. That is how the kernel was built, so ctnetlink is not
+/// asked either while the file is missing, since the module goes or comes.
 #[must_use]
-pub fn may_need_netlink(source: Source, place: &Place) -> bool {
+pub fn settled(source: Source, place: &Place) -> Source {
     let has_all = || {
         let text = std::fs::read("/proc/net/stat/nf_conntrack").unwrap_or_default();
         let mut table = StatTable::default();
@@ -55,9 +56,8 @@ pub fn may_need_netlink(source: Source, place: &Place) -> bool {
         parsed.is_ok() && LATER.iter().all(|name| table.layout.column(name).is_some())
     };
     match source {
-        Source::Netlink => true,
-        Source::Procfs => false,
-        Source::Auto => place.is_live() && !has_all(),
+        Source::Auto if !place.is_live() || has_all() => Source::Procfs,
+        source => source,
     }
 }
 
