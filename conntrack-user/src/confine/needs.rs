@@ -70,7 +70,8 @@ impl Needs {
         blind: bool,
         output: Option<Rewrites<'_>>,
     ) -> Self {
-        let entered = || places.iter().filter_map(|place| place.enter.as_deref());
+        let entered: Vec<PathBuf> =
+            places.iter().filter_map(|place| place.enter.as_deref()).flat_map(way).collect();
         let asks_netlink = |input: &Input| {
             (input.collect.all || input.collect.percpu) && input.source != Source::Procfs
         };
@@ -78,17 +79,17 @@ impl Needs {
         let mut needs = Self {
             probes,
             netlink: inputs.iter().any(asks_netlink),
-            namespaces: entered().next().is_some(),
-            processes: blind || entered().any(is_a_process),
+            namespaces: !entered.is_empty(),
+            processes: blind || entered.iter().any(|path| is_a_process(path)),
             ..Self::nothing()
         };
         for place in places {
             needs.files.push(place.proc_root.clone());
             needs.files.push(place.sys_root.clone());
-            // A name is replaced by another file, so its directory is what counts.
-            needs.files.extend(place.enter.as_deref().and_then(Path::parent).map(Path::to_owned));
             needs.files.extend(place.net.clone());
         }
+        // A name is replaced by another file, so its directory is what counts.
+        needs.files.extend(entered.iter().filter_map(|path| path.parent()).map(Path::to_owned));
         needs.files.extend(inputs.iter().flat_map(|input| input.dirs.iter().cloned()));
         needs.files.retain(|path| !["/proc", "/sys"].iter().any(|own| path.starts_with(own)));
         needs.files.sort_unstable();
@@ -162,6 +163,21 @@ impl Needs {
     pub(super) fn writable(&self) -> impl Iterator<Item = PathBuf> {
         self.directory.iter().cloned()
     }
+}
+
+/// The path of a namespace, and where it leads if it is a link now. A link of procfs leads to no
+/// path.
+fn way(path: &Path) -> Vec<PathBuf> {
+    const LINKS: usize = 8;
+    let mut way = vec![path.to_owned()];
+    while let Some(last) = way.last().filter(|last| !last.starts_with("/proc"))
+        && way.len() <= LINKS
+        && let Ok(target) = std::fs::read_link(last)
+    {
+        let target = last.parent().unwrap_or(Path::new("/")).join(target);
+        way.push(target);
+    }
+    way
 }
 
 /// What is there of a path that may come later, such as `/run/netns`; not the whole system.
