@@ -152,7 +152,9 @@ fn a_run_as_another_user_has_only_what_that_user_has() {
     let directory = tempfile::tempdir().unwrap();
     chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let recording = directory.path().join("fw.influx.zst");
-    let mut run = ctpulse();
+    // With a group that it must not keep.
+    let mut run = Command::new("setpriv");
+    run.args(["--groups", "12345"]).arg(ctpulse().get_program()).stdin(Stdio::null());
     run.args(["--user", "65534:65534", "--interval", "2ms", "--sample-interval", "1ms"]);
     run.args(["--ebpf", "off", "--rotate", "4K", "--keep", "3", "--output"]).arg(&recording);
     let mut running = Running::start(&mut run);
