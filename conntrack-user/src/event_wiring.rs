@@ -80,7 +80,7 @@ impl Attached {
         !matches!(self, Self::No)
     }
 
-    /// Whether the probes do not know the kernel's types, so that [`check_alone`] goes on looking.
+    /// Whether the probes do not know the kernel's types, so that other processes are looked into again and again.
     #[must_use]
     pub fn is_blind(&self) -> bool {
         matches!(self, Self::Yes(events) if events.blind().is_some())
