@@ -16,6 +16,8 @@ mod bench_connections;
 mod bench_drops;
 #[path = "guest/clash.rs"]
 mod clash;
+#[path = "guest/confine.rs"]
+mod confine;
 #[path = "guest/drops.rs"]
 mod drops;
 #[path = "guest/events.rs"]

@@ -141,7 +141,8 @@ fn a_tick_is_one_read() {
     let ticks: usize = ticks.parse().unwrap();
 
     let trace = std::fs::read_to_string(trace.path()).unwrap();
-    let opened = trace.lines().find(|l| l.contains("stat/nf_conntrack\"") && l.contains("openat"));
+    // The first one looked at its columns and closed it.
+    let opened = trace.lines().rfind(|l| l.contains("stat/nf_conntrack\"") && l.contains("openat"));
     let descriptor = opened.unwrap().rsplit("= ").next().unwrap().trim().to_owned();
     let sampler = opened.unwrap().split_whitespace().next().unwrap();
     let own: Vec<&str> = trace.lines().filter(|line| line.starts_with(sampler)).collect();

@@ -74,6 +74,18 @@ impl Attached {
         Ok(if later { Self::Later } else { Self::No })
     }
 
+    /// Whether there are probes, or may be some.
+    #[must_use]
+    pub fn may_attach(&self) -> bool {
+        !matches!(self, Self::No)
+    }
+
+    /// Whether the probes do not know the kernel's types, so that other processes are looked into again and again.
+    #[must_use]
+    pub fn is_blind(&self) -> bool {
+        matches!(self, Self::Yes(events) if events.blind().is_some())
+    }
+
     /// One input's share, and how it gets its own when that is gone, or when there is something
     /// to attach to at last.
     ///
@@ -96,6 +108,9 @@ impl Attached {
             together: Arc::clone(together),
             blind: None,
         };
+        if let Self::Yes(events) = self {
+            events.hear();
+        }
         let reader = match self {
             Self::Yes(events) => place.namespace().and_then(|namespace| {
                 Some(EventReader {
@@ -244,6 +259,7 @@ impl Attach for Again {
     fn attach(&mut self) -> Result<EventReader, EventsError> {
         let namespace = self.place.namespace().ok_or(EventsError::NoNamespace)?;
         let events = self.together.attach(&namespace)?;
+        events.hear();
         self.blind = events.blind().map(ToString::to_string);
         let slot = events.slot(&namespace).ok_or(EventsError::NoNamespace)?;
         let Self { per_packet, .. } = *self;

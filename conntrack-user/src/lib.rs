@@ -29,7 +29,8 @@
 //! it, and `advice` what to change. Beside it `drops` words the probes' reports of single drops.
 //!
 //! `config` and `cli` become `settings`, the only form in which options reach the rest;
-//! `command` acts on the command line; `pipeline` starts and ends the threads. No stage prints:
+//! `command` acts on the command line; `pipeline` starts and ends the threads, `confine` takes
+//! away before what they do not need. No stage prints:
 //! what a person should know travels as a typed notice to the sink, which logs it.
 
 pub mod advice;
@@ -39,6 +40,7 @@ pub mod cli;
 pub mod command;
 pub mod compat;
 pub mod config;
+pub mod confine;
 pub mod drops;
 pub mod event_merge;
 pub mod event_wiring;
@@ -57,6 +59,7 @@ pub mod metric;
 pub mod origin;
 pub mod output;
 pub mod pipeline;
+pub mod plain;
 pub mod recording;
 pub mod report;
 pub mod rows;

@@ -8,6 +8,8 @@ use std::io::{IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::plain::is_plain;
+
 /// The longest line in bytes, below the 64 KiB of Telegraf's scanner.
 const LONGEST_LINE: usize = 60 << 10;
 
@@ -86,7 +88,7 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// One whole line: prefix, text with its control characters escaped, newline.
+/// One whole line: prefix, text with what is not plain escaped, newline.
 fn line(reader: Reader, colour: bool, level: Level, text: &str) -> String {
     let mut line = match (reader, level) {
         (Reader::Telegraf, Level::Error) => "E! ".to_owned(),
@@ -111,10 +113,10 @@ fn line(reader: Reader, colour: bool, level: Level, text: &str) -> String {
             line.push('…');
             break;
         }
-        if c.is_control() {
-            line.extend(c.escape_default());
-        } else {
+        if is_plain(c) {
             line.push(c);
+        } else {
+            line.extend(c.escape_debug());
         }
     }
     line.push('\n');
@@ -127,8 +129,19 @@ mod tests {
 
     #[test]
     fn a_text_of_many_lines_is_one_line() {
-        let line = line(Reader::Telegraf, false, Level::Warn, "a\nb\x1b[2J");
-        assert_eq!(line, "W! a\\nb\\u{1b}[2J\n");
+        let line = line(Reader::Telegraf, false, Level::Warn, "a\nb\x1b[2J\u{202e}\\ü");
+        assert_eq!(line, "W! a\\nb\\u{1b}[2J\\u{202e}\\ü\n");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_one_plain_line(text in crate::plain::tests::harmful()) {
+            for reader in [Reader::Person, Reader::Telegraf] {
+                let line = line(reader, false, Level::Warn, &text);
+                let line = line.strip_suffix('\n').unwrap();
+                proptest::prop_assert!(line.chars().all(is_plain), "{line:?}");
+            }
+        }
     }
 
     #[test]

@@ -4,12 +4,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ctpulse::cli::Cli;
+use ctpulse::logging;
+use ctpulse::plain::shown;
 
 fn main() -> ExitCode {
-    match ctpulse::command::dispatch(Cli::parse()) {
+    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
+    match ctpulse::command::dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
-            ctpulse::logging::say(log::Level::Error, &format!("{error:#}"));
+            logging::say(log::Level::Error, &format!("{error:#}"));
             if error.is::<ctpulse::command::UsageError>() {
                 ExitCode::from(2)
             } else {
@@ -17,4 +20,15 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// Says what is wrong with the arguments, or the help that they ask for, and ends. What somebody
+/// typed, or had typed by a script, is in it.
+fn refuse(error: &clap::Error) -> ! {
+    let text = error.render().to_string();
+    if text.lines().all(|line| shown(line) == line) {
+        error.exit();
+    }
+    text.lines().for_each(|line| eprintln!("{}", shown(line)));
+    std::process::exit(error.exit_code());
 }

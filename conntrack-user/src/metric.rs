@@ -3,7 +3,10 @@
 //! A [`Metric`] knows nothing of kernels or files. It is one measurement with sorted
 //! tags, sorted fields and a time; filters change it and formats write it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use crate::plain::shown;
 
 /// A field's value, with the two ways in which a number can be missing kept apart.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,6 +60,24 @@ impl Metric {
         if let Err(at) = self.tags.binary_search_by(|(k, _)| (**k).cmp(key)) {
             self.tags.insert(at, (key.clone(), value.to_owned()));
         }
+    }
+
+    /// Makes name and tags plain, whoever chose them; sources make the names of fields so.
+    pub fn make_plain(&mut self) {
+        if let Cow::Owned(name) = shown(&self.name) {
+            self.name = name;
+        }
+        for (key, value) in &mut self.tags {
+            if let Cow::Owned(plain) = shown(key) {
+                *key = plain.into();
+            }
+            if let Cow::Owned(plain) = shown(value) {
+                *value = plain;
+            }
+        }
+        // The keys may be in another order now, and two of them the same.
+        self.tags.sort_by(|a, b| a.0.cmp(&b.0));
+        self.tags.dedup_by(|a, b| a.0 == b.0);
     }
 
     /// Whether any field has a value that a format could write.

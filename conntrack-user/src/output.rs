@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::confine::Rewrites;
 use crate::format::Encoder;
 use crate::metric::Metric;
 use crate::recording::RecordingFile;
@@ -38,6 +39,14 @@ impl Text {
 impl Destination for Text {
     fn wants_whole_batches(&self) -> bool {
         self.encoder.wants_whole_batches()
+    }
+
+    fn rewrites(&self) -> Option<Rewrites<'_>> {
+        match &self.output.way {
+            Way::Lines(_) => None,
+            Way::Replace(path) => Some(Rewrites::Replaced(path)),
+            Way::Record(file) => file.rotates().map(Rewrites::Aside),
+        }
     }
 
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::confine::{Needs, confine};
 use crate::event_wiring::{Attached, Together};
 use crate::handoff::Control;
 use crate::kernel;
@@ -13,10 +14,10 @@ use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
 use crate::rows::RowBuilder;
 use crate::sampler::{Report, Sampler, Trigger};
-use crate::settings::{Input, Roots, Source};
+use crate::settings::{Confine, Input, Roots, Source};
 use crate::sink::{Destination, Ending, Lane, Sink};
 use crate::source::cpu_mask;
-use crate::source::reader::Reader;
+use crate::source::reader::{Reader, settled};
 use crate::source::roots::Place;
 
 /// What a run needs besides its inputs.
@@ -31,6 +32,9 @@ pub struct Plan {
     pub destination: Box<dyn Destination>,
     /// Emissions to write per input; `None` for no end.
     pub count: Option<u64>,
+    /// Whether what is not needed any more is given up before the threads start; there must be
+    /// no other threads then.
+    pub confine: Confine,
     /// Called by the sink's thread when the run has come to its end.
     pub on_end: Box<dyn Fn() + Send>,
 }
@@ -61,11 +65,21 @@ impl Pipeline {
     ///
     /// # Errors
     /// The system's error when a thread cannot be started, or why the event source cannot be
-    /// attached where it must.
-    pub fn start(inputs: Vec<Input>, plan: Plan) -> io::Result<Self> {
+    /// attached, or the process confined, where it must.
+    pub fn start(mut inputs: Vec<Input>, plan: Plan) -> io::Result<Self> {
         let places: Vec<Place> =
             inputs.iter().map(|input| Place::resolve(&plan.roots, input.netns.as_ref())).collect();
+        for (input, place) in inputs.iter_mut().zip(&places) {
+            // Telegraf's numbers are those of procfs's columns.
+            let compat = input.compat_telegraf;
+            input.source = if compat { Source::Procfs } else { settled(input.source, place) };
+        }
         let events = Attached::new(&inputs, &places)?;
+        let (probes, blind) = (events.may_attach(), events.is_blind());
+        let rewrites = plan.destination.rewrites();
+        let mut needs = Needs::new(&inputs, &places, probes, blind, rewrites);
+        needs.listener = plan.destination.is_served();
+        confine(plan.confine, &needs).map_err(io::Error::other)?;
         let together = Arc::new(Together::new(&inputs));
         let draining = Arc::new(AtomicBool::new(false));
         let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
@@ -88,9 +102,7 @@ impl Pipeline {
             let candidates = place.sysctl_candidates(&input);
             let keys: Vec<String> = candidates.iter().map(|(key, _)| key.clone()).collect();
             let events = events.source_of(&input, &place, &cpus, &together)?;
-            // Telegraf's numbers are those of procfs's columns.
-            let source = if input.compat_telegraf { Source::Procfs } else { input.source };
-            let reader = Reader::new(place, candidates, source);
+            let reader = Reader::new(place, candidates, input.source);
             let control = Arc::new(Control::default());
             let (sampler, outbox) = Sampler::new(
                 input.clone(),

@@ -41,6 +41,10 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// `[agent] debug` / `quiet`, or what the command line says.
     pub log_level: log::LevelFilter,
+    /// Whether a run gives up what it does not need (`[agent] confine`).
+    pub confine: Confine,
+    /// The user that a run becomes (`[agent] user`), as a name or `UID:GID`.
+    pub user: Option<String>,
 }
 
 /// Where the kernel's files are looked for.
@@ -128,6 +132,18 @@ pub enum Ebpf {
     #[default]
     Auto,
     /// Yes, or end with the reason
+    On,
+    /// No
+    Off,
+}
+
+/// `confine`: whether a run gives up the privileges that it does not need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Confine {
+    /// As far as the kernel can
+    #[default]
+    Auto,
+    /// Wholly, or end with what is missing
     On,
     /// No
     Off,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use log::Level;
 
+use crate::confine::Rewrites;
 use crate::filter::Filter;
 use crate::handoff::{Notice, Outbox};
 use crate::internal;
@@ -67,6 +68,16 @@ pub trait Destination: Send {
         false
     }
 
+    /// The file that it makes anew while it runs, if there is one.
+    fn rewrites(&self) -> Option<Rewrites<'_>> {
+        None
+    }
+
+    /// Whether others come and get the rows, over connections.
+    fn is_served(&self) -> bool {
+        false
+    }
+
     /// Takes the rows of one emission, or of one for each input.
     ///
     /// # Errors
@@ -86,6 +97,10 @@ pub trait Destination: Send {
 impl<T: Destination> Destination for Option<T> {
     fn wants_whole_batches(&self) -> bool {
         self.as_ref().is_some_and(Destination::wants_whole_batches)
+    }
+
+    fn rewrites(&self) -> Option<Rewrites<'_>> {
+        self.as_ref().and_then(Destination::rewrites)
     }
 
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {
@@ -199,6 +214,7 @@ impl Lane {
         let rows = self.rows.rows(&window).into_iter();
         let mut rows: Vec<Metric> = rows.filter_map(|row| self.filter.apply(row)).collect();
         rows.extend(self.rows.internal_row(&window).map(|row| self.filter.tag(row)));
+        rows.iter_mut().for_each(Metric::make_plain);
         self.rows_waiting = Some(rows);
         // The ring has room for every window there is.
         let _ = self.outbox.spent.push(window);

@@ -21,7 +21,7 @@ pub use report::{ReportArgs, ReportFormat};
 
 use crate::config::parse_duration;
 use crate::format::Format;
-use crate::settings::{Collect, Ebpf, Netns, Source, parse_listen};
+use crate::settings::{Collect, Confine, Ebpf, Netns, Source, parse_listen};
 use crate::version;
 
 /// High-frequency sampler of Linux connection tracking (netfilter conntrack).
@@ -218,6 +218,13 @@ pub struct CollectArgs {
     /// A row `internal_ctpulse` about the probes: what they counted, missed, and how long it took.
     #[arg(long)]
     pub internal: bool,
+    /// Give up privileges that are not needed any more [default: auto]: capabilities, system calls,
+    /// files (docs/security.md).
+    #[arg(long, value_enum, value_name = "WHETHER")]
+    pub confine: Option<Confine>,
+    /// Become this user, before output files are made; needs root, and keeps what is needed of it.
+    #[arg(long, value_name = "NAME|UID:GID")]
+    pub user: Option<String>,
 }
 
 /// Options of `run`.

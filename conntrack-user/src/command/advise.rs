@@ -29,7 +29,7 @@ use crate::pipeline::Plan;
 use crate::recording::{self, Catalog, Tally};
 use crate::report::{Aggregator, Options, SourceReport};
 use crate::sampler::Trigger;
-use crate::settings::{DEFAULT_INTERVAL, Input, Netns};
+use crate::settings::{Confine, DEFAULT_INTERVAL, Input, Netns};
 use crate::source::procfs::Procfs;
 use crate::source::roots::Place;
 
@@ -179,6 +179,7 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
                 Output::new("memory", memory.try_clone()?),
             )),
             count: Some((args.look.as_millis() / INTERVAL.as_millis()) as u64 + 1),
+            confine: Confine::Off,
             on_end: Box::new(move || _ = to.send(Happening::End)),
         };
         stream(settings, plan, from).await

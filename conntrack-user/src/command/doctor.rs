@@ -12,11 +12,13 @@ use anstyle::{AnsiColor, Style};
 use conntrack_ebpf::Event;
 
 use super::generate::print_quietly;
+use super::privileges;
 use crate::cli::DoctorArgs;
 use crate::event_wiring::check_alone;
 use crate::kernel::{self, Release};
 use crate::merge::Counted;
 use crate::origin::{FROM_REMAINDERS, event_counters};
+use crate::plain::shown;
 use crate::sample::{DOCUMENTED, EVENTS, RENAMED, StatTable};
 use crate::settings::{Collect, DEFAULT_INTERVAL, Input, Netns, Source};
 use crate::source::cpu_mask;
@@ -48,18 +50,23 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
             findings.heading(&format!("network namespace {netns}"));
         }
         let place = Place::resolve(&args.source.roots(), netns);
-        examine(place, netns, &mut findings)?;
+        examine(&place, netns, &mut findings)?;
+    }
+    let running = privileges::running();
+    if !running.is_empty() {
+        findings.heading("agents that run now");
+        running.iter().try_for_each(|(name, text)| findings.field(name, text))?;
     }
     let healthy = findings.problems.is_empty();
     print_quietly(findings.conclude().as_bytes())?;
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn examine(place: Place, netns: Option<&Netns>, findings: &mut Findings) -> anyhow::Result<()> {
+fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> anyhow::Result<()> {
     let release_text = std::fs::read_to_string(place.osrelease()).unwrap_or_default();
     let release = kernel::parse_release(&release_text);
     match release {
-        Some(_) => findings.fact("kernel", &printable(release_text.trim())),
+        Some(_) => findings.fact("kernel", release_text.trim()),
         None => findings.problem(
             "kernel",
             &format!("no release in {}", place.osrelease().display()),
@@ -87,7 +94,7 @@ fn examine(place: Place, netns: Option<&Netns>, findings: &mut Findings) -> anyh
     input.files.extend(MORE_FILES.map(String::from));
     let candidates = place.sysctl_candidates(&input);
     let (live, namespace) = (place.is_live(), place.namespace());
-    let mut reader = Reader::new(place, candidates, Source::Auto);
+    let mut reader = Reader::new(place.clone(), candidates, Source::Auto);
     let mut sysctl_faults = Vec::new();
     let opened = reader.open_missing(true, &mut |error| sysctl_faults.push(error));
     let mut table = StatTable::default();
@@ -129,7 +136,9 @@ fn examine(place: Place, netns: Option<&Netns>, findings: &mut Findings) -> anyh
     } else {
         [false; EVENTS]
     };
-    fields(&table, release, &reader, &counted, findings)
+    fields(&table, release, &reader, &counted, findings)?;
+    findings.heading("privileges (docs/security.md)");
+    privileges::own(&input, place).iter().try_for_each(|(name, text)| findings.field(name, text))
 }
 
 /// Whether ctnetlink can be asked, and why it is or is not.
@@ -157,7 +166,7 @@ fn event_source(
     findings.heading("event source (eBPF)");
     let lockdown = std::fs::read_to_string(LOCKDOWN).map_or_else(
         |error| format!("not known ({LOCKDOWN}: {error})"),
-        |text| printable(text.trim()),
+        |text| text.trim().to_owned(),
     );
     findings.field("lockdown", &lockdown)?;
     let types = match Offsets::of_running_kernel() {
@@ -177,7 +186,7 @@ fn event_source(
     let events = match Events::attach(&wanted) {
         Ok(events) => events,
         Err(error) => {
-            findings.field("none", &printable(&error.to_string()))?;
+            findings.field("none", &error.to_string())?;
             return Ok([false; EVENTS]);
         }
     };
@@ -188,12 +197,12 @@ fn event_source(
             Need::Internal => "; with --internal",
             Need::Reports => "; with ctpulse drops",
         };
-        findings.field(hook.name, &format!("{}{when}", printable(&state.to_string())))?;
+        findings.field(hook.name, &format!("{state}{when}"))?;
     }
     if let Some(types) = events.blind()
         && let Err(error) = check_alone(&namespaces, &types.to_string())
     {
-        findings.field("not used", &printable(&error.to_string()))?;
+        findings.field("not used", &error.to_string())?;
         return Ok([false; EVENTS]);
     }
     let always = |event| {
@@ -337,10 +346,6 @@ fn describe_cpus(cpus: &[u32]) -> String {
     }
 }
 
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 /// What is printed, and the problems to conclude with.
 struct Findings {
     text: String,
@@ -368,22 +373,22 @@ impl Findings {
         let bold = self.bold;
         let gap = if self.text.is_empty() { "" } else { "\n" };
         // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "{gap}{bold}{text}{bold:#}");
+        let _ = writeln!(self.text, "{gap}{bold}{}{bold:#}", shown(text));
     }
 
     fn fact(&mut self, what: &str, text: &str) {
         let good = self.good;
-        let _ = writeln!(self.text, "{good}ok{good:#}  {what:<24} {text}");
+        let _ = writeln!(self.text, "{good}ok{good:#}  {:<24} {}", shown(what), shown(text));
     }
 
     fn problem(&mut self, what: &str, text: &str, mend: &str) {
-        let bad = self.bad;
+        let (bad, text) = (self.bad, shown(text));
         let _ = writeln!(self.text, "{bad}!!{bad:#}  {what:<24} {text}\n    {:<24} -> {mend}", "");
         self.problems.push(format!("{what}: {text}"));
     }
 
     fn field(&mut self, name: &str, source: &str) -> anyhow::Result<()> {
-        Ok(writeln!(self.text, "    {name:<26} {source}")?)
+        Ok(writeln!(self.text, "    {:<26} {}", shown(name), shown(source))?)
     }
 
     fn conclude(mut self) -> String {

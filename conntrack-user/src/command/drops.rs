@@ -89,6 +89,7 @@ fn attach(
     let wanted =
         Wanted { hooks: &hooks, per_packet, latency, reports, ..Wanted::new(pinned, highest) };
     let mut events = Events::attach(&wanted).context("drops cannot be seen")?;
+    events.hear();
     for (hook, state) in events.states() {
         if !state.is_attached() && !matches!(state, HookState::NotAsked(_)) {
             log::warn!("no {}: {}", hook.name, state);

@@ -3,15 +3,16 @@
 use std::io::{self, Read};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::stream::{Happening, finish, happenings, on_signal, standard_output, stream};
+use super::stream::{Happening, attend, finish, happenings, on_signal, standard_output, stop};
 use crate::cli::{ExecdArgs, Signal};
 use crate::format::{EncoderOptions, encoder};
 use crate::logging;
 use crate::output::Text;
-use crate::pipeline::Plan;
+use crate::pipeline::{Pipeline, Plan};
 use crate::sampler::Trigger;
 
 pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
@@ -42,16 +43,22 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
         {
             on_signal(kind, &to, || Happening::Gather)?;
         }
-        listen(args.signal, to.clone())?;
+        super::become_user(&settings)?;
+        let end = to.clone();
         let plan = Plan {
             roots: settings.roots.clone(),
             log_level: settings.log_level,
             trigger,
             destination: Box::new(Text::new(encoder(args.format, options), standard_output()?)),
             count: None,
-            on_end: Box::new(move || _ = to.send(Happening::End)),
+            confine: settings.confine,
+            on_end: Box::new(move || _ = end.send(Happening::End)),
         };
-        stream(settings, plan, from).await
+        let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
+        // A thread that was there before would keep what is given up at the start.
+        listen(args.signal, to)?;
+        attend(Some(&pipeline), from).await;
+        stop(pipeline)
     });
     match ended {
         Ok(outcome) => Ok(finish(&outcome, false)),

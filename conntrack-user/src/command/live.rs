@@ -31,7 +31,7 @@ use crate::live::ui::{Event, MOST_EVENTS, Ui, UiError, read_keys};
 use crate::logging;
 use crate::pipeline::{Pipeline, Plan};
 use crate::sampler::Trigger;
-use crate::settings::{Collect, DEFAULT_DIRS, DEFAULT_FILES, Settings};
+use crate::settings::{Collect, Confine, DEFAULT_DIRS, DEFAULT_FILES, Settings};
 
 /// `--interval` where it is not given.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -126,6 +126,7 @@ fn sample(
             send: move |batch: Batch| rows.send(Event::Rows(batch)).is_ok(),
         }),
         count: None,
+        confine: Confine::Off,
         on_end: Box::new(move || _ = end.send(Happening::End)),
     };
     let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
@@ -146,6 +147,8 @@ fn settings(args: &LiveArgs) -> anyhow::Result<(Settings, Vec<String>)> {
         percpu_rates: true,
         internal: true,
         compat: None,
+        confine: None,
+        user: None,
     };
     let (mut settings, warnings) = super::settings(&collect, true)?;
     let inputs = &mut settings.inputs;

@@ -7,6 +7,7 @@ mod drops;
 mod execd;
 mod generate;
 mod live;
+mod privileges;
 mod report;
 mod run;
 mod stream;
@@ -18,7 +19,7 @@ use anyhow::{Context, bail};
 use log::LevelFilter;
 
 use crate::cli::{Cli, CollectArgs, Command, SourceArgs};
-use crate::settings::{Collect, Input, Netns, Roots, SHORTEST_INTERVAL, Settings, Source};
+use crate::settings::{Collect, Confine, Input, Netns, Roots, SHORTEST_INTERVAL, Settings, Source};
 
 /// `--interval` where neither the command line nor a configuration says otherwise: a person
 /// is watching.
@@ -94,6 +95,8 @@ fn settings_each(
                 roots: Roots::default(),
                 listen: None,
                 log_level: LevelFilter::Info,
+                confine: Confine::Auto,
+                user: None,
             };
             (settings, Vec::new())
         }
@@ -104,6 +107,10 @@ fn settings_each(
         settings.log_level = LevelFilter::Debug;
     } else if args.sample.quiet {
         settings.log_level = LevelFilter::Error;
+    }
+    settings.confine = args.confine.unwrap_or(settings.confine);
+    if let Some(user) = &args.user {
+        settings.user = Some(user.clone());
     }
     for input in &mut settings.inputs {
         override_input(input, args, asked)?;
@@ -208,6 +215,11 @@ fn tag_globally(settings: &mut Settings, standalone: bool) {
         input.filter.global_tags =
             tags.iter().map(|(key, value)| (key.as_str().into(), value.clone())).collect();
     }
+}
+
+/// Becomes the user that is asked for.
+fn become_user(settings: &Settings) -> anyhow::Result<()> {
+    Ok(settings.user.as_deref().map_or(Ok(()), crate::confine::switch_to)?)
 }
 
 /// A single-threaded runtime: it waits for signals, timers and standard input, nothing else.

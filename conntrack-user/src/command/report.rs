@@ -70,7 +70,7 @@ fn may_be_replaced(page: &Path) -> anyhow::Result<()> {
 }
 
 fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(value)? + "\n")
+    Ok(crate::plain::json(&serde_json::to_string_pretty(value)?) + "\n")
 }
 
 /// One report of all `paths`, each with what was rotated away from it.
@@ -103,4 +103,42 @@ fn nothing_in(report: &Report) -> String {
         text += &format!("; {why}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plain::{is_plain, tests::harmful};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        /// Whoever wrote the recording and named its file.
+        #[test]
+        fn what_a_recording_holds_is_plain_in_every_report(
+            key in harmful(), value in harmful(), field in harmful(), name in harmful(),
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let name: String = name.chars().filter(|c| !"/\0".contains(*c)).take(40).collect();
+            let path = directory.path().join(format!("r{name}"));
+            let tags = serde_json::json!({ "cpu": "all", key: value });
+            let row = |count: u64, time: u64| {
+                let fields = serde_json::json!({ "drop": count, field.clone(): count });
+                serde_json::json!({
+                    "fields": fields, "name": "conntrack", "tags": tags, "timestamp": time,
+                })
+            };
+            let rows = (0..3u64).map(|n| row(n * 7, 1_795_590_600_000_000_000 + n * 1_000_000_000));
+            let text: String = rows.map(|row| format!("{row}\n")).collect();
+            std::fs::write(&path, text).unwrap();
+            let options = Options { window: std::time::Duration::from_secs(1), bursts: 3, drawn: true };
+            let report = read(&[path], options).unwrap();
+            let page = report_page(&report);
+            prop_assert!(!page.contains("<script>"), "{page:?}");
+            for text in [report_text(&report), json(&report).unwrap(), page] {
+                prop_assert!(text.chars().all(|c| is_plain(c) || c == '\n'), "{text:?}");
+            }
+        }
+    }
 }

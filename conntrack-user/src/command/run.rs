@@ -18,7 +18,7 @@ use crate::pipeline::Plan;
 use crate::recording::{FileError, RecordingFile, Rotation, is_compressed, lock};
 use crate::sampler::Trigger;
 use crate::scrape::{Published, Server};
-use crate::settings::Ebpf;
+use crate::settings::{Confine, Ebpf};
 use crate::sink::Destination;
 
 /// `--interval` with `--listen` where neither the command line nor a configuration says otherwise:
@@ -51,6 +51,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         // A table of per-CPU counters since boot says little; one of rates does.
         settings.inputs.iter_mut().for_each(|input| input.percpu_rates = true);
     }
+    super::become_user(&settings)?;
     let written = match &args.output {
         Some(path) => Some(append_to(path, format, rotation(args, format)?)?),
         None if settings.listen.is_some() && args.format.is_none() => None,
@@ -99,6 +100,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             log_level: settings.log_level,
             destination,
             count: if args.once { Some(1) } else { args.count },
+            // One reading is over before anybody could misuse it.
+            confine: match settings.confine {
+                Confine::Auto if args.once => Confine::Off,
+                confine => confine,
+            },
             on_end: Box::new(move || _ = to.send(Happening::End)),
         };
         stream(settings, plan, from).await

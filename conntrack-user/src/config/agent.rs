@@ -10,7 +10,7 @@ use super::document::Source;
 use super::duration::{DurationError, from_seconds, parse_agent_duration};
 use super::error::ConfigError;
 use super::tables::{AgentTable, DurationValue, Placed, Table};
-use crate::settings::{DEFAULT_INTERVAL, SHORTEST_INTERVAL, parse_listen};
+use crate::settings::{Confine, DEFAULT_INTERVAL, SHORTEST_INTERVAL, parse_listen};
 
 /// `[agent]`, checked.
 pub(super) struct Agent {
@@ -25,6 +25,8 @@ pub(super) struct Agent {
     pub host: Option<String>,
     pub listen: Option<SocketAddr>,
     pub log_level: LevelFilter,
+    pub confine: Confine,
+    pub user: Option<String>,
 }
 
 impl Agent {
@@ -73,6 +75,8 @@ impl Agent {
                 (false, true) => LevelFilter::Error,
                 (false, false) => LevelFilter::Info,
             },
+            confine: confine(source, &table.confine)?,
+            user: Some(table.user).filter(|name| !name.is_empty()),
         })
     }
 }
@@ -89,6 +93,19 @@ pub(super) fn long_enough<T: Table>(
     let problem =
         format!("{:?} is too short; the shortest is {SHORTEST_INTERVAL:?}", value.get_ref());
     Err(source.value_error::<T>(value.span(), key, problem))
+}
+
+fn confine(source: &Source<'_>, value: &Placed<String>) -> Result<Confine, ConfigError> {
+    let Some(value) = value else { return Ok(Confine::Auto) };
+    match value.get_ref().as_str() {
+        "" | "auto" => Ok(Confine::Auto),
+        "on" => Ok(Confine::On),
+        "off" => Ok(Confine::Off),
+        other => {
+            let problem = format!("'{other}' is not one of auto, on, off");
+            Err(source.value_error::<AgentTable>(value.span(), "confine", problem))
+        }
+    }
 }
 
 fn agent_duration(
@@ -122,6 +139,7 @@ mod tests {
     use log::LevelFilter;
 
     use crate::config::tests::{error, loaded};
+    use crate::settings::Confine;
 
     fn agent(keys: &str) -> String {
         format!("[agent]\n{keys}\n[[inputs.conntrack]]\n")
@@ -178,6 +196,18 @@ mod tests {
             "t.conf:2:10: 'listen' in [agent]: 'fw1:9466' is not an address and a port; write for \
              example 127.0.0.1:9466, [::1]:9466, or :9466 for the first; 0.0.0.0:9466 for everybody \
              who reaches this host"
+        );
+    }
+
+    #[test]
+    fn confinement_and_user() {
+        let settings = |keys: &str| loaded(&agent(keys)).settings;
+        assert_eq!((settings("").confine, settings("").user), (Confine::Auto, None));
+        let set = settings("confine = 'on'\nuser = 'nobody'");
+        assert_eq!((set.confine, set.user.as_deref()), (Confine::On, Some("nobody")));
+        assert_eq!(
+            agent_error("confine = 'yes'"),
+            "t.conf:2:11: 'confine' in [agent]: 'yes' is not one of auto, on, off"
         );
     }
 

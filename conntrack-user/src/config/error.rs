@@ -19,6 +19,21 @@ pub enum ConfigError {
         /// What the operating system said.
         reason: io::Error,
     },
+    /// Root reads it, and others than root may change it.
+    #[error(
+        "{file}: refused, since root would do what it says: {what} {problem}; mend it with \
+         `{mend} {what}`, or keep the file in /etc"
+    )]
+    Untrusted {
+        /// The path as it was given.
+        file: String,
+        /// The file, or the directory above it that lets others put another one there.
+        what: String,
+        /// What lets others change it.
+        problem: String,
+        /// The command against it, without its argument.
+        mend: &'static str,
+    },
     /// Something at one place in the file is wrong.
     #[error("{file}:{position}: {message}")]
     Invalid {

@@ -18,8 +18,10 @@ mod input;
 mod input_tests;
 mod quoting;
 mod tables;
+mod trust;
 
 use std::collections::HashSet;
+use std::io::Read;
 use std::path::Path;
 
 pub use agent::system_host;
@@ -46,13 +48,15 @@ pub struct Loaded {
 /// Reads the configuration file at `path`, with this process's environment variables.
 ///
 /// # Errors
-/// [`ConfigError`] where the file cannot be read, is not UTF-8, or is refused by [`parse`].
+/// [`ConfigError`] where the file cannot be read, may be changed by others than root while root
+/// reads it, is not UTF-8, or is refused by [`parse`].
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let file = path.display().to_string();
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(reason) => return Err(ConfigError::Unreadable { file, reason }),
-    };
+    let unreadable = |reason| ConfigError::Unreadable { file: file.clone(), reason };
+    let mut open = std::fs::File::open(path).map_err(unreadable)?;
+    trust::check(path, &open.metadata().map_err(unreadable)?)?;
+    let mut bytes = Vec::new();
+    open.read_to_end(&mut bytes).map_err(unreadable)?;
     let text = match str::from_utf8(&bytes) {
         Ok(text) => text,
         Err(error) => {
@@ -102,6 +106,8 @@ pub fn parse(
         roots: Roots::default(),
         listen: agent.listen,
         log_level: agent.log_level,
+        confine: agent.confine,
+        user: agent.user,
     };
     Ok(Loaded { settings, warnings })
 }

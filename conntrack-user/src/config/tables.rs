@@ -60,6 +60,10 @@ pub(super) struct AgentTable {
     pub sample_interval: Placed<DurationValue>,
     /// Not Telegraf's: where scrapes are answered.
     pub listen: Placed<String>,
+    /// Not Telegraf's: see [`crate::settings::Confine`].
+    pub confine: Placed<String>,
+    /// Not Telegraf's: the user to become.
+    pub user: String,
 }
 
 /// `[[inputs.conntrack]]`.
@@ -206,7 +210,7 @@ mod tests {
     #[test]
     fn the_keys_come_from_the_structs() {
         let agent = AgentTable::keys();
-        assert_eq!(agent.len(), 13, "{agent:?}");
+        assert_eq!(agent.len(), 15, "{agent:?}");
         assert!(agent.iter().any(|key| key == "omit_hostname"));
         let conntrack = ConntrackTable::keys();
         assert_eq!(conntrack.len(), 39, "{conntrack:?}");

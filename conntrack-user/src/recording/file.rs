@@ -101,6 +101,12 @@ impl RecordingFile {
         })
     }
 
+    /// The path, if files are put aside there.
+    #[must_use]
+    pub fn rotates(&self) -> Option<&Path> {
+        self.rotation.is_some().then_some(self.path.as_path())
+    }
+
     /// Appends `text`, which consists of whole lines: all of it or nothing.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hyper::body::Bytes;
 use tokio::sync::watch;
 
+use crate::confine::Rewrites;
 use crate::format::{Dialect, exposition};
 use crate::internal;
 use crate::metric::{Metric, Value};
@@ -153,6 +154,14 @@ impl Published {
 impl Destination for Published {
     fn wants_whole_batches(&self) -> bool {
         self.text.wants_whole_batches()
+    }
+
+    fn rewrites(&self) -> Option<Rewrites<'_>> {
+        self.text.rewrites()
+    }
+
+    fn is_served(&self) -> bool {
+        true
     }
 
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {

@@ -14,7 +14,7 @@ use super::namespace::{self, Identity};
 use super::netlink::{Netlink, NetlinkError};
 use super::procfs::{Procfs, StatError};
 use super::roots::Place;
-use super::stat_text::Oddities;
+use super::stat_text::{Oddities, StatParser};
 use super::sysctl::{SysctlError, SysctlFile};
 use crate::sample::{Layout, StatTable};
 use crate::settings::Source;
@@ -41,6 +41,23 @@ impl std::fmt::Display for StatSource {
             Self::Procfs(path) => write!(f, "{}", path.display()),
             Self::Netlink => f.write_str("ctnetlink"),
         }
+    }
+}
+
+/// `source`, where it can be told before anything is opened: `auto` is procfs for plain files, and
+/// where procfs has a column for everything. That is how the kernel was built, so ctnetlink is not
+/// asked either while the file is missing, since the module goes or comes.
+#[must_use]
+pub fn settled(source: Source, place: &Place) -> Source {
+    let has_all = || {
+        let text = std::fs::read("/proc/net/stat/nf_conntrack").unwrap_or_default();
+        let mut table = StatTable::default();
+        let parsed = StatParser::default().parse(&text, &mut table);
+        parsed.is_ok() && LATER.iter().all(|name| table.layout.column(name).is_some())
+    };
+    match source {
+        Source::Auto if !place.is_live() || has_all() => Source::Procfs,
+        source => source,
     }
 }
 

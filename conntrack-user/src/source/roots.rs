@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::namespace::Pinned;
+use crate::plain::shown;
 use crate::settings::{Input, Netns, Roots};
 
 /// The resolved places of one input's files.
@@ -60,7 +61,7 @@ impl Place {
                 dir.strip_prefix("/proc").map_or(dir.clone(), |below| self.proc_root.join(below));
             for file in &input.files {
                 let Some((_, rest)) = file.split_once('_') else { continue };
-                let (key, path) = (format!("ip_{rest}"), dir.join(file));
+                let (key, path) = (format!("ip_{}", shown(rest)), dir.join(file));
                 match keys.iter_mut().find(|(k, _)| *k == key) {
                     Some((_, paths)) => paths.push(path),
                     None => keys.push((key, vec![path])),

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::plain::shown;
 use crate::sample::{Layout, RENAMED, StatTable};
 
 /// A text that is not a conntrack statistics file.
@@ -123,11 +124,11 @@ fn parse_header(line: &[u8]) -> Result<Layout, StatTextError> {
     let mut names: Vec<String> = Vec::new();
     for word in words {
         let renamed = RENAMED.iter().find(|(kernel, _)| *kernel == word).map_or(word, |(_, s)| s);
-        let mut name = renamed.to_owned();
+        let mut name = shown(renamed).into_owned();
         let mut copies = 1;
         while names.contains(&name) {
             copies += 1;
-            name = format!("{renamed}_{copies}");
+            name = format!("{}_{copies}", shown(renamed));
         }
         names.push(name);
         if names.len() > MAX_COLUMNS {

@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use super::{Encoder, EncoderOptions, Format, encoder};
 use crate::metric::Value::{Float, Integer, NotMaintained, Unknown};
 use crate::metric::{Metric, Name, Value};
+use crate::plain::{is_plain, shown, tests::harmful};
 
 /// 2021-03-08 17:12:22 UTC, the time of the documented example.
 const TIME: i64 = 1_615_223_542_000_000_000;
@@ -234,4 +235,27 @@ fn the_command_line_knows_the_formats_by_lower_case_names() {
         Format::value_variants().iter().filter_map(clap::ValueEnum::to_possible_value).collect();
     let names: Vec<_> = names.iter().map(clap::builder::PossibleValue::get_name).collect();
     assert_eq!(names, ["influx", "json", "prometheus", "csv", "table"]);
+}
+
+proptest! {
+    /// Whoever chose names and tags, a row is as many lines as any other, and all of them plain.
+    #[test]
+    fn names_from_outside_are_plain_in_every_format(
+        name in harmful(), key in harmful(), value in harmful(), field in harmful(),
+    ) {
+        for format in Format::value_variants() {
+            let lines = |name: &str, key: &str, value: &str, field: &str| {
+                let mut row = metric(&[(key, value)], &[(&*shown(field), Integer(1))]);
+                row.name = name.to_owned();
+                row.make_plain();
+                let mut out = Vec::new();
+                encoder(*format, EncoderOptions::default()).encode(&[row], &mut out);
+                String::from_utf8(out).unwrap()
+            };
+            let text = lines(&name, &key, &value, &field);
+            prop_assert!(text.chars().all(|c| is_plain(c) || c == '\n'), "{format:?} {text:?}");
+            let usual = lines("n", "k", "v", "f").lines().count();
+            prop_assert!(text.lines().count() <= usual, "{format:?} {text:?}");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use self::plot::{Plot, Shade};
 use super::compare::Comparison;
 use super::summary::{Report, SourceReport};
 use crate::format::human::{date, duration, time_of_day};
+use crate::plain::is_plain;
 
 /// The style of everything but colours, which `palette` gives.
 const STYLE: &str = include_str!("page.css");
@@ -65,12 +66,8 @@ pub(super) fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            // What a browser would drop or turn around.
-            c if c.is_control()
-                || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                out.extend(c.escape_unicode());
-            }
+            // What a browser would drop, hide or turn around.
+            c if !is_plain(c) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
-use log::Level;
+use log::{Level, Log};
 
 /// The target of such lines: the programs' crate.
 pub const TARGET: &str = "conntrack_ebpf";
@@ -24,19 +24,24 @@ pub fn are_wanted() -> bool {
     log::log_enabled!(target: TARGET, Level::Debug)
 }
 
-/// A thread that logs what the programs say, until this value goes.
-#[derive(Debug)]
+/// What the programs say, and a thread that logs it until this value goes.
 pub(super) struct Diagnostics {
+    unheard: Option<EbpfLogger<&'static dyn Log>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Diagnostics {
-    /// Starts to listen; `None` when that is impossible, which costs nothing but these lines.
-    pub(super) fn start(ebpf: &mut Ebpf) -> Option<Self> {
-        let mut logger = EbpfLogger::init(ebpf).ok()?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+    /// Opens the ring; `None` when that is impossible, which costs nothing but these lines.
+    pub(super) fn open(ebpf: &mut Ebpf) -> Option<Self> {
+        let unheard = Some(EbpfLogger::init(ebpf).ok()?);
+        Some(Self { unheard, stop: Arc::default(), thread: None })
+    }
+
+    /// Starts the thread, unless it runs.
+    pub(super) fn listen(&mut self) {
+        let Some(mut logger) = self.unheard.take() else { return };
+        let stopped = Arc::clone(&self.stop);
         let thread = std::thread::Builder::new().name("diagnostics".into()).spawn(move || {
             while !stopped.load(Ordering::Acquire) {
                 logger.flush();
@@ -44,7 +49,13 @@ impl Diagnostics {
             }
             logger.flush();
         });
-        Some(Self { stop, thread: Some(thread.ok()?) })
+        self.thread = thread.ok();
+    }
+}
+
+impl std::fmt::Debug for Diagnostics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Diagnostics").field("thread", &self.thread).finish_non_exhaustive()
     }
 }
 

@@ -131,7 +131,7 @@ pub struct Events {
     programs: Programs,
     /// Keeps programs and links alive; they end with it.
     ebpf: Ebpf,
-    _diagnostics: Option<Diagnostics>,
+    diagnostics: Mutex<Option<Diagnostics>>,
     /// Inode numbers of the namespaces in the order of their slots, from 1 on; empty where they
     /// cannot be told apart.
     inodes: Vec<u32>,
@@ -179,7 +179,7 @@ impl Events {
             latency: wanted.latency,
         };
         let mut ebpf = loader::load(&constants, &symbols)?;
-        let diagnostics = constants.diagnostics.then(|| Diagnostics::start(&mut ebpf)).flatten();
+        let diagnostics = constants.diagnostics.then(|| Diagnostics::open(&mut ebpf)).flatten();
         let reports = constants.reports > 0;
         let mut states: Vec<HookState> = Vec::new();
         for hook in wanted.hooks {
@@ -224,7 +224,7 @@ impl Events {
             counters,
             programs: Programs::open(&ebpf, &programs),
             ebpf,
-            _diagnostics: diagnostics,
+            diagnostics: Mutex::new(diagnostics),
             held: Mutex::new(namespaces.iter().cloned().map(Some).collect()),
             inodes,
             length,
@@ -235,6 +235,12 @@ impl Events {
             reports: offsets.filter(|_| reports).map(|offsets| offsets.tuple),
             has_reports: reports,
         })
+    }
+
+    /// Has what the programs say at debug level logged from now on, by a thread of its own.
+    pub fn hear(&self) {
+        let mut diagnostics = self.diagnostics.lock().unwrap_or_else(PoisonError::into_inner);
+        diagnostics.iter_mut().for_each(Diagnostics::listen);
     }
 
     /// The reports of drops one by one, where [`Wanted::reports`] asked for them and the kernel's

@@ -1,0 +1,139 @@
+//! Least privilege: what a run gives up before its threads start, so that all of them lack it.
+//!
+//! Everything is opened and attached first; then `needs` says what will be needed later, and four
+//! layers take the rest away: `capabilities`, `no_new_privs`, `landlock` (files) and `seccomp`
+//! (system calls). `user` changes to another user before files are made. All of it belongs to the
+//! calling thread and is inherited by those that it starts. docs/security.md has the table of
+//! what is kept and why; whoever needs more later adds it to [`Needs`], one field for each reason.
+
+pub mod capabilities;
+mod landlock;
+mod needs;
+mod seccomp;
+mod user;
+
+use std::fmt;
+
+use rustix::thread::{CapabilitySet, set_no_new_privs};
+
+pub use needs::{Needs, Rewrites};
+pub use user::{UserError, switch_to};
+
+use crate::settings::Confine;
+
+/// Why a layer cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// The kernel does not have it, or has it switched off.
+    #[error("{0}")]
+    Absent(&'static str),
+    /// What is sampled cannot be reached under it.
+    #[error("{0}")]
+    InTheWay(&'static str),
+    /// The kernel refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Why a run that must be confined is not.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfineError {
+    /// Threads that are there already would keep everything.
+    #[error("cannot be confined: {0} threads run already")]
+    Threads(usize),
+    /// A layer is missing.
+    #[error(
+        "cannot be confined as `confine = \"on\"` demands: no {0} ({1}); use auto to go on without it"
+    )]
+    Layer(&'static str, #[source] LayerError),
+}
+
+/// What became of each layer.
+#[derive(Debug)]
+pub struct Confined {
+    /// The capabilities that are left.
+    pub capabilities: Result<CapabilitySet, LayerError>,
+    /// No program that is executed gains privileges.
+    pub no_new_privs: Result<(), LayerError>,
+    /// The version of Landlock that restricts files.
+    pub landlock: Result<u32, LayerError>,
+    /// System calls are filtered.
+    pub seccomp: Result<(), LayerError>,
+}
+
+impl Confined {
+    /// The layers that are missing, by name, with the reason.
+    pub fn missing(self) -> impl Iterator<Item = (&'static str, LayerError)> {
+        let layers = [
+            ("reduction of capabilities", self.capabilities.err()),
+            ("no_new_privs", self.no_new_privs.err()),
+            ("Landlock", self.landlock.err()),
+            ("seccomp", self.seccomp.err()),
+        ];
+        layers.into_iter().filter_map(|(name, error)| Some((name, error?)))
+    }
+}
+
+impl fmt::Display for Confined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.capabilities {
+            Ok(kept) => write!(f, "capabilities {}", capabilities::names(*kept))?,
+            Err(error) => write!(f, "capabilities as before ({error})")?,
+        }
+        match &self.no_new_privs {
+            Ok(()) => f.write_str("; no_new_privs")?,
+            Err(error) => write!(f, "; no no_new_privs ({error})")?,
+        }
+        match &self.landlock {
+            Ok(version) => write!(f, "; Landlock {version}")?,
+            Err(error) => write!(f, "; no Landlock ({error})")?,
+        }
+        match &self.seccomp {
+            Ok(()) => f.write_str("; seccomp"),
+            Err(error) => write!(f, "; no seccomp ({error})"),
+        }
+    }
+}
+
+/// Confines this thread, and with it those that it will start, to `needs`; logs what came of it.
+///
+/// # Errors
+/// With [`Confine::On`], what is missing.
+pub fn confine(how: Confine, needs: &Needs) -> Result<(), ConfineError> {
+    if how == Confine::Off {
+        return Ok(());
+    }
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if threads > 1 {
+        let error = ConfineError::Threads(threads);
+        if how == Confine::On {
+            return Err(error);
+        }
+        log::warn!("{error}");
+        return Ok(());
+    }
+    // There is little to give up for who has nothing that a run could use.
+    let privileged = capabilities::held().is_ok_and(|held| held.intersects(capabilities::EVER));
+    let confined = apply(needs);
+    log::debug!("confined: {confined}");
+    for (layer, error) in confined.missing() {
+        if how == Confine::On {
+            return Err(ConfineError::Layer(layer, error));
+        }
+        let level = if privileged { log::Level::Info } else { log::Level::Debug };
+        log::log!(level, "not confined by {layer}: {error}");
+    }
+    Ok(())
+}
+
+/// Applies every layer that the kernel has to the calling thread.
+#[must_use]
+pub fn apply(needs: &Needs) -> Confined {
+    let refused = |errno: rustix::io::Errno| LayerError::Refused(errno.to_string());
+    // Each needs what the next takes away.
+    let no_new_privs = set_no_new_privs(true).map_err(refused);
+    let landlock = landlock::restrict(needs);
+    let capabilities = capabilities::keep_only(needs.capabilities()).map_err(refused);
+    let seccomp = seccomp::filter(needs);
+    Confined { capabilities, no_new_privs, landlock, seccomp }
+}

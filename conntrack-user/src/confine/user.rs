@@ -1,0 +1,107 @@
+//! Another user than root (`user`): from here on the kernel checks files against that one.
+//!
+//! Names are looked up in `/etc/passwd` alone, which is where service users are; a static program
+//! cannot ask other directories.
+
+use std::io;
+
+use rustix::process::geteuid;
+use rustix::thread::{
+    CapabilitySet, Gid, Uid, set_keep_capabilities, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
+};
+
+use super::capabilities;
+
+const PASSWD: &str = "/etc/passwd";
+
+/// Why it cannot become that user.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// Nobody of that name.
+    #[error(
+        "no user '{0}' in {PASSWD}; create it (useradd --system {0}), or write UID:GID as numbers"
+    )]
+    Unknown(String),
+    /// The file cannot be read.
+    #[error("cannot look up user '{0}': {PASSWD}: {1}")]
+    Passwd(String, io::Error),
+    /// Only root may become somebody else.
+    #[error(
+        "cannot become user '{0}': only root can (CAP_SETUID and CAP_SETGID); leave `user` out"
+    )]
+    NotRoot(String),
+    /// The kernel refused.
+    #[error("cannot become user '{0}': {1}")]
+    Refused(String, io::Error),
+}
+
+/// Makes `name` (or `UID:GID`) the user of this thread and of those that it will start, with no
+/// supplementary groups, keeping the capabilities that a run may need. Nothing happens where it is
+/// that user already. Must come before other threads and before files are made.
+///
+/// # Errors
+/// [`UserError`].
+pub fn switch_to(name: &str) -> Result<(), UserError> {
+    let (uid, gid) = find(name)?;
+    if geteuid().as_raw() == uid {
+        return Ok(());
+    }
+    let before = capabilities::held().unwrap_or(CapabilitySet::empty());
+    if !before.contains(CapabilitySet::SETUID | CapabilitySet::SETGID) {
+        return Err(UserError::NotRoot(name.to_owned()));
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let switched = set_keep_capabilities(true)
+        .and_then(|()| set_thread_groups(&[]))
+        .and_then(|()| set_thread_res_gid(gid, gid, gid))
+        .and_then(|()| set_thread_res_uid(uid, uid, uid))
+        .and_then(|()| set_keep_capabilities(false))
+        .and_then(|()| capabilities::raise_only(before & capabilities::EVER));
+    switched.map_err(|errno| UserError::Refused(name.to_owned(), errno.into()))
+}
+
+fn find(name: &str) -> Result<(u32, u32), UserError> {
+    if let Some((uid, gid)) = name.split_once(':')
+        && let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse())
+    {
+        return Ok((uid, gid));
+    }
+    match std::fs::read(PASSWD) {
+        Ok(passwd) => find_in(&String::from_utf8_lossy(&passwd), name)
+            .ok_or_else(|| UserError::Unknown(name.to_owned())),
+        Err(error) => Err(UserError::Passwd(name.to_owned(), error)),
+    }
+}
+
+/// The numbers of the user and its group; fields are name, password, user, group, ...
+fn find_in(passwd: &str, name: &str) -> Option<(u32, u32)> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.next() == Some(name);
+        let (uid, gid) = (fields.nth(1)?, fields.next()?);
+        found.then_some((uid.parse().ok()?, gid.parse().ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_looked_up_whole() {
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\n\nx\nct:x:997:996::/:/sbin/nologin\nbad:x:a:b\n";
+        assert_eq!(find_in(passwd, "ct"), Some((997, 996)));
+        assert_eq!(find_in(passwd, "root"), Some((0, 0)));
+        for nobody in ["c", "", "bad", "x", "ctp"] {
+            assert_eq!(find_in(passwd, nobody), None, "{nobody}");
+        }
+        assert!(matches!(find("12:34"), Ok((12, 34))));
+        let unknown = find("no such user").unwrap_err().to_string();
+        assert!(
+            unknown.starts_with("no user 'no such user' in /etc/passwd; create it"),
+            "{unknown}"
+        );
+    }
+}

@@ -1,0 +1,466 @@
+//! Least privilege: what the real binary's threads have given up, what is refused from inside, and
+//! who may change a configuration that root runs. docs/security.md has the promises.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use ctpulse::confine::{Needs, apply};
+use rustix::thread::LinkNameSpaceType;
+use support::{Namespace, Running, ctpulse, may_make_namespaces, not_run_here, output, text};
+
+const SOON: Duration = Duration::from_secs(20);
+/// `CAP_SYS_ADMIN`, as `/proc/PID/status` has it.
+const SYS_ADMIN: u64 = 1 << 21;
+/// Who is nobody.
+const NOBODY: u32 = 65534;
+
+fn is_root(test: &str) -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        not_run_here(test, "it needs root; `cargo xtask test` as root runs it");
+    }
+    is_root
+}
+
+/// What `/proc` says under `key` of each thread of a process, by the thread's name.
+fn threads(pid: u32, key: &str) -> Vec<(String, String)> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let thread = |task: std::io::Result<fs::DirEntry>| {
+        let task = task.unwrap().path();
+        let status = fs::read_to_string(task.join("status")).unwrap();
+        let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        let name = fs::read_to_string(task.join("comm")).unwrap();
+        (name.trim().to_owned(), value.unwrap_or_else(|| panic!("no {key}")).trim().to_owned())
+    };
+    let mut threads: Vec<_> = tasks.map(thread).collect();
+    threads.sort();
+    threads
+}
+
+/// Panics unless all threads of the process, of which there are `names`, are confined and keep
+/// just these capabilities.
+fn assert_confined(pid: u32, names: &[&str], kept: u64) {
+    let of = |key: &str| threads(pid, key);
+    let found: Vec<String> = of("Pid").into_iter().map(|(name, _)| name).collect();
+    assert_eq!(found, names);
+    for (key, expected) in
+        [("CapEff", kept), ("CapPrm", kept), ("CapInh", 0), ("CapAmb", 0), ("CapBnd", 0)]
+    {
+        for (name, value) in of(key) {
+            assert_eq!(u64::from_str_radix(&value, 16), Ok(expected), "{key} of {name}");
+        }
+    }
+    for (key, expected) in [("NoNewPrivs", "1"), ("Seccomp", "2")] {
+        for (name, value) in of(key) {
+            assert_eq!(value, expected, "{key} of {name}");
+        }
+    }
+}
+
+/// A started agent that has written its first row.
+fn running(command: &mut Command) -> Running {
+    let running = Running::start(command);
+    assert!(running.line(SOON).is_some(), "no row");
+    running
+}
+
+#[test]
+fn every_thread_of_run_has_given_up_everything() {
+    if !is_root("every_thread_of_run_has_given_up_everything") {
+        return;
+    }
+    let mut run = ctpulse();
+    run.args(["--format", "influx", "--interval", "50ms", "--ebpf", "off", "--debug"]);
+    let running = running(run.stderr(Stdio::null()));
+    assert_confined(running.child.id(), &["ctpulse", "sampler", "sink"], 0);
+}
+
+#[test]
+fn every_thread_of_execd_has_given_up_everything() {
+    if !is_root("every_thread_of_execd_has_given_up_everything") {
+        return;
+    }
+    let mut execd = ctpulse();
+    execd.args(["execd", "--interval", "50ms", "--ebpf", "off"]).stdin(Stdio::piped());
+    let running = running(&mut execd);
+    assert_confined(running.child.id(), &["ctpulse", "sampler", "sink", "stdin"], 0);
+}
+
+#[test]
+fn only_what_another_namespace_needs_is_kept() {
+    if !may_make_namespaces("only_what_another_namespace_needs_is_kept") {
+        return;
+    }
+    let namespace = Namespace::new();
+    let mut run = ctpulse();
+    run.args(["--format", "influx", "--interval", "50ms", "--ebpf", "off"]);
+    let mut running = running(run.args(["--netns", &namespace.name]));
+    assert_confined(running.child.id(), &["ctpulse", "sampler", "sink"], SYS_ADMIN);
+    // And it is enough: the namespace is replaced by another one of its name.
+    let name = namespace.name.clone();
+    drop(namespace);
+    while running.line(Duration::from_millis(500)).is_some_and(|line| line.contains("cpu=all")) {}
+    let namespace = Namespace::named(name);
+    let (refused, _sockets) = namespace.udp_flows(7);
+    assert_eq!(refused, 0);
+    let start = std::time::Instant::now();
+    while !running.line(SOON).unwrap().contains(" ip_conntrack_count=7") {
+        assert!(start.elapsed() < SOON, "the new namespace is not read");
+    }
+    running.signal(rustix::process::Signal::INT);
+    assert!(running.wait().0.success());
+}
+
+#[test]
+fn off_is_off_and_on_is_whole() {
+    if !is_root("off_is_off_and_on_is_whole") {
+        return;
+    }
+    let mut run = ctpulse();
+    run.args(["--format", "influx", "--interval", "50ms", "--ebpf", "off"]);
+    let off = running(run.args(["--confine", "off"]));
+    assert!(threads(off.child.id(), "Seccomp").iter().all(|(_, value)| value == "0"));
+    assert!(threads(off.child.id(), "NoNewPrivs").iter().all(|(_, value)| value == "0"));
+
+    let mut run = ctpulse();
+    run.args(["--format", "influx", "--ebpf", "off", "--count", "2", "--interval", "50ms"]);
+    let on = run.args(["--confine", "on", "--debug"]).output().unwrap();
+    let told = text(&on.stderr);
+    if told.contains("no Landlock") {
+        assert_eq!(on.status.code(), Some(1), "{told}");
+        assert!(told.contains("use auto to go on without it"), "{told}");
+        not_run_here("off_is_off_and_on_is_whole (Landlock)", &told);
+    } else {
+        assert!(on.status.success() && text(&on.stdout).lines().count() == 4, "{told}");
+        assert!(told.contains("confined: capabilities none; no_new_privs; Landlock "), "{told}");
+    }
+}
+
+#[test]
+fn a_run_as_another_user_has_only_what_that_user_has() {
+    if !is_root("a_run_as_another_user_has_only_what_that_user_has") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let recording = directory.path().join("fw.influx.zst");
+    // With a group that it must not keep.
+    let mut run = Command::new("setpriv");
+    run.args(["--groups", "12345"]).arg(ctpulse().get_program()).stdin(Stdio::null());
+    run.args(["--user", "65534:65534", "--interval", "2ms", "--sample-interval", "1ms"]);
+    run.args(["--ebpf", "off", "--rotate", "4K", "--keep", "3", "--output"]).arg(&recording);
+    let mut running = Running::start(&mut run);
+    let third = directory.path().join("fw.influx.zst.3");
+    let start = std::time::Instant::now();
+    while !third.exists() {
+        assert!(start.elapsed() < SOON, "not rotated");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pid = running.child.id();
+    assert_confined(pid, &["ctpulse", "sampler", "sink"], 0);
+    for (name, value) in threads(pid, "Uid").into_iter().chain(threads(pid, "Gid")) {
+        assert_eq!(value, ["65534"; 4].join("\t"), "{name}");
+    }
+    assert!(threads(pid, "Groups").iter().all(|(_, value)| value.is_empty()));
+    running.signal(rustix::process::Signal::INT);
+    assert!(running.wait().0.success());
+    for file in fs::read_dir(directory.path()).unwrap() {
+        assert_eq!(file.unwrap().metadata().unwrap().uid(), NOBODY);
+    }
+    output(ctpulse().arg("report").arg(&recording));
+
+    // What that user may not write, it does not write, whoever started it.
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    chown(directory.path(), Some(0), Some(0)).unwrap();
+    let mut run = ctpulse();
+    run.args(["--user", "65534:65534", "--count", "1", "--output"]);
+    let refused = run.arg(directory.path().join("other.influx")).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("Permission denied"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn a_user_that_cannot_be_is_said() {
+    let run = |user: &str| ctpulse().args(["--user", user, "--count", "1"]).output().unwrap();
+    let nobody = run("no-such-user");
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(text(&nobody.stderr).contains("no user 'no-such-user' in /etc/passwd"));
+    if rustix::process::geteuid().is_root() {
+        let mut other = as_nobody();
+        let refused = other.args(["--user", "1:1", "--count", "1"]).output().unwrap();
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains("only root can"), "{}", text(&refused.stderr));
+    }
+}
+
+/// The binary as an ordinary user, who may not be able to reach where it was built.
+fn as_nobody() -> Command {
+    let built = ctpulse();
+    let copy = std::env::temp_dir().join(format!("ctpulse-{}", std::process::id()));
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        fs::copy(built.get_program(), &copy).unwrap();
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    });
+    let mut command = Command::new(copy);
+    command.uid(NOBODY).gid(NOBODY).stdin(Stdio::null()).current_dir("/");
+    command
+}
+
+#[test]
+fn an_ordinary_user_needs_nothing_and_is_told_one_line() {
+    if !is_root("an_ordinary_user_needs_nothing_and_is_told_one_line") {
+        return;
+    }
+    let rows = |command: &mut Command| {
+        let output = output(command.args(["--count", "3", "--interval", "50ms"]));
+        let (rows, told) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(rows.lines().filter(|row| row.contains("cpu=all")).count(), 3, "{rows}");
+        assert_eq!(rows.lines().filter(|row| row.contains("ip_conntrack_max=")).count(), 3);
+        told
+    };
+    let told = rows(as_nobody().args(["--format", "influx"]));
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("no event source ("), "{told}");
+    let told = rows(as_nobody().args(["--format", "influx", "--ebpf", "off"]));
+    assert_eq!(told, "");
+}
+
+/// What an intruder does in a process that is confined as an agent with `--netns` and a rotated
+/// recording is; run by the tests below in a process of its own.
+#[test]
+#[ignore = "the tests below run it"]
+fn intruder() {
+    let Ok(order) = std::env::var("CTPULSE_INTRUDER") else { return };
+    let [directory, what, path] = *order.split('|').collect::<Vec<_>>() else { panic!("{order}") };
+    let path = Path::new(path);
+    let mut needs = Needs::nothing();
+    needs.namespaces = true;
+    needs.directory = Some(directory.into());
+    println!("{}", apply(&needs));
+    let enter = |kind| {
+        let file = fs::File::open(path)?;
+        Ok(rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), Some(kind))?)
+    };
+    let tcp = || {
+        let (family, kind) = (rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM);
+        rustix::net::socket(family, kind, None)
+    };
+    let done: std::io::Result<()> = match what {
+        "nothing" => Ok(()),
+        "thread" => std::thread::Builder::new().spawn(|| ()).map(|thread| thread.join().unwrap()),
+        "execute" => Err(Command::new(path).exec()),
+        "spawn" => Command::new(path).status().map(|_| ()),
+        "socket" => tcp().map(|_| ()).map_err(Into::into),
+        "read" => fs::read(path).map(|_| ()),
+        "write" => fs::write(path, "x"),
+        "rename" => fs::rename(path, path.with_extension("1")),
+        "link" => std::os::unix::fs::symlink("/", path),
+        "chroot" => std::os::unix::fs::chroot(path),
+        "network" => enter(LinkNameSpaceType::Network),
+        "mounts" => enter(LinkNameSpaceType::Mount),
+        "abort" => std::process::abort(),
+        other => panic!("{other}"),
+    };
+    if let Err(error) = done {
+        println!("REFUSED: {error}");
+        std::process::exit(7);
+    }
+    println!("DONE");
+}
+
+fn intrude(directory: &Path, what: &str, path: &Path) -> Output {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "intruder", "--ignored", "--nocapture", "--test-threads", "1"]);
+    let order = format!("{}|{what}|{}", directory.display(), path.display());
+    child.env("CTPULSE_INTRUDER", order).stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn an_intruder_is_refused_and_the_agent_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let (inside, outside) = (directory.path().join("in"), directory.path().join("out"));
+    fs::create_dir(&inside).unwrap();
+    fs::create_dir(&outside).unwrap();
+    fs::write(inside.join("file"), "x").unwrap();
+    fs::write(outside.join("file"), "x").unwrap();
+    let intrude = |what: &str, path: &Path| {
+        let output = intrude(&inside, what, path);
+        (output.status, text(&output.stdout))
+    };
+    let (_, layers) = intrude("nothing", Path::new(""));
+    let landlock = layers.contains("; Landlock ");
+    assert!(layers.contains("; seccomp\n") && layers.contains("DONE"), "{layers}");
+
+    let root = rustix::process::geteuid().is_root();
+    for (what, path) in [
+        ("thread", "".into()),
+        ("read", "/proc/net/stat/nf_conntrack".into()),
+        ("read", "/sys/devices/system/cpu/possible".into()),
+        ("write", inside.join("new")),
+        ("rename", inside.join("file")),
+        ("network", "/proc/self/ns/net".into()),
+    ] {
+        if what == "network" && !root {
+            continue;
+        }
+        let (status, told) = intrude(what, &path);
+        assert!(told.contains("DONE"), "{what} {}: {status} {told}", path.display());
+    }
+    // The process ends at once: its signal says why.
+    for (what, path) in [("execute", "/bin/true"), ("socket", ""), ("chroot", "/")] {
+        let (status, told) = intrude(what, Path::new(path));
+        assert_eq!(status.signal(), Some(libc::SIGSYS), "{what}: {status} {told}");
+    }
+    let (status, _) = intrude("abort", Path::new(""));
+    assert_eq!(status.signal(), Some(libc::SIGABRT), "{status}");
+    // As a kernel without the call would.
+    for (what, path) in [
+        ("spawn", Path::new("/bin/true")),
+        ("link", &inside.join("link")),
+        ("mounts", Path::new("/proc/self/ns/mnt")),
+    ] {
+        let (status, told) = intrude(what, path);
+        assert!(told.contains("REFUSED: Function not implemented"), "{what}: {status} {told}");
+    }
+    if !landlock {
+        not_run_here("an_intruder_is_refused_and_the_agent_is_not (Landlock)", layers.trim());
+        return;
+    }
+    for (what, path) in [
+        ("read", Path::new("/etc/passwd")),
+        ("read", &outside.join("file")),
+        ("write", &outside.join("file")),
+        ("write", &outside.join("new")),
+        ("write", Path::new("/proc/self/comm")),
+        ("rename", &outside.join("file")),
+    ] {
+        let (status, told) = intrude(what, path);
+        assert!(told.contains("REFUSED: Permission denied"), "{what}: {status} {told}");
+    }
+}
+
+#[test]
+fn a_configuration_that_others_may_change_is_refused_for_root() {
+    if !is_root("a_configuration_that_others_may_change_is_refused_for_root") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("c.toml");
+    fs::write(&path, "[[inputs.conntrack]]\n").unwrap();
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let check = |path: &Path| {
+        let mut check = ctpulse();
+        check.env_remove("SUDO_UID").args(["config", "--check"]).arg(path).output().unwrap()
+    };
+    let refused = |path: &Path, why: &str| {
+        let output = check(path);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(": refused, since root would do what it says: "), "{told}");
+        assert!(told.contains(why), "{why}: {told}");
+        let mut run = ctpulse();
+        run.env_remove("SUDO_UID").args(["--count", "1", "--config"]).arg(path);
+        assert_eq!(run.output().unwrap().status.code(), Some(1));
+    };
+    let name = path.display().to_string();
+    mode(&path, 0o644);
+    assert!(check(&path).status.success());
+    mode(&path, 0o664); // its group is root's
+    assert!(check(&path).status.success());
+    mode(&path, 0o666);
+    refused(&path, &format!("{name} can be written by everybody; mend it with `chmod o-w {name}`"));
+    mode(&path, 0o660);
+    chown(&path, Some(0), Some(NOBODY)).unwrap();
+    refused(&path, &format!("can be written by group 65534; mend it with `chmod g-w {name}`"));
+    mode(&path, 0o600);
+    chown(&path, Some(NOBODY), Some(0)).unwrap();
+    refused(&path, &format!("{name} belongs to user 65534; mend it with `chown root {name}`"));
+    let mut by_sudo = ctpulse();
+    by_sudo.env("SUDO_UID", "65534").args(["config", "--check"]).arg(&path);
+    assert!(by_sudo.output().unwrap().status.success(), "the caller could change it anyway");
+    chown(&path, Some(0), Some(0)).unwrap();
+    assert!(check(&path).status.success());
+
+    let above = directory.path().display().to_string();
+    mode(directory.path(), 0o777);
+    refused(&path, &format!("{above} can be written by everybody"));
+    mode(directory.path(), 0o1777); // as /tmp is
+    assert!(check(&path).status.success());
+    mode(directory.path(), 0o700);
+    chown(directory.path(), Some(NOBODY), None).unwrap();
+    refused(&path, &format!("{above} belongs to user 65534"));
+    // A link from a place of root's own leads there all the same.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = elsewhere.path().join("link.toml");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    refused(&link, &format!("{above} belongs to user 65534"));
+}
+
+#[test]
+fn names_from_outside_are_told_and_written_escaped() {
+    let harmful = "a\u{1b}[2J\u{9b}31m\u{202e}\u{200b}b";
+    let is_safe = |text: &str| {
+        !text.contains(|c: char| {
+            c.is_control() && c != '\n'
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        })
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("c.toml");
+    let quoted = "a\\u001b[2J\\u009b31m\\u202e\\u200bb\\nconntrack x=1i";
+    let tags = format!("{{ '{}' = \"{quoted}\" }}", "k");
+    fs::write(
+        &config,
+        format!(
+            "[global_tags]\n\"g\\u001b\" = \"{quoted}\"\n[agent]\nhostname = \"{quoted}\"\n\
+             [[inputs.conntrack]]\nalias = \"{quoted}\"\nname_suffix = \"\\u001b[2J\"\n\
+             collect = ['all']\ninterval = '10ms'\ntags = {tags}\n\
+             files = [\"nf_conntrack_count\", \"nf_\\u001b[2J\"]\n"
+        ),
+    )
+    .unwrap();
+    let roots = support::roots(&support::fixture("5.15"));
+    for format in ["influx", "json", "prometheus", "csv", "table"] {
+        let mut run = ctpulse();
+        run.args(["--count", "2", "--format", format, "--config"]).arg(&config).args(&roots);
+        let output = output(&mut run);
+        let (rows, told) = (text(&output.stdout), text(&output.stderr));
+        assert!(is_safe(&rows) && !rows.is_empty(), "{format}: {rows:?}");
+        assert!(is_safe(&told), "{format}: {told:?}");
+        assert!(!rows.contains("\nconntrack x="), "{format}: {rows:?}");
+    }
+    let checked = output(ctpulse().args(["config", "--check"]).arg(&config));
+    assert!(is_safe(&text(&checked.stdout)), "{:?}", text(&checked.stdout));
+    assert_eq!(text(&checked.stdout).lines().count(), 2);
+
+    for arguments in [
+        vec!["--netns", harmful, "--count", "1"],
+        vec!["drops", "--netns", harmful],
+        vec!["doctor", "--netns", harmful],
+        vec!["--config", harmful],
+        vec!["--output", harmful, "--format", "prometheus", "--rotate", "4K"],
+        vec!["--proc-root", harmful],
+        vec!["--interval", harmful],
+        vec![harmful],
+        vec!["--user", harmful],
+        vec!["report", harmful],
+        vec!["live", "--replay", harmful],
+    ] {
+        let mut run = ctpulse();
+        let output = run.args(&arguments).current_dir(directory.path()).output().unwrap();
+        let (out, told) = (text(&output.stdout), text(&output.stderr));
+        assert!(is_safe(&out) && is_safe(&told), "{arguments:?}: {out:?} {told:?}");
+        assert!(!output.status.success() && out.len() + told.len() > 10, "{arguments:?}");
+    }
+}
