@@ -1,0 +1,52 @@
+//! What is packaged calls `ctpulse` as it is: each option that a unit, a container or a manifest
+//! gives it exists.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::fs;
+
+use support::{ctpulse, output, repository, text};
+
+fn packaged(file: &str) -> String {
+    fs::read_to_string(repository().join("packaging").join(file)).unwrap()
+}
+
+/// The options among these words, without values.
+fn options(line: &str) -> Vec<String> {
+    let words = line.split(|c: char| c.is_whitespace() || "\"'[],=".contains(c));
+    words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_option_that_is_packaged_exists() {
+    let help = text(&output(ctpulse().args(["run", "--help"])).stdout);
+    let starts = ["ExecStart=/usr/bin/ctpulse run", "args: [\"run\""];
+    let mut seen = 0;
+    for file in ["systemd/ctpulse.service", "systemd/listen.conf", "kubernetes/daemonset.yaml"] {
+        let packaged = packaged(file);
+        let calls = packaged.lines().filter(|line| starts.iter().any(|start| line.contains(start)));
+        for option in calls.flat_map(options) {
+            assert!(help.contains(&format!("{option} ")), "{file}: {option}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 7, "options of a recording, a listener and a DaemonSet");
+}
+
+#[test]
+fn the_manifest_takes_no_more_than_the_probes_do() {
+    let manifest = packaged("kubernetes/daemonset.yaml");
+    assert!(!manifest.contains('\t'));
+    for part in [
+        "drop: [\"ALL\"]",
+        "add: [\"BPF\", \"PERFMON\"]",
+        "privileged: false",
+        "readOnlyRootFilesystem: true",
+        "hostNetwork: true",
+    ] {
+        assert!(manifest.contains(part), "{part}");
+    }
+    assert!(!manifest.contains("hostPath"), "nothing of the node is mounted");
+}
