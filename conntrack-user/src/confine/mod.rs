@@ -120,7 +120,12 @@ pub fn confine(how: Confine, needs: &Needs) -> Result<(), ConfineError> {
         if how == Confine::On {
             return Err(ConfineError::Layer(layer, error));
         }
-        let level = if privileged { log::Level::Info } else { log::Level::Debug };
+        let level = match error {
+            // `doctor` says it; there is nothing to mend.
+            LayerError::Absent(_) => log::Level::Debug,
+            _ if privileged => log::Level::Info,
+            _ => log::Level::Debug,
+        };
         log::log!(level, "not confined by {layer}: {error}");
     }
     Ok(())
