@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::in_guest;
 use crate::probes::Setting;
 use crate::support::{Namespace, ctpulse, integer, statistics, text};
+use crate::{in_guest, wait_for};
 
 /// What is advised after a look of some seconds, in the middle of which `happen` happens.
 fn advise(namespace: &Namespace, happen: impl FnOnce() + Send) -> (Option<i32>, String) {
@@ -12,7 +12,12 @@ fn advise(namespace: &Namespace, happen: impl FnOnce() + Send) -> (Option<i32>, 
     command.args(["doctor", "--advise", "--look", "6s", "--netns", &namespace.name]);
     std::thread::scope(|scope| {
         let advising = scope.spawn(move || command.output().unwrap());
-        std::thread::sleep(Duration::from_secs(4));
+        // The last of the probes is there: it looks.
+        wait_for("the probes", || {
+            let list = std::fs::read_to_string("/sys/kernel/debug/kprobes/list").unwrap();
+            list.contains("nf_ct_resolve_clash")
+        });
+        std::thread::sleep(Duration::from_secs(2));
         happen();
         let advised = advising.join().unwrap();
         println!("{}{}", text(&advised.stderr), text(&advised.stdout));
