@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::attacher::{Attach, Attacher};
-use crate::sampler::EventSource;
+use crate::probes::EventSource;
 use crate::settings::{Ebpf, Input};
 use crate::source::cpu_mask;
 use crate::source::events::{EventReader, Events, EventsError, Wanted};

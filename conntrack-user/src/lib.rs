@@ -60,6 +60,7 @@ pub mod origin;
 pub mod output;
 pub mod pipeline;
 pub mod plain;
+pub mod probes;
 pub mod recording;
 pub mod report;
 pub mod rows;

@@ -151,6 +151,12 @@ impl Accumulator {
         self.note_peaks(at);
     }
 
+    /// Whether there was a sample since the last emission that was handed over.
+    #[must_use]
+    pub fn has_sample(&self) -> bool {
+        self.entries.is_some()
+    }
+
     /// The statistics file was opened again: the next sample's counters have no history, so
     /// nothing is counted between them and the last ones. What was counted before and not yet
     /// handed over is kept, unless the file is `another` namespace's.

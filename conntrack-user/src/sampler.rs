@@ -1,9 +1,8 @@
 //! The clock that drives the column: a thread that reads at absolute deadlines.
 //!
 //! Between emissions a tick is one read of the statistics (one `pread` of the file, or the
-//! questions to ctnetlink) and arithmetic on memory that is already there: no allocation, no lock,
-//! no open. An emission fills a window that was
-//! allocated before and hands it over through a bounded ring; when there is no room it is
+//! questions to ctnetlink, which may wait in the kernel) and arithmetic on memory that is already
+//! there: no allocation, no lock, no open. An emission fills a window that was allocated before and hands it over through a bounded ring; when there is no room it is
 //! counted and its events go with the next one, so a stuck consumer delays nothing here.
 
 use std::num::NonZeroU64;
@@ -13,15 +12,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::attacher::Attacher;
 use crate::handoff::{Control, Notice, Outbox};
 use crate::lateness::Histogram;
 use crate::loss::Loss;
 use crate::merge::{Accumulator, Window};
+use crate::probes::{EventSource, Probes};
 use crate::sample::StatTable;
 use crate::schedule::{Schedule, first_emission};
 use crate::settings::{Input, Source};
-use crate::source::events::EventReader;
+use crate::source::netlink::NetlinkError;
 use crate::source::procfs::StatError;
 use crate::source::reader::{Reader, StatSource};
 use crate::source::stat_text::Oddities;
@@ -32,8 +31,8 @@ const RETRY: Duration = Duration::from_millis(100);
 /// The same for missing sysctl files, of which some kernels have none.
 const SYSCTL_RETRY: Duration = Duration::from_secs(1);
 
-/// How often it is tried to attach probes again, at most.
-const ATTACH_RETRY: Duration = Duration::from_secs(10);
+/// How long reads may fail, each in a way that passes, before that is told.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Memory that waiting windows may take, in bytes; at least [`FEWEST_WINDOWS`] fit all the same.
 const WINDOWS_BYTES: usize = 2 << 20;
@@ -47,15 +46,6 @@ pub enum Trigger {
     Interval,
     /// Only when [`Control::gather`] asks for it.
     Asked,
-}
-
-/// The event source of one input, and the way to attach it anew.
-#[derive(Debug)]
-pub struct EventSource {
-    /// The attached programs' counters; `None` while there is nothing to attach to.
-    pub reader: Option<EventReader>,
-    /// Attaches probes for this input.
-    pub attacher: Attacher,
 }
 
 /// What a sampler did, once it has ended.
@@ -74,8 +64,7 @@ pub struct Sampler {
     input: Input,
     trigger: Trigger,
     reader: Reader,
-    events: Option<EventSource>,
-    counters: Vec<u64>,
+    probes: Probes,
     table: StatTable,
     accumulator: Accumulator,
     control: Arc<Control>,
@@ -85,7 +74,10 @@ pub struct Sampler {
     notices: Producer<Notice>,
     report: Report,
     clock: Instant,
+    /// When the first of the reads failed that failed since the last good one.
+    failing_since: Option<Duration>,
     stat_known_lost: bool,
+    refusal_told: bool,
     source_told: bool,
     foreign_told: bool,
     last_oddities: Oddities,
@@ -93,14 +85,9 @@ pub struct Sampler {
     sysctl_retry_at: Duration,
     /// The last loss was one of the namespace itself.
     another_namespace: bool,
-    /// Real-time clock beside the last read.
+    /// Real-time clock beside the last good read, or beside the last tick if there was none
+    /// since the last emission.
     read_at: SystemTime,
-    attach_at: Duration,
-    /// What the events are expected to count is not known to the accumulator yet.
-    reader_is_new: bool,
-    /// Whether the statistics were lost after probes were asked for that have not come yet.
-    asked_before_loss: bool,
-    attach_failure_told: bool,
 }
 
 enum Wake {
@@ -137,8 +124,7 @@ impl Sampler {
             input,
             trigger,
             reader,
-            events,
-            counters: Vec::new(),
+            probes: Probes::new(events),
             table: StatTable::default(),
             control,
             consumer,
@@ -147,7 +133,9 @@ impl Sampler {
             notices,
             report: Report::default(),
             clock: Instant::now(),
+            failing_since: None,
             stat_known_lost: false,
+            refusal_told: false,
             source_told: false,
             foreign_told: false,
             last_oddities: Oddities::default(),
@@ -155,10 +143,6 @@ impl Sampler {
             sysctl_retry_at: Duration::ZERO,
             another_namespace: false,
             read_at: SystemTime::UNIX_EPOCH,
-            attach_at: Duration::ZERO,
-            reader_is_new: false,
-            asked_before_loss: false,
-            attach_failure_told: false,
         };
         (sampler, Outbox { windows: windows_out, spent: spent_in, notices: notices_out })
     }
@@ -180,9 +164,7 @@ impl Sampler {
             first_emission(since_epoch, interval, offset, round, soonest)
         });
         let mut schedule = Schedule::new(sample, interval, self.input.collection_jitter, first);
-        if let Some(reader) = self.events.as_ref().and_then(|events| events.reader.as_ref()) {
-            self.accumulator.expect_events(reader.counted());
-        }
+        self.probes.announce(&mut self.accumulator);
         self.tick(self.trigger == Trigger::Interval);
         loop {
             match self.wait(schedule.deadline()) {
@@ -229,11 +211,14 @@ impl Sampler {
         if emission {
             self.look_around();
         }
-        self.read_at = SystemTime::now();
+        let began_at = SystemTime::now();
         if self.wants_stat() {
             self.sample();
         }
         if emission {
+            if !self.accumulator.has_sample() {
+                self.read_at = began_at;
+            }
             self.emit();
         }
     }
@@ -281,18 +266,13 @@ impl Sampler {
         }
         match self.reader.read_stat(&mut self.table) {
             Ok(oddities) => {
+                self.failing_since = None;
                 self.read_at = SystemTime::now();
-                if let Some(reader) = self.events.as_ref().and_then(|events| events.reader.as_ref())
-                {
-                    if std::mem::take(&mut self.reader_is_new) {
-                        self.accumulator.expect_events(reader.counted());
-                    }
-                    reader.read(&mut self.counters);
-                    self.accumulator.add_events(&self.counters);
-                }
+                self.probes.read(&mut self.accumulator);
                 self.accumulator.add(&self.table, self.clock.elapsed());
                 self.tell_source();
-                self.attach_again();
+                let now = self.clock.elapsed();
+                self.probes.attach_again(now, &mut self.accumulator, &mut self.notices);
                 if oddities != self.last_oddities
                     && (oddities == Oddities::default()
                         || self.notices.push(Notice::Odd(oddities)).is_ok())
@@ -300,9 +280,19 @@ impl Sampler {
                     self.last_oddities = oddities;
                 }
             }
-            // Asking again at once did not help; the next tick may.
-            Err(error) if error.is_passing() => self.report.loss.samples_missed += 1,
+            Err(error) if error.is_passing() => self.missed(error),
             Err(error) => self.lost(error),
+        }
+    }
+
+    /// Asking again at once did not help; the next tick may, or opening everything anew.
+    fn missed(&mut self, error: StatError) {
+        self.report.loss.samples_missed += 1;
+        let now = self.clock.elapsed();
+        if now.saturating_sub(*self.failing_since.get_or_insert(now)) >= PATIENCE {
+            self.failing_since = None;
+            self.reader.close_statistics();
+            self.lost(error);
         }
     }
 
@@ -317,63 +307,18 @@ impl Sampler {
         };
         self.source_told = self.notices.push(notice).is_ok();
         self.stat_known_lost &= !self.source_told;
+        self.refusal_told &= !self.source_told;
     }
 
     fn lost(&mut self, error: StatError) {
-        self.detach();
-        self.asked_before_loss |= self.events.as_ref().is_some_and(|e| e.attacher.is_asked());
+        self.probes.lost(&mut self.accumulator, &mut self.notices);
         self.another_namespace |= matches!(error, StatError::NamespaceGone(_));
-        if !self.stat_known_lost {
+        // It says what to do, even where the loss was told before conntrack was there.
+        let is_refusal = matches!(error.netlink(), Some(NetlinkError::Refused));
+        if !self.stat_known_lost || is_refusal && !self.refusal_told {
             self.stat_known_lost = self.notices.push(Notice::Lost(error)).is_ok();
+            self.refusal_told |= is_refusal && self.stat_known_lost;
             self.consumer.unpark();
-        }
-    }
-
-    /// Gives up the probes, if there are any: their counters are of something that is gone.
-    fn detach(&mut self) {
-        let Some(events) = &mut self.events else { return };
-        if let Some(reader) = events.reader.take() {
-            events.attacher.retire(reader);
-            self.accumulator.forget_events();
-            let _ = self.notices.push(Notice::Detached);
-        }
-    }
-
-    /// The statistics are there, perhaps of a module that was loaded again or of another
-    /// namespace: without probes, has them attached for what is there now.
-    fn attach_again(&mut self) {
-        let Some(events) = &mut self.events else { return };
-        let notice = match events.attacher.answer() {
-            Some(Ok(reader)) if std::mem::take(&mut self.asked_before_loss) => {
-                // Attached to what may have gone meanwhile: such probes count nothing.
-                events.attacher.retire(reader);
-                events.attacher.ask();
-                return;
-            }
-            Some(Ok(reader)) => {
-                events.reader = Some(reader);
-                self.reader_is_new = true;
-                Notice::Attached
-            }
-            Some(Err(error)) => {
-                self.asked_before_loss = false;
-                self.detach();
-                Notice::NotAttached(error)
-            }
-            None => {
-                let now = self.clock.elapsed();
-                let idle = events.reader.is_none() && !events.attacher.is_asked();
-                if idle && now >= self.attach_at {
-                    self.attach_at = now + ATTACH_RETRY;
-                    events.attacher.ask();
-                }
-                return;
-            }
-        };
-        let failed = matches!(notice, Notice::NotAttached(_));
-        let told = std::mem::replace(&mut self.attach_failure_told, failed);
-        if !(failed && told) {
-            let _ = self.notices.push(notice);
         }
     }
 
@@ -391,8 +336,7 @@ impl Sampler {
         window.timestamp_ns = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
         window.loss = self.report.loss;
         window.events.programs.clear();
-        let reader = self.events.as_ref().and_then(|events| events.reader.as_ref());
-        let reader = reader.filter(|_| self.input.internal);
+        let reader = self.probes.reader().filter(|_| self.input.internal);
         window.events.host_wide = reader.map(|reader| reader.events.host_wide());
         if let Some(reader) = reader {
             reader.events.programs(&mut window.events.programs);
@@ -404,3 +348,7 @@ impl Sampler {
         self.consumer.unpark();
     }
 }
+
+#[cfg(test)]
+#[path = "sampler_tests.rs"]
+mod tests;

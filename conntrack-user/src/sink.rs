@@ -17,6 +17,7 @@ use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
 use crate::metric::Metric;
 use crate::rows::RowBuilder;
+use crate::source::netlink::NetlinkError;
 use crate::source::procfs::StatError;
 
 /// One input's way from windows to rows.
@@ -255,7 +256,7 @@ impl Lane {
                          looking again"
                     ),
                 ),
-                Notice::Lost(error @ (StatError::Neither { .. } | StatError::Netlink(_))) => self.log(
+                Notice::Lost(error) if error.netlink().is_some_and(NetlinkError::is_lasting) => self.log(
                     Level::Warn,
                     format_args!("{error}; the number of entries and its limit are all there is"),
                 ),

@@ -112,8 +112,7 @@ fn probes_count_beside_ctnetlink_in_another_namespace() {
 fn ctnetlink_needs_one_capability_and_says_which() {
     in_guest();
     track();
-    // Confined, a kernel without Landlock has a line of its own.
-    let more = ["--ebpf", "off", "--confine", "off"];
+    let more = ["--ebpf", "off"];
     let arguments = [&more[..], &["--count", "3", "--interval", "300ms"]].concat();
     let granted = output(&mut without_procfs(&ordinary_user(",+net_admin"), &arguments));
     let told = text(&granted.stderr);
@@ -143,7 +142,7 @@ fn ctnetlink_is_asked_where_it_has_more_than_procfs() {
     let words = ["00000001 "; 17].concat();
     let file = "/proc/$$/net/stat/nf_conntrack";
     let older = format!("mkdir /proc/$$/net/stat; printf '{header}\\n{words}\\n' > {file};");
-    let more = ["--ebpf", "off", "--confine", "off"];
+    let more = ["--ebpf", "off"];
     let arguments = [&more[..], &["--count", "2", "--interval", "200ms"]].concat();
     let read = |source: &str| {
         let arguments = [&arguments[..], &["--source", source]].concat();

@@ -222,16 +222,20 @@ fn another_module_is_not_taken_for_the_one_before() {
     let mut reader = Reader::new(place, Vec::new(), Source::Netlink);
     reader.open_missing(true, &mut |error| panic!("{error}")).unwrap();
     let mut table = StatTable::default();
-    reader.check().unwrap();
     reader.read_stat(&mut table).unwrap();
     // The old one stays, so that the new one's inode is not the same.
     std::fs::rename(&directory, sys.path().join("old")).unwrap();
     std::fs::create_dir(&directory).unwrap();
-    assert!(reader.check().is_err());
+    let error = reader.read_stat(&mut table).unwrap_err();
+    assert!(error.to_string().contains("loaded again"), "{error}");
     assert!(!reader.has_statistics());
     reader.open_missing(true, &mut |error| panic!("{error}")).unwrap();
-    reader.check().unwrap();
     reader.read_stat(&mut table).unwrap();
+    // Without a module nothing is asked: that would load it.
+    std::fs::remove_dir(&directory).unwrap();
+    let error = reader.read_stat(&mut table).unwrap_err();
+    assert!(error.to_string().contains("is not asked"), "{error}");
+    assert_eq!(table.rows(), 0);
 }
 
 #[test]
@@ -249,7 +253,7 @@ fn the_doctor_names_the_source() {
     };
     let procfs = doctor("");
     assert!(procfs.contains("/net/stat/nf_conntrack: "), "{procfs}");
-    assert!(procfs.contains("not needed, procfs has it all"), "{procfs}");
+    assert!(procfs.contains("not used, the statistics come from procfs"), "{procfs}");
     let netlink = doctor(HIDE);
     assert!(netlink.contains("statistics               ctnetlink: "), "{netlink}");
     assert!(netlink.contains("asked: procfs has no statistics"), "{netlink}");

@@ -154,7 +154,7 @@ fn ctnetlink(reader: &Reader) -> String {
     } else {
         "not tried, since that may load the module nf_conntrack_netlink".to_owned()
     };
-    format!("not needed, procfs has it all; {asked}")
+    format!("not used, the statistics come from procfs; {asked}")
 }
 
 /// Attaches the probes for a moment and says what became of each.
@@ -329,6 +329,8 @@ fn fields(
     for file in reader.sysctls() {
         if let Some(path) = file.path() {
             findings.field(&file.key, &format!("sysctl, {}", path.display()))?;
+        } else if reader.told(&file.key).is_some() {
+            findings.field(&file.key, "kernel, ctnetlink")?;
         }
     }
     findings.field("*_rate, *_rate_max", "differences of the counters above that are counted")?;

@@ -54,7 +54,8 @@ pub enum StatError {
     Netlink(#[from] NetlinkError),
     /// No statistics file exists, though conntrack does, and ctnetlink gives none either.
     #[error(
-        "there is no {}/stat/nf_conntrack (a kernel without CONFIG_NF_CONNTRACK_PROCFS), and {netlink}",
+        "there is no {}/stat/nf_conntrack (as on kernels without CONFIG_NF_CONNTRACK_PROCFS), and \
+         {netlink}",
         net.display()
     )]
     Neither {
@@ -76,6 +77,15 @@ impl StatError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Netlink(error) if error.is_passing())
+    }
+
+    /// Why ctnetlink does not answer, where it is wanted.
+    #[must_use]
+    pub fn netlink(&self) -> Option<&NetlinkError> {
+        match self {
+            Self::Netlink(error) | Self::Neither { netlink: error, .. } => Some(error),
+            _ => None,
+        }
     }
 }
 

@@ -71,7 +71,8 @@ pub struct Reader {
     /// The directory of the module in sysfs, and which one it was when ctnetlink was opened:
     /// another one is another module's.
     module: (PathBuf, Option<Identity>),
-    retry_at: Option<Instant>,
+    /// Why ctnetlink could not be asked when that was tried last, and when.
+    refused: Option<(Instant, NetlinkError)>,
     /// The header of procfs that was last compared with ctnetlink.
     compared: Arc<Layout>,
 }
@@ -86,7 +87,7 @@ impl Reader {
             place,
             source,
             netlink: None,
-            retry_at: None,
+            refused: None,
             compared: Arc::default(),
         }
     }
@@ -148,13 +149,9 @@ impl Reader {
         }
     }
 
-    /// Whether `auto` may take ctnetlink instead of procfs here: not in place of plain files, and
-    /// not if that was in vain a moment ago.
+    /// Whether `auto` may take ctnetlink instead of procfs here: not in place of plain files.
     fn may_ask(&self) -> bool {
-        self.source == Source::Auto
-            && self.place.is_live()
-            && !self.procfs.is_foreign()
-            && self.retry_at.is_none_or(|at| Instant::now() >= at)
+        self.source == Source::Auto && self.place.is_live() && !self.procfs.is_foreign()
     }
 
     fn is_conntrack_loaded(&self) -> bool {
@@ -162,12 +159,30 @@ impl Reader {
             || self.module.0.exists()
     }
 
-    /// Opens ctnetlink in the namespace, and asks it once.
+    /// Opens ctnetlink in the namespace, and asks it once; or fails as it did a moment ago.
     fn open_netlink(&mut self) -> Result<(), StatError> {
-        self.retry_at = Some(Instant::now() + RETRY);
-        self.netlink = Some(self.ask_netlink()?);
+        if let Some((at, error)) = &self.refused
+            && at.elapsed() < RETRY
+        {
+            return Err(error.clone().into());
+        }
+        let opened = self.ask_netlink();
+        self.refused = match &opened {
+            // That costs no more than a look.
+            Err(StatError::Netlink(NetlinkError::NotLoaded)) => None,
+            Err(StatError::Netlink(error)) => Some((Instant::now(), error.clone())),
+            _ => None,
+        };
+        self.netlink = Some(opened?);
         self.module.1 = namespace::identity(&self.module.0).ok();
         Ok(())
+    }
+
+    /// Closes the statistics, from wherever they come; they are looked for anew.
+    pub fn close_statistics(&mut self) {
+        self.netlink = None;
+        self.procfs.close_stat();
+        self.compared = Arc::default();
     }
 
     /// ctnetlink in the sampled namespace, which has answered once.
@@ -211,9 +226,11 @@ impl Reader {
             self.compared = Arc::clone(&table.layout);
             return Ok(self.take_more(table).unwrap_or(oddities));
         };
-        netlink.read(table).map_err(|error| {
+        table.clear();
+        let asked = is_same_module(&self.module).and_then(|()| netlink.read(table));
+        asked.map_err(|error| {
             if !error.is_passing() {
-                self.netlink = None;
+                self.close_statistics();
             }
             error.into()
         })
@@ -248,33 +265,75 @@ impl Reader {
         report: &mut dyn FnMut(SysctlError),
     ) {
         self.procfs.read_sysctls(values, report);
-        let Some(netlink) = &self.netlink else { return };
         for (file, value) in self.procfs.sysctls().zip(values) {
-            let told = match file.key.as_str() {
-                "ip_conntrack_count" => netlink.entries(),
-                "ip_conntrack_max" => netlink.max(),
-                _ => None,
-            };
-            *value = value.or(told.map(f64::from));
+            *value = value.or_else(|| self.told(&file.key).map(f64::from));
         }
     }
 
-    /// Closes what belongs to a namespace that was deleted or replaced, or to a module that was
-    /// loaded again: ctnetlink would go on with the new one's counters as if they were the old.
+    /// What ctnetlink told last of a number that has a sysctl file, too.
+    #[must_use]
+    pub fn told(&self, key: &str) -> Option<u32> {
+        let netlink = self.netlink.as_ref()?;
+        match key {
+            "ip_conntrack_count" => netlink.entries(),
+            "ip_conntrack_max" => netlink.max(),
+            _ => None,
+        }
+    }
+
+    /// Closes what belongs to a namespace that was deleted or replaced.
     ///
     /// # Errors
     /// What is gone, once.
     pub fn check(&mut self) -> Result<(), StatError> {
         if let Err(gone) = self.procfs.check_namespace() {
-            self.netlink = None;
+            self.close_statistics();
+            self.refused = None;
             return Err(gone);
         }
-        let (directory, identity) = &self.module;
-        if self.netlink.is_some() && *identity != namespace::identity(directory).ok() {
-            self.netlink = None;
-            self.retry_at = None;
-            return Err(NetlinkError::NotLoaded.into());
-        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Reader {
+    /// Goes over to `netlink`, as if it had been opened now.
+    pub(crate) fn go_over_to(&mut self, netlink: Netlink) {
+        self.procfs.close_stat();
+        self.netlink = Some(netlink);
+        self.module.1 = namespace::identity(&self.module.0).ok();
+    }
+}
+
+/// Whether conntrack is still what it was when ctnetlink was opened. Asking would load it again
+/// where it was unloaded, and a module that was loaded again counts from 0.
+fn is_same_module((directory, then): &(PathBuf, Option<Identity>)) -> Result<(), NetlinkError> {
+    match namespace::identity(directory).ok() {
+        now if now == *then => Ok(()),
+        None => Err(NetlinkError::NotLoaded),
+        Some(_) => Err(NetlinkError::Reloaded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Roots;
+
+    /// Each question may start `modprobe`.
+    #[test]
+    fn what_was_in_vain_is_not_asked_again_at_once() {
+        let place = Place::resolve(&Roots::default(), None);
+        let mut reader = Reader::new(place, Vec::new(), Source::Netlink);
+        let mut open = |before: Duration| {
+            // No kernel of today says that about a question that it may have refused, too.
+            reader.refused = Some((Instant::now() - before, NetlinkError::Interrupted));
+            reader.open_missing(true, &mut |error| panic!("{error}"))
+        };
+        let in_vain = |opened: &Result<(), StatError>| {
+            matches!(opened, Err(StatError::Netlink(NetlinkError::Interrupted)))
+        };
+        assert!(in_vain(&open(Duration::ZERO)));
+        assert!(!in_vain(&open(RETRY)));
     }
 }

@@ -156,15 +156,17 @@ fn errors_of_the_kernel_have_their_meaning() {
         assert!(refused.to_string().contains(mend), "{refused}");
     }
     assert_eq!(fail(code(NLMSG_ERROR, -22)), NetlinkError::Unsupported);
-    assert_eq!(fail(code(NLMSG_DONE, -105)), NetlinkError::Overrun);
+    for shortage in [-4, -11, -12, -105] {
+        assert_eq!(fail(code(NLMSG_DONE, shortage)), NetlinkError::Overrun);
+    }
     assert_eq!(fail(code(NLMSG_ERROR, -16)), NetlinkError::Incomplete);
     assert_eq!(fail(code(NLMSG_OVERRUN, 0)), NetlinkError::Overrun);
     for none in [i32::MIN, -4096] {
         assert!(matches!(fail(code(NLMSG_ERROR, none)), NetlinkError::Malformed(_)));
     }
     assert_eq!(
-        fail(code(NLMSG_ERROR, -12)).to_string(),
-        "ctnetlink answers: Cannot allocate memory (os error 12)"
+        fail(code(NLMSG_ERROR, -5)).to_string(),
+        "ctnetlink answers: Input/output error (os error 5)"
     );
 }
 

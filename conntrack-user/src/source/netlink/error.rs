@@ -34,8 +34,12 @@ pub enum NetlinkError {
     /// A system call failed.
     #[error("cannot talk to ctnetlink: {0}")]
     Talk(Errno),
-    /// Something of the answer was lost (`ENOBUFS`, `NLMSG_OVERRUN`).
-    #[error("a part of ctnetlink's answer was lost for lack of room")]
+    /// Another module is loaded than the one that was asked before.
+    #[error("the nf_conntrack module was loaded again; its counters begin anew")]
+    Reloaded,
+    /// The question or a part of the answer was lost for lack of memory (`ENOBUFS`, `ENOMEM`,
+    /// `EAGAIN`, `NLMSG_OVERRUN`).
+    #[error("a part of ctnetlink's answer was lost for lack of memory")]
     Overrun,
     /// The kernel's tables changed while it answered (`NLM_F_DUMP_INTR`).
     #[error("ctnetlink's answer was interrupted by a change")]
@@ -57,11 +61,22 @@ impl NetlinkError {
         match Errno::from_raw_os_error(-code) {
             Errno::PERM => Self::Refused,
             Errno::INVAL | Errno::OPNOTSUPP | Errno::PROTONOSUPPORT => Self::Unsupported,
-            Errno::NOBUFS => Self::Overrun,
+            errno if is_shortage(errno) => Self::Overrun,
             // Another dump of this socket is not read to its end.
             Errno::BUSY => Self::Incomplete,
             errno => Self::Kernel(errno),
         }
+    }
+
+    /// The meaning of a system call's failure on the socket.
+    pub(super) fn of_call(errno: Errno) -> Self {
+        if is_shortage(errno) { Self::Overrun } else { Self::Talk(errno) }
+    }
+
+    /// Whether it is so until somebody changes the system or this program's rights.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::Refused | Self::Unsupported | Self::Socket(_))
     }
 
     /// Whether asking again may do.
@@ -69,4 +84,9 @@ impl NetlinkError {
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Overrun | Self::Interrupted | Self::Incomplete | Self::Malformed(_))
     }
+}
+
+/// What the kernel says when it has no memory for the moment.
+fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::NOBUFS | Errno::NOMEM | Errno::AGAIN | Errno::INTR)
 }

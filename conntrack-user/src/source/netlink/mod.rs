@@ -1,8 +1,10 @@
 //! The statistics through ctnetlink, for kernels without `/proc/net/stat/nf_conntrack`: a socket
-//! that stays open, asked and read without a wait.
+//! that stays open.
 //!
 //! The kernel answers while the question is sent, so everything is there to be read at once; a
-//! read that would have to wait has an incomplete answer. The socket belongs to the network
+//! read that would have to wait has an incomplete answer. The question itself may wait: messages
+//! of ctnetlink share a mutex in the kernel (`nfnl_lock`), so one waits behind another program's
+//! that runs, such as `conntrack -F` on a large table. The socket belongs to the network
 //! namespace in which it was opened. Every message needs `CAP_NET_ADMIN`, of the sender and of
 //! who opened the socket (`netlink_net_capable`), so the capability cannot be dropped in between.
 
@@ -108,7 +110,7 @@ impl Netlink {
         self.sequence = self.sequence.wrapping_add(1);
         let question = request.encode(self.sequence);
         retry_on_intr(|| send(&self.socket, &question, SendFlags::empty()))
-            .map_err(NetlinkError::Talk)?;
+            .map_err(NetlinkError::of_call)?;
         loop {
             let length = self.receive()?;
             let datagram = &self.buffer[..length];
@@ -128,14 +130,22 @@ impl Netlink {
             }
             Ok((_, length)) => Ok(length),
             Err(Errno::AGAIN) => Err(NetlinkError::Incomplete),
-            Err(Errno::NOBUFS) => Err(NetlinkError::Overrun),
-            Err(errno) => Err(NetlinkError::Talk(errno)),
+            Err(errno) => Err(NetlinkError::of_call(errno)),
         }
     }
 
     /// Reads what is left of an answer, which also ends a dump that is under way.
     fn drain(&mut self) {
         while !matches!(self.receive(), Err(NetlinkError::Incomplete | NetlinkError::Talk(_))) {}
+    }
+}
+
+#[cfg(test)]
+impl Netlink {
+    /// One that asks whoever has the other end of a pair of sockets; without one there is no
+    /// answer, as when the kernel has no memory for it.
+    pub(crate) fn on(socket: OwnedFd) -> Self {
+        Self { socket, ..Self::open().expect("a socket") }
     }
 }
 
