@@ -362,7 +362,8 @@ pub fn kallsyms(bytes: &[u8]) {
 /// that say its length. The table that they fill has whole rows and no name twice, and whoever
 /// fills it again gets the same.
 pub fn netlink(mut bytes: &[u8]) {
-    const QUESTIONS: [Request; 3] = [Request::Table, Request::Counters, Request::Expectations];
+    const QUESTIONS: [Request; 4] =
+        [Request::Table, Request::Counters, Request::Expectations, Request::Entries];
     let mut answer = Answer::default();
     while let Some(([question, low, high], rest)) = bytes.split_first_chunk() {
         let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
@@ -374,6 +375,8 @@ pub fn netlink(mut bytes: &[u8]) {
             Err(error) => assert_printable(&error.to_string()),
         }
     }
+    let seen = answer.seen();
+    assert!(seen.unreplied <= seen.seen && seen.evictable <= seen.seen);
     let mut table = StatTable::default();
     let told = answer.fill(&mut table);
     assert_eq!(table.values.len(), table.filled.len() * table.columns());

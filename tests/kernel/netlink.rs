@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 
 use ctpulse::sample::StatTable;
 use ctpulse::settings::{Netns, Roots, Source};
+use ctpulse::source::netlink::entries::Entries;
 use ctpulse::source::reader::Reader;
 use ctpulse::source::roots::Place;
 
@@ -236,6 +237,38 @@ fn another_module_is_not_taken_for_the_one_before() {
     let error = reader.read_stat(&mut table).unwrap_err();
     assert!(error.to_string().contains("is not asked"), "{error}");
     assert_eq!(table.rows(), 0);
+}
+
+#[test]
+fn a_look_at_some_entries_tells_what_they_are() {
+    if !may_make_namespaces("a_look_at_some_entries_tells_what_they_are") {
+        return;
+    }
+    let namespace = Namespace::new();
+    let (_, sockets) = namespace.udp_flows(700);
+    for port in 1..=300 {
+        let status = if port <= 200 { "SEEN_REPLY" } else { "SEEN_REPLY,ASSURED" };
+        let tuple = ["-I", "-p", "udp", "-s", "10.0.0.1", "-d", "10.0.0.2", "-t", "60"];
+        let port = port.to_string();
+        let ports = ["--sport", &port, "--dport", "53", "-u", status];
+        namespace.exec("conntrack", &[&tuple[..], &ports].concat());
+    }
+    let place = Place::resolve(&Roots::default(), Some(&Netns::Name(namespace.name.clone())));
+    let reader = Reader::new(place, Vec::new(), Source::Netlink);
+    let all = reader.look_at_entries(10_000).unwrap().unwrap();
+    assert_eq!(all, Entries { seen: 1000, unreplied: 700, evictable: 900 });
+    // Some of them are a fair sample: sixfold deviations of a random one are allowed.
+    let some = reader.look_at_entries(100).unwrap().unwrap();
+    assert!((100..500).contains(&some.seen), "{some:?}");
+    let (seen, unreplied) = (f64::from(some.seen), f64::from(some.unreplied));
+    let deviation = (0.7 * 0.3 / seen).sqrt();
+    assert!((unreplied / seen - 0.7).abs() < 6.0 * deviation, "{some:?}");
+
+    let mut advise = ctpulse();
+    advise.args(["doctor", "--advise", "--look", "1s", "--netns", &namespace.name]);
+    let advised = text(&output(&mut advise).stdout);
+    assert!(advised.contains(", 70 % of the entries unreplied, in "), "{advised}");
+    drop(sockets);
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod rules;
 
 use std::collections::BTreeMap;
 
+use crate::source::netlink::entries::Entries;
+
 /// What was measured.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Evidence {
@@ -24,6 +26,8 @@ pub struct Evidence {
     pub counted: BTreeMap<String, f64>,
     /// Timeouts in seconds, by the name of their sysctl file.
     pub timeouts: BTreeMap<String, f64>,
+    /// What some of the entries are like, where ctnetlink could be asked.
+    pub entries: Option<Entries>,
     /// Where drops were seen one by one: their number by cause and destination port.
     pub ports: BTreeMap<(&'static str, u16), u64>,
 }
@@ -38,6 +42,12 @@ impl Evidence {
         let max = self.max.filter(|max| *max > 0.0)?;
         Some(self.peak? / max)
     }
+}
+
+/// `part` of those that were looked at, 0 to 1; `None` where they are too few to tell.
+fn share(entries: Entries, part: u32) -> Option<f64> {
+    const FEWEST: u32 = 100;
+    (entries.seen >= FEWEST).then(|| f64::from(part) / f64::from(entries.seen))
 }
 
 /// How bad it is.

@@ -1,6 +1,6 @@
 //! The rules, each about one setting or cause.
 
-use super::{Evidence, Finding, Severity};
+use super::{Evidence, Finding, Severity, share};
 
 const SYSCTL: &str = "https://docs.kernel.org/networking/nf_conntrack-sysctl.html";
 
@@ -13,11 +13,29 @@ const FULL: f64 = 0.95;
 /// on and was 4 before (`nf_conntrack_init_start`). Each entry stands in two chains.
 const LONG: f64 = 4.0;
 
+/// A share of unreplied entries from which on they are worth a word: an ordinary mix has less, a
+/// scan or a flood of SYN more. And a fill of the table from which on it matters.
+const UNREPLIED: f64 = 0.5;
+const HALF: f64 = 0.5;
+
+/// A share of evictable entries below which a full table drops what is new.
+const FEW: f64 = 0.1;
+
 /// Memory of an entry in bytes, about, with the usual extensions.
 const ENTRY: f64 = 400.0;
 
-pub(super) const ALL: [fn(&Evidence) -> Option<Finding>; 8] =
-    [table, chains_refused, races, buckets, established, dying, unexplained, nothing];
+pub(super) const ALL: [fn(&Evidence) -> Option<Finding>; 10] = [
+    table,
+    chains_refused,
+    races,
+    buckets,
+    established,
+    unreplied,
+    assured,
+    dying,
+    unexplained,
+    nothing,
+];
 
 /// A number as people read it.
 fn number(value: f64) -> String {
@@ -225,6 +243,56 @@ fn unexplained(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// Entries that nobody answered: they are what the kernel evicts, and what fills a table for nothing.
+fn unreplied(evidence: &Evidence) -> Option<Finding> {
+    let (entries, fill) = (evidence.entries?, evidence.fill()?);
+    let unreplied = share(entries, entries.unreplied).filter(|share| *share >= UNREPLIED)?;
+    (fill >= HALF).then(|| Finding {
+        severity: Severity::Warning,
+        title: "most entries were never answered".to_owned(),
+        evidence: format!(
+            "{} of {} entries that were looked at are unreplied, {} can be evicted, in a table that \
+             is full to {}",
+            percent(unreplied),
+            number(f64::from(entries.seen)),
+            percent(f64::from(entries.evictable) / f64::from(entries.seen)),
+            percent(fill)
+        ),
+        mend: vec![
+            "conntrack -L | grep UNREPLIED shows whose they are: a scan, a flood, or replies that \
+             take another way"
+                .to_owned(),
+            "shorter timeouts free them sooner: nf_conntrack_tcp_timeout_syn_sent (120 s) and \
+             nf_conntrack_udp_timeout (30 s)"
+                .to_owned(),
+        ],
+        see: SYSCTL,
+    })
+}
+
+/// A table that is full of connections which the kernel does not evict.
+fn assured(evidence: &Evidence) -> Option<Finding> {
+    let (entries, fill) = (evidence.entries?, evidence.fill()?);
+    let evictable = share(entries, entries.evictable).filter(|share| *share < FEW)?;
+    (fill >= FILLING).then(|| Finding {
+        severity: Severity::Warning,
+        title: "hardly any entry can be evicted".to_owned(),
+        evidence: format!(
+            "{} of {} entries that were looked at, in a table that is full to {}: what comes when it \
+             is full is dropped",
+            percent(evictable),
+            number(f64::from(entries.seen)),
+            percent(fill)
+        ),
+        mend: vec![
+            "these are connections in use, or ones whose end was not seen: a larger table, or a \
+             shorter nf_conntrack_tcp_timeout_established"
+                .to_owned(),
+        ],
+        see: SYSCTL,
+    })
+}
+
 fn nothing(evidence: &Evidence) -> Option<Finding> {
     let is_still = evidence.peak == Some(0.0) && evidence.counted.values().all(|n| *n == 0.0);
     is_still.then(|| Finding {
@@ -256,6 +324,10 @@ pub(super) fn healthy(evidence: &Evidence) -> Finding {
         .filter_map(|name| Some(format!("{name} {}", number(*evidence.counted.get(*name)?))))
         .collect();
     said.push_str(&counted.join(", "));
+    let looked_at = evidence.entries.and_then(|seen| share(seen, seen.unreplied));
+    if let Some(unreplied) = looked_at {
+        said.push_str(&format!(", {} of the entries unreplied,", percent(unreplied)));
+    }
     Finding {
         severity: Severity::Good,
         title: "nothing is wrong".to_owned(),
@@ -266,108 +338,5 @@ pub(super) fn healthy(evidence: &Evidence) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::advise;
-    use super::*;
-
-    fn evidence(peak: f64, counted: &[(&str, f64)]) -> Evidence {
-        let mut all = vec![("drop", 0.0), ("early_drop", 0.0), ("insert_failed", 0.0)];
-        all.extend_from_slice(counted);
-        Evidence {
-            seconds: 5.0,
-            peak: Some(peak),
-            max: Some(4000.0),
-            buckets: Some(4000.0),
-            counted: all.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
-            ..Evidence::default()
-        }
-    }
-
-    fn only(evidence: &Evidence) -> Finding {
-        let findings = advise(evidence);
-        assert_eq!(findings.len(), 1, "{findings:#?}");
-        findings.into_iter().next().unwrap()
-    }
-
-    #[test]
-    fn a_healthy_table_is_said_to_be() {
-        let finding = only(&evidence(1000.0, &[]));
-        assert_eq!(finding.severity, Severity::Good);
-        assert_eq!(
-            finding.evidence,
-            "at most 1,000 of 4,000 entries (25 %), drop 0, early_drop 0, insert_failed 0 in 5.0 s"
-        );
-        assert!(finding.mend.is_empty());
-    }
-
-    #[test]
-    fn a_still_table_is_not_called_healthy() {
-        let finding = only(&evidence(0.0, &[]));
-        assert_eq!(finding.severity, Severity::Warning);
-        assert_eq!(finding.title, "nothing is tracked here");
-        // One that is full now and then, between two looks.
-        let finding = only(&evidence(891.0, &[("drop_table_full", 45.0)]));
-        assert!(finding.evidence.contains("though full in between, 45 packets"), "{finding:?}");
-    }
-
-    #[test]
-    fn a_full_table_is_too_small_and_a_fuller_one_soon() {
-        let counted =
-            [("drop_table_full", 3500.0), ("early_drop", 1980.0), ("table_full_evictable", 12.0)];
-        let finding = only(&evidence(4000.0, &counted));
-        assert_eq!(finding.severity, Severity::Problem);
-        assert_eq!(
-            finding.evidence,
-            "at most 4,000 of 4,000 entries (100 %), 3,500 packets dropped, 1,980 entries evicted \
-             (12 of the drops although entries could have been evicted: the kernel looks into 8 \
-             buckets only) in 5.0 s"
-        );
-        assert_eq!(
-            finding.mend[0],
-            "sysctl -w net.netfilter.nf_conntrack_max=8192 (some 3 MiB when full)"
-        );
-        assert_eq!(only(&evidence(3300.0, &[])).severity, Severity::Warning);
-        // Without probes the causes are not told apart.
-        let finding = only(&evidence(4000.0, &[("drop", 7.0)]));
-        assert!(finding.evidence.contains("7 packets dropped"), "{finding:?}");
-    }
-
-    #[test]
-    fn races_say_how_many_were_name_look_ups() {
-        let mut some = evidence(100.0, &[("drop_clash", 12.0)]);
-        some.ports = [(("clash", 53), 9), (("clash", 80), 1), (("evicted", 53), 5)].into();
-        let finding = only(&some);
-        assert!(finding.evidence.ends_with("9 of 10 that were looked at went to port 53"));
-        assert!(finding.mend[0].contains("single-request-reopen"));
-        some.ports = [(("clash", 80), 10)].into();
-        assert!(!only(&some).mend[0].contains("single-request"));
-        // The kernel's own counter, less what has another cause.
-        let failed = [("insert_failed", 5.0), ("chaintoolong", 5.0)];
-        let findings = advise(&evidence(100.0, &failed));
-        assert_eq!(findings.len(), 1);
-        assert_eq!(findings[0].title, "hash chains are too long");
-    }
-
-    #[test]
-    fn buckets_and_timeouts_are_looked_at() {
-        let mut few = evidence(100.0, &[]);
-        few.buckets = Some(500.0);
-        assert!(only(&few).evidence.starts_with("500 buckets for 4,000 entries: 8 for each"));
-        let mut long = evidence(3500.0, &[]);
-        long.timeouts.insert("nf_conntrack_tcp_timeout_established".to_owned(), 432_000.0);
-        let findings = advise(&long);
-        assert_eq!(findings.len(), 2);
-        assert!(findings[1].evidence.contains("432000 s (5.0 days)"), "{findings:?}");
-        long.peak = Some(100.0);
-        assert_eq!(only(&long).severity, Severity::Good);
-    }
-
-    #[test]
-    fn the_worst_comes_first() {
-        let mut all = evidence(3500.0, &[("drop_dying", 1.0), ("drop_other", 2.0)]);
-        all.buckets = Some(100.0);
-        let severities: Vec<_> = advise(&all).iter().map(|finding| finding.severity).collect();
-        assert!(severities.is_sorted_by(|a, b| a >= b), "{severities:?}");
-        assert_eq!(severities.len(), 4);
-    }
-}
+#[path = "rules_tests.rs"]
+mod tests;

@@ -29,8 +29,9 @@ use crate::pipeline::Plan;
 use crate::recording::{self, Catalog, Tally};
 use crate::report::{Aggregator, Options, SourceReport};
 use crate::sampler::Trigger;
-use crate::settings::{Confine, DEFAULT_INTERVAL, Input, Netns};
+use crate::settings::{Confine, DEFAULT_INTERVAL, Input, Netns, Source};
 use crate::source::procfs::Procfs;
+use crate::source::reader::Reader;
 use crate::source::roots::Place;
 
 /// Rows and samples of a look.
@@ -39,6 +40,9 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Drops a second that are looked at one by one.
 const LIMIT: u64 = 1000;
+
+/// Entries that are looked at: some milliseconds' work.
+const ENTRIES: u32 = 10_000;
 
 /// Settings of the table, besides its limit.
 const BUCKETS: &str = "nf_conntrack_buckets";
@@ -190,6 +194,9 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
         bail!("nothing could be read; `ctpulse doctor` tells why");
     };
     let mut evidence = evidence(source);
+    // What it cannot know it says nothing about.
+    let reader = Reader::new(place.clone(), Vec::new(), Source::Netlink);
+    evidence.entries = reader.look_at_entries(ENTRIES).ok().flatten();
     (evidence.buckets, evidence.timeouts) = table_settings(place);
     if let Some((_, reports)) = &mut drops {
         while let Some(report) = reports.take_next() {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::namespace::{self, Identity};
+use super::netlink::entries::{self, Entries};
 use super::netlink::{Netlink, NetlinkError};
 use super::procfs::{Procfs, StatError};
 use super::roots::Place;
@@ -193,22 +194,37 @@ impl Reader {
         if !self.is_conntrack_loaded() {
             return Err(NetlinkError::NotLoaded.into());
         }
-        let open = || {
+        self.inside(|| {
             let mut netlink = Netlink::open()?;
             netlink.read(&mut StatTable::default())?;
-            Ok::<_, NetlinkError>(netlink)
-        };
-        let opened = match &self.place.enter {
-            Some(namespace) => namespace::within(namespace, open)?,
-            None => open(),
-        };
-        Ok(opened?)
+            Ok(netlink)
+        })
     }
 
-    /// Whether asking ctnetlink would load no module, as far as that can be seen.
+    /// Looks at `most` entries of the sampled namespace; `None` where ctnetlink is not loaded yet.
+    ///
+    /// # Errors
+    /// [`StatError`] when it cannot be asked, or the namespace not be entered.
+    pub fn look_at_entries(&self, most: u32) -> Result<Option<Entries>, StatError> {
+        let loaded = self.place.is_live() && self.is_netlink_loaded();
+        loaded.then(|| self.inside(|| entries::look(most))).transpose()
+    }
+
+    /// Asks ctnetlink from within the sampled namespace.
+    fn inside<T>(&self, ask: impl FnOnce() -> Result<T, NetlinkError>) -> Result<T, StatError> {
+        let asked = match &self.place.enter {
+            Some(namespace) => namespace::within(namespace, ask)?,
+            None => ask(),
+        };
+        Ok(asked?)
+    }
+
+    /// Whether asking ctnetlink would load no module, as far as that can be seen: it is there, or
+    /// this kernel has no modules.
     #[must_use]
     pub fn is_netlink_loaded(&self) -> bool {
         self.place.sys_root.join("module/nf_conntrack_netlink").exists()
+            || !self.place.proc_root.join("modules").exists()
     }
 
     /// Reads the statistics into `table`. After the first read it allocates nothing; procfs takes

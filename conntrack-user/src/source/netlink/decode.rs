@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use netlink_packet_core::{NLM_F_DUMP_INTR, NetlinkBuffer, NlasIterator};
 
+use super::entries::Entries;
 use super::error::NetlinkError;
 use super::request::{NFGENMSG, Request};
 use crate::sample::{ENTRIES, Layout, StatTable};
@@ -51,6 +52,9 @@ const EXPECTATIONS: [&str; 4] = ["", "expect_new", "expect_create", "expect_dele
 const GLOBAL_ENTRIES: usize = 1;
 const GLOBAL_MAX: usize = 2;
 
+/// `CTA_STATUS` of an entry.
+const STATUS: usize = 3;
+
 /// How far an answer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -83,12 +87,13 @@ struct CpuRow {
     attributes: Attributes,
 }
 
-/// What was answered to all three requests, row by row.
+/// What was answered to the requests, row by row.
 #[derive(Debug)]
 pub struct Answer {
     table: Attributes,
     counters: Vec<CpuRow>,
     expectations: Vec<CpuRow>,
+    entries: Entries,
     oddities: Oddities,
     /// The last layout, and the attributes that it was made of.
     layout: Arc<Layout>,
@@ -101,6 +106,7 @@ impl Default for Answer {
             table: Attributes::NONE,
             counters: Vec::new(),
             expectations: Vec::new(),
+            entries: Entries::default(),
             oddities: Oddities::default(),
             layout: Arc::default(),
             shape: None,
@@ -182,6 +188,7 @@ impl Answer {
         self.table = Attributes::NONE;
         self.counters.clear();
         self.expectations.clear();
+        self.entries = Entries::default();
         self.oddities = Oddities::default();
     }
 
@@ -197,21 +204,33 @@ impl Answer {
         self.table.get(GLOBAL_ENTRIES)
     }
 
+    /// What was seen of the entries that came.
+    #[must_use]
+    pub fn seen(&self) -> Entries {
+        self.entries
+    }
+
     fn take(&mut self, request: Request, payload: &[u8]) {
         let mut surplus = 0;
         let row = row_of(payload, &mut surplus);
-        self.oddities.long_rows += u32::from(surplus > 0);
         let rows = match request {
             Request::Table => {
+                self.oddities.long_rows += u32::from(surplus > 0);
                 match row {
                     Some(row) => self.table = row.attributes,
                     None => self.oddities.bad_rows += 1,
                 }
                 return;
             }
+            // Most attributes of an entry are no numbers.
+            Request::Entries => {
+                let status = row.and_then(|row| row.attributes.get(STATUS));
+                return status.into_iter().for_each(|status| self.entries.note(status));
+            }
             Request::Counters => &mut self.counters,
             Request::Expectations => &mut self.expectations,
         };
+        self.oddities.long_rows += u32::from(surplus > 0);
         // The kernel goes through its CPUs upwards; one that comes again is no row of its own.
         match row.filter(|row| rows.last().is_none_or(|last| last.cpu < row.cpu)) {
             Some(row) => rows.push(row),

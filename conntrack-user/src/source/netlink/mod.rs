@@ -9,6 +9,7 @@
 //! who opened the socket (`netlink_net_capable`), so the capability cannot be dropped in between.
 
 pub mod decode;
+pub mod entries;
 pub mod error;
 pub mod request;
 
@@ -107,10 +108,7 @@ impl Netlink {
     }
 
     fn ask(&mut self, request: Request) -> Result<(), NetlinkError> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let question = request.encode(self.sequence);
-        retry_on_intr(|| send(&self.socket, &question, SendFlags::empty()))
-            .map_err(NetlinkError::of_call)?;
+        self.send(request)?;
         loop {
             let length = self.receive()?;
             let datagram = &self.buffer[..length];
@@ -118,6 +116,13 @@ impl Netlink {
                 return Ok(());
             }
         }
+    }
+
+    fn send(&mut self, request: Request) -> Result<(), NetlinkError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let question = request.encode(self.sequence);
+        let sent = retry_on_intr(|| send(&self.socket, &question, SendFlags::empty()));
+        sent.map(drop).map_err(NetlinkError::of_call)
     }
 
     /// Reads one datagram into the buffer; its length.

@@ -22,6 +22,10 @@ fn what_was_left_unread_is_passed_over() {
         return;
     };
     let rows = table.rows();
+    // An answer to each of the questions.
+    for column in ["entries", "insert_failed", "expect_new"] {
+        assert!(table.layout.column(column).is_some(), "{column}");
+    }
     for request in [Request::Counters, Request::Table, Request::Expectations] {
         send(&netlink.socket, &request.encode(0), SendFlags::empty()).unwrap();
         netlink.read(&mut table).unwrap();

@@ -1,7 +1,7 @@
-//! What is asked: three messages of ctnetlink, and how they are put on the wire.
+//! What is asked: four messages of ctnetlink, and how they are put on the wire.
 //!
 //! A netlink header, then `struct nfgenmsg` (`linux/netfilter/nfnetlink.h`) and no attributes:
-//! none of the three takes any.
+//! none of the four needs any.
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer};
 
@@ -20,6 +20,8 @@ pub enum Request {
     Counters,
     /// `IPCTNL_MSG_EXP_GET_STATS_CPU`: those of expectations, a message per possible CPU.
     Expectations,
+    /// `IPCTNL_MSG_CT_GET`: the entries, in the order of their buckets.
+    Entries,
 }
 
 impl Request {
@@ -29,13 +31,19 @@ impl Request {
             Self::Table => 0x105,
             Self::Counters => 0x104,
             Self::Expectations => 0x203,
+            Self::Entries => 0x101,
         }
     }
 
     /// Whether a message of type `kind` answers this. The answer about expectations comes under
-    /// the other subsystem's number (`ctnetlink_exp_stat_fill_info`).
+    /// the other subsystem's number (`ctnetlink_exp_stat_fill_info`), entries come as new ones
+    /// (`ctnetlink_fill_info`).
     pub(super) fn is_answered_by(self, kind: u16) -> bool {
-        kind == self.kind() || self == Self::Expectations && kind == 0x103
+        match self {
+            Self::Table | Self::Counters => kind == self.kind(),
+            Self::Expectations => kind == self.kind() || kind == 0x103,
+            Self::Entries => kind == 0x100,
+        }
     }
 
     /// Whether the answer is many messages and one that ends them.
