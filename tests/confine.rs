@@ -194,7 +194,8 @@ fn a_user_that_cannot_be_is_said() {
     assert_eq!(nobody.status.code(), Some(1));
     assert!(text(&nobody.stderr).contains("no user 'no-such-user' in /etc/passwd"));
     if rustix::process::geteuid().is_root() {
-        let mut other = as_nobody();
+        let nobody = Nobody::new();
+        let mut other = nobody.ctpulse();
         let refused = other.args(["--user", "1:1", "--count", "1"]).output().unwrap();
         assert_eq!(refused.status.code(), Some(1));
         assert!(text(&refused.stderr).contains("only root can"), "{}", text(&refused.stderr));
@@ -202,17 +203,25 @@ fn a_user_that_cannot_be_is_said() {
 }
 
 /// The binary as an ordinary user, who may not be able to reach where it was built.
-fn as_nobody() -> Command {
-    let built = ctpulse();
-    let copy = std::env::temp_dir().join(format!("ctpulse-{}", std::process::id()));
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        fs::copy(built.get_program(), &copy).unwrap();
+struct Nobody {
+    directory: tempfile::TempDir,
+}
+
+impl Nobody {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let copy = directory.path().join("ctpulse");
+        fs::copy(ctpulse().get_program(), &copy).unwrap();
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
-    });
-    let mut command = Command::new(copy);
-    command.uid(NOBODY).gid(NOBODY).stdin(Stdio::null()).current_dir("/");
-    command
+        Self { directory }
+    }
+
+    fn ctpulse(&self) -> Command {
+        let mut command = Command::new(self.directory.path().join("ctpulse"));
+        command.uid(NOBODY).gid(NOBODY).stdin(Stdio::null()).current_dir("/");
+        command
+    }
 }
 
 #[test]
@@ -227,10 +236,11 @@ fn an_ordinary_user_needs_nothing_and_is_told_one_line() {
         assert_eq!(rows.lines().filter(|row| row.contains("ip_conntrack_max=")).count(), 3);
         told
     };
-    let told = rows(as_nobody().args(["--format", "influx"]));
+    let nobody = Nobody::new();
+    let told = rows(nobody.ctpulse().args(["--format", "influx"]));
     assert_eq!(told.lines().count(), 1, "{told}");
     assert!(told.contains("no event source ("), "{told}");
-    let told = rows(as_nobody().args(["--format", "influx", "--ebpf", "off"]));
+    let told = rows(nobody.ctpulse().args(["--format", "influx", "--ebpf", "off"]));
     assert_eq!(told, "");
 }
 
