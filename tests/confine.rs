@@ -190,6 +190,13 @@ fn a_run_as_another_user_has_only_what_that_user_has() {
 #[test]
 fn a_user_that_cannot_be_is_said() {
     let run = |user: &str| ctpulse().args(["--user", user, "--count", "1"]).output().unwrap();
+    // The group counts as well: nobody's user with root's group is not what was asked for.
+    if rustix::process::geteuid().is_root() {
+        let directory = tempfile::tempdir().unwrap();
+        let made = directory.path().join("made.influx");
+        output(ctpulse().args(["--user", "0:65534", "--count", "1", "--output"]).arg(&made));
+        assert_eq!(made.metadata().unwrap().gid(), NOBODY);
+    }
     let nobody = run("no-such-user");
     assert_eq!(nobody.status.code(), Some(1));
     assert!(text(&nobody.stderr).contains("no user 'no-such-user' in /etc/passwd"));
@@ -373,12 +380,15 @@ fn a_configuration_that_others_may_change_is_refused_for_root() {
         let mut check = ctpulse();
         check.env_remove("SUDO_UID").args(["config", "--check"]).arg(path).output().unwrap()
     };
-    let refused = |path: &Path, why: &str| {
+    let refused_once = |path: &Path, why: &str| {
         let output = check(path);
         let told = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{told}");
         assert!(told.contains(": refused, since root would do what it says: "), "{told}");
         assert!(told.contains(why), "{why}: {told}");
+    };
+    let refused = |path: &Path, why: &str| {
+        refused_once(path, why);
         let mut run = ctpulse();
         run.env_remove("SUDO_UID").args(["--count", "1", "--config"]).arg(path);
         assert_eq!(run.output().unwrap().status.code(), Some(1));
@@ -401,6 +411,43 @@ fn a_configuration_that_others_may_change_is_refused_for_root() {
     assert!(by_sudo.output().unwrap().status.success(), "the caller could change it anyway");
     chown(&path, Some(0), Some(0)).unwrap();
     assert!(check(&path).status.success());
+
+    // Nor a pipe in its place, which is read to its end.
+    let pipe = directory.path().join("pipe.toml");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from(0o600),
+        0,
+    )
+    .unwrap();
+    chown(&pipe, Some(NOBODY), Some(0)).unwrap();
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::File::options().write(true).open(pipe)
+    });
+    refused_once(&pipe, "belongs to user 65534");
+    writer.join().unwrap().unwrap();
+
+    // A service of another user with capabilities, as the packaged one is; without any it may.
+    let as_service = |capabilities: &str, path: &Path| {
+        let nobody = Nobody::new();
+        let mut service = Command::new("setpriv");
+        service.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        service.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]);
+        service.arg(nobody.ctpulse().get_program()).args(["config", "--check"]).arg(path);
+        let output = service.output().unwrap();
+        (output.status.success(), text(&output.stderr))
+    };
+    mode(directory.path(), 0o755);
+    mode(&path, 0o666);
+    let (accepted, told) = as_service("-all,+net_admin", &path);
+    let why = "refused, since a process with capabilities would do what it says: ";
+    assert!(!accepted && told.contains(why), "{told}");
+    assert!(as_service("-all", &path).0);
+    mode(&path, 0o644);
+    assert!(as_service("-all,+net_admin", &path).0);
 
     let above = directory.path().display().to_string();
     mode(directory.path(), 0o777);

@@ -16,7 +16,7 @@ use std::process::{Output, Stdio};
 use ctpulse::format::Format;
 use recordings::{Burst, Plan, START_NS, through_telegraf};
 use serde_json::Value;
-use support::{ctpulse, output, repository, text};
+use support::{ctpulse, fixture, output, repository, text};
 
 /// Ten minutes in rows of ten seconds; a burst of 20 ms, and a fuller table later.
 fn burst() -> Plan {
@@ -316,6 +316,20 @@ fn a_page_replaces_nothing_but_a_page() {
     for _ in 0..2 {
         output(ctpulse().args(["report", path, "--html", page.to_str().unwrap()]));
     }
+}
+
+/// What needs more than counters, such as timeouts and ports, is not judged from a recording.
+#[test]
+fn advice_comes_from_a_recording_too() {
+    let recording = fixture("recordings").join("burst.influx");
+    let advised = ctpulse().args(["doctor", "--advise", "--recording"]).arg(recording).output();
+    let advised = advised.unwrap();
+    assert_eq!(advised.status.code(), Some(1));
+    let told = text(&advised.stdout);
+    let findings: Vec<&str> = told.lines().filter(|line| line.starts_with('!')).collect();
+    assert_eq!(findings, ["!!  first packets race", "!   the table is filling"], "{told}");
+    assert!(told.contains("    800 packets lost to a race in 590.0 s\n"), "{told}");
+    assert!(told.contains("    at most 3,910 of 4,000 entries (98 %) in 590.0 s\n"), "{told}");
 }
 
 #[test]

@@ -113,6 +113,11 @@ fn a_tick_that_asks_ctnetlink_allocates_nothing() {
     assert_eq!(allocations, 0, "in about 100 emissions and {ticks} ticks");
 }
 
+/// The last line in which a thread opened the statistics file.
+fn opened(trace: &str) -> Option<&str> {
+    trace.lines().rfind(|line| line.contains("stat/nf_conntrack\"") && line.contains("openat"))
+}
+
 /// System calls of the sampling thread between two emissions: one read and one wait per tick.
 #[test]
 fn a_tick_is_one_read() {
@@ -122,9 +127,10 @@ fn a_tick_is_one_read() {
         support::not_run_here("a_tick_is_one_read", "there is no strace");
         return;
     }
-    let trace = tempfile::NamedTempFile::new().unwrap();
+    // A file for each thread: in one for all, calls of others tear a line into two.
+    let traces = tempfile::tempdir().unwrap();
     let mut command = Command::new("strace");
-    command.arg("-f").arg("-o").arg(trace.path());
+    command.arg("-ff").arg("-o").arg(traces.path().join("thread"));
     command.arg(env!("CARGO_BIN_EXE_ctpulse"));
     // On the live file, as users run it, unless it is longer than the page that one read of it
     // hands out (about 25 CPUs), or not there.
@@ -140,12 +146,15 @@ fn a_tick_is_one_read() {
     let ticks = stats.split("ticks=").nth(1).and_then(|s| s.split(' ').next()).unwrap();
     let ticks: usize = ticks.parse().unwrap();
 
-    let trace = std::fs::read_to_string(trace.path()).unwrap();
-    // The first one looked at its columns and closed it.
-    let opened = trace.lines().rfind(|l| l.contains("stat/nf_conntrack\"") && l.contains("openat"));
-    let descriptor = opened.unwrap().rsplit("= ").next().unwrap().trim().to_owned();
-    let sampler = opened.unwrap().split_whitespace().next().unwrap();
-    let own: Vec<&str> = trace.lines().filter(|line| line.starts_with(sampler)).collect();
+    let texts: Vec<String> = std::fs::read_dir(traces.path())
+        .unwrap()
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    // The main thread opens it, too, to look at its columns.
+    let reads = |text: &&String| text.matches("pread64(").count();
+    let sampler = texts.iter().filter(|text| opened(text).is_some()).max_by_key(reads).unwrap();
+    let descriptor = opened(sampler).unwrap().rsplit("= ").next().unwrap().trim().to_owned();
+    let own: Vec<&str> = sampler.lines().collect();
     let read = format!("pread64({descriptor},");
     let is_read = |line: &&str| line.contains(&read);
     let reads = own.iter().filter(|line| is_read(line)).count();

@@ -237,9 +237,9 @@ impl Sampler {
     }
 
     fn open_missing(&mut self) {
+        let wants_stat = self.wants_stat();
         let notices = &mut self.notices;
         let mut tell = |error| _ = notices.push(Notice::Sysctl(error));
-        let wants_stat = self.input.collect.all || self.input.collect.percpu;
         let had_stat = self.reader.has_statistics();
         if let Err(error) = self.reader.open_missing(wants_stat, &mut tell) {
             self.lost(error);

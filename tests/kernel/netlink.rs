@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 
 use ctpulse::sample::StatTable;
 use ctpulse::settings::{Netns, Roots, Source};
-use ctpulse::source::netlink::entries::Entries;
+use ctpulse::source::netlink::entries::{Entries, Silence};
 use ctpulse::source::reader::Reader;
 use ctpulse::source::roots::Place;
 
@@ -57,7 +57,7 @@ fn traffic(namespace: &Namespace) -> Vec<std::net::UdpSocket> {
         let tuple = ["-I", "-p", "udp", "-s", "10.0.0.1", "-d", "10.0.0.2", "-t", "60"];
         namespace.exec("conntrack", &[&tuple[..], &["--sport", port, "--dport", "53"]].concat());
     }
-    // An ICMP message with a code that there is none of is invalid, and so is a torn header.
+    // Segments of no connection that could be.
     namespace.inside(|| {
         let raw = rustix::net::socket(
             rustix::net::AddressFamily::INET,
@@ -255,10 +255,17 @@ fn a_look_at_some_entries_tells_what_they_are() {
     }
     let place = Place::resolve(&Roots::default(), Some(&Netns::Name(namespace.name.clone())));
     let reader = Reader::new(place, Vec::new(), Source::Netlink);
-    let all = reader.look_at_entries(10_000).unwrap().unwrap();
-    assert_eq!(all, Entries { seen: 1000, unreplied: 700, evictable: 900 });
+    // A connection that is kept for 5 days and was silent for one, one of this minute.
+    for (port, left) in [("1", "345600"), ("2", "431990")] {
+        let tuple = ["-I", "-p", "tcp", "-s", "10.0.0.1", "-d", "10.0.0.2", "--dport", "80"];
+        let rest = ["--sport", port, "-t", left, "--state", "ESTABLISHED", "-u", "ASSURED"];
+        namespace.exec("conntrack", &[&tuple[..], &rest].concat());
+    }
+    let silence = Some(Silence { timeout: 432_000, long: 7440 });
+    let all = reader.look_at_entries(10_000, silence).unwrap().unwrap();
+    assert_eq!(all, Entries { seen: 1002, unreplied: 702, evictable: 900, silent: 1 });
     // Some of them are a fair sample: sixfold deviations of a random one are allowed.
-    let some = reader.look_at_entries(100).unwrap().unwrap();
+    let some = reader.look_at_entries(100, None).unwrap().unwrap();
     assert!((100..500).contains(&some.seen), "{some:?}");
     let (seen, unreplied) = (f64::from(some.seen), f64::from(some.unreplied));
     let deviation = (0.7 * 0.3 / seen).sqrt();

@@ -10,6 +10,12 @@ use std::collections::BTreeMap;
 
 use crate::source::netlink::entries::Entries;
 
+/// The sysctl file of how long a TCP connection keeps its entry after its last packet.
+pub const ESTABLISHED: &str = "nf_conntrack_tcp_timeout_established";
+
+/// The shortest timeout for those that RFC 5382 allows (REQ-5), in seconds.
+pub const SILENCE: u32 = 7440;
+
 /// What was measured.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Evidence {
@@ -26,6 +32,9 @@ pub struct Evidence {
     pub counted: BTreeMap<String, f64>,
     /// Timeouts in seconds, by the name of their sysctl file.
     pub timeouts: BTreeMap<String, f64>,
+    /// What stands before a command that is to be run in the namespace, such as
+    /// `ip netns exec NAME `; nothing for the own one.
+    pub inside: String,
     /// What some of the entries are like, where ctnetlink could be asked.
     pub entries: Option<Entries>,
     /// Where drops were seen one by one: their number by cause and destination port.

@@ -1,6 +1,6 @@
 //! The rules, each about one setting or cause.
 
-use super::{Evidence, Finding, Severity, share};
+use super::{ESTABLISHED, Evidence, Finding, SILENCE, Severity, share};
 
 const SYSCTL: &str = "https://docs.kernel.org/networking/nf_conntrack-sysctl.html";
 
@@ -21,11 +21,19 @@ const HALF: f64 = 0.5;
 /// A share of evictable entries below which a full table drops what is new.
 const FEW: f64 = 0.1;
 
+/// How long an entry lives at least, in seconds: what a table needs room for at once is what came
+/// within that time (`nf_conntrack_udp_timeout`, the shortest of the common ones).
+const LIFETIME: f64 = 30.0;
+
+/// A share of connections that are silent for hours from which on they are worth a word.
+const SILENT: f64 = 0.1;
+
 /// Memory of an entry in bytes, about, with the usual extensions.
 const ENTRY: f64 = 400.0;
 
-pub(super) const ALL: [fn(&Evidence) -> Option<Finding>; 10] = [
+pub(super) const ALL: [fn(&Evidence) -> Option<Finding>; 11] = [
     table,
+    undetermined,
     chains_refused,
     races,
     buckets,
@@ -60,9 +68,12 @@ fn seconds(evidence: &Evidence) -> String {
 
 fn table(evidence: &Evidence) -> Option<Finding> {
     let (peak, max, fill) = (evidence.peak?, evidence.max?, evidence.fill()?);
-    let dropped = evidence.count("drop_table_full");
-    // Without probes the kernel's sum of all causes, which at a full table is mostly this one.
-    let dropped = if dropped == 0.0 && fill >= FULL { evidence.count("drop") } else { dropped };
+    let dropped = match evidence.counted.get("drop_table_full") {
+        Some(dropped) => *dropped,
+        // Without probes what no failed insertion explains, which at a full table is mostly this.
+        None if fill >= FULL => undivided(evidence),
+        None => 0.0,
+    };
     let evicted = evidence.count("early_drop");
     let severity = match fill {
         _ if dropped + evicted > 0.0 => Severity::Problem,
@@ -87,14 +98,17 @@ fn table(evidence: &Evidence) -> Option<Finding> {
             number(avoidable)
         ));
     }
-    let twice = ((2.0 * peak.max(max)) as u64).next_power_of_two();
+    // What was turned away would have stood there, too.
+    let turned_away = (dropped + evicted) * (LIFETIME / evidence.seconds).min(1.0);
+    let wanted = ((peak.max(max) + turned_away).max(2.0 * max) as u64).next_power_of_two();
     let mut mend = vec![format!(
-        "sysctl -w net.netfilter.nf_conntrack_max={twice} (some {} MiB when full)",
-        number(twice as f64 * ENTRY / (1 << 20) as f64)
+        "sysctl -w net.netfilter.nf_conntrack_max={wanted} or more (in the host's own namespace; \
+         some {} MiB when full)",
+        number(wanted as f64 * ENTRY / (1 << 20) as f64)
     )];
-    if evidence.buckets.is_some_and(|buckets| buckets < twice as f64 / LONG) {
+    if evidence.buckets.is_some_and(|buckets| buckets < wanted as f64 / LONG) {
         mend.push(format!(
-            "sysctl -w net.netfilter.nf_conntrack_buckets={twice} (in the host's own namespace)"
+            "sysctl -w net.netfilter.nf_conntrack_buckets={wanted} (in the host's own namespace)"
         ));
     }
     mend.push("ctpulse drops --top cause,source,port shows whose entries fill it".to_owned());
@@ -110,19 +124,60 @@ fn table(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// Packets of the kernel's `drop` that neither a known cause explains nor a failed insertion: the
+/// kernel raises both counters for most of those.
+fn undivided(evidence: &Evidence) -> f64 {
+    let failed = evidence.count("insert_failed") - evidence.count("chaintoolong");
+    let causes = ["drop_clash", "drop_dying", "drop_tracker", "drop_other"];
+    let told: f64 = causes.iter().map(|cause| evidence.count(cause)).sum();
+    (evidence.count("drop") - failed.max(told)).max(0.0)
+}
+
+/// Drops whose cause nobody tells apart, in a table that was not seen full.
+fn undetermined(evidence: &Evidence) -> Option<Finding> {
+    let dropped = undivided(evidence);
+    let is_told = evidence.counted.contains_key("drop_table_full");
+    let is_full = evidence.fill().is_some_and(|fill| fill >= FULL);
+    if dropped == 0.0 || is_told || is_full {
+        return None;
+    }
+    let fill = evidence.fill().map(|fill| format!(", the table full to {} at most", percent(fill)));
+    Some(Finding {
+        severity: Severity::Problem,
+        title: "packets are dropped, and nothing tells why".to_owned(),
+        evidence: format!(
+            "{} {}{}",
+            number(dropped),
+            seconds(evidence),
+            fill.unwrap_or_default()
+        ),
+        mend: vec![
+            "with the probes each cause is told (root, or CAP_BPF and CAP_PERFMON; `ctpulse doctor` \
+             says what is missing)"
+                .to_owned(),
+            "the table may be full for moments: --sample-interval 1ms shows the most entries between \
+             two rows"
+                .to_owned(),
+        ],
+        see: SYSCTL,
+    })
+}
+
 fn chains_refused(evidence: &Evidence) -> Option<Finding> {
     let refused = evidence.count("chaintoolong");
     if refused == 0.0 {
         return None;
     }
     let mut mend = Vec::new();
-    if let Some(max) = evidence.max {
+    if let Some(max) = evidence.max.filter(|max| evidence.buckets.is_none_or(|now| now < *max)) {
+        let provided = if evidence.buckets.is_some() { "" } else { ", unless there are more" };
         mend.push(format!(
-            "sysctl -w net.netfilter.nf_conntrack_buckets={max:.0} (in the host's own namespace)"
+            "sysctl -w net.netfilter.nf_conntrack_buckets={max:.0} (in the host's own namespace\
+             {provided})"
         ));
     }
     mend.push(
-        "if chains are short (see the buckets), somebody makes addresses collide: ctpulse drops \
+        "if there are as many buckets as entries, somebody makes addresses collide: ctpulse drops \
          --top cause,source names them"
             .to_owned(),
     );
@@ -136,33 +191,43 @@ fn chains_refused(evidence: &Evidence) -> Option<Finding> {
 }
 
 fn races(evidence: &Evidence) -> Option<Finding> {
-    let lost = match evidence.counted.get("drop_clash") {
-        Some(lost) => *lost,
-        // A long chain raises it too.
-        None => (evidence.count("insert_failed") - evidence.count("chaintoolong")).max(0.0),
-    };
+    // A long chain raises it too.
+    let failed = (evidence.count("insert_failed") - evidence.count("chaintoolong")).max(0.0);
+    let told = evidence.counted.get("drop_clash");
+    let lost = told.copied().unwrap_or(failed);
     if lost == 0.0 {
         return None;
     }
     let dns = evidence.ports.get(&("clash", 53)).copied().unwrap_or(0);
     let seen: u64 =
         evidence.ports.iter().filter(|((cause, _), _)| *cause == "clash").map(|(_, n)| *n).sum();
-    let mut said = format!("{} packets lost to a race {}", number(lost), seconds(evidence));
+    // Before 5.10 races that were resolved are among those that failed.
+    let are_lost = told.is_some() || evidence.counted.contains_key("clash_resolve");
+    let what = match told {
+        Some(_) => "packets lost to a race",
+        None if are_lost => "insertions failed, most often a race",
+        None => "insertions failed, or were races that the kernel resolved: it does not tell",
+    };
+    let mut said = format!("{} {what} {}", number(lost), seconds(evidence));
     if seen > 0 {
         said.push_str(&format!("; {dns} of {seen} that were looked at went to port 53"));
     }
     let mut mend = Vec::new();
-    if seen == 0 || dns > 0 {
-        mend.push(
-            "name look-ups send A and AAAA from one socket at once: `options single-request-reopen` \
+    if 2 * dns >= seen {
+        let if_so = if seen == 0 { "if these are name look-ups: they" } else { "name look-ups" };
+        mend.push(format!(
+            "{if_so} send A and AAAA from one socket at once: `options single-request-reopen` \
              (glibc) or `use-vc` in resolv.conf, or a cache on the host itself (NodeLocal DNSCache)"
-                .to_owned(),
-        );
+        ));
     }
-    mend.push("masquerade random-fully, where source translation picks the port".to_owned());
+    mend.push(
+        "where source translation picks the port: nft `masquerade fully-random`, iptables \
+         `-j MASQUERADE --random-fully`"
+            .to_owned(),
+    );
     mend.push("ctpulse drops --top cause,source,port shows whose they are".to_owned());
     Some(Finding {
-        severity: Severity::Problem,
+        severity: if are_lost { Severity::Problem } else { Severity::Warning },
         title: "first packets race".to_owned(),
         evidence: said,
         mend,
@@ -192,23 +257,26 @@ fn buckets(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// Connections that are silent for hours and keep their entries for days.
 fn established(evidence: &Evidence) -> Option<Finding> {
-    const FILE: &str = "nf_conntrack_tcp_timeout_established";
-    const DAY: f64 = 86_400.0;
-    let (timeout, fill) = (*evidence.timeouts.get(FILE)?, evidence.fill()?);
-    if timeout <= DAY || fill < FILLING {
-        return None;
-    }
-    Some(Finding {
+    let (entries, fill) = (evidence.entries?, evidence.fill()?);
+    let timeout = *evidence.timeouts.get(ESTABLISHED)?;
+    let silent = share(entries, entries.silent).filter(|share| *share >= SILENT)?;
+    (fill >= HALF).then(|| Finding {
         severity: Severity::Warning,
-        title: "dead TCP connections keep their entries for days".to_owned(),
+        title: "silent TCP connections keep their entries".to_owned(),
         evidence: format!(
-            "{FILE} is {timeout:.0} s ({:.1} days), and the table was {} full",
-            timeout / DAY,
+            "{} of {} entries that were looked at were silent for more than 2 hours and 4 minutes; \
+             {ESTABLISHED} is {timeout:.0} s ({:.1} days), and the table was {} full",
+            percent(silent),
+            number(f64::from(entries.seen)),
+            timeout / 86_400.0,
             percent(fill)
         ),
         mend: vec![format!(
-            "sysctl -w net.netfilter.{FILE}=7440 (RFC 5382: at least 2 hours and 4 minutes)"
+            "{}sysctl -w net.netfilter.{ESTABLISHED}={SILENCE} (RFC 5382: at least 2 hours and 4 \
+             minutes)",
+            evidence.inside
         )],
         see: SYSCTL,
     })
@@ -262,9 +330,11 @@ fn unreplied(evidence: &Evidence) -> Option<Finding> {
             "conntrack -L | grep UNREPLIED shows whose they are: a scan, a flood, or replies that \
              take another way"
                 .to_owned(),
-            "shorter timeouts free them sooner: nf_conntrack_tcp_timeout_syn_sent (120 s) and \
-             nf_conntrack_udp_timeout (30 s)"
-                .to_owned(),
+            format!(
+                "shorter timeouts free them sooner: {}sysctl net.netfilter | grep timeout shows \
+                 tcp_timeout_syn_sent (120 s by default) and udp_timeout (30 s)",
+                evidence.inside
+            ),
         ],
         see: SYSCTL,
     })
@@ -285,8 +355,8 @@ fn assured(evidence: &Evidence) -> Option<Finding> {
             percent(fill)
         ),
         mend: vec![
-            "these are connections in use, or ones whose end was not seen: a larger table, or a \
-             shorter nf_conntrack_tcp_timeout_established"
+            "these are connections in use, or ones whose end was not seen: a larger \
+             nf_conntrack_max, or a shorter nf_conntrack_tcp_timeout_established"
                 .to_owned(),
         ],
         see: SYSCTL,
@@ -309,7 +379,7 @@ fn nothing(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// Where no rule found anything.
+/// Where no rule found anything: mostly since nothing is wrong.
 pub(super) fn healthy(evidence: &Evidence) -> Finding {
     let mut said = match (evidence.peak, evidence.max, evidence.fill()) {
         (Some(peak), Some(max), Some(fill)) => {
@@ -328,9 +398,10 @@ pub(super) fn healthy(evidence: &Evidence) -> Finding {
     if let Some(unreplied) = looked_at {
         said.push_str(&format!(", {} of the entries unreplied,", percent(unreplied)));
     }
+    let is_well = lost.iter().all(|name| evidence.count(name) == 0.0);
     Finding {
-        severity: Severity::Good,
-        title: "nothing is wrong".to_owned(),
+        severity: if is_well { Severity::Good } else { Severity::Problem },
+        title: if is_well { "nothing is wrong" } else { "something is lost" }.to_owned(),
         evidence: format!("{said} {}", seconds(evidence)),
         mend: Vec::new(),
         see: SYSCTL,

@@ -19,7 +19,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use super::drops::watch_drops;
 use super::generate::print_quietly;
 use super::stream::{Happening, happenings, stream};
-use crate::advice::{Evidence, Finding, Severity, advise};
+use crate::advice::{ESTABLISHED, Evidence, Finding, SILENCE, Severity, advise};
 use crate::cli::{CollectArgs, DoctorArgs, SampleArgs};
 use crate::drops::cause_name;
 use crate::format::{EncoderOptions, Format, encoder};
@@ -30,6 +30,7 @@ use crate::recording::{self, Catalog, Tally};
 use crate::report::{Aggregator, Options, SourceReport};
 use crate::sampler::Trigger;
 use crate::settings::{Confine, DEFAULT_INTERVAL, Input, Netns, Source};
+use crate::source::netlink::entries::Silence;
 use crate::source::procfs::Procfs;
 use crate::source::reader::Reader;
 use crate::source::roots::Place;
@@ -46,7 +47,7 @@ const ENTRIES: u32 = 10_000;
 
 /// Settings of the table, besides its limit.
 const BUCKETS: &str = "nf_conntrack_buckets";
-const TIMEOUTS: [&str; 1] = ["nf_conntrack_tcp_timeout_established"];
+const TIMEOUTS: [&str; 1] = [ESTABLISHED];
 
 pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     logging::start(logging::Reader::Person, log::LevelFilter::Warn);
@@ -196,8 +197,11 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
     let mut evidence = evidence(source);
     // What it cannot know it says nothing about.
     let reader = Reader::new(place.clone(), Vec::new(), Source::Netlink);
-    evidence.entries = reader.look_at_entries(ENTRIES).ok().flatten();
     (evidence.buckets, evidence.timeouts) = table_settings(place);
+    let timeout = evidence.timeouts.get(ESTABLISHED);
+    let silence = timeout.map(|timeout| Silence { timeout: *timeout as u32, long: SILENCE });
+    evidence.entries = reader.look_at_entries(ENTRIES, silence).ok().flatten();
+    evidence.inside = if is_own { String::new() } else { inside(name) };
     if let Some((_, reports)) = &mut drops {
         while let Some(report) = reports.take_next() {
             if let Some(tuple) = report.tuple {
@@ -207,6 +211,17 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
         }
     }
     Ok(evidence)
+}
+
+/// What stands before a command that is to run in that namespace.
+fn inside(name: &Netns) -> String {
+    match name {
+        Netns::Name(name) => format!("ip netns exec {} ", name.escape_debug()),
+        Netns::Pid(pid) => format!("nsenter -t {pid} -n "),
+        Netns::Path(path) => {
+            format!("nsenter --net={} ", path.display().to_string().escape_debug())
+        }
+    }
 }
 
 /// The number of buckets, and timeouts by their files.

@@ -19,14 +19,16 @@ pub enum ConfigError {
         /// What the operating system said.
         reason: io::Error,
     },
-    /// Root reads it, and others than root may change it.
+    /// A process with privileges reads it, and others may change it.
     #[error(
-        "{file}: refused, since root would do what it says: {what} {problem}; mend it with \
+        "{file}: refused, since {reader} would do what it says: {what} {problem}; mend it with \
          `{mend} {what}`, or keep the file in /etc"
     )]
     Untrusted {
         /// The path as it was given.
         file: String,
+        /// Who has the privileges.
+        reader: &'static str,
         /// The file, or the directory above it that lets others put another one there.
         what: String,
         /// What lets others change it.

@@ -1,36 +1,54 @@
-//! Who may change a configuration that root runs: nobody but root.
+//! Who may change the configuration of a process with privileges: nobody but root and whoever runs
+//! it.
 //!
-//! Whoever can write the file, or put another one in its place, decides what a process with root's
-//! rights reads and writes. The user who calls by `sudo` could do that anyway.
+//! Whoever can write the file, or put another one in its place, decides what that process reads and
+//! writes. Privileges are root's, or capabilities as a service of another user has them. The user
+//! who calls by `sudo` could change the file anyway.
 
 use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use rustix::process::geteuid;
+use rustix::process::{getegid, geteuid};
 
 use super::error::ConfigError;
+use crate::confine::capabilities;
 
-/// Refuses a file that others than root may change, where root reads it; `metadata` is of the
+/// Who may change a configuration besides root.
+struct Trusted {
+    user: Option<u32>,
+    group: Option<u32>,
+}
+
+/// Refuses a file that others may change, where this process has privileges; `metadata` is of the
 /// open file.
 pub(super) fn check(path: &Path, metadata: &Metadata) -> Result<(), ConfigError> {
-    if !geteuid().is_root() || !metadata.is_file() {
+    let is_root = geteuid().is_root();
+    let is_privileged = is_root || capabilities::held().is_ok_and(|held| !held.is_empty());
+    // Only root makes devices, and what is typed at a terminal comes from who is there.
+    if !is_privileged || metadata.file_type().is_char_device() {
         return Ok(());
     }
-    let caller = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok());
+    let trusted = if is_root {
+        let caller = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok());
+        Trusted { user: caller, group: None }
+    } else {
+        Trusted { user: Some(geteuid().as_raw()), group: Some(getegid().as_raw()) }
+    };
     let refuse = |what: &Path, problem: (String, &'static str)| ConfigError::Untrusted {
         file: path.display().to_string(),
+        reader: if is_root { "root" } else { "a process with capabilities" },
         what: what.display().to_string(),
         problem: problem.0,
         mend: problem.1,
     };
-    if let Some(problem) = problem(metadata, caller) {
+    if let Some(problem) = problem(metadata, &trusted) {
         return Err(refuse(path, problem));
     }
     // Both where the name stands and where a link leads to.
     for path in [std::path::absolute(path).ok(), path.canonicalize().ok()].into_iter().flatten() {
         for above in path.ancestors().skip(1) {
-            if let Some(problem) = above.metadata().ok().and_then(|it| problem(&it, caller)) {
+            if let Some(problem) = above.metadata().ok().and_then(|it| problem(&it, &trusted)) {
                 return Err(refuse(above, problem));
             }
         }
@@ -39,10 +57,10 @@ pub(super) fn check(path: &Path, metadata: &Metadata) -> Result<(), ConfigError>
 }
 
 /// What lets others change it, and the command against it.
-fn problem(metadata: &Metadata, caller: Option<u32>) -> Option<(String, &'static str)> {
+fn problem(metadata: &Metadata, trusted: &Trusted) -> Option<(String, &'static str)> {
     const STICKY: u32 = 0o1000;
     let (owner, mode) = (metadata.uid(), metadata.mode());
-    if owner != 0 && Some(owner) != caller {
+    if owner != 0 && Some(owner) != trusted.user {
         return Some((format!("belongs to user {owner}"), "chown root"));
     }
     // In a sticky directory only the owner of a file can put another one in its place.
@@ -51,7 +69,7 @@ fn problem(metadata: &Metadata, caller: Option<u32>) -> Option<(String, &'static
         return Some(("can be written by everybody".to_owned(), "chmod o-w"));
     }
     let group = metadata.gid();
-    if mode & 0o020 != 0 && group != 0 && !sticky {
+    if mode & 0o020 != 0 && group != 0 && Some(group) != trusted.group && !sticky {
         return Some((format!("can be written by group {group}"), "chmod g-w"));
     }
     None

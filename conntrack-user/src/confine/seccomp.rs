@@ -184,6 +184,8 @@ const FATAL: &[c_long] = &[
 
 const AF_NETLINK: u64 = libc::AF_NETLINK as u64;
 const NETLINK_NETFILTER: u64 = libc::NETLINK_NETFILTER as u64;
+/// Length of `struct sockaddr_nl`.
+const NETLINK_ADDRESS: u64 = size_of::<libc::sockaddr_nl>() as u64;
 /// asm-generic/ioctls.h: whether it is a terminal, how large, and not to wait.
 const TCGETS: u64 = 0x5401;
 const TIOCGWINSZ: u64 = 0x5413;
@@ -259,8 +261,9 @@ fn allowed(needs: &Needs) -> Result<BpfProgram, Error> {
         let is = |number, value| SeccompCondition::new(number, Length::Dword, Op::Eq, value);
         let conditions = vec![is(0, AF_NETLINK)?, is(2, NETLINK_NETFILTER)?];
         rules.insert(libc::SYS_socket, vec![SeccompRule::new(conditions)?]);
-        // Of what could be connected there are only such sockets.
-        rules.insert(libc::SYS_connect, Vec::new());
+        // To such an address: one of the internet is longer (`sockaddr_nl` has 12 bytes), so a
+        // scraper's connection does not become one that leads out.
+        rules.insert(libc::SYS_connect, vec![when(2, Length::Dword, Op::Eq, NETLINK_ADDRESS)?]);
     }
     if needs.namespaces {
         let network = libc::CLONE_NEWNET as u64;

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use rustix::process::geteuid;
+use rustix::process::{getegid, geteuid};
 use rustix::thread::{
     CapabilitySet, Gid, Uid, set_keep_capabilities, set_thread_groups, set_thread_res_gid,
     set_thread_res_uid,
@@ -38,13 +38,13 @@ pub enum UserError {
 
 /// Makes `name` (or `UID:GID`) the user of this thread and of those that it will start, with no
 /// supplementary groups, keeping the capabilities that a run may need. Nothing happens where it is
-/// that user already. Must come before other threads and before files are made.
+/// that user already, with that group. Must come before other threads and before files are made.
 ///
 /// # Errors
 /// [`UserError`].
 pub fn switch_to(name: &str) -> Result<(), UserError> {
     let (uid, gid) = find(name)?;
-    if geteuid().as_raw() == uid {
+    if (geteuid().as_raw(), getegid().as_raw()) == (uid, gid) {
         return Ok(());
     }
     let before = capabilities::held().unwrap_or(CapabilitySet::empty());

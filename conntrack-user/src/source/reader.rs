@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::namespace::{self, Identity};
-use super::netlink::entries::{self, Entries};
+use super::netlink::entries::{self, Entries, Silence};
 use super::netlink::{Netlink, NetlinkError};
 use super::procfs::{Procfs, StatError};
 use super::roots::Place;
@@ -201,13 +201,17 @@ impl Reader {
         })
     }
 
-    /// Looks at `most` entries of the sampled namespace; `None` where ctnetlink is not loaded yet.
+    /// Looks at `most` entries of the sampled namespace, see [`entries::look`]; `None` where ctnetlink is not loaded yet.
     ///
     /// # Errors
     /// [`StatError`] when it cannot be asked, or the namespace not be entered.
-    pub fn look_at_entries(&self, most: u32) -> Result<Option<Entries>, StatError> {
+    pub fn look_at_entries(
+        &self,
+        most: u32,
+        silence: Option<Silence>,
+    ) -> Result<Option<Entries>, StatError> {
         let loaded = self.place.is_live() && self.is_netlink_loaded();
-        loaded.then(|| self.inside(|| entries::look(most))).transpose()
+        loaded.then(|| self.inside(|| entries::look(most, silence))).transpose()
     }
 
     /// Asks ctnetlink from within the sampled namespace.

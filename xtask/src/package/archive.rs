@@ -7,12 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 
 use super::binary::Target;
 use super::{deb, directory};
 use crate::workspace::{self, run_checked};
+
+/// Where Debian has the text of the C library's licence.
+const LGPL: &str = "/usr/share/common-licenses/LGPL-2.1";
 
 /// Packs the binary with its manual pages, completions, samples and licences; the tarball's path.
 ///
@@ -55,6 +58,9 @@ pub(super) fn tarball(target: Target, binary: &Path) -> anyhow::Result<PathBuf> 
     ] {
         copy(&root.join(from), to)?;
     }
+    copy(Path::new(LGPL), "COPYING.LIB")
+        .context("Debian's base-files has the licence of the C library")?;
+    fs::write(tree.join("glibc.txt"), glibc(target)?).context("cannot write a licence")?;
     let packed = place.join(format!("{name}.tar.gz"));
     let mut tar = Command::new("tar");
     tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);
@@ -62,6 +68,25 @@ pub(super) fn tarball(target: Target, binary: &Path) -> anyhow::Result<PathBuf> 
     run_checked(tar.arg("--directory").arg(&place).arg(&name))?;
     fs::remove_dir_all(&tree).context("cannot remove the tree")?;
     Ok(packed)
+}
+
+/// Which C library the binary was linked with, and what its licence asks to be said of it.
+fn glibc(target: Target) -> anyhow::Result<String> {
+    let mut query = Command::new("dpkg-query");
+    query.args(["--show", "--showformat", "${Version} ${source:Package} ${source:Version}"]);
+    let package = target.c_library();
+    let told = run_checked(query.arg(package))
+        .context("only Debian's C library is known by its version")?;
+    let [version, name, of] = *told.split(' ').collect::<Vec<_>>() else {
+        bail!("dpkg-query says {told:?}");
+    };
+    Ok(format!(
+        "bin/ctpulse contains the GNU C Library of Debian's package {package} {version},\n\
+         Copyright (C) 1991 and later, Free Software Foundation, Inc., under the GNU Lesser General\n\
+         Public License, version 2.1 or later, whose text is COPYING.LIB. Its sources are\n\
+         https://snapshot.debian.org/package/{name}/{of}/. With the sources of ctpulse\n\
+         `cargo xtask package` links it with any other version that is installed.\n"
+    ))
 }
 
 /// Writes `SHA256SUMS` for the packages and tarballs in `directory`, as `sha256sum -c` reads it.

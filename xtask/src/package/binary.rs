@@ -46,6 +46,14 @@ impl Target {
         }
     }
 
+    /// Debian's package with the C library that it is linked with.
+    pub(super) fn c_library(self) -> &'static str {
+        match self {
+            Self::X86_64 => "libc6-dev",
+            Self::Aarch64 => "libc6-dev-arm64-cross",
+        }
+    }
+
     /// As `uname -m` calls it.
     pub(super) fn machine(self) -> &'static str {
         match self {

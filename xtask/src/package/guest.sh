@@ -108,6 +108,9 @@ an_upgrade_keeps_the_configuration_and_goes_on() {
     before=$(main_pid)
     dpkg --force-confold -i new.deb
     grep -q 'interval = "2s"' /etc/ctpulse/ctpulse.conf
+    # What the new package brings is beside it, where the two packages differ in it.
+    grep -q 'of the old package' /etc/ctpulse/ctpulse.conf
+    [ -f /etc/ctpulse/ctpulse.conf.dpkg-dist ]
     not grep -q 'of the old package' /etc/ctpulse/ctpulse.conf.dpkg-dist
     [ "$(dpkg-query -W -f '${Version}' ctpulse)" != 0.0.1-1 ]
     [ "$(systemctl is-enabled ctpulse)" = enabled ]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use netlink_packet_core::{NLM_F_DUMP_INTR, NetlinkBuffer, NlasIterator};
 
-use super::entries::Entries;
+use super::entries::{Entries, Silence};
 use super::error::NetlinkError;
 use super::request::{NFGENMSG, Request};
 use crate::sample::{ENTRIES, Layout, StatTable};
@@ -52,8 +52,9 @@ const EXPECTATIONS: [&str; 4] = ["", "expect_new", "expect_create", "expect_dele
 const GLOBAL_ENTRIES: usize = 1;
 const GLOBAL_MAX: usize = 2;
 
-/// `CTA_STATUS` of an entry.
+/// `CTA_STATUS` and `CTA_TIMEOUT` (in seconds) of an entry.
 const STATUS: usize = 3;
+const TIMEOUT: usize = 7;
 
 /// How far an answer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +95,8 @@ pub struct Answer {
     counters: Vec<CpuRow>,
     expectations: Vec<CpuRow>,
     entries: Entries,
+    /// Which entries count as silent.
+    pub(super) silence: Option<Silence>,
     oddities: Oddities,
     /// The last layout, and the attributes that it was made of.
     layout: Arc<Layout>,
@@ -107,6 +110,7 @@ impl Default for Answer {
             counters: Vec::new(),
             expectations: Vec::new(),
             entries: Entries::default(),
+            silence: None,
             oddities: Oddities::default(),
             layout: Arc::default(),
             shape: None,
@@ -224,8 +228,11 @@ impl Answer {
             }
             // Most attributes of an entry are no numbers.
             Request::Entries => {
-                let status = row.and_then(|row| row.attributes.get(STATUS));
-                return status.into_iter().for_each(|status| self.entries.note(status));
+                let told = row.map(|row| [STATUS, TIMEOUT].map(|kind| row.attributes.get(kind)));
+                if let Some([Some(status), left]) = told {
+                    self.entries.note(status, left, self.silence);
+                }
+                return;
             }
             Request::Counters => &mut self.counters,
             Request::Expectations => &mut self.expectations,

@@ -78,6 +78,41 @@ fn attributes_become_columns_of_the_schema() {
     assert_eq!(oddities, Oddities::default());
 }
 
+/// Each with a number of its own, by the names of `nf_conntrack_netlink` as the kernel's header
+/// counts them.
+#[test]
+fn every_attribute_has_its_name() {
+    let mut answer = Answer::default();
+    entries(&mut answer, 1, 2);
+    let all: Vec<(u16, u32)> = (1..=15).map(|kind| (kind, 100 + u32::from(kind))).collect();
+    counters(&mut answer, &row(0x104, 0, &all)).unwrap();
+    let expectations = row(0x103, 0, &[(1, 201), (2, 202), (3, 203)]);
+    decode(&expectations, SEQUENCE, Request::Expectations, &mut answer).unwrap();
+    let (table, _) = table(&mut answer);
+    for (name, value) in [
+        ("searched", 101),
+        ("found", 102),
+        ("new", 103),
+        ("invalid", 104),
+        ("ignore", 105),
+        ("delete", 106),
+        ("delete_list", 107),
+        ("insert", 108),
+        ("insert_failed", 109),
+        ("drop", 110),
+        ("early_drop", 111),
+        ("icmp_error", 112),
+        ("search_restart", 113),
+        ("clash_resolve", 114),
+        ("chaintoolong", 115),
+        ("expect_new", 201),
+        ("expect_create", 202),
+        ("expect_delete", 203),
+    ] {
+        assert_eq!(table.values[table.layout.column(name).unwrap()], value, "{name}");
+    }
+}
+
 #[test]
 fn an_attribute_that_is_not_known_is_kept_under_its_number() {
     let mut answer = Answer::default();

@@ -22,12 +22,33 @@ pub struct Entries {
     pub unreplied: u32,
     /// Of those: not assured, so evicted when the table is full (`early_drop_list`).
     pub evictable: u32,
+    /// Of those: TCP connections without a packet for longer than was asked for.
+    pub silent: u32,
 }
 
+/// What tells a connection that has been silent for long: how long its entry is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// The setting `nf_conntrack_tcp_timeout_established`, in seconds.
+    pub timeout: u32,
+    /// How long is long, in seconds.
+    pub long: u32,
+}
+
+/// Timeouts beyond this, in seconds, have established TCP connections only (by default others
+/// have 600 s at most; SCTP's and DCCP's are rare).
+const ESTABLISHED: u32 = 3600;
+
 impl Entries {
-    /// Takes the status of one more.
-    pub(super) fn note(&mut self, status: u32) {
+    /// Takes one more, with its status and how long it is kept yet.
+    pub(super) fn note(&mut self, status: u32, left: Option<u32>, silence: Option<Silence>) {
         self.seen += 1;
+        let is_silent = |silence: Silence| {
+            left.is_some_and(|left| {
+                left > ESTABLISHED && left.saturating_add(silence.long) < silence.timeout
+            })
+        };
+        self.silent += u32::from(silence.is_some_and(is_silent));
         self.unreplied += u32::from(status & SEEN_REPLY == 0);
         self.evictable += u32::from(status & ASSURED == 0);
     }
@@ -38,19 +59,20 @@ impl Entries {
 ///
 /// # Errors
 /// [`NetlinkError`].
-pub fn look(most: u32) -> Result<Entries, NetlinkError> {
+pub fn look(most: u32, silence: Option<Silence>) -> Result<Entries, NetlinkError> {
     let mut attempt = 1;
     loop {
-        match look_once(most) {
+        match look_once(most, silence) {
             Err(error) if error.is_passing() && attempt < ATTEMPTS => attempt += 1,
             looked => return looked,
         }
     }
 }
 
-fn look_once(most: u32) -> Result<Entries, NetlinkError> {
+fn look_once(most: u32, silence: Option<Silence>) -> Result<Entries, NetlinkError> {
     let mut netlink = Netlink::open()?;
     let mut answer = Answer::default();
+    answer.silence = silence;
     netlink.send(Request::Entries)?;
     while answer.seen().seen < most {
         let length = netlink.receive()?;

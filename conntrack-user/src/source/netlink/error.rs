@@ -26,7 +26,10 @@ pub enum NetlinkError {
     )]
     NotLoaded,
     /// There is no socket for it.
-    #[error("cannot open a netlink socket: {0}")]
+    #[error(
+        "cannot open a netlink socket: {0}; a service's RestrictAddressFamilies, or a container's \
+         seccomp profile, has to allow AF_NETLINK"
+    )]
     Socket(Errno),
     /// Another error of the kernel's.
     #[error("ctnetlink answers: {0}")]
