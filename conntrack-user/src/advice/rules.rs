@@ -327,9 +327,11 @@ fn unreplied(evidence: &Evidence) -> Option<Finding> {
             percent(fill)
         ),
         mend: vec![
-            "conntrack -L | grep UNREPLIED shows whose they are: a scan, a flood, or replies that \
-             take another way"
-                .to_owned(),
+            format!(
+                "{}conntrack -L | grep UNREPLIED shows whose they are: a scan, a flood, or replies \
+                 that take another way",
+                evidence.inside
+            ),
             format!(
                 "shorter timeouts free them sooner: {}sysctl net.netfilter | grep timeout shows \
                  tcp_timeout_syn_sent (120 s by default) and udp_timeout (30 s)",
