@@ -1,13 +1,16 @@
 //! What is packaged calls `ctpulse` as it is: each option that a unit, a container or a manifest
-//! gives it exists.
+//! gives it exists, and what Telegraf is told to run gives rows.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 
 use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use support::{ctpulse, output, repository, text};
+use support::{Running, ctpulse, fixture, output, repository, roots, text};
 
 fn packaged(file: &str) -> String {
     fs::read_to_string(repository().join("packaging").join(file)).unwrap()
@@ -32,16 +35,33 @@ fn every_option_that_is_packaged_exists() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 7, "options of a recording, a listener and a DaemonSet");
+    assert_eq!(seen, 9, "options of a recording, a listener and a DaemonSet");
 }
 
 #[test]
-fn the_manifest_takes_no_more_than_the_probes_do() {
+fn what_telegraf_is_told_to_run_gives_rows() {
+    // As Telegraf does: by its PATH, asked for a row by a newline.
+    let example = packaged("telegraf/ctpulse.conf");
+    let line = example.lines().find_map(|line| line.trim().strip_prefix("command = ")).unwrap();
+    let words: Vec<String> = serde_json::from_str(line).unwrap();
+    assert_eq!(words[0], "ctpulse", "wherever it is installed");
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(ctpulse().get_program(), dir.path().join("ctpulse")).unwrap();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).args(roots(&fixture("5.15"))).env("PATH", dir.path());
+    let mut running = Running::start(command.stdin(Stdio::piped()).stderr(Stdio::null()));
+    running.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    let row = running.line(Duration::from_secs(30)).unwrap();
+    assert!(row.starts_with("conntrack,cpu=all"), "{row}");
+}
+
+#[test]
+fn the_manifest_takes_no_more_than_probes_and_ctnetlink_do() {
     let manifest = packaged("kubernetes/daemonset.yaml");
     assert!(!manifest.contains('\t'));
     for part in [
         "drop: [\"ALL\"]",
-        "add: [\"BPF\", \"PERFMON\"]",
+        "add: [\"BPF\", \"PERFMON\", \"NET_ADMIN\"]",
         "privileged: false",
         "readOnlyRootFilesystem: true",
         "hostNetwork: true",
@@ -49,4 +69,12 @@ fn the_manifest_takes_no_more_than_the_probes_do() {
         assert!(manifest.contains(part), "{part}");
     }
     assert!(!manifest.contains("hostPath"), "nothing of the node is mounted");
+    // What is said of the engines' call is the same set.
+    let caps = "--cap-drop ALL --cap-add BPF --cap-add PERFMON --cap-add NET_ADMIN ctpulse";
+    let install = fs::read_to_string(repository().join("docs/install.md")).unwrap();
+    for said in [packaged("container/Containerfile"), install] {
+        let words: Vec<&str> =
+            said.split_whitespace().filter(|word| !["#", "\\"].contains(word)).collect();
+        assert!(words.join(" ").contains(caps), "{said}");
+    }
 }
