@@ -1,16 +1,13 @@
 //! What is packaged calls `ctpulse` as it is: each option that a unit, a container or a manifest
-//! gives it exists, and what Telegraf is told to run gives rows.
+//! gives it exists.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 
 use std::fs;
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use support::{Running, ctpulse, fixture, output, repository, roots, text};
+use support::{ctpulse, output, repository, text};
 
 fn packaged(file: &str) -> String {
     fs::read_to_string(repository().join("packaging").join(file)).unwrap()
@@ -36,23 +33,6 @@ fn every_option_that_is_packaged_exists() {
         }
     }
     assert_eq!(seen, 9, "options of a recording, a listener and a DaemonSet");
-}
-
-#[test]
-fn what_telegraf_is_told_to_run_gives_rows() {
-    // As Telegraf does: by its PATH, asked for a row by a newline.
-    let example = packaged("telegraf/ctpulse.conf");
-    let line = example.lines().find_map(|line| line.trim().strip_prefix("command = ")).unwrap();
-    let words: Vec<String> = serde_json::from_str(line).unwrap();
-    assert_eq!(words[0], "ctpulse", "wherever it is installed");
-    let dir = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(ctpulse().get_program(), dir.path().join("ctpulse")).unwrap();
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).args(roots(&fixture("5.15"))).env("PATH", dir.path());
-    let mut running = Running::start(command.stdin(Stdio::piped()).stderr(Stdio::null()));
-    running.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
-    let row = running.line(Duration::from_secs(30)).unwrap();
-    assert!(row.starts_with("conntrack,cpu=all"), "{row}");
 }
 
 #[test]
