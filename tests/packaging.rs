@@ -32,16 +32,16 @@ fn every_option_that_is_packaged_exists() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 7, "options of a recording, a listener and a DaemonSet");
+    assert_eq!(seen, 9, "options of a recording, a listener and a DaemonSet");
 }
 
 #[test]
-fn the_manifest_takes_no_more_than_the_probes_do() {
+fn the_manifest_takes_no_more_than_probes_and_ctnetlink_do() {
     let manifest = packaged("kubernetes/daemonset.yaml");
     assert!(!manifest.contains('\t'));
     for part in [
         "drop: [\"ALL\"]",
-        "add: [\"BPF\", \"PERFMON\"]",
+        "add: [\"BPF\", \"PERFMON\", \"NET_ADMIN\"]",
         "privileged: false",
         "readOnlyRootFilesystem: true",
         "hostNetwork: true",
@@ -49,4 +49,12 @@ fn the_manifest_takes_no_more_than_the_probes_do() {
         assert!(manifest.contains(part), "{part}");
     }
     assert!(!manifest.contains("hostPath"), "nothing of the node is mounted");
+    // What is said of the engines' call is the same set.
+    let caps = "--cap-drop ALL --cap-add BPF --cap-add PERFMON --cap-add NET_ADMIN ctpulse";
+    let install = fs::read_to_string(repository().join("docs/install.md")).unwrap();
+    for said in [packaged("container/Containerfile"), install] {
+        let words: Vec<&str> =
+            said.split_whitespace().filter(|word| !["#", "\\"].contains(word)).collect();
+        assert!(words.join(" ").contains(caps), "{said}");
+    }
 }

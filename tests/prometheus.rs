@@ -110,7 +110,7 @@ fn alerts_and_dashboard_ask_for_what_there_is() {
         }
     }
     let dashboard: Value = serde_json::from_str(&packaged("grafana/conntrack.json")).unwrap();
-    let mut ids = BTreeSet::new();
+    let (mut ids, mut legends) = (BTreeSet::new(), 0);
     for panel in dashboard["panels"].as_array().unwrap() {
         assert!(ids.insert(panel["id"].as_u64().unwrap()));
         for target in panel["targets"].as_array().into_iter().flatten() {
@@ -120,7 +120,17 @@ fn alerts_and_dashboard_ask_for_what_there_is() {
                     seen += 1;
                 }
             }
+            if let Some(legend) = target["legendFormat"].as_str() {
+                assert!(legend.starts_with("{{instance}} {{netns}} "), "{legend}");
+                legends += 1;
+            }
             if let Some(query) = target["query"].as_str() {
+                // Namespaces are not averaged, and told apart.
+                let (_, grouped) = query.split_once(" GROUP BY ").unwrap();
+                assert!(grouped.contains(", \"host\", \"netns\" "), "{query}");
+                let alias = target["alias"].as_str().unwrap();
+                assert!(alias.starts_with("$tag_host $tag_netns "), "{alias}");
+                legends += 1;
                 let quoted = query.split('"').skip(1).step_by(2);
                 for name in
                     quoted.filter(|name| !["conntrack", "cpu", "host", "netns"].contains(name))
@@ -132,6 +142,7 @@ fn alerts_and_dashboard_ask_for_what_there_is() {
         }
     }
     assert!(seen > 60, "{seen} names seen");
+    assert_eq!(legends, 50, "as many of Prometheus as of InfluxDB");
 }
 
 /// The body of an answer to a request by HTTP/1.0.
@@ -147,14 +158,45 @@ fn query(port: u16, path: &str) -> Option<Value> {
     serde_json::from_str(&get(port, path)?).ok()
 }
 
-/// A configuration for a server that scrapes this port each second.
-fn scrapes(port: &str, dir: &Path) -> PathBuf {
-    let path = dir.join("prometheus.yml");
-    let text = packaged("prometheus/prometheus.yml");
-    let text =
-        text.replace("127.0.0.1:9466", port).replace("scrape_interval: 15s", "scrape_interval: 1s");
-    fs::write(&path, text.replace("alerts.yml", "none.yml")).unwrap();
-    path
+/// A server of Prometheus with a directory of its own.
+struct Server {
+    _running: Running,
+    port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(program: &Path, configuration: &str) -> Self {
+        let dir = written(configuration);
+        // A port that was free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new(program);
+        command.arg(format!("--config.file={}", dir.path().join("prometheus.yml").display()));
+        command.arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        Self { _running: Running::start(command.stderr(Stdio::null())), port, _dir: dir }
+    }
+
+    /// What is at `path`, as soon as it has what is asked for.
+    fn wait_for<T>(&self, path: &str, what: impl Fn(&Value) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            let answer = query(self.port, path);
+            if let Some(found) = answer.as_ref().and_then(&what) {
+                return found;
+            }
+            assert!(start.elapsed() < SOON, "{answer:?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// A directory with this configuration and our alerts.
+fn written(configuration: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("prometheus.yml"), configuration).unwrap();
+    fs::write(dir.path().join("alerts.yml"), packaged("prometheus/alerts.yml")).unwrap();
+    dir
 }
 
 #[test]
@@ -171,30 +213,19 @@ fn a_real_server_takes_the_scrape() {
             Some(url.strip_suffix("/metrics").unwrap().to_owned())
         })
         .unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    // A port that was free a moment ago.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = Command::new(server);
-    command.arg(format!("--config.file={}", scrapes(&address, dir.path()).display()));
-    command.arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()));
-    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-    let _server = Running::start(command.stderr(Stdio::null()));
-    let start = Instant::now();
-    let value = loop {
-        let path = "/api/v1/query?query=conntrack_drop_total%7Bcpu%3D%22all%22%7D";
-        let answer = query(port, path);
-        let result = answer.as_ref().map(|answer| &answer["data"]["result"][0]["value"][1]);
-        if let Some(Value::String(value)) = result {
-            break value.clone();
-        }
-        assert!(start.elapsed() < SOON, "{answer:?}");
-        std::thread::sleep(Duration::from_millis(200));
-    };
+    let configuration = packaged("prometheus/prometheus.yml")
+        .replace("127.0.0.1:9466", &address)
+        .replace("scrape_interval: 15s", "scrape_interval: 1s");
+    let server = Server::start(&server, &configuration);
+    let drops = "/api/v1/query?query=conntrack_drop_total%7Bcpu%3D%22all%22%7D";
+    let value = server.wait_for(drops, |answer| {
+        answer["data"]["result"][0]["value"][1].as_str().map(str::to_owned)
+    });
     assert_eq!(value, "725");
-    let up = query(port, "/api/v1/query?query=up").unwrap();
+    let up = query(server.port, "/api/v1/query?query=up").unwrap();
     assert_eq!(up["data"]["result"][0]["value"][1], "1", "{up}");
     // It was offered OpenMetrics, and has taken types and helps from it.
-    let metadata = query(port, "/api/v1/targets/metadata").unwrap();
+    let metadata = query(server.port, "/api/v1/targets/metadata").unwrap();
     let of = |name: &str| {
         let all = metadata["data"].as_array().unwrap();
         all.iter().find(|one| one["metric"] == name).unwrap_or_else(|| panic!("{name}: {metadata}"))
@@ -207,5 +238,64 @@ fn a_real_server_takes_the_scrape() {
     is("conntrack_drop_rate_max", "gauge");
     is("conntrack_table_entries", "gauge");
     is("ctpulse_build_info", "gauge");
-    assert!(text(get(port, "/-/healthy").unwrap().as_bytes()).contains("Healthy"));
+    assert!(text(get(server.port, "/-/healthy").unwrap().as_bytes()).contains("Healthy"));
+}
+
+/// How the cluster's Prometheus finds pods: Debian's is built without it.
+const DISCOVERY: &str = "    kubernetes_sd_configs:
+      - role: pod
+        namespaces:
+          names: [ctpulse]
+";
+
+/// The configuration for a cluster with pods of these values of the label
+/// `app.kubernetes.io/name`, names of the port, and nodes, as discovery would tell them.
+fn with_pods(pods: &[[&str; 3]]) -> String {
+    let configuration = packaged("prometheus/kubernetes.yml");
+    let mut found = "    static_configs:\n".to_owned();
+    for (number, [name, port, node]) in pods.iter().enumerate() {
+        found += &format!(
+            "      - targets: ['127.0.0.1:{}']\n        labels:\n          \
+             __meta_kubernetes_pod_label_app_kubernetes_io_name: {name}\n          \
+             __meta_kubernetes_pod_container_port_name: {port}\n          \
+             __meta_kubernetes_pod_node_name: {node}\n",
+            number + 1
+        );
+    }
+    assert!(configuration.contains(DISCOVERY), "{configuration}");
+    configuration.replace(DISCOVERY, &found)
+}
+
+#[test]
+fn in_a_cluster_the_pods_of_the_manifest_are_scraped_as_their_nodes() {
+    // What the configuration selects stands in the manifest.
+    let manifest = packaged("kubernetes/daemonset.yaml");
+    for part in [
+        "\n  namespace: ctpulse\n",
+        "\n      labels:\n        app.kubernetes.io/name: ctpulse\n",
+        "\n          ports:\n            - name: metrics\n              containerPort: 9466\n",
+    ] {
+        assert!(manifest.contains(part), "{part}");
+    }
+    let test = "in_a_cluster_the_pods_of_the_manifest_are_scraped_as_their_nodes";
+    let configuration = with_pods(&[
+        ["ctpulse", "metrics", "node1"],
+        ["ctpulse", "other", "node1"],
+        ["ctpulse", "metrics", "node2"],
+        ["another", "metrics", "node2"],
+    ]);
+    let Some(promtool) = program("promtool", test) else { return };
+    let dir = written(&configuration);
+    let mut command = Command::new(promtool);
+    output(command.args(["check", "config", "prometheus.yml"]).current_dir(dir.path()));
+    let Some(server) = program("prometheus", test) else { return };
+    let server = Server::start(&server, &configuration);
+    let (active, dropped) = server.wait_for("/api/v1/targets", |answer| {
+        let active = answer["data"]["activeTargets"].as_array().filter(|all| !all.is_empty())?;
+        let labels: BTreeSet<_> = active.iter().map(|one| one["labels"].to_string()).collect();
+        Some((labels, answer["data"]["droppedTargets"].as_array()?.len()))
+    });
+    let as_node = |node: &str| format!(r#"{{"instance":"{node}","job":"ctpulse"}}"#);
+    assert_eq!(active, BTreeSet::from([as_node("node1"), as_node("node2")]));
+    assert_eq!(dropped, 2);
 }

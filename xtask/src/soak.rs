@@ -46,6 +46,9 @@ impl Options {
 
 const PER_SECOND: f64 = 1000.0;
 
+/// The part of the samples due that must have been taken: a loaded machine misses some.
+const TAKEN: f64 = 0.5;
+
 /// What a leak would exceed: allocators and the page cache of libraries move less.
 const GROWTH_KIB: f64 = 256.0;
 
@@ -62,7 +65,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let length = Duration::from_secs_f64(options.minutes * 60.0);
     let recording = directory.join("soak.influx.zst");
     eprintln!("soak: {:.0} s at {PER_SECOND}/s into {}", length.as_secs_f64(), recording.display());
+    eprintln!("soak: statistics: {}", statistics(&ctpulse)?);
     let soaked = soak(&ctpulse, &recording, length)?;
+    eprintln!("soak: probes: {}", soaked.probes);
     let read = read(&ctpulse, &recording)?;
     let mut table = Table::default();
     table.add("soak", figures(&soaked, &read));
@@ -87,6 +92,23 @@ fn build() -> anyhow::Result<PathBuf> {
         bail!("`{}` failed", shown(&build));
     }
     Ok(workspace::release_dir()?.join("ctpulse"))
+}
+
+/// Where the run reads the statistics, as `doctor` says.
+fn statistics(ctpulse: &Path) -> anyhow::Result<String> {
+    let mut doctor = Command::new(ctpulse);
+    // Where something is missing it fails, and says so in that line.
+    let output = doctor.arg("doctor").output().with_context(|| shown(&doctor))?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    let line = told.lines().find_map(|line| line.get(4..)?.strip_prefix("statistics "));
+    Ok(line.with_context(|| format!("`{}` says nothing of them", shown(&doctor)))?.trim().into())
+}
+
+/// What a run told of its probes when it began.
+fn probes(told: &str) -> String {
+    let of_probes = ["probes count ", "no event source "];
+    let is_told = |line: &&str| of_probes.iter().any(|start| line.contains(start));
+    told.lines().find(is_told).unwrap_or("it told nothing").to_owned()
 }
 
 /// What a process holds.
@@ -118,6 +140,8 @@ struct Soaked {
     /// Once a second, after the run had a tenth of its time (a minute at most) to settle.
     held: Vec<Held>,
     stats: Stats,
+    /// Whether there were any, in its own words.
+    probes: String,
 }
 
 fn soak(ctpulse: &Path, recording: &Path, length: Duration) -> anyhow::Result<Soaked> {
@@ -158,7 +182,8 @@ fn soak(ctpulse: &Path, recording: &Path, length: Duration) -> anyhow::Result<So
         bail!("`{}` failed ({status})", shown(&command));
     }
     let line = told.lines().find(|line| line.starts_with("ticks="));
-    Ok(Soaked { length, held, stats: Stats::parse(line.context("it printed no line `ticks=`")?) })
+    let stats = Stats::parse(line.context("it printed no line `ticks=`")?);
+    Ok(Soaked { length, held, stats, probes: probes(&told) })
 }
 
 /// What `report` says of the recording.
@@ -175,7 +200,8 @@ fn figures(soaked: &Soaked, report: &Value) -> anyhow::Result<Vec<Figure>> {
     let descriptors = |held: &Held| held.descriptors as f64;
     let seconds = soaked.length.as_secs_f64();
     let (ticks, missed) = (soaked.stats.get("ticks")?, soaked.stats.get("missed")?);
-    let untold = PER_SECOND * seconds - ticks - missed;
+    let due = PER_SECOND * seconds;
+    let untold = due - ticks - missed;
     let source = &report["sources"][0];
     let number = |value: &Value| value.as_f64().with_context(|| format!("no number: {value}"));
     let emissions = number(&source["emissions"])?;
@@ -190,7 +216,7 @@ fn figures(soaked: &Soaked, report: &Value) -> anyhow::Result<Vec<Figure>> {
             .at_most(0.0),
         Figure::value("descriptors, at most", "", most(|held| held.descriptors as f64)),
         Figure::value("threads, growth", "", last.threads - first.threads).at_most(0.0),
-        Figure::value("samples", "", ticks),
+        Figure::ratio("samples, of those due", "", ticks, due).at_least_times(TAKEN),
         Figure::value("samples missed", "", missed),
         // A start and an end take some milliseconds.
         Figure::value("samples neither taken nor told", "", untold.abs())
@@ -210,14 +236,15 @@ mod tests {
     use super::*;
 
     /// Whether a run of 100 s that ended with this would pass.
-    fn passes(last: Held, stats: &str, emissions: u32) -> bool {
+    fn passes(last: Held, stats: &str, told: f64, emissions: u32) -> bool {
         let first = Held { resident_kib: 5000.0, descriptors: 14, threads: 4.0 };
         let soaked = Soaked {
             length: Duration::from_secs(100),
             held: vec![first, last],
             stats: Stats::parse(stats),
+            probes: String::new(),
         };
-        let losses = json!({ "rows_lost": 0.0, "samples_missed": 100.0 });
+        let losses = json!({ "rows_lost": 0.0, "samples_missed": told });
         let report = json!({
             "recording": { "bad_lines": 0 },
             "sources": [{ "emissions": emissions, "losses": losses }],
@@ -231,13 +258,23 @@ mod tests {
     fn what_grows_or_is_missing_does_not_pass() {
         let same = Held { resident_kib: 5100.0, descriptors: 14, threads: 4.0 };
         let stats = "ticks=99900 missed=100 rows_lost=0";
-        assert!(passes(same, stats, 101));
-        assert!(!passes(Held { resident_kib: 5300.0, ..same }, stats, 101));
-        assert!(!passes(Held { descriptors: 15, ..same }, stats, 101));
-        assert!(!passes(Held { threads: 5.0, ..same }, stats, 101));
-        assert!(!passes(same, "ticks=99000 missed=100 rows_lost=0", 101));
-        assert!(!passes(same, "ticks=98000 missed=2000 rows_lost=0", 101));
-        assert!(!passes(same, "ticks=99900 missed=100 rows_lost=1", 101));
-        assert!(!passes(same, stats, 98));
+        assert!(passes(same, stats, 100.0, 101));
+        assert!(!passes(Held { resident_kib: 5300.0, ..same }, stats, 100.0, 101));
+        assert!(!passes(Held { descriptors: 15, ..same }, stats, 100.0, 101));
+        assert!(!passes(Held { threads: 5.0, ..same }, stats, 100.0, 101));
+        assert!(!passes(same, "ticks=99000 missed=100 rows_lost=0", 100.0, 101));
+        assert!(!passes(same, "ticks=98000 missed=2000 rows_lost=0", 100.0, 101));
+        assert!(passes(same, "ticks=51000 missed=49000 rows_lost=0", 49000.0, 101));
+        assert!(!passes(same, "ticks=49000 missed=51000 rows_lost=0", 51000.0, 101));
+        assert!(!passes(same, "ticks=99900 missed=100 rows_lost=1", 100.0, 101));
+        assert!(!passes(same, stats, 100.0, 98));
+    }
+
+    #[test]
+    fn what_is_said_of_probes_is_found() {
+        let told = "ctpulse: probes count insert; the kernel counts the rest\nticks=1";
+        assert_eq!(probes(told), "ctpulse: probes count insert; the kernel counts the rest");
+        let told = "ctpulse: no event source (no kprobes); the kernel's own counters";
+        assert_eq!(probes(told), told);
     }
 }

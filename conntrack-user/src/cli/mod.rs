@@ -267,7 +267,8 @@ pub struct RunArgs {
     ///
     /// ADDR is 127.0.0.1, `[::1]` or one that others reach, such as 0.0.0.0; without it 127.0.0.1.
     /// Rows are then written only where --output or --format asks for them. A scrape sees the
-    /// latest row: let --interval be that of the scrapes, and none of its bursts is missed.
+    /// latest row: let --interval be a little longer than that of the scrapes, and none of its
+    /// bursts is missed.
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen, conflicts_with = "once")]
     pub listen: Option<SocketAddr>,
     /// At the end, say on standard error how many ticks there were and how late they ran.

@@ -3,8 +3,8 @@
 //! At most [`MOST_CONNECTIONS`] are served at once; others wait in the kernel's queue, which is
 //! bounded too. Whoever has a connection keeps it by asking: a client that is slow to send a
 //! request or to read the answer, or has nothing to ask, is cut off after [`PATIENCE`]. While
-//! others wait, connections are closed after each answer, and those that have not asked after
-//! [`PATIENCE_IN_A_QUEUE`].
+//! all places are taken, connections are closed after each answer, and those that have not asked
+//! after [`PATIENCE_WHEN_FULL`], whether others wait or not: the kernel's queue cannot be seen.
 
 use std::convert::Infallible;
 use std::io;
@@ -35,8 +35,8 @@ const MOST_WAITING: u32 = 1024;
 /// How long a client may take from one request to the next: to send it and to read the answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long one that has not asked yet keeps its place while others wait.
-const PATIENCE_IN_A_QUEUE: Duration = Duration::from_secs(1);
+/// How long one that has not asked yet keeps its place while all are taken.
+const PATIENCE_WHEN_FULL: Duration = Duration::from_secs(1);
 
 /// The largest head of a request in bytes.
 const LARGEST_HEAD: usize = 16 << 10;
@@ -103,10 +103,10 @@ impl Server {
     /// Answers scrapes from the latest snapshot for as long as it is polled.
     pub async fn serve(self, latest: watch::Receiver<Arc<Snapshot>>) {
         let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        let others_wait = watch::Sender::new(false);
+        let all_taken = watch::Sender::new(false);
         loop {
             let full = free.available_permits() == 0;
-            others_wait.send_if_modified(|wait| std::mem::replace(wait, full) != full);
+            all_taken.send_if_modified(|taken| std::mem::replace(taken, full) != full);
             let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -116,9 +116,9 @@ impl Server {
                     continue;
                 }
             };
-            let (latest, others_wait) = (latest.clone(), others_wait.subscribe());
+            let (latest, all_taken) = (latest.clone(), all_taken.subscribe());
             tokio::spawn(async move {
-                attend(stream, latest, others_wait).await;
+                attend(stream, latest, all_taken).await;
                 drop(permit);
             });
         }
@@ -129,13 +129,13 @@ impl Server {
 async fn attend(
     stream: TcpStream,
     latest: watch::Receiver<Arc<Snapshot>>,
-    mut others_wait: watch::Receiver<bool>,
+    mut all_taken: watch::Receiver<bool>,
 ) {
     // An answer is written at once; there is nothing to wait for.
     let _ = stream.set_nodelay(true);
     let client = Mutex::new(Client { deadline: Instant::now() + PATIENCE, asked: false });
     let know = || client.lock().unwrap_or_else(PoisonError::into_inner);
-    let make_room = others_wait.clone();
+    let make_room = all_taken.clone();
     let service = service_fn(|request: Request<Incoming>| {
         *know() = Client { deadline: Instant::now() + PATIENCE, asked: true };
         let snapshot = Arc::clone(&latest.borrow());
@@ -154,8 +154,8 @@ async fn attend(
     let begun = Instant::now();
     loop {
         let mut deadline = know().deadline;
-        if *others_wait.borrow() && !know().asked {
-            deadline = deadline.min(begun + PATIENCE_IN_A_QUEUE);
+        if *all_taken.borrow() && !know().asked {
+            deadline = deadline.min(begun + PATIENCE_WHEN_FULL);
         }
         tokio::select! {
             // What goes wrong here is the client's: it went away, or speaks no HTTP.
@@ -165,9 +165,9 @@ async fn attend(
                     return;
                 }
             }
-            Ok(()) = others_wait.changed() => {
+            Ok(()) = all_taken.changed() => {
                 // A connection that is new may have a request under way.
-                if *others_wait.borrow() && know().asked {
+                if *all_taken.borrow() && know().asked {
                     connection.as_mut().graceful_shutdown();
                 }
             }
