@@ -32,9 +32,10 @@ fn resolve_clash_return(ctx: RetProbeContext) -> u32 {
     if !accepted
         && reports::are_wanted()
         && let Some(insertion) = around(key, Kind::Insertion)
+        && let Some([_, start, _]) = recall_at(insertion)
     {
-        // The insertion that now fails has nothing to report any more.
-        let _ = recall_at(insertion);
+        // The insertion that now fails has nothing to report any more, and took its time.
+        remember_at(insertion, [0, start, 0]);
     }
     let Some([net, loser, _]) = recall_at(key) else { return count_unplaced(event) };
     if !accepted {

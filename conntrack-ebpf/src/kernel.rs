@@ -50,6 +50,9 @@ pub(crate) const NAT_CLASH: u32 = 1 << 12;
 /// `IPS_OFFLOAD`.
 pub(crate) const OFFLOAD: u32 = 1 << 14;
 
+/// `IP_CT_IS_REPLY`: the `ctinfo` of a packet in the original direction is less.
+pub(crate) const REPLY: u32 = 3;
+
 /// `NFCT_PTRMASK`: the low bits of `_nfct` are the packet's `ctinfo`.
 const POINTER: u64 = !7;
 

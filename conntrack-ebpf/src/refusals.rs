@@ -10,29 +10,34 @@ use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use conntrack_ebpf::{Cause, Event};
 
 use crate::calls::{Kind, beginning, ending, recall_at, remember_at};
-use crate::kernel::{CONFIRMED, DYING, connection_of_packet, is_stale, status_and_net};
+use crate::kernel::{CONFIRMED, DYING, REPLY, connection_of_packet, is_stale, status_and_net};
 use crate::latency;
 use crate::namespace::count_of_net;
 use crate::reports::report_connection;
 
-/// `int __nf_conntrack_confirm(struct sk_buff *skb)`: `NF_ACCEPT`, or `NF_DROP` (0).
+/// `int __nf_conntrack_confirm(struct sk_buff *skb)`: `NF_ACCEPT`, or `NF_DROP` (0). A reply, which
+/// gets here where a rule rejects the first packet, inserts nothing and is let through.
 #[kprobe]
 fn insertion(ctx: ProbeContext) -> u32 {
+    let key = beginning(&ctx, Kind::Insertion);
     match connection_of_packet(ctx.arg(0).unwrap_or(0)) {
-        Some((connection, _)) => {
-            let start = latency::start(connection);
-            remember_at(beginning(&ctx, Kind::Insertion), [connection, start, 0])
+        Some((connection, ctinfo)) if ctinfo < REPLY => {
+            remember_at(key, [connection, latency::start(connection), 0])
         }
-        None => 0,
+        _ => {
+            // Of an earlier call here, whose return was missed.
+            let _ = recall_at(key);
+            0
+        }
     }
 }
 
 #[kretprobe]
 fn insertion_return(ctx: RetProbeContext) -> u32 {
-    // None where a lost race has told its own.
     let Some([connection, start, _]) = recall_at(ending(&ctx, Kind::Insertion)) else { return 0 };
     latency::end(start);
-    if ctx.ret::<u64>() as u32 != 0 {
+    // No connection where a lost race has told its own.
+    if connection == 0 || ctx.ret::<u64>() as u32 != 0 {
         return 0;
     }
     let Some((status, net)) = status_and_net(connection) else { return 0 };

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -165,12 +166,13 @@ fn losers_of_races_are_named() {
     in_guest();
     let namespace = slow_namespace("");
     let drops = Drops::json(&[&namespace]);
+    let times = Drops::new(&[&namespace], &["--latency"]);
     let sockets = namespace.inside(|| {
         [(); CPUS]
             .map(|()| socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::TCP)).unwrap())
     });
     let lost = || integer(&statistics(&namespace.name), "drop").unwrap();
-    race(
+    let attempts = race(
         &namespace,
         |cpu, to| {
             _ = sendto(&sockets[cpu], &SYN, SendFlags::empty(), &SocketAddrV4::new(to, 0));
@@ -189,6 +191,21 @@ fn losers_of_races_are_named() {
         let to: Ipv4Addr = record["destination"].as_str().unwrap().parse().unwrap();
         assert_eq!(to.octets()[..2], [10, 1]);
     }
+    // Of each race one insertion, and one more that was refused.
+    assert_eq!(u64::from(attempts) + lost(), insertions(&times.end().0));
+}
+
+/// How many insertions `--latency` says that there were, which its bars add up to.
+fn insertions(lines: &[String]) -> u64 {
+    let start = lines.iter().position(|line| line.starts_with("time in")).unwrap();
+    let sum = lines[start].strip_prefix("time in __nf_conntrack_confirm, ").unwrap();
+    let sum = sum.strip_suffix(" insertions tried").unwrap().parse().unwrap();
+    let count = |line: &String| {
+        let (before, _) = line.split_once('%').unwrap();
+        before.split_whitespace().rev().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(lines[start + 1..].iter().map(count).sum::<u64>(), sum);
+    sum
 }
 
 #[test]
@@ -244,14 +261,26 @@ fn the_time_of_each_insertion_is_taken() {
     let (namespace, other) = (Namespace::new(), Namespace::new());
     let drops = Drops::new(&[&namespace], &["--latency"]);
     let _sockets = (namespace.udp_flows(200), other.udp_flows(50));
-    let (lines, _) = drops.end();
-    let start = lines.iter().position(|line| line.starts_with("time in")).unwrap();
-    assert_eq!(lines[start], "time in __nf_conntrack_confirm, 200 insertions");
-    let count = |line: &String| {
-        let (before, _) = line.split_once('%').unwrap();
-        before.split_whitespace().rev().nth(1).unwrap().parse::<u64>().unwrap()
-    };
-    assert_eq!(lines[start + 1..].iter().map(count).sum::<u64>(), 200);
+    assert_eq!(insertions(&drops.end().0), 200);
+}
+
+/// The answer that a rule makes is of the connection that it rejects, and passes the same function.
+#[test]
+fn a_rejecting_answer_is_no_insertion() {
+    in_guest();
+    let namespace = Namespace::new();
+    let reject = "add rule inet t out tcp dport 9 reject with tcp reset";
+    namespace.exec("nft", &reject.split(' ').collect::<Vec<_>>());
+    let drops = Drops::new(&[&namespace], &["--latency"]);
+    let _sockets = namespace.udp_flows(7);
+    namespace.inside(|| {
+        for _ in 0..20 {
+            let refused = TcpStream::connect("127.0.0.1:9").unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        }
+    });
+    let (lines, told) = drops.end();
+    assert_eq!(insertions(&lines), 7, "{told}");
 }
 
 #[test]

@@ -42,9 +42,10 @@ pub struct DropsArgs {
     /// Also drops by the TCP tracker, which cost two probes for each TCP packet.
     #[arg(long)]
     pub per_packet: bool,
-    /// Also take the time of each insertion (in __nf_conntrack_confirm), and print how they are
-    /// spread at the end: two readings of the clock for each new connection more. The wait for the
-    /// table's locks is in it and cannot be told apart: the functions that take them are inlined.
+    /// Also take the time of each insertion (in __nf_conntrack_confirm), refused ones too, and print
+    /// how they are spread at the end: two readings of the clock for each new connection more. The
+    /// wait for the table's locks is in it and cannot be told apart: the functions that take them
+    /// are inlined.
     #[arg(long)]
     pub latency: bool,
     /// Stop after this many lines.

@@ -22,6 +22,7 @@ use super::stream::{Happening, happenings, stream};
 use crate::advice::{ESTABLISHED, Evidence, Finding, SILENCE, Severity, advise};
 use crate::cli::{CollectArgs, DoctorArgs, SampleArgs};
 use crate::drops::cause_name;
+use crate::format::human::{date, number, time_of_day};
 use crate::format::{EncoderOptions, Format, encoder};
 use crate::logging;
 use crate::output::{Output, Text};
@@ -122,10 +123,21 @@ fn read(files: &[PathBuf]) -> anyhow::Result<Vec<SourceReport>> {
 fn evidence(source: &SourceReport) -> Evidence {
     let moved = source.counters.iter().map(|counter| (counter.name.clone(), counter.total));
     let unmoved = source.unmoved.iter().map(|name| (name.clone(), 0.0));
+    let fill = source.fill.as_ref();
+    // The limit is that of the fullest moment, which may have been another one than now.
+    let fullest = fill.and_then(|fill| fill.fullest);
+    for change in fill.iter().flat_map(|fill| &fill.limit_changes) {
+        let (from, to) = (number(change.from, 11), number(change.to, 11));
+        let at = format!("{} {}", date(change.at_ns), time_of_day(change.at_ns, false));
+        log::warn!(
+            "nf_conntrack_max changed from {from} to {to} at {at} UTC: the table is judged by what \
+             it was when it was fullest"
+        );
+    }
     Evidence {
         seconds: (source.to_ns - source.from_ns) as f64 / 1e9,
-        peak: source.fill.as_ref().map(|fill| fill.peak),
-        max: source.fill.as_ref().and_then(|fill| fill.max),
+        peak: fullest.map(|fullest| fullest.entries).or(fill.map(|fill| fill.peak)),
+        max: fullest.map(|fullest| fullest.max).or(fill.and_then(|fill| fill.max)),
         counted: moved.chain(unmoved).collect(),
         ..Evidence::default()
     }

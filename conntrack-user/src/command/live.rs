@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
@@ -88,19 +89,37 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Signals that end a process unless it handles them, and would leave the terminal as it is. Faults
+/// and ABRT come from inside, KILL cannot be handled, and PIPE is ignored from the start.
+const ENDING: [Signal; 16] = [
+    Signal::HUP,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::TRAP,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::ALARM,
+    Signal::TERM,
+    Signal::STKFLT,
+    Signal::XCPU,
+    Signal::XFSZ,
+    Signal::VTALARM,
+    Signal::PROF,
+    Signal::IO,
+    Signal::POWER,
+    Signal::SYS,
+];
+
+/// So do the real-time signals, but for those that the C library keeps for itself.
+const REALTIME: RangeInclusive<i32> = if cfg!(target_env = "musl") { 35..=64 } else { 34..=64 };
+
 /// What ends the program, and what the UI has to know.
 fn wait_for_signals(
     to: &UnboundedSender<Happening>,
     to_ui: &SyncSender<Event>,
 ) -> anyhow::Result<()> {
-    let ends = [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-        SignalKind::quit(),
-    ];
-    for kind in ends {
-        on_signal(kind, to, || Happening::End)?;
+    for number in ENDING.iter().map(|signal| signal.as_raw()).chain(REALTIME) {
+        on_signal(SignalKind::from_raw(number), to, || Happening::End)?;
     }
     let kind = |signal: Signal| SignalKind::from_raw(signal.as_raw());
     forward(SignalKind::window_change(), to_ui, || Event::Resized)?;

@@ -7,12 +7,12 @@ use crate::source::events::drops::Latencies;
 /// The longest bar.
 const WIDTH: u64 = 40;
 
-/// A line for each power of two between the shortest and the longest insertion, and their number
-/// before them; one line where there was none.
+/// A line for each power of two between the shortest and the longest insertion, refused ones too,
+/// and their number before them; one line where there was none.
 #[must_use]
 pub fn histogram(latencies: &Latencies) -> String {
     let sum: u64 = latencies.iter().sum();
-    let mut text = format!("time in __nf_conntrack_confirm, {sum} insertions\n");
+    let mut text = format!("time in __nf_conntrack_confirm, {sum} insertions tried\n");
     let highest = latencies.iter().copied().max().unwrap_or(0).max(1);
     let first = latencies.iter().position(|&count| count > 0).unwrap_or(0);
     let last = latencies.iter().rposition(|&count| count > 0).unwrap_or(0);
@@ -52,7 +52,7 @@ mod tests {
         (latencies[8], latencies[10], latencies[29]) = (30, 60, 10);
         let text = histogram(&latencies);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "time in __nf_conntrack_confirm, 100 insertions");
+        assert_eq!(lines[0], "time in __nf_conntrack_confirm, 100 insertions tried");
         let bar = "#".repeat(20);
         assert_eq!(lines[1], format!("    256 ns                   30   30.0%  {bar}"));
         assert_eq!(lines[2], "    512 ns                    0    0.0%");
@@ -65,7 +65,7 @@ mod tests {
     fn none_is_said_too() {
         assert_eq!(
             histogram(&Latencies::default()),
-            "time in __nf_conntrack_confirm, 0 insertions\n"
+            "time in __nf_conntrack_confirm, 0 insertions tried\n"
         );
     }
 }

@@ -129,6 +129,8 @@ pub struct Namespace {
     pub cpus: Vec<Cpu>,
     /// What was missed.
     pub misses: Misses,
+    /// Entries by the last row of the table.
+    counted: Option<f64>,
 }
 
 impl Namespace {
@@ -144,6 +146,7 @@ impl Namespace {
             current: [Current::default(); ALL],
             cpus: Vec::new(),
             misses: Misses::default(),
+            counted: None,
         }
     }
 
@@ -206,12 +209,7 @@ impl Namespace {
                 *sample = Sample { mean: rate as f32, peak: peak as f32 };
             }
         }
-        let number = |field| row.field(field).and_then(number);
-        let level = number("entries").map_or(Level::UNKNOWN, |last| Level {
-            last,
-            min: number("entries_min").unwrap_or(last),
-            max: number("entries_max").unwrap_or(last),
-        });
+        let level = self.level(row);
         self.count = Some(level.last).filter(|last| !last.is_nan());
         self.misses.samples = integer(row, "samples_missed").or(self.misses.samples);
         self.misses.rows = integer(row, "rows_lost").or(self.misses.rows);
@@ -219,10 +217,25 @@ impl Namespace {
         self.history.push(row.timestamp_ns, level, samples);
     }
 
+    /// The table's level by a row of statistics. Where Telegraf's plugin wrote it, `entries` are the
+    /// sum over all CPUs: the table's own row says it. Extremes are in our rows only, whose
+    /// `entries` are no sum and were read at the same moment as the counters.
+    fn level(&self, row: &Metric) -> Level {
+        let number = |field| row.field(field).and_then(number);
+        let entries = number("entries");
+        let ours = entries.filter(|_| number("entries_max").is_some());
+        ours.or(self.counted).or(entries).map_or(Level::UNKNOWN, |last| Level {
+            last,
+            min: number("entries_min").unwrap_or(last),
+            max: number("entries_max").unwrap_or(last),
+        })
+    }
+
     fn take_table(&mut self, row: &Metric) {
         let number = |field| row.field(field).and_then(number);
-        // The statistics' own count was read at the same moment as the counters.
-        self.count = self.count.or(number("ip_conntrack_count"));
+        if let Some(count) = number("ip_conntrack_count") {
+            (self.counted, self.count) = (Some(count), Some(count));
+        }
         self.max = number("ip_conntrack_max").or(self.max);
     }
 
@@ -334,7 +347,10 @@ impl Screen {
         // How long before this emission each namespace had its last row.
         let before: Vec<Option<i64>> =
             self.namespaces.iter().map(|n| n.history.last().map(|last| last.end_ns)).collect();
-        for row in rows {
+        let is_table = |row: &Metric| row.name != internal::MEASUREMENT && row.tag("cpu").is_none();
+        // The rows of the table before those that its count is wanted for.
+        let (tables, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| is_table(row));
+        for row in tables.into_iter().chain(others) {
             let Some(at) = self.place(row) else {
                 self.rows_unplaced += 1;
                 continue;

@@ -98,6 +98,49 @@ fn without_statistics_the_sysctl_file_has_the_count() {
     assert_eq!(screen.namespace().unwrap().count, Some(12.0));
 }
 
+/// Telegraf's plugin adds `entries` up over the CPUs.
+#[test]
+fn a_sum_over_cpus_is_not_the_tables_count() {
+    let both = |seconds, count: u64| {
+        let table = [
+            ("ip_conntrack_count", Value::Float(count as f64)),
+            ("ip_conntrack_max", Value::Float(1000.0)),
+        ];
+        let sum = [("drop", Value::Integer(0)), ("entries", Value::Integer(2 * count))];
+        [all(seconds, &sum), row("conntrack", &[], seconds, &table)]
+    };
+    for order in [[0, 1], [1, 0]] {
+        let mut screen = Screen::default();
+        for (seconds, count) in [(1, 400), (2, 450), (3, 500)] {
+            let rows = both(seconds, count);
+            take(&mut screen, &order.map(|at| rows[at].clone()));
+        }
+        let namespace = screen.namespace().unwrap();
+        assert_eq!((namespace.count, namespace.percent()), (Some(500.0), Some(50.0)));
+        assert_eq!(namespace.growth(), Some(50.0));
+        assert_eq!(namespace.seconds_to_full(), Some(10.0));
+        assert_eq!(namespace.history.last().unwrap().level.max, 500.0);
+        // A row at another time is no reason to believe the sum.
+        take(&mut screen, &both(4, 500)[..1]);
+        assert_eq!(screen.namespace().unwrap().percent(), Some(50.0));
+    }
+}
+
+#[test]
+fn our_own_entries_are_of_the_moment_of_the_counters() {
+    let mut screen = Screen::default();
+    let table = row("conntrack", &[], 1, &[("ip_conntrack_count", Value::Float(90.0))]);
+    let fields = [
+        ("entries", Value::Integer(80)),
+        ("entries_min", Value::Integer(70)),
+        ("entries_max", Value::Integer(85)),
+    ];
+    take(&mut screen, &[table, all(1, &fields)]);
+    let Level { last, min, max } = screen.namespace().unwrap().history.last().unwrap().level;
+    assert_eq!((min, last, max), (70.0, 80.0, 85.0));
+    assert_eq!(screen.namespace().unwrap().count, Some(80.0));
+}
+
 #[test]
 fn namespaces_and_hosts_are_kept_apart_and_bounded() {
     let mut screen = Screen::default();

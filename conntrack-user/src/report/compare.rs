@@ -84,13 +84,7 @@ fn pair(old: &SourceReport, new: &SourceReport) -> Pair {
     let others = vec![
         ("entries at the peak", both(|s| Some(s.fill.as_ref()?.peak))),
         ("entries, median", both(|s| Some(s.fill.as_ref()?.entries.median))),
-        (
-            "fill at the peak, percent",
-            both(|s| {
-                let fill = s.fill.as_ref()?;
-                Some(fill.peak / fill.max? * 100.0)
-            }),
-        ),
+        ("fill at the peak, percent", both(|s| Some(s.fill.as_ref()?.fullest?.percent))),
         (
             "90 % full at most, seconds",
             both(|s| Some(s.fill.as_ref()?.above_90_percent?.at_most_seconds)),

@@ -1,5 +1,6 @@
 //! What is drawn of one source, gathered while its rows pass.
 
+use super::level::Extremes;
 use super::timeline::{Column as _, Level, OfCpus, Rate, Timeline};
 
 /// Columns of a plot: about as many as it is wide.
@@ -13,6 +14,8 @@ pub struct Drawing {
     start_ns: i64,
     /// Entries in the table.
     pub entries: Timeline<Level>,
+    /// The same in percent of the limit at that time, where it is known.
+    pub fill: Timeline<Level>,
     /// By the counter's number; `None` for those that are not there.
     counters: Vec<Option<Timeline<Rate>>>,
     /// Packets lost on each CPU.
@@ -27,6 +30,7 @@ impl Drawing {
         Self {
             start_ns,
             entries: Timeline::new(start_ns, COLUMNS),
+            fill: Timeline::new(start_ns, COLUMNS),
             counters: Vec::new(),
             lost: Timeline::new(start_ns, HEAT_COLUMNS),
             inserted: Timeline::new(start_ns, HEAT_COLUMNS),
@@ -34,10 +38,17 @@ impl Drawing {
         }
     }
 
-    /// The table was between `low` and `high` before this time.
-    pub(super) fn level(&mut self, time_ns: i64, low: f64, high: f64) {
+    /// The table was between these extremes before this time.
+    pub(super) fn level(&mut self, time_ns: i64, extremes: &Extremes) {
+        if extremes.is_anew {
+            self.entries = Timeline::new(self.start_ns, COLUMNS);
+            self.fill = Timeline::new(self.start_ns, COLUMNS);
+        }
         if let Some(column) = self.entries.at(time_ns) {
-            column.merge(&Level(Some((low, high))));
+            column.merge(&Level(Some(extremes.entries)));
+        }
+        if let (Some(fill), Some(column)) = (extremes.fill, self.fill.at(time_ns)) {
+            column.merge(&Level(Some(fill)));
         }
     }
 

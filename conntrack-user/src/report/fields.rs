@@ -11,7 +11,9 @@ pub(super) enum Meaning {
     Rate(usize),
     /// The peak rate of a counter.
     Peak(usize),
-    /// Entries at the time of the row.
+    /// Entries at the time of the row, by the table itself.
+    Count,
+    /// The same by the statistics, or their sum over CPUs.
     Entries,
     /// The fewest since the row before.
     EntriesMin,
@@ -38,7 +40,8 @@ impl Counters {
     /// What the field `name` means.
     pub(super) fn meaning(&mut self, name: &str) -> Meaning {
         match name {
-            "entries" | "ip_conntrack_count" => Meaning::Entries,
+            "ip_conntrack_count" => Meaning::Count,
+            "entries" => Meaning::Entries,
             "entries_min" => Meaning::EntriesMin,
             "entries_max" => Meaning::EntriesMax,
             "ip_conntrack_max" => Meaning::Max,

@@ -12,6 +12,7 @@ mod drawing;
 mod fields;
 mod gaps;
 mod html;
+mod level;
 mod moment;
 mod source;
 mod spread;
@@ -24,8 +25,8 @@ pub use self::compare::{Comparison, compare};
 pub use self::drawing::Drawing;
 pub use self::html::{comparison as comparison_page, report as report_page};
 pub use self::summary::{
-    Above, Burst, Cause, Change, Counter, Cpu, Fill, Gap, Gaps, Losses, Report, SourceReport,
-    Spreading,
+    Above, Burst, Cause, Change, Counter, Cpu, Fill, Fullest, Gap, Gaps, LimitChange, Losses,
+    Report, SourceReport, Spreading,
 };
 pub use self::text::{comparison as comparison_text, report as report_text};
 pub use self::timeline::{Column, Level, OfCpus, Rate, Timeline};

@@ -14,6 +14,8 @@ pub(super) struct Moment {
     /// By counter: value, rate, peak.
     pub(super) counters: Vec<Reading>,
     pub(super) has_rates: bool,
+    /// Of the table's own row.
+    pub(super) count: Option<f64>,
     pub(super) entries: Option<f64>,
     pub(super) entries_min: Option<f64>,
     pub(super) entries_max: Option<f64>,
@@ -46,6 +48,7 @@ impl Moment {
                 self.has_rates = true;
             }
             Meaning::Peak(at) => self.counter(at).peak = Some(value),
+            Meaning::Count => self.count = Some(value),
             Meaning::Entries => self.entries = Some(value),
             Meaning::EntriesMin => self.entries_min = Some(value),
             Meaning::EntriesMax => self.entries_max = Some(value),

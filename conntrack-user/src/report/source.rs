@@ -10,14 +10,13 @@ use super::cpus::Cpus;
 use super::drawing::Drawing;
 use super::fields::{CAUSES, Meaning, rank};
 use super::gaps::Intervals;
+use super::level::TableLevel;
 use super::moment::{Moment, Reading, events};
 use super::spread::Spread;
-use super::summary::{Above, Burst, Cause, Counter, Fill, Gap, Gaps, Losses, SourceReport};
+use super::summary::{Burst, Cause, Counter, Gap, Gaps, Losses, SourceReport};
 use super::timeline::Rate;
 use crate::recording::{Row, Series, SeriesId};
 
-/// The fill from which on the table counts as nearly full, in percent.
-const NEARLY_FULL: f64 = 90.0;
 /// The counters whose bursts are listed; the others move with one of these.
 const BURSTING: [&str; 10] = [
     "drop",
@@ -63,10 +62,7 @@ pub(super) struct Source {
     has_last: bool,
     counters: Vec<Tallied>,
     window_seconds: f64,
-    max: Option<f64>,
-    entries: Spread,
-    peak: Option<(f64, i64)>,
-    above: Option<Above>,
+    level: TableLevel,
     intervals: Intervals,
     gaps: Gaps,
     losses: [Option<f64>; 2],
@@ -87,10 +83,7 @@ impl Source {
             has_last: false,
             counters: Vec::new(),
             window_seconds: 0.0,
-            max: None,
-            entries: Spread::default(),
-            peak: None,
-            above: None,
+            level: TableLevel::default(),
             intervals: Intervals::default(),
             gaps: Gaps::default(),
             losses: [None; 2],
@@ -145,7 +138,6 @@ impl Source {
         }
         self.parts.clear();
         self.emissions += 1;
-        self.max = self.now.max.or(self.max);
         let between = self.has_last.then(|| self.now.time_ns.saturating_sub(self.last.time_ns));
         let seconds = between.unwrap_or(0) as f64 / 1e9;
         if seconds < 0.0 {
@@ -174,28 +166,11 @@ impl Source {
 
     /// Entries and fill; the highest fill since the moment before, in percent.
     fn take_level(&mut self, seconds: f64) -> Option<f64> {
-        let now = &self.now;
-        let level = now.entries.or(now.entries_max)?;
-        let (low, high) = (now.entries_min.unwrap_or(level), now.entries_max.unwrap_or(level));
-        self.entries.record(level);
-        let high = high.max(level);
-        if self.peak.is_none_or(|(peak, _)| high > peak) {
-            self.peak = Some((high, now.time_ns));
-        }
+        let extremes = self.level.take(&self.now, seconds)?;
         if let Some(drawing) = &mut self.drawing {
-            drawing.level(now.time_ns, low.min(level), high);
+            drawing.level(self.now.time_ns, &extremes);
         }
-        let max = self.max.filter(|max| *max > 0.0)?;
-        let above = self.above.get_or_insert_default();
-        above.known_seconds += seconds;
-        let percent = |entries: f64| entries / max * 100.0;
-        if percent(high) >= NEARLY_FULL {
-            above.at_most_seconds += seconds;
-        }
-        if percent(low.min(level)) >= NEARLY_FULL {
-            above.at_least_seconds += seconds;
-        }
-        Some(percent(high))
+        extremes.fill.map(|(_, high)| high)
     }
 
     fn take_counters(&mut self, options: &Options, seconds: f64, gap: bool, fill: Option<f64>) {
@@ -315,7 +290,7 @@ impl Source {
             interval_seconds: self.intervals.median(),
             counters: moved.iter().map(|(name, counter)| counter.report(name)).collect(),
             unmoved: unmoved.iter().map(|(name, _)| (*name).clone()).collect(),
-            fill: self.fill(),
+            fill: self.level.report(),
             bursts: moved
                 .iter()
                 .filter(|(name, _)| BURSTING.contains(&name.as_str()))
@@ -327,12 +302,6 @@ impl Source {
             cpus: self.cpus.summary(),
             drawing: self.drawing.clone().map(|drawing| drawing.named(names)),
         }
-    }
-
-    fn fill(&self) -> Option<Fill> {
-        let (peak, peak_at_ns) = self.peak?;
-        let entries = self.entries.summary()?;
-        Some(Fill { max: self.max, entries, peak, peak_at_ns, above_90_percent: self.above })
     }
 }
 

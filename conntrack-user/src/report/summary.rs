@@ -92,8 +92,14 @@ pub struct Counter {
 /// How full the table was.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fill {
-    /// The table's limit, as it was last.
+    /// The table's limit, as it was last; 0 for none.
     pub max: Option<f64>,
+    /// How often the limit changed.
+    pub limit_changed: u64,
+    /// The first of these changes.
+    pub limit_changes: Vec<LimitChange>,
+    /// When the largest share of it was taken; absent where no limit is known.
+    pub fullest: Option<Fullest>,
     /// Entries in each emission.
     pub entries: Spreading,
     /// The most entries in any sample.
@@ -102,6 +108,31 @@ pub struct Fill {
     pub peak_at_ns: i64,
     /// Time spent nearly full; absent where the limit is not known.
     pub above_90_percent: Option<Above>,
+}
+
+/// The moment at which the table was fullest. With a limit that changed it need not be the one
+/// with the most entries.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Fullest {
+    /// The share of the limit that was valid then, in percent.
+    pub percent: f64,
+    /// Entries.
+    pub entries: f64,
+    /// That limit.
+    pub max: f64,
+    /// The time of the row.
+    pub at_ns: i64,
+}
+
+/// A change of the table's limit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LimitChange {
+    /// The time of the first row with the new one.
+    pub at_ns: i64,
+    /// The limit before; 0 for none.
+    pub from: f64,
+    /// The limit from then on; 0 for none.
+    pub to: f64,
 }
 
 /// Time spent with a table at least 90 % full. The extremes between two rows are known, not for

@@ -5,7 +5,9 @@
 use std::fmt::Write as _;
 
 use super::compare::{Comparison, Pair};
-use super::summary::{Above, Burst, Change, Fill, Gaps, Report, SourceReport, Spreading};
+use super::summary::{
+    Above, Burst, Change, Fill, Gaps, LimitChange, Report, SourceReport, Spreading,
+};
 use crate::format::human::{date, duration, number, percent, printable, time_of_day};
 
 /// The width of numbers.
@@ -176,19 +178,37 @@ fn wrapped(first: &str, words: &[String], out: &mut String) {
 }
 
 fn level(fill: &Fill, at: &dyn Fn(i64) -> String, out: &mut String) {
-    let peak = number(fill.peak, 11);
-    let when = at(fill.peak_at_ns);
-    match fill.max.filter(|max| *max > 0.0) {
-        Some(max) => {
-            let share = percent(fill.peak / max * 100.0);
-            let max = number(max, 11);
-            line(out, "fill", &format!("at most {share} ({peak} of {max} entries) at {when}"));
+    match fill.fullest {
+        Some(fullest) => {
+            let (share, when) = (percent(fullest.percent), at(fullest.at_ns));
+            let (entries, max) = (number(fullest.entries, 11), number(fullest.max, 11));
+            line(out, "fill", &format!("at most {share} ({entries} of {max} entries) at {when}"));
         }
-        None => line(out, "fill", &format!("at most {peak} entries at {when}; no limit known")),
+        None => {
+            let (peak, when) = (number(fill.peak, 11), at(fill.peak_at_ns));
+            line(out, "fill", &format!("at most {peak} entries at {when}; no limit known"));
+        }
     }
+    limit_changes(fill, at).iter().for_each(|change| line(out, "limit", change));
     if let Some(above) = fill.above_90_percent {
         line(out, "90 % full", &time_above(above));
     }
+}
+
+/// A line for each change of the limit, and one for those that are not listed.
+pub(super) fn limit_changes(fill: &Fill, at: &dyn Fn(i64) -> String) -> Vec<String> {
+    let limit = |max: f64| if max > 0.0 { number(max, 11) } else { "none".to_owned() };
+    let change = |change: &LimitChange| {
+        let (from, to) = (limit(change.from), limit(change.to));
+        format!("changed from {from} to {to} at {}", at(change.at_ns))
+    };
+    let mut lines: Vec<_> = fill.limit_changes.iter().map(change).collect();
+    let more = fill.limit_changed - fill.limit_changes.len() as u64;
+    if more > 0 {
+        let last = fill.max.map(limit).unwrap_or_default();
+        lines.push(format!("{} after that, to {last} at last", count(more as f64, "change")));
+    }
+    lines
 }
 
 fn time_above(above: Above) -> String {

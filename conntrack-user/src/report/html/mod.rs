@@ -145,22 +145,19 @@ fn plots(source: &SourceReport, out: &mut String) {
 }
 
 fn fill(source: &SourceReport, drawing: &super::Drawing, out: &mut String) {
-    let max = source.fill.as_ref().and_then(|fill| fill.max).filter(|max| *max > 0.0);
-    let (title, unit, scale) = match max {
-        Some(max) => ("Fill of the table, percent", "%", 100.0 / max),
-        None => ("Entries in the table", "entries", 1.0),
+    let has_limit = source.fill.as_ref().is_some_and(|fill| fill.fullest.is_some());
+    let (title, unit, name, levels) = if has_limit {
+        ("Fill of the table, percent", "%", "fill", &drawing.fill)
+    } else {
+        ("Entries in the table", "entries", "entries", &drawing.entries)
     };
     let mut plot = Plot::new(title, unit, source);
-    let shades = drawing.entries.columns().filter_map(|(at_ns, level)| {
+    let shades = levels.columns().filter_map(|(at_ns, level)| {
         let (low, high) = level.0?;
-        Some(Shade { at_ns, low: low * scale, high: high * scale })
+        Some(Shade { at_ns, low, high })
     });
-    plot.add(
-        if max.is_some() { "fill" } else { "entries" },
-        shades.collect(),
-        drawing.entries.width_ns(),
-    );
-    if max.is_some() {
+    plot.add(name, shades.collect(), levels.width_ns());
+    if has_limit {
         plot.limit(90.0, 100.0);
     }
     out.push_str(&plot.figure());

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::compare::Comparison;
 use super::super::summary::{Change, Report, SourceReport};
+use super::super::text::limit_changes;
 use super::{clock, escape, every};
 use crate::format::human::{date, duration, number, percent};
 
@@ -42,15 +43,19 @@ pub(super) fn summary(source: &SourceReport, out: &mut String) {
     let emissions = whole(source.emissions as f64);
     item("interval", &format!("{}; {emissions} emissions", every(source)), out);
     if let Some(fill) = &source.fill {
-        let (peak, at) = (whole(fill.peak), clock(source, fill.peak_at_ns));
-        let text = match fill.max.filter(|max| *max > 0.0) {
-            Some(max) => {
-                let share = percent(fill.peak / max * 100.0);
-                format!("{share}: {peak} of {} entries at {at}", whole(max))
+        let at = |ns| clock(source, ns);
+        let text = match fill.fullest {
+            Some(fullest) => {
+                let (entries, max) = (whole(fullest.entries), whole(fullest.max));
+                let (share, at) = (percent(fullest.percent), at(fullest.at_ns));
+                format!("{share}: {entries} of {max} entries at {at}")
             }
-            None => format!("{peak} entries at {at}; no limit known"),
+            None => {
+                format!("{} entries at {}; no limit known", whole(fill.peak), at(fill.peak_at_ns))
+            }
         };
         item("fullest", &text, out);
+        limit_changes(fill, &at).iter().for_each(|change| item("limit", change, out));
         if let Some(above) = fill.above_90_percent {
             let (least, most) = (above.at_least_seconds, above.at_most_seconds);
             let text = if most <= 0.0 {

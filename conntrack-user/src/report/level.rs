@@ -1,0 +1,226 @@
+//! How full one source's table was, moment by moment.
+//!
+//! A share is one of the limit that was valid then, which somebody may have raised within a
+//! recording. Telegraf's plugin sums `entries` over the CPUs, so the table's own count goes first,
+//! and a bare `entries` counts only as long as nothing better was seen.
+
+use super::moment::Moment;
+use super::spread::Spread;
+use super::summary::{Above, Fill, Fullest, LimitChange};
+
+/// The fill from which on the table counts as nearly full, in percent.
+const NEARLY_FULL: f64 = 90.0;
+/// Changes of the limit that are listed; all are counted.
+const MOST_CHANGES: usize = 8;
+
+/// What is known of the table so far.
+#[derive(Debug, Default)]
+pub(super) struct TableLevel {
+    max: Option<f64>,
+    changed: u64,
+    changes: Vec<LimitChange>,
+    entries: Spread,
+    peak: Option<(f64, i64)>,
+    fullest: Option<Fullest>,
+    above: Option<Above>,
+    /// Whether the entries so far are surely the table's and no sum over CPUs.
+    is_sure: bool,
+}
+
+/// The lowest and the highest since the moment before.
+#[derive(Debug)]
+pub(super) struct Extremes {
+    /// Entries.
+    pub(super) entries: (f64, f64),
+    /// Percent of the limit, where that is known.
+    pub(super) fill: Option<(f64, f64)>,
+    /// Whether what was said before was no level of this table.
+    pub(super) is_anew: bool,
+}
+
+impl TableLevel {
+    /// Takes what `now` says of the `seconds` before it.
+    pub(super) fn take(&mut self, now: &Moment, seconds: f64) -> Option<Extremes> {
+        let before = self.max;
+        self.max = now.max.or(before);
+        if let (Some(from), Some(to)) = (before, self.max)
+            && from != to
+        {
+            self.changed += 1;
+            if self.changes.len() < MOST_CHANGES {
+                self.changes.push(LimitChange { at_ns: now.time_ns, from, to });
+            }
+        }
+        let is_sure = now.count.or(now.entries_max).is_some();
+        let last = match now.count {
+            Some(count) => count,
+            None if is_sure || !self.is_sure => now.entries.or(now.entries_max)?,
+            None => return None,
+        };
+        let is_anew = is_sure && !self.is_sure && self.peak.is_some();
+        if is_anew {
+            self.entries = Spread::default();
+            (self.peak, self.fullest, self.above) = (None, None, None);
+        }
+        self.is_sure |= is_sure;
+        let low = now.entries_min.map_or(last, |low| low.min(last));
+        let high = now.entries_max.map_or(last, |high| high.max(last));
+        self.entries.record(last);
+        if self.peak.is_none_or(|(peak, _)| high > peak) {
+            self.peak = Some((high, now.time_ns));
+        }
+        let fill = self.take_fill(before, [low, last, high], now.time_ns, seconds);
+        Some(Extremes { entries: (low, high), fill, is_anew })
+    }
+
+    fn take_fill(
+        &mut self,
+        before: Option<f64>,
+        [low, last, high]: [f64; 3],
+        at_ns: i64,
+        seconds: f64,
+    ) -> Option<(f64, f64)> {
+        let max = self.max.filter(|max| *max > 0.0)?;
+        // Which of two limits the extremes were under is not known: no more is said of them than
+        // either would say, and of the row's own time what is sure.
+        let is_first = before.is_none();
+        let before = before.filter(|before| *before > 0.0).unwrap_or(max);
+        let (smaller, larger) = (max.min(before), max.max(before));
+        let of = |entries: f64, max: f64| Fullest {
+            percent: entries / max * 100.0,
+            entries,
+            max,
+            at_ns,
+        };
+        let (end, highest) = (of(last, max), of(high, larger));
+        let fullest = if end.percent > highest.percent { end } else { highest };
+        if self.fullest.is_none_or(|before| fullest.percent > before.percent) {
+            self.fullest = Some(fullest);
+        }
+        // The first limit that is told is taken for the time before it, too.
+        if is_first && let Some((peak, at_ns)) = self.peak {
+            self.fullest = Some(Fullest { at_ns, ..of(peak, max) });
+        }
+        let lowest = of(low, larger).percent.min(end.percent);
+        let above = self.above.get_or_insert_default();
+        above.known_seconds += seconds;
+        if of(high, smaller).percent >= NEARLY_FULL {
+            above.at_most_seconds += seconds;
+        }
+        if lowest >= NEARLY_FULL {
+            above.at_least_seconds += seconds;
+        }
+        Some((lowest, fullest.percent))
+    }
+
+    /// What there is to say of it; nothing where no row has told.
+    pub(super) fn report(&self) -> Option<Fill> {
+        let (peak, peak_at_ns) = self.peak?;
+        Some(Fill {
+            max: self.max,
+            limit_changed: self.changed,
+            limit_changes: self.changes.clone(),
+            fullest: self.fullest,
+            entries: self.entries.summary()?,
+            peak,
+            peak_at_ns,
+            above_90_percent: self.above,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    /// Takes the moments, a second apart: count, sum over CPUs, the table's most, limit.
+    fn taken(moments: &[[Option<f64>; 4]]) -> (Fill, Option<Extremes>) {
+        let mut level = TableLevel::default();
+        let mut last = None;
+        for (at, [count, entries, entries_max, max]) in moments.iter().copied().enumerate() {
+            let time_ns = at as i64 * SECOND;
+            let moment = Moment { time_ns, count, entries, entries_max, max, ..Moment::default() };
+            last = level.take(&moment, if at == 0 { 0.0 } else { 1.0 });
+        }
+        (level.report().unwrap(), last)
+    }
+
+    fn fullest(fill: &Fill) -> (f64, f64, f64, i64) {
+        let Fullest { percent, entries, max, at_ns } = fill.fullest.unwrap();
+        (percent, entries, max, at_ns / SECOND)
+    }
+
+    #[test]
+    fn the_fullest_moment_has_the_limit_of_its_time() {
+        let row = |count, max| [Some(count), None, None, Some(max)];
+        let raised = [row(1000.0, 2000.0), row(2000.0, 2000.0), row(3000.0, 16_000.0)];
+        let (fill, last) = taken(&raised);
+        assert_eq!(fullest(&fill), (100.0, 2000.0, 2000.0, 1));
+        assert_eq!((fill.peak, fill.max), (3000.0, Some(16_000.0)));
+        let change = LimitChange { at_ns: 2 * SECOND, from: 2000.0, to: 16_000.0 };
+        assert_eq!((fill.limit_changed, fill.limit_changes), (1, vec![change]));
+        assert_eq!(last.unwrap().fill, Some((18.75, 18.75)));
+        let above = fill.above_90_percent.unwrap();
+        // It was above 90 % of the smaller limit at the most, in two rows.
+        assert_eq!((above.at_least_seconds, above.at_most_seconds), (1.0, 2.0));
+        // Lowered below what is there: more than full.
+        let (fill, _) = taken(&[row(3000.0, 16_000.0), row(3000.0, 2000.0)]);
+        assert_eq!(fullest(&fill), (150.0, 3000.0, 2000.0, 1));
+    }
+
+    /// The most since the row before may have been under either limit.
+    #[test]
+    fn extremes_of_a_row_with_a_change_are_of_the_larger_limit() {
+        let (fill, last) = taken(&[
+            [Some(100.0), None, Some(100.0), Some(10_000.0)],
+            [Some(500.0), None, Some(5000.0), Some(1000.0)],
+        ]);
+        // Half full of either.
+        assert_eq!(fullest(&fill), (50.0, 5000.0, 10_000.0, 1));
+        assert_eq!(last.unwrap().fill, Some((5.0, 50.0)));
+        assert_eq!(fill.above_90_percent.unwrap().at_most_seconds, 1.0);
+    }
+
+    #[test]
+    fn the_first_limit_is_taken_for_the_time_before_it() {
+        let (fill, _) = taken(&[
+            [Some(90.0), None, None, None],
+            [Some(50.0), None, None, Some(100.0)],
+            [Some(60.0), None, None, None],
+        ]);
+        assert_eq!((fullest(&fill), fill.limit_changed), ((90.0, 90.0, 100.0, 0), 0));
+    }
+
+    #[test]
+    fn a_limit_that_keeps_changing_takes_no_more_room() {
+        let row = |at: u32| [Some(1.0), None, None, Some(f64::from(100 + at % 2))];
+        let (fill, _) = taken(&(0..1000).map(row).collect::<Vec<_>>());
+        assert_eq!((fill.limit_changed, fill.limit_changes.len()), (999, MOST_CHANGES));
+    }
+
+    #[test]
+    fn a_sum_over_cpus_counts_only_where_nothing_better_is_known() {
+        let limit = Some(1000.0);
+        // The table's row has a time of its own, before or after that of the sum.
+        let (sum, count) = ([None, Some(1000.0), None, None], [Some(500.0), None, None, limit]);
+        for moments in [[sum, count, sum, count], [count, sum, count, sum]] {
+            let (fill, _) = taken(&moments);
+            assert_eq!((fullest(&fill).0, fill.peak), (50.0, 500.0));
+            assert_eq!((fill.entries.min, fill.entries.max), (500.0, 500.0));
+        }
+        assert!(taken(&[sum, count]).1.unwrap().is_anew);
+        let (fill, _) = taken(&[sum, sum]);
+        assert_eq!((fill.peak, fill.fullest), (1000.0, None));
+    }
+
+    #[test]
+    fn without_a_row_of_the_table_its_extremes_say_it() {
+        let (fill, last) = taken(&[
+            [None, Some(80.0), None, Some(100.0)],
+            [None, Some(80.0), Some(95.0), Some(100.0)],
+        ]);
+        assert_eq!((fullest(&fill), last.unwrap().entries), ((95.0, 95.0, 100.0, 1), (80.0, 95.0)));
+    }
+}
