@@ -1,5 +1,5 @@
-//! Least privilege: what the real binary's threads have given up, what is refused from inside, and
-//! who may change a configuration that root runs. docs/security.md has the promises.
+//! Least privilege: what the real binary's threads have given up, and what is refused from inside.
+//! docs/security.md has the promises.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use ctpulse::confine::{Needs, apply};
 use rustix::thread::LinkNameSpaceType;
-use support::{Namespace, Running, ctpulse, may_make_namespaces, not_run_here, output, text};
+use support::{
+    NOBODY, Namespace, Nobody, Running, ctpulse, may_make_namespaces, not_run_here, output, text,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 /// `CAP_SYS_ADMIN`, as `/proc/PID/status` has it.
 const SYS_ADMIN: u64 = 1 << 21;
-/// Who is nobody.
-const NOBODY: u32 = 65534;
 
 fn is_root(test: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();
@@ -214,30 +214,6 @@ fn a_user_that_cannot_be_is_said() {
     }
 }
 
-/// The binary as an ordinary user, who may not be able to reach where it was built.
-struct Nobody {
-    directory: tempfile::TempDir,
-}
-
-impl Nobody {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        // By another program: a descriptor of this one that can write to it would be inherited by
-        // what other tests start, and nothing executes a file that is being written to.
-        let mut copy = Command::new("install");
-        copy.arg("-m755").arg(ctpulse().get_program()).arg(directory.path().join("ctpulse"));
-        output(&mut copy);
-        Self { directory }
-    }
-
-    fn ctpulse(&self) -> Command {
-        let mut command = Command::new(self.directory.path().join("ctpulse"));
-        command.uid(NOBODY).gid(NOBODY).stdin(Stdio::null()).current_dir("/");
-        command
-    }
-}
-
 #[test]
 fn an_ordinary_user_needs_nothing_and_is_told_one_line() {
     if !is_root("an_ordinary_user_needs_nothing_and_is_told_one_line") {
@@ -369,162 +345,5 @@ fn an_intruder_is_refused_and_the_agent_is_not() {
     ] {
         let (status, told) = intrude(what, path);
         assert!(told.contains("REFUSED: Permission denied"), "{what}: {status} {told}");
-    }
-}
-
-#[test]
-fn a_configuration_that_others_may_change_is_refused_for_root() {
-    if !is_root("a_configuration_that_others_may_change_is_refused_for_root") {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("c.toml");
-    fs::write(&path, "[[inputs.conntrack]]\n").unwrap();
-    let mode = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    let check = |path: &Path| {
-        let mut check = ctpulse();
-        check.env_remove("SUDO_UID").args(["config", "--check"]).arg(path).output().unwrap()
-    };
-    let refused_once = |path: &Path, why: &str| {
-        let output = check(path);
-        let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{told}");
-        assert!(told.contains(": refused, since root would do what it says: "), "{told}");
-        assert!(told.contains(why), "{why}: {told}");
-    };
-    let refused = |path: &Path, why: &str| {
-        refused_once(path, why);
-        let mut run = ctpulse();
-        run.env_remove("SUDO_UID").args(["--count", "1", "--config"]).arg(path);
-        assert_eq!(run.output().unwrap().status.code(), Some(1));
-    };
-    let name = path.display().to_string();
-    mode(&path, 0o644);
-    assert!(check(&path).status.success());
-    mode(&path, 0o664); // its group is root's
-    assert!(check(&path).status.success());
-    mode(&path, 0o666);
-    refused(&path, &format!("{name} can be written by everybody; mend it with `chmod o-w {name}`"));
-    mode(&path, 0o660);
-    chown(&path, Some(0), Some(NOBODY)).unwrap();
-    refused(&path, &format!("can be written by group 65534; mend it with `chmod g-w {name}`"));
-    mode(&path, 0o600);
-    chown(&path, Some(NOBODY), Some(0)).unwrap();
-    refused(&path, &format!("{name} belongs to user 65534; mend it with `chown root {name}`"));
-    let mut by_sudo = ctpulse();
-    by_sudo.env("SUDO_UID", "65534").args(["config", "--check"]).arg(&path);
-    assert!(by_sudo.output().unwrap().status.success(), "the caller could change it anyway");
-    chown(&path, Some(0), Some(0)).unwrap();
-    assert!(check(&path).status.success());
-
-    // Nor a pipe in its place, which is read to its end.
-    let pipe = directory.path().join("pipe.toml");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &pipe,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::from(0o600),
-        0,
-    )
-    .unwrap();
-    chown(&pipe, Some(NOBODY), Some(0)).unwrap();
-    let writer = std::thread::spawn({
-        let pipe = pipe.clone();
-        move || fs::File::options().write(true).open(pipe)
-    });
-    refused_once(&pipe, "belongs to user 65534");
-    writer.join().unwrap().unwrap();
-
-    // A service of another user with capabilities, as the packaged one is; without any it may.
-    let as_service = |capabilities: &str, path: &Path| {
-        let nobody = Nobody::new();
-        let mut service = Command::new("setpriv");
-        service.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-        service.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]);
-        service.arg(nobody.ctpulse().get_program()).args(["config", "--check"]).arg(path);
-        let output = service.output().unwrap();
-        (output.status.success(), text(&output.stderr))
-    };
-    mode(directory.path(), 0o755);
-    mode(&path, 0o666);
-    let (accepted, told) = as_service("-all,+net_admin", &path);
-    let why = "refused, since a process with capabilities would do what it says: ";
-    assert!(!accepted && told.contains(why), "{told}");
-    assert!(as_service("-all", &path).0);
-    mode(&path, 0o644);
-    assert!(as_service("-all,+net_admin", &path).0);
-
-    let above = directory.path().display().to_string();
-    mode(directory.path(), 0o777);
-    refused(&path, &format!("{above} can be written by everybody"));
-    mode(directory.path(), 0o1777); // as /tmp is
-    assert!(check(&path).status.success());
-    mode(directory.path(), 0o700);
-    chown(directory.path(), Some(NOBODY), None).unwrap();
-    refused(&path, &format!("{above} belongs to user 65534"));
-    // A link from a place of root's own leads there all the same.
-    let elsewhere = tempfile::tempdir().unwrap();
-    let link = elsewhere.path().join("link.toml");
-    std::os::unix::fs::symlink(&path, &link).unwrap();
-    refused(&link, &format!("{above} belongs to user 65534"));
-}
-
-#[test]
-fn names_from_outside_are_told_and_written_escaped() {
-    let harmful = "a\u{1b}[2J\u{9b}31m\u{202e}\u{200b}b";
-    let is_safe = |text: &str| {
-        !text.contains(|c: char| {
-            c.is_control() && c != '\n'
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
-        })
-    };
-    let directory = tempfile::tempdir().unwrap();
-    let config = directory.path().join("c.toml");
-    let quoted = "a\\u001b[2J\\u009b31m\\u202e\\u200bb\\nconntrack x=1i";
-    let tags = format!("{{ '{}' = \"{quoted}\" }}", "k");
-    fs::write(
-        &config,
-        format!(
-            "[global_tags]\n\"g\\u001b\" = \"{quoted}\"\n[agent]\nhostname = \"{quoted}\"\n\
-             [[inputs.conntrack]]\nalias = \"{quoted}\"\nname_suffix = \"\\u001b[2J\"\n\
-             collect = ['all']\ninterval = '10ms'\ntags = {tags}\n\
-             files = [\"nf_conntrack_count\", \"nf_\\u001b[2J\"]\n"
-        ),
-    )
-    .unwrap();
-    let roots = support::roots(&support::fixture("5.15"));
-    for format in ["influx", "json", "prometheus", "csv", "table"] {
-        let mut run = ctpulse();
-        run.args(["--count", "2", "--format", format, "--config"]).arg(&config).args(&roots);
-        let output = output(&mut run);
-        let (rows, told) = (text(&output.stdout), text(&output.stderr));
-        assert!(is_safe(&rows) && !rows.is_empty(), "{format}: {rows:?}");
-        assert!(is_safe(&told), "{format}: {told:?}");
-        assert!(!rows.contains("\nconntrack x="), "{format}: {rows:?}");
-    }
-    let checked = output(ctpulse().args(["config", "--check"]).arg(&config));
-    assert!(is_safe(&text(&checked.stdout)), "{:?}", text(&checked.stdout));
-    assert_eq!(text(&checked.stdout).lines().count(), 2);
-
-    for arguments in [
-        vec!["--netns", harmful, "--count", "1"],
-        vec!["drops", "--netns", harmful],
-        vec!["doctor", "--netns", harmful],
-        vec!["--config", harmful],
-        vec!["--output", harmful, "--format", "prometheus", "--rotate", "4K"],
-        vec!["--proc-root", harmful],
-        vec!["--interval", harmful],
-        vec![harmful],
-        vec!["--user", harmful],
-        vec!["report", harmful],
-        vec!["live", "--replay", harmful],
-    ] {
-        let mut run = ctpulse();
-        let output = run.args(&arguments).current_dir(directory.path()).output().unwrap();
-        let (out, told) = (text(&output.stdout), text(&output.stderr));
-        assert!(is_safe(&out) && is_safe(&told), "{arguments:?}: {out:?} {told:?}");
-        assert!(!output.status.success() && out.len() + told.len() > 10, "{arguments:?}");
     }
 }

@@ -6,6 +6,8 @@
 #![allow(missing_docs, unreachable_pub, reason = "names say it; this is no library")]
 
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -284,4 +286,33 @@ impl Drop for Namespace {
 fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program} {arguments:?}: {}", text(&output.stderr));
+}
+
+/// Who is nobody.
+pub const NOBODY: u32 = 65534;
+
+/// The binary as an ordinary user, who may not be able to reach where it was built.
+pub struct Nobody {
+    directory: tempfile::TempDir,
+}
+
+impl Nobody {
+    /// Copies it.
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        // By another program: a descriptor of this one that can write to it would be inherited by
+        // what other tests start, and nothing executes a file that is being written to.
+        let mut copy = Command::new("install");
+        copy.arg("-m755").arg(ctpulse().get_program()).arg(directory.path().join("ctpulse"));
+        output(&mut copy);
+        Self { directory }
+    }
+
+    /// The copy, to be run by that user.
+    pub fn ctpulse(&self) -> Command {
+        let mut command = Command::new(self.directory.path().join("ctpulse"));
+        command.uid(NOBODY).gid(NOBODY).stdin(Stdio::null()).current_dir("/");
+        command
+    }
 }

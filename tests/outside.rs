@@ -1,0 +1,172 @@
+//! What others chose: configurations that they may change, and names that they gave.
+//! docs/security.md has the promises.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+use support::{NOBODY, Nobody, ctpulse, not_run_here, output, text};
+
+#[test]
+fn a_configuration_that_others_may_change_is_refused_for_root() {
+    if !rustix::process::geteuid().is_root() {
+        let test = "a_configuration_that_others_may_change_is_refused_for_root";
+        not_run_here(test, "it needs root; `cargo xtask test` as root runs it");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("c.toml");
+    fs::write(&path, "[[inputs.conntrack]]\n").unwrap();
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let check = |path: &Path| {
+        let mut check = ctpulse();
+        check.env_remove("SUDO_UID").args(["config", "--check"]).arg(path).output().unwrap()
+    };
+    let refused_once = |path: &Path, why: &str| {
+        let output = check(path);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(": refused, since root would do what it says: "), "{told}");
+        assert!(told.contains(why), "{why}: {told}");
+    };
+    let refused = |path: &Path, why: &str| {
+        refused_once(path, why);
+        let mut run = ctpulse();
+        run.env_remove("SUDO_UID").args(["--count", "1", "--config"]).arg(path);
+        assert_eq!(run.output().unwrap().status.code(), Some(1));
+    };
+    let name = path.display().to_string();
+    mode(&path, 0o644);
+    assert!(check(&path).status.success());
+    mode(&path, 0o664); // its group is root's
+    assert!(check(&path).status.success());
+    mode(&path, 0o666);
+    refused(&path, &format!("{name} can be written by everybody; mend it with `chmod o-w {name}`"));
+    mode(&path, 0o660);
+    chown(&path, Some(0), Some(NOBODY)).unwrap();
+    refused(&path, &format!("can be written by group 65534; mend it with `chmod g-w {name}`"));
+    mode(&path, 0o600);
+    chown(&path, Some(NOBODY), Some(0)).unwrap();
+    refused(&path, &format!("{name} belongs to user 65534; mend it with `chown root {name}`"));
+    let mut by_sudo = ctpulse();
+    by_sudo.env("SUDO_UID", "65534").args(["config", "--check"]).arg(&path);
+    assert!(by_sudo.output().unwrap().status.success(), "the caller could change it anyway");
+    chown(&path, Some(0), Some(0)).unwrap();
+    assert!(check(&path).status.success());
+
+    // Nor a pipe in its place, which is read to its end.
+    let pipe = directory.path().join("pipe.toml");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from(0o600),
+        0,
+    )
+    .unwrap();
+    chown(&pipe, Some(NOBODY), Some(0)).unwrap();
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::File::options().write(true).open(pipe)
+    });
+    refused_once(&pipe, "belongs to user 65534");
+    writer.join().unwrap().unwrap();
+
+    // A service of another user with capabilities, as the packaged one is; without any it may.
+    let as_service = |capabilities: &str, path: &Path| {
+        let nobody = Nobody::new();
+        let mut service = Command::new("setpriv");
+        service.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        service.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]);
+        service.arg(nobody.ctpulse().get_program()).args(["config", "--check"]).arg(path);
+        let output = service.output().unwrap();
+        (output.status.success(), text(&output.stderr))
+    };
+    mode(directory.path(), 0o755);
+    mode(&path, 0o666);
+    let (accepted, told) = as_service("-all,+net_admin", &path);
+    let why = "refused, since a process with capabilities would do what it says: ";
+    assert!(!accepted && told.contains(why), "{told}");
+    assert!(as_service("-all", &path).0);
+    mode(&path, 0o644);
+    assert!(as_service("-all,+net_admin", &path).0);
+
+    let above = directory.path().display().to_string();
+    mode(directory.path(), 0o777);
+    refused(&path, &format!("{above} can be written by everybody"));
+    mode(directory.path(), 0o1777); // as /tmp is
+    assert!(check(&path).status.success());
+    mode(directory.path(), 0o700);
+    chown(directory.path(), Some(NOBODY), None).unwrap();
+    refused(&path, &format!("{above} belongs to user 65534"));
+    // A link from a place of root's own leads there all the same.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = elsewhere.path().join("link.toml");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    refused(&link, &format!("{above} belongs to user 65534"));
+}
+
+#[test]
+fn names_from_outside_are_told_and_written_escaped() {
+    let harmful = "a\u{1b}[2J\u{9b}31m\u{202e}\u{200b}b";
+    let is_safe = |text: &str| {
+        !text.contains(|c: char| {
+            c.is_control() && c != '\n'
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        })
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("c.toml");
+    let quoted = "a\\u001b[2J\\u009b31m\\u202e\\u200bb\\nconntrack x=1i";
+    let tags = format!("{{ '{}' = \"{quoted}\" }}", "k");
+    fs::write(
+        &config,
+        format!(
+            "[global_tags]\n\"g\\u001b\" = \"{quoted}\"\n[agent]\nhostname = \"{quoted}\"\n\
+             [[inputs.conntrack]]\nalias = \"{quoted}\"\nname_suffix = \"\\u001b[2J\"\n\
+             collect = ['all']\ninterval = '10ms'\ntags = {tags}\n\
+             files = [\"nf_conntrack_count\", \"nf_\\u001b[2J\"]\n"
+        ),
+    )
+    .unwrap();
+    let roots = support::roots(&support::fixture("5.15"));
+    for format in ["influx", "json", "prometheus", "csv", "table"] {
+        let mut run = ctpulse();
+        run.args(["--count", "2", "--format", format, "--config"]).arg(&config).args(&roots);
+        let output = output(&mut run);
+        let (rows, told) = (text(&output.stdout), text(&output.stderr));
+        assert!(is_safe(&rows) && !rows.is_empty(), "{format}: {rows:?}");
+        assert!(is_safe(&told), "{format}: {told:?}");
+        assert!(!rows.contains("\nconntrack x="), "{format}: {rows:?}");
+    }
+    let checked = output(ctpulse().args(["config", "--check"]).arg(&config));
+    assert!(is_safe(&text(&checked.stdout)), "{:?}", text(&checked.stdout));
+    assert_eq!(text(&checked.stdout).lines().count(), 2);
+
+    for arguments in [
+        vec!["--netns", harmful, "--count", "1"],
+        vec!["drops", "--netns", harmful],
+        vec!["doctor", "--netns", harmful],
+        vec!["--config", harmful],
+        vec!["--output", harmful, "--format", "prometheus", "--rotate", "4K"],
+        vec!["--proc-root", harmful],
+        vec!["--interval", harmful],
+        vec![harmful],
+        vec!["--user", harmful],
+        vec!["report", harmful],
+        vec!["live", "--replay", harmful],
+    ] {
+        let mut run = ctpulse();
+        let output = run.args(&arguments).current_dir(directory.path()).output().unwrap();
+        let (out, told) = (text(&output.stdout), text(&output.stderr));
+        assert!(is_safe(&out) && is_safe(&told), "{arguments:?}: {out:?} {told:?}");
+        assert!(!output.status.success() && out.len() + told.len() > 10, "{arguments:?}");
+    }
+}
