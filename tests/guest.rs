@@ -55,7 +55,7 @@ use std::time::{Duration, Instant};
 
 use support::{Namespace, Running, ctpulse, output, text};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const STATISTICS: &str = "/proc/net/stat/nf_conntrack";
 
 /// Panics where a test could do harm.
