@@ -8,6 +8,7 @@ mod rules;
 
 use std::collections::BTreeMap;
 
+use crate::settings::Netns;
 use crate::source::netlink::entries::Entries;
 
 /// The sysctl file of how long a TCP connection keeps its entry after its last packet.
@@ -32,9 +33,8 @@ pub struct Evidence {
     pub counted: BTreeMap<String, f64>,
     /// Timeouts in seconds, by the name of their sysctl file.
     pub timeouts: BTreeMap<String, f64>,
-    /// What stands before a command that is to be run in the namespace, such as
-    /// `ip netns exec NAME `; nothing for the own one.
-    pub inside: String,
+    /// The namespace that was looked into, if it is not the own one.
+    pub netns: Option<Netns>,
     /// What some of the entries are like, where ctnetlink could be asked.
     pub entries: Option<Entries>,
     /// Where drops were seen one by one: their number by cause and destination port.

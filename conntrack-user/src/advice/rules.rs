@@ -1,6 +1,7 @@
 //! The rules, each about one setting or cause.
 
 use super::{ESTABLISHED, Evidence, Finding, SILENCE, Severity, share};
+use crate::settings::Netns;
 
 const SYSCTL: &str = "https://docs.kernel.org/networking/nf_conntrack-sysctl.html";
 
@@ -66,6 +67,26 @@ fn seconds(evidence: &Evidence) -> String {
     format!("in {:.1} s", evidence.seconds)
 }
 
+/// What stands before a command that is to run in the namespace that was looked into.
+fn inside(evidence: &Evidence) -> String {
+    let prefix = match &evidence.netns {
+        None => return String::new(),
+        Some(Netns::Name(name)) => format!("ip netns exec {name} "),
+        Some(Netns::Pid(pid)) => format!("nsenter -t {pid} -n "),
+        Some(Netns::Path(path)) => format!("nsenter --net={} ", path.display()),
+    };
+    prefix.escape_debug().to_string()
+}
+
+/// What `ctpulse drops` adds up.
+const WHOSE: &str = "--top cause,source,port";
+
+/// The command that shows drops one by one, there.
+fn drops(evidence: &Evidence, options: &str) -> String {
+    let netns = evidence.netns.as_ref().map(|netns| format!(" --netns {netns}"));
+    format!("ctpulse drops{} {options}", netns.unwrap_or_default().escape_debug())
+}
+
 fn table(evidence: &Evidence) -> Option<Finding> {
     let (peak, max, fill) = (evidence.peak?, evidence.max?, evidence.fill()?);
     let dropped = match evidence.counted.get("drop_table_full") {
@@ -111,7 +132,7 @@ fn table(evidence: &Evidence) -> Option<Finding> {
             "sysctl -w net.netfilter.nf_conntrack_buckets={wanted} (in the host's own namespace)"
         ));
     }
-    mend.push("ctpulse drops --top cause,source,port shows whose entries fill it".to_owned());
+    mend.push(format!("{} shows whose entries fill it", drops(evidence, WHOSE)));
     Some(Finding {
         severity,
         title: match severity {
@@ -176,11 +197,10 @@ fn chains_refused(evidence: &Evidence) -> Option<Finding> {
              {provided})"
         ));
     }
-    mend.push(
-        "if there are as many buckets as entries, somebody makes addresses collide: ctpulse drops \
-         --top cause,source names them"
-            .to_owned(),
-    );
+    mend.push(format!(
+        "if there are as many buckets as entries, somebody makes addresses collide: {} names them",
+        drops(evidence, WHOSE)
+    ));
     Some(Finding {
         severity: Severity::Problem,
         title: "hash chains are too long".to_owned(),
@@ -225,7 +245,7 @@ fn races(evidence: &Evidence) -> Option<Finding> {
          `-j MASQUERADE --random-fully`"
             .to_owned(),
     );
-    mend.push("ctpulse drops --top cause,source,port shows whose they are".to_owned());
+    mend.push(format!("{} shows whose they are", drops(evidence, WHOSE)));
     Some(Finding {
         severity: if are_lost { Severity::Problem } else { Severity::Warning },
         title: "first packets race".to_owned(),
@@ -276,7 +296,7 @@ fn established(evidence: &Evidence) -> Option<Finding> {
         mend: vec![format!(
             "{}sysctl -w net.netfilter.{ESTABLISHED}={SILENCE} (RFC 5382: at least 2 hours and 4 \
              minutes)",
-            evidence.inside
+            inside(evidence)
         )],
         see: SYSCTL,
     })
@@ -303,10 +323,10 @@ fn unexplained(evidence: &Evidence) -> Option<Finding> {
         severity: Severity::Problem,
         title: "packets are dropped for a cause that is not told apart".to_owned(),
         evidence: format!("{} {}", number(other), seconds(evidence)),
-        mend: vec![
-            "ctpulse drops --per-packet shows those of the TCP tracker and failed allocations"
-                .to_owned(),
-        ],
+        mend: vec![format!(
+            "{} shows those of the TCP tracker and failed allocations",
+            drops(evidence, "--per-packet")
+        )],
         see: SYSCTL,
     })
 }
@@ -330,12 +350,12 @@ fn unreplied(evidence: &Evidence) -> Option<Finding> {
             format!(
                 "{}conntrack -L | grep UNREPLIED shows whose they are: a scan, a flood, or replies \
                  that take another way",
-                evidence.inside
+                inside(evidence)
             ),
             format!(
                 "shorter timeouts free them sooner: {}sysctl net.netfilter | grep timeout shows \
                  tcp_timeout_syn_sent (120 s by default) and udp_timeout (30 s)",
-                evidence.inside
+                inside(evidence)
             ),
         ],
         see: SYSCTL,

@@ -152,7 +152,7 @@ fn buckets_and_timeouts_are_looked_at() {
     assert!(only(&few).evidence.starts_with("500 buckets for 4,000 entries: 8 for each"));
     let mut long = evidence(2500.0, &[]);
     long.timeouts.insert(ESTABLISHED.to_owned(), 432_000.0);
-    long.inside = "ip netns exec gw ".to_owned();
+    long.netns = Some(Netns::Name("gw".to_owned()));
     assert_eq!(only(&long).severity, Severity::Good, "the default alone is no finding");
     long.entries = Some(Entries { seen: 1000, unreplied: 0, evictable: 200, silent: 340 });
     let finding = only(&long);
@@ -165,6 +165,10 @@ fn buckets_and_timeouts_are_looked_at() {
     assert!(
         finding.mend[0].starts_with("ip netns exec gw sysctl -w net.netfilter.nf_conntrack_tcp")
     );
+    long.counted.insert("early_drop".to_owned(), 5.0);
+    let whose = "ctpulse drops --netns gw --top cause,source,port shows whose entries fill it";
+    assert!(advise(&long)[0].mend.iter().any(|mend| mend == whose), "{long:?}");
+    long.counted.clear();
     long.peak = Some(100.0);
     assert_eq!(only(&long).severity, Severity::Good);
 }

@@ -72,7 +72,7 @@ NO_COLOR    no colours on a terminal";
 /// The same.
 pub const EXIT_STATUS: &str = "\
 0   all well
-1   something could not be read or written
+1   something could not be read or written; of doctor: something is missing, or packets are lost
 2   the command line is wrong";
 
 fn more_help() -> String {

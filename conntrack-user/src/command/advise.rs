@@ -204,7 +204,8 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
     drop(ending);
     let sources = read(&[format!("/proc/self/fd/{}", memory.as_raw_fd()).into()])?;
     let Some(source) = sources.first() else {
-        bail!("nothing could be read; `ctpulse doctor` tells why");
+        let whose = if is_own { String::new() } else { format!(" --netns {name}") };
+        bail!("nothing could be read; `ctpulse doctor{}` tells why", whose.escape_debug());
     };
     let mut evidence = evidence(source);
     // What it cannot know it says nothing about.
@@ -213,7 +214,7 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
     let timeout = evidence.timeouts.get(ESTABLISHED);
     let silence = timeout.map(|timeout| Silence { timeout: *timeout as u32, long: SILENCE });
     evidence.entries = reader.look_at_entries(ENTRIES, silence).ok().flatten();
-    evidence.inside = if is_own { String::new() } else { inside(name) };
+    evidence.netns = (!is_own).then(|| name.clone());
     if let Some((_, reports)) = &mut drops {
         while let Some(report) = reports.take_next() {
             if let Some(tuple) = report.tuple {
@@ -223,17 +224,6 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
         }
     }
     Ok(evidence)
-}
-
-/// What stands before a command that is to run in that namespace.
-fn inside(name: &Netns) -> String {
-    match name {
-        Netns::Name(name) => format!("ip netns exec {} ", name.escape_debug()),
-        Netns::Pid(pid) => format!("nsenter -t {pid} -n "),
-        Netns::Path(path) => {
-            format!("nsenter --net={} ", path.display().to_string().escape_debug())
-        }
-    }
 }
 
 /// The number of buckets, and timeouts by their files.

@@ -138,7 +138,10 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
     };
     fields(&table, release, &reader, &counted, findings)?;
     findings.heading("privileges (docs/security.md)");
-    privileges::own(&input, place).iter().try_for_each(|(name, text)| findings.field(name, text))
+    let has_probes = counted.contains(&true);
+    privileges::own(&input, place, has_probes)
+        .iter()
+        .try_for_each(|(name, text)| findings.field(name, text))
 }
 
 /// Whether ctnetlink can be asked, and why it is or is not.

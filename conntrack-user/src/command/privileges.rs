@@ -16,7 +16,7 @@ use crate::source::roots::Place;
 pub(super) type Facts = Vec<(String, String)>;
 
 /// The privileges of this process, and what a run would make of them here.
-pub(super) fn own(input: &Input, place: &Place) -> Facts {
+pub(super) fn own(input: &Input, place: &Place, has_probes: bool) -> Facts {
     let held = capabilities::held();
     let held_text = match held {
         Ok(held) if held.contains(CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_MODULE) => {
@@ -28,9 +28,8 @@ pub(super) fn own(input: &Input, place: &Place) -> Facts {
     let input = Input { source: settled(input.source, place), ..input.clone() };
     let inputs = std::slice::from_ref(&input);
     let places = std::slice::from_ref(place);
-    let live = place.is_live();
-    let blind = live && Offsets::of_running_kernel().is_err();
-    let with_probes = Needs::new(inputs, places, live, blind, None);
+    let blind = has_probes && Offsets::of_running_kernel().is_err();
+    let with_probes = Needs::new(inputs, places, has_probes, blind, None);
     let without = Needs::new(inputs, places, false, false, None);
     let needed = capabilities::names(with_probes.capabilities());
     let least = capabilities::names(without.capabilities());

@@ -210,14 +210,14 @@ fn whole_rows(file: &mut File, length: u64) -> io::Result<u64> {
     file.rewind()?;
     (&mut *file).take(LONGEST_ROW).read_to_end(&mut start)?;
     match memchr::memchr(b'\n', &start) {
-        Some(_) if start.starts_with(b"# ") => {
+        Some(_) if start.starts_with(b"# HELP") || start.starts_with(b"# TYPE") => {
             return no_recording("it begins as Prometheus text does");
         }
-        Some(end) => {
-            if let Err(why) = parse(&start[..end], &mut Catalog::default(), &mut Vec::new()) {
-                return no_recording(&why.to_string());
-            }
-        }
+        Some(end) => match parse(&start[..end], &mut Catalog::default(), &mut Vec::new()) {
+            Ok(Some(_)) => {}
+            Ok(None) => return no_recording("its first line is empty or a comment"),
+            Err(why) => return no_recording(&why.to_string()),
+        },
         // Its very first row, torn.
         None if start.is_empty() || is_beginning(&start) => return Ok(0),
         None => return no_recording("no row in it"),
@@ -325,6 +325,10 @@ mod tests {
             ("diary", "dear diary\nnothing happened"),
             ("word", "conn"),
             ("diary.zst", "dear diary\n"),
+            ("script", "#!/bin/sh\necho hi\nthe last line without an end"),
+            ("comments", "## A configuration\nkey = 1"),
+            ("gap", "\nconntrack x=1i 1\nand more"),
+            ("markdown", "# A heading\ntext"),
         ] {
             let path = path.with_file_name(name);
             std::fs::write(&path, text).unwrap();

@@ -41,6 +41,9 @@ pub fn comparison(comparison: &Comparison) -> String {
     {
         names.iter().for_each(|name| line(&mut out, word, &printable(name)));
     }
+    if comparison.pairs.is_empty() {
+        line(&mut out, "compared", "nothing: no source with the same tags is in both");
+    }
     out
 }
 

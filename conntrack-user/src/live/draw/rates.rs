@@ -131,7 +131,10 @@ fn origin(current: &Current) -> &'static str {
 fn meaning(series: usize, current: &Current) -> &'static str {
     use crate::origin::Origin;
     match (current.now, current.origin, SERIES[series].field) {
-        (Reading::NotCounted, ..) => "not counted here; probes may (--ebpf)",
+        (Reading::NotCounted, _, "insert" | "new" | "delete" | "found") => {
+            "not counted here; probes may (--ebpf)"
+        }
+        (Reading::NotCounted, ..) => "this kernel does not count it",
         (_, Some(Origin::Part), "insert") => "by ctnetlink only; probes count all",
         (_, Some(Origin::Part), "found") => "NAT ports taken; probes count all",
         _ => SERIES[series].meaning,
