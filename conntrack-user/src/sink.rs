@@ -297,9 +297,9 @@ impl Lane {
                 Notice::Foreign => self.log(
                     Level::Warn,
                     format_args!(
-                        "the network namespace cannot be entered without CAP_SYS_ADMIN: \
-                         ip_conntrack_count and other per-namespace files are left out (`entries` \
-                         has the count)"
+                        "the network namespace cannot be entered (CAP_SYS_ADMIN, and \
+                         CAP_SYS_PTRACE for that of another process): ip_conntrack_count and other \
+                         per-namespace files are left out (`entries` has the count)"
                     ),
                 ),
             }

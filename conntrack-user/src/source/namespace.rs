@@ -22,8 +22,8 @@ pub enum NamespaceError {
     Missing(PathBuf),
     /// The kernel did not let this process open or enter it.
     #[error(
-        "cannot enter network namespace {}: permission denied; run as root, or grant CAP_SYS_ADMIN \
-         (setcap cap_sys_admin+ep, or AmbientCapabilities=CAP_SYS_ADMIN in a systemd unit)",
+        "cannot enter network namespace {}: permission denied; run as root, or grant CAP_SYS_ADMIN, \
+         and CAP_SYS_PTRACE for that of another process (setcap cap_sys_admin+ep, or AmbientCapabilities=CAP_SYS_ADMIN in a systemd unit)",
         .0.display()
     )]
     Permission(PathBuf),

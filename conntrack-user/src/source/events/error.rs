@@ -65,7 +65,10 @@ pub enum EventsError {
     )]
     NotWanted,
     /// The sampled namespace cannot be seen now.
-    #[error("its network namespace is not there")]
+    #[error(
+        "its network namespace is not there, or may not be looked at (that of another process takes \
+         CAP_SYS_PTRACE)"
+    )]
     NoNamespace,
     /// The kernel refused a program or map; the verifier's log is in it where there is one.
     #[error("the kernel refused the programs: {0}")]
