@@ -13,6 +13,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use ctpulse::confine::{Needs, apply};
+use ctpulse::source::netlink::Netlink;
 use rustix::thread::LinkNameSpaceType;
 use support::{
     NOBODY, Namespace, Nobody, Running, ctpulse, may_make_namespaces, not_run_here, output, text,
@@ -192,6 +193,21 @@ fn a_run_as_another_user_has_only_what_that_user_has() {
     assert!(text(&refused.stderr).contains("Permission denied"), "{}", text(&refused.stderr));
 }
 
+/// What `doctor` says that a run would have is what a run has.
+#[test]
+fn doctor_says_what_a_run_has() {
+    let layers = |text: &str, label: &str| {
+        let line = text.lines().find(|line| line.contains(label));
+        let line = line.unwrap_or_else(|| panic!("no '{label}' in {text}"));
+        line.split_once("capabilities ").unwrap().1.to_owned()
+    };
+    let doctor = text(&ctpulse().arg("doctor").output().unwrap().stdout);
+    let mut run = ctpulse();
+    run.args(["--format", "influx", "--count", "2", "--interval", "50ms", "--debug"]);
+    let had = text(&output(&mut run).stderr);
+    assert_eq!(layers(&doctor, "a run would have "), layers(&had, " confined: "));
+}
+
 #[test]
 fn a_user_that_cannot_be_is_said() {
     let run = |user: &str| ctpulse().args(["--user", user, "--count", "1"]).output().unwrap();
@@ -245,6 +261,14 @@ fn intruder() {
     let mut needs = Needs::nothing();
     needs.namespaces = true;
     needs.directory = Some(directory.into());
+    // A scraper's connection, as an agent with a listener and ctnetlink has it.
+    let connection = (what == "connect").then(|| {
+        (needs.netlink, needs.listener) = (true, true);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        (std::net::TcpStream::connect(to).unwrap(), to)
+    });
+    needs.netlink |= what == "netlink";
     println!("{}", apply(&needs));
     let enter = |kind| {
         let file = fs::File::open(path)?;
@@ -260,6 +284,11 @@ fn intruder() {
         "execute" => Err(Command::new(path).exec()),
         "spawn" => Command::new(path).status().map(|_| ()),
         "socket" => tcp().map(|_| ()).map_err(Into::into),
+        "netlink" => Netlink::open().map(|_| ()).map_err(std::io::Error::other),
+        "connect" => {
+            let (stream, to) = connection.unwrap();
+            rustix::net::connect(&stream, &to).map_err(Into::into)
+        }
         "read" => fs::read(path).map(|_| ()),
         "write" => fs::write(path, "x"),
         "rename" => fs::rename(path, path.with_extension("1")),
@@ -307,6 +336,7 @@ fn an_intruder_is_refused_and_the_agent_is_not() {
         ("read", "/sys/devices/system/cpu/possible".into()),
         ("write", inside.join("new")),
         ("rename", inside.join("file")),
+        ("netlink", "".into()),
         ("network", "/proc/self/ns/net".into()),
     ] {
         if what == "network" && !root {
@@ -326,6 +356,7 @@ fn an_intruder_is_refused_and_the_agent_is_not() {
     for (what, path) in [
         ("spawn", Path::new("/bin/true")),
         ("link", &inside.join("link")),
+        ("connect", Path::new("")),
         ("mounts", Path::new("/proc/self/ns/mnt")),
     ] {
         let (status, told) = intrude(what, path);

@@ -70,8 +70,7 @@ impl Attached {
         if !matches!(why_not, EventsError::NotWanted) {
             log::info!("no event source ({why_not}); the kernel's own counters are all there is");
         }
-        let later = matches!(why_not, EventsError::NoFunctions | EventsError::NoNamespace);
-        Ok(if later { Self::Later } else { Self::No })
+        Ok(if why_not.may_pass() { Self::Later } else { Self::No })
     }
 
     /// Whether there are probes, or may be some.

@@ -232,7 +232,10 @@ impl Lane {
             let missed = loss.samples_missed - self.told_loss.samples_missed;
             self.log(
                 Level::Debug,
-                format_args!("{missed} ticks were left out: one before ran late"),
+                format_args!(
+                    "{missed} ticks without a sample: one before ran late, or ctnetlink gave no whole \
+                     answer"
+                ),
             );
         }
         self.told_loss = loss;

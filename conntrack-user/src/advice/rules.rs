@@ -1,6 +1,8 @@
 //! The rules, each about one setting or cause.
 
-use super::{ESTABLISHED, Evidence, Finding, SILENCE, Severity, share};
+mod entries;
+
+use super::{Evidence, Finding, Severity, share};
 use crate::settings::Netns;
 
 const SYSCTL: &str = "https://docs.kernel.org/networking/nf_conntrack-sysctl.html";
@@ -14,20 +16,9 @@ const FULL: f64 = 0.95;
 /// on and was 4 before (`nf_conntrack_init_start`). Each entry stands in two chains.
 const LONG: f64 = 4.0;
 
-/// A share of unreplied entries from which on they are worth a word: an ordinary mix has less, a
-/// scan or a flood of SYN more. And a fill of the table from which on it matters.
-const UNREPLIED: f64 = 0.5;
-const HALF: f64 = 0.5;
-
-/// A share of evictable entries below which a full table drops what is new.
-const FEW: f64 = 0.1;
-
 /// How long an entry lives at least, in seconds: what a table needs room for at once is what came
 /// within that time (`nf_conntrack_udp_timeout`, the shortest of the common ones).
 const LIFETIME: f64 = 30.0;
-
-/// A share of connections that are silent for hours from which on they are worth a word.
-const SILENT: f64 = 0.1;
 
 /// Memory of an entry in bytes, about, with the usual extensions.
 const ENTRY: f64 = 400.0;
@@ -38,9 +29,9 @@ pub(super) const ALL: [fn(&Evidence) -> Option<Finding>; 11] = [
     chains_refused,
     races,
     buckets,
-    established,
-    unreplied,
-    assured,
+    entries::established,
+    entries::unreplied,
+    entries::assured,
     dying,
     unexplained,
     nothing,
@@ -277,31 +268,6 @@ fn buckets(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// Connections that are silent for hours and keep their entries for days.
-fn established(evidence: &Evidence) -> Option<Finding> {
-    let (entries, fill) = (evidence.entries?, evidence.fill()?);
-    let timeout = *evidence.timeouts.get(ESTABLISHED)?;
-    let silent = share(entries, entries.silent).filter(|share| *share >= SILENT)?;
-    (fill >= HALF).then(|| Finding {
-        severity: Severity::Warning,
-        title: "silent TCP connections keep their entries".to_owned(),
-        evidence: format!(
-            "{} of {} entries that were looked at were silent for more than 2 hours and 4 minutes; \
-             {ESTABLISHED} is {timeout:.0} s ({:.1} days), and the table was {} full",
-            percent(silent),
-            number(f64::from(entries.seen)),
-            timeout / 86_400.0,
-            percent(fill)
-        ),
-        mend: vec![format!(
-            "{}sysctl -w net.netfilter.{ESTABLISHED}={SILENCE} (RFC 5382: at least 2 hours and 4 \
-             minutes)",
-            inside(evidence)
-        )],
-        see: SYSCTL,
-    })
-}
-
 fn dying(evidence: &Evidence) -> Option<Finding> {
     let lost = evidence.count("drop_dying");
     (lost > 0.0).then(|| Finding {
@@ -327,60 +293,6 @@ fn unexplained(evidence: &Evidence) -> Option<Finding> {
             "{} shows those of the TCP tracker and failed allocations",
             drops(evidence, "--per-packet")
         )],
-        see: SYSCTL,
-    })
-}
-
-/// Entries that nobody answered: they are what the kernel evicts, and what fills a table for nothing.
-fn unreplied(evidence: &Evidence) -> Option<Finding> {
-    let (entries, fill) = (evidence.entries?, evidence.fill()?);
-    let unreplied = share(entries, entries.unreplied).filter(|share| *share >= UNREPLIED)?;
-    (fill >= HALF).then(|| Finding {
-        severity: Severity::Warning,
-        title: "most entries were never answered".to_owned(),
-        evidence: format!(
-            "{} of {} entries that were looked at are unreplied, {} can be evicted, in a table that \
-             is full to {}",
-            percent(unreplied),
-            number(f64::from(entries.seen)),
-            percent(f64::from(entries.evictable) / f64::from(entries.seen)),
-            percent(fill)
-        ),
-        mend: vec![
-            format!(
-                "{}conntrack -L | grep UNREPLIED shows whose they are: a scan, a flood, or replies \
-                 that take another way",
-                inside(evidence)
-            ),
-            format!(
-                "shorter timeouts free them sooner: {}sysctl net.netfilter | grep timeout shows \
-                 tcp_timeout_syn_sent (120 s by default) and udp_timeout (30 s)",
-                inside(evidence)
-            ),
-        ],
-        see: SYSCTL,
-    })
-}
-
-/// A table that is full of connections which the kernel does not evict.
-fn assured(evidence: &Evidence) -> Option<Finding> {
-    let (entries, fill) = (evidence.entries?, evidence.fill()?);
-    let evictable = share(entries, entries.evictable).filter(|share| *share < FEW)?;
-    (fill >= FILLING).then(|| Finding {
-        severity: Severity::Warning,
-        title: "hardly any entry can be evicted".to_owned(),
-        evidence: format!(
-            "{} of {} entries that were looked at, in a table that is full to {}: what comes when it \
-             is full is dropped",
-            percent(evictable),
-            number(f64::from(entries.seen)),
-            percent(fill)
-        ),
-        mend: vec![
-            "these are connections in use, or ones whose end was not seen: a larger \
-             nf_conntrack_max, or a shorter nf_conntrack_tcp_timeout_established"
-                .to_owned(),
-        ],
         see: SYSCTL,
     })
 }

@@ -1,6 +1,6 @@
 //! Tests of `rules`: each finding with its numbers, and none without.
 
-use super::super::advise;
+use super::super::{ESTABLISHED, advise};
 use super::*;
 use crate::source::netlink::entries::Entries;
 

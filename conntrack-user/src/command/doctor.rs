@@ -4,29 +4,19 @@
 //! schema comes from. What a kernel does not count is a fact; what should be there and is not
 //! is a problem, and a problem makes the exit code 1.
 
-use std::fmt::Write;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use anstyle::{AnsiColor, Style};
-use conntrack_ebpf::Event;
-
+use super::findings::Findings;
 use super::generate::print_quietly;
-use super::privileges;
+use super::{event_source, privileges};
 use crate::cli::DoctorArgs;
-use crate::event_wiring::check_alone;
 use crate::kernel::{self, Release};
 use crate::merge::Counted;
 use crate::origin::{FROM_REMAINDERS, event_counters};
-use crate::plain::shown;
 use crate::sample::{DOCUMENTED, EVENTS, RENAMED, StatTable};
 use crate::settings::{Collect, DEFAULT_INTERVAL, Input, Netns, Source};
 use crate::source::cpu_mask;
-use crate::source::events::error::LOCKDOWN;
-use crate::source::events::hooks::{HOOKS, Need};
-use crate::source::events::offsets::{Offsets, VMLINUX};
-use crate::source::events::{Events, Wanted};
-use crate::source::namespace::Pinned;
 use crate::source::procfs::StatError;
 use crate::source::reader::{Reader, StatSource};
 use crate::source::roots::Place;
@@ -131,15 +121,14 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
             findings.problem("statistics", &error.to_string(), mend);
         }
     }
-    let counted = if live {
-        event_source(namespace.as_ref(), &cpus.unwrap_or_default(), findings)?
+    let (counted, may_attach) = if live {
+        event_source::examine(namespace.as_ref(), &cpus.unwrap_or_default(), findings)?
     } else {
-        [false; EVENTS]
+        ([false; EVENTS], false)
     };
     fields(&table, release, &reader, &counted, findings)?;
     findings.heading("privileges (docs/security.md)");
-    let has_probes = counted.contains(&true);
-    privileges::own(&input, place, has_probes)
+    privileges::own(&input, place, may_attach)
         .iter()
         .try_for_each(|(name, text)| findings.field(name, text))
 }
@@ -158,61 +147,6 @@ fn ctnetlink(reader: &Reader) -> String {
         "not tried, since that may load the module nf_conntrack_netlink".to_owned()
     };
     format!("not used, the statistics come from procfs; {asked}")
-}
-
-/// Attaches the probes for a moment and says what became of each.
-fn event_source(
-    namespace: Option<&Pinned>,
-    cpus: &[u32],
-    findings: &mut Findings,
-) -> anyhow::Result<Counted> {
-    findings.heading("event source (eBPF)");
-    let lockdown = std::fs::read_to_string(LOCKDOWN).map_or_else(
-        |error| format!("not known ({LOCKDOWN}: {error})"),
-        |text| text.trim().to_owned(),
-    );
-    findings.field("lockdown", &lockdown)?;
-    let types = match Offsets::of_running_kernel() {
-        Ok(_) => format!("the kernel's types are in {VMLINUX}"),
-        Err(error) => format!("namespaces cannot be told apart: {error}"),
-    };
-    findings.field("BTF", &types)?;
-    let highest = cpus.last().map_or(1, |&last| last as usize + 1);
-    let namespaces: Vec<Pinned> = namespace.into_iter().cloned().collect();
-    // Also those that only some options ask for, to know whether they would work.
-    let wanted = Wanted {
-        per_packet: true,
-        internal: true,
-        reports: 1,
-        ..Wanted::new(&namespaces, highest)
-    };
-    let events = match Events::attach(&wanted) {
-        Ok(events) => events,
-        Err(error) => {
-            findings.field("none", &error.to_string())?;
-            return Ok([false; EVENTS]);
-        }
-    };
-    for (hook, state) in events.states() {
-        let when = match hook.need {
-            Need::Always => "",
-            Need::PerPacket => "; with --ebpf-per-packet",
-            Need::Internal => "; with --internal",
-            Need::Reports => "; with ctpulse drops",
-        };
-        findings.field(hook.name, &format!("{state}{when}"))?;
-    }
-    if let Some(types) = events.blind()
-        && let Err(error) = check_alone(&namespaces, &types.to_string())
-    {
-        findings.field("not used", &error.to_string())?;
-        return Ok([false; EVENTS]);
-    }
-    let always = |event| {
-        let mut hooks = HOOKS.iter().filter(|hook| hook.need == Need::Always);
-        hooks.any(|hook| hook.events.contains(&event))
-    };
-    Ok(Event::ALL.map(|event| events.counts(event) && always(event)))
 }
 
 fn sysctls(reader: &mut Reader, findings: &mut Findings) {
@@ -348,61 +282,5 @@ fn describe_cpus(cpus: &[u32]) -> String {
             let holes = if (last - first) as usize + 1 == cpus.len() { "" } else { ", with holes" };
             format!("{}, CPU {first} to {last}{holes}", cpus.len())
         }
-    }
-}
-
-/// What is printed, and the problems to conclude with.
-struct Findings {
-    text: String,
-    problems: Vec<String>,
-    good: Style,
-    bad: Style,
-    bold: Style,
-}
-
-impl Findings {
-    fn new(colour: bool) -> Self {
-        let hue = |hue: AnsiColor| {
-            if colour { Style::new().fg_color(Some(hue.into())) } else { Style::new() }
-        };
-        Self {
-            text: String::new(),
-            problems: Vec::new(),
-            good: hue(AnsiColor::Green),
-            bad: hue(AnsiColor::Red),
-            bold: if colour { Style::new().bold() } else { Style::new() },
-        }
-    }
-
-    fn heading(&mut self, text: &str) {
-        let bold = self.bold;
-        let gap = if self.text.is_empty() { "" } else { "\n" };
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "{gap}{bold}{}{bold:#}", shown(text));
-    }
-
-    fn fact(&mut self, what: &str, text: &str) {
-        let good = self.good;
-        let _ = writeln!(self.text, "{good}ok{good:#}  {:<24} {}", shown(what), shown(text));
-    }
-
-    fn problem(&mut self, what: &str, text: &str, mend: &str) {
-        let (bad, text) = (self.bad, shown(text));
-        let _ = writeln!(self.text, "{bad}!!{bad:#}  {what:<24} {text}\n    {:<24} -> {mend}", "");
-        self.problems.push(format!("{what}: {text}"));
-    }
-
-    fn field(&mut self, name: &str, source: &str) -> anyhow::Result<()> {
-        Ok(writeln!(self.text, "    {:<26} {}", shown(name), shown(source))?)
-    }
-
-    fn conclude(mut self) -> String {
-        let (good, bad) = (self.good, self.bad);
-        let _ = match self.problems.len() {
-            0 => writeln!(self.text, "\n{good}All well.{good:#}"),
-            1 => writeln!(self.text, "\n{bad}1 problem:{bad:#} {}", self.problems[0]),
-            n => writeln!(self.text, "\n{bad}{n} problems:{bad:#} {}", self.problems.join("; ")),
-        };
-        self.text
     }
 }

@@ -51,7 +51,10 @@ const TEXTS: [(&str, &str); 41] = [
     ("program_runs", "Times that a probe's program ran."),
     ("program_skipped", "Calls at which the kernel skipped a probe's program."),
     ("rows_lost", "Emissions that a stuck consumer did not take; their events are in later ones."),
-    ("samples_missed", "Samples not taken because the one before ran late."),
+    (
+        "samples_missed",
+        "Samples not taken: the one before ran late, or ctnetlink gave no whole answer.",
+    ),
     ("search_restart", "Lookups begun again because the table changed meanwhile."),
     ("searched", "Entries of other connections that lookups passed in their hash chains."),
     ("table_buckets", "Buckets of the hash table."),

@@ -246,9 +246,9 @@ impl Reader {
             self.compared = Arc::clone(&table.layout);
             return Ok(self.take_more(table).unwrap_or(oddities));
         };
-        table.clear();
         let asked = is_same_module(&self.module).and_then(|()| netlink.read(table));
         asked.map_err(|error| {
+            table.clear();
             if !error.is_passing() {
                 self.close_statistics();
             }

@@ -79,6 +79,13 @@ pub enum EventsError {
 }
 
 impl EventsError {
+    /// Whether probes may be attached later by the same program: the module is loaded, or the
+    /// namespace made.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::NoFunctions | Self::NoNamespace)
+    }
+
     /// Tells the common causes of a refusal apart.
     #[must_use]
     pub fn from_refusal(text: String) -> Self {

@@ -1,0 +1,72 @@
+//! What `ctpulse doctor` says of the event source, tried for real.
+
+use conntrack_ebpf::Event;
+
+use super::findings::Findings;
+use crate::event_wiring::check_alone;
+use crate::merge::Counted;
+use crate::sample::EVENTS;
+use crate::source::events::error::LOCKDOWN;
+use crate::source::events::hooks::{HOOKS, Need};
+use crate::source::events::offsets::{Offsets, VMLINUX};
+use crate::source::events::{Events, Wanted};
+use crate::source::namespace::Pinned;
+
+/// Attaches the probes for a moment and says what became of each; what they count, and whether a
+/// run would have any, now or later.
+///
+/// # Errors
+/// None: writing to a string cannot fail.
+pub(super) fn examine(
+    namespace: Option<&Pinned>,
+    cpus: &[u32],
+    findings: &mut Findings,
+) -> anyhow::Result<(Counted, bool)> {
+    findings.heading("event source (eBPF)");
+    let lockdown = std::fs::read_to_string(LOCKDOWN).map_or_else(
+        |error| format!("not known ({LOCKDOWN}: {error})"),
+        |text| text.trim().to_owned(),
+    );
+    findings.field("lockdown", &lockdown)?;
+    let types = match Offsets::of_running_kernel() {
+        Ok(_) => format!("the kernel's types are in {VMLINUX}"),
+        Err(error) => format!("namespaces cannot be told apart: {error}"),
+    };
+    findings.field("BTF", &types)?;
+    let highest = cpus.last().map_or(1, |&last| last as usize + 1);
+    let namespaces: Vec<Pinned> = namespace.into_iter().cloned().collect();
+    // Also those that only some options ask for, to know whether they would work.
+    let wanted = Wanted {
+        per_packet: true,
+        internal: true,
+        reports: 1,
+        ..Wanted::new(&namespaces, highest)
+    };
+    let events = match Events::attach(&wanted) {
+        Ok(events) => events,
+        Err(error) => {
+            findings.field("none", &error.to_string())?;
+            return Ok(([false; EVENTS], error.may_pass()));
+        }
+    };
+    for (hook, state) in events.states() {
+        let when = match hook.need {
+            Need::Always => "",
+            Need::PerPacket => "; with --ebpf-per-packet",
+            Need::Internal => "; with --internal",
+            Need::Reports => "; with ctpulse drops",
+        };
+        findings.field(hook.name, &format!("{state}{when}"))?;
+    }
+    if let Some(types) = events.blind()
+        && let Err(error) = check_alone(&namespaces, &types.to_string())
+    {
+        findings.field("not used", &error.to_string())?;
+        return Ok(([false; EVENTS], false));
+    }
+    let always = |event| {
+        let mut hooks = HOOKS.iter().filter(|hook| hook.need == Need::Always);
+        hooks.any(|hook| hook.events.contains(&event))
+    };
+    Ok((Event::ALL.map(|event| events.counts(event) && always(event)), true))
+}
