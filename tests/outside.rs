@@ -29,15 +29,12 @@ fn a_configuration_that_others_may_change_is_refused_for_root() {
         let mut check = ctpulse();
         check.env_remove("SUDO_UID").args(["config", "--check"]).arg(path).output().unwrap()
     };
-    let refused_once = |path: &Path, why: &str| {
+    let refused = |path: &Path, why: &str| {
         let output = check(path);
         let told = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{told}");
         assert!(told.contains(": refused, since root would do what it says: "), "{told}");
         assert!(told.contains(why), "{why}: {told}");
-    };
-    let refused = |path: &Path, why: &str| {
-        refused_once(path, why);
         let mut run = ctpulse();
         run.env_remove("SUDO_UID").args(["--count", "1", "--config"]).arg(path);
         assert_eq!(run.output().unwrap().status.code(), Some(1));
@@ -72,12 +69,14 @@ fn a_configuration_that_others_may_change_is_refused_for_root() {
     )
     .unwrap();
     chown(&pipe, Some(NOBODY), Some(0)).unwrap();
-    let writer = std::thread::spawn({
-        let pipe = pipe.clone();
-        move || fs::File::options().write(true).open(pipe)
-    });
-    refused_once(&pipe, "belongs to user 65534");
-    writer.join().unwrap().unwrap();
+    // Held open at both ends, so that whoever reads it does not wait to open it.
+    let _held = fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let mut limited = Command::new("timeout");
+    limited.arg("10").arg(ctpulse().get_program()).args(["config", "--check"]).arg(&pipe);
+    let refused_pipe = limited.env_remove("SUDO_UID").output().unwrap();
+    let told = text(&refused_pipe.stderr);
+    assert_eq!(refused_pipe.status.code(), Some(1), "{told}");
+    assert!(told.contains("belongs to user 65534"), "{told}");
 
     // A service of another user with capabilities, as the packaged one is; without any it may.
     let as_service = |capabilities: &str, path: &Path| {
