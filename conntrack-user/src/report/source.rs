@@ -300,6 +300,7 @@ impl Source {
             gaps,
             losses: Losses { samples_missed: self.losses[0], rows_lost: self.losses[1] },
             cpus: self.cpus.summary(),
+            unknown: Vec::new(),
             drawing: self.drawing.clone().map(|drawing| drawing.named(names)),
         }
     }

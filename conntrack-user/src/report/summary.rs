@@ -56,6 +56,9 @@ pub struct SourceReport {
     pub losses: Losses,
     /// What each CPU did; empty without `cpuN` rows.
     pub cpus: Vec<Cpu>,
+    /// Warnings: one sentence, with numbers, for everything that could not be read, paired,
+    /// ordered or concluded. Empty means that the numbers above are complete.
+    pub unknown: Vec<String>,
     /// What a page draws; only if it was asked for.
     #[serde(skip)]
     pub drawing: Option<Drawing>,

@@ -145,6 +145,7 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
         .filter_map(|(lost, what, how)| Some(format!("{} {how}", count((*lost)?, what))));
     let told = told.collect::<Vec<_>>().join(", ");
     line(out, "misses", if told.is_empty() { "not told by these rows" } else { &told });
+    source.unknown.iter().for_each(|why| line(out, "warning", &printable(why)));
     rates(source, window_seconds, &at, out);
     bursts(&source.bursts, &at, out);
     if !source.drop_causes.is_empty() {
