@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use super::kernel::Kernel;
+use super::machine::{Accelerator, Hardware};
 use super::run::{self, Shown};
 use super::{image, kernels, obstacle, tell, tool, turn};
 use crate::workspace::run_checked;
@@ -54,8 +55,9 @@ pub(crate) fn boot_disk(disk: &Disk<'_>) -> anyhow::Result<bool> {
         Shown::Line(_) => {}
         Shown::Verdict(verdict) => println!("{verdict}"),
     };
-    let (kernel, file) = (&kernel, Some(file.as_path()));
-    let run = run::attend(kernel, &initramfs, file, MEMORY, &consoles, disk.patience, &mut show)?;
+    let hardware =
+        Hardware { accelerator: Accelerator::Tcg, memory_mib: MEMORY, disk: Some(&file) };
+    let run = run::attend(&kernel, &initramfs, hardware, &consoles, disk.patience, &mut show)?;
     tell(name, &run, start);
     Ok(run.is_good())
 }

@@ -1,7 +1,7 @@
 //! One QEMU process, and its console line by line.
 //!
 //! Emulation takes one thread: with several, QEMU 7.2 lets a guest kernel crash while its code
-//! is patched under load, as probes do. The process is killed when this value goes, and by the
+//! is patched under load, as probes do. KVM is used only on request. The process is killed when this value goes, and by the
 //! kernel if this program is killed.
 
 use std::fs::File;
@@ -11,13 +11,63 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use super::tool;
 
 /// The kernel's command line: the console takes warnings, and a fault ends the guest at once.
 const COMMAND_LINE: &str = "console=ttyS0 loglevel=5 printk.devkmsg=on oops=panic panic=-1 \
                             ctpulse.guest=1";
+
+/// The device of hardware virtualisation.
+const KVM: &str = "/dev/kvm";
+
+/// How QEMU executes the guest's instructions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Accelerator {
+    /// Emulated in one thread; works everywhere
+    #[default]
+    Tcg,
+    /// Executed by the CPU; many times faster, needs /dev/kvm
+    Kvm,
+}
+
+impl Accelerator {
+    /// The arguments for QEMU.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Tcg => &["-accel", "tcg,thread=single"],
+            Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
+        }
+    }
+
+    /// Checks that this machine has it.
+    ///
+    /// # Errors
+    /// When `/dev/kvm` cannot be opened.
+    pub(crate) fn check(self) -> anyhow::Result<()> {
+        if self == Self::Kvm {
+            let opened = File::options().read(true).write(true).open(KVM);
+            ensure!(
+                opened.is_ok(),
+                "--accel kvm: cannot open {KVM}: {}; without --accel the guest is emulated",
+                opened.err().map(|error| error.to_string()).unwrap_or_default()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What a guest runs on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hardware<'a> {
+    /// How its instructions are executed.
+    pub(crate) accelerator: Accelerator,
+    /// Memory in MiB.
+    pub(crate) memory_mib: u32,
+    /// A disk image, which the guest does not change.
+    pub(crate) disk: Option<&'a Path>,
+}
 
 /// What comes from a console.
 #[derive(Debug)]
@@ -40,27 +90,27 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Boots `kernel` with `initramfs`, and with `disk` if there is one, which is left as it was;
-    /// the console is written to the file `console` too.
+    /// Boots `kernel` with `initramfs` on `hardware`; the console is written to the file `console`
+    /// too.
     ///
     /// # Errors
     /// When QEMU cannot be started or the file cannot be made.
     pub(crate) fn boot(
         kernel: &Path,
         initramfs: &Path,
-        disk: Option<&Path>,
+        hardware: Hardware<'_>,
         console: &Path,
-        memory_mib: u32,
     ) -> anyhow::Result<Self> {
         let file = File::create(console);
         let file = file.with_context(|| format!("cannot write {}", console.display()))?;
         // setpriv becomes QEMU, so the child is QEMU itself.
         let mut qemu = tool("setpriv")?;
-        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg,thread=single"]);
+        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+        qemu.args(hardware.accelerator.arguments());
         qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
         qemu.args(["-append", COMMAND_LINE, "-nographic", "-no-reboot", "-nic", "none"]);
-        qemu.args(["-smp", "2", "-m", &memory_mib.to_string()]);
-        if let Some(disk) = disk {
+        qemu.args(["-smp", "2", "-m", &hardware.memory_mib.to_string()]);
+        if let Some(disk) = hardware.disk {
             let drive = format!("if=virtio,format=raw,snapshot=on,file={}", disk.display());
             qemu.args(["-drive", &drive]);
         }
@@ -123,4 +173,16 @@ fn lines_of(stdout: ChildStdout) -> Receiver<Vec<u8>> {
         }
     });
     receive
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emulation_has_one_thread_and_is_the_default() {
+        assert_eq!(Accelerator::default().arguments(), ["-accel", "tcg,thread=single"]);
+        assert!(Accelerator::Tcg.check().is_ok());
+        assert!(Accelerator::Kvm.arguments().contains(&"kvm"));
+    }
 }

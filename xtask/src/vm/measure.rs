@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 use super::image::{Image, Work};
+use super::machine::Accelerator;
 use super::run::{self, Shown};
 use super::{Binaries, build, kernels, obstacle, turn};
 use crate::tools;
@@ -35,10 +36,18 @@ pub(crate) fn measure(ctpulse: PathBuf, quick: bool) -> anyhow::Result<Vec<Strin
     let binaries = Binaries { ctpulse, ..build()? };
     let image =
         Image::new(&binaries, Work::Measurements(if quick { "quick" } else { "full" }), true)?;
-    let run = run::boot(&kernel, &image, &consoles, PATIENCE, &mut |shown| match shown {
-        Shown::Verdict(verdict) => eprintln!("bench: {verdict}"),
-        Shown::Line(_) => {}
-    })?;
+    let run =
+        run::boot(
+            &kernel,
+            &image,
+            Accelerator::Tcg,
+            &consoles,
+            PATIENCE,
+            &mut |shown| match shown {
+                Shown::Verdict(verdict) => eprintln!("bench: {verdict}"),
+                Shown::Line(_) => {}
+            },
+        )?;
     if !run.is_good() {
         run.show_lines();
     }

@@ -31,6 +31,7 @@ use anyhow::{Context, anyhow, bail};
 
 use self::image::{Image, Work};
 use self::kernel::{Kernel, Kernels};
+use self::machine::Accelerator;
 use crate::workspace::{self, shown};
 use crate::{tools, workspace::run_checked};
 
@@ -55,6 +56,9 @@ pub(crate) struct Options {
     /// CPUs if not given
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<NonZeroUsize>,
+    /// How QEMU executes a guest
+    #[arg(long, value_enum, default_value_t)]
+    accel: Accelerator,
     /// Show the guests' consoles while they run
     #[arg(long, short)]
     verbose: bool,
@@ -75,6 +79,7 @@ impl Default for Options {
             kernels: Vec::new(),
             timeout: TIMEOUT,
             jobs: None,
+            accel: Accelerator::default(),
             verbose: false,
             bpftrace: false,
             connections: None,
@@ -100,6 +105,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(reason) = obstacle()? {
         bail!("no virtual machine can run here: {reason}");
     }
+    options.accel.check()?;
     let (consoles, _turn) = turn()?;
     let mut kernels = kernels();
     let names = options.kernels.iter().map(String::as_str);
@@ -213,11 +219,12 @@ fn test(
     let name = &kernel.version;
     let start = Instant::now();
     let patience = Duration::from_secs(options.timeout);
-    let run = run::boot(kernel, image, consoles, patience, &mut |event| match event {
-        run::Shown::Line(line) if options.verbose => eprintln!("{name}: {line}"),
-        run::Shown::Line(_) => {}
-        run::Shown::Verdict(verdict) => println!("{verdict}"),
-    })?;
+    let run =
+        run::boot(kernel, image, options.accel, consoles, patience, &mut |event| match event {
+            run::Shown::Line(line) if options.verbose => eprintln!("{name}: {line}"),
+            run::Shown::Line(_) => {}
+            run::Shown::Verdict(verdict) => println!("{verdict}"),
+        })?;
 
     tell(name, &run, start);
     Ok(run.is_good())

@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::console::{self, Event};
 use super::image::Image;
 use super::kernel::Kernel;
-use super::machine::{Line, Machine};
+use super::machine::{Accelerator, Hardware, Line, Machine};
 use super::plural;
 
 /// How many of the console's last lines a failure shows.
@@ -30,23 +30,24 @@ pub(super) enum Shown<'a> {
 pub(super) fn boot(
     kernel: &Kernel,
     image: &Image,
+    accelerator: Accelerator,
     consoles: &Path,
     patience: Duration,
     show: &mut dyn FnMut(Shown<'_>),
 ) -> anyhow::Result<Run> {
     let initramfs = image.with_modules_of(kernel)?;
-    attend(kernel, &initramfs, None, image.memory_mib(), consoles, patience, show)
+    let hardware = Hardware { accelerator, memory_mib: image.memory_mib(), disk: None };
+    attend(kernel, &initramfs, hardware, consoles, patience, show)
 }
 
-/// The same with an initramfs, and a disk if there is one.
+/// The same with an initramfs, on `hardware`.
 ///
 /// # Errors
 /// When QEMU cannot be started or a file cannot be written.
 pub(super) fn attend(
     kernel: &Kernel,
     image: &[u8],
-    disk: Option<&Path>,
-    memory_mib: u32,
+    hardware: Hardware<'_>,
     consoles: &Path,
     patience: Duration,
     show: &mut dyn FnMut(Shown<'_>),
@@ -57,7 +58,7 @@ pub(super) fn attend(
     written.with_context(|| format!("cannot write {}", initramfs.display()))?;
 
     let console = consoles.join(format!("{name}.console"));
-    let mut machine = Machine::boot(&kernel.image, &initramfs, disk, &console, memory_mib)?;
+    let mut machine = Machine::boot(&kernel.image, &initramfs, hardware, &console)?;
     let mut run = Run { kernel: name.clone(), console, ..Run::default() };
     let deadline = Instant::now() + patience;
     loop {
