@@ -11,13 +11,13 @@ use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 
 use super::binary::Target;
-use super::{deb, directory};
+use super::{deb, directory, documents};
 use crate::workspace::{self, run_checked};
 
 /// Where Debian has the text of the C library's licence.
 const LGPL: &str = "/usr/share/common-licenses/LGPL-2.1";
 
-/// Packs the binary with its manual pages, completions, samples and licences; the tarball's path.
+/// Packs the binary with its manual pages, completions, documentation and licences; the tarball's path.
 ///
 /// # Errors
 /// When a file is missing or tar fails.
@@ -51,13 +51,12 @@ pub(super) fn tarball(target: Target, binary: &Path) -> anyhow::Result<PathBuf> 
     for (from, to) in [
         ("packaging/ctpulse.conf", "etc/ctpulse/ctpulse.conf"),
         ("packaging/systemd/ctpulse.service", "lib/systemd/system/ctpulse.service"),
-        ("README.md", "README.md"),
-        ("CHANGELOG.md", "CHANGELOG.md"),
         ("LICENSE-MIT", "LICENSE-MIT"),
         ("LICENSE-APACHE", "LICENSE-APACHE"),
     ] {
         copy(&root.join(from), to)?;
     }
+    documents::copy(&tree)?;
     copy(Path::new(LGPL), "COPYING.LIB")
         .context("Debian's base-files has the licence of the C library")?;
     fs::write(tree.join("glibc.txt"), glibc(target)?).context("cannot write a licence")?;

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use super::{directory, notices};
+use super::{directory, documents, notices};
 use crate::tools;
 use crate::workspace::{self, run_checked, shown};
 
@@ -64,6 +64,7 @@ fn generate() -> anyhow::Result<()> {
         let script = run_checked(Command::new(&binary).args(["completions", shell]))?;
         write(&place.join(name), &script)?;
     }
+    documents::copy(&place.join("doc"))?;
     write(&place.join("third-party.txt"), &notices::text()?)
 }
 

@@ -1,13 +1,14 @@
 //! `cargo xtask package`, `cross` and `test-package`: what people install, and whether it does.
 //!
 //! `binary` builds the program for a target without any library, `notices` lists whose crates
-//! are in it, `deb` makes and judges the Debian package, `archive` the tarballs and checksums,
-//! `guest` installs, upgrades and purges the package in a machine of its own. Everything comes
+//! are in it, `documents` copies the documentation and checks its links, `deb` makes and judges the
+//! Debian package, `archive` the tarballs and checksums, `guest` installs, upgrades and purges the package in a machine of its own. Everything comes
 //! out in `target/package`.
 
 mod archive;
 mod binary;
 mod deb;
+mod documents;
 mod guest;
 mod notices;
 
