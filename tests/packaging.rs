@@ -24,7 +24,8 @@ fn every_option_that_is_packaged_exists() {
     let help = text(&output(ctpulse().args(["run", "--help"])).stdout);
     let starts = ["ExecStart=/usr/bin/ctpulse run", "args: [\"run\""];
     let mut seen = 0;
-    for file in ["systemd/ctpulse.service", "systemd/listen.conf", "kubernetes/daemonset.yaml"] {
+    for file in ["systemd/ctpulse.service", "systemd/listen.conf", "kubernetes/base/daemonset.yaml"]
+    {
         let packaged = packaged(file);
         let calls = packaged.lines().filter(|line| starts.iter().any(|start| line.contains(start)));
         for option in calls.flat_map(options) {
@@ -37,7 +38,7 @@ fn every_option_that_is_packaged_exists() {
 
 #[test]
 fn the_manifest_takes_no_more_than_probes_and_ctnetlink_do() {
-    let manifest = packaged("kubernetes/daemonset.yaml");
+    let manifest = packaged("kubernetes/base/daemonset.yaml");
     assert!(!manifest.contains('\t'));
     for part in [
         "drop: [\"ALL\"]",
@@ -49,6 +50,9 @@ fn the_manifest_takes_no_more_than_probes_and_ctnetlink_do() {
         assert!(manifest.contains(part), "{part}");
     }
     assert!(!manifest.contains("hostPath"), "nothing of the node is mounted");
+    // The overlay's list replaces this one, so it repeats it.
+    let overlay = packaged("kubernetes/sys-admin/capabilities.yaml");
+    assert!(overlay.contains("add: [\"BPF\", \"PERFMON\", \"NET_ADMIN\", \"SYS_ADMIN\"]"));
     // What is said of the engines' call is the same set.
     let caps = "--cap-drop ALL --cap-add BPF --cap-add PERFMON --cap-add NET_ADMIN ctpulse";
     let install = fs::read_to_string(repository().join("docs/install.md")).unwrap();

@@ -269,7 +269,7 @@ fn with_pods(pods: &[[&str; 3]]) -> String {
 #[test]
 fn in_a_cluster_the_pods_of_the_manifest_are_scraped_as_their_nodes() {
     // What the configuration selects stands in the manifest.
-    let manifest = packaged("kubernetes/daemonset.yaml");
+    let manifest = packaged("kubernetes/base/daemonset.yaml");
     for part in [
         "\n  namespace: ctpulse\n",
         "\n      labels:\n        app.kubernetes.io/name: ctpulse\n",

@@ -37,12 +37,15 @@ enum Task {
     BuildEbpf,
     /// Prove that the committed eBPF object is its sources'; exit code 1 when it is not.
     CheckEbpf,
-    /// Build the Debian package, the static binary's tarball and their checksums.
-    Package,
+    /// Build the Debian package and the static binary's tarball, or the container image, and their
+    /// checksums.
+    Package(package::Options),
     /// Build the binary for aarch64, and compare what it says with what the x86-64 one does.
     Cross,
     /// Install, start, upgrade and purge the Debian package in a machine of its own.
-    TestPackage(package::GuestOptions),
+    TestPackage(package::PackageOptions),
+    /// Run the container image under podman in a machine of its own.
+    TestContainer(package::ContainerOptions),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -54,8 +57,21 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Vm(options) => vm::run(&options),
         Task::BuildEbpf => ebpf::build(),
         Task::CheckEbpf => ebpf::check(),
-        Task::Package => package::package(),
+        Task::Package(options) => package::package(&options),
         Task::Cross => package::cross(),
-        Task::TestPackage(options) => package::test(&options),
+        Task::TestPackage(options) => package::test_package(&options),
+        Task::TestContainer(options) => package::test_container(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Task;
+
+    #[test]
+    fn every_subcommand_is_well_formed() {
+        Task::command().debug_assert();
     }
 }

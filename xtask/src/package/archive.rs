@@ -97,7 +97,7 @@ pub(super) fn checksums(directory: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(directory).context("there are no packages")? {
         let entry = entry.context("the packages cannot be read")?;
         let name = entry.file_name().display().to_string();
-        if !name.ends_with(".deb") && !name.ends_with(".tar.gz") {
+        if ![".deb", ".tar.gz", ".tar"].iter().any(|end| name.ends_with(end)) {
             continue;
         }
         let content = fs::read(entry.path()).with_context(|| format!("cannot read {name}"))?;

@@ -1,16 +1,21 @@
-//! `cargo xtask package`, `cross` and `test-package`: what people install, and whether it does.
+//! `cargo xtask package`, `cross`, `test-package` and `test-container`: what people install, and
+//! whether it works.
 //!
 //! `binary` builds the program for a target without any library, `notices` lists whose crates
 //! are in it, `documents` copies the documentation and checks its links, `deb` makes and judges the
-//! Debian package, `archive` the tarballs and checksums, `guest` installs, upgrades and purges the package in a machine of its own. Everything comes
-//! out in `target/package`.
+//! Debian package, `archive` the tarballs and checksums, `container` the image. `test_package` and
+//! `test_container` try the results in a `system` of their own. Everything comes out in
+//! `target/package`.
 
 mod archive;
 mod binary;
+mod container;
 mod deb;
 mod documents;
-mod guest;
 mod notices;
+mod system;
+mod test_container;
+mod test_package;
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,30 +26,53 @@ use anyhow::Context;
 use self::binary::Target;
 use crate::workspace;
 
-pub(crate) use self::guest::Options as GuestOptions;
+pub(crate) use self::test_container::{Options as ContainerOptions, run as test_container};
+pub(crate) use self::test_package::{Options as PackageOptions, run as test_package};
+
+/// The options of `cargo xtask package`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Build only the container image, for `podman load` or `docker load`
+    #[arg(long)]
+    container: bool,
+}
 
 /// Where packages come out.
 fn directory() -> PathBuf {
     workspace::root().join("target/package")
 }
 
-/// Builds the Debian package and the static x86-64 binary; their checksums.
+/// Builds the Debian package and the static x86-64 binary, or the container image; their checksums.
 ///
 /// # Errors
 /// When something cannot be built, or lintian finds an error.
-pub(crate) fn package() -> anyhow::Result<ExitCode> {
-    let directory = directory();
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot make {}", directory.display()))?;
-    let deb = deb::build()?;
-    let binary = binary::build(Target::X86_64)?;
-    binary::run_alone(&binary)?;
-    let archive = archive::tarball(Target::X86_64, &binary)?;
-    archive::checksums(&directory)?;
-    for path in [deb, archive] {
+pub(crate) fn package(options: &Options) -> anyhow::Result<ExitCode> {
+    let built = if options.container {
+        vec![image()?]
+    } else {
+        let deb = deb::build()?;
+        vec![deb, static_tarball()?]
+    };
+    archive::checksums(&directory())?;
+    for path in built {
         println!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The tarball of the static x86-64 binary.
+fn static_tarball() -> anyhow::Result<PathBuf> {
+    let directory = directory();
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let binary = binary::build(Target::X86_64)?;
+    binary::run_alone(&binary)?;
+    archive::tarball(Target::X86_64, &binary)
+}
+
+/// The container image of that binary.
+fn image() -> anyhow::Result<PathBuf> {
+    container::image(&static_tarball()?)
 }
 
 /// Builds the aarch64 binary, and compares what it says of the fixtures with what the x86-64
@@ -67,12 +95,4 @@ pub(crate) fn cross() -> anyhow::Result<ExitCode> {
     println!("{}", archive::tarball(Target::Aarch64, &foreign)?.display());
     archive::checksums(&directory)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Installs, upgrades, removes and purges the Debian package in a machine of its own.
-///
-/// # Errors
-/// When the machine cannot be made.
-pub(crate) fn test(options: &GuestOptions) -> anyhow::Result<ExitCode> {
-    guest::run(options)
 }

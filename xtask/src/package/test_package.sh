@@ -1,10 +1,7 @@
-#!/bin/bash
-# What `cargo xtask test-package` runs in its machine, as a unit of the system that booted: the
-# life of the package, a step after the other. Marks are those of xtask/src/vm/console.rs. A step
-# that fails tells its commands on the console, and the service's journal.
+# The steps of `cargo xtask test-package`, in their order; steps.sh runs them.
 
-cd /root
-export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+export DEBIAN_FRONTEND=noninteractive
+unit=ctpulse
 recording=/var/lib/ctpulse/ctpulse.influx.zst
 steps=(an_old_package_installs_and_starts_nothing
     the_service_starts_with_its_probes
@@ -15,24 +12,6 @@ steps=(an_old_package_installs_and_starts_nothing
     a_new_root_starts_it_again
     removal_stops_the_service_and_keeps_the_configuration
     purge_leaves_nothing)
-
-say() {
-    echo "<1>ctpulse-guest: $*" > /dev/kmsg
-}
-
-# Until a command succeeds, for at most a minute.
-until_true() {
-    for _ in $(seq 120); do
-        "$@" && return 0
-        sleep 0.5
-    done
-    return 1
-}
-
-# `!` alone would not end a step.
-not() {
-    ! "$@"
-}
 
 main_pid() {
     systemctl show --property MainPID --value ctpulse
@@ -142,24 +121,3 @@ purge_leaves_nothing() {
     echo "left: $left"
     [ -z "$left" ]
 }
-
-for step in "${steps[@]}"; do
-    say "test $step"
-done
-for step in "${steps[@]}"; do
-    say "begin $step"
-    # Not in a condition, where `set -e` would have no effect.
-    (
-        set -exuo pipefail
-        "$step"
-    ) > /run/step 2>&1
-    status=$?
-    if [ "$status" -ne 0 ]; then
-        cat /run/step > /dev/console
-        journalctl --unit ctpulse --no-pager --lines 20 > /dev/console
-    fi
-    say "end $step $status"
-done
-say done
-sleep 1
-systemctl poweroff --force --force

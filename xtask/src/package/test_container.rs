@@ -1,0 +1,41 @@
+//! `cargo xtask test-container`: the container image under podman, in a machine of its own.
+//!
+//! `test_container.sh` runs the command lines that docs/install.md gives.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::system::{self, MachineOptions, System};
+
+/// crun runs containers, netavark is what podman asks for a network even where it needs none.
+const SYSTEM: System =
+    System { packages: "podman,crun,netavark", test: include_str!("test_container.sh") };
+
+/// The options of `cargo xtask test-container`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// An image to test, instead of building one
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    #[command(flatten)]
+    machine: MachineOptions,
+}
+
+/// Builds the image and runs it; fails when a step does.
+///
+/// # Errors
+/// When the image or the machine cannot be made.
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if let Some(reason) = system::obstacle()? {
+        eprintln!("xtask: NOT RUN HERE: the image in a container: {reason}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let image = options.image.clone().map_or_else(super::image, Ok)?;
+    let passed = SYSTEM.run(&options.machine, |home| {
+        fs::copy(&image, home.join("image.tar")).map(|_| ()).context("cannot copy the image")
+    });
+    Ok(if passed? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
