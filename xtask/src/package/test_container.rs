@@ -39,3 +39,34 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     });
     Ok(if passed? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::workspace;
+
+    /// Lines of a shell that continue each other, as one.
+    fn joined(text: &str) -> String {
+        text.replace("\\\n", " ")
+            .split(' ')
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn every_documented_command_line_is_run() {
+        let pages = std::fs::read_to_string(workspace::root().join("docs/install.md")).unwrap();
+        let run = "podman run --rm --network host --read-only --cap-drop ALL";
+        let script = joined(super::SYSTEM.test);
+        assert!(script.contains(&format!("run=\"{run}\"")));
+        let script = script.replace("$run ", &format!("{run} "));
+        let pages = joined(&pages);
+        let documented = pages.lines().filter(|line| line.starts_with("podman run "));
+        let options = documented.filter_map(|line| line.split(" localhost/ctpulse").next());
+        let options: Vec<_> = options.collect();
+        assert_eq!(options.len(), 3, "{options:?}");
+        for options in options {
+            assert!(script.contains(&format!("{options} \"$(cat image)\"")), "not run: {options}");
+        }
+    }
+}

@@ -9,7 +9,6 @@ steps=(the_image_loads
     a_namespace_of_the_host_is_sampled
     it_answers_prometheus_and_ends_on_sigterm)
 
-
 run="podman run --rm --network host --read-only --cap-drop ALL"
 
 flows() {
@@ -78,8 +77,7 @@ a_namespace_of_the_host_is_sampled() {
     ip netns exec router1 nft add chain inet t out '{ type filter hook output priority 0; }'
     ip netns exec router1 nft add rule inet t out ct state new counter
     ip netns exec router1 bash -c 'for p in 1 2 3; do echo > /dev/udp/127.0.0.1/$p; done'
-    podman run --rm --network host --read-only --cap-drop ALL \
-        --cap-add SYS_ADMIN --cap-add SYS_PTRACE --cap-add NET_ADMIN \
+    $run --cap-add SYS_ADMIN --cap-add SYS_PTRACE --cap-add NET_ADMIN \
         --volume /proc:/host/proc:ro --volume /run/netns:/run/netns:ro \
         --env HOST_PROC=/host/proc \
         "$(cat image)" --netns router1 --once --format influx | tee /run/rows
