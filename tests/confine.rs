@@ -261,6 +261,7 @@ fn intruder() {
     let mut needs = Needs::nothing();
     needs.namespaces = true;
     needs.directory = Some(directory.into());
+    needs.renames = true;
     // A scraper's connection, as an agent with a listener and ctnetlink has it.
     let connection = (what == "connect").then(|| {
         (needs.netlink, needs.listener) = (true, true);

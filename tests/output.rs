@@ -102,6 +102,245 @@ fn an_output_that_cannot_be_written_is_named() {
         assert_eq!(found.status.code(), Some(1), "{told}");
         assert!(told.contains(&format!("cannot write to {}", arguments[4])), "{told}");
     }
+    let unnamed = ctpulse().args(["--once", "--output", "/nosuch/ct.influx"]).output().unwrap();
+    assert!(text(&unnamed.stderr).contains("there is no directory /nosuch"));
+    let directory = ctpulse().args(["--once", "--output", "/"]).output().unwrap();
+    assert!(text(&directory.stderr).contains("cannot write to /: it is a directory"));
+}
+
+/// Public reports: `--output /dev/stdout` and bash's `>(command)` were "a link to nothing".
+#[test]
+fn whatever_can_be_opened_is_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rows");
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink("/dev/stdout", &link).unwrap();
+    let dangling = dir.path().join("dangling");
+    std::os::unix::fs::symlink("rows", &dangling).unwrap();
+    let run = |script: &str| {
+        let mut shell = std::process::Command::new("bash");
+        shell.args(["-c", script, "bash", env!("CARGO_BIN_EXE_ctpulse"), "--once", "--format"]);
+        shell.arg("influx").args(roots(&fixture("5.15"))).current_dir(dir.path());
+        shell.env("LINK", &link).stdin(std::process::Stdio::null());
+        let found = output(&mut shell);
+        let rows = |text: &str| text.matches("cpu=all").count();
+        (rows(&text(&found.stdout)), rows(&text(&found.stderr)))
+    };
+    for (script, to_stdout, to_stderr) in [
+        ("\"$@\" --output -", 1, 0),
+        ("\"$@\" --output /dev/stdout", 1, 0),
+        ("\"$@\" --output /dev/stdout | cat", 1, 0),
+        ("\"$@\" --output \"$LINK\" | cat", 1, 0),
+        ("\"$@\" --output /dev/stderr", 0, 1),
+        ("\"$@\" --output /dev/fd/1 | cat", 1, 0),
+        ("\"$@\" --output /proc/self/fd/5 5>&2", 0, 1),
+        // The command may end after bash does.
+        ("\"$@\" --output >(cat >&2; :) && wait $!", 0, 1),
+        ("\"$@\" --output dangling && cat rows", 1, 0),
+        ("\"$@\" --output dangling --format csv >/dev/null 2>&1; cat rows", 1, 0),
+    ] {
+        assert_eq!(run(script), (to_stdout, to_stderr), "{script}");
+    }
+    assert!(file.is_file());
+    let closed = ctpulse().args(["--once", "--output", "/dev/fd/77"]).output().unwrap();
+    assert!(text(&closed.stderr).contains("cannot write to /dev/fd/77: descriptor 77 is not open"));
+}
+
+/// What a service writes is read by the collector's user, whatever the umask.
+#[test]
+fn a_new_textfile_can_be_read_by_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "umask 0077; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_ctpulse")]);
+    shell.args(["--once", "--format", "prometheus", "--output", "ct.prom"]);
+    output(shell.args(roots(&fixture("5.15"))).current_dir(dir.path()));
+    let mode = dir.path().join("ct.prom").metadata().unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o644);
+}
+
+/// A file that a container's engine mounts by itself cannot be replaced (EBUSY); below a read-only
+/// root there is no room beside it (EROFS).
+#[test]
+fn a_mounted_textfile_is_written_in_place() {
+    let test = "a_mounted_textfile_is_written_in_place";
+    if !rustix::process::geteuid().is_root() {
+        support::not_run_here(test, "it needs root to mount a file");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (source, target) = (dir.path().join("source"), dir.path().join("ro/ct.prom"));
+    std::fs::create_dir(dir.path().join("ro")).unwrap();
+    for read_only in [false, true] {
+        std::fs::write(&source, "# HELP x\n".repeat(10_000)).unwrap();
+        std::fs::write(&target, "").unwrap();
+        let remount = if read_only { "mount -t tmpfs -o size=64k none ro && touch ro/ct.prom &&" } else { "" };
+        let protect = if read_only { "&& mount -o remount,ro,bind ro" } else { "" };
+        let script = format!("{remount} mount --bind source ro/ct.prom {protect} && exec \"$@\"");
+        let mut shell = std::process::Command::new("unshare");
+        shell.args(["--mount", "sh", "-c", &script, "sh", env!("CARGO_BIN_EXE_ctpulse")]);
+        shell.args(["--count", "3", "--interval", "20ms", "--format", "prometheus"]);
+        shell.args(["--output", "ro/ct.prom"]);
+        output(shell.args(roots(&fixture("5.15"))).current_dir(dir.path()));
+        let text = std::fs::read_to_string(&source).unwrap();
+        assert_eq!(text.matches("# TYPE conntrack_drop_total counter").count(), 1, "{text}");
+        assert!(!text.contains("# HELP x"), "read-only {read_only}: {text}");
+    }
+}
+
+/// A `ctpulse` that writes a row each 20 ms, and what it logged.
+struct Writer {
+    running: Running,
+    log: tempfile::NamedTempFile,
+}
+
+impl Writer {
+    fn start(path: &Path, arguments: &[&str]) -> Self {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut command = ctpulse();
+        command.args(["--interval", "20ms", "--output"]).arg(path).args(arguments);
+        command.args(roots(&fixture("5.15"))).stderr(log.reopen().unwrap());
+        let running = Running::start_unread(&mut command);
+        let writer = Self { running, log };
+        writer.until("rows come", || length(path) > 0);
+        writer
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap()
+    }
+
+    fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let start = std::time::Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < Duration::from_secs(20), "never: {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn until_logged(&self, words: &str) {
+        self.until(words, || self.log().contains(words));
+    }
+
+    fn end(mut self) {
+        self.running.signal(rustix::process::Signal::TERM);
+        assert!(self.running.wait().0.success(), "{}", self.log());
+    }
+}
+
+fn length(path: &Path) -> u64 {
+    path.metadata().map_or(0, |metadata| metadata.len())
+}
+
+/// Rows that `report` finds in a recording, of which no line may be bad.
+fn recorded(path: &Path) -> u64 {
+    let mut report = ctpulse();
+    let found = output(report.args(["report", "--format", "json"]).arg(path));
+    let report: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(report["recording"]["bad_lines"], 0, "{report}");
+    assert!(report["recording"]["unreadable"].as_array().unwrap().is_empty(), "{report}");
+    report["recording"]["rows"].as_u64().unwrap()
+}
+
+/// Rows under the one header of a CSV file.
+fn csv_rows(path: &Path) -> u64 {
+    let mut reader = csv::Reader::from_path(path).unwrap();
+    assert_eq!(&reader.headers().unwrap()[0], "timestamp");
+    reader.records().map(|row| assert!(row.unwrap()[0].len() == 19)).count() as u64
+}
+
+/// logrotate with `nocreate` or with `copytruncate`, and somebody who removes the file.
+#[test]
+fn a_file_that_is_moved_removed_or_truncated_is_begun_anew() {
+    for (name, format) in [("f.influx", "influx"), ("f.influx.zst", "influx"), ("f.csv", "csv")] {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = |path: &Path| if format == "csv" { csv_rows(path) } else { recorded(path) };
+        let (path, aside) = (dir.path().join(name), dir.path().join(format!("old-{name}")));
+        let writer = Writer::start(&path, &["--format", format]);
+        std::fs::rename(&path, &aside).unwrap();
+        writer.until_logged("was moved; it is begun anew");
+        writer.until("rows in the new file", || length(&path) > 0);
+        assert!(rows(&aside) > 0, "{name}");
+        std::fs::remove_file(&path).unwrap();
+        writer.until_logged("was removed; it is begun anew");
+        writer.until("rows in the new file", || length(&path) > 0);
+        std::fs::copy(&path, &aside).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+        writer.until_logged("was truncated; it is begun anew");
+        writer.until("rows in the truncated file", || length(&path) > 0);
+        writer.end();
+        assert!(rows(&path) > 0, "{name}");
+    }
+}
+
+/// Nothing is lost where the new file cannot be written.
+#[test]
+fn rows_go_on_into_the_old_file_where_the_new_one_is_another_programs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, aside) = (dir.path().join("f.influx"), dir.path().join("old.influx"));
+    let writer = Writer::start(&path, &["--format", "influx"]);
+    let other = dir.path().join("other");
+    std::fs::write(&other, "dear diary\n").unwrap();
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::rename(&other, &path).unwrap();
+    writer.until_logged("rows go on into the old file");
+    let before = length(&aside);
+    writer.until("rows in the old file", || length(&aside) > before);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "dear diary\n");
+    std::fs::remove_file(&path).unwrap();
+    writer.until("rows in a new file", || length(&path) > 0);
+    writer.end();
+    assert!(recorded(&path) > 0 && recorded(&aside) > 0);
+}
+
+/// Public reports: SIGHUP of logrotate or `systemctl reload` ended the program with success.
+#[test]
+fn sighup_reopens_the_output_and_reads_the_configuration_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, config) = (dir.path().join("f.influx"), dir.path().join("c.conf"));
+    let input = "[[inputs.conntrack]]\ncollect = ['all']\n";
+    let write = |text: &str| std::fs::write(&config, text).unwrap();
+    write(input);
+    let arguments = ["--format", "influx", "--config", config.to_str().unwrap()];
+    let writer = Writer::start(&path, &arguments);
+    let hang_up = || writer.running.signal(rustix::process::Signal::HUP);
+    hang_up();
+    writer.until_logged("c.conf is unchanged");
+    writer.until_logged("f.influx is still the file that is written");
+    write(&format!("{input}[inputs.conntrack.tags]\nrack = 'r7'\n"));
+    std::fs::rename(&path, dir.path().join("aside")).unwrap();
+    hang_up();
+    writer.until_logged("c.conf is reloaded");
+    let tagged = || std::fs::read_to_string(&path).is_ok_and(|text| text.contains(",rack=r7"));
+    writer.until("rows with the new tag", tagged);
+    // What is wrong, or may not be any more, changes nothing.
+    write("[[inputs.conntrack]]\ncolect = ['all']\n");
+    hang_up();
+    writer.until_logged("the old configuration goes on: ");
+    assert!(writer.log().contains("unknown key 'colect'"), "{}", writer.log());
+    write(&format!("[agent]\nuser = 'nobody'\n{input}"));
+    hang_up();
+    writer.until_logged("user needs a restart");
+    writer.until("without the tag", || {
+        let text = std::fs::read_to_string(&path).unwrap();
+        text.lines().last().is_some_and(|line| line.starts_with("conntrack") && !line.contains("rack="))
+    });
+    writer.end();
+    assert!(recorded(&path) > 0);
+}
+
+/// Without a file or a configuration there is nothing to do, and no reason to end.
+#[test]
+fn sighup_does_not_end_it() {
+    let mut command = ctpulse();
+    command.args(["--interval", "20ms", "--format", "influx"]).args(roots(&fixture("5.15")));
+    let mut running = Running::start(&mut command);
+    assert!(running.line(Duration::from_secs(10)).is_some());
+    running.signal(rustix::process::Signal::HUP);
+    for _ in 0..20 {
+        assert!(running.line(Duration::from_secs(10)).is_some());
+    }
+    running.signal(rustix::process::Signal::TERM);
+    assert!(running.wait().0.success());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The wiring: one sampling thread per input, one sink thread for all, and how they end.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -15,7 +16,7 @@ use crate::loss::Loss;
 use crate::rows::RowBuilder;
 use crate::sampler::{Report, Sampler, Trigger};
 use crate::settings::{Confine, Input, Roots, Source};
-use crate::sink::{Destination, Ending, Lane, Sink};
+use crate::sink::{Destination, Ended, Ending, Lane, Sink};
 use crate::source::cpu_mask;
 use crate::source::reader::{Reader, settled};
 use crate::source::roots::Place;
@@ -35,6 +36,10 @@ pub struct Plan {
     /// Whether what is not needed any more is given up before the threads start; there must be
     /// no other threads then.
     pub confine: Confine,
+    /// What was kept when an earlier pipeline of this process confined it.
+    pub confined: Option<Needs>,
+    /// The configuration, which is read again.
+    pub config: Option<PathBuf>,
     /// Called by the sink's thread when the run has come to its end.
     pub on_end: Box<dyn Fn() + Send>,
 }
@@ -42,13 +47,15 @@ pub struct Plan {
 /// A running set of threads.
 pub struct Pipeline {
     samplers: Vec<(Arc<Control>, JoinHandle<Report>)>,
-    sink: JoinHandle<io::Result<Ending>>,
+    sink: JoinHandle<io::Result<Ended>>,
     draining: Arc<AtomicBool>,
+    reopening: Arc<AtomicBool>,
     rows: Arc<AtomicU64>,
+    /// What this process kept, if it is confined.
+    pub confined: Option<Needs>,
 }
 
 /// How a run ended.
-#[derive(Debug)]
 pub struct Outcome {
     /// One per input.
     pub reports: Vec<Report>,
@@ -58,6 +65,10 @@ pub struct Outcome {
     pub reader_gone: bool,
     /// Rows of conntrack with a value that were written.
     pub rows: u64,
+    /// Emissions that were written of each input.
+    pub written: u64,
+    /// What took the rows; `None` where it is stuck.
+    pub destination: Option<Box<dyn Destination>>,
 }
 
 impl Pipeline {
@@ -79,18 +90,29 @@ impl Pipeline {
         let rewrites = plan.destination.rewrites();
         let mut needs = Needs::new(&inputs, &places, probes, blind, rewrites);
         needs.listener = plan.destination.is_served();
-        confine(plan.confine, &needs).map_err(io::Error::other)?;
+        if let Some(directory) = plan.config.as_deref().and_then(Path::parent) {
+            // An editor replaces the file, so the directory is what counts.
+            let here = directory.as_os_str().is_empty();
+            needs.files.push(if here { ".".into() } else { directory.to_owned() });
+        }
+        let confined = match plan.confined {
+            Some(kept) => Some(kept),
+            None => confine(plan.confine, &needs).map_err(io::Error::other)?.then_some(needs),
+        };
         let together = Arc::new(Together::new(&inputs));
         let draining = Arc::new(AtomicBool::new(false));
         let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
-        let (destination, count, on_end) = (plan.destination, plan.count, plan.on_end);
+        let (mut destination, count, on_end) = (plan.destination, plan.count, plan.on_end);
+        destination.begin(&inputs);
+        let reopening = Arc::new(AtomicBool::new(false));
+        let sink_reopening = Arc::clone(&reopening);
         let rows = Arc::new(AtomicU64::new(0));
         let (sink_draining, sink_rows) = (Arc::clone(&draining), Arc::clone(&rows));
         let sink = std::thread::Builder::new().name("sink".into()).spawn(move || {
             // The samplers wake this thread by its handle, so it is there before its lanes.
-            let Ok(lanes) = lanes_out.recv() else { return Ok(Ending::Drained) };
-            let (draining, rows) = (sink_draining, sink_rows);
-            Sink { lanes, destination, count, draining, rows, on_end }.run()
+            let lanes = lanes_out.recv().unwrap_or_default();
+            let (draining, reopening, rows) = (sink_draining, sink_reopening, sink_rows);
+            Sink { lanes, destination, count, draining, reopening, rows, on_end }.run()
         })?;
         let (mut lanes, mut samplers) = (Vec::new(), Vec::new());
         for (input, place) in inputs.into_iter().zip(places) {
@@ -146,7 +168,7 @@ impl Pipeline {
             Ok((control, thread.spawn(move || sampler.run())?))
         });
         let samplers = samplers.collect::<io::Result<_>>()?;
-        Ok(Self { samplers, sink, draining, rows })
+        Ok(Self { samplers, sink, draining, reopening, rows, confined })
     }
 
     /// Asks every input for one emission now.
@@ -154,6 +176,12 @@ impl Pipeline {
         for (control, sampler) in &self.samplers {
             control.gather(sampler.thread());
         }
+    }
+
+    /// Has the output looked for anew, by its name.
+    pub fn reopen(&self) {
+        self.reopening.store(true, Ordering::Release);
+        self.sink.thread().unpark();
     }
 
     /// Ends the samplers, has everything that they handed over written, and ends the sink. A
@@ -174,12 +202,12 @@ impl Pipeline {
             std::thread::sleep(Duration::from_millis(1));
         }
         let flushed = self.sink.is_finished();
-        let mut reader_gone = false;
-        if flushed {
-            // A panic ends the program, so there is always a result.
-            reader_gone = self.sink.join().unwrap_or(Ok(Ending::Drained))? == Ending::ReaderGone;
-        }
+        // A panic ends the program, so there is always a result.
+        let ended = flushed.then(|| self.sink.join().ok()).flatten().transpose()?;
+        let reader_gone = ended.as_ref().is_some_and(|it| it.ending == Ending::ReaderGone);
+        let written = ended.as_ref().map_or(0, |it| it.written);
+        let destination = ended.map(|it| it.destination);
         let rows = self.rows.load(Ordering::Relaxed);
-        Ok(Outcome { reports, flushed, reader_gone, rows })
+        Ok(Outcome { reports, flushed, reader_gone, rows, written, destination })
     }
 }

@@ -17,6 +17,7 @@ use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
 use crate::metric::Metric;
 use crate::rows::RowBuilder;
+use crate::settings::Input;
 use crate::source::netlink::NetlinkError;
 use crate::source::procfs::StatError;
 
@@ -52,6 +53,16 @@ pub enum Ending {
     ReaderGone,
 }
 
+/// What a sink leaves when it ends.
+pub struct Ended {
+    /// How it ended.
+    pub ending: Ending,
+    /// Emissions that were written of each input.
+    pub written: u64,
+    /// What took the rows, and may take those of another sink.
+    pub destination: Box<dyn Destination>,
+}
+
 /// The rows of one emission on their way out.
 pub struct Emission<'a> {
     /// The number of the input among the run's.
@@ -79,6 +90,12 @@ pub trait Destination: Send {
         false
     }
 
+    /// The rows that come next are those of `inputs`, by their numbers.
+    fn begin(&mut self, _inputs: &[Input]) {}
+
+    /// Looks for the file that its name means now.
+    fn reopen(&mut self) {}
+
     /// Takes the rows of one emission, or of one for each input.
     ///
     /// # Errors
@@ -102,6 +119,14 @@ impl<T: Destination> Destination for Option<T> {
 
     fn rewrites(&self) -> Option<Rewrites<'_>> {
         self.as_ref().and_then(Destination::rewrites)
+    }
+
+    fn begin(&mut self, inputs: &[Input]) {
+        self.iter_mut().for_each(|some| some.begin(inputs));
+    }
+
+    fn reopen(&mut self) {
+        self.iter_mut().for_each(Destination::reopen);
     }
 
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {
@@ -132,6 +157,8 @@ pub struct Sink {
     pub count: Option<u64>,
     /// Set when the samplers have ended: write what is left and end.
     pub draining: Arc<AtomicBool>,
+    /// Set when the output is to be looked for anew.
+    pub reopening: Arc<AtomicBool>,
     /// Rows with a value written so far.
     pub rows: Arc<AtomicU64>,
     /// Called when the run has come to its end: every input has written as many emissions as were
@@ -144,10 +171,13 @@ impl Sink {
     ///
     /// # Errors
     /// The output's error; an output that nobody reads any more is none.
-    pub fn run(mut self) -> io::Result<Ending> {
+    pub fn run(mut self) -> io::Result<Ended> {
         let mut count_told = false;
         loop {
             let draining = self.draining.load(Ordering::Acquire);
+            if self.reopening.swap(false, Ordering::AcqRel) {
+                self.destination.reopen();
+            }
             let mut idle = true;
             for at in 0..self.lanes.len() {
                 self.lanes[at].tell_notices();
@@ -158,7 +188,7 @@ impl Sink {
                     if let Err(error) = self.write(at) {
                         (self.on_end)();
                         if error.kind() == io::ErrorKind::BrokenPipe {
-                            return Ok(Ending::ReaderGone);
+                            return Ok(self.ended(Ending::ReaderGone));
                         }
                         return Err(error);
                     }
@@ -170,12 +200,17 @@ impl Sink {
                 count_told = true;
             }
             if draining && idle {
-                return self.destination.finish().map(|()| Ending::Drained);
+                return Ok(self.ended(Ending::Drained));
             }
             if idle {
                 std::thread::park();
             }
         }
+    }
+
+    fn ended(self, ending: Ending) -> Ended {
+        let written = self.lanes.iter().map(|lane| lane.written).min().unwrap_or(0);
+        Ended { ending, written, destination: self.destination }
     }
 
     /// Writes the rows of one lane, or those of all lanes once each of them has some. What is lost

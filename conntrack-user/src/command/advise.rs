@@ -197,6 +197,8 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
             )),
             count: Some((args.look.as_millis() / INTERVAL.as_millis()) as u64 + 1),
             confine: Confine::Off,
+            confined: None,
+            config: None,
             on_end: Box::new(move || _ = to.send(Happening::End)),
         };
         stream(settings, plan, from).await

@@ -15,6 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
+use super::stream::{HUNG_UP, Turn, is_ignored};
 use crate::cli::{DropsArgs, DropsFormat};
 use crate::drops::histogram::histogram;
 use crate::drops::top::Top;
@@ -67,8 +68,8 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
         top: (!args.top.is_empty()).then(|| Top::new(args.top.clone())),
         shown: [0; Cause::ALL.len()],
     };
-    super::runtime()?.block_on(watch(args, reports, &events, &mut statistics, view))?;
-    Ok(ExitCode::SUCCESS)
+    let turn = super::runtime()?.block_on(watch(args, reports, &events, &mut statistics, view))?;
+    Ok(if turn == Turn::HangUp { ExitCode::from(HUNG_UP) } else { ExitCode::SUCCESS })
 }
 
 /// Has drops and evictions in these namespaces reported, up to `limit` a second.
@@ -167,12 +168,15 @@ async fn watch(
     events: &Events,
     statistics: &mut Reader,
     mut view: View,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Turn> {
     let mut out = BufWriter::new(io::stdout().lock());
     let wait_for = |kind| signal(kind).context("cannot wait for signals");
+    let [ends, hangs_up] =
+        [SignalKind::interrupt(), SignalKind::hangup()].map(|kind| !is_ignored(kind));
     let mut interrupt = wait_for(SignalKind::interrupt())?;
     let mut terminate = wait_for(SignalKind::terminate())?;
     let mut hangup = wait_for(SignalKind::hangup())?;
+    let mut turn = Turn::End;
     let over = tokio::time::sleep(args.duration.unwrap_or(Duration::MAX));
     tokio::pin!(over);
     let mut look = tokio::time::interval(LOOK);
@@ -183,7 +187,7 @@ async fn watch(
     table.tick().await;
     let header = view.top.is_none() && args.format == DropsFormat::Human;
     if header && is_gone(writeln!(out, "{}", line::HEADER))? {
-        return Ok(());
+        return Ok(Turn::End);
     }
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut going = true;
@@ -199,9 +203,12 @@ async fn watch(
             }
             _ = table.tick(), if view.top.is_some() => due = true,
             () = &mut over => going = false,
-            _ = interrupt.recv() => going = false,
+            _ = interrupt.recv(), if ends => going = false,
             _ = terminate.recv() => going = false,
-            _ = hangup.recv() => going = false,
+            _ = hangup.recv(), if hangs_up => {
+                turn = Turn::HangUp;
+                going = false;
+            }
         }
         let offset = offset_ns();
         while left > 0
@@ -210,7 +217,7 @@ async fn watch(
             if let Some(text) = view.text(&report, offset) {
                 left -= 1;
                 if is_gone(writeln!(out, "{text}"))? {
-                    return Ok(());
+                    return Ok(Turn::End);
                 }
             }
         }
@@ -219,16 +226,16 @@ async fn watch(
             && (due || !going)
             && is_gone(writeln!(out, "{}", top.table(args.lines)))?
         {
-            return Ok(());
+            return Ok(Turn::End);
         }
         if is_gone(out.flush())? {
-            return Ok(());
+            return Ok(Turn::End);
         }
     }
     if args.latency
         && is_gone(write!(out, "{}", histogram(&reports.latencies()?)).and(out.flush()))?
     {
-        return Ok(());
+        return Ok(Turn::End);
     }
     let counted = Cause::ALL.map(|cause| counted(events, cause, view.namespaces.len()));
     let unreported = reports.unreported()?;
@@ -238,7 +245,7 @@ async fn watch(
         log::info!("no drops and no evictions");
     }
     lines.iter().for_each(|line| log::info!("{line}"));
-    Ok(())
+    Ok(turn)
 }
 
 fn unless_passing(error: StatError) -> Result<Oddities, StatError> {

@@ -7,11 +7,11 @@ use anyhow::Context;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::stream::{Happening, attend, finish, happenings, on_signal, standard_output, stop};
+use super::stream::{Happening, attend, finish, happenings, is_ignored, on_signal, stop};
 use crate::cli::{ExecdArgs, Signal};
 use crate::format::{EncoderOptions, encoder};
 use crate::logging;
-use crate::output::Text;
+use crate::output::{Target, Text};
 use crate::pipeline::{Pipeline, Plan};
 use crate::sampler::Trigger;
 
@@ -34,9 +34,10 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let trigger = if args.signal == Signal::None { Trigger::Interval } else { Trigger::Asked };
     let options = EncoderOptions { subsecond: true, ..EncoderOptions::default() };
     let ended = super::runtime()?.block_on(async {
-        let (to, from) = happenings();
-        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
-            on_signal(kind, &to, || Happening::End)?;
+        let (to, mut from) = happenings();
+        on_signal(SignalKind::terminate(), &to, || Happening::End)?;
+        if !is_ignored(SignalKind::interrupt()) {
+            on_signal(SignalKind::interrupt(), &to, || Happening::End)?;
         }
         // Each is taken as a wish for a row, whatever --signal says: by default they kill.
         for kind in [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()]
@@ -45,23 +46,26 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
         }
         super::become_user(&settings)?;
         let end = to.clone();
+        let (output, _) = Target::resolve(None)?.open(args.format, None)?;
         let plan = Plan {
             roots: settings.roots.clone(),
             log_level: settings.log_level,
             trigger,
-            destination: Box::new(Text::new(encoder(args.format, options), standard_output()?)),
+            destination: Box::new(Text::new(encoder(args.format, options), output)),
             count: None,
             confine: settings.confine,
+            confined: None,
+            config: None,
             on_end: Box::new(move || _ = end.send(Happening::End)),
         };
         let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
         // A thread that was there before would keep what is given up at the start.
         listen(args.signal, to)?;
-        attend(Some(&pipeline), from).await;
+        attend(Some(&pipeline), &mut from).await;
         stop(pipeline)
     });
     match ended {
-        Ok(outcome) => Ok(finish(&outcome, false)),
+        Ok(outcome) => Ok(finish(&outcome.reports, false)),
         Err(error) => {
             log::error!("{error:#}");
             Ok(ExitCode::FAILURE)

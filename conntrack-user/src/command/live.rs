@@ -19,7 +19,9 @@ use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::stream::{Happening, PATIENCE, attend, happenings, on_signal, stop};
+use super::stream::{
+    HUNG_UP, Happening, PATIENCE, Turn, attend, happenings, is_ignored, on_signal, stop,
+};
 use crate::cli::{CollectArgs, LiveArgs};
 use crate::filter::Filter;
 use crate::live::app::{App, Message};
@@ -54,8 +56,8 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     terminal::leave_on_panic();
 
-    let (ended, said) = super::runtime()?.block_on(async {
-        let (to, from) = happenings();
+    let (ended, said, turn) = super::runtime()?.block_on(async {
+        let (to, mut from) = happenings();
         wait_for_signals(&to, &to_ui)?;
         let (pipeline, feed): (Option<Pipeline>, Box<dyn Feed>) = match &args.replay {
             Some(path) => (None, Box::new(replay(path, args.speed.unwrap_or(1.0))?)),
@@ -77,16 +79,16 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
             let _ = to.send(Happening::End);
             ended
         })?;
-        attend(pipeline.as_ref(), from).await;
+        let turn = attend(pipeline.as_ref(), &mut from).await;
         let said = end_ui(ui, &to_ui);
-        anyhow::Ok((pipeline.map(stop).transpose(), said))
+        anyhow::Ok((pipeline.map(stop).transpose(), said, turn))
     })?;
     // What was on the screen only.
     for message in said?.iter().filter(|message| message.is_warning) {
         logging::say(Level::Warn, &message.text);
     }
     ended?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if turn == Turn::HangUp { ExitCode::from(HUNG_UP) } else { ExitCode::SUCCESS })
 }
 
 /// Signals that end a process unless it handles them, and would leave the terminal as it is. Faults
@@ -119,7 +121,12 @@ fn wait_for_signals(
     to_ui: &SyncSender<Event>,
 ) -> anyhow::Result<()> {
     for number in ENDING.iter().map(|signal| signal.as_raw()).chain(REALTIME) {
-        on_signal(SignalKind::from_raw(number), to, || Happening::End)?;
+        let kind = SignalKind::from_raw(number);
+        match kind {
+            _ if is_ignored(kind) => {}
+            _ if kind == SignalKind::hangup() => on_signal(kind, to, || Happening::HangUp)?,
+            _ => on_signal(kind, to, || Happening::End)?,
+        }
     }
     let kind = |signal: Signal| SignalKind::from_raw(signal.as_raw());
     forward(SignalKind::window_change(), to_ui, || Event::Resized)?;
@@ -146,6 +153,8 @@ fn sample(
         }),
         count: None,
         confine: Confine::Off,
+        confined: None,
+        config: None,
         on_end: Box::new(move || _ = end.send(Happening::End)),
     };
     let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;

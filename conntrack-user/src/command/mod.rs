@@ -10,6 +10,7 @@ mod findings;
 mod generate;
 mod live;
 mod privileges;
+mod reload;
 mod report;
 mod run;
 mod stream;

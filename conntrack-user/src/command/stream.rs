@@ -1,7 +1,5 @@
 //! What `run` and `execd` share: a pipeline, what it says while it runs, and its end.
 
-use std::io;
-use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,8 +7,8 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::output::Output;
 use crate::pipeline::{Outcome, Pipeline, Plan};
+use crate::sampler::Report;
 use crate::settings::Settings;
 
 /// How long an end waits for a consumer that does not read. Telegraf waits 5 s before it
@@ -22,16 +20,23 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(700);
 pub(super) enum Happening {
     /// One emission is asked for.
     Gather,
+    /// SIGHUP: the terminal hung up, or the output and the configuration are to be read again.
+    HangUp,
     /// The run has come to its end: by itself, by a signal, or because standard input was closed.
     End,
 }
 
-/// Standard output as an unbuffered descriptor of its own.
-pub(super) fn standard_output() -> anyhow::Result<Output> {
-    let duplicate = io::stdout().as_fd().try_clone_to_owned();
-    let file = std::fs::File::from(duplicate.context("cannot write to standard output")?);
-    Ok(Output::new("standard output", file))
+/// What ends a stream, or interrupts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Its end.
+    End,
+    /// [`Happening::HangUp`].
+    HangUp,
 }
+
+/// The exit code of a program that a signal ended, as shells have it; SIGHUP is 1.
+pub(super) const HUNG_UP: u8 = 128 + 1;
 
 /// Sends `happening` whenever the signal `kind` arrives.
 ///
@@ -61,21 +66,23 @@ pub(super) fn happenings() -> (UnboundedSender<Happening>, UnboundedReceiver<Hap
 pub(super) async fn stream(
     settings: Settings,
     plan: Plan,
-    happenings: UnboundedReceiver<Happening>,
+    mut happenings: UnboundedReceiver<Happening>,
 ) -> anyhow::Result<Outcome> {
     let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
-    attend(Some(&pipeline), happenings).await;
+    attend(Some(&pipeline), &mut happenings).await;
     stop(pipeline)
 }
 
-/// Does what happens until the end; without a pipeline there is only that to wait for.
+/// Does what happens until the end or a hang-up; without a pipeline there is only that to wait for.
 pub(super) async fn attend(
     pipeline: Option<&Pipeline>,
-    mut happenings: UnboundedReceiver<Happening>,
-) {
-    while let Some(Happening::Gather) = happenings.recv().await {
-        if let Some(pipeline) = pipeline {
-            pipeline.gather();
+    happenings: &mut UnboundedReceiver<Happening>,
+) -> Turn {
+    loop {
+        match happenings.recv().await {
+            Some(Happening::Gather) => pipeline.iter().for_each(|pipeline| pipeline.gather()),
+            Some(Happening::HangUp) => return Turn::HangUp,
+            Some(Happening::End) | None => return Turn::End,
         }
     }
 }
@@ -85,17 +92,27 @@ pub(super) async fn attend(
 /// # Errors
 /// When the output cannot be written.
 pub(super) fn stop(pipeline: Pipeline) -> anyhow::Result<Outcome> {
-    let outcome = pipeline.stop(PATIENCE)?;
+    let mut outcome = pipeline.stop(PATIENCE)?;
     if !outcome.flushed {
         log::warn!("the output is stuck; what was not written is lost");
     }
+    outcome.destination.iter_mut().try_for_each(|destination| destination.finish())?;
     Ok(outcome)
 }
 
+/// Whether this process was started with the signal ignored, as `nohup` does with SIGHUP and a
+/// shell with SIGINT for a job in the background: then it stays ignored.
+pub(super) fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
+}
+
 /// The exit code of a finished stream.
-pub(super) fn finish(outcome: &Outcome, stats: bool) -> ExitCode {
+pub(super) fn finish(reports: &[Report], stats: bool) -> ExitCode {
     if stats {
-        for report in &outcome.reports {
+        for report in reports {
             let micros = |time: Duration| time.as_nanos() as f64 / 1000.0;
             eprintln!(
                 "ticks={} missed={} rows_lost={} lateness_p50_us={:.1} lateness_p99_us={:.1} \

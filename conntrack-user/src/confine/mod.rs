@@ -95,13 +95,14 @@ impl fmt::Display for Confined {
     }
 }
 
-/// Confines this thread, and with it those that it will start, to `needs`; logs what came of it.
+/// Confines this thread, and with it those that it will start, to `needs`, and logs what came of it;
+/// whether anything was given up.
 ///
 /// # Errors
 /// With [`Confine::On`], what is missing.
-pub fn confine(how: Confine, needs: &Needs) -> Result<(), ConfineError> {
+pub fn confine(how: Confine, needs: &Needs) -> Result<bool, ConfineError> {
     if how == Confine::Off {
-        return Ok(());
+        return Ok(false);
     }
     let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if threads > 1 {
@@ -110,7 +111,7 @@ pub fn confine(how: Confine, needs: &Needs) -> Result<(), ConfineError> {
             return Err(error);
         }
         log::warn!("{error}");
-        return Ok(());
+        return Ok(false);
     }
     // There is little to give up for who has nothing that a run could use.
     let privileged = capabilities::held().is_ok_and(|held| held.intersects(capabilities::EVER));
@@ -128,7 +129,7 @@ pub fn confine(how: Confine, needs: &Needs) -> Result<(), ConfineError> {
         };
         log::log!(level, "not confined by {layer}: {error}");
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Applies every layer that the kernel has to the calling thread.

@@ -17,6 +17,8 @@ const PARANOID: i32 = 3;
 /// The file that the output makes anew while it runs, in the directory where it is.
 #[derive(Debug, Clone, Copy)]
 pub enum Rewrites<'a> {
+    /// It is begun again where another program moved or removed it. No capability is kept for that.
+    Reopened(&'a Path),
     /// It is put aside, and begun again.
     Aside(&'a Path),
     /// It is replaced, and its new one given the owner of the old one.
@@ -41,6 +43,8 @@ pub struct Needs {
     pub files: Vec<PathBuf>,
     /// The directory where files are made, renamed and replaced.
     pub directory: Option<PathBuf>,
+    /// Whether they are renamed and replaced there, not only made.
+    pub renames: bool,
     /// Capabilities against owners and modes of those.
     pub over_files: CapabilitySet,
 }
@@ -57,6 +61,7 @@ impl Needs {
             processes: false,
             files: Vec::new(),
             directory: None,
+            renames: false,
             over_files: CapabilitySet::empty(),
         }
     }
@@ -108,10 +113,11 @@ impl Needs {
     }
 
     fn rewrite(&mut self, output: Rewrites<'_>, is_root: bool) {
-        let (Rewrites::Aside(file) | Rewrites::Replaced(file)) = output;
+        let (Rewrites::Aside(file) | Rewrites::Replaced(file) | Rewrites::Reopened(file)) = output;
         let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = parent.unwrap_or(Path::new("."));
-        if is_root {
+        self.renames = !matches!(output, Rewrites::Reopened(_));
+        if is_root && self.renames {
             if !is_writable(directory) {
                 self.over_files |= CapabilitySet::DAC_OVERRIDE;
             }
@@ -126,6 +132,18 @@ impl Needs {
             }
         }
         self.directory = Some(directory.to_owned());
+    }
+
+    /// What is needed here and was not in `kept`, in words.
+    #[must_use]
+    pub fn beyond(&self, kept: &Self) -> Option<&'static str> {
+        let lacks = [
+            (self.probes && !kept.probes, "probes"),
+            (self.netlink && !kept.netlink, "ctnetlink"),
+            (self.namespaces && !kept.namespaces, "other network namespaces"),
+            (self.processes && !kept.processes, "the namespaces of other processes"),
+        ];
+        lacks.into_iter().find_map(|(lacks, what)| lacks.then_some(what))
     }
 
     /// The capabilities for it.

@@ -100,14 +100,15 @@ const RENAMEAT: c_long = libc::SYS_renameat;
 #[cfg(not(target_arch = "x86_64"))]
 const RENAMEAT: c_long = 38;
 
-/// Files are made, put aside and replaced.
+/// Files are made.
+const MAKING: &[c_long] = &[libc::SYS_fchmod, libc::SYS_flock];
+
+/// Files are put aside and replaced.
 const REWRITING: &[c_long] = &[
     RENAMEAT,
     libc::SYS_renameat2,
     libc::SYS_unlinkat,
-    libc::SYS_fchmod,
     libc::SYS_fchown,
-    libc::SYS_flock,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_rename,
     #[cfg(target_arch = "x86_64")]
@@ -273,6 +274,9 @@ fn allowed(needs: &Needs) -> Result<BpfProgram, Error> {
         rules.extend(LISTENER.iter().map(|&call| (call, Vec::new())));
     }
     if needs.directory.is_some() {
+        rules.extend(MAKING.iter().map(|&call| (call, Vec::new())));
+    }
+    if needs.renames {
         rules.extend(REWRITING.iter().map(|&call| (call, Vec::new())));
     }
     let absent = u32::try_from(libc::ENOSYS).unwrap_or_default();

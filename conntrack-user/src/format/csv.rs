@@ -18,6 +18,8 @@ use crate::metric::{Metric, Name};
 pub struct Csv {
     /// The columns after the first two.
     columns: Option<Vec<Column>>,
+    /// The header stands in the file.
+    has_header: bool,
     /// Keys without a column, once each.
     left_out: BTreeSet<Name>,
     /// Those of them that no notice has named yet.
@@ -61,7 +63,7 @@ impl Csv {
             field: !names[at + 1..].contains(name),
         };
         let columns = names.iter().enumerate().map(column).collect();
-        Some(Self { columns: Some(columns), ..Self::new() })
+        Some(Self { columns: Some(columns), has_header: true, ..Self::new() })
     }
 
     fn note_keys_without_column(&mut self, batch: &[Metric]) {
@@ -86,17 +88,28 @@ impl Encoder for Csv {
         let mut record = ByteRecord::new();
         if self.columns.is_none() {
             self.columns = columns_of(batch);
-            if let Some(columns) = &self.columns {
-                FIRST.iter().for_each(|name| record.push_field(name.as_bytes()));
-                columns.iter().for_each(|column| record.push_field(column.name.as_bytes()));
-                write(&record, &mut writer);
-            }
+        }
+        if !self.has_header
+            && let Some(columns) = &self.columns
+        {
+            FIRST.iter().for_each(|name| record.push_field(name.as_bytes()));
+            columns.iter().for_each(|column| record.push_field(column.name.as_bytes()));
+            write(&record, &mut writer);
+            self.has_header = true;
         }
         self.note_keys_without_column(batch);
         if let Some(columns) = &self.columns {
             for metric in batch {
                 write_row(columns, metric, &mut record, &mut writer);
             }
+        }
+    }
+
+    fn begin_anew(&mut self, header: Option<&str>) {
+        // The same columns, so that the files are one table; or those that are there.
+        self.has_header = false;
+        if let Some(under) = header.and_then(Self::under) {
+            *self = under;
         }
     }
 

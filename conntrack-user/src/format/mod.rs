@@ -40,6 +40,9 @@ pub trait Encoder: Send {
         false
     }
 
+    /// The next rows stand in another file than those before: an empty one, or one under `header`.
+    fn begin_anew(&mut self, _header: Option<&str>) {}
+
     /// Something that the user should be told once, such as a column that could not be
     /// written. It is one line of text, and taking it removes it.
     fn take_notice(&mut self) -> Option<String> {

@@ -38,6 +38,10 @@ impl Table {
 }
 
 impl Encoder for Table {
+    fn begin_anew(&mut self, _header: Option<&str>) {
+        self.lines_to_heading = 0;
+    }
+
     fn encode(&mut self, batch: &[Metric], out: &mut Vec<u8>) {
         if self.totals {
             batch.iter().for_each(|metric| totals(metric, out));

@@ -3,26 +3,20 @@
 //! A batch of rows is one write. One that does not fit on the disk is taken back, and what a
 //! killed process left of one is cut off at the next start, so a batch is there or absent. A
 //! name that ends in `.zst` compresses: each batch then ends in a flushed block of whole lines.
+//!
+//! Other programs may rename, remove or truncate the file (logrotate does): that is noticed before
+//! the next batch, which then begins a new file, or the same one from its start.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use zstd::stream::write::Encoder;
 
-use super::frames::{LAST_BLOCK, whole_part};
-use super::{Catalog, parse, rotated};
-
-/// The fastest level that is not `--fast`: rows that repeat each other shrink to a tenth with it.
-const LEVEL: i32 = 1;
-/// How far back a match may reach, as a power of two: 128 KiB, some fifty rows. Memory is a few
-/// times that.
-const WINDOW_LOG: u32 = 17;
-/// Text that is compressed into one block: no more than a block can hold (128 KiB).
-const BLOCK: usize = 64 << 10;
-/// A row that is longer is none.
-const LONGEST_ROW: u64 = 1 << 20;
+use super::content::Content;
+use super::packing::Packing;
+use super::rotated;
+use crate::source::namespace::{Identity, identity, identity_of};
 
 /// When to put a file aside, and how many of those to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,81 +31,151 @@ pub struct Rotation {
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The system's reason.
-    #[error("cannot write to {0}")]
+    #[error("cannot write to {}", .0.display())]
     Io(PathBuf, #[source] io::Error),
     /// It holds something else.
-    #[error("{0} is no recording ({1}), and is not touched; use another file")]
-    NoRecording(PathBuf, String),
+    #[error("{} is no recording ({why}), and is not touched; use another file", path.display())]
+    NoRecording {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its text.
+        why: String,
+    },
     /// Another process holds its lock.
-    #[error("{0} is written by another process")]
+    #[error("{} is written by another process", .0.display())]
     Locked(PathBuf),
 }
 
-/// A recording that is being written.
+/// What another program did to the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Its name is another file's, or no file's.
+    Moved,
+    /// It has no name any more.
+    Removed,
+    /// It is shorter than what was written.
+    Truncated,
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Moved => "moved",
+            Self::Removed => "removed",
+            Self::Truncated => "truncated",
+        })
+    }
+}
+
+/// How a file that was opened goes on.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// Bytes of a torn record that were cut off.
+    pub cut: u64,
+    /// The header that a CSV file has.
+    pub header: Option<String>,
+}
+
+/// A recording that is being written, or another text that is appended to.
 pub struct RecordingFile {
     path: PathBuf,
+    content: Content,
     file: File,
+    identity: Identity,
     /// What is whole in the file, in bytes.
     length: u64,
     rotation: Option<Rotation>,
     packing: Option<Packing>,
 }
 
-/// The state of a compressed file.
-#[derive(Default)]
-struct Packing {
-    /// There is none between two frames.
-    encoder: Option<Encoder<'static, Vec<u8>>>,
-    /// The file ends within a frame that no encoder will end.
-    unended: bool,
-}
-
-/// Whether the name of `path` asks for compression.
-#[must_use]
-pub fn is_compressed(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "zst")
-}
-
 impl RecordingFile {
-    /// Opens `path` to append to it; with it how many bytes of a torn record were cut off.
+    /// Opens `path` to append to it.
     ///
     /// # Errors
     /// See [`FileError`].
-    pub fn append(path: PathBuf, rotation: Option<Rotation>) -> Result<(Self, u64), FileError> {
-        let compressed = is_compressed(&path);
-        let result = open(&path).and_then(|mut file| {
-            let before = file.metadata()?.len();
-            let (length, unended) = if compressed {
-                let whole = whole_part(&mut file)?;
-                (whole.length, whole.open)
-            } else {
-                (whole_rows(&mut file, before)?, false)
-            };
-            if length < before {
-                file.set_len(length)?;
-            }
-            let packing = compressed.then(|| Packing { unended, ..Packing::default() });
-            let path = path.clone();
-            Ok((Self { path, file, length, rotation, packing }, before - length))
+    pub fn append(
+        path: PathBuf,
+        content: Content,
+        rotation: Option<Rotation>,
+    ) -> Result<(Self, Begun), FileError> {
+        let result = open(&path).and_then(|file| {
+            let identity = identity_of(&file)?;
+            let (path, length) = (path.clone(), 0);
+            let mut this = Self { path, content, file, identity, length, rotation, packing: None };
+            let begun = this.begin()?;
+            Ok((this, begun))
         });
-        result.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => FileError::Locked(path),
-            io::ErrorKind::InvalidData => FileError::NoRecording(path, error.to_string()),
-            _ => FileError::Io(path, error),
-        })
+        result.map_err(|error| explained(path, error))
     }
 
-    /// The path, if files are put aside there.
+    /// Takes up the open file where what it holds is whole.
+    fn begin(&mut self) -> io::Result<Begun> {
+        let before = self.file.metadata()?.len();
+        let found = self.content.examine(&mut self.file)?;
+        if found.length < before {
+            self.file.set_len(found.length)?;
+        }
+        self.length = found.length;
+        self.packing = self.content.is_compressed().then(|| Packing::after(found.within_a_frame));
+        Ok(Begun { cut: before - found.length, header: found.header })
+    }
+
+    /// The path.
     #[must_use]
-    pub fn rotates(&self) -> Option<&Path> {
-        self.rotation.is_some().then_some(self.path.as_path())
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Appends `text`, which consists of whole lines: all of it or nothing.
+    /// Whether files are put aside at the path.
+    #[must_use]
+    pub fn rotates(&self) -> bool {
+        self.rotation.is_some()
+    }
+
+    /// What another program did to the file since it was written to.
+    #[must_use]
+    pub fn change(&self) -> Option<Change> {
+        let open = self.file.metadata().ok()?;
+        match identity(&self.path) {
+            Ok(now) if now == self.identity => {
+                (open.len() < self.length).then_some(Change::Truncated)
+            }
+            Ok(_) => Some(Change::Moved),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => None,
+            Err(_) if std::os::unix::fs::MetadataExt::nlink(&open) == 0 => Some(Change::Removed),
+            Err(_) => Some(Change::Moved),
+        }
+    }
+
+    /// Begins anew after a change: the path's file, or the same one where it was truncated.
+    ///
+    /// # Errors
+    /// See [`FileError`]; the file that was open stays so.
+    pub fn begin_anew(&mut self, change: Change) -> Result<Begun, FileError> {
+        if change == Change::Truncated {
+            return self.begin().map_err(|error| explained(self.path.clone(), error));
+        }
+        let permissions = self.file.metadata().map(|metadata| metadata.permissions());
+        let (new, begun) = Self::append(self.path.clone(), self.content, self.rotation)?;
+        if let Ok(permissions) = permissions.as_ref()
+            && new.length == 0
+            && change == Change::Moved
+        {
+            // Another user's file keeps the mode that it was given.
+            let _ = new.file.set_permissions(permissions.clone());
+        }
+        // The last frame of the old file; its rows can be read without the end, too.
+        let _ = self.finish();
+        *self = new;
+        Ok(begun)
+    }
+
+    /// Appends `text`, which consists of whole lines: all of it or nothing. `false` where another
+    /// program truncated the file meanwhile: then the text is not in it.
     ///
     /// # Errors
     /// The system's. The file then is as it was before, unless that fails as well.
-    pub fn write(&mut self, text: &[u8]) -> io::Result<()> {
+    pub fn write(&mut self, text: &[u8]) -> io::Result<bool> {
         if self.rotation.is_some_and(|rotation| self.is_due(rotation, text.len() as u64)) {
             self.rotate()?;
         }
@@ -121,9 +185,9 @@ impl RecordingFile {
                 let within = packing.is_within_a_frame();
                 let bytes = packing.pack(text)?;
                 let written = self.write_whole(&bytes);
-                if let (Err(_), Some(packing)) = (&written, &mut self.packing) {
+                if written.is_err() {
                     // What follows must not refer to what is not there.
-                    *packing = Packing { encoder: None, unended: within };
+                    self.packing = Some(Packing::after(within));
                 }
                 written
             }
@@ -138,21 +202,32 @@ impl RecordingFile {
         let Some(packing) = &mut self.packing else { return Ok(()) };
         let within = packing.is_within_a_frame();
         let end = packing.end()?;
-        let written = self.write_whole(&end);
-        if let (Err(_), Some(packing)) = (&written, &mut self.packing) {
-            packing.unended = within;
+        if end.is_empty() {
+            return Ok(());
         }
-        written
+        let written = self.write_whole(&end);
+        if written.is_err() {
+            self.packing = Some(Packing::after(within));
+        }
+        written.map(drop)
     }
 
-    fn write_whole(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_whole(&mut self, bytes: &[u8]) -> io::Result<bool> {
         let written = self.file.write_all(bytes);
-        match written {
-            Ok(()) => self.length += bytes.len() as u64,
+        if let Err(error) = written {
             // If this fails too, the torn record is cut off at the next start.
-            Err(_) => _ = self.file.set_len(self.length),
+            let _ = self.file.set_len(self.length);
+            return Err(error);
         }
-        written
+        let (added, length) = (bytes.len() as u64, self.file.metadata()?.len());
+        if length < self.length + added {
+            // At the end, since the file is open to append to; of a compressed one it would be the
+            // middle of a frame, of a CSV file rows without a header.
+            self.file.set_len(length.saturating_sub(added))?;
+            return Ok(false);
+        }
+        self.length = length;
+        Ok(true)
     }
 
     fn is_due(&self, rotation: Rotation, more: u64) -> bool {
@@ -179,10 +254,40 @@ impl RecordingFile {
             let _ = std::fs::rename(rotated(&self.path, 1), &self.path);
         }
         self.file = new?;
+        self.identity = identity_of(&self.file)?;
         self.file.set_permissions(permissions)?;
         self.length = self.file.metadata()?.len();
         Ok(())
     }
+}
+
+fn explained(path: PathBuf, error: io::Error) -> FileError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => FileError::Locked(path),
+        io::ErrorKind::InvalidData => FileError::NoRecording { path, why: error.to_string() },
+        _ => {
+            let error = refusal(&path, error);
+            FileError::Io(path, error)
+        }
+    }
+}
+
+/// `error` of opening or making `path`, with the directory named where that is what refuses.
+pub fn refusal(path: &Path, error: io::Error) -> io::Error {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = parent.unwrap_or(Path::new("."));
+    let shown = directory.display();
+    let text = match error.kind() {
+        io::ErrorKind::NotFound if !directory.exists() => {
+            format!("there is no directory {shown}")
+        }
+        io::ErrorKind::NotADirectory => format!("{shown} is not a directory"),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem if !path.exists() => {
+            format!("the directory {shown} takes no new files: {error}")
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), text)
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -192,10 +297,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Makes this process the only one that writes a file; the lock ends with it.
-///
-/// # Errors
-/// [`io::ErrorKind::WouldBlock`] where another process is that.
-pub fn lock(file: &File) -> io::Result<()> {
+fn lock(file: &File) -> io::Result<()> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(error) if error == rustix::io::Errno::WOULDBLOCK => Err(error.into()),
         // A file system without locks.
@@ -203,189 +305,6 @@ pub fn lock(file: &File) -> io::Result<()> {
     }
 }
 
-/// How much of a file of text is whole rows.
-fn whole_rows(file: &mut File, length: u64) -> io::Result<u64> {
-    let no_recording = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidData, why.to_owned()));
-    let mut start = Vec::new();
-    file.rewind()?;
-    (&mut *file).take(LONGEST_ROW).read_to_end(&mut start)?;
-    match memchr::memchr(b'\n', &start) {
-        Some(_) if start.starts_with(b"# HELP") || start.starts_with(b"# TYPE") => {
-            return no_recording("it begins as Prometheus text does");
-        }
-        Some(end) => match parse(&start[..end], &mut Catalog::default(), &mut Vec::new()) {
-            Ok(Some(_)) => {}
-            Ok(None) => return no_recording("its first line is empty or a comment"),
-            Err(why) => return no_recording(&why.to_string()),
-        },
-        // Its very first row, torn.
-        None if start.is_empty() || is_beginning(&start) => return Ok(0),
-        None => return no_recording("no row in it"),
-    }
-    let from = length.saturating_sub(LONGEST_ROW);
-    let mut end = Vec::new();
-    file.seek(SeekFrom::Start(from))?;
-    (&mut *file).take(LONGEST_ROW).read_to_end(&mut end)?;
-    match memchr::memrchr(b'\n', &end) {
-        Some(newline) => Ok(from + newline as u64 + 1),
-        None => no_recording("no row at its end"),
-    }
-}
-
-/// Whether text without an end may be the beginning of a row of ours.
-fn is_beginning(text: &[u8]) -> bool {
-    let beginnings: [&[u8]; 3] = [b"conntrack", b"internal_ctpulse", b"{\"fields\":"];
-    beginnings.iter().any(|beginning| text.starts_with(beginning) || beginning.starts_with(text))
-}
-
-impl Packing {
-    /// `text` as blocks of whole lines, in front of them what the file needs first.
-    fn pack(&mut self, mut text: &[u8]) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        if std::mem::take(&mut self.unended) {
-            bytes.extend_from_slice(&LAST_BLOCK);
-        }
-        if self.encoder.is_none() {
-            let mut encoder = Encoder::new(Vec::new(), LEVEL)?;
-            encoder.window_log(WINDOW_LOG)?;
-            self.encoder = Some(encoder);
-        }
-        let Some(encoder) = &mut self.encoder else { return Ok(bytes) };
-        while !text.is_empty() {
-            let most = &text[..text.len().min(BLOCK)];
-            let lines = memchr::memrchr(b'\n', most).map_or(text.len(), |newline| newline + 1);
-            let (now, later) = text.split_at(lines);
-            encoder.write_all(now)?;
-            encoder.flush()?;
-            text = later;
-        }
-        bytes.append(encoder.get_mut());
-        Ok(bytes)
-    }
-
-    /// What ends the file's last frame.
-    fn end(&mut self) -> io::Result<Vec<u8>> {
-        match self.encoder.take() {
-            Some(encoder) => encoder.finish(),
-            None if std::mem::take(&mut self.unended) => Ok(LAST_BLOCK.to_vec()),
-            None => Ok(Vec::new()),
-        }
-    }
-
-    fn is_within_a_frame(&self) -> bool {
-        self.encoder.is_some() || self.unended
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::recording::{Tally, files_of, read};
-
-    const ROW: &str = "conntrack,cpu=all drop=1i 1795590600000000000\n";
-
-    fn rows(path: &Path) -> (u64, u64) {
-        let (mut catalog, mut tally) = (Catalog::default(), Tally::default());
-        read(&files_of(path), &mut catalog, &mut tally, &mut |_, _| {});
-        assert!(tally.unreadable.is_empty(), "{tally:?}");
-        (tally.rows, tally.bad_lines)
-    }
-
-    fn append(path: &Path) -> Result<(RecordingFile, u64), FileError> {
-        RecordingFile::append(path.to_owned(), None)
-    }
-
-    #[test]
-    fn a_torn_end_is_cut_off_and_the_file_goes_on() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["fw.influx", "fw.influx.zst"] {
-            let path = dir.path().join(name);
-            let (mut file, cut) = append(&path).unwrap();
-            assert_eq!(cut, 0);
-            (0..5).for_each(|_| file.write(ROW.repeat(3).as_bytes()).unwrap());
-            drop(file); // as if killed: no end of the frame
-            let bytes = std::fs::read(&path).unwrap();
-            for torn in 1..bytes.len() {
-                std::fs::write(&path, &bytes[..torn]).unwrap();
-                let before = rows(&path).0;
-                let (mut file, _) = append(&path).unwrap();
-                file.write(ROW.as_bytes()).unwrap();
-                file.finish().unwrap();
-                drop(file);
-                assert_eq!(rows(&path), (before + 1, 0), "{name} cut at {torn}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_no_recording_is_not_touched() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("diary.zst");
-        for (name, text) in [
-            ("diary", "dear diary\nnothing happened"),
-            ("word", "conn"),
-            ("diary.zst", "dear diary\n"),
-            ("script", "#!/bin/sh\necho hi\nthe last line without an end"),
-            ("comments", "## A configuration\nkey = 1"),
-            ("gap", "\nconntrack x=1i 1\nand more"),
-            ("markdown", "# A heading\ntext"),
-        ] {
-            let path = path.with_file_name(name);
-            std::fs::write(&path, text).unwrap();
-            let is_ours = name == "word"; // it may be a torn row
-            assert_eq!(append(&path).is_ok(), is_ours, "{name}");
-            if !is_ours {
-                assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-            }
-        }
-    }
-
-    #[test]
-    fn rotation_keeps_the_size_and_the_number() {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, most) in [("fw.influx", 1000), ("fw.influx.zst", 1000 + 200)] {
-            let path = dir.path().join(name);
-            let rotation = Rotation { size: 1000, keep: 3 };
-            let (mut file, _) = RecordingFile::append(path.clone(), Some(rotation)).unwrap();
-            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-            std::fs::set_permissions(&path, private).unwrap();
-            for number in 0..4000 {
-                let row = ROW
-                    .replace("1i", &format!("{}i", fastrand::Rng::with_seed(number).u64(..) >> 1));
-                file.write(row.as_bytes()).unwrap();
-            }
-            file.finish().unwrap();
-            let files = files_of(&path);
-            assert_eq!(files.len(), 4, "{name}");
-            for file in &files {
-                assert!(file.metadata().unwrap().len() <= most, "{}", file.display());
-            }
-            let mode = |path: &Path| path.metadata().unwrap().permissions();
-            assert_eq!(mode(&path), mode(&rotated(&path, 3)), "{name}");
-            assert!(rows(&path).0 > 30);
-            assert_eq!(rows(&path).1, 0);
-        }
-    }
-
-    #[test]
-    fn two_processes_do_not_write_one_recording() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("fw.influx");
-        let _first = append(&path).unwrap();
-        assert!(matches!(append(&path), Err(FileError::Locked(_))));
-    }
-
-    #[test]
-    fn a_batch_of_many_blocks_is_whole_lines_in_each() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("fw.influx.zst");
-        let (mut file, _) = append(&path).unwrap();
-        file.write(ROW.repeat(20_000).as_bytes()).unwrap();
-        drop(file);
-        assert_eq!(rows(&path), (20_000, 0));
-        let length = path.metadata().unwrap().len();
-        File::options().write(true).open(&path).unwrap().set_len(length / 2).unwrap();
-        let (found, bad) = rows(&path);
-        assert!(found > 1000 && bad == 0, "{found} {bad}");
-    }
-}
+#[path = "file_tests.rs"]
+mod tests;

@@ -5,15 +5,17 @@
 //! of time, integers as floats. Nothing in a file is fatal: what cannot be read is counted, and
 //! the first such line is told with its place.
 //!
-//! `file` writes, and `frames` finds what is whole in a zstd file; `lines` cuts files,
+//! `file` writes, `content` says what stands in a file that is appended to, and `frames` finds what is whole in a zstd file; `lines` cuts files,
 //! `line_protocol` and `json` read one line each, `catalog` numbers series and fields. What the rows mean is `report`'s matter.
 
 mod catalog;
+mod content;
 mod file;
 pub mod frames;
 mod json;
 mod line_protocol;
 mod lines;
+mod packing;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -22,7 +24,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use self::catalog::{Catalog, FieldId, Series, SeriesId};
-pub use self::file::{FileError, RecordingFile, Rotation, is_compressed, lock};
+pub use self::content::{Content, is_compressed};
+pub use self::file::{Begun, Change, FileError, RecordingFile, Rotation, refusal};
 use self::lines::{Line, Lines};
 
 /// How far back in a zstd file a match may reach, as a power of two: 32 MiB. It bounds the

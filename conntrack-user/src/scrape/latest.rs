@@ -164,6 +164,14 @@ impl Destination for Published {
         true
     }
 
+    fn begin(&mut self, inputs: &[Input]) {
+        self.latest.send_replace(Arc::new(Snapshot::new(inputs, Instant::now())));
+    }
+
+    fn reopen(&mut self) {
+        self.text.reopen();
+    }
+
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {
         // Before the text, whose reader may be stuck.
         for Emission { input, rows, .. } in &emissions {

@@ -55,6 +55,15 @@ pub fn identity(path: &Path) -> io::Result<Identity> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
+/// The same of an open file.
+///
+/// # Errors
+/// The system's error.
+pub fn identity_of(file: &File) -> io::Result<Identity> {
+    let metadata = file.metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
 /// A namespace that stays alive as long as this does: neither its inode number nor its address
 /// in the kernel becomes another's.
 #[derive(Debug, Clone)]

@@ -1,21 +1,28 @@
-//! Rows as text, and where the text goes: a descriptor, a file that each batch replaces, or a
-//! recording.
+//! Rows as text, and where the text goes: a descriptor, a file that each batch replaces, or one
+//! that is appended to.
+
+mod target;
+mod textfile;
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+pub use self::target::Target;
 use crate::confine::Rewrites;
 use crate::format::Encoder;
 use crate::metric::Metric;
-use crate::recording::RecordingFile;
+use crate::recording::{FileError, RecordingFile};
 use crate::sink::{Destination, Emission, Fate};
 
 /// Pipes take writes up to this size whole or not at all (POSIX `PIPE_BUF`, 4,096 on Linux).
 const WHOLE_WRITE: usize = 4096;
+
+/// How long a file that could not be opened again is left in peace.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Rows as text.
 pub struct Text {
@@ -26,13 +33,15 @@ pub struct Text {
     full: Option<io::Error>,
     /// Emissions that found no room.
     lost: u64,
+    /// When the file that took the place of the open one could not be opened.
+    refused: Option<Instant>,
 }
 
 impl Text {
     /// Text in the encoder's format, to `output`.
     #[must_use]
     pub fn new(encoder: Box<dyn Encoder>, output: Output) -> Self {
-        Self { encoder, output, buffer: Vec::new(), full: None, lost: 0 }
+        Self { encoder, output, buffer: Vec::new(), full: None, lost: 0, refused: None }
     }
 }
 
@@ -45,16 +54,15 @@ impl Destination for Text {
         match &self.output.way {
             Way::Lines(_) => None,
             Way::Replace(path) => Some(Rewrites::Replaced(path)),
-            Way::Record(file) => file.rotates().map(Rewrites::Aside),
+            Way::Append(file) if file.rotates() => Some(Rewrites::Aside(file.path())),
+            Way::Append(file) => Some(Rewrites::Reopened(file.path())),
         }
     }
 
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {
         let number = emissions.len() as u64;
         let rows: Vec<Metric> = emissions.into_iter().flat_map(|emission| emission.rows).collect();
-        self.buffer.clear();
-        self.encoder.encode(&rows, &mut self.buffer);
-        let written = self.output.write_batch(&self.buffer);
+        let written = self.write_rows(&rows);
         let name = &self.output.name;
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
@@ -81,6 +89,16 @@ impl Destination for Text {
         Ok(Fate::Written)
     }
 
+    fn reopen(&mut self) {
+        let Way::Append(file) = &self.output.way else { return };
+        self.refused = None;
+        if file.change().is_none() {
+            log::info!("{} is still the file that is written", self.output.name);
+        } else if let Err(error) = self.follow_changes() {
+            log::error!("{error}");
+        }
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         let finished = self.full.take().map_or_else(|| self.output.finish(), Err);
         finished.map_err(|error| self.cannot(&error))
@@ -88,12 +106,66 @@ impl Destination for Text {
 }
 
 impl Text {
+    /// Writes rows as one batch; once more where the file was truncated meanwhile.
+    fn write_rows(&mut self, rows: &[Metric]) -> io::Result<()> {
+        loop {
+            self.follow_changes()?;
+            self.buffer.clear();
+            self.encoder.encode(rows, &mut self.buffer);
+            if self.output.write_batch(&self.buffer)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Begins anew where another program moved, removed or truncated the file. Where the new file
+    /// cannot be opened, rows go on into the open one, unless that is what was truncated.
+    fn follow_changes(&mut self) -> io::Result<()> {
+        let Way::Append(file) = &mut self.output.way else { return Ok(()) };
+        let Some(change) = file.change() else { return Ok(()) };
+        if self.refused.is_some_and(|at| at.elapsed() < RETRY) {
+            return Ok(());
+        }
+        let name = &self.output.name;
+        match file.begin_anew(change) {
+            Ok(begun) => {
+                self.refused = None;
+                self.encoder.begin_anew(begun.header.as_deref());
+                log::info!("{name} was {change}; it is begun anew");
+            }
+            Err(error) if change == crate::recording::Change::Truncated => {
+                return Err(io::Error::other(error));
+            }
+            Err(error) => {
+                if self.refused.is_none() {
+                    log::warn!(
+                        "{name} was {change}; rows go on into the old file: {}",
+                        reason(&error)
+                    );
+                }
+                self.refused = Some(Instant::now());
+            }
+        }
+        Ok(())
+    }
+
     fn cannot(&self, error: &io::Error) -> io::Error {
         let lost = match self.lost {
             0 => String::new(),
             lost => format!("; {lost} emissions found no room"),
         };
         io::Error::other(format!("cannot write to {}: {error}{lost}", self.output.name))
+    }
+}
+
+/// Why a file cannot be opened again, with what may be in the way.
+fn reason(error: &FileError) -> String {
+    match error {
+        FileError::Io(_, error) if error.kind() == io::ErrorKind::PermissionDenied => format!(
+            "{error}; privileges for it may have been given up at the start (--confine off keeps them)"
+        ),
+        FileError::Io(_, error) => error.to_string(),
+        error => error.to_string(),
     }
 }
 
@@ -109,8 +181,8 @@ enum Way {
     Lines(Box<dyn WriteFd>),
     /// A file that is replaced as a whole by each batch.
     Replace(PathBuf),
-    /// A recording, appended to.
-    Record(Box<RecordingFile>),
+    /// A file that is appended to.
+    Append(Box<RecordingFile>),
 }
 
 trait WriteFd: Write + AsFd + Send {}
@@ -123,57 +195,33 @@ impl Output {
         Self { name: name.into(), way: Way::Lines(Box::new(file)) }
     }
 
-    /// An output that replaces the regular file `path` by each batch of rows, so that a reader
-    /// finds one whole batch there, as the textfile collector of `node_exporter` needs it. The
-    /// file keeps its mode and, as far as this process may give it away, its owner.
+    /// An output that replaces the regular file `path` by each batch of rows.
     #[must_use]
     pub fn replacing(path: PathBuf) -> Self {
         Self { name: path.display().to_string(), way: Way::Replace(path) }
     }
 
-    /// An output to a recording; `name` is what error messages call it.
+    /// An output to a file that is appended to; `name` is what error messages call it.
     #[must_use]
     pub fn recording(name: String, file: RecordingFile) -> Self {
-        Self { name, way: Way::Record(Box::new(file)) }
+        Self { name, way: Way::Append(Box::new(file)) }
     }
 
-    fn write_batch(&mut self, text: &[u8]) -> io::Result<()> {
+    /// Writes a batch; `false` where the file was truncated meanwhile.
+    fn write_batch(&mut self, text: &[u8]) -> io::Result<bool> {
         match &mut self.way {
-            Way::Record(file) => file.write(text),
-            Way::Lines(file) => write_lines(file.as_mut(), text),
-            Way::Replace(path) => replace(path, text),
+            Way::Append(file) => file.write(text),
+            Way::Lines(file) => write_lines(file.as_mut(), text).map(|()| true),
+            Way::Replace(path) => textfile::replace(path, text).map(|()| true),
         }
     }
 
     fn finish(&mut self) -> io::Result<()> {
         match &mut self.way {
-            Way::Record(file) => file.finish(),
+            Way::Append(file) => file.finish(),
             Way::Lines(_) | Way::Replace(_) => Ok(()),
         }
     }
-}
-
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut new = path.to_owned().into_os_string();
-    new.push(format!(".{}.new", std::process::id()));
-    let new = PathBuf::from(new);
-    let replaced = write_new(&new, path, text).and_then(|()| std::fs::rename(&new, path));
-    if replaced.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
-        let _ = std::fs::remove_file(&new);
-    }
-    replaced
-}
-
-/// Writes a file that was not there before, so that nobody else's is touched, with the mode and
-/// owner of the one that it will replace.
-fn write_new(new: &Path, old: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = std::fs::File::create_new(new)?;
-    if let Ok(old) = std::fs::metadata(old) {
-        // Only root may give a file away; anybody may keep their own.
-        let _ = std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()));
-        file.set_permissions(old.permissions())?;
-    }
-    file.write_all(text)
 }
 
 /// Writes `text`, which consists of whole lines, in pieces of whole lines that a pipe takes at

@@ -1,0 +1,113 @@
+//! SIGHUP: the configuration is read again, and followed as far as that is possible without a new
+//! start.
+//!
+//! A run that gave up privileges cannot have them back, and a call that it no longer makes ends it:
+//! settings that would need more than was kept are refused before anything is tried.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::CollectArgs;
+use crate::confine::Needs;
+use crate::settings::{Ebpf, Input, Settings, Source};
+use crate::source::reader::settled;
+use crate::source::roots::Place;
+
+/// The configuration file, as it was read last.
+pub(super) struct Configuration {
+    path: Option<PathBuf>,
+    text: Vec<u8>,
+}
+
+impl Configuration {
+    /// The file that the arguments name, if they name one.
+    pub(super) fn of(args: &CollectArgs) -> Self {
+        let path = args.sample.config.clone();
+        Self { text: path.as_deref().map(text).unwrap_or_default(), path }
+    }
+
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The settings of a configuration that changed, with what stays as it is; the reason is logged
+    /// where the old ones go on. `kept` is what this process kept when it was confined.
+    pub(super) fn reload(
+        &mut self,
+        load: impl FnOnce() -> anyhow::Result<(Settings, Vec<String>)>,
+        old: &Settings,
+        kept: Option<&Needs>,
+    ) -> Option<Settings> {
+        let path = self.path.as_deref()?;
+        let name = path.display();
+        let text = text(path);
+        if text == self.text && !text.is_empty() {
+            log::info!("{name} is unchanged");
+            return None;
+        }
+        let fitted = load().and_then(|(mut new, warnings)| {
+            warnings.iter().for_each(|warning| log::warn!("{warning}"));
+            keep_what_is_fixed(&mut new, old);
+            if let Some(kept) = kept {
+                fit(&mut new, kept).map_err(anyhow::Error::msg)?;
+            }
+            Ok(new)
+        });
+        match fitted {
+            Ok(new) => {
+                self.text = text;
+                log::info!("{name} is reloaded");
+                Some(new)
+            }
+            Err(error) => {
+                log::error!("the old configuration goes on: {error:#}");
+                None
+            }
+        }
+    }
+}
+
+fn text(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_default()
+}
+
+/// Takes over the settings that need a new start.
+fn keep_what_is_fixed(new: &mut Settings, old: &Settings) {
+    let changed = [
+        ("listen", new.listen != old.listen),
+        ("user", new.user != old.user),
+        ("confine", new.confine != old.confine),
+        ("debug or quiet", new.log_level != old.log_level),
+    ];
+    for (key, _) in changed.iter().filter(|(_, is_changed)| *is_changed) {
+        log::warn!("{key} needs a restart; the old value goes on");
+    }
+    new.listen = old.listen;
+    new.user.clone_from(&old.user);
+    new.confine = old.confine;
+    new.log_level = old.log_level;
+}
+
+/// Leaves out what `auto` may do without and this process no longer may.
+///
+/// # Errors
+/// What must be and cannot.
+fn fit(settings: &mut Settings, kept: &Needs) -> Result<(), String> {
+    for input in &mut settings.inputs {
+        let place = Place::resolve(&settings.roots, input.netns.as_ref());
+        if !kept.probes && input.ebpf == Ebpf::Auto {
+            input.ebpf = Ebpf::Off;
+        }
+        if !kept.netlink && settled(input.source, &place) == Source::Auto {
+            input.source = Source::Procfs;
+        }
+        let probes = input.ebpf != Ebpf::Off && (kept.probes || input.ebpf == Ebpf::On);
+        let one = |input: &Input| Input { source: settled(input.source, &place), ..input.clone() };
+        let needs = Needs::new(&[one(input)], std::slice::from_ref(&place), probes, false, None);
+        if let Some(what) = needs.beyond(kept) {
+            return Err(format!(
+                "it needs {what}, for which privileges were given up at the start; restart ctpulse"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! What a file that is appended to holds already, and how much of it is whole.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use super::frames::whole_part;
+use super::{Catalog, parse};
+use crate::format::{Csv, Format};
+
+/// A row that is longer is none.
+const LONGEST_ROW: u64 = 1 << 20;
+
+/// The kinds of files that are appended to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Rows that `report` reads: line protocol or JSON.
+    Rows,
+    /// The same, compressed.
+    CompressedRows,
+    /// Rows under a header.
+    Csv,
+    /// Text that is not read again.
+    Other,
+}
+
+/// What of a file stays.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Its length in bytes without a torn end.
+    pub(super) length: u64,
+    /// Whether it ends within a compressed frame.
+    pub(super) within_a_frame: bool,
+    /// The first line of a CSV file.
+    pub(super) header: Option<String>,
+}
+
+impl Content {
+    /// The content of a file at `path` that is written in `format`.
+    #[must_use]
+    pub fn of(format: Format, path: &Path) -> Self {
+        match format {
+            Format::Influx | Format::Json if is_compressed(path) => Self::CompressedRows,
+            Format::Influx | Format::Json => Self::Rows,
+            Format::Csv => Self::Csv,
+            Format::Prometheus | Format::Table => Self::Other,
+        }
+    }
+
+    pub(super) fn is_compressed(self) -> bool {
+        self == Self::CompressedRows
+    }
+
+    /// Reads what stands in `file`.
+    ///
+    /// # Errors
+    /// The file's, or [`io::ErrorKind::InvalidData`] where it holds something else.
+    pub(super) fn examine(self, file: &mut File) -> io::Result<Found> {
+        let length = file.metadata()?.len();
+        match self {
+            Self::Rows => Ok(Found { length: whole_rows(file, length)?, ..Found::default() }),
+            Self::CompressedRows => {
+                file.rewind()?;
+                let whole = whole_part(file)?;
+                let (length, within_a_frame) = (whole.length, whole.open);
+                Ok(Found { length, within_a_frame, ..Found::default() })
+            }
+            Self::Csv if length > 0 => {
+                file.rewind()?;
+                let mut header = String::new();
+                let read = BufReader::new(file.take(LONGEST_ROW)).read_line(&mut header);
+                if read.is_err() || Csv::under(&header).is_none() {
+                    return no_recording("it does not start with a CSV header of ctpulse");
+                }
+                Ok(Found { length, header: Some(header), ..Found::default() })
+            }
+            Self::Csv | Self::Other => Ok(Found { length, ..Found::default() }),
+        }
+    }
+}
+
+/// Whether the name of `path` asks for compression.
+#[must_use]
+pub fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "zst")
+}
+
+fn no_recording<T>(why: &str) -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::InvalidData, why.to_owned()))
+}
+
+/// How much of a file of text is whole rows.
+fn whole_rows(file: &mut File, length: u64) -> io::Result<u64> {
+    let mut start = Vec::new();
+    file.rewind()?;
+    (&mut *file).take(LONGEST_ROW).read_to_end(&mut start)?;
+    match memchr::memchr(b'\n', &start) {
+        Some(_) if start.starts_with(b"# HELP") || start.starts_with(b"# TYPE") => {
+            return no_recording("it begins as Prometheus text does");
+        }
+        Some(end) => match parse(&start[..end], &mut Catalog::default(), &mut Vec::new()) {
+            Ok(Some(_)) => {}
+            Ok(None) => return no_recording("its first line is empty or a comment"),
+            Err(why) => return no_recording(&why.to_string()),
+        },
+        // Its very first row, torn.
+        None if start.is_empty() || is_beginning(&start) => return Ok(0),
+        None => return no_recording("no row in it"),
+    }
+    let from = length.saturating_sub(LONGEST_ROW);
+    let mut end = Vec::new();
+    file.seek(SeekFrom::Start(from))?;
+    (&mut *file).take(LONGEST_ROW).read_to_end(&mut end)?;
+    match memchr::memrchr(b'\n', &end) {
+        Some(newline) => Ok(from + newline as u64 + 1),
+        None => no_recording("no row at its end"),
+    }
+}
+
+/// Whether text without an end may be the beginning of a row of ours.
+fn is_beginning(text: &[u8]) -> bool {
+    let beginnings: [&[u8]; 3] = [b"conntrack", b"internal_ctpulse", b"{\"fields\":"];
+    beginnings.iter().any(|beginning| text.starts_with(beginning) || beginning.starts_with(text))
+}

@@ -1,0 +1,190 @@
+use super::*;
+use crate::format::Format;
+use crate::recording::{Catalog, Tally, files_of, read};
+
+const ROW: &str = "conntrack,cpu=all drop=1i 1795590600000000000\n";
+
+fn rows(path: &Path) -> (u64, u64) {
+    let (mut catalog, mut tally) = (Catalog::default(), Tally::default());
+    read(&files_of(path), &mut catalog, &mut tally, &mut |_, _| {});
+    assert!(tally.unreadable.is_empty(), "{tally:?}");
+    (tally.rows, tally.bad_lines)
+}
+
+fn content(path: &Path) -> Content {
+    Content::of(Format::Influx, path)
+}
+
+fn append(path: &Path) -> Result<(RecordingFile, Begun), FileError> {
+    RecordingFile::append(path.to_owned(), content(path), None)
+}
+
+#[test]
+fn a_torn_end_is_cut_off_and_the_file_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["fw.influx", "fw.influx.zst"] {
+        let path = dir.path().join(name);
+        let (mut file, begun) = append(&path).unwrap();
+        assert_eq!(begun, Begun::default());
+        (0..5).for_each(|_| assert!(file.write(ROW.repeat(3).as_bytes()).unwrap()));
+        drop(file); // as if killed: no end of the frame
+        let bytes = std::fs::read(&path).unwrap();
+        for torn in 1..bytes.len() {
+            std::fs::write(&path, &bytes[..torn]).unwrap();
+            let before = rows(&path).0;
+            let (mut file, _) = append(&path).unwrap();
+            file.write(ROW.as_bytes()).unwrap();
+            file.finish().unwrap();
+            drop(file);
+            assert_eq!(rows(&path), (before + 1, 0), "{name} cut at {torn}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_recording_is_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("diary.zst");
+    for (name, text) in [
+        ("diary", "dear diary\nnothing happened"),
+        ("word", "conn"),
+        ("diary.zst", "dear diary\n"),
+        ("script", "#!/bin/sh\necho hi\nthe last line without an end"),
+        ("comments", "## A configuration\nkey = 1"),
+        ("gap", "\nconntrack x=1i 1\nand more"),
+        ("markdown", "# A heading\ntext"),
+    ] {
+        let path = path.with_file_name(name);
+        std::fs::write(&path, text).unwrap();
+        let is_ours = name == "word"; // it may be a torn row
+        assert_eq!(append(&path).is_ok(), is_ours, "{name}");
+        if !is_ours {
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+}
+
+#[test]
+fn rotation_keeps_the_size_and_the_number() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, most) in [("fw.influx", 1000), ("fw.influx.zst", 1000 + 200)] {
+        let path = dir.path().join(name);
+        let rotation = Rotation { size: 1000, keep: 3 };
+        let (mut file, _) =
+            RecordingFile::append(path.clone(), content(&path), Some(rotation)).unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, private).unwrap();
+        for number in 0..4000 {
+            let row =
+                ROW.replace("1i", &format!("{}i", fastrand::Rng::with_seed(number).u64(..) >> 1));
+            file.write(row.as_bytes()).unwrap();
+        }
+        file.finish().unwrap();
+        let files = files_of(&path);
+        assert_eq!(files.len(), 4, "{name}");
+        for file in &files {
+            assert!(file.metadata().unwrap().len() <= most, "{}", file.display());
+        }
+        let mode = |path: &Path| path.metadata().unwrap().permissions();
+        assert_eq!(mode(&path), mode(&rotated(&path, 3)), "{name}");
+        assert!(rows(&path).0 > 30);
+        assert_eq!(rows(&path).1, 0);
+    }
+}
+
+#[test]
+fn two_processes_do_not_write_one_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fw.influx");
+    let _first = append(&path).unwrap();
+    assert!(matches!(append(&path), Err(FileError::Locked(_))));
+}
+
+#[test]
+fn a_batch_of_many_blocks_is_whole_lines_in_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fw.influx.zst");
+    let (mut file, _) = append(&path).unwrap();
+    file.write(ROW.repeat(20_000).as_bytes()).unwrap();
+    drop(file);
+    assert_eq!(rows(&path), (20_000, 0));
+    let length = path.metadata().unwrap().len();
+    File::options().write(true).open(&path).unwrap().set_len(length / 2).unwrap();
+    let (found, bad) = rows(&path);
+    assert!(found > 1000 && bad == 0, "{found} {bad}");
+}
+
+/// What `report` reads of `text`.
+fn rows_of(dir: &Path, name: &str, bytes: &[u8]) -> (u64, u64) {
+    let path = dir.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    rows(&path)
+}
+
+/// logrotate's `copytruncate`, between two writes and during one.
+#[test]
+fn a_truncated_file_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["fw.influx", "fw.influx.zst"] {
+        let path = dir.path().join(name);
+        let (mut file, _) = append(&path).unwrap();
+        let write = |file: &mut RecordingFile| file.write(ROW.as_bytes()).unwrap();
+        (0..3).for_each(|_| assert!(write(&mut file)));
+        assert_eq!(file.change(), None);
+        let truncate = || File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+        truncate();
+        assert_eq!(file.change(), Some(Change::Truncated));
+        file.begin_anew(Change::Truncated).unwrap();
+        assert!(write(&mut file) && write(&mut file));
+        assert_eq!(
+            rows_of(dir.path(), &format!("copy-{name}"), &std::fs::read(&path).unwrap()),
+            (2, 0)
+        );
+        // After the look and before the write.
+        truncate();
+        assert!(!write(&mut file), "{name}: a row in the middle of nothing");
+        assert_eq!(file.change(), Some(Change::Truncated));
+        file.begin_anew(Change::Truncated).unwrap();
+        assert!(write(&mut file));
+        file.finish().unwrap();
+        drop(file);
+        assert_eq!(rows(&path), (1, 0), "{name}");
+    }
+}
+
+#[test]
+fn a_moved_or_removed_file_is_ended_and_a_new_one_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["fw.influx", "fw.influx.zst"] {
+        let (path, aside) = (dir.path().join(name), dir.path().join(format!("old-{name}")));
+        let (mut file, _) = append(&path).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o604))
+            .unwrap();
+        file.write(ROW.repeat(2).as_bytes()).unwrap();
+        std::fs::rename(&path, &aside).unwrap();
+        assert_eq!(file.change(), Some(Change::Moved));
+        file.begin_anew(Change::Moved).unwrap();
+        file.write(ROW.as_bytes()).unwrap();
+        assert_eq!((rows(&aside), file.change()), ((2, 0), None));
+        let mode = |path: &Path| path.metadata().unwrap().permissions();
+        assert_eq!(mode(&aside), mode(&path));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(file.change(), Some(Change::Removed));
+        file.begin_anew(Change::Removed).unwrap();
+        file.write(ROW.repeat(3).as_bytes()).unwrap();
+        file.finish().unwrap();
+        assert_eq!(rows(&path), (3, 0), "{name}");
+    }
+}
+
+#[test]
+fn a_directory_that_refuses_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("nosuch");
+    let Err(FileError::Io(_, error)) = append(&missing.join("fw.influx")) else { panic!("opened") };
+    assert_eq!(error.to_string(), format!("there is no directory {}", missing.display()));
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let Err(FileError::Io(_, error)) = append(&file.join("fw.influx")) else { panic!("opened") };
+    assert_eq!(error.to_string(), format!("{} is not a directory", file.display()));
+}

@@ -1,0 +1,181 @@
+//! Whether a network namespace that is asked for exists: a name that was mistyped is an error, not
+//! a reason to wait.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+
+use super::mounts;
+use super::roots::{Place, names_directory};
+use crate::settings::{Netns, Roots};
+
+/// Names that are this far from the mistyped one, by edits to a letter, may be meant.
+const NEAR: f64 = 0.4;
+
+/// The most names that an error suggests.
+const SUGGESTIONS: usize = 3;
+
+/// Why a namespace cannot be sampled.
+#[derive(Debug, thiserror::Error)]
+pub enum AbsentNamespace {
+    /// No file of that name.
+    #[error("there is no network namespace {name} in {}{}; --wait waits for it", directory.display(), meant(near))]
+    Name {
+        /// The name.
+        name: String,
+        /// Where names are kept.
+        directory: PathBuf,
+        /// Names that may be meant.
+        near: Vec<String>,
+    },
+    /// No such path.
+    #[error("there is no network namespace {}{}; --wait waits for it", path.display(), meant(near))]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// Names in its directory that may be meant.
+        near: Vec<String>,
+    },
+    /// No such process.
+    #[error("there is no process {0}, so there is no network namespace pid:{0}; --wait waits for it")]
+    Process(u32),
+    /// The process may be there.
+    #[error(
+        "process {pid} is not visible: {proc} is mounted with {option}, which hides the processes of \
+         other users (ProtectProc=invisible in a systemd unit)",
+        proc = proc.display()
+    )]
+    Hidden {
+        /// Its number.
+        pid: u32,
+        /// Where procfs is mounted.
+        proc: PathBuf,
+        /// The option of the mount.
+        option: String,
+    },
+    /// The file is something else.
+    #[error("{} is not a network namespace, but {what}", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+    },
+}
+
+fn meant(near: &[String]) -> String {
+    match near {
+        [] => String::new(),
+        near => format!("; did you mean {}?", near.join(" or ")),
+    }
+}
+
+/// Checks that `netns` names a network namespace now, as far as this process can see it.
+///
+/// # Errors
+/// [`AbsentNamespace`]. A file that may not be opened may be one, and is no error.
+pub fn check(roots: &Roots, netns: &Netns) -> Result<(), AbsentNamespace> {
+    let place = Place::resolve(roots, Some(netns));
+    let Some(path) = place.enter else { return Ok(()) };
+    match File::open(&path) {
+        Ok(file) => is_network(&file, &path),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(absent(roots, netns, path))
+        }
+        Err(_) => Ok(()),
+    }
+}
+
+/// A namespace's file says what it is of where procfs shows it: `net:[4026531840]`.
+fn is_network(file: &File, path: &Path) -> Result<(), AbsentNamespace> {
+    let other = |what: String| Err(AbsentNamespace::Other { path: path.to_owned(), what });
+    if let Ok(metadata) = file.metadata()
+        && metadata.is_dir()
+    {
+        return other("a directory".to_owned());
+    }
+    // A descriptor's link, unlike the path's, is the same for a mounted namespace.
+    let Ok(link) = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) else {
+        return Ok(());
+    };
+    match link.to_string_lossy().split_once(":[") {
+        Some(("net", _)) => Ok(()),
+        Some((kind @ ("mnt" | "uts" | "ipc" | "user" | "pid" | "cgroup" | "time"), _)) => {
+            other(format!("a namespace of kind {kind}"))
+        }
+        _ => other("another file".to_owned()),
+    }
+}
+
+fn absent(roots: &Roots, netns: &Netns, path: PathBuf) -> AbsentNamespace {
+    match netns {
+        Netns::Pid(pid) => {
+            let proc = roots.host_proc.clone().unwrap_or_else(|| "/proc".into());
+            match mounts::hides_processes(&proc) {
+                Some(option) => AbsentNamespace::Hidden { pid: *pid, proc, option },
+                None => AbsentNamespace::Process(*pid),
+            }
+        }
+        Netns::Name(name) => {
+            let directory = names_directory(roots, name);
+            let near = near(name, &directory);
+            AbsentNamespace::Name { name: name.clone(), directory, near }
+        }
+        Netns::Path(_) => {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let directory = path.parent().map_or_else(PathBuf::new, Path::to_owned);
+            let near = near(&name.unwrap_or_default(), &directory);
+            AbsentNamespace::Path { path, near }
+        }
+    }
+}
+
+/// The names in `directory` that are most like `name`.
+fn near(name: &str, directory: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut near: Vec<(f64, String)> = names
+        .map(|other| (1.0 - strsim::normalized_damerau_levenshtein(name, &other), other))
+        .filter(|(distance, other)| {
+            *distance <= NEAR || other.starts_with(name) || !other.is_empty() && name.starts_with(other)
+        })
+        .collect();
+    near.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+    near.truncate(SUGGESTIONS);
+    near.into_iter().map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_was_mistyped_has_suggestions() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["router1", "router2", "blue", "customer-berlin"] {
+            std::fs::write(directory.path().join(name), "").unwrap();
+        }
+        let near = |name: &str| near(name, directory.path());
+        assert_eq!(near("roter1"), ["router1", "router2"]);
+        assert_eq!(near("customer"), ["customer-berlin"]);
+        assert!(near("x").is_empty() && near("zzzz").is_empty());
+    }
+
+    #[test]
+    fn what_is_no_namespace_is_said() {
+        let error = |netns: &str| {
+            check(&Roots::default(), &netns.parse().unwrap()).unwrap_err().to_string()
+        };
+        assert_eq!(error("/etc/passwd"), "/etc/passwd is not a network namespace, but another file");
+        assert_eq!(error("/etc"), "/etc is not a network namespace, but a directory");
+        assert_eq!(
+            error("/proc/self/ns/uts"),
+            "/proc/self/ns/uts is not a network namespace, but a namespace of kind uts"
+        );
+        // The highest number that a process can have is 2^22.
+        assert!(error("pid:4194305").starts_with("there is no process 4194305, "));
+        assert!(error("/nosuch/x").starts_with("there is no network namespace /nosuch/x; --wait"));
+        assert!(check(&Roots::default(), &"/proc/self/ns/net".parse().unwrap()).is_ok());
+    }
+}
