@@ -23,7 +23,7 @@ use std::io::Write as _;
 pub use self::csv::Csv;
 pub use self::influx::Influx;
 pub use self::json::Json;
-pub use self::prometheus::{Dialect, Prometheus, exposition};
+pub use self::prometheus::{Dialect, Prometheus, exposition, renamed_tags, renaming_notice};
 pub use self::table::Table;
 use crate::metric::{Metric, Value};
 
@@ -82,7 +82,7 @@ pub fn encoder(format: Format, options: EncoderOptions) -> Box<dyn Encoder> {
     match format {
         Format::Influx => Box::new(Influx),
         Format::Json => Box::new(Json),
-        Format::Prometheus => Box::new(Prometheus),
+        Format::Prometheus => Box::new(Prometheus::default()),
         Format::Csv => Box::new(Csv::new()),
         Format::Table => Box::new(Table::new(options)),
     }

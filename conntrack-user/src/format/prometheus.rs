@@ -17,8 +17,12 @@ use super::{Encoder, Number, append};
 use crate::metric::{Metric, Name};
 
 /// Encodes one emission as one exposition in the text format.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Prometheus;
+#[derive(Debug, Clone, Default)]
+pub struct Prometheus {
+    renamed: Vec<(String, String)>,
+    /// Of which no notice was taken yet.
+    unsaid: bool,
+}
 
 /// The two ways to write an exposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +61,22 @@ impl Encoder for Prometheus {
 
     fn encode(&mut self, batch: &[Metric], out: &mut Vec<u8>) {
         exposition(batch, Dialect::Text, out);
+        let renamed = renamed_tags(batch);
+        self.unsaid |= renamed.iter().any(|pair| !self.renamed.contains(pair));
+        self.renamed = renamed;
     }
+
+    fn take_notice(&mut self) -> Option<String> {
+        std::mem::take(&mut self.unsaid).then(|| renaming_notice(&self.renamed))
+    }
+}
+
+/// What to report of [`renamed_tags`].
+#[must_use]
+pub fn renaming_notice(renamed: &[(String, String)]) -> String {
+    let pairs: Vec<String> =
+        renamed.iter().map(|(tag, label)| format!("{tag:?} as {label}")).collect();
+    format!("tags that would be one Prometheus label are kept apart: {}", pairs.join(", "))
 }
 
 /// Appends one exposition of all `rows`.
@@ -143,13 +162,10 @@ struct LabelSets {
 
 impl LabelSets {
     fn number_of(&mut self, tags: &[(Name, String)], program: Option<&str>) -> usize {
-        // An empty value is the same as no label at all. Of two names that become the same
-        // label the first stands, and the program is before any tag.
         let program = program.map(|program| ("program".to_owned(), escaped(program, true)));
         let mut labels: BTreeMap<String, String> = program.into_iter().collect();
-        for (key, value) in tags.iter().filter(|(key, value)| !key.is_empty() && !value.is_empty())
-        {
-            labels.entry(label_name(key)).or_insert_with(|| escaped(value, true));
+        for (label, _, value) in label_names(tags, labels.len()) {
+            labels.insert(label, escaped(value, true));
         }
         let pairs: Vec<_> =
             labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
@@ -162,9 +178,48 @@ impl LabelSets {
     }
 }
 
-/// A label name; two leading underscores belong to Prometheus itself.
+/// The labels of tags, with the tag's own name and value. Two tags whose names Prometheus allows in
+/// one form only, such as `a-b` and `a.b`, are kept apart by a number; so is a tag that is called
+/// as the label `program`, where that `is taken`. An empty value is the same as no label at all.
+fn label_names(tags: &[(Name, String)], taken: usize) -> Vec<(String, &str, &str)> {
+    let set = tags.iter().filter(|(key, value)| !key.is_empty() && !value.is_empty());
+    let mut named: Vec<(String, &str, &str)> =
+        set.map(|(key, value)| (label_name(key), &**key, value.as_str())).collect();
+    // Those first that are called so, so that another tag does not take the name of one.
+    named.sort_by(|a, b| (a.0 != a.1, a.1).cmp(&(b.0 != b.1, b.1)));
+    let mut used: Vec<String> = vec!["program".to_owned(); taken];
+    for (label, _, _) in &mut named {
+        let wanted = label.clone();
+        let mut number = 2;
+        while used.contains(label) {
+            *label = unreserved(format!("{wanted}_{number}"));
+            number += 1;
+        }
+        used.push(label.clone());
+    }
+    named
+}
+
+/// The tags of these rows that are written under a label with a number, and that label.
+#[must_use]
+pub fn renamed_tags(rows: &[Metric]) -> Vec<(String, String)> {
+    let mut renamed: Vec<(String, String)> = rows
+        .iter()
+        .flat_map(|row| label_names(&row.tags, 0))
+        .filter(|(label, key, _)| *label != label_name(key))
+        .map(|(label, key, _)| (key.to_owned(), label))
+        .collect();
+    renamed.sort();
+    renamed.dedup();
+    renamed
+}
+
 fn label_name(key: &str) -> String {
-    let name = sanitized(key);
+    unreserved(sanitized(key))
+}
+
+/// A label name; two leading underscores belong to Prometheus itself.
+fn unreserved(name: String) -> String {
     if name.starts_with("__") { format!("tag{name}") } else { name }
 }
 

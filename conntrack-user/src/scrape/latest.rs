@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use tokio::sync::watch;
 
 use crate::confine::Rewrites;
-use crate::format::{Dialect, exposition};
+use crate::format::{Dialect, exposition, renamed_tags, renaming_notice};
 use crate::internal;
 use crate::metric::{Metric, Value};
 use crate::output::Text;
@@ -140,6 +140,8 @@ fn about_this_program() -> Metric {
 pub struct Published {
     latest: watch::Sender<Arc<Snapshot>>,
     text: Option<Text>,
+    /// Tags whose labels were reported.
+    renamed: Vec<(String, String)>,
 }
 
 impl Published {
@@ -147,7 +149,7 @@ impl Published {
     #[must_use]
     pub fn new(inputs: &[Input], text: Option<Text>) -> (Self, watch::Receiver<Arc<Snapshot>>) {
         let (latest, receiver) = watch::channel(Arc::new(Snapshot::new(inputs, Instant::now())));
-        (Self { latest, text }, receiver)
+        (Self { latest, text, renamed: Vec::new() }, receiver)
     }
 }
 
@@ -175,6 +177,11 @@ impl Destination for Published {
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {
         // Before the text, whose reader may be stuck.
         for Emission { input, rows, .. } in &emissions {
+            let renamed = renamed_tags(rows);
+            if renamed.iter().any(|pair| !self.renamed.contains(pair)) {
+                log::warn!("{}", renaming_notice(&renamed));
+                self.renamed.extend(renamed);
+            }
             let new = self.latest.borrow().with(*input, rows.clone(), Instant::now());
             self.latest.send_replace(Arc::new(new));
         }

@@ -20,7 +20,7 @@ fn families_are_sorted_and_whole() {
         ],
     );
     assert_eq!(
-        encode(&mut Prometheus, &[all, cpu_row("cpu0", 12.5), table_row()]),
+        encode(&mut Prometheus::default(), &[all, cpu_row("cpu0", 12.5), table_row()]),
         "# HELP conntrack_drop_rate Rate of drop over the emission interval, per second.\n\
          # TYPE conntrack_drop_rate gauge\n\
          conntrack_drop_rate{cpu=\"all\",host=\"fw1\"} 12.5\n\
@@ -62,7 +62,7 @@ fn nasty_names_and_values() {
         r#"\n",path="C:\\temp\\",town="Zürich 東京",z_="end"}"#
     );
     assert_eq!(
-        encode(&mut Prometheus, &[row]),
+        encode(&mut Prometheus::default(), &[row]),
         format!(
             "# HELP _9_lives___big_total Kernel value big, which ctpulse has no description of.\n\
              # TYPE _9_lives___big_total counter\n\
@@ -76,14 +76,14 @@ fn nasty_names_and_values() {
 }
 
 #[test]
-fn names_that_meet_leave_the_first() {
+fn fields_that_meet_leave_the_first() {
     let row = metric(
         &[("a-b", "1"), ("a_b", "2"), ("__name__", "x")],
         &[("x-y", Integer(1)), ("x_y", Integer(2)), ("x_y_total", Float(3.0))],
     );
-    let text = encode(&mut Prometheus, &[row.clone(), row]);
+    let text = encode(&mut Prometheus::default(), &[row.clone(), row]);
     let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
-    assert_eq!(samples, [r#"conntrack_x_y_total{a_b="1",tag__name__="x"} 1"#]);
+    assert_eq!(samples, [r#"conntrack_x_y_total{a_b="2",a_b_2="1",tag__name__="x"} 1"#]);
 }
 
 /// A family as the reader below finds it: its type and its samples.
@@ -157,7 +157,7 @@ fn read(text: &str) -> BTreeMap<String, Read> {
 #[test]
 fn the_reader_finds_every_known_value() {
     let rows = [all_row(), cpu_row("cpu0", 1.5), table_row(), nasty_row()];
-    let families = read(&encode(&mut Prometheus, &rows));
+    let families = read(&encode(&mut Prometheus::default(), &rows));
     let known = rows.iter().flat_map(|row| &row.fields);
     let known = known.filter(|(_, value)| Number::known(*value).is_some()).count();
     assert_eq!(families.values().map(|family| family.samples.len()).sum::<usize>(), known);
@@ -169,7 +169,7 @@ fn the_reader_finds_every_known_value() {
 proptest! {
     #[test]
     fn arbitrary_rows_make_a_valid_exposition(batch in any_batch()) {
-        let families = read(&encode(&mut Prometheus, &batch));
+        let families = read(&encode(&mut Prometheus::default(), &batch));
         let known = batch.iter().flat_map(|row| &row.fields);
         let known: Vec<f64> = known
             .filter_map(|(_, value)| match Number::known(*value)? {
@@ -181,6 +181,27 @@ proptest! {
         prop_assert_eq!(written.is_empty(), known.is_empty());
         prop_assert!(written.iter().all(|value| known.contains(value)));
     }
+}
+
+/// Public reports: of two tags that Prometheus can write in one way only, one was lost.
+#[test]
+fn tags_that_would_be_one_label_are_kept_and_reported() {
+    let mut row = table_row();
+    let tags = [("rack.no", "1"), ("rack-no", "2"), ("rack_no_2", "3"), ("rack_no", "4")];
+    row.tags = tags.map(|(key, value)| (key.into(), value.to_owned())).to_vec();
+    let mut encoder = Prometheus::default();
+    let families = read(&encode(&mut encoder, &[row]));
+    let labels = families["conntrack_table_entries"].samples.keys().next().unwrap();
+    let expected = [("rack_no", "4"), ("rack_no_2", "3"), ("rack_no_3", "2"), ("rack_no_4", "1")];
+    let expected = expected.map(|(label, value)| (label.to_owned(), value.to_owned()));
+    assert_eq!(*labels, BTreeMap::from(expected));
+    assert_eq!(
+        encoder.take_notice().unwrap(),
+        "tags that would be one Prometheus label are kept apart: \"rack-no\" as rack_no_3, \
+         \"rack.no\" as rack_no_4"
+    );
+    encode(&mut encoder, &[table_row()]);
+    assert_eq!(encoder.take_notice(), None);
 }
 
 #[test]
