@@ -17,7 +17,13 @@ pub struct SysctlFile {
     open: Option<(File, usize)>,
     /// The last fault was returned already; a good read forgets it.
     fault_told: bool,
+    /// The kernel's number is unsigned, whatever it prints.
+    unsigned: bool,
 }
+
+/// Fields that are `unsigned int` in the kernel and printed as `int` (`proc_dointvec`): a limit of
+/// 2^32-1 reads -1.
+const UNSIGNED: [&str; 3] = ["ip_conntrack_max", "ip_conntrack_buckets", "ip_conntrack_expect_max"];
 
 /// A file that exists and gives no number.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +50,8 @@ impl SysctlFile {
     /// A field with the paths that may give it; nothing is opened yet.
     #[must_use]
     pub fn new(key: String, candidates: Vec<PathBuf>) -> Self {
-        Self { key, candidates, open: None, fault_told: false }
+        let unsigned = UNSIGNED.contains(&key.as_str());
+        Self { key, candidates, open: None, fault_told: false, unsigned }
     }
 
     /// Whether a file is open for this field.
@@ -104,7 +111,7 @@ impl SysctlFile {
             Ok(value) => {
                 // An unreadable candidate that wins over the open one is still there.
                 self.fault_told &= *at + 1 < self.candidates.len();
-                Ok(Some(value))
+                Ok(Some(if self.unsigned { as_unsigned(value) } else { value }))
             }
             Err(error) => {
                 self.open = None;
@@ -132,6 +139,11 @@ fn read(file: &File, path: &Path) -> Result<f64, SysctlError> {
         path: path.to_owned(),
         text: buffer[..length].trim_ascii().escape_ascii().to_string(),
     })
+}
+
+/// The number of 32 bits without a sign that `value` is with one.
+fn as_unsigned(value: f64) -> f64 {
+    if (f64::from(i32::MIN)..0.0).contains(&value) { value + 2f64.powi(32) } else { value }
 }
 
 /// The number in a sysctl file's text, if there is one and it is finite.
@@ -174,6 +186,21 @@ mod tests {
         let (_dir, mut file) = files(&[]);
         file.open().unwrap();
         assert_eq!(file.read().unwrap(), None);
+    }
+
+    /// Public reports of `nf_conntrack_max` set beyond 2^31.
+    #[test]
+    fn a_limit_has_no_sign() {
+        let (dir, _) = files(&[("a", "-1\n")]);
+        let read = |key: &str| {
+            let mut file = SysctlFile::new(key.into(), vec![dir.path().join("a")]);
+            file.open().unwrap();
+            file.read().unwrap()
+        };
+        assert_eq!(read("ip_conntrack_max"), Some(4_294_967_295.0));
+        assert_eq!(read("ip_conntrack_tcp_loose"), Some(-1.0));
+        std::fs::write(dir.path().join("a"), "-294967296\n").unwrap();
+        assert_eq!(read("ip_conntrack_max"), Some(4e9));
     }
 
     #[test]
