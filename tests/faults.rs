@@ -252,3 +252,140 @@ fn two_agents_at_once_say_the_same() {
     });
     assert_eq!(told, [Some(725); 2]);
 }
+
+/// The binary in a mount namespace of its own, where the shell's `mounts` come first.
+fn under_mounts(mounts: &str, arguments: &[&str]) -> std::process::Output {
+    let mut shell = Command::new("unshare");
+    shell.args(["--mount", "sh", "-ec", &format!("{mounts}; exec \"$@\""), "sh"]);
+    shell.arg(support::binary()).args(arguments).env_remove("HOST_PROC");
+    shell.stdin(Stdio::null()).output().unwrap()
+}
+
+/// Public reports: under systemd's `ProcSubset=pid`, or in a container that hides files, the module
+/// was said to be missing.
+#[test]
+fn a_hidden_procfs_is_named_as_such() {
+    if !support::may_make_namespaces("a_hidden_procfs_is_named_as_such") {
+        return;
+    }
+    let hidden = "mount -t proc -o subset=pid proc /proc";
+    let run = ["--count", "1", "--format", "influx", "--source", "procfs", "--ebpf", "off"];
+    let found = under_mounts(hidden, &run);
+    let told = text(&found.stderr);
+    assert_eq!(found.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("/proc is mounted with subset=pid, which hides the statistics"),
+        "{told}"
+    );
+    let doctor = under_mounts(hidden, &["doctor"]);
+    let told = text(&doctor.stdout);
+    assert_eq!(told.matches("subset=pid").count(), 2, "once, and in the conclusion: {told}");
+    assert!(told.contains("ProcSubset=all") && !told.contains("modprobe nf_conntrack)"), "{told}");
+    assert!(!told.contains("All well"), "{told}");
+
+    // A process of another user, which may be there.
+    let nobody = support::Nobody::new();
+    let program = nobody.ctpulse().get_program().to_owned();
+    let script = format!(
+        "mount -t proc -o hidepid=2 proc /proc; exec setpriv --reuid {0} --regid {0} --clear-groups {1}",
+        support::NOBODY,
+        program.to_string_lossy()
+    );
+    let mut shell = Command::new("unshare");
+    shell.args(["--mount", "sh", "-ec", &format!("{script} --once --netns pid:1")]);
+    let told = text(&shell.output().unwrap().stderr);
+    assert!(told.contains("process 1 is not visible: /proc is mounted with hidepid="), "{told}");
+}
+
+/// In a container the statistics may be there without the sysctl files.
+#[test]
+fn count_and_limit_come_from_ctnetlink_where_sysctl_files_are_hidden() {
+    let test = "count_and_limit_come_from_ctnetlink_where_sysctl_files_are_hidden";
+    let is_there = |path: &str| Path::new(path).exists();
+    if !support::may_make_namespaces(test) || !is_there("/proc/net/stat/nf_conntrack") {
+        return;
+    }
+    let hidden = "mount -t tmpfs none /proc/sys/net/netfilter";
+    let run = ["--count", "2", "--interval", "50ms", "--format", "influx", "--ebpf", "off"];
+    let shown = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap();
+    let found = under_mounts(hidden, &run);
+    let (rows, told) = (text(&found.stdout), text(&found.stderr));
+    assert_eq!(
+        rows.matches(&format!("ip_conntrack_max={}", shown.trim())).count(),
+        2,
+        "{rows}{told}"
+    );
+    assert_eq!(rows.matches("ip_conntrack_count=").count(), 2, "{rows}");
+    assert_eq!(told, "");
+    // Who may not ask is told once.
+    let unprivileged = format!("{hidden}; set -- setpriv --bounding-set=-all \"$@\"");
+    let found = under_mounts(&unprivileged, &run);
+    let (rows, told) = (text(&found.stdout), text(&found.stderr));
+    assert!(!rows.contains("ip_conntrack_max=") && rows.contains("cpu=all"), "{rows}");
+    assert_eq!(told.matches("no sysctl file has the table's count and limit").count(), 1, "{told}");
+}
+
+/// `net` of a mounted /proc is that of whoever reads it.
+#[test]
+fn another_mount_of_procfs_is_not_taken_for_the_hosts_namespace() {
+    if !support::may_make_namespaces("another_mount_of_procfs_is_not_taken_for_the_hosts_namespace")
+    {
+        return;
+    }
+    let namespace = support::Namespace::new();
+    let dir = tempfile::tempdir().unwrap();
+    let host = dir.path().to_str().unwrap();
+    let run = |netns: &[&str]| {
+        let mut shell = Command::new("unshare");
+        let script = format!("mount -t proc proc {host}; exec {} \"$@\"", netns.join(" "));
+        shell.args(["--mount", "sh", "-ec", &script, "sh"]).arg(support::binary());
+        shell.args(["--once", "--format", "influx", "--proc-root", host]);
+        text(&shell.output().unwrap().stderr)
+    };
+    let told = run(&["ip", "netns", "exec", &namespace.name]);
+    assert!(
+        told.contains("shows the namespace of this process; for the host's set HOST_PROC"),
+        "{told}"
+    );
+    // Nor said of one that shows the same.
+    if fs::read_link("/proc/1/ns/net").ok() == fs::read_link("/proc/self/ns/net").ok() {
+        assert!(!run(&["env"]).contains("HOST_PROC"));
+    }
+}
+
+/// A container's process 1 has no default action for signals.
+#[test]
+fn a_look_as_process_1_ends_on_a_signal() {
+    if !support::may_make_namespaces("a_look_as_process_1_ends_on_a_signal") {
+        return;
+    }
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(support::binary());
+        command.args(["doctor", "--advise", "--look", "60s"]).stderr(Stdio::piped());
+        support::with_default_signals(&mut command);
+        let mut running = Running::start_unread(&mut command);
+        let children = format!("/proc/{0}/task/{0}/children", running.child.id());
+        let start = Instant::now();
+        let child = loop {
+            assert!(start.elapsed() < SOON, "no child");
+            let child = fs::read_to_string(&children).unwrap_or_default().trim().parse::<i32>();
+            // Its name says that it is no longer `unshare`.
+            if let Ok(child) = child
+                && fs::read_to_string(format!("/proc/{child}/comm")).unwrap() == "ctpulse\n"
+            {
+                break child;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let mut line = String::new();
+        let stderr = running.child.stderr.as_mut().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stderr), &mut line).unwrap();
+        assert!(line.contains("looking"), "{line}");
+        let pid = rustix::process::Pid::from_raw(child).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+        let (status, took) = running.wait();
+        assert_eq!(status.code(), Some(code), "{status}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+}

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::attacher::{Attach, Attacher};
+use crate::notices::StartNotice;
 use crate::probes::EventSource;
 use crate::settings::{Ebpf, Input};
 use crate::source::cpu_mask;
-use crate::source::events::{EventReader, Events, EventsError, Wanted};
+use crate::source::events::{EventReader, Events, EventsError, HookState, Wanted};
 use crate::source::namespace::{Pinned, another_than};
 use crate::source::roots::Place;
 
@@ -59,7 +60,12 @@ impl Attached {
         };
         let why_not = match attached {
             Ok(events) => {
-                log::info!("{}", events.describe());
+                let asked = |state: &&HookState| !matches!(state, HookState::NotAsked(_));
+                let asked: Vec<_> = events.states().map(|(_, state)| state).filter(asked).collect();
+                let attached = asked.iter().filter(|state| state.is_attached()).count();
+                let notice = StartNotice::Probes { attached, of: asked.len() };
+                log::log!(notice.level(), "{notice}");
+                log::debug!("{}", events.describe());
                 return Ok(Self::Yes(events));
             }
             Err(why_not) => why_not,
@@ -68,7 +74,9 @@ impl Attached {
             return Err(io::Error::other(format!("no event source: {why_not}")));
         }
         if !matches!(why_not, EventsError::NotWanted) {
-            log::info!("no event source ({why_not}); the kernel's own counters are all there is");
+            let notice = StartNotice::NoProbes(&why_not);
+            log::log!(notice.level(), "{notice}");
+            log::debug!("{why_not}");
         }
         Ok(if why_not.may_pass() { Self::Later } else { Self::No })
     }

@@ -56,6 +56,7 @@ pub mod logging;
 pub mod loss;
 pub mod merge;
 pub mod metric;
+pub mod notices;
 pub mod origin;
 pub mod output;
 pub mod pipeline;

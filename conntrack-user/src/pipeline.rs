@@ -7,18 +7,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::confine::{Needs, confine};
+use rustix::thread::CapabilitySet;
+
+use crate::confine::{Needs, capabilities, confine};
 use crate::event_wiring::{Attached, Together};
 use crate::handoff::Control;
 use crate::kernel;
 use crate::logging::INPUT_TARGET;
 use crate::loss::Loss;
+use crate::notices::StartNotice;
 use crate::rows::RowBuilder;
 use crate::sampler::{Report, Sampler, Trigger};
 use crate::settings::{Confine, Input, Roots, Source};
 use crate::sink::{Destination, Ended, Ending, Lane, Sink};
 use crate::source::cpu_mask;
-use crate::source::reader::{Reader, settled};
+use crate::source::mounts;
+use crate::source::reader::{Reader, lacks_table_files, settled};
 use crate::source::roots::Place;
 
 /// What a run needs besides its inputs.
@@ -85,10 +89,16 @@ impl Pipeline {
             let compat = input.compat_telegraf;
             input.source = if compat { Source::Procfs } else { settled(input.source, place) };
         }
+        if let Some(root) = plan.roots.proc_root.as_deref().filter(|root| is_own_procfs(root)) {
+            let notice = StartNotice::OwnProcfs(root);
+            log::log!(notice.level(), "{notice}");
+        }
         let events = Attached::new(&inputs, &places)?;
         let (probes, blind) = (events.may_attach(), events.is_blind());
         let rewrites = plan.destination.rewrites();
         let mut needs = Needs::new(&inputs, &places, probes, blind, rewrites);
+        let asks_for_table = asks_for_table(&inputs, &places, plan.confined.as_ref());
+        needs.netlink |= asks_for_table.contains(&true);
         needs.listener = plan.destination.is_served();
         if let Some(directory) = plan.config.as_deref().and_then(Path::parent) {
             // An editor replaces the file, so the directory is what counts.
@@ -110,21 +120,29 @@ impl Pipeline {
         let (sink_draining, sink_rows) = (Arc::clone(&draining), Arc::clone(&rows));
         let sink = std::thread::Builder::new().name("sink".into()).spawn(move || {
             // The samplers wake this thread by its handle, so it is there before its lanes.
-            let lanes = lanes_out.recv().unwrap_or_default();
+            let Ok(lanes) = lanes_out.recv() else {
+                return Ok(Ended { ending: Ending::Drained, written: 0, destination });
+            };
             let (draining, reopening, rows) = (sink_draining, sink_reopening, sink_rows);
             Sink { lanes, destination, count, draining, reopening, rows, on_end }.run()
         })?;
         let (mut lanes, mut samplers) = (Vec::new(), Vec::new());
-        for (input, place) in inputs.into_iter().zip(places) {
+        for ((input, place), asks) in inputs.into_iter().zip(places).zip(asks_for_table) {
             let cpus = cpu_mask::read(&place.sys_root).unwrap_or_else(|error| {
-                log::warn!("{error}; rows are numbered in their order");
+                let path = place.sys_root.join(cpu_mask::POSSIBLE);
+                let notice = StartNotice::NoCpuNumbers(&path);
+                log::log!(notice.level(), "{notice}");
+                log::debug!("{error}");
                 Vec::new()
             });
             let release = kernel::read_release(&place.osrelease());
             let candidates = place.sysctl_candidates(&input);
             let keys: Vec<String> = candidates.iter().map(|(key, _)| key.clone()).collect();
             let events = events.source_of(&input, &place, &cpus, &together)?;
-            let reader = Reader::new(place, candidates, input.source);
+            let mut reader = Reader::new(place, candidates, input.source);
+            if asks {
+                reader.ask_for_table();
+            }
             let control = Arc::new(Control::default());
             let (sampler, outbox) = Sampler::new(
                 input.clone(),
@@ -210,4 +228,35 @@ impl Pipeline {
         let rows = self.rows.load(Ordering::Relaxed);
         Ok(Outcome { reports, flushed, reader_gone, rows, written, destination })
     }
+}
+
+/// For each input whether ctnetlink is asked for the table's count and limit, which no sysctl file
+/// has; a warning where it may not be. `kept` is what this process kept when it was confined.
+fn asks_for_table(inputs: &[Input], places: &[Place], kept: Option<&Needs>) -> Vec<bool> {
+    let held = capabilities::held().unwrap_or(CapabilitySet::empty());
+    let may_ask = held.contains(CapabilitySet::NET_ADMIN) && kept.is_none_or(|kept| kept.netlink);
+    let mut lacking = false;
+    let asks = inputs.iter().zip(places).map(|(input, place)| {
+        let lacks =
+            !input.compat_telegraf && lacks_table_files(place, &place.sysctl_candidates(input));
+        let reader = Reader::new(place.clone(), Vec::new(), input.source);
+        let asks = lacks && may_ask && reader.is_netlink_loaded();
+        lacking |= lacks && !asks;
+        asks
+    });
+    let asks = asks.collect();
+    if lacking {
+        log::log!(StartNotice::NoLimit.level(), "{}", StartNotice::NoLimit);
+    }
+    asks
+}
+
+/// Whether `root` is procfs and shows another network namespace than that of its process 1: its
+/// `net` is that of whoever reads it.
+fn is_own_procfs(root: &Path) -> bool {
+    let namespace = |path: &Path| std::fs::read_link(path).ok();
+    let own = namespace("/proc/self/ns/net".as_ref());
+    let first = namespace(&root.join("1/ns/net"));
+    mounts::is_procfs(root)
+        && (first.is_none() && root != Path::new("/proc") || first != own && first.is_some())
 }

@@ -18,8 +18,6 @@ use crate::loss::Loss;
 use crate::metric::Metric;
 use crate::rows::RowBuilder;
 use crate::settings::Input;
-use crate::source::netlink::NetlinkError;
-use crate::source::procfs::StatError;
 
 /// One input's way from windows to rows.
 #[derive(Debug)]
@@ -285,62 +283,14 @@ impl Lane {
 
     fn tell_notices(&mut self) {
         while let Ok(notice) = self.outbox.notices.pop() {
-            match notice {
-                Notice::Lost(error @ StatError::Missing(_)) => self.log(
-                    Level::Warn,
-                    format_args!(
-                        "{error}: the nf_conntrack module is not loaded, or this kernel is built \
-                         without CONFIG_NF_CONNTRACK_PROCFS (`ctpulse doctor` tells which); \
-                         looking again"
-                    ),
-                ),
-                Notice::Lost(error) if error.netlink().is_some_and(NetlinkError::is_lasting) => self.log(
-                    Level::Warn,
-                    format_args!("{error}; the number of entries and its limit are all there is"),
-                ),
-                Notice::Lost(error) => self.log(Level::Warn, format_args!("{error}")),
-                Notice::Found(source) => {
-                    self.log(Level::Info, format_args!("reading {source} again"));
-                }
-                Notice::Netlink => self.log(
-                    Level::Info,
-                    format_args!("the statistics come from ctnetlink (`ctpulse doctor` says why)"),
-                ),
-                Notice::Sysctl(error) => {
-                    self.log(Level::Warn, format_args!("{error}; the field is left out"));
-                }
-                Notice::Odd(odd) => self.log(
-                    Level::Warn,
-                    format_args!(
-                        "the statistics have {} unreadable, {} short and {} long rows (first \
-                         unreadable line: {}); what could be read is used",
-                        odd.bad_rows, odd.short_rows, odd.long_rows, odd.first_bad_line
-                    ),
-                ),
-                Notice::Detached => self.log(
-                    Level::Info,
-                    format_args!(
-                        "probes detached: there are no statistics rows for their counters to stand on"
-                    ),
-                ),
-                Notice::Attached => {
-                    self.log(Level::Info, format_args!("probes attached, counting from 0"));
-                }
-                Notice::NotAttached(error) => self.log(
-                    Level::Warn,
-                    format_args!(
-                        "probes cannot be attached ({error}); what they count is unknown"
-                    ),
-                ),
-                Notice::Foreign => self.log(
-                    Level::Warn,
-                    format_args!(
-                        "the network namespace cannot be entered (CAP_SYS_ADMIN, and \
-                         CAP_SYS_PTRACE for that of another process): ip_conntrack_count and other \
-                         per-namespace files are left out (`entries` has the count)"
-                    ),
-                ),
-            }
+            self.log(notice.level(), format_args!("{notice}"));
+            let details = match &notice {
+                Notice::Lost(error) => error.to_string(),
+                Notice::Sysctl(error) => error.to_string(),
+                Notice::NotAttached(error) => error.to_string(),
+                _ => continue,
+            };
+            self.log(Level::Debug, format_args!("{details}"));
         }
     }
 }

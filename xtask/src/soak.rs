@@ -106,7 +106,7 @@ fn statistics(ctpulse: &Path) -> anyhow::Result<String> {
 
 /// What a run told of its probes when it began.
 fn probes(told: &str) -> String {
-    let of_probes = ["probes count ", "no event source "];
+    let of_probes = ["probes are on", "probes are off"];
     let is_told = |line: &&str| of_probes.iter().any(|start| line.contains(start));
     told.lines().find(is_told).unwrap_or("it told nothing").to_owned()
 }
@@ -272,9 +272,9 @@ mod tests {
 
     #[test]
     fn what_is_said_of_probes_is_found() {
-        let told = "ctpulse: probes count insert; the kernel counts the rest\nticks=1";
-        assert_eq!(probes(told), "ctpulse: probes count insert; the kernel counts the rest");
-        let told = "ctpulse: no event source (no kprobes); the kernel's own counters";
+        let told = "ctpulse: probes are on, attached to 9 hooks\nticks=1";
+        assert_eq!(probes(told), "ctpulse: probes are on, attached to 9 hooks");
+        let told = "ctpulse: probes are off: this kernel has no kprobes; new, delete unknown";
         assert_eq!(probes(told), told);
     }
 }

@@ -18,9 +18,7 @@ const NEWEST: ABI = ABI::V6;
 pub(super) fn restrict(needs: &Needs) -> Result<u32, LayerError> {
     if needs.processes {
         // `hook_ptrace_access_check`: none outside of the own domain, not even to read a link.
-        return Err(LayerError::InTheWay(
-            "it forbids looking into other processes, whose network namespace is asked for",
-        ));
+        return Err(LayerError::InTheWay(super::OTHER_PROCESSES));
     }
     let refused = |error: RulesetError| LayerError::Refused(error.to_string());
     let read = AccessFs::ReadFile | AccessFs::ReadDir;

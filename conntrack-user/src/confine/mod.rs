@@ -19,7 +19,11 @@ use rustix::thread::{CapabilitySet, set_no_new_privs};
 pub use needs::{Needs, Rewrites};
 pub use user::{UserError, switch_to};
 
+use crate::notices::StartNotice;
 use crate::settings::Confine;
+
+/// What Landlock stands in the way of.
+pub(crate) const OTHER_PROCESSES: &str = "it hides other processes, and their namespace is sampled";
 
 /// Why a layer cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +131,7 @@ pub fn confine(how: Confine, needs: &Needs) -> Result<bool, ConfineError> {
             _ if privileged => log::Level::Info,
             _ => log::Level::Debug,
         };
-        log::log!(level, "not confined by {layer}: {error}");
+        log::log!(level, "{}", StartNotice::NotConfined(layer, &error));
     }
     Ok(true)
 }

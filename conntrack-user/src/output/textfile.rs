@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::recording::refusal;
@@ -51,7 +51,7 @@ fn fill(mut file: File, old: &Path, text: &[u8]) -> io::Result<()> {
 
 /// Over what is there, so that it is never empty.
 fn write_in_place(path: &Path, text: &[u8]) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    file.write_all_at(text, 0)?;
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    file.write_all(text)?;
     file.set_len(text.len() as u64)
 }

@@ -6,6 +6,8 @@
 
 pub mod cpu_mask;
 pub mod events;
+pub mod existence;
+pub mod mounts;
 pub mod namespace;
 pub mod netlink;
 pub mod procfs;

@@ -8,9 +8,9 @@ use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 #[must_use]
 pub fn hides_processes(root: &Path) -> Option<String> {
     let options = options(root)?;
-    options
-        .into_iter()
-        .find(|option| option.strip_prefix("hidepid=").is_some_and(|how| !matches!(how, "0" | "off")))
+    options.into_iter().find(|option| {
+        option.strip_prefix("hidepid=").is_some_and(|how| !matches!(how, "0" | "off"))
+    })
 }
 
 /// Whether the mount of procfs at `root` has processes alone (`subset=pid`).
@@ -23,6 +23,17 @@ pub fn hides_files(root: &Path) -> bool {
 #[must_use]
 pub fn is_procfs(root: &Path) -> bool {
     statfs(root).is_ok_and(|statfs| statfs.f_type == PROC_SUPER_MAGIC)
+}
+
+/// What is mounted at `point`, as a path of its own file system.
+#[must_use]
+pub fn root_at(point: &Path) -> Option<String> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    text.lines().rev().find_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let (root, at) = (fields.next()?, fields.next()?);
+        (at == point.to_str()?).then(|| root.to_owned())
+    })
 }
 
 fn options(root: &Path) -> Option<Vec<String>> {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::namespace::{self, Identity};
 use super::netlink::entries::{self, Entries, Silence};
 use super::netlink::{Netlink, NetlinkError};
-use super::procfs::{Procfs, StatError};
+use super::procfs::{Procfs, STAT_FILES, StatError};
 use super::roots::Place;
 use super::stat_text::{Oddities, StatParser};
 use super::sysctl::{SysctlError, SysctlFile};
@@ -26,6 +26,9 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// Counters that ctnetlink may have where the header of procfs has none for them.
 const LATER: [&str; 2] = ["clash_resolve", "chaintoolong"];
+
+/// The sysctl fields that ctnetlink has, too.
+const TABLE: [&str; 2] = ["ip_conntrack_count", "ip_conntrack_max"];
 
 /// Where the statistics come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +65,18 @@ pub fn settled(source: Source, place: &Place) -> Source {
     }
 }
 
+/// Whether `place` has statistics and no sysctl file for the table's count or limit, as in a
+/// container that hides them; `sysctls` are [`Place::sysctl_candidates`].
+#[must_use]
+pub fn lacks_table_files(place: &Place, sysctls: &[(String, Vec<PathBuf>)]) -> bool {
+    let net = place.net.clone().unwrap_or_else(|| "/proc/net".into());
+    let has_statistics = STAT_FILES.iter().any(|name| net.join("stat").join(name).exists());
+    let mut of_table = sysctls.iter().filter(|(key, _)| TABLE.contains(&key.as_str()));
+    place.is_live()
+        && has_statistics
+        && of_table.any(|(_, paths)| !paths.iter().any(|path| path.exists()))
+}
+
 /// The kernel's side of one input, kept open.
 #[derive(Debug)]
 pub struct Reader {
@@ -69,6 +84,10 @@ pub struct Reader {
     source: Source,
     procfs: Procfs,
     netlink: Option<Netlink>,
+    /// Whether ctnetlink is asked for the table's count and limit beside the statistics of procfs.
+    asks_for_table: bool,
+    /// ctnetlink for these.
+    table: Option<Netlink>,
     /// The directory of the module in sysfs, and which one it was when ctnetlink was opened:
     /// another one is another module's.
     module: (PathBuf, Option<Identity>),
@@ -88,6 +107,8 @@ impl Reader {
             place,
             source,
             netlink: None,
+            asks_for_table: false,
+            table: None,
             refused: None,
             compared: Arc::default(),
         }
@@ -179,9 +200,27 @@ impl Reader {
         Ok(())
     }
 
+    /// Has ctnetlink asked for the table's count and limit where no sysctl file has them.
+    pub fn ask_for_table(&mut self) {
+        self.asks_for_table = true;
+    }
+
+    /// Asks ctnetlink for the table's count and limit.
+    fn read_table(&mut self) {
+        if self.table.is_none() {
+            let open =
+                || Netlink::open().and_then(|mut netlink| netlink.read_table().map(|()| netlink));
+            // The start says it where it cannot be asked; later the fields are left out.
+            self.table = self.inside(open).ok();
+        } else if self.table.as_mut().is_some_and(|table| table.read_table().is_err()) {
+            self.table = None;
+        }
+    }
+
     /// Closes the statistics, from wherever they come; they are looked for anew.
     pub fn close_statistics(&mut self) {
         self.netlink = None;
+        self.table = None;
         self.procfs.close_stat();
         self.compared = Arc::default();
     }
@@ -285,6 +324,16 @@ impl Reader {
         report: &mut dyn FnMut(SysctlError),
     ) {
         self.procfs.read_sysctls(values, report);
+        let lacks = |(file, value): (&SysctlFile, &Option<f64>)| {
+            value.is_none() && TABLE.contains(&file.key.as_str())
+        };
+        if self.asks_for_table
+            && self.netlink.is_none()
+            && self.has_statistics()
+            && self.procfs.sysctls().zip(&*values).any(lacks)
+        {
+            self.read_table();
+        }
         for (file, value) in self.procfs.sysctls().zip(values) {
             *value = value.or_else(|| self.told(&file.key).map(f64::from));
         }
@@ -293,7 +342,7 @@ impl Reader {
     /// What ctnetlink told last of a number that has a sysctl file, too.
     #[must_use]
     pub fn told(&self, key: &str) -> Option<u32> {
-        let netlink = self.netlink.as_ref()?;
+        let netlink = self.netlink.as_ref().or(self.table.as_ref())?;
         match key {
             "ip_conntrack_count" => netlink.entries(),
             "ip_conntrack_max" => netlink.max(),

@@ -82,6 +82,20 @@ impl Netlink {
         self.answer.fill(table)
     }
 
+    /// Asks for the number of entries and its limit alone.
+    ///
+    /// # Errors
+    /// [`NetlinkError`]; both are then not known.
+    pub fn read_table(&mut self) -> Result<(), NetlinkError> {
+        self.answer.clear();
+        let asked = self.ask(Request::Table);
+        if asked.is_err() {
+            self.answer.clear();
+            self.drain();
+        }
+        asked
+    }
+
     /// The number of entries, as it was answered last.
     #[must_use]
     pub fn entries(&self) -> Option<u32> {

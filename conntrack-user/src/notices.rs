@@ -1,0 +1,366 @@
+//! What is logged when sampling begins, stops or goes on: one plain line each, short enough for a
+//! terminal. `ctpulse doctor` has the details.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use log::Level;
+
+use crate::confine::LayerError;
+use crate::handoff::Notice;
+use crate::source::events::EventsError;
+use crate::source::mounts;
+use crate::source::namespace::NamespaceError;
+use crate::source::netlink::NetlinkError;
+use crate::source::procfs::StatError;
+use crate::source::stat_text::StatTextError;
+use crate::source::sysctl::SysctlError;
+
+/// What is logged when a run starts.
+#[derive(Debug)]
+pub enum StartNotice<'a> {
+    /// Probes are attached.
+    Probes {
+        /// Hooks that have one.
+        attached: usize,
+        /// Hooks that should.
+        of: usize,
+    },
+    /// There are none.
+    NoProbes(&'a EventsError),
+    /// A layer of the confinement is missing.
+    NotConfined(&'a str, &'a LayerError),
+    /// The numbers of the CPUs are not known.
+    NoCpuNumbers(&'a Path),
+    /// `--proc-root` is another mount of procfs.
+    OwnProcfs(&'a Path),
+    /// Neither a sysctl file nor ctnetlink has the table's count and limit.
+    NoLimit,
+}
+
+impl StartNotice<'_> {
+    /// How urgent it is.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        match self {
+            Self::Probes { .. } | Self::NoProbes(_) | Self::NotConfined(..) => Level::Info,
+            Self::NoCpuNumbers(_) | Self::OwnProcfs(_) | Self::NoLimit => Level::Warn,
+        }
+    }
+}
+
+impl fmt::Display for StartNotice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Probes { attached, of } if attached == of => {
+                write!(f, "probes are on, attached to {of} hooks")
+            }
+            Self::Probes { attached, of } => {
+                write!(f, "probes are on, attached to {attached} of {of} hooks")
+            }
+            Self::NoProbes(error) => {
+                let why = without_probes(error);
+                write!(f, "probes are off: {why}; new, delete, drop causes unknown")
+            }
+            Self::NotConfined(layer, error) => write!(f, "not confined by {layer}: {error}"),
+            Self::NoCpuNumbers(path) => {
+                write!(f, "rows are numbered in order: cannot read {}", path.display())
+            }
+            Self::OwnProcfs(path) => write!(
+                f,
+                "{} shows the namespace of this process; for the host's set HOST_PROC",
+                path.display()
+            ),
+            Self::NoLimit => {
+                f.write_str("no sysctl file has the table's count and limit; left out")
+            }
+        }
+    }
+}
+
+/// Why there are no probes, in a few words.
+pub(crate) fn without_probes(error: &EventsError) -> String {
+    let why = match error {
+        EventsError::NoKprobes => "this kernel has no kprobes",
+        EventsError::Architecture => "they are for x86-64 only",
+        EventsError::LockedDown => "this kernel is locked down",
+        EventsError::Capability(missing) => return format!("missing {missing}"),
+        EventsError::Paranoid(level) => return format!("perf_event_paranoid is {level}"),
+        EventsError::Seccomp => "a seccomp filter refuses bpf",
+        EventsError::UserNamespace => "this is a user namespace",
+        EventsError::SecurityModule(_) => "a security module refuses bpf",
+        EventsError::LockedMemory => "the limit of locked memory",
+        EventsError::NoFunctions => "nf_conntrack is not loaded",
+        EventsError::Blind { .. } => "no BTF to tell namespaces apart",
+        EventsError::Cpus(_) => "the CPUs are not known",
+        EventsError::NotWanted => "they are not wanted",
+        EventsError::NoNamespace => "the namespace is not visible",
+        EventsError::Refused(_) => "the kernel refused them",
+        EventsError::Symbols(_) => "/proc/kallsyms cannot be read",
+    };
+    why.to_owned()
+}
+
+impl Notice {
+    /// How urgent it is.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        match self {
+            Self::Found(_) | Self::Netlink | Self::Detached | Self::Attached => Level::Info,
+            Self::Lost(_)
+            | Self::Sysctl(_)
+            | Self::Odd(_)
+            | Self::NotAttached(_)
+            | Self::Foreign => Level::Warn,
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost(error) => f.write_str(&lost(error)),
+            Self::Found(source) => write!(f, "reading {source} again"),
+            Self::Netlink => f.write_str("the statistics come from ctnetlink"),
+            Self::Sysctl(error) => write!(f, "{}; it is left out", sysctl(error)),
+            Self::Odd(odd) => write!(
+                f,
+                "statistics: {} bad, {} short, {} long rows; the first bad line is {}",
+                odd.bad_rows, odd.short_rows, odd.long_rows, odd.first_bad_line
+            ),
+            Self::Detached => f.write_str("probes detached, as there are no statistics"),
+            Self::Attached => f.write_str("probes attached, counting from 0"),
+            Self::NotAttached(error) => {
+                write!(f, "probes cannot be attached: {}", without_probes(error))
+            }
+            Self::Foreign => {
+                f.write_str("missing CAP_SYS_ADMIN for the namespace: no ip_conntrack_count")
+            }
+        }
+    }
+}
+
+/// Why there are no statistics.
+fn lost(error: &StatError) -> String {
+    match error {
+        StatError::Missing(net) => missing(net),
+        StatError::Read { path, error } => {
+            format!("cannot read {}: {}", path.display(), reason(error))
+        }
+        StatError::Text { error: StatTextError::NotAHeader(start), .. } => {
+            let start: String = start.chars().take(20).collect();
+            format!("line 1 of the statistics is no header: '{start}'")
+        }
+        StatError::Text { error, .. } => format!("statistics: {error}"),
+        StatError::TooLong(_) => "the statistics are longer than any kernel's".to_owned(),
+        StatError::Netlink(error) if error.is_lasting() => {
+            format!("only count and limit: ctnetlink: {}", netlink(error))
+        }
+        StatError::Netlink(error) => netlink(error),
+        StatError::Neither { netlink: error, .. } => {
+            format!("only count and limit: no file, and ctnetlink: {}", netlink(error))
+        }
+        StatError::Namespace(error) => namespace(error),
+        StatError::NamespaceGone(path) => {
+            format!("{} was deleted; waiting for it", path.display())
+        }
+    }
+}
+
+/// Why there is no statistics file.
+fn missing(net: &Path) -> String {
+    let is_live = net.starts_with("/proc");
+    if is_live && mounts::hides_files("/proc".as_ref()) {
+        return "/proc is mounted with subset=pid, which hides the statistics".to_owned();
+    }
+    if is_live && Path::new("/proc/sys/net/netfilter/nf_conntrack_max").exists() {
+        return "this kernel is built without CONFIG_NF_CONNTRACK_PROCFS".to_owned();
+    }
+    format!("there is no {}/stat/nf_conntrack: nf_conntrack is not loaded", net.display())
+}
+
+fn netlink(error: &NetlinkError) -> String {
+    match error {
+        NetlinkError::Refused => "missing CAP_NET_ADMIN".to_owned(),
+        NetlinkError::Unsupported => "no nf_conntrack_netlink".to_owned(),
+        NetlinkError::NotLoaded => "nf_conntrack is not loaded".to_owned(),
+        NetlinkError::Socket(_) => "no netlink socket".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+fn namespace(error: &NamespaceError) -> String {
+    match error {
+        NamespaceError::Missing(path) => {
+            format!("waiting for network namespace {}", path.display())
+        }
+        NamespaceError::Permission(path) => {
+            format!("missing CAP_SYS_ADMIN to enter {}", path.display())
+        }
+        NamespaceError::Enter { path, error } => {
+            format!("cannot enter {}: {}", path.display(), reason(error))
+        }
+        NamespaceError::Return(error) => {
+            format!("cannot return to the own network namespace: {}", reason(error))
+        }
+        error @ NamespaceError::Other(_) => error.to_string(),
+    }
+}
+
+/// Names the file without its directory, which is always the same.
+fn sysctl(error: &SysctlError) -> String {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    match error {
+        SysctlError::Read { path, error } => {
+            format!("cannot read {}: {}", name(path).unwrap_or_default(), reason(error))
+        }
+        SysctlError::NotANumber { path, text } => {
+            format!("{} holds '{text}', not a number", name(path).unwrap_or_default())
+        }
+    }
+}
+
+/// The system's words without its number.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::source::reader::StatSource;
+    use crate::source::stat_text::Oddities;
+
+    /// A terminal's line, with the prefix of the longest level and the name of an input.
+    const LONGEST: usize = 100;
+
+    /// One of each kind: a new kind does not compile until it stands here.
+    fn all_of_events() -> Vec<EventsError> {
+        use EventsError as E;
+        let next = |error: Option<&E>| match error {
+            None => Some(E::NoKprobes),
+            Some(E::NoKprobes) => Some(E::Architecture),
+            Some(E::Architecture) => Some(E::LockedDown),
+            Some(E::LockedDown) => Some(E::Capability("CAP_BPF and CAP_PERFMON".to_owned())),
+            Some(E::Capability(_)) => Some(E::Paranoid(4)),
+            Some(E::Paranoid(_)) => Some(E::Seccomp),
+            Some(E::Seccomp) => Some(E::UserNamespace),
+            Some(E::UserNamespace) => Some(E::SecurityModule("apparmor".to_owned())),
+            Some(E::SecurityModule(_)) => Some(E::LockedMemory),
+            Some(E::LockedMemory) => Some(E::NoFunctions),
+            Some(E::NoFunctions) => {
+                Some(E::Blind { types: "(no (BTF))".repeat(9), others: "x".repeat(200) })
+            }
+            Some(E::Blind { .. }) => Some(E::Cpus("x".repeat(200))),
+            Some(E::Cpus(_)) => Some(E::NotWanted),
+            Some(E::NotWanted) => Some(E::NoNamespace),
+            Some(E::NoNamespace) => Some(E::Refused("(the (verifier's log))".repeat(50))),
+            Some(E::Refused(_)) => Some(E::Symbols(io::Error::from_raw_os_error(13))),
+            Some(E::Symbols(_)) => None,
+        };
+        let mut all: Vec<EventsError> = Vec::new();
+        while let Some(error) = next(all.last()) {
+            all.push(error);
+        }
+        all
+    }
+
+    fn all_of_statistics() -> Vec<StatError> {
+        let path = || PathBuf::from("/proc/net/stat/nf_conntrack");
+        let namespace = || PathBuf::from("/run/netns/customer-berlin");
+        let denied = || io::Error::from_raw_os_error(13);
+        let texts = [
+            StatTextError::Empty,
+            StatTextError::NotAHeader("<html>".to_owned()),
+            StatTextError::TooManyColumns(1025),
+        ];
+        let netlinks = [
+            NetlinkError::Refused,
+            NetlinkError::Unsupported,
+            NetlinkError::NotLoaded,
+            NetlinkError::Socket(Errno::AFNOSUPPORT),
+            NetlinkError::Kernel(Errno::NOMEM),
+            NetlinkError::Talk(Errno::NOMEM),
+            NetlinkError::Reloaded,
+            NetlinkError::Overrun,
+            NetlinkError::Interrupted,
+            NetlinkError::Incomplete,
+            NetlinkError::Malformed("a datagram is longer than any"),
+        ];
+        let namespaces = [
+            NamespaceError::Missing(namespace()),
+            NamespaceError::Permission(namespace()),
+            NamespaceError::Other(namespace()),
+            NamespaceError::Enter { path: namespace(), error: denied() },
+            NamespaceError::Return(denied()),
+        ];
+        let mut all = vec![
+            StatError::Missing("/proc/net".into()),
+            StatError::Missing("/host/net".into()),
+            StatError::Read { path: path(), error: denied() },
+            StatError::TooLong(path()),
+            StatError::NamespaceGone(namespace()),
+        ];
+        all.extend(texts.map(|error| StatError::Text { path: path(), error }));
+        let refused = [NetlinkError::Refused, NetlinkError::Unsupported];
+        all.extend(refused.map(|netlink| StatError::Neither { net: "/proc/net".into(), netlink }));
+        all.extend(netlinks.map(StatError::Netlink));
+        all.extend(namespaces.map(StatError::Namespace));
+        all
+    }
+
+    #[test]
+    fn every_notice_is_one_plain_line() {
+        let denied = || io::Error::from_raw_os_error(13);
+        let sysctl: PathBuf = "/proc/sys/net/netfilter/nf_conntrack_count".into();
+        let mut notices: Vec<Notice> = all_of_statistics().into_iter().map(Notice::Lost).collect();
+        notices.extend(all_of_events().into_iter().map(Notice::NotAttached));
+        notices.extend([
+            Notice::Found(StatSource::Netlink),
+            Notice::Found(StatSource::Procfs(
+                "/proc/self/task/4194304/net/stat/nf_conntrack".into(),
+            )),
+            Notice::Netlink,
+            Notice::Sysctl(SysctlError::Read { path: sysctl.clone(), error: denied() }),
+            Notice::Sysctl(SysctlError::NotANumber { path: sysctl, text: "1 2".to_owned() }),
+            Notice::Odd(Oddities { bad_rows: 1, first_bad_line: 2, short_rows: 3, long_rows: 4 }),
+            Notice::Detached,
+            Notice::Attached,
+            Notice::Foreign,
+        ]);
+        let line = |level, text: String| {
+            let level = if level == Level::Warn { "warning: " } else { "" };
+            format!("ctpulse: {level}{text}")
+        };
+        let of_input = |notice: &Notice| line(notice.level(), format!("[conntrack] {notice}"));
+        let mut lines: Vec<String> = notices.iter().map(of_input).collect();
+        let events = all_of_events();
+        let layers = [
+            ("reduction of capabilities", LayerError::Refused(Errno::PERM.to_string())),
+            ("Landlock", LayerError::InTheWay(crate::confine::OTHER_PROCESSES)),
+            ("Landlock", LayerError::Absent("this kernel has none: it came in 5.13")),
+        ];
+        let mut starts: Vec<StartNotice<'_>> = events.iter().map(StartNotice::NoProbes).collect();
+        starts.extend(layers.iter().map(|(name, error)| StartNotice::NotConfined(name, error)));
+        starts.extend([
+            StartNotice::Probes { attached: 14, of: 14 },
+            StartNotice::Probes { attached: 11, of: 14 },
+            StartNotice::NoCpuNumbers("/sys/devices/system/cpu/possible".as_ref()),
+            StartNotice::OwnProcfs("/host/proc".as_ref()),
+            StartNotice::NoLimit,
+        ]);
+        lines.extend(starts.iter().map(|start| line(start.level(), start.to_string())));
+        let is_plain = |line: &String| {
+            let nested = line.split('(').skip(1).any(|inner| !inner.contains(')'));
+            line.len() <= LONGEST && !nested && !line.contains('\n')
+        };
+        let bad: Vec<_> = lines.iter().filter(|line| !is_plain(line)).collect();
+        assert!(bad.is_empty(), "{bad:#?}");
+    }
+}
