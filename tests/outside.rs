@@ -10,7 +10,12 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use support::{NOBODY, Nobody, ctpulse, not_run_here, output, text};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use support::{
+    NOBODY, Namespace, Nobody, Running, ctpulse, may_make_namespaces, not_run_here, output, text,
+};
 
 #[test]
 fn a_configuration_that_others_may_change_is_refused_for_root() {
@@ -151,6 +156,7 @@ fn names_from_outside_are_told_and_written_escaped() {
 
     for arguments in [
         vec!["--netns", harmful, "--count", "1"],
+        vec!["--netns", harmful, "--wait", "--count", "1", "--duration", "100ms"],
         vec!["drops", "--netns", harmful],
         vec!["doctor", "--netns", harmful],
         vec!["--config", harmful],
@@ -168,4 +174,91 @@ fn names_from_outside_are_told_and_written_escaped() {
         assert!(is_safe(&out) && is_safe(&told), "{arguments:?}: {out:?} {told:?}");
         assert!(!output.status.success() && out.len() + told.len() > 10, "{arguments:?}");
     }
+}
+
+/// A name that was mistyped made `run` wait for ever, and `live` show an empty dashboard.
+#[test]
+fn a_namespace_that_never_was_is_an_error_with_the_nearest_names() {
+    let test = "a_namespace_that_never_was_is_an_error_with_the_nearest_names";
+    if !may_make_namespaces(test) {
+        return;
+    }
+    let namespace = Namespace::new();
+    let mistyped = format!("{}x", namespace.name);
+    let meant = format!("there is no network namespace {mistyped} in /run/netns; did you mean");
+    let config = tempfile::NamedTempFile::new().unwrap();
+    fs::write(config.path(), format!("[[inputs.conntrack]]\nnetns = '{mistyped}'\n")).unwrap();
+    let config = config.path().to_str().unwrap();
+    let refused = |arguments: &[&str], words: &[&str]| {
+        let mut command = Command::new("timeout");
+        command.arg("20").arg(support::binary()).args(arguments);
+        let found = command.stdin(std::process::Stdio::null()).output().unwrap();
+        let told = text(&found.stderr);
+        assert_eq!(found.status.code(), Some(1), "{arguments:?}: {told}");
+        let errors =
+            told.lines().filter(|line| line.contains("error: ") || line.starts_with("E! "));
+        assert_eq!(errors.count(), 1, "{arguments:?}: {told}");
+        assert!(words.iter().all(|word| told.contains(word)), "{arguments:?}: {told}");
+    };
+    for command in ["run", "drops", "doctor", "execd"] {
+        refused(&[command, "--netns", &mistyped], &[&meant, &namespace.name]);
+        refused(&[command, "--netns", "/etc/passwd"], &["/etc/passwd is not a network namespace"]);
+        refused(&[command, "--netns", "pid:4194305"], &["there is no process 4194305"]);
+    }
+    refused(&["doctor", "--advise", "--netns", &mistyped], &[&meant]);
+    for command in ["run", "execd"] {
+        refused(&[command, "--config", config], &[&meant]);
+    }
+}
+
+#[test]
+fn a_namespace_that_is_not_there_yet_is_waited_for_on_request() {
+    let test = "a_namespace_that_is_not_there_yet_is_waited_for_on_request";
+    if !may_make_namespaces(test) {
+        return;
+    }
+    let name = format!("ctpulse-later-{}", std::process::id());
+    let config = tempfile::NamedTempFile::new().unwrap();
+    let text = format!("[[inputs.conntrack]]\nnetns = '{name}'\nwait = true\ncollect = ['all']\n");
+    fs::write(config.path(), text).unwrap();
+    let by_option = ["--netns", name.as_str(), "--wait"];
+    let by_config = ["--config", config.path().to_str().unwrap()];
+    for arguments in [&by_option[..], &by_config[..]] {
+        let mut run = ctpulse();
+        run.args(["--format", "influx", "--interval", "50ms", "--ebpf", "off"]).args(arguments);
+        let mut running = Running::start(&mut run);
+        assert_eq!(running.line(Duration::from_millis(300)), None);
+        let _namespace = Namespace::named(name.clone());
+        let line = running.line(Duration::from_secs(20));
+        assert!(line.is_some_and(|line| line.starts_with("conntrack,cpu=all")), "{arguments:?}");
+        running.signal(Signal::TERM);
+        assert!(running.wait().0.success());
+    }
+}
+
+/// A container that has the host's /proc and not its /run/netns.
+#[test]
+fn a_name_of_the_host_is_found_through_host_proc() {
+    if !may_make_namespaces("a_name_of_the_host_is_found_through_host_proc") {
+        return;
+    }
+    let namespace = Namespace::new();
+    let directory = tempfile::tempdir().unwrap();
+    let run = |name: &str| {
+        // The shell is process 1; a mount namespace of its own is the container's.
+        let script = r#"mount -t proc proc "$HOST_PROC"
+            unshare --mount sh -ec '
+                mount -t proc proc /proc; mount -t tmpfs none /run/netns; exec "$@"' sh "$@""#;
+        let mut shell = Command::new("unshare");
+        shell.args(["--mount", "--pid", "--fork", "sh", "-ec", script, "sh"]);
+        shell.arg(support::binary());
+        shell.args(["--count", "1", "--format", "influx", "--ebpf", "off", "--netns", name]);
+        shell.env("HOST_PROC", directory.path()).output().unwrap()
+    };
+    let found = run(&namespace.name);
+    let (rows, told) = (text(&found.stdout), text(&found.stderr));
+    assert!(found.status.success() && rows.contains("cpu=all"), "{rows}{told}");
+    let mistyped = run(&format!("{}x", namespace.name));
+    assert_eq!(mistyped.status.code(), Some(1));
+    assert!(text(&mistyped.stderr).contains(&namespace.name), "{}", text(&mistyped.stderr));
 }

@@ -82,6 +82,8 @@ pub struct Input {
     pub precision: Duration,
     /// The network namespace to look into; none is the one that the program runs in.
     pub netns: Option<Netns>,
+    /// Whether to wait for the namespace where it is not there at the start (`wait`).
+    pub wait: bool,
     /// Whether rows carry a `netns` tag: more than one namespace was asked for.
     pub netns_tag: bool,
     /// `compat = "telegraf"`: its plugin's numbers, number for number, and no additions.
@@ -234,6 +236,7 @@ impl Input {
             collection_offset: Duration::ZERO,
             precision: Duration::ZERO,
             netns: None,
+            wait: false,
             netns_tag: false,
             compat_telegraf: false,
             source: Source::Auto,

@@ -72,8 +72,10 @@ NO_COLOR    no colours on a terminal";
 /// The same.
 pub const EXIT_STATUS: &str = "\
 0   all well
-1   something could not be read or written; of doctor: something is missing, or packets are lost
-2   the command line is wrong";
+1   something could not be read or written; of doctor: statistics, count or limit cannot be read,
+    with --advise packets are lost
+2   the command line is wrong
+129 SIGHUP ended live or drops";
 
 fn more_help() -> String {
     let sections =
@@ -106,7 +108,8 @@ pub enum Command {
     Config(ConfigArgs),
     /// Say what this kernel and host can tell, what is missing, and what to do about it.
     ///
-    /// Exit code 0 when all is well, 1 when something is missing.
+    /// Exit code 0 when the statistics and the table's count and limit can be read, 1 when one of them
+    /// cannot, or a --netns does not exist. Probes that are off leave it 0; the last lines say so.
     Doctor(DoctorArgs),
     /// Say why and whose, as it happens: each packet that conntrack drops, each entry it evicts.
     ///
@@ -192,6 +195,10 @@ pub struct SampleArgs {
     /// Where the kernel's files are.
     #[command(flatten)]
     pub source: SourceArgs,
+    /// Wait for a --netns that does not exist yet; without it that is an error. One that is deleted
+    /// later is waited for in any case.
+    #[arg(long, help_heading = "Sources")]
+    pub wait: bool,
     /// Log more.
     #[arg(long, conflicts_with = "quiet")]
     pub debug: bool,
@@ -245,10 +252,12 @@ pub struct RunArgs {
     /// Output format [default: table on a terminal, influx otherwise].
     #[arg(long, short, value_enum)]
     pub format: Option<Format>,
-    /// Append to FILE instead of standard output; as prometheus, replace FILE by each batch.
+    /// Append to FILE instead of standard output (also -); as prometheus, replace FILE by each batch.
     ///
     /// As influx or json FILE is a recording for `ctpulse report`: after a crash the next run
-    /// goes on behind the last whole row. A name that ends in .zst compresses it.
+    /// goes on behind the last whole row. A name that ends in .zst compresses it. Devices, pipes and
+    /// /dev/fd/N are written to as they are. A FILE that is moved, removed or truncated is begun anew
+    /// with the next row; SIGHUP does so at once, and reads the configuration again.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
     /// Put FILE aside as FILE.1 before it grows beyond SIZE, such as 500K, 64M or 1G.

@@ -17,6 +17,8 @@ use crate::origin::{FROM_REMAINDERS, event_counters};
 use crate::sample::{DOCUMENTED, EVENTS, RENAMED, StatTable};
 use crate::settings::{Collect, DEFAULT_INTERVAL, Input, Netns, Source};
 use crate::source::cpu_mask;
+use crate::source::existence;
+use crate::source::mounts;
 use crate::source::procfs::StatError;
 use crate::source::reader::{Reader, StatSource};
 use crate::source::roots::Place;
@@ -35,11 +37,14 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         [] => vec![None],
         some => some.iter().map(Some).collect(),
     };
+    let roots = args.source.roots();
     for netns in namespaces {
+        let netns = netns.filter(|netns| **netns != Netns::Name("self".to_owned()));
         if let Some(netns) = netns {
+            existence::check(&roots, netns)?;
             findings.heading(&format!("network namespace {netns}"));
         }
-        let place = Place::resolve(&args.source.roots(), netns);
+        let place = Place::resolve(&roots, netns);
         examine(&place, netns, &mut findings)?;
     }
     let running = privileges::running();
@@ -53,7 +58,23 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> anyhow::Result<()> {
-    let release_text = std::fs::read_to_string(place.osrelease()).unwrap_or_default();
+    let is_hidden = place.is_live() && mounts::hides_files(&place.proc_root);
+    if is_hidden {
+        findings.problem(
+            "procfs",
+            &format!(
+                "{} is mounted with subset=pid, which hides the statistics and sysctl files",
+                place.proc_root.display()
+            ),
+            "mount it without; in a systemd unit ProcSubset=all",
+        );
+    }
+    let release_text = match std::fs::read_to_string(place.osrelease()) {
+        Err(_) if place.is_live() => {
+            rustix::system::uname().release().to_string_lossy().into_owned()
+        }
+        text => text.unwrap_or_default(),
+    };
     let release = kernel::parse_release(&release_text);
     match release {
         Some(_) => findings.fact("kernel", release_text.trim()),
@@ -85,6 +106,9 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
     let candidates = place.sysctl_candidates(&input);
     let (live, namespace) = (place.is_live(), place.namespace());
     let mut reader = Reader::new(place.clone(), candidates, Source::Auto);
+    if live && reader.is_netlink_loaded() {
+        reader.ask_for_table();
+    }
     let mut sysctl_faults = Vec::new();
     let opened = reader.open_missing(true, &mut |error| sysctl_faults.push(error));
     let mut table = StatTable::default();
@@ -94,17 +118,26 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
         findings.problem("network namespace", &error.to_string(), "nothing of it can be read");
         return Ok(());
     }
-    sysctls(&mut reader, findings);
+    let problems = findings.problems.len();
+    sysctls(&mut reader, is_hidden, findings);
+    if findings.problems.len() == problems
+        && (!is_hidden || reader.told("ip_conntrack_max").is_some())
+    {
+        findings.works("the table's count and limit");
+    }
     for fault in sysctl_faults {
         findings.problem("sysctl", &fault.to_string(), "the field is left out");
     }
     match read {
         Ok(_) => {
             statistics(&reader, &table, cpus.as_deref().unwrap_or_default(), findings);
+            findings.works("the kernel's statistics");
             if live {
                 findings.fact("ctnetlink", &ctnetlink(&reader));
             }
         }
+        // Its reason is the first problem.
+        Err(_) if is_hidden => {}
         Err(error) => {
             let module = reader.sysctls().any(SysctlFile::is_open);
             let mend = match &error {
@@ -124,6 +157,7 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
     let (counted, may_attach) = if live {
         event_source::examine(namespace.as_ref(), &cpus.unwrap_or_default(), findings)?
     } else {
+        findings.off("probes", "not tried, as plain files are read (--proc-root)");
         ([false; EVENTS], false)
     };
     fields(&table, release, &reader, &counted, findings)?;
@@ -149,7 +183,7 @@ fn ctnetlink(reader: &Reader) -> String {
     format!("not used, the statistics come from procfs; {asked}")
 }
 
-fn sysctls(reader: &mut Reader, findings: &mut Findings) {
+fn sysctls(reader: &mut Reader, is_hidden: bool, findings: &mut Findings) {
     let mut values = Vec::new();
     reader.read_sysctls(&mut values, &mut |_| {});
     for (file, value) in reader.sysctls().zip(values) {
@@ -158,7 +192,9 @@ fn sysctls(reader: &mut Reader, findings: &mut Findings) {
                 findings.fact(&file.key, &format!("{value} (from {})", path.display()));
             }
             (None, Some(value)) => findings.fact(&file.key, &format!("{value} (from ctnetlink)")),
-            _ if ["ip_conntrack_count", "ip_conntrack_max"].contains(&file.key.as_str()) => {
+            _ if !is_hidden
+                && ["ip_conntrack_count", "ip_conntrack_max"].contains(&file.key.as_str()) =>
+            {
                 findings.problem(
                     &file.key,
                     "no file gives it",
@@ -213,13 +249,17 @@ fn fields(
         counters.any(|(counter, _)| counter == name)
     };
     let more = layout.names.iter().filter(|name| !DOCUMENTED.contains(&name.as_str()));
-    for name in DOCUMENTED.into_iter().chain(more.map(String::as_str)) {
+    if columns == 0 {
+        // One reason for all of them.
+        findings.field("counters", "none: there are no statistics")?;
+    }
+    let documented = DOCUMENTED.into_iter().filter(|name| columns > 0 || from_events(name));
+    for name in documented.chain(more.map(String::as_str)) {
         let counted = |column: usize| {
             table.values.iter().skip(column).step_by(columns.max(1)).any(|&value| value != 0)
         };
         let source = match layout.column(name) {
             _ if from_events(name) => "events".to_owned(),
-            None if columns == 0 => "none: there are no statistics".to_owned(),
             _ if name == "searched" && !kernel::maintains(layout, release, name) => {
                 "none: the kernel gave it up in 4.9, and no probe reaches that loop".to_owned()
             }

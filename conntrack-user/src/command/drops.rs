@@ -22,12 +22,14 @@ use crate::drops::top::Top;
 use crate::drops::totals::Totals;
 use crate::drops::{line, totals};
 use crate::logging;
+use crate::notices::StartNotice;
 use crate::sample::StatTable;
 use crate::settings::{Netns, Source};
 use crate::source::cpu_mask;
 use crate::source::events::drops::{Report, Reports};
 use crate::source::events::hooks::{HOOKS, Hook};
 use crate::source::events::{Events, HookState, Wanted};
+use crate::source::existence;
 use crate::source::namespace::Pinned;
 use crate::source::procfs::StatError;
 use crate::source::reader::Reader;
@@ -91,10 +93,14 @@ fn attach(
         Wanted { hooks: &hooks, per_packet, latency, reports, ..Wanted::new(pinned, highest) };
     let mut events = Events::attach(&wanted).context("drops cannot be seen")?;
     events.hear();
-    for (hook, state) in events.states() {
-        if !state.is_attached() && !matches!(state, HookState::NotAsked(_)) {
-            log::warn!("no {}: {}", hook.name, state);
-        }
+    let asked = |(_, state): &(&Hook, &HookState)| !matches!(state, HookState::NotAsked(_));
+    let asked: Vec<_> = events.states().filter(asked).collect();
+    let attached = asked.iter().filter(|(_, state)| state.is_attached()).count();
+    if attached < asked.len() {
+        log::warn!("{}", StartNotice::Probes { attached, of: asked.len() });
+    }
+    for (hook, state) in asked.iter().filter(|(_, state)| !state.is_attached()) {
+        log::debug!("no {}: {state}", hook.name);
     }
     let Some(reports) = events.take_reports()? else {
         let why = events.blind().map(ToString::to_string).unwrap_or_default();
@@ -115,9 +121,16 @@ fn namespaces(args: &DropsArgs) -> anyhow::Result<Vec<(Pinned, String)>> {
     let own = vec![Netns::Name("self".to_owned())];
     let names = if args.source.netns.is_empty() { &own } else { &args.source.netns };
     let open = |name: &Netns| {
+        if !is_own(name) {
+            existence::check(&roots, name)?;
+        }
         let place = Place::resolve(&roots, (!is_own(name)).then_some(name));
         let pinned = place.namespace();
-        let pinned = pinned.with_context(|| format!("there is no network namespace {name}"))?;
+        let pinned = pinned.with_context(|| {
+            format!(
+                "cannot open network namespace {name}: that of another process takes CAP_SYS_PTRACE"
+            )
+        })?;
         Ok((pinned, name.to_string().escape_default().to_string()))
     };
     names.iter().map(open).collect()

@@ -5,6 +5,7 @@ use conntrack_ebpf::Event;
 use super::findings::Findings;
 use crate::event_wiring::check_alone;
 use crate::merge::Counted;
+use crate::notices::without_probes;
 use crate::sample::EVENTS;
 use crate::source::events::error::LOCKDOWN;
 use crate::source::events::hooks::{HOOKS, Need};
@@ -46,9 +47,11 @@ pub(super) fn examine(
         Ok(events) => events,
         Err(error) => {
             findings.field("none", &error.to_string())?;
+            findings.off("probes", &without_probes(&error));
             return Ok(([false; EVENTS], error.may_pass()));
         }
     };
+    let mut failed: Vec<(String, Vec<&str>)> = Vec::new();
     for (hook, state) in events.states() {
         let when = match hook.need {
             Need::Always => "",
@@ -56,13 +59,29 @@ pub(super) fn examine(
             Need::Internal => "; with --internal",
             Need::Reports => "; with ctpulse drops",
         };
-        findings.field(hook.name, &format!("{state}{when}"))?;
+        let text = format!("{state}{when}");
+        if state.is_attached() {
+            findings.field(hook.name, &text)?;
+        } else if let Some((_, hooks)) = failed.iter_mut().find(|(known, _)| *known == text) {
+            hooks.push(hook.name);
+        } else {
+            failed.push((text, vec![hook.name]));
+        }
+    }
+    for (why, hooks) in &failed {
+        findings.field(&hooks.join(", "), why)?;
     }
     if let Some(types) = events.blind()
         && let Err(error) = check_alone(&namespaces, &types.to_string())
     {
         findings.field("not used", &error.to_string())?;
+        findings.off("probes", &without_probes(&error));
         return Ok(([false; EVENTS], false));
+    }
+    findings.works("probes");
+    if !failed.is_empty() {
+        let hooks: Vec<&str> = failed.iter().flat_map(|(_, hooks)| hooks.iter().copied()).collect();
+        findings.off("hooks", &hooks.join(", "));
     }
     let always = |event| {
         let mut hooks = HOOKS.iter().filter(|hook| hook.need == Need::Always);

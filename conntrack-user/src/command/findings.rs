@@ -10,6 +10,8 @@ use crate::plain::shown;
 pub(super) struct Findings {
     text: String,
     pub(super) problems: Vec<String>,
+    works: Vec<String>,
+    off: Vec<String>,
     good: Style,
     bad: Style,
     bold: Style,
@@ -24,6 +26,8 @@ impl Findings {
         Self {
             text: String::new(),
             problems: Vec::new(),
+            works: Vec::new(),
+            off: Vec::new(),
             good: hue(AnsiColor::Green),
             bad: hue(AnsiColor::Red),
             bold: if colour { Style::new().bold() } else { Style::new() },
@@ -51,6 +55,21 @@ impl Findings {
         self.problems.push(format!("{what}: {text}"));
     }
 
+    /// What the conclusion says that works.
+    pub(super) fn works(&mut self, what: &str) {
+        if !self.works.iter().any(|known| known == what) {
+            self.works.push(what.to_owned());
+        }
+    }
+
+    /// What it says that does not and need not, and why.
+    pub(super) fn off(&mut self, what: &str, why: &str) {
+        let text = format!("{what}: {}", shown(why));
+        if !self.off.contains(&text) {
+            self.off.push(text);
+        }
+    }
+
     /// One of a list, neither good nor bad.
     ///
     /// # Errors
@@ -62,10 +81,19 @@ impl Findings {
     /// All of it, with a summary.
     pub(super) fn conclude(mut self) -> String {
         let (good, bad) = (self.good, self.bad);
-        let _ = match self.problems.len() {
-            0 => writeln!(self.text, "\n{good}All well.{good:#}"),
-            1 => writeln!(self.text, "\n{bad}1 problem:{bad:#} {}", self.problems[0]),
-            n => writeln!(self.text, "\n{bad}{n} problems:{bad:#} {}", self.problems.join("; ")),
+        let text = &mut self.text;
+        let _ = match self.works.as_slice() {
+            [] => writeln!(text, "\n{bad}Nothing works.{bad:#}"),
+            works => writeln!(text, "\n{good}Works:{good:#} {}", works.join(", ")),
+        };
+        for off in &self.off {
+            let _ = writeln!(text, "{bad}Off:{bad:#}   {off}");
+        }
+        let _ = match self.problems.as_slice() {
+            [] if self.off.is_empty() => writeln!(text, "{good}All well.{good:#}"),
+            [] => Ok(()),
+            [one] => writeln!(text, "{bad}1 problem:{bad:#} {one}"),
+            more => writeln!(text, "{bad}{} problems:{bad:#} {}", more.len(), more.join("; ")),
         };
         self.text
     }

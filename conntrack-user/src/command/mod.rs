@@ -20,9 +20,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use log::LevelFilter;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, CollectArgs, Command, SourceArgs};
 use crate::settings::{Collect, Confine, Input, Netns, Roots, SHORTEST_INTERVAL, Settings, Source};
+use crate::source::existence;
 
 /// `--interval` where neither the command line nor a configuration says otherwise: a person
 /// is watching.
@@ -44,6 +46,12 @@ macro_rules! usage {
 /// # Errors
 /// What should be told on standard error before exiting with 1.
 pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    if matches!(
+        cli.command,
+        Some(Command::Doctor(_) | Command::Report(_) | Command::Config(_) | Command::Man { .. })
+    ) {
+        end_on_signals_as_init()?;
+    }
     match cli.command {
         None => run::run(&cli.run),
         Some(Command::Run(args)) => run::run(&args),
@@ -124,6 +132,13 @@ fn settings_each(
     }
     if !names.is_empty() {
         settings.inputs = look_into(&settings.inputs, args);
+    }
+    for input in &mut settings.inputs {
+        input.wait |= args.sample.wait;
+        match &input.netns {
+            Some(netns) if !input.wait => existence::check(&settings.roots, netns)?,
+            _ => {}
+        }
     }
     if settings.roots.proc_root.is_some() && settings.inputs.iter().any(|i| i.netns.is_some()) {
         bail!(
@@ -206,6 +221,32 @@ fn look_into(inputs: &[Input], args: &CollectArgs) -> Vec<Input> {
         })
     };
     inputs.iter().flat_map(each).collect()
+}
+
+/// Lets SIGINT and SIGTERM end process 1, a container's, for which they have no default action. For
+/// commands that do not handle signals themselves.
+fn end_on_signals_as_init() -> anyhow::Result<()> {
+    if std::process::id() != 1 {
+        return Ok(());
+    }
+    let runtime = runtime()?;
+    let mut waiting = Vec::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let _guard = runtime.enter();
+        waiting.push((kind, signal(kind).context("cannot wait for signals")?));
+    }
+    let wait = move || {
+        for (kind, mut signals) in waiting {
+            runtime.spawn(async move {
+                signals.recv().await;
+                // As shells report a process that the signal ended.
+                std::process::exit(128 + kind.as_raw_value());
+            });
+        }
+        runtime.block_on(std::future::pending::<()>());
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait)?;
+    Ok(())
 }
 
 /// Adds the global tags to every input; `host` only where no agent adds its own.

@@ -50,6 +50,7 @@ pub(super) fn inputs(
     input.percpu_rates = table.percpu_rates;
     input.ebpf_per_packet = table.ebpf_per_packet;
     input.internal = table.internal;
+    input.wait = table.wait;
     let whether = [("auto", Ebpf::Auto), ("on", Ebpf::On), ("off", Ebpf::Off), ("", Ebpf::Auto)];
     input.ebpf = reader.choice("ebpf", &table.ebpf, whether)?.unwrap_or_default();
     input.source = reader.source(&table.source, input.compat_telegraf)?;

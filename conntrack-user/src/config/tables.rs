@@ -109,6 +109,7 @@ pub(super) struct ConntrackTable {
     // Not Telegraf's.
     pub sample_interval: Placed<DurationValue>,
     pub netns: Placed<OneOrMany>,
+    pub wait: bool,
     pub source: Placed<String>,
     pub ebpf: Placed<String>,
     pub compat: Placed<String>,
@@ -213,7 +214,7 @@ mod tests {
         assert_eq!(agent.len(), 15, "{agent:?}");
         assert!(agent.iter().any(|key| key == "omit_hostname"));
         let conntrack = ConntrackTable::keys();
-        assert_eq!(conntrack.len(), 39, "{conntrack:?}");
+        assert_eq!(conntrack.len(), 40, "{conntrack:?}");
         assert!(conntrack.iter().any(|key| key == "labels"));
     }
 

@@ -83,7 +83,11 @@ impl Needs {
         let asks_netlink = |input: &Input| {
             (input.collect.all || input.collect.percpu) && input.source != Source::Procfs
         };
-        let is_a_process = |path: &Path| path.ends_with("ns/net");
+        // Or what is seen through one (`names_directory`).
+        let is_a_process = |path: &Path| {
+            path.ends_with("ns/net")
+                || places.iter().any(|place| path.starts_with(place.proc_root.join("1/root")))
+        };
         let mut needs = Self {
             probes,
             netlink: inputs.iter().any(asks_netlink),

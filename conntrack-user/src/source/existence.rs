@@ -6,12 +6,17 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::fstatfs;
+
 use super::mounts;
 use super::roots::{Place, names_directory};
 use crate::settings::{Netns, Roots};
 
 /// Names that are this far from the mistyped one, by edits to a letter, may be meant.
 const NEAR: f64 = 0.4;
+
+/// `NSFS_MAGIC` of `linux/magic.h`.
+const NSFS_MAGIC: rustix::fs::FsWord = 0x6e73_6673;
 
 /// The most names that an error suggests.
 const SUGGESTIONS: usize = 3;
@@ -20,7 +25,11 @@ const SUGGESTIONS: usize = 3;
 #[derive(Debug, thiserror::Error)]
 pub enum AbsentNamespace {
     /// No file of that name.
-    #[error("there is no network namespace {name} in {}{}; --wait waits for it", directory.display(), meant(near))]
+    #[error(
+        "there is no network namespace {name} in {}{}{hint}; --wait waits for it",
+        directory.display(),
+        meant(near)
+    )]
     Name {
         /// The name.
         name: String,
@@ -28,6 +37,8 @@ pub enum AbsentNamespace {
         directory: PathBuf,
         /// Names that may be meant.
         near: Vec<String>,
+        /// Where else it may be.
+        hint: &'static str,
     },
     /// No such path.
     #[error("there is no network namespace {}{}; --wait waits for it", path.display(), meant(near))]
@@ -38,7 +49,9 @@ pub enum AbsentNamespace {
         near: Vec<String>,
     },
     /// No such process.
-    #[error("there is no process {0}, so there is no network namespace pid:{0}; --wait waits for it")]
+    #[error(
+        "there is no process {0}, so there is no network namespace pid:{0}; --wait waits for it"
+    )]
     Process(u32),
     /// The process may be there.
     #[error(
@@ -80,14 +93,16 @@ pub fn check(roots: &Roots, netns: &Netns) -> Result<(), AbsentNamespace> {
     let Some(path) = place.enter else { return Ok(()) };
     match File::open(&path) {
         Ok(file) => is_network(&file, &path),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
             Err(absent(roots, netns, path))
         }
         Err(_) => Ok(()),
     }
 }
 
-/// A namespace's file says what it is of where procfs shows it: `net:[4026531840]`.
+/// A namespace's file has the name `net:[4026531840]`.
 fn is_network(file: &File, path: &Path) -> Result<(), AbsentNamespace> {
     let other = |what: String| Err(AbsentNamespace::Other { path: path.to_owned(), what });
     if let Ok(metadata) = file.metadata()
@@ -95,16 +110,15 @@ fn is_network(file: &File, path: &Path) -> Result<(), AbsentNamespace> {
     {
         return other("a directory".to_owned());
     }
-    // A descriptor's link, unlike the path's, is the same for a mounted namespace.
-    let Ok(link) = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) else {
-        return Ok(());
-    };
-    match link.to_string_lossy().split_once(":[") {
-        Some(("net", _)) => Ok(()),
-        Some((kind @ ("mnt" | "uts" | "ipc" | "user" | "pid" | "cgroup" | "time"), _)) => {
-            other(format!("a namespace of kind {kind}"))
-        }
-        _ => other("another file".to_owned()),
+    if fstatfs(file).is_ok_and(|statfs| statfs.f_type != NSFS_MAGIC) {
+        return other("another file".to_owned());
+    }
+    // The descriptor's link names the mount point of a mounted one, whose root has the name.
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok();
+    let link = link.and_then(|link| mounts::root_at(&link).or(link.to_str().map(str::to_owned)));
+    match link.as_deref().and_then(|link| link.split_once(":[")) {
+        Some((kind, _)) if kind != "net" => other(format!("a namespace of kind {kind}")),
+        _ => Ok(()),
     }
 }
 
@@ -120,7 +134,13 @@ fn absent(roots: &Roots, netns: &Netns, path: PathBuf) -> AbsentNamespace {
         Netns::Name(name) => {
             let directory = names_directory(roots, name);
             let near = near(name, &directory);
-            AbsentNamespace::Name { name: name.clone(), directory, near }
+            let hint = match roots.host_proc {
+                Some(_) if directory == Path::new("/run/netns") => {
+                    ", and the host's are not visible: mount its /run/netns, or grant CAP_SYS_PTRACE"
+                }
+                _ => "",
+            };
+            AbsentNamespace::Name { name: name.clone(), directory, near, hint }
         }
         Netns::Path(_) => {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -138,7 +158,9 @@ fn near(name: &str, directory: &Path) -> Vec<String> {
     let mut near: Vec<(f64, String)> = names
         .map(|other| (1.0 - strsim::normalized_damerau_levenshtein(name, &other), other))
         .filter(|(distance, other)| {
-            *distance <= NEAR || other.starts_with(name) || !other.is_empty() && name.starts_with(other)
+            *distance <= NEAR
+                || other.starts_with(name)
+                || !other.is_empty() && name.starts_with(other)
         })
         .collect();
     near.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
@@ -167,7 +189,10 @@ mod tests {
         let error = |netns: &str| {
             check(&Roots::default(), &netns.parse().unwrap()).unwrap_err().to_string()
         };
-        assert_eq!(error("/etc/passwd"), "/etc/passwd is not a network namespace, but another file");
+        assert_eq!(
+            error("/etc/passwd"),
+            "/etc/passwd is not a network namespace, but another file"
+        );
         assert_eq!(error("/etc"), "/etc is not a network namespace, but a directory");
         assert_eq!(
             error("/proc/self/ns/uts"),

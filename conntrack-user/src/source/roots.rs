@@ -7,6 +7,9 @@ use super::namespace::Pinned;
 use crate::plain::shown;
 use crate::settings::{Input, Netns, Roots};
 
+/// Where `ip netns` keeps names.
+const NAMES: &str = "/run/netns";
+
 /// The resolved places of one input's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -42,7 +45,7 @@ impl Place {
         };
         let (enter, net) = match netns {
             Some(Netns::Pid(pid)) => process(*pid),
-            Some(Netns::Name(name)) => (Some(Path::new("/run/netns").join(name)), None),
+            Some(Netns::Name(name)) => (Some(names_directory(roots, name).join(name)), None),
             Some(Netns::Path(path)) => (Some(path.clone()), None),
             None if roots.host_proc.is_some() => process(1),
             None => (None, Some("/proc/net".into())),
@@ -92,6 +95,18 @@ impl Place {
     }
 }
 
+/// The directory where `ip netns` keeps `name`. With `HOST_PROC` that of the host is seen through its
+/// process 1, which takes CAP_SYS_PTRACE; one that is mounted as `/run/netns` comes first.
+#[must_use]
+pub fn names_directory(roots: &Roots, name: &str) -> PathBuf {
+    let own = Path::new(NAMES);
+    let host = roots.host_proc.as_ref().map(|proc| proc.join("1/root/run/netns"));
+    match host {
+        Some(host) if !own.join(name).exists() && host.is_dir() => host,
+        _ => own.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +131,18 @@ mod tests {
         let place = Place::resolve(&Roots::default(), Some(&Netns::Name("blue".into())));
         assert_eq!(place.enter.unwrap(), Path::new("/run/netns/blue"));
         assert_eq!(place.net, None);
+    }
+
+    /// A container that has the host's /proc alone.
+    #[test]
+    fn a_name_of_the_host_is_seen_through_its_process_1() {
+        let proc = tempfile::tempdir().unwrap();
+        let host = proc.path().join("1/root/run/netns");
+        let with_host = roots(None, proc.path().to_str());
+        let resolve = || Place::resolve(&with_host, Some(&Netns::Name("no-such-name".into())));
+        assert_eq!(resolve().enter.unwrap(), Path::new("/run/netns/no-such-name"));
+        std::fs::create_dir_all(&host).unwrap();
+        assert_eq!(resolve().enter.unwrap(), host.join("no-such-name"));
     }
 
     #[test]
