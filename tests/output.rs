@@ -119,7 +119,7 @@ fn whatever_can_be_opened_is_written_to() {
     std::os::unix::fs::symlink("rows", &dangling).unwrap();
     let run = |script: &str| {
         let mut shell = std::process::Command::new("bash");
-        shell.args(["-c", script, "bash", env!("CARGO_BIN_EXE_ctpulse"), "--once", "--format"]);
+        shell.args(["-c", script, "bash"]).arg(support::binary()).args(["--once", "--format"]);
         shell.arg("influx").args(roots(&fixture("5.15"))).current_dir(dir.path());
         shell.env("LINK", &link).stdin(std::process::Stdio::null());
         let found = output(&mut shell);
@@ -151,7 +151,7 @@ fn whatever_can_be_opened_is_written_to() {
 fn a_new_textfile_can_be_read_by_others() {
     let dir = tempfile::tempdir().unwrap();
     let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", "umask 0077; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_ctpulse")]);
+    shell.args(["-c", "umask 0077; exec \"$@\"", "sh"]).arg(support::binary());
     shell.args(["--once", "--format", "prometheus", "--output", "ct.prom"]);
     output(shell.args(roots(&fixture("5.15"))).current_dir(dir.path()));
     let mode = dir.path().join("ct.prom").metadata().unwrap().permissions();
@@ -173,11 +173,15 @@ fn a_mounted_textfile_is_written_in_place() {
     for read_only in [false, true] {
         std::fs::write(&source, "# HELP x\n".repeat(10_000)).unwrap();
         std::fs::write(&target, "").unwrap();
-        let remount = if read_only { "mount -t tmpfs -o size=64k none ro && touch ro/ct.prom &&" } else { "" };
+        let remount = if read_only {
+            "mount -t tmpfs -o size=64k none ro && touch ro/ct.prom &&"
+        } else {
+            ""
+        };
         let protect = if read_only { "&& mount -o remount,ro,bind ro" } else { "" };
         let script = format!("{remount} mount --bind source ro/ct.prom {protect} && exec \"$@\"");
         let mut shell = std::process::Command::new("unshare");
-        shell.args(["--mount", "sh", "-c", &script, "sh", env!("CARGO_BIN_EXE_ctpulse")]);
+        shell.args(["--mount", "sh", "-c", &script, "sh"]).arg(support::binary());
         shell.args(["--count", "3", "--interval", "20ms", "--format", "prometheus"]);
         shell.args(["--output", "ro/ct.prom"]);
         output(shell.args(roots(&fixture("5.15"))).current_dir(dir.path()));
@@ -322,7 +326,9 @@ fn sighup_reopens_the_output_and_reads_the_configuration_again() {
     writer.until_logged("user needs a restart");
     writer.until("without the tag", || {
         let text = std::fs::read_to_string(&path).unwrap();
-        text.lines().last().is_some_and(|line| line.starts_with("conntrack") && !line.contains("rack="))
+        text.lines()
+            .last()
+            .is_some_and(|line| line.starts_with("conntrack") && !line.contains("rack="))
     });
     writer.end();
     assert!(recorded(&path) > 0);
@@ -346,7 +352,7 @@ fn sighup_does_not_end_it() {
 #[test]
 fn nohup_is_respected() {
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_ctpulse")]);
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(support::binary());
     command.args(["--interval", "20ms", "--format", "influx"]).args(roots(&fixture("5.15")));
     let mut running = Running::start(&mut command);
     assert!(running.line(Duration::from_secs(10)).is_some());
@@ -356,4 +362,44 @@ fn nohup_is_respected() {
     }
     running.signal(rustix::process::Signal::TERM);
     assert!(running.wait().0.success());
+}
+
+/// As `nohup` does with SIGHUP, a shell ignores SIGINT for a job in the background.
+#[test]
+fn sigint_that_is_ignored_stays_so() {
+    for subcommand in ["run", "execd"] {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "trap '' INT; exec \"$@\"", "sh"]).arg(support::binary());
+        command.args([subcommand, "--interval", "20ms", "--format", "influx"]);
+        command.args(roots(&fixture("5.15"))).stdin(std::process::Stdio::piped());
+        let mut running = Running::start(&mut command);
+        assert!(running.line(Duration::from_secs(10)).is_some());
+        running.signal(rustix::process::Signal::INT);
+        for _ in 0..20 {
+            assert!(running.line(Duration::from_secs(10)).is_some(), "{subcommand}");
+        }
+        running.signal(rustix::process::Signal::TERM);
+        assert!(running.wait().0.success());
+    }
+}
+
+/// And the tests themselves, started so, do not hand it on.
+#[test]
+fn children_of_the_tests_have_the_default_signals() {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' INT HUP; exec \"$@\"", "sh"]);
+    command.arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "ignored_signals_of_a_child", "--ignored", "--nocapture"]);
+    let found = text(&output(&mut command).stdout);
+    let mask = found.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
+    let mask = u64::from_str_radix(mask, 16).unwrap();
+    assert_eq!(mask & (1 << (libc::SIGINT - 1) | 1 << (libc::SIGHUP - 1)), 0, "{mask:x}");
+}
+
+#[test]
+#[ignore = "the test above runs it with signals ignored"]
+fn ignored_signals_of_a_child() {
+    let mut child = std::process::Command::new("cat");
+    support::with_default_signals(&mut child);
+    println!("{}", text(&output(child.arg("/proc/self/status")).stdout));
 }

@@ -18,13 +18,33 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// The binary under test, with nothing of this environment that changes what it does.
 pub fn ctpulse() -> Command {
-    let binary = std::env::var_os("CTPULSE_BIN");
-    let mut command = Command::new(binary.unwrap_or(env!("CARGO_BIN_EXE_ctpulse").into()));
+    let mut command = Command::new(binary());
+    with_default_signals(&mut command);
     for variable in ["HOST_PROC", "HOST_SYS", "NO_COLOR"] {
         command.env_remove(variable);
     }
     command.stdin(Stdio::null());
     command
+}
+
+/// Where the binary under test is.
+pub fn binary() -> std::ffi::OsString {
+    std::env::var_os("CTPULSE_BIN").unwrap_or(env!("CARGO_BIN_EXE_ctpulse").into())
+}
+
+/// Undoes what `nohup`, or a shell that runs the tests in the background, has every child inherit:
+/// SIGINT and SIGHUP that are ignored.
+#[allow(unsafe_code, reason = "between fork and exec there is no safe way to set an action")]
+pub fn with_default_signals(command: &mut Command) {
+    let reset = || {
+        for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+            // SAFETY: signal(2) is async-signal-safe, and the default action is no pointer.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: `reset` makes system calls only: no allocation, no lock.
+    unsafe { command.pre_exec(reset) };
 }
 
 pub fn repository() -> PathBuf {
@@ -313,6 +333,7 @@ impl Nobody {
     pub fn ctpulse(&self) -> Command {
         let mut command = Command::new(self.directory.path().join("ctpulse"));
         command.uid(NOBODY).gid(NOBODY).stdin(Stdio::null()).current_dir("/");
+        with_default_signals(&mut command);
         command
     }
 }
