@@ -13,7 +13,7 @@ use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 use crate::workspace;
 
 /// Files and directories, from the repository's root.
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -22,6 +22,7 @@ const DOCUMENTS: [&str; 11] = [
     "packaging/container",
     "packaging/grafana",
     "packaging/kubernetes",
+    "packaging/logrotate",
     "packaging/prometheus",
     "packaging/systemd",
     "packaging/telegraf",
