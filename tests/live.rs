@@ -56,7 +56,7 @@ impl Terminal {
         // Under `nohup`, or in the background of a shell, signals that are ignored are inherited.
         let mut command = Command::new("env").arg("--default-signal=INT,HUP,QUIT");
         command = command.arg(support::binary()).arg("live").args(arguments);
-        if !arguments.contains(&"--replay") {
+        if !["--replay", "--netns"].iter().any(|own| arguments.contains(own)) {
             command = command.args(["--ebpf", "off"]).args(roots(root));
         }
         for variable in ["HOST_PROC", "HOST_SYS", "NO_COLOR", "LC_ALL", "LC_CTYPE"] {
@@ -376,6 +376,15 @@ fn without_statistics_it_says_so_and_waits() {
     terminal.assert_restored();
     // What was on the screen is not lost with it.
     terminal.until_shown("warning:");
+}
+
+/// A name that was mistyped gave an empty dashboard.
+#[test]
+fn a_namespace_that_never_was_is_an_error() {
+    let mut terminal = Terminal::start(200, 24, &["--netns", "ctpulse-never-was"]);
+    assert_eq!(terminal.wait().code(), Some(1));
+    terminal.until_shown("there is no network namespace ctpulse-never-was in /run/netns");
+    assert!(!terminal.screen.lock().unwrap().screen().alternate_screen());
 }
 
 #[test]

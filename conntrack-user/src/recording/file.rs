@@ -140,10 +140,9 @@ impl RecordingFile {
             Ok(now) if now == self.identity => {
                 (open.len() < self.length).then_some(Change::Truncated)
             }
-            Ok(_) => Some(Change::Moved),
             Err(error) if error.kind() != io::ErrorKind::NotFound => None,
             Err(_) if std::os::unix::fs::MetadataExt::nlink(&open) == 0 => Some(Change::Removed),
-            Err(_) => Some(Change::Moved),
+            Ok(_) | Err(_) => Some(Change::Moved),
         }
     }
 
@@ -157,12 +156,9 @@ impl RecordingFile {
         }
         let permissions = self.file.metadata().map(|metadata| metadata.permissions());
         let (new, begun) = Self::append(self.path.clone(), self.content, self.rotation)?;
-        if let Ok(permissions) = permissions.as_ref()
-            && new.length == 0
-            && change == Change::Moved
-        {
+        if let (Ok(permissions), 0) = (permissions, new.length) {
             // Another user's file keeps the mode that it was given.
-            let _ = new.file.set_permissions(permissions.clone());
+            let _ = new.file.set_permissions(permissions);
         }
         // The last frame of the old file; its rows can be read without the end, too.
         let _ = self.finish();

@@ -174,6 +174,7 @@ fn a_moved_or_removed_file_is_ended_and_a_new_one_begun() {
         file.write(ROW.repeat(3).as_bytes()).unwrap();
         file.finish().unwrap();
         assert_eq!(rows(&path), (3, 0), "{name}");
+        assert_eq!(mode(&aside), mode(&path));
     }
 }
 

@@ -26,7 +26,7 @@ const SUGGESTIONS: usize = 3;
 pub enum AbsentNamespace {
     /// No file of that name.
     #[error(
-        "there is no network namespace {name} in {}{}{hint}; --wait waits for it",
+        "there is no network namespace {name} in {}{}{hint}; `ctpulse run --wait` waits for it",
         directory.display(),
         meant(near)
     )]
@@ -41,7 +41,7 @@ pub enum AbsentNamespace {
         hint: &'static str,
     },
     /// No such path.
-    #[error("there is no network namespace {}{}; --wait waits for it", path.display(), meant(near))]
+    #[error("there is no network namespace {}{}; `ctpulse run --wait` waits for it", path.display(), meant(near))]
     Path {
         /// The path.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum AbsentNamespace {
     },
     /// No such process.
     #[error(
-        "there is no process {0}, so there is no network namespace pid:{0}; --wait waits for it"
+        "there is no process {0}, so there is no network namespace pid:{0}; `ctpulse run --wait` waits for it"
     )]
     Process(u32),
     /// The process may be there.
@@ -200,7 +200,9 @@ mod tests {
         );
         // The highest number that a process can have is 2^22.
         assert!(error("pid:4194305").starts_with("there is no process 4194305, "));
-        assert!(error("/nosuch/x").starts_with("there is no network namespace /nosuch/x; --wait"));
+        assert!(
+            error("/nosuch/x").starts_with("there is no network namespace /nosuch/x; `ctpulse")
+        );
         assert!(check(&Roots::default(), &"/proc/self/ns/net".parse().unwrap()).is_ok());
     }
 }

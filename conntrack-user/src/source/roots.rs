@@ -96,7 +96,7 @@ impl Place {
 }
 
 /// The directory where `ip netns` keeps `name`. With `HOST_PROC` that of the host is seen through its
-/// process 1, which takes CAP_SYS_PTRACE; one that is mounted as `/run/netns` comes first.
+/// process 1, which takes `CAP_SYS_PTRACE`; one that is mounted as `/run/netns` comes first.
 #[must_use]
 pub fn names_directory(roots: &Roots, name: &str) -> PathBuf {
     let own = Path::new(NAMES);

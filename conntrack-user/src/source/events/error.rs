@@ -114,11 +114,11 @@ impl EventsError {
             return Self::LockedDown;
         }
         let denied = ["os error 1)", "os error 13)"].iter().any(|code| text.contains(code));
-        if denied { Self::of_denial(text, &Surroundings::read()) } else { Self::Refused(text) }
+        if denied { Self::of_denial(&text, &Surroundings::read()) } else { Self::Refused(text) }
     }
 
     /// Why a process in these surroundings was not permitted what `text` says.
-    fn of_denial(text: String, around: &Surroundings) -> Self {
+    fn of_denial(text: &str, around: &Surroundings) -> Self {
         let missing = missing_capabilities(&around.status);
         if !missing.is_empty() {
             return Self::Capability(missing);
@@ -257,7 +257,7 @@ mod tests {
         };
         let of = |around: &Surroundings| {
             let text = "map error: failed to create map COUNTERS: (os error 1)".to_owned();
-            EventsError::of_denial(text, around)
+            EventsError::of_denial(&text, around)
         };
         assert!(matches!(of(&around(status(2))), EventsError::Seccomp));
         assert!(of(&around(status(2))).to_string().contains("seccomp=unconfined"));
@@ -275,7 +275,7 @@ mod tests {
         assert!(matches!(of(&around(status(0))), EventsError::Refused(_)));
         let perf = "`perf_event_open` failed (os error 13)".to_owned();
         let paranoid = Surroundings { paranoid: "3\n".to_owned(), ..around(status(2)) };
-        assert!(matches!(EventsError::of_denial(perf, &paranoid), EventsError::Paranoid(3)));
+        assert!(matches!(EventsError::of_denial(&perf, &paranoid), EventsError::Paranoid(3)));
     }
 
     #[test]
