@@ -295,6 +295,11 @@ fn a_hidden_procfs_is_named_as_such() {
     shell.args(["--mount", "sh", "-ec", &format!("{script} --once --netns pid:1")]);
     let told = text(&shell.output().unwrap().stderr);
     assert!(told.contains("process 1 is not visible: /proc is mounted with hidepid="), "{told}");
+    // Nor is the host's, whose process 1 names its namespace.
+    let mut shell = Command::new("unshare");
+    shell.args(["--mount", "sh", "-ec", &format!("{script} --once")]).env("HOST_PROC", "/proc");
+    let told = text(&shell.output().unwrap().stderr);
+    assert!(told.contains("process 1 is not visible: /proc is mounted with hidepid="), "{told}");
 }
 
 /// In a container the statistics may be there without the sysctl files.

@@ -40,8 +40,8 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let roots = args.source.roots();
     for netns in namespaces {
         let netns = netns.filter(|netns| **netns != Netns::Name("self".to_owned()));
+        existence::check(&roots, netns)?;
         if let Some(netns) = netns {
-            existence::check(&roots, netns)?;
             findings.heading(&format!("network namespace {netns}"));
         }
         let place = Place::resolve(&roots, netns);

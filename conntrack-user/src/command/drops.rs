@@ -121,9 +121,7 @@ fn namespaces(args: &DropsArgs) -> anyhow::Result<Vec<(Pinned, String)>> {
     let own = vec![Netns::Name("self".to_owned())];
     let names = if args.source.netns.is_empty() { &own } else { &args.source.netns };
     let open = |name: &Netns| {
-        if !is_own(name) {
-            existence::check(&roots, name)?;
-        }
+        existence::check(&roots, (!is_own(name)).then_some(name))?;
         let place = Place::resolve(&roots, (!is_own(name)).then_some(name));
         let pinned = place.namespace();
         let pinned = pinned.with_context(|| {

@@ -135,9 +135,8 @@ fn settings_each(
     }
     for input in &mut settings.inputs {
         input.wait |= args.sample.wait;
-        match &input.netns {
-            Some(netns) if !input.wait => existence::check(&settings.roots, netns)?,
-            _ => {}
+        if !input.wait {
+            existence::check(&settings.roots, input.netns.as_ref())?;
         }
     }
     if settings.roots.proc_root.is_some() && settings.inputs.iter().any(|i| i.netns.is_some()) {

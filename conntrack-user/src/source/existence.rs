@@ -50,9 +50,16 @@ pub enum AbsentNamespace {
     },
     /// No such process.
     #[error(
-        "there is no process {0}, so there is no network namespace pid:{0}; `ctpulse run --wait` waits for it"
+        "there is no process {pid} in {proc}, so there is no network namespace pid:{pid}; \
+         `ctpulse run --wait` waits for it",
+        proc = proc.display()
     )]
-    Process(u32),
+    Process {
+        /// Its number.
+        pid: u32,
+        /// Where procfs is mounted.
+        proc: PathBuf,
+    },
     /// The process may be there.
     #[error(
         "process {pid} is not visible: {proc} is mounted with {option}, which hides the processes of \
@@ -84,11 +91,17 @@ fn meant(near: &[String]) -> String {
     }
 }
 
-/// Checks that `netns` names a network namespace now, as far as this process can see it.
+/// Checks that `netns` names a network namespace now, as far as this process can see it; without one
+/// that the host's process 1 is there, if that is asked for (`HOST_PROC`).
 ///
 /// # Errors
 /// [`AbsentNamespace`]. A file that may not be opened may be one, and is no error.
-pub fn check(roots: &Roots, netns: &Netns) -> Result<(), AbsentNamespace> {
+pub fn check(roots: &Roots, netns: Option<&Netns>) -> Result<(), AbsentNamespace> {
+    let netns = match netns {
+        Some(netns) => netns,
+        None if roots.host_proc.is_some() => &Netns::Pid(1),
+        None => return Ok(()),
+    };
     let place = Place::resolve(roots, Some(netns));
     let Some(path) = place.enter else { return Ok(()) };
     match File::open(&path) {
@@ -128,7 +141,7 @@ fn absent(roots: &Roots, netns: &Netns, path: PathBuf) -> AbsentNamespace {
             let proc = roots.host_proc.clone().unwrap_or_else(|| "/proc".into());
             match mounts::hides_processes(&proc) {
                 Some(option) => AbsentNamespace::Hidden { pid: *pid, proc, option },
-                None => AbsentNamespace::Process(*pid),
+                None => AbsentNamespace::Process { pid: *pid, proc },
             }
         }
         Netns::Name(name) => {
@@ -187,7 +200,7 @@ mod tests {
     #[test]
     fn what_is_no_namespace_is_said() {
         let error = |netns: &str| {
-            check(&Roots::default(), &netns.parse().unwrap()).unwrap_err().to_string()
+            check(&Roots::default(), Some(&netns.parse().unwrap())).unwrap_err().to_string()
         };
         assert_eq!(
             error("/etc/passwd"),
@@ -199,10 +212,19 @@ mod tests {
             "/proc/self/ns/uts is not a network namespace, but a namespace of kind uts"
         );
         // The highest number that a process can have is 2^22.
-        assert!(error("pid:4194305").starts_with("there is no process 4194305, "));
+        assert!(error("pid:4194305").starts_with("there is no process 4194305 in /proc, "));
         assert!(
             error("/nosuch/x").starts_with("there is no network namespace /nosuch/x; `ctpulse")
         );
-        assert!(check(&Roots::default(), &"/proc/self/ns/net".parse().unwrap()).is_ok());
+        assert!(check(&Roots::default(), Some(&"/proc/self/ns/net".parse().unwrap())).is_ok());
+    }
+
+    #[test]
+    fn a_host_proc_without_process_1_is_said() {
+        let proc = tempfile::tempdir().unwrap();
+        let roots = Roots { host_proc: Some(proc.path().into()), ..Roots::default() };
+        let error = check(&roots, None).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("there is no process 1 in {}", proc.path().display())));
+        assert!(check(&Roots::default(), None).is_ok());
     }
 }
