@@ -17,7 +17,7 @@ use crate::lateness::Histogram;
 use crate::loss::Loss;
 use crate::merge::{Accumulator, Window};
 use crate::probes::{EventSource, Probes};
-use crate::sample::StatTable;
+use crate::sample::{ReadTime, StatTable};
 use crate::schedule::{Schedule, first_emission};
 use crate::settings::{Input, Source};
 use crate::source::netlink::NetlinkError;
@@ -213,7 +213,7 @@ impl Sampler {
         }
         let began_at = SystemTime::now();
         if self.wants_stat() {
-            self.sample();
+            self.sample(emission);
         }
         if emission {
             if !self.accumulator.has_sample() {
@@ -251,8 +251,19 @@ impl Sampler {
         }
     }
 
-    /// One read of the statistics.
-    fn sample(&mut self) {
+    /// Reads the statistics and the probes' counters between two readings of the clock.
+    fn read(&mut self) -> Result<(Oddities, ReadTime), StatError> {
+        let before = self.clock.elapsed();
+        let oddities = self.reader.read_stat(&mut self.table)?;
+        let read_at = SystemTime::now();
+        self.probes.read();
+        let after = self.clock.elapsed();
+        self.read_at = read_at;
+        Ok((oddities, ReadTime { before, after }))
+    }
+
+    /// One sample.
+    fn sample(&mut self, emission: bool) {
         if !self.reader.has_statistics() {
             let now = self.clock.elapsed();
             if now < self.stat_retry_at {
@@ -264,12 +275,18 @@ impl Sampler {
                 return;
             }
         }
-        match self.reader.read_stat(&mut self.table) {
-            Ok(oddities) => {
+        let mut read = self.read();
+        // The rates of a row need an exact time. A thread that was stopped within the read is
+        // not stopped again at once.
+        let sample_interval = self.input.sample_interval;
+        if emission && read.as_ref().is_ok_and(|(_, at)| !at.is_exact_for(sample_interval)) {
+            read = self.read();
+        }
+        match read {
+            Ok((oddities, at)) => {
                 self.failing_since = None;
-                self.read_at = SystemTime::now();
-                self.probes.read(&mut self.accumulator);
-                self.accumulator.add(&self.table, self.clock.elapsed());
+                self.probes.add_to(&mut self.accumulator);
+                self.accumulator.add(&self.table, at);
                 self.tell_source();
                 let now = self.clock.elapsed();
                 self.probes.attach_again(now, &mut self.accumulator, &mut self.notices);

@@ -4,7 +4,7 @@
 //! between kernels they say so.
 
 /// What a counter or gauge is, by its name behind the measurement's, without `_total`.
-const TEXTS: [(&str, &str); 41] = [
+const TEXTS: [(&str, &str); 44] = [
     ("build_info", "The version of ctpulse; always 1."),
     (
         "chaintoolong",
@@ -51,6 +51,7 @@ const TEXTS: [(&str, &str); 41] = [
     ("program_runs", "Times that a probe's program ran."),
     ("program_skipped", "Calls at which the kernel skipped a probe's program."),
     ("rows_lost", "Emissions that a stuck consumer did not take; their events are in later ones."),
+    ("sample_seconds", "Nominal time between two samples."),
     (
         "samples_missed",
         "Samples not taken: the one before ran late, or ctnetlink gave no whole answer.",
@@ -59,6 +60,8 @@ const TEXTS: [(&str, &str); 41] = [
     ("searched", "Entries of other connections that lookups passed in their hash chains."),
     ("table_buckets", "Buckets of the hash table."),
     ("table_entries", "Entries in the table."),
+    ("table_entries_max", "Most entries seen by a sample of the emission interval."),
+    ("table_entries_min", "Fewest entries seen by a sample of the emission interval."),
     (
         "table_full_evictable",
         "Packets dropped on a full table although it held entries that could have been evicted.",
@@ -72,6 +75,8 @@ pub(super) fn help(field: &str) -> String {
         (*text).to_owned()
     } else if let Some(counter) = field.strip_suffix("_rate_max") {
         format!("Highest rate of {counter} in any sample interval of the emission, per second.")
+    } else if let Some(counter) = field.strip_suffix("_sample_max") {
+        format!("Largest number of events of {counter} in one sample of the emission interval.")
     } else if let Some(counter) = field.strip_suffix("_rate") {
         format!("Rate of {counter} over the emission interval, per second.")
     } else if let Some(event) = field.strip_prefix("events_") {

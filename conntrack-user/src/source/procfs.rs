@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::PROC_SUPER_MAGIC;
 use rustix::io::Errno;
 
 use super::namespace::{self, Identity, NamespaceError};
@@ -209,6 +210,7 @@ impl Procfs {
     /// # Errors
     /// [`StatError`]; the file is then closed and `table` is empty.
     pub fn read_stat(&mut self, table: &mut StatTable) -> Result<Oddities, StatError> {
+        table.is_live = self.stat.is_live;
         let text = self.stat.read();
         let parsed = match text {
             Ok(text) => self.parser.parse(text, table),
@@ -272,10 +274,17 @@ fn is_own_namespace(net: &Path) -> bool {
     }
 }
 
+/// Whether `file` is the kernel's own; a file system that cannot be asked is not procfs.
+fn is_of_procfs(file: &File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|system| system.f_type == PROC_SUPER_MAGIC)
+}
+
 /// The statistics file, its buffer and what is known of its length.
 #[derive(Debug, Default)]
 struct StatFile {
     open: Option<(File, PathBuf)>,
+    /// Whether the open file is the kernel's, in procfs, and no plain file.
+    is_live: bool,
     buffer: Vec<u8>,
     /// Length of the last whole text. Rows have a fixed width, so a read of just this length
     /// is whole, and the read that would return 0 at the end is saved.
@@ -288,6 +297,7 @@ impl StatFile {
             let path = net.join("stat").join(name);
             match File::open(&path) {
                 Ok(file) => {
+                    self.is_live = is_of_procfs(&file);
                     self.open = Some((file, path));
                     self.whole = 0;
                     return Ok(());
