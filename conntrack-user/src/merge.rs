@@ -44,9 +44,12 @@ pub struct Window {
     /// The namespace's number of entries, and the least and the most of the samples; `None`
     /// when nothing was read since the last emission.
     pub entries: Option<Extremes>,
+    /// The extremes of the number of entries by its sysctl file, where that alone is sampled.
+    pub count: Option<Range>,
     /// The sysctl files' numbers, in the order of their keys.
     pub sysctls: Vec<Option<f64>>,
-    /// Real-time clock beside the read, in nanoseconds since 1970.
+    /// Real-time clock beside the read, in nanoseconds since 1970; rounded where `precision`
+    /// says so.
     pub timestamp_ns: i64,
     /// What was missed since the start.
     pub loss: Loss,
@@ -61,6 +64,23 @@ pub struct Extremes {
     pub min: u32,
     /// The most of all samples.
     pub max: u32,
+}
+
+/// The least and the most of what was sampled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Range {
+    /// The least.
+    pub min: f64,
+    /// The most.
+    pub max: f64,
+}
+
+impl Range {
+    /// Makes `range` include `value`.
+    pub fn widen(range: &mut Option<Self>, value: f64) {
+        let known = range.unwrap_or(Self { min: value, max: value });
+        *range = Some(Self { min: known.min.min(value), max: known.max.max(value) });
+    }
 }
 
 /// Takes samples and keeps what the next emission needs.

@@ -32,6 +32,8 @@ pub struct Plan {
     pub destination: Box<dyn Destination>,
     /// Emissions to write per input; `None` for no end.
     pub count: Option<u64>,
+    /// Whether the run ends when every input has ended by itself.
+    pub ends_with_inputs: bool,
     /// Whether what is not needed any more is given up before the threads start; there must be
     /// no other threads then.
     pub confine: Confine,
@@ -84,13 +86,14 @@ impl Pipeline {
         let draining = Arc::new(AtomicBool::new(false));
         let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
         let (destination, count, on_end) = (plan.destination, plan.count, plan.on_end);
+        let ends_with_inputs = plan.ends_with_inputs;
         let rows = Arc::new(AtomicU64::new(0));
         let (sink_draining, sink_rows) = (Arc::clone(&draining), Arc::clone(&rows));
         let sink = std::thread::Builder::new().name("sink".into()).spawn(move || {
             // The samplers wake this thread by its handle, so it is there before its lanes.
             let Ok(lanes) = lanes_out.recv() else { return Ok(Ending::Drained) };
             let (draining, rows) = (sink_draining, sink_rows);
-            Sink { lanes, destination, count, draining, rows, on_end }.run()
+            Sink { lanes, destination, count, ends_with_inputs, draining, rows, on_end }.run()
         })?;
         let (mut lanes, mut samplers) = (Vec::new(), Vec::new());
         for (input, place) in inputs.into_iter().zip(places) {
@@ -136,6 +139,7 @@ impl Pipeline {
                 told_loss: Loss::default(),
                 not_written: 0,
                 written: 0,
+                has_ended: false,
             });
             samplers.push((control, sampler));
         }

@@ -12,10 +12,10 @@ use crate::attribution::Remainder;
 use crate::compat;
 use crate::internal;
 use crate::kernel::{self, Release};
-use crate::merge::{Counted, Window};
+use crate::merge::{Counted, Range, Window};
 use crate::metric::{Metric, Name, Value};
 use crate::origin::{FROM_REMAINDERS, Origin, event_counters};
-use crate::sample::{DOCUMENTED, ENTRIES, EVENTS, Layout, RENAMED};
+use crate::sample::{COUNT, DOCUMENTED, ENTRIES, EVENTS, Layout, RENAMED};
 use crate::settings::Input;
 use crate::tally::Peak;
 
@@ -147,7 +147,7 @@ impl RowBuilder {
             self.compare_with_mask(window.filled.len());
         }
         let mut rows = Vec::new();
-        let timestamp_ns = round(window.timestamp_ns, self.input.rounding().as_nanos());
+        let timestamp_ns = window.timestamp_ns;
         if self.input.compat_telegraf {
             for (cpu, fields) in compat::rows(window, &self.layout, self.input.collect) {
                 rows.push(self.metric(Some(&cpu), fields, timestamp_ns));
@@ -172,6 +172,7 @@ impl RowBuilder {
             let value = window.sysctls.get(at).copied().flatten();
             table.insert(key.clone(), value.map_or(Value::Unknown, Value::Float));
         }
+        self.add_extremes(window, &mut table);
         rows.push(self.metric(None, table.into_iter().collect(), timestamp_ns));
         rows
     }
@@ -179,8 +180,7 @@ impl RowBuilder {
     /// The row about this program itself, where it is asked for.
     #[must_use]
     pub fn internal_row(&self, window: &Window) -> Option<Metric> {
-        let timestamp_ns = round(window.timestamp_ns, self.input.rounding().as_nanos());
-        let mut row = self.input.internal.then(|| internal::row(window, timestamp_ns))?;
+        let mut row = self.input.internal.then(|| internal::row(window, window.timestamp_ns))?;
         if let Some((key, value)) = &self.tags.netns {
             row.add_tag(key, value);
         }
@@ -206,6 +206,28 @@ impl RowBuilder {
             };
             Some((name, origin))
         })
+    }
+
+    /// Adds the extremes of the number of entries since the last row, where no row of statistics
+    /// has them as `entries_min` and `entries_max`.
+    fn add_extremes(&self, window: &Window, table: &mut BTreeMap<Name, Value>) {
+        let is_elsewhere = self.input.collect.all || self.input.compat_telegraf;
+        let Some(count) = table.get(COUNT).copied() else { return };
+        if is_elsewhere || !self.samples_between_rows() {
+            return;
+        }
+        let of_statistics = window
+            .entries
+            .map(|entries| Range { min: f64::from(entries.min), max: f64::from(entries.max) });
+        let mut range = window.count.or(of_statistics);
+        if let Value::Float(count) = count {
+            // Read after the last sample, or the only one.
+            Range::widen(&mut range, count);
+        }
+        for (end, extreme) in [("min", range.map(|r| r.min)), ("max", range.map(|r| r.max))] {
+            let value = extreme.map_or(Value::Unknown, Value::Float);
+            table.insert(format!("{COUNT}_{end}").into(), value);
+        }
     }
 
     /// Something that the user should be told once; one line.
@@ -447,17 +469,6 @@ fn rate(events: Option<u64>, elapsed: Option<std::time::Duration>) -> Value {
         (Some(events), Some(elapsed)) => Value::Float(events as f64 / elapsed.as_secs_f64()),
         _ => Value::Unknown,
     }
-}
-
-/// Rounds to the nearest multiple of `precision`, halves up, as Go's `Time.Round` does.
-fn round(timestamp_ns: i64, precision: u128) -> i64 {
-    let Ok(precision) = i64::try_from(precision) else { return timestamp_ns };
-    if precision <= 1 {
-        return timestamp_ns;
-    }
-    let past = timestamp_ns.rem_euclid(precision);
-    let down = timestamp_ns - past;
-    if past >= precision - past { down.saturating_add(precision) } else { down }
 }
 
 #[cfg(test)]

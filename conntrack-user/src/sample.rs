@@ -36,6 +36,9 @@ pub const RENAMED: [(&str, &str); 2] =
 /// The gauge among the columns: the namespace's number of entries, the same on every row.
 pub const ENTRIES: &str = "entries";
 
+/// The same on the table row, from its sysctl file.
+pub const COUNT: &str = "ip_conntrack_count";
+
 /// The column of [`ENTRIES`]: the first in every kernel, and a text without it is refused.
 pub const ENTRIES_COLUMN: usize = 0;
 

@@ -51,6 +51,8 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
             trigger,
             destination: Box::new(Text::new(encoder(args.format, options), standard_output()?)),
             count: None,
+            // Telegraf would start it again, and the number may mean another process then.
+            ends_with_inputs: false,
             confine: settings.confine,
             on_end: Box::new(move || _ = end.send(Happening::End)),
         };

@@ -145,6 +145,7 @@ fn sample(
             send: move |batch: Batch| rows.send(Event::Rows(batch)).is_ok(),
         }),
         count: None,
+        ends_with_inputs: false,
         confine: Confine::Off,
         on_end: Box::new(move || _ = end.send(Happening::End)),
     };

@@ -100,6 +100,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             log_level: settings.log_level,
             destination,
             count: if args.once { Some(1) } else { args.count },
+            ends_with_inputs: true,
             // One reading is over before anybody could misuse it.
             confine: match settings.confine {
                 Confine::Auto if args.once => Confine::Off,
@@ -119,7 +120,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
              left no row"
         );
     }
-    Ok(finish(&outcome, args.stats))
+    let code = finish(&outcome, args.stats);
+    // An input that ended by itself has less than was asked for, and has said so.
+    let is_cut_short = outcome.reports.iter().any(|report| report.has_ended);
+    Ok(if is_cut_short { ExitCode::FAILURE } else { code })
 }
 
 /// `--rotate` and `--keep`, where they can be followed.
