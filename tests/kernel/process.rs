@@ -9,7 +9,6 @@ use ctpulse::source::namespace::identity;
 
 use crate::support::{
     Namespace, Running, ctpulse, integer, may_make_namespaces, not_run_here, output, statistics,
-    text,
 };
 use crate::{LIMIT, SOON};
 
@@ -149,12 +148,14 @@ fn a_process_that_is_not_there_is_an_error() {
     let netns = format!("pid:{}", gone.id());
     let mut command = ctpulse();
     command.args(["--interval", "100ms", "--format", "influx", "--netns", &netns]);
-    let ended = command.output().unwrap();
-    let messages = text(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(1), "{messages}");
+    let stderr = tempfile::NamedTempFile::new().unwrap();
+    let mut running = Running::start(command.stderr(stderr.reopen().unwrap()));
+    let (status, _) = running.wait();
+    let messages = std::fs::read_to_string(stderr.path()).unwrap();
+    assert_eq!(status.code(), Some(1), "{messages}");
     let said = format!("there is no process {}", gone.id());
     assert_eq!(messages.matches(&said).count(), 1, "{messages}");
-    assert!(ended.stdout.is_empty(), "{}", text(&ended.stdout));
+    assert_eq!(running.rest(), Vec::<String>::new());
     // The own namespace is there.
     output(ctpulse().args(["--once", "--format", "influx", "--netns", "self"]));
 }
