@@ -6,10 +6,10 @@
 
 #[path = "kernel/netlink.rs"]
 mod netlink;
+#[path = "kernel/process.rs"]
+mod process;
 mod support;
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -51,30 +51,6 @@ fn the_table_row_is_the_namespaces_own() {
         let table = text.lines().find(|line| line.contains(" ip_conntrack_count=")).unwrap();
         assert!(table.contains(" ip_conntrack_count=37,"), "{table}");
     }
-}
-
-#[test]
-fn a_process_names_its_namespace() {
-    if !may_make_namespaces("a_process_names_its_namespace") {
-        return;
-    }
-    let _limit = LIMIT.read().unwrap_or_else(PoisonError::into_inner);
-    let namespace = Namespace::new();
-    let _sockets = namespace.udp_flows(21);
-    let mut sleeper =
-        Command::new("ip").args(["netns", "exec", &namespace.name, "sleep", "60"]).spawn().unwrap();
-    let path = format!("/proc/{}/ns/net", sleeper.id());
-    let target =
-        ctpulse::source::namespace::identity(&Path::new("/run/netns").join(&namespace.name));
-    let entered = |path: &str| ctpulse::source::namespace::identity(Path::new(path)).ok();
-    let start = Instant::now();
-    while entered(&path) != target.as_ref().ok().copied() && start.elapsed() < SOON {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let line = statistics(&format!("pid:{}", sleeper.id()));
-    sleeper.kill().unwrap();
-    sleeper.wait().unwrap();
-    assert_eq!(integer(&line, "entries"), Some(21));
 }
 
 #[test]

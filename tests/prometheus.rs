@@ -73,7 +73,7 @@ fn fields() -> BTreeSet<String> {
 
 /// Whether a field is in the contract, by itself or as what is made of each counter.
 fn is_field(name: &str, fields: &BTreeSet<String>) -> bool {
-    let ends = ["", "_rate", "_rate_max"];
+    let ends = ["", "_rate", "_rate_max", "_sample_max"];
     ends.iter().any(|end| name.strip_suffix(end).is_some_and(|field| fields.contains(field)))
 }
 
@@ -84,7 +84,8 @@ fn is_metric(name: &str, fields: &BTreeSet<String>) -> bool {
             .contains(&program);
     }
     let Some(field) = name.strip_prefix("conntrack_") else { return false };
-    let of_table = ["table_entries", "table_limit", "table_buckets"];
+    let of_table =
+        ["table_entries", "table_entries_min", "table_entries_max", "table_limit", "table_buckets"];
     of_table.contains(&field) || is_field(field.strip_suffix("_total").unwrap_or(field), fields)
 }
 

@@ -10,7 +10,7 @@ use conntrack_ebpf::Event;
 use crate::attribution::{Attribution, Remainders};
 use crate::merge::Counted;
 use crate::sample::{EVENTS, HostWide, Layout, Program};
-use crate::tally::Tally;
+use crate::tally::{SampleWindow, Tally};
 
 /// The event source's part of a window.
 #[derive(Debug, Clone, Default)]
@@ -134,16 +134,16 @@ impl EventAccumulator {
         i64::from(entries) - sum(Event::Alloc) + sum(Event::Free)
     }
 
-    /// A sample interval of 1 / `per_second` seconds ends.
-    pub(crate) fn end_interval(&mut self, per_second: f64) {
-        self.tally.end_interval(per_second);
-        self.attribution.tally.end_interval(per_second);
+    /// A sample window ends.
+    pub(crate) fn end_window(&mut self, window: &SampleWindow) {
+        self.tally.end_window(window);
+        self.attribution.tally.end_window(window);
     }
 
     /// The kernel's counters have no history from here on, and nothing that rests on them.
     pub(crate) fn begin(&mut self) {
         self.tally.clear();
-        self.tally.forget_interval();
+        self.tally.forget_window();
         self.attribution = Attribution::new();
     }
 

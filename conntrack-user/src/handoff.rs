@@ -18,6 +18,8 @@ use crate::source::sysctl::SysctlError;
 pub enum Notice {
     /// The statistics cannot be read any more (or not yet).
     Lost(StatError),
+    /// Nothing can be sampled any more, and nothing else comes.
+    Ended(StatError),
     /// The statistics are read from here (again).
     Found(StatSource),
     /// They are read from ctnetlink, for the first time.

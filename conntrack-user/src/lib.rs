@@ -73,4 +73,5 @@ pub mod settings;
 pub mod sink;
 pub mod source;
 pub mod tally;
+pub mod timestamp;
 pub mod version;

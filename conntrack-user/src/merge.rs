@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use crate::event_merge::{EventAccumulator, EventWindow};
 use crate::loss::Loss;
-use crate::sample::{ENTRIES_COLUMN, EVENTS, Layout, StatTable};
-use crate::tally::Tally;
+use crate::sample::{ENTRIES_COLUMN, EVENTS, Layout, ReadTime, StatTable};
+use crate::tally::{SampleWindow, Tally};
 
 /// No kernel path counts one counter on one CPU faster than this (3.7 ns an event), nor as much
-/// between two samples, however far apart. A counter that seems to have wrapped by more did not
-/// wrap: it started again from 0.
+/// between two samples, however far apart. A counter of a plain file that seems to have wrapped by
+/// more did not wrap: it started again from 0.
 const FASTEST_EVENTS_PER_SECOND: f64 = (1u64 << 28) as f64;
 
 /// Which events the event source counts, by [`conntrack_ebpf::Event`]; none without one.
@@ -44,9 +44,12 @@ pub struct Window {
     /// The namespace's number of entries, and the least and the most of the samples; `None`
     /// when nothing was read since the last emission.
     pub entries: Option<Extremes>,
+    /// The extremes of the number of entries by its sysctl file, where that alone is sampled.
+    pub count: Option<Range>,
     /// The sysctl files' numbers, in the order of their keys.
     pub sysctls: Vec<Option<f64>>,
-    /// Real-time clock beside the read, in nanoseconds since 1970.
+    /// Real-time clock beside the read, in nanoseconds since 1970; rounded where `precision`
+    /// says so.
     pub timestamp_ns: i64,
     /// What was missed since the start.
     pub loss: Loss,
@@ -63,11 +66,28 @@ pub struct Extremes {
     pub max: u32,
 }
 
+/// The least and the most of what was sampled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Range {
+    /// The least.
+    pub min: f64,
+    /// The most.
+    pub max: f64,
+}
+
+impl Range {
+    /// Makes `range` include `value`.
+    pub fn widen(range: &mut Option<Self>, value: f64) {
+        let known = range.unwrap_or(Self { min: value, max: value });
+        *range = Some(Self { min: known.min.min(value), max: known.max.max(value) });
+    }
+}
+
 /// Takes samples and keeps what the next emission needs.
 #[derive(Debug)]
 pub struct Accumulator {
-    /// Windows shorter than this give no peak: a late tick followed by one on time would.
-    shortest_peak_window: Duration,
+    /// The nominal time between two samples.
+    sample_interval: Duration,
     wants_row_peaks: bool,
     layout: Arc<Layout>,
     filled: Vec<u16>,
@@ -79,7 +99,8 @@ pub struct Accumulator {
     column_sums: Vec<u64>,
     events: EventAccumulator,
     handed_over_at: Option<Duration>,
-    noted_at: Duration,
+    /// The earliest moment at which the sample was read that ended the last sample window.
+    window_began: Duration,
     has_peaks: bool,
     entries: Option<Extremes>,
     opened_again: bool,
@@ -92,7 +113,7 @@ impl Accumulator {
     #[must_use]
     pub fn new(sample_interval: Duration, wants_row_peaks: bool) -> Self {
         Self {
-            shortest_peak_window: sample_interval / 2,
+            sample_interval,
             wants_row_peaks,
             layout: Arc::default(),
             filled: Vec::new(),
@@ -103,7 +124,7 @@ impl Accumulator {
             column_sums: Vec::new(),
             events: EventAccumulator::new(wants_row_peaks),
             handed_over_at: None,
-            noted_at: Duration::ZERO,
+            window_began: Duration::ZERO,
             has_peaks: false,
             entries: None,
             opened_again: false,
@@ -127,17 +148,20 @@ impl Accumulator {
         self.events.forget();
     }
 
-    /// Takes one sample, read at `at` on a monotonic clock.
-    pub fn add(&mut self, table: &StatTable, at: Duration) {
+    /// Takes one sample, read at `read` on a monotonic clock.
+    pub fn add(&mut self, table: &StatTable, read: impl Into<ReadTime>) {
+        let read: ReadTime = read.into();
+        let at = read.after;
         let same_columns = Arc::ptr_eq(&self.layout, &table.layout) || self.layout == table.layout;
         let same_rows = self.filled.len() == table.rows() && self.cpus == table.cpus;
         if !same_columns || !same_rows || self.totals.is_empty() {
-            self.begin(table, at);
+            self.begin(table, read);
         } else if self.opened_again {
-            self.go_on(table, at);
-        } else if self.began_again(table, at) {
-            self.begin_again(table);
+            self.go_on(table, read);
         } else {
+            if !table.is_live {
+                self.forget_restarted(table, at);
+            }
             self.count(table);
         }
         self.opened_again = false;
@@ -148,7 +172,7 @@ impl Accumulator {
             self.entries = Some(Extremes { last: now, min, max });
         }
         self.events.compare(&self.layout, &self.column_sums, table.entries(), at);
-        self.note_peaks(at);
+        self.end_window(read);
     }
 
     /// Whether there was a sample since the last emission that was handed over.
@@ -168,20 +192,20 @@ impl Accumulator {
     }
 
     /// Goes on with what a file that was opened again shows.
-    fn go_on(&mut self, table: &StatTable, at: Duration) {
+    fn go_on(&mut self, table: &StatTable, read: ReadTime) {
         self.filled.clone_from(&table.filled);
         self.previous.clone_from(&table.values);
         self.totals.clear();
         self.totals.extend(table.values.iter().map(|&value| u64::from(value)));
-        self.tally.forget_interval();
-        self.noted_at = at;
+        self.tally.forget_window();
+        self.window_began = read.before;
         if self.tally.events.iter().all(|&events| events == 0) {
-            self.handed_over_at = Some(at);
+            self.handed_over_at = Some(read.after);
         }
     }
 
     /// The first sample, or one of another shape: counters from here on, rates unknown.
-    fn begin(&mut self, table: &StatTable, at: Duration) {
+    fn begin(&mut self, table: &StatTable, read: ReadTime) {
         self.layout = Arc::clone(&table.layout);
         self.filled.clone_from(&table.filled);
         self.cpus.clone_from(&table.cpus);
@@ -192,8 +216,8 @@ impl Accumulator {
         self.events.begin();
         self.has_peaks = false;
         self.entries = None;
-        self.handed_over_at = Some(at);
-        self.noted_at = at;
+        self.handed_over_at = Some(read.after);
+        self.window_began = read.before;
     }
 
     /// Adds what every counter counted since the last sample.
@@ -218,56 +242,41 @@ impl Accumulator {
         }
     }
 
-    /// Every counter started again from 0: what it shows is what it counted since.
-    fn begin_again(&mut self, table: &StatTable) {
-        for (row, &filled) in table.filled.iter().enumerate() {
-            for column in 0..usize::from(filled) {
-                let i = row * self.tally.columns() + column;
-                let now = table.values[i];
-                (self.previous[i], self.totals[i]) = (now, u64::from(now));
-                if column != ENTRIES_COLUMN {
-                    self.column_sums[column] += u64::from(now);
-                    self.tally.note(i, column, u64::from(now));
-                }
-            }
-            // A row that cannot be read now counted nothing that is known.
-            for i in usize::from(filled)..self.tally.columns() {
-                let i = row * self.tally.columns() + i;
-                (self.previous[i], self.totals[i]) = (0, 0);
-            }
-        }
-    }
-
-    /// Whether a counter went back further than a wrap explains: the module was loaded again
-    /// or the namespace replaced, which zeroes every counter of every CPU at once.
-    fn began_again(&self, table: &StatTable, at: Duration) -> bool {
-        if !table.values.iter().zip(&self.previous).any(|(now, before)| now < before) {
-            return false;
-        }
+    /// Forgets the counters of each CPU that started again from 0: the file was replaced by one of
+    /// another boot. Only plain files need this. The counters of a running kernel are never zeroed
+    /// while their file stays open, so there a counter that goes back has wrapped.
+    fn forget_restarted(&mut self, table: &StatTable, at: Duration) {
         let elapsed = self.sampled_at.map_or(0.0, |last| at.saturating_sub(last).as_secs_f64());
         let most = FASTEST_EVENTS_PER_SECOND * elapsed.clamp(0.001, 1.0);
         let columns = self.tally.columns();
-        let counters = |row: usize, filled: u16| {
-            let last = usize::from(filled.min(self.filled[row]));
-            (ENTRIES_COLUMN + 1..last).map(move |column| row * columns + column)
-        };
-        let mut cells = table.filled.iter().enumerate().flat_map(|(row, &f)| counters(row, f));
-        cells.any(|i| {
-            let (now, before) = (table.values[i], self.previous[i]);
-            now < before && f64::from(now.wrapping_sub(before)) > most
-        })
+        for (row, &filled) in table.filled.iter().enumerate() {
+            let known = usize::from(filled.min(self.filled[row]));
+            let mut counters = (ENTRIES_COLUMN + 1..known).map(|column| row * columns + column);
+            let started_again = counters.any(|i| {
+                let (now, before) = (table.values[i], self.previous[i]);
+                now < before && f64::from(now.wrapping_sub(before)) > most
+            });
+            if started_again {
+                let cells = row * columns..(row + 1) * columns;
+                self.previous[cells.clone()].fill(0);
+                self.totals[cells].fill(0);
+            }
+        }
     }
 
-    fn note_peaks(&mut self, at: Duration) {
-        let elapsed = at.saturating_sub(self.noted_at);
-        if elapsed.is_zero() || elapsed < self.shortest_peak_window {
+    /// Ends a sample window with this sample, whose events may be a peak, unless the window is too
+    /// short (a late tick is followed by one on time) or its end too uncertain, because the thread
+    /// was delayed while it read. The events then belong to the next window, which is longer.
+    fn end_window(&mut self, read: ReadTime) {
+        let longest = read.after.saturating_sub(self.window_began);
+        if longest.is_zero() || longest < self.sample_interval / 2 || !read.is_exact_for(longest) {
             return;
         }
-        let per_second = 1.0 / elapsed.as_secs_f64();
-        self.tally.end_interval(per_second);
-        self.events.end_interval(per_second);
+        let window = SampleWindow { longest, sample_interval: self.sample_interval };
+        self.tally.end_window(&window);
+        self.events.end_window(&window);
         self.has_peaks = true;
-        self.noted_at = at;
+        self.window_began = read.before;
     }
 
     /// Copies what is known into `window`. Nothing is forgotten until

@@ -113,6 +113,7 @@ impl Notice {
             | Self::Odd(_)
             | Self::NotAttached(_)
             | Self::Foreign => Level::Warn,
+            Self::Ended(_) => Level::Error,
         }
     }
 }
@@ -121,6 +122,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lost(error) => f.write_str(&lost(error)),
+            Self::Ended(error) => write!(f, "{}; this input has ended", lost(error)),
             Self::Found(source) => write!(f, "reading {source} again"),
             Self::Netlink => f.write_str("the statistics come from ctnetlink"),
             Self::Sysctl(error) => write!(f, "{}; it is left out", sysctl(error)),
@@ -204,6 +206,8 @@ fn namespace(error: &NamespaceError) -> String {
         NamespaceError::Return(error) => {
             format!("cannot return to the own network namespace: {}", reason(error))
         }
+        NamespaceError::NoProcess(number) => format!("there is no process {number}"),
+        NamespaceError::ProcessEnded(number) => format!("process {number} has ended"),
         error @ NamespaceError::Other(_) => error.to_string(),
     }
 }
@@ -299,6 +303,8 @@ mod tests {
             NamespaceError::Other(namespace()),
             NamespaceError::Enter { path: namespace(), error: denied() },
             NamespaceError::Return(denied()),
+            NamespaceError::NoProcess(4_194_304),
+            NamespaceError::ProcessEnded(4_194_304),
         ];
         let mut all = vec![
             StatError::Missing("/proc/net".into()),
@@ -320,6 +326,8 @@ mod tests {
         let denied = || io::Error::from_raw_os_error(13);
         let sysctl: PathBuf = "/proc/sys/net/netfilter/nf_conntrack_count".into();
         let mut notices: Vec<Notice> = all_of_statistics().into_iter().map(Notice::Lost).collect();
+        notices
+            .extend(all_of_statistics().into_iter().filter(StatError::is_final).map(Notice::Ended));
         notices.extend(all_of_events().into_iter().map(Notice::NotAttached));
         notices.extend([
             Notice::Found(StatSource::Netlink),

@@ -37,6 +37,8 @@ pub struct Plan {
     pub destination: Box<dyn Destination>,
     /// Emissions to write per input; `None` for no end.
     pub count: Option<u64>,
+    /// Whether the run ends when every input has ended by itself.
+    pub ends_with_inputs: bool,
     /// Whether what is not needed any more is given up before the threads start; there must be
     /// no other threads then.
     pub confine: Confine,
@@ -113,6 +115,7 @@ impl Pipeline {
         let draining = Arc::new(AtomicBool::new(false));
         let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
         let (mut destination, count, on_end) = (plan.destination, plan.count, plan.on_end);
+        let ends_with_inputs = plan.ends_with_inputs;
         destination.begin(&inputs);
         let reopening = Arc::new(AtomicBool::new(false));
         let sink_reopening = Arc::clone(&reopening);
@@ -124,7 +127,8 @@ impl Pipeline {
                 return Ok(Ended { ending: Ending::Drained, written: 0, destination });
             };
             let (draining, reopening, rows) = (sink_draining, sink_reopening, sink_rows);
-            Sink { lanes, destination, count, draining, reopening, rows, on_end }.run()
+            Sink { lanes, destination, count, ends_with_inputs, draining, reopening, rows, on_end }
+                .run()
         })?;
         let (mut lanes, mut samplers) = (Vec::new(), Vec::new());
         for ((input, place), asks) in inputs.into_iter().zip(places).zip(asks_for_table) {
@@ -176,6 +180,7 @@ impl Pipeline {
                 told_loss: Loss::default(),
                 not_written: 0,
                 written: 0,
+                has_ended: false,
             });
             samplers.push((control, sampler));
         }

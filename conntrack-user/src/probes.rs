@@ -65,11 +65,17 @@ impl Probes {
         }
     }
 
-    /// Reads the counters, beside the sample that is added next.
-    pub fn read(&mut self, accumulator: &mut Accumulator) {
-        self.announce(accumulator);
+    /// Reads the counters, beside a sample.
+    pub fn read(&mut self) {
         if let Some(reader) = self.source.as_ref().and_then(|source| source.reader.as_ref()) {
             reader.read(&mut self.counters);
+        }
+    }
+
+    /// Hands over what was read last; the sample beside it is added next.
+    pub fn add_to(&mut self, accumulator: &mut Accumulator) {
+        self.announce(accumulator);
+        if self.reader().is_some() {
             accumulator.add_events(&self.counters);
         }
     }

@@ -10,14 +10,14 @@ use conntrack_ebpf::Event;
 
 use crate::attribution::Remainder;
 use crate::compat;
-use crate::event_merge::EventWindow;
 use crate::internal;
 use crate::kernel::{self, Release};
-use crate::merge::{Counted, Window};
+use crate::merge::{Counted, Range, Window};
 use crate::metric::{Metric, Name, Value};
 use crate::origin::{FROM_REMAINDERS, Origin, event_counters};
-use crate::sample::{DOCUMENTED, ENTRIES, EVENTS, Layout, RENAMED};
+use crate::sample::{COUNT, DOCUMENTED, ENTRIES, EVENTS, Layout, RENAMED};
 use crate::settings::Input;
+use crate::tally::Peak;
 
 /// The measurement's name, as Telegraf's plugin has it.
 pub const MEASUREMENT: &str = "conntrack";
@@ -50,23 +50,50 @@ struct Tags {
     netns: Option<(Name, String)>,
 }
 
-/// Where a field's value comes from; numbers are columns.
+/// What a field's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
-    Counter(usize),
+    Counter(Counter, Measure),
     NoColumn,
-    Rate(usize),
-    Peak(usize),
-    Event(Event),
-    EventRate(Event),
-    EventPeak(Event),
-    Remainder(Remainder),
-    RemainderRate(Remainder),
-    RemainderPeak(Remainder),
     EntriesMin,
     EntriesMax,
+    SampleSeconds,
     SamplesMissed,
     RowsLost,
+}
+
+/// Where a counter's events come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counter {
+    /// The kernel's counter in this column.
+    Column(usize),
+    Event(Event),
+    Remainder(Remainder),
+}
+
+/// What a field says of a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Measure {
+    Total,
+    /// Events per second since the last row.
+    Rate,
+    /// The largest rate of one sample since then.
+    PeakRate,
+    /// The largest number of events in one sample since then.
+    PeakCount,
+}
+
+impl Measure {
+    /// What is told of a counter beside its total: the ends of the fields' names. The peaks are
+    /// there only where samples are taken between two rows.
+    fn beside_total(has_peaks: bool) -> impl Iterator<Item = (&'static str, Self)> {
+        let all = [
+            ("_rate", Self::Rate),
+            ("_rate_max", Self::PeakRate),
+            ("_sample_max", Self::PeakCount),
+        ];
+        all.into_iter().take(if has_peaks { all.len() } else { 1 })
+    }
 }
 
 /// Which row a value is for.
@@ -120,7 +147,7 @@ impl RowBuilder {
             self.compare_with_mask(window.filled.len());
         }
         let mut rows = Vec::new();
-        let timestamp_ns = round(window.timestamp_ns, self.input.rounding().as_nanos());
+        let timestamp_ns = window.timestamp_ns;
         if self.input.compat_telegraf {
             for (cpu, fields) in compat::rows(window, &self.layout, self.input.collect) {
                 rows.push(self.metric(Some(&cpu), fields, timestamp_ns));
@@ -145,6 +172,7 @@ impl RowBuilder {
             let value = window.sysctls.get(at).copied().flatten();
             table.insert(key.clone(), value.map_or(Value::Unknown, Value::Float));
         }
+        self.add_extremes(window, &mut table);
         rows.push(self.metric(None, table.into_iter().collect(), timestamp_ns));
         rows
     }
@@ -152,8 +180,7 @@ impl RowBuilder {
     /// The row about this program itself, where it is asked for.
     #[must_use]
     pub fn internal_row(&self, window: &Window) -> Option<Metric> {
-        let timestamp_ns = round(window.timestamp_ns, self.input.rounding().as_nanos());
-        let mut row = self.input.internal.then(|| internal::row(window, timestamp_ns))?;
+        let mut row = self.input.internal.then(|| internal::row(window, window.timestamp_ns))?;
         if let Some((key, value)) = &self.tags.netns {
             row.add_tag(key, value);
         }
@@ -167,17 +194,40 @@ impl RowBuilder {
     /// counter that nothing gives is not among them.
     pub fn origins(&self) -> impl Iterator<Item = (&Name, Origin)> {
         self.all_fields.iter().filter_map(|(name, field)| {
-            let origin = match field {
-                Field::Counter(_) if kernel::counts_a_part(&self.layout, self.release, name) => {
+            let Field::Counter(counter, Measure::Total) = field else { return None };
+            let origin = match counter {
+                Counter::Column(_) if kernel::counts_a_part(&self.layout, self.release, name) => {
                     Origin::Part
                 }
-                Field::Counter(column) if self.maintained[*column] => Origin::Kernel,
-                Field::Event(_) => Origin::Events,
-                Field::Remainder(_) => Origin::Both,
-                _ => return None,
+                Counter::Column(column) if self.maintained[*column] => Origin::Kernel,
+                Counter::Column(_) => return None,
+                Counter::Event(_) => Origin::Events,
+                Counter::Remainder(_) => Origin::Both,
             };
             Some((name, origin))
         })
+    }
+
+    /// Adds the extremes of the number of entries since the last row, where no row of statistics
+    /// has them as `entries_min` and `entries_max`.
+    fn add_extremes(&self, window: &Window, table: &mut BTreeMap<Name, Value>) {
+        let is_elsewhere = self.input.collect.all || self.input.compat_telegraf;
+        let Some(count) = table.get(COUNT).copied() else { return };
+        if is_elsewhere || !self.samples_between_rows() {
+            return;
+        }
+        let of_statistics = window
+            .entries
+            .map(|entries| Range { min: f64::from(entries.min), max: f64::from(entries.max) });
+        let mut range = window.count.or(of_statistics);
+        if let Value::Float(count) = count {
+            // Read after the last sample, or the only one.
+            Range::widen(&mut range, count);
+        }
+        for (end, extreme) in [("min", range.map(|r| r.min)), ("max", range.map(|r| r.max))] {
+            let value = extreme.map_or(Value::Unknown, Value::Float);
+            table.insert(format!("{COUNT}_{end}").into(), value);
+        }
     }
 
     /// Something that the user should be told once; one line.
@@ -203,64 +253,60 @@ impl RowBuilder {
         self.layout = Arc::clone(layout);
         self.maintained =
             layout.names.iter().map(|name| kernel::maintains(layout, self.release, name)).collect();
-        let faster = self.input.sample_interval < self.input.interval;
+        let total = |counter| Field::Counter(counter, Measure::Total);
         let mut fields: BTreeMap<String, Field> = BTreeMap::new();
         for name in DOCUMENTED.into_iter().chain(RENAMED.map(|(_, name)| name)) {
-            let known = layout.column(name).map_or(Field::NoColumn, Field::Counter);
+            let known =
+                layout.column(name).map_or(Field::NoColumn, |at| total(Counter::Column(at)));
             if known != Field::NoColumn || DOCUMENTED.contains(&name) {
                 fields.insert(name.to_owned(), known);
             }
         }
         for (column, name) in layout.names.iter().enumerate() {
-            fields.entry(name.clone()).or_insert(Field::Counter(column));
+            fields.entry(name.clone()).or_insert(total(Counter::Column(column)));
         }
-        for (name, event) in event_counters(layout, self.release, &self.counted) {
-            fields.insert(name.to_owned(), Field::Event(event));
+        let events: Vec<_> = event_counters(layout, self.release, &self.counted).collect();
+        for (name, event) in &events {
+            fields.insert((*name).to_owned(), total(Counter::Event(*event)));
         }
         if let Some(column) = layout.column("chaintoolong") {
             // Each such insertion is a packet that is lost, and the kernel's `drop` leaves it out.
-            fields.insert("drop_chaintoolong".to_owned(), Field::Counter(column));
+            fields.insert("drop_chaintoolong".to_owned(), total(Counter::Column(column)));
         }
         let mut cpu_fields = fields.clone();
+        let has_peaks = self.samples_between_rows();
+        let add_rates = |fields: &mut BTreeMap<String, Field>, name: &str, counter: Counter| {
+            for (end, measure) in Measure::beside_total(has_peaks) {
+                fields.insert(format!("{name}{end}"), Field::Counter(counter, measure));
+            }
+        };
         for (column, name) in layout.names.iter().enumerate().filter(|(_, n)| *n != ENTRIES) {
             let also = (name == "chaintoolong").then_some("drop_chaintoolong");
-            let add = |fields: &mut BTreeMap<String, Field>| {
-                for name in also.into_iter().chain([name.as_str()]) {
-                    fields.entry(format!("{name}_rate")).or_insert(Field::Rate(column));
-                    if faster {
-                        fields.entry(format!("{name}_rate_max")).or_insert(Field::Peak(column));
-                    }
+            for name in also.into_iter().chain([name.as_str()]) {
+                add_rates(&mut fields, name, Counter::Column(column));
+                if self.input.percpu_rates {
+                    add_rates(&mut cpu_fields, name, Counter::Column(column));
                 }
-            };
-            add(&mut fields);
-            if self.input.percpu_rates {
-                add(&mut cpu_fields);
             }
         }
-        for (name, event) in event_counters(layout, self.release, &self.counted) {
-            let add = |fields: &mut BTreeMap<String, Field>| {
-                fields.insert(format!("{name}_rate"), Field::EventRate(event));
-                if faster {
-                    fields.insert(format!("{name}_rate_max"), Field::EventPeak(event));
-                }
-            };
-            add(&mut fields);
+        for (name, event) in events {
+            add_rates(&mut fields, name, Counter::Event(event));
             if self.input.percpu_rates {
-                add(&mut cpu_fields);
+                add_rates(&mut cpu_fields, name, Counter::Event(event));
             }
         }
         for (name, remainder) in FROM_REMAINDERS {
-            if !remainder.is_known(layout, &self.counted) {
-                continue;
-            }
-            fields.insert(name.to_owned(), Field::Remainder(remainder));
-            fields.insert(format!("{name}_rate"), Field::RemainderRate(remainder));
-            if faster {
-                fields.insert(format!("{name}_rate_max"), Field::RemainderPeak(remainder));
+            if remainder.is_known(layout, &self.counted) {
+                let counter = Counter::Remainder(remainder);
+                fields.insert(name.to_owned(), total(counter));
+                add_rates(&mut fields, name, counter);
             }
         }
         fields.insert("entries_min".into(), Field::EntriesMin);
         fields.insert("entries_max".into(), Field::EntriesMax);
+        if has_peaks {
+            fields.insert("sample_seconds".into(), Field::SampleSeconds);
+        }
         fields.insert("samples_missed".into(), Field::SamplesMissed);
         fields.insert("rows_lost".into(), Field::RowsLost);
         let named = |fields: BTreeMap<String, Field>| {
@@ -268,6 +314,11 @@ impl RowBuilder {
         };
         self.all_fields = named(fields);
         self.cpu_fields = named(cpu_fields);
+    }
+
+    /// Whether samples are taken between two rows, so that bursts and extremes are known.
+    fn samples_between_rows(&self) -> bool {
+        self.input.sample_interval < self.input.interval
     }
 
     /// A value other than 0 proves that the kernel maintains a counter.
@@ -288,69 +339,64 @@ impl RowBuilder {
             return Value::Unknown;
         };
         let integer = |value: u32| Value::Integer(u64::from(value));
-        let events = &window.events;
         match field {
-            Field::Event(event) => {
-                let total = self.event(&events.totals, window.filled.len(), row, event);
-                total.map_or(Value::Unknown, Value::Integer)
+            Field::Counter(Counter::Column(column), _) if self.layout.names[column] == ENTRIES => {
+                integer(entries.last)
             }
-            Field::EventRate(event) => {
-                let counted = self.event(&events.tally.events, window.filled.len(), row, event);
-                rate(counted, events.elapsed)
+            Field::Counter(Counter::Column(column), measure) => {
+                self.column(window, row, column, measure)
             }
-            Field::EventPeak(event) => {
-                let peak = match row {
-                    Row::All => events.tally.peaks.get(event as usize),
-                    Row::One(row) => events.tally.row_peaks.get(row * EVENTS + event as usize),
-                };
-                events.peak(window.has_peaks, peak)
+            Field::Counter(Counter::Event(event), measure) => {
+                Self::event(window, row, event, measure)
             }
-            Field::Remainder(_) if events.totals.is_empty() => Value::Unknown,
-            Field::Remainder(remainder) => Value::Integer(events.remainders[remainder as usize]),
-            Field::RemainderRate(remainder) => {
-                let counted = events.remainder_tally.events.get(remainder as usize);
-                rate(counted.copied(), events.elapsed)
-            }
-            Field::RemainderPeak(remainder) => {
-                let peak = events.remainder_tally.peaks.get(remainder as usize);
-                events.peak(window.has_peaks, peak)
+            Field::Counter(Counter::Remainder(remainder), measure) => {
+                left_over(window, remainder, measure)
             }
             Field::NoColumn => Value::NotMaintained,
             Field::EntriesMin => integer(entries.min),
             Field::EntriesMax => integer(entries.max),
+            Field::SampleSeconds => Value::Float(self.input.sample_interval.as_secs_f64()),
             Field::SamplesMissed => Value::Integer(window.loss.samples_missed),
             Field::RowsLost => Value::Integer(window.loss.rows_lost),
-            Field::Counter(column) if self.layout.names[column] == ENTRIES => integer(entries.last),
-            Field::Counter(column) => match self.cells(window, &window.totals, row, column) {
+        }
+    }
+
+    fn column(&self, window: &Window, row: Row, column: usize, measure: Measure) -> Value {
+        let cells = |cells| self.cells(window, cells, row, column);
+        let is_maintained = self.maintained[column];
+        match measure {
+            Measure::Total => match cells(&window.totals) {
                 None => Value::Unknown,
-                Some(0) if !self.maintained[column] => Value::NotMaintained,
+                Some(0) if !is_maintained => Value::NotMaintained,
                 Some(total) => Value::Integer(total),
             },
-            Field::Rate(column) | Field::Peak(column) if !self.maintained[column] => Value::Unknown,
-            Field::Rate(column) => {
-                rate(self.cells(window, &window.tally.events, row, column), window.elapsed)
-            }
-            Field::Peak(_) if !window.has_peaks => Value::Unknown,
-            Field::Peak(column) => {
-                let peak = match row {
+            _ if !is_maintained => Value::Unknown,
+            Measure::Rate => rate(cells(&window.tally.events), window.elapsed),
+            Measure::PeakRate | Measure::PeakCount => {
+                let peaks = match row {
                     Row::All => window.tally.peaks.get(column),
                     Row::One(row) => {
                         window.tally.row_peaks.get(row * self.layout.names.len() + column)
                     }
                 };
-                peak.map_or(Value::Unknown, |peak| Value::Float(*peak))
+                peak(peaks.filter(|_| window.has_peaks), measure)
             }
         }
     }
 
-    /// One CPU's counter, or the sum over all of them.
-    fn event(&self, counters: &[u64], rows: usize, row: Row, event: Event) -> Option<u64> {
-        let mut cpus = counters.chunks_exact(EVENTS).map(|cpu| cpu[event as usize]);
-        match row {
-            // Rows that the mask does not number cannot be told whose events they would have.
-            Row::One(_) if counters.len() != rows * EVENTS => None,
-            Row::One(row) => cpus.nth(row),
-            Row::All => cpus.reduce(u64::wrapping_add),
+    fn event(window: &Window, row: Row, event: Event, measure: Measure) -> Value {
+        let events = &window.events;
+        let sum = |counters| sum_of_event(counters, window.filled.len(), row, event);
+        match measure {
+            Measure::Total => sum(&events.totals).map_or(Value::Unknown, Value::Integer),
+            Measure::Rate => rate(sum(&events.tally.events), events.elapsed),
+            Measure::PeakRate | Measure::PeakCount => {
+                let peaks = match row {
+                    Row::All => events.tally.peaks.get(event as usize),
+                    Row::One(row) => events.tally.row_peaks.get(row * EVENTS + event as usize),
+                };
+                peak(peaks.filter(|_| window.has_event_peaks()), measure)
+            }
         }
     }
 
@@ -379,12 +425,43 @@ impl RowBuilder {
     }
 }
 
-impl EventWindow {
-    /// A peak, where there was a whole interval since the source was attached.
-    fn peak(&self, has_peaks: bool, peak: Option<&f64>) -> Value {
-        let known = has_peaks && self.elapsed.is_some();
-        peak.filter(|_| known).map_or(Value::Unknown, |peak| Value::Float(*peak))
+impl Window {
+    /// Whether there was a whole sample window since the event source was attached.
+    fn has_event_peaks(&self) -> bool {
+        self.has_peaks && self.events.elapsed.is_some()
     }
+}
+
+/// One CPU's events, or the sum over all of them.
+fn sum_of_event(counters: &[u64], rows: usize, row: Row, event: Event) -> Option<u64> {
+    let mut cpus = counters.chunks_exact(EVENTS).map(|cpu| cpu[event as usize]);
+    match row {
+        // Rows that the mask does not number: it is unknown which of the events are theirs.
+        Row::One(_) if counters.len() != rows * EVENTS => None,
+        Row::One(row) => cpus.nth(row),
+        Row::All => cpus.reduce(u64::wrapping_add),
+    }
+}
+
+/// What is left over of the kernel's counters, for all CPUs together.
+fn left_over(window: &Window, remainder: Remainder, measure: Measure) -> Value {
+    let (events, at) = (&window.events, remainder as usize);
+    match measure {
+        Measure::Total if events.totals.is_empty() => Value::Unknown,
+        Measure::Total => Value::Integer(events.remainders[at]),
+        Measure::Rate => rate(events.remainder_tally.events.get(at).copied(), events.elapsed),
+        Measure::PeakRate | Measure::PeakCount => {
+            let peaks = events.remainder_tally.peaks.get(at);
+            peak(peaks.filter(|_| window.has_event_peaks()), measure)
+        }
+    }
+}
+
+fn peak(known: Option<&Peak>, measure: Measure) -> Value {
+    known.map_or(Value::Unknown, |peak| match measure {
+        Measure::PeakCount => Value::Integer(peak.count),
+        _ => Value::Float(peak.rate),
+    })
 }
 
 fn rate(events: Option<u64>, elapsed: Option<std::time::Duration>) -> Value {
@@ -392,17 +469,6 @@ fn rate(events: Option<u64>, elapsed: Option<std::time::Duration>) -> Value {
         (Some(events), Some(elapsed)) => Value::Float(events as f64 / elapsed.as_secs_f64()),
         _ => Value::Unknown,
     }
-}
-
-/// Rounds to the nearest multiple of `precision`, halves up, as Go's `Time.Round` does.
-fn round(timestamp_ns: i64, precision: u128) -> i64 {
-    let Ok(precision) = i64::try_from(precision) else { return timestamp_ns };
-    if precision <= 1 {
-        return timestamp_ns;
-    }
-    let past = timestamp_ns.rem_euclid(precision);
-    let down = timestamp_ns - past;
-    if past >= precision - past { down.saturating_add(precision) } else { down }
 }
 
 #[cfg(test)]

@@ -137,11 +137,69 @@ fn an_unknown_column_is_kept_under_its_own_name() {
     assert!(rows[0].fields.windows(2).all(|pair| pair[0].0 < pair[1].0), "sorted");
 }
 
+/// `collect` unset, as Telegraf has it: the burst between two rows left no trace.
 #[test]
-fn timestamps_round_to_the_nearest() {
-    assert_eq!(round(1_499, 1_000), 1_000);
-    assert_eq!(round(1_500, 1_000), 2_000);
-    assert_eq!(round(1_500, 0), 1_500);
-    assert_eq!(round(-1_400, 1_000), -1_000);
-    assert_eq!(round(i64::MAX, 1_000_000_000), i64::MAX);
+fn a_burst_between_two_rows_leaves_a_trace_on_the_table_row() {
+    let extremes = |change: fn(&mut Input), count: Option<(f64, f64)>| {
+        let mut input = Input::new(Duration::from_secs(10));
+        change(&mut input);
+        let entries = crate::merge::Extremes { last: 7, min: 6, max: 800 };
+        let window = Window {
+            count: count.map(|(min, max)| Range { min, max }),
+            entries: input.collect.percpu.then_some(entries),
+            sysctls: vec![Some(5.0)],
+            ..Window::default()
+        };
+        let keys = vec!["ip_conntrack_count".into()];
+        let rows = RowBuilder::new(input, vec![0], None, keys).rows(&window);
+        let field = |end| rows.last().unwrap().field(&format!("ip_conntrack_count_{end}"));
+        (field("min"), field("max"))
+    };
+    let floats = |min, max| (Some(Value::Float(min)), Some(Value::Float(max)));
+    assert_eq!(extremes(|_| (), Some((3.0, 900.0))), floats(3.0, 900.0));
+    assert_eq!(extremes(|_| (), Some((6.0, 900.0))), floats(5.0, 900.0));
+    assert_eq!(extremes(|_| (), None), floats(5.0, 5.0));
+    // By the statistics, where no row `cpu=all` has them.
+    assert_eq!(extremes(|input| input.collect.percpu = true, None), floats(5.0, 800.0));
+    for change in [
+        |input: &mut Input| input.collect.all = true,
+        |input: &mut Input| input.compat_telegraf = true,
+        |input: &mut Input| input.sample_interval = input.interval,
+    ] {
+        assert_eq!(extremes(change, Some((3.0, 900.0))), (None, None));
+    }
+}
+
+#[test]
+fn the_busiest_sample_is_a_rate_and_a_count() {
+    let mut input = input(false);
+    input.sample_interval = Duration::from_millis(10);
+    input.percpu_rates = true;
+    let mut accumulator = Accumulator::new(input.sample_interval, true);
+    for (ms, drops) in [(0, 0u32), (10, 1), (20, 1), (30, 4)] {
+        let text = format!("entries  clashres drop\n0000000a  1 {drops:x}\n");
+        let mut table = StatTable::default();
+        StatParser::default().parse(text.as_bytes(), &mut table).unwrap();
+        accumulator.add(&table, Duration::from_millis(ms));
+    }
+    let mut window = Window::default();
+    accumulator.fill(&mut window);
+    let fields = |input: Input| RowBuilder::new(input, vec![0], None, vec![]).rows(&window);
+    let rows = fields(input.clone());
+    for row in &rows[..2] {
+        assert_eq!(row.field("drop_sample_max"), Some(Value::Integer(3)), "{row:?}");
+        let Some(Value::Float(rate)) = row.field("drop_rate_max") else { panic!("{row:?}") };
+        assert!((rate - 300.0).abs() < 1e-6, "{rate}");
+    }
+    assert_eq!(rows[0].field("sample_seconds"), Some(Value::Float(0.01)));
+    assert_eq!(rows[1].field("sample_seconds"), None);
+
+    input.sample_interval = input.interval;
+    for row in fields(input.clone()) {
+        assert_eq!((row.field("drop_sample_max"), row.field("sample_seconds")), (None, None));
+    }
+    input.compat_telegraf = true;
+    input.sample_interval = Duration::from_millis(10);
+    let rows = fields(input);
+    assert!(rows.iter().all(|row| row.field("sample_seconds").is_none()));
 }

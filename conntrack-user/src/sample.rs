@@ -3,6 +3,8 @@
 //! Types only. No I/O happens here and no arithmetic; `source` fills these in and `merge`
 //! gives them meaning.
 
+use std::time::Duration;
+
 /// The 17 counters of Telegraf's documentation, in the order of the kernel's columns up to
 /// 5.9. A statistics row always carries all of them.
 pub const DOCUMENTED: [&str; 17] = [
@@ -33,6 +35,9 @@ pub const RENAMED: [(&str, &str); 2] =
 
 /// The gauge among the columns: the namespace's number of entries, the same on every row.
 pub const ENTRIES: &str = "entries";
+
+/// The same on the table row, from its sysctl file.
+pub const COUNT: &str = "ip_conntrack_count";
 
 /// The column of [`ENTRIES`]: the first in every kernel, and a text without it is refused.
 pub const ENTRIES_COLUMN: usize = 0;
@@ -111,6 +116,31 @@ impl Layout {
     }
 }
 
+/// When the kernel was read: at some moment between two readings of a monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadTime {
+    /// The clock before the read.
+    pub before: Duration,
+    /// The clock after it.
+    pub after: Duration,
+}
+
+impl ReadTime {
+    /// Whether the moment is known to an eighth of `length`. It is not where the thread was
+    /// delayed within the read, by other threads, a signal or a slow kernel.
+    #[must_use]
+    pub fn is_exact_for(&self, length: Duration) -> bool {
+        self.after.saturating_sub(self.before) <= length / 8
+    }
+}
+
+impl From<Duration> for ReadTime {
+    /// A read that took no time.
+    fn from(at: Duration) -> Self {
+        Self { before: at, after: at }
+    }
+}
+
 /// One read of the statistics, as they stand: one row per possible CPU.
 #[derive(Debug, Clone, Default)]
 pub struct StatTable {
@@ -122,6 +152,9 @@ pub struct StatTable {
     pub filled: Vec<u16>,
     /// The number of each row's CPU; empty where the source does not tell, as procfs.
     pub cpus: Vec<u32>,
+    /// Whether a running kernel gave them: such counters wrap and are never zeroed, unlike those
+    /// of a plain file, which may be replaced.
+    pub is_live: bool,
 }
 
 impl StatTable {

@@ -15,15 +15,16 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::handoff::{Control, Notice, Outbox};
 use crate::lateness::Histogram;
 use crate::loss::Loss;
-use crate::merge::{Accumulator, Window};
+use crate::merge::{Accumulator, Range, Window};
 use crate::probes::{EventSource, Probes};
-use crate::sample::StatTable;
+use crate::sample::{ReadTime, StatTable};
 use crate::schedule::{Schedule, first_emission};
 use crate::settings::{Input, Source};
 use crate::source::netlink::NetlinkError;
 use crate::source::procfs::StatError;
 use crate::source::reader::{Reader, StatSource};
 use crate::source::stat_text::Oddities;
+use crate::timestamp::{Timestamps, nanoseconds};
 
 /// How often a missing statistics file is looked for, at most.
 const RETRY: Duration = Duration::from_millis(100);
@@ -57,6 +58,8 @@ pub struct Report {
     pub loss: Loss,
     /// How late the ticks were.
     pub lateness: Histogram,
+    /// It ended by itself: there is nothing to sample any more.
+    pub has_ended: bool,
 }
 
 /// One input's sampling thread.
@@ -83,11 +86,32 @@ pub struct Sampler {
     last_oddities: Oddities,
     stat_retry_at: Duration,
     sysctl_retry_at: Duration,
+    /// Why there is nothing to sample any more.
+    ending: Option<StatError>,
     /// The last loss was one of the namespace itself.
     another_namespace: bool,
+    /// The extremes of the number of entries, where no statistics are wanted.
+    count: Option<Range>,
+    timestamps: Timestamps,
     /// Real-time clock beside the last good read, or beside the last tick if there was none
     /// since the last emission.
     read_at: SystemTime,
+}
+
+/// Nanoseconds since 1970.
+fn since_epoch(at: SystemTime) -> i64 {
+    nanoseconds(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+}
+
+/// Why a tick hands over what is known.
+#[derive(Debug, Clone, Copy)]
+enum Emission {
+    /// Sampling starts.
+    Start,
+    /// An interval ends, and this is when it was due to.
+    Regular(Duration),
+    /// Somebody asked for a row.
+    Asked,
 }
 
 enum Wake {
@@ -121,6 +145,8 @@ impl Sampler {
         }
         let sampler = Self {
             accumulator: Accumulator::new(input.sample_interval, input.percpu_rates),
+            count: None,
+            timestamps: Timestamps::new(input.rounding(), Duration::ZERO, None),
             input,
             trigger,
             reader,
@@ -141,6 +167,7 @@ impl Sampler {
             last_oddities: Oddities::default(),
             stat_retry_at: Duration::ZERO,
             sysctl_retry_at: Duration::ZERO,
+            ending: None,
             another_namespace: false,
             read_at: SystemTime::UNIX_EPOCH,
         };
@@ -154,36 +181,41 @@ impl Sampler {
         // time. Where it is refused, they are that much later.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         self.clock = Instant::now();
+        let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (sample, interval) = (self.sample_interval(), self.input.interval);
+        let precision = self.input.rounding();
         let first = (self.trigger == Trigger::Interval).then(|| {
-            let since_epoch =
-                SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let (offset, round) = (self.input.collection_offset, self.input.round_interval);
-            // Rows that round to the same timestamp would be one.
-            let soonest = self.input.sample_interval.max(self.input.rounding());
-            first_emission(since_epoch, interval, offset, round, soonest)
+            first_emission(start, interval, offset, round, self.input.sample_interval, precision)
         });
+        self.timestamps = Timestamps::new(precision, start, first);
         let mut schedule = Schedule::new(sample, interval, self.input.collection_jitter, first);
         self.probes.announce(&mut self.accumulator);
-        self.tick(self.trigger == Trigger::Interval);
-        loop {
+        self.tick((self.trigger == Trigger::Interval).then_some(Emission::Start));
+        while !self.report.has_ended {
             match self.wait(schedule.deadline()) {
-                Wake::Stop => return self.report,
-                Wake::Asked => self.tick(true),
+                Wake::Stop => break,
+                Wake::Asked => self.tick(Some(Emission::Asked)),
                 Wake::Deadline => {
                     let now = self.clock.elapsed();
                     self.report.lateness.record(now.saturating_sub(schedule.deadline()));
                     let due = schedule.wake(now);
                     self.report.loss.samples_missed += due.skipped;
-                    self.tick(due.emission);
+                    self.tick(due.emission.map(Emission::Regular));
                 }
             }
         }
+        self.report
     }
 
-    /// Without statistics rows there is nothing to read between emissions.
+    /// Without statistics rows only the number of entries is read between emissions, and nothing
+    /// for Telegraf's exact rows.
     fn sample_interval(&self) -> Duration {
-        if self.wants_stat() { self.input.sample_interval } else { self.input.interval }
+        if self.input.compat_telegraf && !self.wants_stat() {
+            self.input.interval
+        } else {
+            self.input.sample_interval
+        }
     }
 
     fn wants_stat(&self) -> bool {
@@ -206,20 +238,50 @@ impl Sampler {
         }
     }
 
-    fn tick(&mut self, emission: bool) {
+    fn tick(&mut self, emission: Option<Emission>) {
         self.report.ticks += 1;
-        if emission {
+        if emission.is_some() {
             self.look_around();
         }
         let began_at = SystemTime::now();
-        if self.wants_stat() {
-            self.sample();
+        if self.ending.is_some() {
+            // Nothing is open.
+        } else if self.wants_stat() {
+            self.sample(emission.is_some());
+        } else if emission.is_none() {
+            self.sample_count();
         }
-        if emission {
+        if let Some(emission) = emission {
             if !self.accumulator.has_sample() {
                 self.read_at = began_at;
             }
-            self.emit();
+            // What was counted until the end is still handed over.
+            if self.ending.is_none() || self.accumulator.has_sample() {
+                self.emit(emission);
+            }
+        }
+        if let Some(error) = self.ending.take() {
+            self.end(error);
+        }
+    }
+
+    /// Ends the input; the consumer is told last.
+    fn end(&mut self, error: StatError) {
+        match self.notices.push(Notice::Ended(error)) {
+            Ok(()) => self.report.has_ended = true,
+            // At the next tick, when there is room.
+            Err(rtrb::PushError::Full(Notice::Ended(error))) => self.ending = Some(error),
+            Err(_) => {}
+        }
+        self.consumer.unpark();
+    }
+
+    /// One sample of the number of entries alone; the emission reads it with the other files.
+    fn sample_count(&mut self) {
+        let notices = &mut self.notices;
+        let mut tell = |error| _ = notices.push(Notice::Sysctl(error));
+        if let Some(count) = self.reader.read_count(&mut tell) {
+            Range::widen(&mut self.count, count);
         }
     }
 
@@ -251,8 +313,19 @@ impl Sampler {
         }
     }
 
-    /// One read of the statistics.
-    fn sample(&mut self) {
+    /// Reads the statistics and the probes' counters between two readings of the clock.
+    fn read(&mut self) -> Result<(Oddities, ReadTime), StatError> {
+        let before = self.clock.elapsed();
+        let oddities = self.reader.read_stat(&mut self.table)?;
+        let read_at = SystemTime::now();
+        self.probes.read();
+        let after = self.clock.elapsed();
+        self.read_at = read_at;
+        Ok((oddities, ReadTime { before, after }))
+    }
+
+    /// One sample.
+    fn sample(&mut self, emission: bool) {
         if !self.reader.has_statistics() {
             let now = self.clock.elapsed();
             if now < self.stat_retry_at {
@@ -264,12 +337,18 @@ impl Sampler {
                 return;
             }
         }
-        match self.reader.read_stat(&mut self.table) {
-            Ok(oddities) => {
+        let mut read = self.read();
+        // The rates of a row need an exact time. A thread that was stopped within the read is
+        // not stopped again at once.
+        let sample_interval = self.input.sample_interval;
+        if emission && read.as_ref().is_ok_and(|(_, at)| !at.is_exact_for(sample_interval)) {
+            read = self.read();
+        }
+        match read {
+            Ok((oddities, at)) => {
                 self.failing_since = None;
-                self.read_at = SystemTime::now();
-                self.probes.read(&mut self.accumulator);
-                self.accumulator.add(&self.table, self.clock.elapsed());
+                self.probes.add_to(&mut self.accumulator);
+                self.accumulator.add(&self.table, at);
                 self.tell_source();
                 let now = self.clock.elapsed();
                 self.probes.attach_again(now, &mut self.accumulator, &mut self.notices);
@@ -312,6 +391,10 @@ impl Sampler {
 
     fn lost(&mut self, error: StatError) {
         self.probes.lost(&mut self.accumulator, &mut self.notices);
+        if error.is_final() {
+            self.ending = Some(error);
+            return;
+        }
         self.another_namespace |= matches!(error, StatError::NamespaceGone(_));
         // It says what to do, even where the loss was told before conntrack was there.
         let is_refusal = matches!(error.netlink(), Some(NetlinkError::Refused));
@@ -323,7 +406,7 @@ impl Sampler {
     }
 
     /// Fills a window and hands it over, or counts that there was no room.
-    fn emit(&mut self) {
+    fn emit(&mut self, emission: Emission) {
         let Ok(mut window) = self.spent.pop() else {
             self.report.loss.rows_lost += 1;
             return;
@@ -332,8 +415,8 @@ impl Sampler {
         let notices = &mut self.notices;
         let mut tell = |error| _ = notices.push(Notice::Sysctl(error));
         self.reader.read_sysctls(&mut window.sysctls, &mut tell);
-        let since_epoch = self.read_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        window.timestamp_ns = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
+        window.count = self.count;
+        window.timestamp_ns = self.timestamp(emission);
         window.loss = self.report.loss;
         window.events.programs.clear();
         let reader = self.probes.reader().filter(|_| self.input.internal);
@@ -344,8 +427,22 @@ impl Sampler {
         // Both rings have room for every window there is.
         if self.windows.push(window).is_ok() {
             self.accumulator.handed_over();
+            self.count = None;
         }
         self.consumer.unpark();
+    }
+
+    fn timestamp(&self, emission: Emission) -> i64 {
+        let read_ns = since_epoch(self.read_at);
+        match emission {
+            Emission::Start => self.timestamps.of_start(read_ns),
+            Emission::Asked => self.timestamps.of_asked(read_ns),
+            Emission::Regular(due) => {
+                let late = self.clock.elapsed().saturating_sub(due);
+                let due_ns = since_epoch(SystemTime::now()).saturating_sub(nanoseconds(late));
+                self.timestamps.of_regular(read_ns, due_ns)
+            }
+        }
     }
 }
 

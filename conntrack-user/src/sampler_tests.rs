@@ -35,18 +35,18 @@ fn take(outbox: &mut Outbox) -> Box<Window> {
 #[test]
 fn a_row_has_the_time_of_its_counters() {
     let (mut sampler, mut outbox) = sampler();
-    sampler.tick(false);
+    sampler.tick(None);
     let read_at = sampler.read_at;
     let _silent = go_silent(&mut sampler);
     std::thread::sleep(Duration::from_millis(2));
-    sampler.tick(true);
+    sampler.tick(Some(Emission::Asked));
     let window = take(&mut outbox);
     let ns = read_at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
     assert_eq!((i128::from(window.timestamp_ns), window.loss.samples_missed), (ns as i128, 1));
     assert!(window.entries.is_some());
 
     // Nothing was read since: no counters, however well the old ones are known.
-    sampler.tick(true);
+    sampler.tick(Some(Emission::Asked));
     let window = take(&mut outbox);
     assert!(i128::from(window.timestamp_ns) > ns as i128);
     assert_eq!((window.entries, window.loss.samples_missed), (None, 2));
@@ -56,18 +56,18 @@ fn a_row_has_the_time_of_its_counters() {
 fn reads_that_fail_for_long_are_a_loss() {
     let (mut sampler, mut outbox) = sampler();
     let _silent = go_silent(&mut sampler);
-    sampler.tick(false);
+    sampler.tick(None);
     assert!(sampler.reader.statistics() == Some(StatSource::Netlink));
     assert!(outbox.notices.pop().is_err(), "it may pass");
     sampler.clock -= PATIENCE;
-    sampler.tick(false);
+    sampler.tick(None);
     let told = outbox.notices.pop().unwrap();
     assert!(matches!(&told, Notice::Lost(error) if error.is_passing()), "{told:?}");
     assert_eq!(sampler.reader.statistics(), None);
 
     // Opened anew, it reads the recorded file.
     sampler.clock -= RETRY;
-    sampler.tick(false);
+    sampler.tick(None);
     let told = outbox.notices.pop().unwrap();
     assert!(matches!(told, Notice::Found(StatSource::Procfs(_))), "{told:?}");
 }

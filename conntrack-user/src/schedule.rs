@@ -6,11 +6,14 @@
 
 use std::time::Duration;
 
+use crate::timestamp::{nanoseconds, nearest};
+
 /// What a wake-up at a deadline is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
-    /// This tick ends an emission interval.
-    pub emission: bool,
+    /// The time at which the emission was due that this tick makes, without its jitter; that of
+    /// the last of several that were slept through.
+    pub emission: Option<Duration>,
     /// Ticks that were slept through and are left out.
     pub skipped: u64,
 }
@@ -72,18 +75,20 @@ impl Schedule {
         let due = self.emissions.as_ref().map(|emissions| emissions.next).filter(|&at| now >= at);
         let Some(emission) = due else {
             self.next_sample += self.sample;
-            return Due { emission: false, skipped: self.skip_samples_before(now) };
+            return Due { emission: None, skipped: self.skip_samples_before(now) };
         };
         // Samples before this emission that were slept through, then whole emissions.
         let mut skipped = self.skip_samples_before(emission);
+        let mut due_at = emission;
         if let Some(emissions) = &mut self.emissions {
             let passed = steps(emissions.interval, now.saturating_sub(emissions.base));
-            emissions.base += times(emissions.interval, passed + 1);
+            due_at = emissions.base + times(emissions.interval, passed);
+            emissions.base = due_at + emissions.interval;
             emissions.next = emissions.base + random_below(emissions.jitter);
         }
         self.next_sample = emission + self.sample;
         skipped += self.skip_samples_before(now);
-        Due { emission: true, skipped }
+        Due { emission: Some(due_at), skipped }
     }
 
     /// Leaves out the samples less than half an interval after `now`, up to the next emission,
@@ -106,15 +111,19 @@ impl Schedule {
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
 /// The time from now to the first regular emission: the next multiple of `interval` on the
-/// wall clock (`round_interval`) or one interval, shifted by `offset`, and at least `soonest`.
-/// Telegraf aligns to the same multiples.
+/// wall clock (`round_interval`) or one interval, shifted by `offset`. Telegraf aligns to the same
+/// multiples.
+///
+/// There is an emission now, too. One that would have the same timestamp, rounded to `precision`,
+/// is left out; where nothing is rounded, one that is less than a `sample` away.
 #[must_use]
 pub fn first_emission(
     since_epoch: Duration,
     interval: Duration,
     offset: Duration,
     round: bool,
-    soonest: Duration,
+    sample: Duration,
+    precision: Duration,
 ) -> Duration {
     if !round {
         return interval + offset;
@@ -122,8 +131,13 @@ pub fn first_emission(
     let interval_ns = interval.as_nanos().max(1);
     let phase = offset.as_nanos() % interval_ns;
     let past = (since_epoch.as_nanos() + interval_ns - phase) % interval_ns;
+    let rounded = |at| nearest(nanoseconds(at), nanoseconds(precision));
+    let is_too_soon = |wait: Duration| match precision > NANOSECOND {
+        true => rounded(since_epoch + wait) == rounded(since_epoch),
+        false => wait < sample,
+    };
     let mut wait = Duration::from_nanos_u128(interval_ns - past);
-    while wait < soonest {
+    while is_too_soon(wait) {
         wait += interval;
     }
     wait
@@ -163,7 +177,8 @@ mod tests {
             let due = schedule.wake(now);
             assert_eq!(due.skipped, 0);
             all.push(now.as_millis());
-            if due.emission {
+            if let Some(due_at) = due.emission {
+                assert_eq!(due_at, now);
                 emissions.push(now.as_millis());
             }
         }
@@ -186,9 +201,9 @@ mod tests {
     #[test]
     fn a_late_tick_skips_what_it_slept_through() {
         let mut late = schedule(10, 100);
-        assert_eq!(late.wake(MS * 33), Due { emission: false, skipped: 2 });
+        assert_eq!(late.wake(MS * 33), Due { emission: None, skipped: 2 });
         assert_eq!(late.deadline(), MS * 40);
-        assert_eq!(late.wake(MS * 46), Due { emission: false, skipped: 1 });
+        assert_eq!(late.wake(MS * 46), Due { emission: None, skipped: 1 });
         assert_eq!(late.deadline(), MS * 60);
     }
 
@@ -196,7 +211,7 @@ mod tests {
     fn an_emission_that_was_slept_through_is_made_once() {
         let mut late = schedule(10, 100);
         // Ticks 10 to 90, then 110 to 350: the emission at 100 is made, late, at 352.
-        assert_eq!(late.wake(MS * 352), Due { emission: true, skipped: 9 + 25 });
+        assert_eq!(late.wake(MS * 352), Due { emission: Some(MS * 300), skipped: 9 + 25 });
         assert_eq!(late.deadline(), MS * 360);
         let (emissions, _) = on_time(late, 5);
         assert_eq!(emissions, [400]);
@@ -210,14 +225,15 @@ mod tests {
 
     #[test]
     fn the_first_emission_is_on_the_wall_clocks_multiple() {
-        let first = |now, offset, soonest| {
-            first_emission(MS * now, MS * 1000, MS * offset, true, MS * soonest).as_millis()
+        let first = |now, offset, sample| {
+            let (interval, offset, sample) = (MS * 1000, MS * offset, MS * sample);
+            first_emission(MS * now, interval, offset, true, sample, NANOSECOND).as_millis()
         };
         assert_eq!(first(12_300, 0, 100), 700);
         assert_eq!(first(12_950, 0, 100), 1050);
         assert_eq!(first(12_300, 200, 100), 900);
         assert_eq!(first(12_300, 3500, 100), 200);
-        assert_eq!(first_emission(MS * 5, MS * 1000, MS * 7, false, MS).as_millis(), 1007);
+        assert_eq!(first_emission(MS * 5, MS * 1000, MS * 7, false, MS, MS).as_millis(), 1007);
     }
 
     proptest! {
@@ -234,7 +250,7 @@ mod tests {
                 let close = deadline < now + MS * 5;
                 now = deadline + MS * late;
                 let due = schedule.wake(now);
-                prop_assert!(due.emission || !close, "bunched at {:?}", deadline);
+                prop_assert!(due.emission.is_some() || !close, "bunched at {:?}", deadline);
                 skipped += due.skipped;
                 made += 1;
             }
@@ -248,7 +264,7 @@ mod tests {
             let mut emissions = 0;
             while emissions < 50 {
                 let deadline = schedule.deadline();
-                if schedule.wake(deadline).emission {
+                if schedule.wake(deadline).emission.is_some() {
                     emissions += 1;
                     let base = MS * 40 * emissions;
                     prop_assert!(deadline >= base && deadline < base + MS * jitter);

@@ -40,6 +40,8 @@ pub struct Lane {
     pub not_written: u64,
     /// Emissions written so far.
     pub written: u64,
+    /// Nothing more comes from the sampler.
+    pub has_ended: bool,
 }
 
 /// How a sink ended.
@@ -153,6 +155,8 @@ pub struct Sink {
     pub destination: Box<dyn Destination>,
     /// Emissions to write per input; `None` for no end.
     pub count: Option<u64>,
+    /// Whether the run ends when every input has ended by itself.
+    pub ends_with_inputs: bool,
     /// Set when the samplers have ended: write what is left and end.
     pub draining: Arc<AtomicBool>,
     /// Set when the output is to be looked for anew.
@@ -160,7 +164,7 @@ pub struct Sink {
     /// Rows with a value written so far.
     pub rows: Arc<AtomicU64>,
     /// Called when the run has come to its end: every input has written as many emissions as were
-    /// asked for, nobody reads the output any more, or it cannot be written.
+    /// asked for or has ended, nobody reads the output any more, or it cannot be written.
     pub on_end: Box<dyn Fn() + Send>,
 }
 
@@ -170,7 +174,7 @@ impl Sink {
     /// # Errors
     /// The output's error; an output that nobody reads any more is none.
     pub fn run(mut self) -> io::Result<Ended> {
-        let mut count_told = false;
+        let mut end_told = false;
         loop {
             let draining = self.draining.load(Ordering::Acquire);
             if self.reopening.swap(false, Ordering::AcqRel) {
@@ -192,10 +196,9 @@ impl Sink {
                     }
                 }
             }
-            let reached = |count| self.lanes.iter().all(|lane| lane.written >= count);
-            if !count_told && self.count.is_some_and(reached) {
+            if !end_told && self.lanes.iter().all(|lane| self.is_over(lane)) {
                 (self.on_end)();
-                count_told = true;
+                end_told = true;
             }
             if draining && idle {
                 return Ok(self.ended(Ending::Drained));
@@ -211,12 +214,17 @@ impl Sink {
         Ended { ending, written, destination: self.destination }
     }
 
+    fn is_over(&self, lane: &Lane) -> bool {
+        let has_ended = lane.has_ended && self.ends_with_inputs;
+        has_ended || self.count.is_some_and(|count| lane.written >= count)
+    }
+
     /// Writes the rows of one lane, or those of all lanes once each of them has some. What is lost
     /// since there is no room is counted in later rows.
     fn write(&mut self, at: usize) -> io::Result<()> {
         let (first, lanes) = if !self.destination.wants_whole_batches() {
             (at, &mut self.lanes[at..=at])
-        } else if self.lanes.iter().all(|lane| lane.rows_waiting.is_some()) {
+        } else if self.lanes.iter().all(|lane| lane.rows_waiting.is_some() || lane.has_ended) {
             (0, &mut self.lanes[..])
         } else {
             return Ok(());
@@ -283,9 +291,10 @@ impl Lane {
 
     fn tell_notices(&mut self) {
         while let Ok(notice) = self.outbox.notices.pop() {
+            self.has_ended |= matches!(notice, Notice::Ended(_));
             self.log(notice.level(), format_args!("{notice}"));
             let details = match &notice {
-                Notice::Lost(error) => error.to_string(),
+                Notice::Lost(error) | Notice::Ended(error) => error.to_string(),
                 Notice::Sysctl(error) => error.to_string(),
                 Notice::NotAttached(error) => error.to_string(),
                 _ => continue,

@@ -1,8 +1,56 @@
-//! Events counted between emissions, and the largest rate of one sample interval.
+//! Events counted between emissions, and the busiest sample among them.
 //!
 //! Used alike for the kernel's counters (per row of the statistics file) and for the event
-//! source's (per CPU): whoever knows how many events a cell counted since the last sample
-//! notes them here.
+//! source's (per CPU): the caller notes how many events a cell counted since the last sample.
+
+use std::time::Duration;
+
+/// The time between two samples whose events may be a peak.
+///
+/// A sample is read at some moment between two readings of the clock, so a window's length is
+/// known up to that. Its longest possible length counts: a peak is never higher than the true rate
+/// of the window.
+#[derive(Debug, Clone, Copy)]
+pub struct SampleWindow {
+    /// The longest time that the window can have had.
+    pub longest: Duration,
+    /// The nominal time between two samples.
+    pub sample_interval: Duration,
+}
+
+impl SampleWindow {
+    /// Returns the rate of `counted` events in this window, in events per second.
+    fn rate(&self, counted: u64) -> f64 {
+        counted as f64 / self.longest.as_secs_f64()
+    }
+
+    /// Returns how many of `counted` events there were at least in one nominal sample: all of them,
+    /// unless this window is more than an eighth longer. Events that are spread evenly over several
+    /// samples make the smallest maximum.
+    fn in_one_sample(&self, counted: u64) -> u64 {
+        if self.longest <= self.sample_interval + self.sample_interval / 8 {
+            return counted;
+        }
+        let share = self.sample_interval.as_secs_f64() / self.longest.as_secs_f64();
+        (counted as f64 * share).ceil() as u64
+    }
+}
+
+/// The busiest sample of some time.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Peak {
+    /// The largest rate of one sample window, in events per second.
+    pub rate: f64,
+    /// The largest number of events in one sample of the nominal length.
+    pub count: u64,
+}
+
+impl Peak {
+    fn take(&mut self, counted: u64, window: &SampleWindow) {
+        self.rate = self.rate.max(window.rate(counted));
+        self.count = self.count.max(window.in_one_sample(counted));
+    }
+}
 
 /// Events per cell since the last hand-over and the peaks among the samples since then. Cells
 /// are rows of `columns` each.
@@ -10,11 +58,11 @@
 pub struct Tally {
     /// Events since the last hand-over, row after row.
     pub events: Vec<u64>,
-    /// The largest rate of one sample interval per column, over all rows, in events per second.
-    pub peaks: Vec<f64>,
+    /// The busiest sample per column, over all rows.
+    pub peaks: Vec<Peak>,
     /// The same per cell; empty unless asked for.
-    pub row_peaks: Vec<f64>,
-    /// Events since the last peak was noted, per column and, if asked for, per cell.
+    pub row_peaks: Vec<Peak>,
+    /// Events since the last sample window ended, per column and, if asked for, per cell.
     recent: Vec<u64>,
     row_recent: Vec<u64>,
 }
@@ -27,8 +75,8 @@ impl Tally {
         let row_cells = if wants_row_peaks { cells } else { 0 };
         Self {
             events: vec![0; cells],
-            peaks: vec![0.0; columns],
-            row_peaks: vec![0.0; row_cells],
+            peaks: vec![Peak::default(); columns],
+            row_peaks: vec![Peak::default(); row_cells],
             recent: vec![0; columns],
             row_recent: vec![0; row_cells],
         }
@@ -49,26 +97,26 @@ impl Tally {
         }
     }
 
-    /// A sample interval of 1 / `per_second` seconds ends: its rates may be peaks.
-    pub fn end_interval(&mut self, per_second: f64) {
+    /// A sample window ends: its events may be a peak.
+    pub fn end_window(&mut self, window: &SampleWindow) {
         let columns = self.recent.iter_mut().zip(&mut self.peaks);
         let cells = self.row_recent.iter_mut().zip(&mut self.row_peaks);
         for (recent, peak) in columns.chain(cells).filter(|(recent, _)| **recent != 0) {
-            *peak = peak.max(std::mem::take(recent) as f64 * per_second);
+            peak.take(std::mem::take(recent), window);
         }
     }
 
-    /// Drops the interval that has not ended.
-    pub fn forget_interval(&mut self) {
+    /// Drops the window that has not ended.
+    pub fn forget_window(&mut self) {
         self.recent.fill(0);
         self.row_recent.fill(0);
     }
 
-    /// Starts anew after a hand-over; the interval that has not ended goes on.
+    /// Starts anew after a hand-over; the window that has not ended goes on.
     pub fn clear(&mut self) {
         self.events.fill(0);
-        self.peaks.fill(0.0);
-        self.row_peaks.fill(0.0);
+        self.peaks.fill(Peak::default());
+        self.row_peaks.fill(Peak::default());
     }
 
     /// Copies what a window shows, reusing its memory.

@@ -196,6 +196,7 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
                 Output::new("memory", memory.try_clone()?),
             )),
             count: Some((args.look.as_millis() / INTERVAL.as_millis()) as u64 + 1),
+            ends_with_inputs: true,
             confine: Confine::Off,
             confined: None,
             config: None,

@@ -310,7 +310,10 @@ fn fields(
             findings.field(&file.key, "kernel, ctnetlink")?;
         }
     }
-    findings.field("*_rate, *_rate_max", "differences of the counters above that are counted")?;
+    findings.field(
+        "*_rate, *_rate_max, *_sample_max",
+        "differences of the counters above that are counted",
+    )?;
     findings.field("entries_min, entries_max", "the samples between two rows")
 }
 

@@ -53,6 +53,8 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
             trigger,
             destination: Box::new(Text::new(encoder(args.format, options), output)),
             count: None,
+            // Telegraf would start it again, and the number may mean another process then.
+            ends_with_inputs: false,
             confine: settings.confine,
             confined: None,
             config: None,

@@ -152,6 +152,7 @@ fn sample(
             send: move |batch: Batch| rows.send(Event::Rows(batch)).is_ok(),
         }),
         count: None,
+        ends_with_inputs: false,
         confine: Confine::Off,
         confined: None,
         config: None,

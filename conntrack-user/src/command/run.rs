@@ -65,7 +65,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
              left no row"
         );
     }
-    Ok(finish(&streamed.reports, args.stats))
+    let code = finish(&streamed.reports, args.stats);
+    // An input that ended by itself has less than was asked for, and has said so.
+    let is_cut_short = streamed.reports.iter().any(|report| report.has_ended);
+    Ok(if is_cut_short { ExitCode::FAILURE } else { code })
 }
 
 /// A run, which goes on with other settings after SIGHUP.
@@ -109,6 +112,7 @@ impl Run<'_> {
                 log_level: settings.log_level,
                 destination,
                 count: left,
+                ends_with_inputs: true,
                 confine,
                 confined,
                 config: self.configuration.path().map(ToOwned::to_owned),

@@ -4,7 +4,7 @@
 //! between kernels they say so.
 
 /// What a counter or gauge is, by its name behind the measurement's, without `_total`.
-const TEXTS: [(&str, &str); 41] = [
+const TEXTS: [(&str, &str); 44] = [
     ("build_info", "The version of ctpulse; always 1."),
     (
         "chaintoolong",
@@ -25,7 +25,7 @@ const TEXTS: [(&str, &str); 41] = [
     ("drop_table_full", "Packets dropped because the table was full and nothing was evicted."),
     ("drop_tracker", "Packets dropped because the protocol tracker said so."),
     ("early_drop", "Entries evicted from a full table to make room for a new one."),
-    ("entries", "Entries in the table of the network namespace, the same on every CPU."),
+    ("entries", "Allocated entries of the network namespace, the same on every CPU."),
     ("entries_max", "Most entries seen by a sample of the emission interval."),
     ("entries_min", "Fewest entries seen by a sample of the emission interval."),
     ("expect_create", "Expectations created."),
@@ -33,9 +33,9 @@ const TEXTS: [(&str, &str); 41] = [
     ("expect_new", "Connections begun that an expectation had announced."),
     (
         "found",
-        "Lookups that found an entry; newer kernels count only NAT's search for a free tuple.",
+        "Lookups that found an entry; of newer kernels NAT's for a free tuple only, or by probes all.",
     ),
-    ("host_alloc_failed", "Entries of any network namespace for which there was no memory."),
+    ("host_alloc_failed", "Entries of any network namespace refused: table full or no memory."),
     ("host_unplaced", "Events of all network namespaces together whose own was not known."),
     ("icmp_error", "Packets refused as erroneous; newer kernels count only ICMP errors here."),
     ("ignore", "Packets that already had an entry, or were marked as not to be tracked."),
@@ -43,14 +43,21 @@ const TEXTS: [(&str, &str); 41] = [
         "insert",
         "Entries put into the table; since 4.9 the kernel itself counts only ctnetlink's and BPF's.",
     ),
-    ("insert_failed", "Insertions that failed, such as on a clash, a long chain or a dying entry."),
-    ("invalid", "Packets that could not be tracked."),
+    (
+        "insert_failed",
+        "Insertions that failed: clash, long chain, dying entry; before 5.10 resolved clashes, too.",
+    ),
+    (
+        "invalid",
+        "Packets that could not be tracked; before 5.10 also TCP connections opened again.",
+    ),
     ("new", "Connections begun that no expectation had announced, confirmed or not."),
     ("program_missed", "Calls that a probe missed because another ran or too many were under way."),
     ("program_run_time_seconds", "Time that a probe's program ran."),
     ("program_runs", "Times that a probe's program ran."),
     ("program_skipped", "Calls at which the kernel skipped a probe's program."),
     ("rows_lost", "Emissions that a stuck consumer did not take; their events are in later ones."),
+    ("sample_seconds", "Nominal time between two samples."),
     (
         "samples_missed",
         "Samples not taken: the one before ran late, or ctnetlink gave no whole answer.",
@@ -59,6 +66,8 @@ const TEXTS: [(&str, &str); 41] = [
     ("searched", "Entries of other connections that lookups passed in their hash chains."),
     ("table_buckets", "Buckets of the hash table."),
     ("table_entries", "Entries in the table."),
+    ("table_entries_max", "Most entries seen by a sample of the emission interval."),
+    ("table_entries_min", "Fewest entries seen by a sample of the emission interval."),
     (
         "table_full_evictable",
         "Packets dropped on a full table although it held entries that could have been evicted.",
@@ -72,6 +81,8 @@ pub(super) fn help(field: &str) -> String {
         (*text).to_owned()
     } else if let Some(counter) = field.strip_suffix("_rate_max") {
         format!("Highest rate of {counter} in any sample interval of the emission, per second.")
+    } else if let Some(counter) = field.strip_suffix("_sample_max") {
+        format!("Largest number of events of {counter} in one sample of the emission interval.")
     } else if let Some(counter) = field.strip_suffix("_rate") {
         format!("Rate of {counter} over the emission interval, per second.")
     } else if let Some(event) = field.strip_prefix("events_") {

@@ -41,12 +41,17 @@ pub(super) struct Sample<'a> {
     pub number: Number,
 }
 
-/// Integer fields that go up and down; all others are counters.
+/// Integer fields that go up and down; all others but the largest counts are counters.
 const GAUGES: [&str; 3] = ["entries", "entries_max", "entries_min"];
 
+/// The end of a field with the largest number of events in one sample.
+const LARGEST_COUNT: &str = "_sample_max";
+
 /// Names of the sysctl files that would read like a part of a histogram, or like an extreme.
-const TABLE: [(&str, &str); 3] = [
+const TABLE: [(&str, &str); 5] = [
     ("ip_conntrack_count", "table_entries"),
+    ("ip_conntrack_count_min", "table_entries_min"),
+    ("ip_conntrack_count_max", "table_entries_max"),
     ("ip_conntrack_max", "table_limit"),
     ("ip_conntrack_buckets", "table_buckets"),
 ];
@@ -74,8 +79,11 @@ pub(super) fn sample<'a>(measurement: &str, field: &'a str, number: Number) -> S
         return Sample { kind: Kind::Counter, name, program: Some(program), number };
     }
     let kind = match number {
-        Number::Integer(_) if !GAUGES.contains(&field) => Kind::Counter,
-        Number::Integer(_) | Number::Float(_) => Kind::Gauge,
+        Number::Float(_) => Kind::Gauge,
+        Number::Integer(_) if GAUGES.contains(&field) || field.ends_with(LARGEST_COUNT) => {
+            Kind::Gauge
+        }
+        Number::Integer(_) => Kind::Counter,
     };
     let name = TABLE.iter().find(|(own, _)| *own == field).map_or(field, |(_, name)| name);
     Sample { kind, name, program: None, number }
@@ -108,6 +116,8 @@ mod tests {
             );
         }
         assert_eq!(named("conntrack", "x_runs"), (Kind::Counter, "x_runs", None, whole));
-        assert_eq!(named("conntrack", "entries_max"), (Kind::Gauge, "entries_max", None, whole));
+        for gauge in ["entries_max", "drop_sample_max"] {
+            assert_eq!(named("conntrack", gauge), (Kind::Gauge, gauge, None, whole));
+        }
     }
 }

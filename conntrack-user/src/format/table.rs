@@ -2,7 +2,8 @@
 //!
 //! An emission's table row and its `cpu=all` row make one line; below it stands a line for each
 //! `cpuN` row that has rates. All columns from `new` on are events per second, so a line
-//! answers the operator's question: is the table filling, and is anything being lost? Lines are
+//! answers the operator's question: is the table filling, and is anything being lost? A peak of a
+//! few packets in one sample is no rate, and is shown as `3 pkt`. Lines are
 //! at most 80 columns wide. Rows of several network namespaces get a `netns` column, and the
 //! columns that tell the least make room for it. Where filters leave nothing that the table
 //! shows, the rows are printed as `key=value` pairs.
@@ -152,6 +153,7 @@ fn has_rate(row: &Metric) -> bool {
     row.field("insert_rate").is_some()
         || COLUMNS.iter().any(|column| match column.shows {
             Shows::Rate(field, _) => row.field(field).is_some(),
+            Shows::DropPeak => row.field("drop_rate_max").is_some(),
             Shows::Count | Shows::Max | Shows::Fill => false,
         })
 }
@@ -171,7 +173,12 @@ enum Shows {
     Fill,
     /// A field in events per second, and the colour of one that is not zero.
     Rate(&'static str, Option<AnsiColor>),
+    /// Packets per second in the busiest sample, or their number where it is below [`FEW`].
+    DropPeak,
 }
+
+/// So many packets in one sample make a rate.
+const FEW: f64 = 10.0;
 
 const COLUMNS: [Column; 11] = [
     column(["", "count"], Shows::Count),
@@ -181,7 +188,7 @@ const COLUMNS: [Column; 11] = [
     column(["inval", "/s"], Shows::Rate("invalid_rate", None)),
     column(["insrt", "fail"], Shows::Rate("insert_failed_rate", Some(AnsiColor::Red))),
     column(["drop", "/s"], Shows::Rate("drop_rate", Some(AnsiColor::Red))),
-    column(["drop", "peak"], Shows::Rate("drop_rate_max", Some(AnsiColor::Red))),
+    column(["drop", "peak"], Shows::DropPeak),
     column(["early", "drop"], Shows::Rate("early_drop_rate", Some(AnsiColor::Yellow))),
     Column {
         heading: ["clash", "/s"],
@@ -205,7 +212,7 @@ impl Table {
             Shows::Count => 7,
             // Milliseconds take the room; 262,144 becomes 262k.
             Shows::Max if !self.subsecond => 7,
-            Shows::Max | Shows::Fill | Shows::Rate(..) => 5,
+            Shows::Max | Shows::Fill | Shows::Rate(..) | Shows::DropPeak => 5,
         }
     }
 
@@ -289,6 +296,12 @@ fn cell(shows: Shows, rows: &[&Metric], width: usize) -> (String, Style) {
     };
     let text = match shows {
         Shows::Fill => human::percent(value),
+        Shows::DropPeak => match known(rows, "drop_sample_max") {
+            Some(packets) if packets > 0.0 && packets < FEW => {
+                format!("{:.0} pkt", packets.floor())
+            }
+            _ => human::number(value, width),
+        },
         Shows::Count | Shows::Max | Shows::Rate(..) => human::number(value, width),
     };
     let style = match shows {
@@ -296,6 +309,7 @@ fn cell(shows: Shows, rows: &[&Metric], width: usize) -> (String, Style) {
         Shows::Fill if value >= 90.0 => coloured(AnsiColor::Red),
         Shows::Fill if value >= 75.0 => coloured(AnsiColor::Yellow),
         Shows::Rate(_, Some(colour)) => coloured(colour),
+        Shows::DropPeak => coloured(AnsiColor::Red),
         Shows::Count | Shows::Max | Shows::Fill | Shows::Rate(_, None) => plain,
     };
     (text, style)
@@ -320,6 +334,7 @@ fn shown_value(shows: Shows, rows: &[&Metric]) -> Option<f64> {
             Some(_) => known(rows, "new_rate"),
         },
         Shows::Rate(name, _) => known(rows, name),
+        Shows::DropPeak => known(rows, "drop_rate_max"),
     }
 }
 

@@ -17,11 +17,22 @@ pub struct Sample {
     pub mean: f32,
     /// Largest rate of one sample interval; the mean where no sampling was faster than the rows.
     pub peak: f32,
+    /// Most events in one sample where these were only a few (see [`FEW`]), else 0.
+    pub few: u8,
 }
+
+/// So many events in one sample make a rate. A single packet in a sample of 10 ms is no 100 packets
+/// a second.
+pub const FEW: u64 = 10;
 
 impl Sample {
     /// Nothing is known.
-    pub const UNKNOWN: Self = Self { mean: f32::NAN, peak: f32::NAN };
+    pub const UNKNOWN: Self = Self { mean: f32::NAN, peak: f32::NAN, few: 0 };
+
+    /// What a picture shows as the peak: a few events in one sample are no more than the mean.
+    fn shown_peak(&self) -> f32 {
+        if self.few > 0 { self.mean } else { self.peak }
+    }
 }
 
 /// The table's number of entries over one span of time; NaN is not known.
@@ -111,6 +122,17 @@ pub struct Column {
     pub peak: Option<f64>,
 }
 
+/// One counter over all of the time that is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Summary {
+    /// Mean over the known part of the time; `None` where nothing is known.
+    pub mean: Option<f64>,
+    /// The largest rate.
+    pub peak: Option<f64>,
+    /// The most events in one sample, where no sample had more than a few.
+    pub few: Option<u8>,
+}
+
 /// Slots, oldest first.
 #[derive(Debug, Clone)]
 pub struct History {
@@ -152,8 +174,8 @@ impl History {
     #[must_use]
     pub fn columns(&self, series: usize, axis: &Axis) -> Vec<Column> {
         self.picture(axis, |slot| {
-            let Sample { mean, peak } = slot.samples[series];
-            (f64::from(mean), f64::from(peak))
+            let sample = &slot.samples[series];
+            (f64::from(sample.mean), f64::from(sample.shown_peak()))
         })
     }
 
@@ -182,21 +204,25 @@ impl History {
         columns
     }
 
-    /// The mean and the largest rate of `series` since `start_ns`; `None` where nothing is known.
+    /// The mean and the peak of `series` since `start_ns`; `None` where nothing is known.
     #[must_use]
-    pub fn summary(&self, series: usize, start_ns: i64) -> Column {
+    pub fn summary(&self, series: usize, start_ns: i64) -> Summary {
         let (mut events, mut time, mut peak) = (0.0, 0.0, None::<f64>);
+        let (mut few, mut has_more) = (0, false);
         for slot in self.since(start_ns) {
-            let Sample { mean, peak: highest } = slot.samples[series];
-            if mean.is_nan() {
+            let sample = &slot.samples[series];
+            if sample.mean.is_nan() {
                 continue;
             }
             let length = (slot.end_ns - slot.start_ns) as f64;
-            events += f64::from(mean) * length;
+            events += f64::from(sample.mean) * length;
             time += length;
-            peak = Some(peak.unwrap_or(0.0).max(f64::from(highest)));
+            peak = Some(peak.unwrap_or(0.0).max(f64::from(sample.shown_peak())));
+            few = few.max(sample.few);
+            has_more |= sample.few == 0 && sample.peak > 0.0;
         }
-        Column { mean: (time > 0.0).then(|| events / time), peak }
+        let mean = (time > 0.0).then(|| events / time);
+        Summary { mean, peak, few: Some(few).filter(|few| *few > 0 && !has_more) }
     }
 
     /// The least and the most entries since `start_ns`.
@@ -228,7 +254,7 @@ mod tests {
 
     fn push(history: &mut History, end_ns: i64, mean: f32, peak: f32) {
         let level = Level { last: f64::from(mean), min: 0.0, max: f64::from(peak) };
-        history.push(end_ns, level, [Sample { mean, peak }; ALL]);
+        history.push(end_ns, level, [Sample { mean, peak, few: 0 }; ALL]);
     }
 
     fn column(mean: f64, peak: f64) -> Column {
@@ -246,8 +272,32 @@ mod tests {
         assert_eq!((axis.start_ns(), axis.end_ns), (9 * SECOND, 12 * SECOND));
         let found = history.columns(0, &axis);
         assert_eq!(found, [Column::default(), column(3.0, 9.0), column(8.0, 8.0)]);
-        assert_eq!(history.summary(0, axis.start_ns()), column(5.5, 9.0));
+        let summary = Summary { mean: Some(5.5), peak: Some(9.0), few: None };
+        assert_eq!(history.summary(0, axis.start_ns()), summary);
         assert_eq!(history.growth(SECOND), Some(4.0));
+    }
+
+    /// 28 packets in 14 s were drawn as 100 packets a second.
+    #[test]
+    fn a_few_events_in_a_sample_are_a_count_and_no_peak() {
+        let mut history = History::default();
+        let mut push = |second, few| {
+            let sample = Sample { mean: 2.0, peak: 100.0, few };
+            history.push(second * SECOND, Level::UNKNOWN, [sample; ALL]);
+            history.clone()
+        };
+        for second in 1..14 {
+            push(second, 1);
+        }
+        let history = push(14, 3);
+        let axis = Axis::until(14 * SECOND, SECOND, 14);
+        let peaks: Vec<_> = history.columns(0, &axis).iter().map(|column| column.peak).collect();
+        assert_eq!(peaks, [Some(2.0); 14]);
+        let summary = Summary { mean: Some(2.0), peak: Some(2.0), few: Some(3) };
+        assert_eq!(history.summary(0, 0), summary);
+        // Ten in one sample are a peak, and the others none beside it.
+        let summary = Summary { mean: Some(2.0), peak: Some(100.0), few: None };
+        assert_eq!(push(15, 0).summary(0, 0), summary);
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub struct Series {
     pub rate: &'static str,
     /// The field with the largest rate of one sample.
     pub peak: &'static str,
+    /// The field with the largest number of events in one sample.
+    pub count: &'static str,
     /// What it counts, in a few words.
     pub meaning: &'static str,
     /// What is happening while it counts, where that is a worry.
@@ -23,6 +25,7 @@ macro_rules! series {
             field: $field,
             rate: series!(@ "_rate" $field $($rated)?),
             peak: series!(@ "_rate_max" $field $($rated)?),
+            count: series!(@ "_sample_max" $field $($rated)?),
             meaning: $meaning,
             alarm: $alarm,
         }),*]

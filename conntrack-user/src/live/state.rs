@@ -7,7 +7,7 @@ use crate::internal;
 use crate::metric::{Metric, Value};
 use crate::origin::Origin;
 
-use super::history::{History, Level, Sample};
+use super::history::{FEW, History, Level, Sample};
 use super::series::{ALL, DROP, INSERT, RATES, SERIES, Series};
 
 /// Namespaces (of all hosts of a recording) that are followed; rows of more are counted.
@@ -65,7 +65,7 @@ pub struct Misses {
     pub probes: Option<u64>,
     /// Events of all namespaces together whose own was not known.
     pub unplaced: Option<u64>,
-    /// Failed allocations of all namespaces together.
+    /// Refused allocations of all namespaces together.
     pub alloc_failed: Option<u64>,
     /// Entries less allocations plus frees.
     pub drift: Option<f64>,
@@ -129,6 +129,8 @@ pub struct Namespace {
     pub cpus: Vec<Cpu>,
     /// What was missed.
     pub misses: Misses,
+    /// The nominal time between two samples, in seconds.
+    pub sample_seconds: Option<f64>,
     /// Entries by the last row of the table.
     counted: Option<f64>,
 }
@@ -146,6 +148,7 @@ impl Namespace {
             current: [Current::default(); ALL],
             cpus: Vec::new(),
             misses: Misses::default(),
+            sample_seconds: None,
             counted: None,
         }
     }
@@ -206,13 +209,15 @@ impl Namespace {
             }
             if let Reading::Rate(rate) = current.now {
                 let peak = row.field(series.peak).and_then(number).unwrap_or(rate);
-                *sample = Sample { mean: rate as f32, peak: peak as f32 };
+                let few = integer(row, series.count).filter(|count| *count < FEW).unwrap_or(0);
+                *sample = Sample { mean: rate as f32, peak: peak as f32, few: few as u8 };
             }
         }
         let level = self.level(row);
         self.count = Some(level.last).filter(|last| !last.is_nan());
         self.misses.samples = integer(row, "samples_missed").or(self.misses.samples);
         self.misses.rows = integer(row, "rows_lost").or(self.misses.rows);
+        self.sample_seconds = row.field("sample_seconds").and_then(number).or(self.sample_seconds);
         self.at_ns = row.timestamp_ns;
         self.history.push(row.timestamp_ns, level, samples);
     }

@@ -7,11 +7,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
 
 /// A namespace could not be entered or left.
@@ -27,6 +28,15 @@ pub enum NamespaceError {
         .0.display()
     )]
     Permission(PathBuf),
+    /// It was to be that of a process, and there was none.
+    #[error("there is no process {0}, so there is nothing to sample")]
+    NoProcess(u32),
+    /// It was that of a process.
+    #[error(
+        "process {0} has ended, and with it the sampling of its network namespace: the number may \
+         be given to another process"
+    )]
+    ProcessEnded(u32),
     /// The file is something else.
     #[error("{} is not a network namespace", .0.display())]
     Other(PathBuf),
@@ -62,6 +72,57 @@ pub fn identity(path: &Path) -> io::Result<Identity> {
 pub fn identity_of(file: &File) -> io::Result<Identity> {
     let metadata = file.metadata()?;
     Ok((metadata.dev(), metadata.ino()))
+}
+
+/// A process by its number, as it was when it was named: the number may become another's.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Its number.
+    pub number: u32,
+    /// `ns/net` below its open directory in procfs, which shows nothing once the process has
+    /// ended; `None` where there was no such process.
+    namespace: Option<(PathBuf, Arc<File>)>,
+}
+
+impl Process {
+    /// Holds the process `number` below `proc_root`, if there is one.
+    #[must_use]
+    pub fn hold(proc_root: &Path, number: u32) -> Self {
+        let directory = File::open(proc_root.join(number.to_string())).ok();
+        let namespace = directory.map(|directory| {
+            let path = format!("/proc/self/fd/{}/ns/net", directory.as_raw_fd());
+            (PathBuf::from(path), Arc::new(directory))
+        });
+        Self { number, namespace }
+    }
+
+    /// Whether the number still means this process.
+    ///
+    /// # Errors
+    /// [`NamespaceError::NoProcess`] or [`NamespaceError::ProcessEnded`] when it does not.
+    pub fn check(&self) -> Result<(), NamespaceError> {
+        let Some((path, _)) = &self.namespace else {
+            return Err(NamespaceError::NoProcess(self.number));
+        };
+        match std::fs::metadata(path) {
+            Err(error) if has_ended(&error) => Err(NamespaceError::ProcessEnded(self.number)),
+            // Others may not see its namespace, but procfs knows the process.
+            _ => Ok(()),
+        }
+    }
+}
+
+impl PartialEq for Process {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Process {}
+
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
 /// A namespace that stays alive as long as this does: neither its inode number nor its address

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::PROC_SUPER_MAGIC;
 use rustix::io::Errno;
 
 use super::namespace::{self, Identity, NamespaceError};
@@ -16,7 +17,7 @@ use super::netlink::NetlinkError;
 use super::roots::Place;
 use super::stat_text::{Oddities, StatParser, StatTextError};
 use super::sysctl::{SysctlError, SysctlFile, is_absent};
-use crate::sample::StatTable;
+use crate::sample::{COUNT, StatTable};
 
 /// The names of the statistics file below `net/stat`, the current one first.
 pub const STAT_FILES: [&str; 2] = ["nf_conntrack", "ip_conntrack"];
@@ -77,6 +78,13 @@ impl StatError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Netlink(error) if error.is_passing())
+    }
+
+    /// Whether nothing can be sampled any more: the process that named the namespace is not there.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        use NamespaceError::{NoProcess, ProcessEnded};
+        matches!(self, Self::Namespace(NoProcess(_) | ProcessEnded(_)))
     }
 
     /// Why ctnetlink does not answer, where it is wanted.
@@ -209,6 +217,7 @@ impl Procfs {
     /// # Errors
     /// [`StatError`]; the file is then closed and `table` is empty.
     pub fn read_stat(&mut self, table: &mut StatTable) -> Result<Oddities, StatError> {
+        table.is_live = self.stat.is_live;
         let text = self.stat.read();
         let parsed = match text {
             Ok(text) => self.parser.parse(text, table),
@@ -240,6 +249,23 @@ impl Procfs {
         }));
     }
 
+    /// Reads the number of entries from its sysctl file; `None` where there is none. `report`
+    /// gets the fault of a file that went away or holds no number.
+    pub fn read_count(&mut self, report: &mut dyn FnMut(SysctlError)) -> Option<f64> {
+        let file = self.sysctls.iter_mut().find(|file| file.key == COUNT)?;
+        file.read().unwrap_or_else(|error| {
+            report(error);
+            None
+        })
+    }
+
+    /// Closes every file.
+    pub fn close(&mut self) {
+        self.watched = None;
+        self.stat.open = None;
+        self.sysctls.iter_mut().for_each(SysctlFile::close);
+    }
+
     /// Closes every file of a namespace that was deleted or replaced: they would show, and
     /// keep alive, what is not there any more.
     ///
@@ -250,9 +276,7 @@ impl Procfs {
         if namespace::identity(path).is_ok_and(|now| now == *identity) {
             return Ok(());
         }
-        self.watched = None;
-        self.stat.open = None;
-        self.sysctls.iter_mut().for_each(SysctlFile::close);
+        self.close();
         Err(StatError::NamespaceGone(self.place.enter.clone().unwrap_or_default()))
     }
 }
@@ -272,10 +296,17 @@ fn is_own_namespace(net: &Path) -> bool {
     }
 }
 
+/// Whether `file` is the kernel's own; a file system that cannot be asked is not procfs.
+fn is_of_procfs(file: &File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|system| system.f_type == PROC_SUPER_MAGIC)
+}
+
 /// The statistics file, its buffer and what is known of its length.
 #[derive(Debug, Default)]
 struct StatFile {
     open: Option<(File, PathBuf)>,
+    /// Whether the open file is the kernel's, in procfs, and no plain file.
+    is_live: bool,
     buffer: Vec<u8>,
     /// Length of the last whole text. Rows have a fixed width, so a read of just this length
     /// is whole, and the read that would return 0 at the end is saved.
@@ -288,6 +319,7 @@ impl StatFile {
             let path = net.join("stat").join(name);
             match File::open(&path) {
                 Ok(file) => {
+                    self.is_live = is_of_procfs(&file);
                     self.open = Some((file, path));
                     self.whole = 0;
                     return Ok(());
@@ -345,6 +377,7 @@ mod tests {
             net: Some(root.join("net")),
             proc_root: root.to_owned(),
             sys_root: root.to_owned(),
+            process: None,
         };
         let count = root.join("nf_conntrack_count");
         Procfs::new(place, vec![("ip_conntrack_count".into(), vec![count])])

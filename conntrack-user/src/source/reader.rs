@@ -17,7 +17,7 @@ use super::procfs::{Procfs, STAT_FILES, StatError};
 use super::roots::Place;
 use super::stat_text::{Oddities, StatParser};
 use super::sysctl::{SysctlError, SysctlFile};
-use crate::sample::{Layout, StatTable};
+use crate::sample::{COUNT, Layout, StatTable};
 use crate::settings::Source;
 
 /// How long ctnetlink is not asked again after it did not answer: the question may start
@@ -158,6 +158,18 @@ impl Reader {
         let looks_for_stat = wants_stat && !self.has_statistics();
         let wants_file = looks_for_stat && self.source != Source::Netlink;
         let opened = self.procfs.open_missing(wants_file, report);
+        let opened = self.open_rest(looks_for_stat, opened);
+        // What was opened by a number that means another process by now is not its.
+        self.check_process()?;
+        opened
+    }
+
+    /// Opens ctnetlink where that is wanted, or where procfs has no statistics.
+    fn open_rest(
+        &mut self,
+        looks_for_stat: bool,
+        opened: Result<(), StatError>,
+    ) -> Result<(), StatError> {
         match opened {
             Ok(()) if looks_for_stat && self.source == Source::Netlink => self.open_netlink(),
             Err(StatError::Missing(net)) if self.may_ask() && self.is_conntrack_loaded() => {
@@ -339,15 +351,30 @@ impl Reader {
         }
     }
 
+    /// Reads the number of entries alone, from its sysctl file, with one system call; see
+    /// [`Procfs::read_count`].
+    pub fn read_count(&mut self, report: &mut dyn FnMut(SysctlError)) -> Option<f64> {
+        self.procfs.read_count(report)
+    }
+
     /// What ctnetlink told last of a number that has a sysctl file, too.
     #[must_use]
     pub fn told(&self, key: &str) -> Option<u32> {
         let netlink = self.netlink.as_ref().or(self.table.as_ref())?;
         match key {
-            "ip_conntrack_count" => netlink.entries(),
+            COUNT => netlink.entries(),
             "ip_conntrack_max" => netlink.max(),
             _ => None,
         }
+    }
+
+    /// Closes everything if the process that named the namespace is not there any more.
+    fn check_process(&mut self) -> Result<(), StatError> {
+        self.place.check_process().map_err(|gone| {
+            self.close_statistics();
+            self.procfs.close();
+            gone.into()
+        })
     }
 
     /// Closes what belongs to a namespace that was deleted or replaced.
@@ -355,6 +382,7 @@ impl Reader {
     /// # Errors
     /// What is gone, once.
     pub fn check(&mut self) -> Result<(), StatError> {
+        self.check_process()?;
         if let Err(gone) = self.procfs.check_namespace() {
             self.close_statistics();
             self.refused = None;

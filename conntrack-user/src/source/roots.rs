@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::namespace::Pinned;
+use super::namespace::{NamespaceError, Pinned, Process};
 use crate::plain::shown;
 use crate::settings::{Input, Netns, Roots};
 
@@ -22,6 +22,8 @@ pub struct Place {
     pub proc_root: PathBuf,
     /// The sysfs root, for the CPU mask.
     pub sys_root: PathBuf,
+    /// The process that names the sampled namespace by its number (`pid:N`).
+    pub process: Option<Process>,
 }
 
 impl Place {
@@ -36,6 +38,7 @@ impl Place {
                 net: Some(root.join("net")),
                 proc_root: root.clone(),
                 sys_root,
+                process: None,
             };
         }
         let proc_root = roots.host_proc.clone().unwrap_or_else(|| "/proc".into());
@@ -50,7 +53,11 @@ impl Place {
             None if roots.host_proc.is_some() => process(1),
             None => (None, Some("/proc/net".into())),
         };
-        Self { enter, net, proc_root, sys_root }
+        let held = match netns {
+            Some(Netns::Pid(pid)) => Some(Process::hold(&proc_root, *pid)),
+            _ => None,
+        };
+        Self { enter, net, proc_root, sys_root, process: held }
     }
 
     /// The paths that give each sysctl field, in Telegraf's order: every directory with every
@@ -85,7 +92,17 @@ impl Place {
     pub fn namespace(&self) -> Option<Pinned> {
         let own = Path::new("/proc/self/ns/net");
         let path = self.enter.as_deref().unwrap_or(own);
-        self.is_live().then(|| Pinned::open(path).ok()).flatten()
+        let pinned = self.is_live().then(|| Pinned::open(path).ok()).flatten();
+        // Its number may have become another's meanwhile.
+        pinned.filter(|_| self.check_process().is_ok())
+    }
+
+    /// Whether the process that names the namespace is still there, if one does.
+    ///
+    /// # Errors
+    /// See [`Process::check`].
+    pub fn check_process(&self) -> Result<(), NamespaceError> {
+        self.process.as_ref().map_or(Ok(()), Process::check)
     }
 
     /// The file with the kernel's release.

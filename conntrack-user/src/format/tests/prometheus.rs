@@ -34,7 +34,7 @@ fn families_are_sorted_and_whole() {
          # TYPE conntrack_drop_total counter\n\
          conntrack_drop_total{cpu=\"all\",host=\"fw1\"} 48211\n\
          conntrack_drop_total{cpu=\"cpu0\",host=\"fw1\"} 24000\n\
-         # HELP conntrack_entries Entries in the table of the network namespace, the same on \
+         # HELP conntrack_entries Allocated entries of the network namespace, the same on \
          every CPU.\n\
          # TYPE conntrack_entries gauge\n\
          conntrack_entries{cpu=\"all\",host=\"fw1\"} 201330\n\

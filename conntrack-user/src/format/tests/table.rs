@@ -166,10 +166,25 @@ fn colours_say_what_is_wrong() {
     assert!(encode(&mut coloured, &[full]).contains(&red("100%")));
 }
 
+/// A packet in a sample of 10 ms read `100`, as if there had been 100 a second.
+#[test]
+fn a_few_packets_in_the_busiest_sample_are_no_rate() {
+    let peak = |packets| {
+        let fields = [("drop_rate", Float(0.1)), ("drop_rate_max", Float(100.0 * packets as f64))];
+        let row = metric(&[("cpu", "all")], &fields);
+        let row = with(row, &[("drop_sample_max", Integer(packets))]);
+        let text = encode(&mut Table::new(EncoderOptions::default()), &[row]);
+        text.lines().nth(2).unwrap().to_owned()
+    };
+    for (packets, shown) in [(1, "1 pkt"), (9, "9 pkt"), (10, "1,000"), (0, "    0")] {
+        assert!(peak(packets).contains(&format!("  0.10 {shown}     -")), "{}", peak(packets));
+    }
+}
+
 proptest! {
     #[test]
     fn every_line_is_as_wide_as_the_heading_and_at_most_80_columns(
-        values in prop::collection::vec(any_value(), 11),
+        values in prop::collection::vec(any_value(), 12),
         netns in prop::option::of(any::<String>()),
         cpu: u32,
         subsecond: bool,
@@ -178,6 +193,7 @@ proptest! {
             "ip_conntrack_count", "ip_conntrack_max", "new_rate", "invalid_rate",
             "insert_failed_rate", "drop_rate", "drop_rate_max", "early_drop_rate",
             "clash_resolve_rate", "chaintoolong_rate", "insert_rate",
+            "drop_sample_max",
         ];
         let fields: Vec<_> = keys.into_iter().zip(values).collect();
         let mut rows = vec![

@@ -93,7 +93,11 @@ fn rate(pen: &mut Pen<'_>, area: Rect, series: usize, namespace: &Namespace, axi
         Reading::Unknown | Reading::NotCounted => None,
     };
     let mut end = area.x + NAME + FROM;
-    for value in [now, known.mean, known.peak] {
+    let peak = known.few.map(|few| words::few(few, namespace.sample_seconds));
+    let peak = peak.unwrap_or_else(|| words::rate(known.peak, 6));
+    let numbers =
+        [(now, words::rate(now, 6)), (known.mean, words::rate(known.mean, 6)), (known.peak, peak)];
+    for (value, text) in numbers {
         end += NUMBER;
         let role = match value {
             Some(value) if value > 0.0 && shown.alarm.is_some() => Role::Alarm,
@@ -101,7 +105,7 @@ fn rate(pen: &mut Pen<'_>, area: Rect, series: usize, namespace: &Namespace, axi
             _ => Role::Dim,
         };
         if end <= area.right() {
-            pen.right(end, area.y, NUMBER - 1, &words::rate(value, 6), role);
+            pen.right(end, area.y, NUMBER - 1, &text, role);
         }
     }
     if !alone {

@@ -89,6 +89,7 @@ impl Gateway {
         };
         let mut fields = vec![
             ("entries".to_owned(), Value::Integer(self.entries as u64)),
+            ("sample_seconds".to_owned(), Value::Float(0.1)),
             ("samples_missed".to_owned(), Value::Integer(2)),
             ("rows_lost".to_owned(), Value::Integer(0)),
             ("search_restart".to_owned(), Value::NotMaintained),
@@ -108,6 +109,7 @@ impl Gateway {
             fields.push((series.field.to_owned(), Value::Integer(self.totals[at].1 as u64)));
             fields.push((series.rate.to_owned(), Value::Float(mean)));
             fields.push((series.peak.to_owned(), Value::Float(peak)));
+            fields.push((series.count.to_owned(), Value::Integer((peak / 10.0).ceil() as u64)));
         }
         let mut rows = vec![metric(Some("all".to_owned()), fields)];
         for (cpu, share) in [0.14, 0.08, 0.61, 0.17].into_iter().enumerate() {
@@ -212,7 +214,7 @@ fn cpus_and_help() {
     golden("cpus-200x60.txt", &app, 200, 60);
     app.panel = Panel::Help;
     let help = golden("help-80x24.txt", &app, 80, 24);
-    assert!(help.contains("failed alloc"), "{help}");
+    assert!(help.contains("alloc refused"), "{help}");
 }
 
 #[test]

@@ -82,8 +82,8 @@ pub(super) fn missed(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace) {
     say("samples", misses.samples);
     say("rows", misses.rows);
     say("probe calls", misses.probes);
-    say("host-wide unplaced", misses.unplaced);
-    say("failed alloc", misses.alloc_failed);
+    say("unplaced", misses.unplaced);
+    say("alloc refused", misses.alloc_failed);
     if let Some(drift) = misses.drift.filter(|_| area.width >= 100) {
         let text = format!("{drift:+.0}").replace("+0", "0").replace("-0", "0");
         x = pen.text(x + 1, area.y, area.right(), "drift", Role::Dim);

@@ -71,6 +71,7 @@ impl Netlink {
     /// came up several times in a row.
     pub fn read(&mut self, table: &mut StatTable) -> Result<Oddities, NetlinkError> {
         table.clear();
+        table.is_live = true;
         let mut attempt = 1;
         while let Err(error) = self.ask_all() {
             if !error.is_passing() || attempt == ATTEMPTS {
