@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "report/forms.rs"]
+mod forms;
 #[path = "support/recordings.rs"]
 mod recordings;
 mod support;
@@ -385,6 +387,54 @@ fn a_comparison_has_ratios() {
     let found = report_json(&["namespaces.influx", "burst.influx"]);
     assert_eq!(found["only_after"], serde_json::json!(["conntrack host=gw"]));
     assert_eq!(found["only_before"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_comparison_of_different_hosts_or_lengths_warns() {
+    let dir = tempfile::tempdir().unwrap();
+    let [before, after] = ["before", "after"].map(|name| dir.path().join(name));
+    let rows = levels(&[(1000, 2000), (1000, 2000), (900, 2000)], None);
+    std::fs::write(
+        &before,
+        rows.replace("conntrack", "conntrack,host=a")
+            .replace("ip_conntrack,host=a", "ip_conntrack"),
+    )
+    .unwrap();
+    std::fs::write(
+        &after,
+        levels(&[(1000, 2000); 30], None)
+            .replace("conntrack", "conntrack,host=b")
+            .replace("ip_conntrack,host=b", "ip_conntrack"),
+    )
+    .unwrap();
+    let compared = output(ctpulse().arg("report").args([&before, &after]));
+    let told = text(&compared.stdout);
+    for warning in [
+        "warning     different sources: before is conntrack host=a, after is conntrack host=b",
+        "warning     different lengths: conntrack host=a spans 20 s before, conntrack host=b 4 min 50 s",
+    ] {
+        assert!(told.contains(warning), "{warning}: {told}");
+    }
+}
+
+/// The help says what a script can rely on.
+#[test]
+fn what_cannot_be_reported_exits_with_1_and_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    for (content, why) in [
+        ("", "file is empty"),
+        ("1795918049,conntrack,all,gw,0\n", "CSV without a header"),
+        ("timestamp,measurement,drop\nyesterday,conntrack,1\n", "neither a number nor RFC 3339"),
+        ("{\"drop\":1}\n", "missing field `fields`"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let found = ctpulse().arg("report").arg(&path).output().unwrap();
+        assert_eq!(found.status.code(), Some(1), "{content}");
+        assert!(text(&found.stderr).contains(why), "{why}: {}", text(&found.stderr));
+    }
+    let help = output(ctpulse().args(["report", "--help"]));
+    assert!(text(&help.stdout).contains("Exit code:"));
 }
 
 /// A forgotten argument must not cost a recording.

@@ -8,6 +8,9 @@
 #![allow(dead_code, reason = "each user takes a part")]
 #![allow(missing_docs, unreachable_pub, reason = "names say it; this is no library")]
 
+#[path = "truth.rs"]
+pub mod truth;
+
 use std::collections::BTreeMap;
 
 use ctpulse::format::{EncoderOptions, Format, encoder};

@@ -18,14 +18,22 @@ ctpulse report --merge fw1.influx fw2.influx   two hosts' recordings in one repo
 ctpulse report --html fw.html fw.influx        with plots, for a browser
 ctpulse report --format json fw.influx         for a script";
 
+/// The same: what a script can rely on.
+const EXIT: &str = "\
+Exit code:
+  0  reported; the warnings in it name everything that the rows leave unknown
+  1  no row of conntrack could be read
+  2  the command line is wrong";
+
 pub(super) fn help() -> String {
-    format!("Examples:\n  {}", EXAMPLES.replace('\n', "\n  "))
+    format!("{EXIT}\n\nExamples:\n  {}", EXAMPLES.replace('\n', "\n  "))
 }
 
 /// Options of `report`.
 #[derive(Debug, Clone, Args)]
 pub struct ReportArgs {
-    /// A recording (- is standard input); two are compared.
+    /// A recording (- is standard input): line protocol, JSON or CSV, plain or compressed; two are
+    /// compared.
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     /// Read all FILEs as one recording, in this order.

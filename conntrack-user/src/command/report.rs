@@ -64,7 +64,7 @@ fn may_be_replaced(page: &Path) -> anyhow::Result<()> {
             let path = page.display();
             bail!("{path} is no page, and would be replaced; --html OUT names a file to write")
         }
-        // What else is wrong with it, writing will tell.
+        // Any other fault is reported when the page is written.
         _ => Ok(()),
     }
 }
@@ -90,15 +90,19 @@ fn read(paths: &[PathBuf], options: Options) -> anyhow::Result<Report> {
 
 /// Why there is nothing to report.
 fn nothing_in(report: &Report) -> String {
-    let Tally { files, rows, bad_lines, first_bad_line, unreadable, .. } = &report.recording;
+    let Tally { files, bytes, rows, bad_lines, first_bad_line, unreadable, .. } = &report.recording;
     if let (true, Some(why)) = (files.is_empty(), unreadable.first()) {
         return format!("cannot read {why}");
     }
-    let mut text = format!(
-        "there is no row of conntrack in {}: {rows} rows of others, {bad_lines} lines that are \
-         neither line protocol nor JSON",
-        files.join(", ")
-    );
+    let names = files.join(", ");
+    let mut text = if *bytes == 0 && *bad_lines == 0 {
+        format!("{names} is empty")
+    } else {
+        format!(
+            "there is no row of conntrack in {names}: {rows} rows of others, {bad_lines} lines that \
+             are neither line protocol nor JSON nor CSV"
+        )
+    };
     for why in first_bad_line.iter().chain(unreadable) {
         text += &format!("; {why}");
     }

@@ -1,12 +1,13 @@
 //! Rows of a recording, one after another, as the screen takes them.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
 use crate::metric::{Metric, Name, Value};
-use crate::recording::{Catalog, Reader, Row, Tally, files_of};
+use crate::recording::{Catalog, Order, Reader, Row, Tally, files_of};
 
-/// Rows in the order in which they were recorded.
+/// Rows in the order of their time.
 pub trait Rows: Send {
     /// The next row; `None` at the end.
     ///
@@ -20,6 +21,9 @@ pub struct Recorded {
     reader: Reader,
     catalog: Catalog,
     tally: Tally,
+    /// Rows that wait for older ones, and those that need not wait any more.
+    order: Order,
+    ready: VecDeque<Metric>,
     /// How many lines and files that could not be read have been told.
     told: (u64, usize),
 }
@@ -32,6 +36,8 @@ impl Recorded {
             reader: Reader::new(files_of(path)),
             catalog: Catalog::default(),
             tally: Tally::default(),
+            order: Order::default(),
+            ready: VecDeque::new(),
             told: (0, 0),
         }
     }
@@ -51,8 +57,18 @@ impl Recorded {
 
 impl Rows for Recorded {
     fn next_row(&mut self) -> io::Result<Option<Metric>> {
-        let row = self.reader.next_row(&mut self.catalog, &mut self.tally);
-        let row = row.map(|row| metric(&self.catalog, row));
+        let Self { reader, catalog, tally, order, ready, .. } = self;
+        let mut is_end = false;
+        while ready.is_empty() && !is_end {
+            let row = reader.next_row(catalog, tally);
+            is_end = row.is_none();
+            let mut passed = |row: Row<'_>| ready.push_back(metric(catalog, row));
+            match row {
+                Some(row) => order.push(row, &mut passed),
+                None => order.finish(&mut passed),
+            }
+        }
+        let row = self.ready.pop_front();
         if let (None, [], Some(why)) = (&row, &self.tally.files[..], self.tally.unreadable.first())
         {
             return Err(io::Error::other(why.clone()));
@@ -96,6 +112,17 @@ mod tests {
         assert_eq!(rows[0].field("drop_rate"), Some(Value::Float(0.5)));
         assert_eq!((rows[0].tag("netns"), rows[0].tag("cpu")), (Some("a b"), Some("all")));
         assert_eq!(rows[0].timestamp_ns, 1_795_418_322_367_478_882);
+    }
+
+    #[test]
+    fn rows_come_in_the_order_of_their_time() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for second in [3, 1, 2] {
+            writeln!(file, "conntrack,cpu=all drop={second}i 179541832{second}").unwrap();
+        }
+        let mut rows = Recorded::new(file.path());
+        let drops = std::iter::from_fn(|| rows.next_row().unwrap()?.field("drop"));
+        assert_eq!(drops.collect::<Vec<_>>(), [1.0, 2.0, 3.0].map(Value::Float));
     }
 
     #[test]

@@ -15,6 +15,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How many rows' time is still no gap.
 const NO_GAP_ROWS: f64 = 3.0;
 
+/// Rows no further apart than this, in nanoseconds, were read together: Telegraf's plugin gives
+/// the statistics and the table of one gather different times.
+const TOGETHER_NS: i64 = 5_000_000;
+
 /// Batches that are given before other things have their turn.
 const MOST_AT_ONCE: usize = 500;
 
@@ -63,7 +67,7 @@ impl ReplayFeed {
         Ok(feed)
     }
 
-    /// Reads the next batch: all rows with the same time.
+    /// Reads the next batch: all rows of one gather, each series once.
     fn advance(&mut self) -> io::Result<()> {
         let Some(first) = self.first_after.take() else { return Ok(()) };
         let time_ns = first.timestamp_ns;
@@ -73,10 +77,13 @@ impl ReplayFeed {
             self.interval = self.interval.into_iter().chain(apart).min();
             self.lead.timestamp_ns = time_ns;
         }
+        let quarter = self.interval.map_or(i64::MAX, |usual| (usual.as_nanos() / 4) as i64);
+        let together = TOGETHER_NS.min(quarter);
         let mut batch = vec![first];
         self.first_after = loop {
             match self.rows.next()? {
                 Some(row) if row.timestamp_ns == time_ns => batch.push(row),
+                Some(row) if is_of(&batch, &row, together) => batch.push(row),
                 other => break other,
             }
         };
@@ -96,6 +103,17 @@ impl ReplayFeed {
         self.clock = (now, self.next_ns().map_or(shown, |next| next.min(shown)));
         self.speed = speed.clamp(*SPEEDS.start(), *SPEEDS.end());
     }
+}
+
+/// Whether a row was read together with those of `batch`: it is near, and of the same namespace,
+/// and another of its rows.
+fn is_of(batch: &[Metric], row: &Metric, together_ns: i64) -> bool {
+    let kind = |row: &Metric| {
+        let tags = row.tags.iter().filter(|(key, _)| **key != *"cpu");
+        (row.name.clone(), tags.cloned().collect::<Vec<_>>())
+    };
+    let near = |other: &Metric| row.timestamp_ns.abs_diff(other.timestamp_ns) <= together_ns as u64;
+    batch.iter().all(|other| near(other) && kind(other) == kind(row) && other.tags != row.tags)
 }
 
 /// The rows of ours in a recording: a file of Telegraf's has other measurements, too.

@@ -105,3 +105,23 @@ fn a_file_without_rows_of_ours_is_none() {
     let error = ReplayFeed::new(Box::new(Made([other].into())), 1.0).err().unwrap();
     assert_eq!(error.to_string(), "it has no row of conntrack");
 }
+
+/// The rows of one gather of Telegraf's plugin with `precision = "1ns"`.
+#[test]
+fn rows_of_one_gather_are_one_batch() {
+    let mut rows = VecDeque::new();
+    for second in 0..3 {
+        for (after_ns, cpu) in [(0, "all"), (40_000, "cpu0"), (200_000, "")] {
+            let mut row = row(second * 1000, "a");
+            row.timestamp_ns += after_ns;
+            row.add_tag(&"cpu".into(), cpu);
+            rows.push_back(row);
+        }
+    }
+    let mut feed = ReplayFeed::new(Box::new(Made(rows)), 1.0).unwrap();
+    let mut batches = Vec::new();
+    let end = feed.clock.0 + Duration::from_secs(9);
+    feed.run(end, &mut |batch| batches.push(batch.rows.len())).unwrap();
+    assert_eq!(batches, [3, 3, 3]);
+    assert_eq!(feed.interval(), Duration::from_secs(1));
+}

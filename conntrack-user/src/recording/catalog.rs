@@ -9,6 +9,8 @@ use super::BadLine;
 /// The most different series, and as many fields, that are kept apart: what a machine of 4,096
 /// CPUs has in fifteen namespaces.
 const MOST: usize = 1 << 16;
+/// The bytes of all names together; those of that machine are a third of it.
+const MOST_BYTES: usize = 64 << 20;
 
 /// The number of a series in a [`Catalog`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +56,8 @@ pub struct Catalog {
     by_field: HashMap<Box<[u8]>, FieldId>,
     /// The fields of each series' last row, in their order: most likely those of its next.
     orders: Vec<Vec<FieldId>>,
+    /// Of names.
+    bytes: usize,
 }
 
 impl Catalog {
@@ -76,7 +80,7 @@ impl Catalog {
 
     /// Remembers that the bytes `head` mean a series.
     pub(super) fn learn_head(&mut self, head: &[u8], series: SeriesId) -> Result<(), BadLine> {
-        room(self.by_head.len())?;
+        self.take_room(self.by_head.len(), head.len())?;
         self.by_head.insert(head.into(), series);
         Ok(())
     }
@@ -87,7 +91,8 @@ impl Catalog {
         if let Some(id) = self.by_series.get(&series) {
             return Ok(*id);
         }
-        room(self.series.len())?;
+        let tags = series.tags.iter().map(|(key, value)| key.len() + value.len());
+        self.take_room(self.series.len(), 2 * (series.name.len() + tags.sum::<usize>()))?;
         let id = SeriesId(self.series.len());
         self.series.push(series.clone());
         self.orders.push(Vec::new());
@@ -104,7 +109,7 @@ impl Catalog {
         if let Some(id) = self.by_field.get(key) {
             return Ok(*id);
         }
-        room(self.by_field.len())?;
+        self.take_room(self.by_field.len(), 2 * key.len())?;
         let id = FieldId(self.fields.len());
         self.fields.push(name());
         self.by_field.insert(key.into(), id);
@@ -119,8 +124,30 @@ impl Catalog {
     pub(super) fn give_order(&mut self, series: SeriesId, order: Vec<FieldId>) {
         self.orders[series.0] = order;
     }
+
+    /// Takes room for one more of `taken` names, with so many bytes.
+    fn take_room(&mut self, taken: usize, bytes: usize) -> Result<(), BadLine> {
+        if taken >= MOST || self.bytes + bytes > MOST_BYTES {
+            return Err(BadLine::TooMany(taken));
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
 }
 
-fn room(taken: usize) -> Result<(), BadLine> {
-    if taken < MOST { Ok(()) } else { Err(BadLine::TooMany(MOST)) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_take_no_more_room_than_many() {
+        let mut catalog = Catalog::default();
+        let taken = (0..1000).take_while(|at| {
+            let series = Series { name: format!("{at}{}", "x".repeat(100_000)), tags: Vec::new() };
+            catalog.series_id(series).is_ok()
+        });
+        let taken = taken.count();
+        assert!(taken > 300 && taken < 400, "{taken}");
+        assert!(catalog.series_id(Series { name: "a".to_owned(), tags: Vec::new() }).is_ok());
+    }
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{BadLine, Catalog, FieldId, Series, SeriesId};
+use super::{BadLine, Catalog, FieldId, Series, SeriesId, time};
 
 #[derive(Deserialize)]
 struct Row {
     fields: BTreeMap<String, Scalar>,
     name: String,
     #[serde(default)]
-    tags: BTreeMap<String, String>,
+    tags: BTreeMap<String, Scalar>,
     timestamp: Option<Scalar>,
 }
 
@@ -21,31 +21,58 @@ struct Row {
 enum Scalar {
     Integer(i64),
     Number(f64),
+    Text(String),
     Other(IgnoredAny),
 }
 
-/// Reads `line` into `values`; the series, and the time in whatever unit it has.
+impl Scalar {
+    /// The number, which other programs may have put in quotes.
+    fn number(&self) -> Option<f64> {
+        match self {
+            Self::Integer(value) => Some(*value as f64),
+            Self::Number(value) => Some(*value),
+            Self::Text(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+            Self::Other(_) => None,
+        }
+    }
+
+    fn time_ns(&self) -> Option<i64> {
+        match self {
+            Self::Integer(time) => time::nanoseconds(*time),
+            Self::Number(time) => time::nanoseconds_of_fraction(*time),
+            Self::Text(text) => time::parse(text),
+            Self::Other(_) => None,
+        }
+    }
+
+    fn text(self) -> Option<String> {
+        match self {
+            Self::Integer(value) => Some(value.to_string()),
+            Self::Number(value) => Some(value.to_string()),
+            Self::Text(text) => Some(text),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+/// Reads `object` into `values`; the series, and the time in nanoseconds.
 pub(super) fn parse(
-    line: &[u8],
+    object: &[u8],
     catalog: &mut Catalog,
     values: &mut Vec<(FieldId, f64)>,
 ) -> Result<(SeriesId, i64), BadLine> {
     let row: Row =
-        serde_json::from_slice(line).map_err(|error| BadLine::Json(error.to_string()))?;
+        serde_json::from_slice(object).map_err(|error| BadLine::Json(error.to_string()))?;
     for (key, value) in row.fields {
-        let value = match value {
-            Scalar::Integer(value) => value as f64,
-            Scalar::Number(value) => value,
-            Scalar::Other(_) => continue,
-        };
-        values.push((catalog.field_id(key.as_bytes(), || key.clone())?, value));
+        if let Some(value) = value.number() {
+            values.push((catalog.field_id(key.as_bytes(), || key.clone())?, value));
+        }
     }
-    let time = match row.timestamp {
-        Some(Scalar::Integer(time)) => time,
-        // Telegraf's fractions of a unit: below what the unit promises.
-        Some(Scalar::Number(time)) => time as i64,
-        Some(Scalar::Other(_)) | None => return Err(BadLine::NoTime),
+    let time_ns = match row.timestamp {
+        None | Some(Scalar::Other(_)) => return Err(BadLine::NoTime),
+        Some(time) => time.time_ns().ok_or(BadLine::Time)?,
     };
-    let series = Series { name: row.name, tags: row.tags.into_iter().collect() };
-    Ok((catalog.series_id(series)?, time))
+    let tags = row.tags.into_iter().filter_map(|(key, value)| Some((key, value.text()?)));
+    let series = Series { name: row.name, tags: tags.collect() };
+    Ok((catalog.series_id(series)?, time_ns))
 }

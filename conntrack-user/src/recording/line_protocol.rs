@@ -121,7 +121,10 @@ fn value(text: &[u8]) -> Result<(Option<f64>, &[u8]), BadLine> {
         at += 1;
     }
     if at > 0 {
-        let behind = text[at..].strip_prefix(b"i").unwrap_or(&text[at..]);
+        let behind = match &text[at..] {
+            [b'i' | b'u', behind @ ..] => behind,
+            behind => behind,
+        };
         if let [] | [b',' | b' ', ..] = behind {
             return Ok((Some(integer as f64), behind));
         }

@@ -1,4 +1,8 @@
-//! Cuts a stream of bytes into lines, in a buffer of bounded size.
+//! Cuts a stream of bytes into lines and JSON objects, in a buffer of bounded size.
+//!
+//! A line that begins with `{` or `[` is JSON: an object is cut where its braces close, on one line
+//! or on several. The objects of an array, and those of a batch (`{"metrics":[...]}`), are cut one
+//! by one, so a batch may be longer than the buffer.
 
 use std::io::{self, Read};
 
@@ -7,15 +11,42 @@ use std::io::{self, Read};
 pub(super) const LONGEST: usize = 1 << 20;
 /// The buffer to begin with.
 const BUFFER: usize = 256 << 10;
+/// The byte order mark that some programs write in front of UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+/// How much may stand between the parts of `{"metrics":[`.
+const LONGEST_OPENING: usize = 256;
 
 /// What stands between two newlines.
+#[derive(Debug, PartialEq)]
 pub(super) enum Line<'a> {
     /// A line, without its newline.
     Whole(&'a [u8]),
+    /// A JSON object.
+    Object(&'a [u8]),
+    /// The beginning of a JSON object whose end is missing.
+    Cut,
     /// A line of more than [`LONGEST`] bytes, which was skipped.
     TooLong,
     /// The last line, without a newline.
     Torn,
+}
+
+/// The JSON that surrounds the objects.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Around {
+    Nothing,
+    Array,
+    Batch,
+}
+
+/// Where a JSON object ends.
+enum End {
+    /// Behind so many bytes.
+    At(usize),
+    /// It is cut off: the next row begins behind so many bytes.
+    Cut(usize),
+    /// The bytes so far do not decide.
+    Beyond,
 }
 
 /// The lines of a stream.
@@ -28,13 +59,28 @@ pub(super) struct Lines<R> {
     ended: bool,
     /// The line is too long, and its end not yet found.
     skipping: bool,
+    around: Around,
+    /// An object stands in front of what is next on this line.
+    behind_object: bool,
+    /// The newlines in front of `start`.
+    newlines: u64,
     number: u64,
 }
 
 impl<R: Read> Lines<R> {
     pub(super) fn new(input: R) -> Self {
-        let buffer = vec![0; BUFFER];
-        Self { input, buffer, start: 0, end: 0, ended: false, skipping: false, number: 0 }
+        Self {
+            input,
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            ended: false,
+            skipping: false,
+            around: Around::Nothing,
+            behind_object: false,
+            newlines: 0,
+            number: 0,
+        }
     }
 
     /// The number of the last line, from 1.
@@ -47,11 +93,172 @@ impl<R: Read> Lines<R> {
         self.ended = true;
     }
 
-    /// The next line, or `None` at the end.
+    /// The next line or object, or `None` at the end.
     ///
     /// # Errors
     /// The stream's; the lines before it were handed out.
     pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        if self.number == 0 {
+            self.skip_mark()?;
+        }
+        loop {
+            if self.skipping {
+                return self.line();
+            }
+            if self.around != Around::Nothing || self.behind_object {
+                self.skip_between()?;
+            }
+            match self.peek()? {
+                Some(b'{') => match self.opening()? {
+                    Some(length) => self.enter(Around::Batch, length),
+                    None => return self.object(),
+                },
+                Some(b'[') if self.around == Around::Nothing => self.enter(Around::Array, 1),
+                Some(b']') if self.around != Around::Nothing => self.leave()?,
+                None if self.around != Around::Nothing => {
+                    self.around = Around::Nothing;
+                    self.number = self.newlines + 1;
+                    return Ok(Some(Line::Torn));
+                }
+                _ => {
+                    self.around = Around::Nothing;
+                    return self.line();
+                }
+            }
+        }
+    }
+
+    /// The byte that is next; `None` at the end.
+    fn peek(&mut self) -> io::Result<Option<u8>> {
+        while self.start == self.end && !self.ended {
+            self.fill()?;
+        }
+        Ok(self.buffer[self.start..self.end].first().copied())
+    }
+
+    fn skip_mark(&mut self) -> io::Result<()> {
+        while self.end - self.start < MARK.len() && !self.ended {
+            self.fill()?;
+        }
+        if self.newlines == 0 && self.buffer[self.start..self.end].starts_with(MARK) {
+            self.start += MARK.len();
+        }
+        Ok(())
+    }
+
+    /// Goes past the spaces and commas between two objects; behind a single one, not past the end
+    /// of its line.
+    fn skip_between(&mut self) -> io::Result<()> {
+        while let Some(byte) = self.peek()? {
+            match byte {
+                b'\n' => {
+                    self.newlines += 1;
+                    self.behind_object = false;
+                }
+                b' ' | b'\t' | b'\r' => {}
+                b',' if self.around != Around::Nothing => {}
+                _ => break,
+            }
+            self.start += 1;
+            if byte == b'\n' && self.around == Around::Nothing {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, around: Around, length: usize) {
+        let opening = &self.buffer[self.start..self.start + length];
+        self.newlines += memchr::memchr_iter(b'\n', opening).count() as u64;
+        self.start += length;
+        self.around = around;
+    }
+
+    /// Goes past the `]` of an array, or the `]}` of a batch.
+    fn leave(&mut self) -> io::Result<()> {
+        self.start += 1;
+        if self.around == Around::Batch {
+            self.skip_between()?;
+            if self.peek()? == Some(b'}') {
+                self.start += 1;
+            }
+        }
+        (self.around, self.behind_object) = (Around::Nothing, true);
+        Ok(())
+    }
+
+    /// The length of `{"metrics":[`, if that is next.
+    fn opening(&mut self) -> io::Result<Option<usize>> {
+        if self.around != Around::Nothing {
+            return Ok(None);
+        }
+        loop {
+            let text = &self.buffer[self.start..self.end];
+            let mut rest = text;
+            let mut is_batch = true;
+            for part in [&b"{"[..], b"\"metrics\"", b":", b"["] {
+                rest = rest.trim_ascii_start();
+                match rest.strip_prefix(part) {
+                    Some(behind) => rest = behind,
+                    None => {
+                        is_batch = false;
+                        // More bytes may still make it one.
+                        rest = if part.starts_with(rest) { &[] } else { b"-" };
+                        break;
+                    }
+                }
+            }
+            if is_batch {
+                return Ok(Some(text.len() - rest.len()));
+            }
+            if !rest.is_empty() || self.ended || text.len() > LONGEST_OPENING {
+                return Ok(None);
+            }
+            self.fill()?;
+        }
+    }
+
+    /// The object that is next, to the brace that closes it.
+    fn object(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.number = self.newlines + 1;
+        let mut braces = Braces::default();
+        loop {
+            match braces.scan(&self.buffer[self.start..self.end]) {
+                End::At(length) => {
+                    let object = self.start..self.start + length;
+                    self.start = object.end;
+                    self.behind_object = true;
+                    self.newlines += braces.newlines;
+                    return Ok(Some(Line::Object(&self.buffer[object])));
+                }
+                End::Cut(length) => {
+                    self.start += length;
+                    self.newlines += braces.newlines;
+                    (self.around, self.behind_object) = (Around::Nothing, false);
+                    return Ok(Some(Line::Cut));
+                }
+                End::Beyond if self.ended => {
+                    self.start = self.end;
+                    (self.around, self.behind_object) = (Around::Nothing, false);
+                    self.newlines += braces.newlines;
+                    return Ok(Some(Line::Torn));
+                }
+                End::Beyond if self.end - self.start > LONGEST => {
+                    self.newlines += braces.newlines;
+                    self.around = Around::Nothing;
+                    self.behind_object = false;
+                    self.skipping = true;
+                    self.start = self.end;
+                    return self.line();
+                }
+                End::Beyond => self.fill()?,
+            }
+        }
+    }
+
+    /// What is next up to a newline.
+    fn line(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.behind_object = false;
         let mut searched = 0; // bytes from `start` on without a newline
         loop {
             let unsearched = &self.buffer[self.start + searched..self.end];
@@ -59,7 +266,8 @@ impl<R: Read> Lines<R> {
                 let newline = self.start + searched + newline;
                 let line = self.start..newline;
                 self.start = newline + 1;
-                self.number += 1;
+                self.newlines += 1;
+                self.number = self.newlines;
                 if std::mem::take(&mut self.skipping) {
                     return Ok(Some(Line::TooLong));
                 }
@@ -68,7 +276,7 @@ impl<R: Read> Lines<R> {
             if self.ended {
                 let torn = self.end > self.start || self.skipping;
                 (self.start, self.skipping) = (self.end, false);
-                self.number += u64::from(torn);
+                self.number = self.newlines + u64::from(torn);
                 return Ok(torn.then_some(Line::Torn));
             }
             if self.end - self.start > LONGEST {
@@ -103,6 +311,49 @@ impl<R: Read> Lines<R> {
     }
 }
 
+/// Finds the end of a JSON object, piece by piece.
+#[derive(Default)]
+struct Braces {
+    scanned: usize,
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    newlines: u64,
+}
+
+impl Braces {
+    /// Scans what it has not seen of `text`, which begins with the object's brace.
+    fn scan(&mut self, text: &[u8]) -> End {
+        while let Some(byte) = text.get(self.scanned).copied() {
+            if byte == b'\n' {
+                // The next byte decides whether the object goes on there.
+                let Some(next) = text.get(self.scanned + 1) else { return End::Beyond };
+                self.newlines += 1;
+                // No string has a newline in it, and no program puts a member of an object at
+                // the beginning of a line: another row begins.
+                if self.in_string || *next == b'{' || next.is_ascii_alphabetic() {
+                    return End::Cut(self.scanned + 1);
+                }
+            }
+            self.scanned += 1;
+            match byte {
+                _ if std::mem::take(&mut self.escaped) => {}
+                b'\\' if self.in_string => self.escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                b'{' if !self.in_string => self.depth += 1,
+                b'}' if !self.in_string => {
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        return End::At(self.scanned);
+                    }
+                }
+                _ => {}
+            }
+        }
+        End::Beyond
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,12 +376,69 @@ mod tests {
         while let Some(line) = lines.next().unwrap() {
             found.push(match line {
                 Line::Whole(line) => String::from_utf8_lossy(line).into_owned(),
+                Line::Object(object) => format!("<{}>", String::from_utf8_lossy(object)),
+                Line::Cut => "<cut>".to_owned(),
                 Line::TooLong => "<too long>".to_owned(),
                 Line::Torn => "<torn>".to_owned(),
             });
         }
-        assert_eq!(lines.number(), found.len() as u64);
         found
+    }
+
+    #[test]
+    fn objects_are_cut_at_their_braces() {
+        for at_once in [1, 2, 3, 1000] {
+            let all = |text: &[u8]| all(text, at_once);
+            assert_eq!(all(b"{\"a\":1}\n\nx\n"), ["<{\"a\":1}>", "", "x"]);
+            // On several lines, with braces and quotes in a string, and without a last newline.
+            let pretty = "{\n  \"a\": {\n    \"}\\\"\": 1\n  }\n}";
+            assert_eq!(all(pretty.as_bytes()), [format!("<{pretty}>")]);
+            // Batches and arrays, and two objects on one line.
+            assert_eq!(all(b"{\"metrics\":[{},{\"a\":{}}]}\ny\n"), ["<{}>", "<{\"a\":{}}>", "y"]);
+            assert_eq!(all(b"{ \"metrics\" :\n[ {}\n, {} ]\n}\n[{},\n{}]\n"), ["<{}>"; 4]);
+            assert_eq!(all(b"{}{} {}\n"), ["<{}>"; 3]);
+            assert_eq!(all(b"{\"metrics\":7}\n"), ["<{\"metrics\":7}>"]);
+        }
+    }
+
+    #[test]
+    fn a_cut_object_costs_no_other_row() {
+        for at_once in [1, 2, 3, 1000] {
+            let all = |text: &[u8]| all(text, at_once);
+            assert_eq!(all(b"{\"a\":{\"dr\n{}\n"), ["<cut>", "<{}>"]);
+            assert_eq!(all(b"{\"a\":{\nconntrack x\n{}\n"), ["<cut>", "conntrack x", "<{}>"]);
+            assert_eq!(
+                all(b"{\"metrics\":[{},{\"a\n{\"metrics\":[{}]}\n"),
+                ["<{}>", "<cut>", "<{}>"]
+            );
+            for cut in [&b"{\"a\":1"[..], b"{\"metrics\":[", b"[", b"{"] {
+                assert_eq!(all(cut), ["<torn>"], "{cut:?}");
+            }
+            assert_eq!(all(b"[x]\ny\n"), ["x]", "y"]);
+        }
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_lines() {
+        let mut lines = Lines::new(&b"\xef\xbb\xbfa\n{\n \"a\":1\n}\n[\n{},\n\n{}]\nb\n"[..]);
+        let mut numbers = Vec::new();
+        while lines.next().unwrap().is_some() {
+            numbers.push(lines.number());
+        }
+        assert_eq!(numbers, [1, 2, 6, 8, 9]);
+    }
+
+    #[test]
+    fn a_batch_longer_than_the_buffer_takes_no_memory() {
+        let mut text = b"{\"metrics\":[{\"a\":1}".to_vec();
+        (0..200_000).for_each(|_| text.extend_from_slice(b",{\"fields\":{}}"));
+        text.extend_from_slice(b"]}\n");
+        let mut lines = Lines::new(&text[..]);
+        let mut objects = 0;
+        while let Some(line) = lines.next().unwrap() {
+            objects += u32::from(matches!(line, Line::Object(_)));
+        }
+        assert_eq!((objects, lines.buffer.len()), (200_001, BUFFER));
     }
 
     #[test]

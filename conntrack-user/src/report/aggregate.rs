@@ -1,17 +1,21 @@
 //! Rows in, a report out: finds out whose row each is, and leaves the rest to `source`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::cpus;
-use super::fields::{Counters, Meaning, is_telling};
-use super::source::Source;
+use super::fields::{Counters, Meaning};
+use super::source::{Context, Source};
 use super::summary::Report;
+use super::unknown::of_recording;
+use crate::recording::known::{is_known, is_unmistakable};
 use crate::recording::{Catalog, Row, Series, SeriesId, Tally};
 use crate::rows::MEASUREMENT;
 
 /// Sources that are kept apart; each takes up to half a megabyte.
 const MOST_SOURCES: usize = 64;
+/// Counters of CPUs that are kept apart, in all sources together: some 30 MiB.
+const MOST_OF_CPUS: usize = 1 << 18;
 
 /// What a report is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +40,10 @@ pub struct Aggregator {
     by_origin: HashMap<Series, usize>,
     other_rows: u64,
     refused_rows: u64,
+    /// The series of those.
+    refused: HashSet<SeriesId>,
+    /// Counters of CPUs for which there is still memory.
+    room: usize,
 }
 
 /// Whose row a series' rows are.
@@ -60,41 +68,46 @@ impl Aggregator {
             by_origin: HashMap::new(),
             other_rows: 0,
             refused_rows: 0,
+            refused: HashSet::new(),
+            room: MOST_OF_CPUS,
         }
     }
 
     /// Takes a row.
     pub fn push(&mut self, catalog: &Catalog, row: Row<'_>) {
-        for name in &catalog.fields()[self.meanings.len()..] {
-            let meaning = self.counters.meaning(name);
-            self.meanings.push(meaning);
-        }
         let known = self.places.get(row.series.0).copied().flatten();
         let Some(place) = known.or_else(|| self.find_place(catalog, row)) else { return };
+        self.meanings.resize(catalog.fields().len(), Meaning::Unmet);
+        for (field, _) in row.values {
+            if self.meanings[field.0] == Meaning::Unmet {
+                self.meanings[field.0] = self.counters.meaning(&catalog.fields()[field.0]);
+            }
+        }
         match place {
             Place::Whole(source) => {
                 self.sources[source].whole(&self.options, &self.meanings, row);
             }
             Place::Cpu(source, cpu) => {
-                let followed = row.values.iter().filter_map(|(field, value)| {
+                let counters = row.values.iter().filter_map(|(field, value)| {
                     let Meaning::Counter(counter) = self.meanings[field.0] else { return None };
-                    Some((cpus::followed(&self.counters.names[counter])?, *value))
+                    Some((counter, *value))
                 });
-                self.sources[source].of_a_cpu(&self.options, row.time_ns, cpu, followed);
+                self.sources[source].of_a_cpu(
+                    &self.options,
+                    (row.time_ns, cpu),
+                    counters,
+                    &self.counters.names,
+                    &mut self.room,
+                );
             }
         }
     }
 
     fn find_place(&mut self, catalog: &Catalog, row: Row<'_>) -> Option<Place> {
         let series = catalog.series(row.series);
-        let telling = || row.values.iter().any(|(field, _)| is_telling(&catalog.fields()[field.0]));
-        if series.name != MEASUREMENT && !telling() {
-            self.other_rows += 1;
-            return None;
-        }
         let cpu = series.tag("cpu").filter(|cpu| *cpu != "all");
         let number = cpu.map(cpus::number);
-        if number == Some(None) {
+        if number == Some(None) || !is_ours(catalog, series, row) {
             self.other_rows += 1;
             return None;
         }
@@ -104,6 +117,7 @@ impl Aggregator {
             Some(source) => *source,
             None if self.sources.len() >= MOST_SOURCES => {
                 self.refused_rows += 1;
+                self.refused.insert(row.series);
                 return None;
             }
             None => {
@@ -130,8 +144,15 @@ impl Aggregator {
         for source in &mut self.sources {
             source.end(&self.options);
         }
+        let unknown = of_recording(
+            &recording,
+            self.refused_rows,
+            self.refused.len() as u64,
+            self.counters.left_out,
+        );
+        let context = Context { names: &self.counters.names, unknown: &unknown };
         let mut sources: Vec<_> =
-            self.sources.iter().map(|source| source.report(&self.counters.names)).collect();
+            self.sources.iter_mut().map(|source| source.report(&context)).collect();
         sources.sort_by(|a, b| (&a.name, &a.tags).cmp(&(&b.name, &b.tags)));
         Report {
             recording,
@@ -141,4 +162,12 @@ impl Aggregator {
             sources,
         }
     }
+}
+
+/// Whether a row is conntrack's, whatever `name_override` and its like made of the measurement.
+fn is_ours(catalog: &Catalog, series: &Series, row: Row<'_>) -> bool {
+    let has =
+        |is: fn(&str) -> bool| row.values.iter().any(|(field, _)| is(&catalog.fields()[field.0]));
+    let is_likely = || series.name.contains(MEASUREMENT) || series.tag("cpu").is_some();
+    series.name == MEASUREMENT || has(is_unmistakable) || is_likely() && has(is_known)
 }

@@ -7,6 +7,8 @@ pub(super) struct Candidate {
     pub(super) within_seconds: f64,
     pub(super) peak: f64,
     pub(super) mean: f64,
+    /// The events in the sample of the peak, if they are few.
+    pub(super) few_events: Option<f64>,
     pub(super) fill_percent: Option<f64>,
 }
 
@@ -47,7 +49,14 @@ mod tests {
     fn worst(peaks: &[(i64, f64)], most: usize) -> Vec<(i64, f64)> {
         let mut worst = Worst::default();
         for (at_ns, peak) in peaks.iter().copied() {
-            let new = Candidate { at_ns, within_seconds: 1.0, peak, mean: 0.0, fill_percent: None };
+            let new = Candidate {
+                at_ns,
+                within_seconds: 1.0,
+                peak,
+                mean: 0.0,
+                few_events: None,
+                fill_percent: None,
+            };
             worst.offer(new, most, 2);
         }
         worst.worst().iter().map(|kept| (kept.at_ns, kept.peak)).collect()

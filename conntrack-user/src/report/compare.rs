@@ -3,10 +3,13 @@
 use serde::Serialize;
 
 use super::summary::{Change, Report, SourceReport};
+use crate::format::human::duration;
 
 /// Two recordings side by side.
 #[derive(Debug, Clone, Serialize)]
 pub struct Comparison {
+    /// What makes the two recordings hard to compare, one sentence each.
+    pub warnings: Vec<String>,
     /// The sources that both have.
     pub pairs: Vec<Pair>,
     /// Sources of the first recording alone.
@@ -60,9 +63,41 @@ pub fn compare(before: Report, after: Report) -> Comparison {
             None => only_after.push(title(new)),
         }
     }
+    let warnings = warnings(&before, &after, single);
     let lonely = |old: &&SourceReport| !after.sources.iter().any(|new| same(old, new));
     only_before.extend(before.sources.iter().filter(lonely).map(title));
-    Comparison { pairs, only_before, only_after, before, after }
+    Comparison { warnings, pairs, only_before, only_after, before, after }
+}
+
+/// Recordings of more different lengths than this are hard to compare.
+const LENGTHS: f64 = 2.0;
+
+fn warnings(before: &Report, after: &Report, single: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for new in &after.sources {
+        let is_pair =
+            |old: &&SourceReport| single || (old.name == new.name && old.tags == new.tags);
+        let Some(old) = before.sources.iter().find(is_pair) else { continue };
+        let (old_title, new_title) = (title(old), title(new));
+        if old_title != new_title {
+            warnings.push(format!(
+                "different sources: before is {old_title}, after is {new_title}; is that meant?"
+            ));
+        }
+        let (short, long) = (span(old).min(span(new)), span(old).max(span(new)));
+        if long > LENGTHS * short {
+            let (old_span, new_span) = (duration(span(old)), duration(span(new)));
+            warnings.push(format!(
+                "different lengths: {old_title} spans {old_span} before, {new_title} {new_span} \
+                 after; peaks and p99 depend on the length"
+            ));
+        }
+        for (word, title, source) in [("before", &old_title, old), ("after", &new_title, new)] {
+            let sentence = |why: &String| format!("{word}, {title}: {why}");
+            warnings.extend(source.unknown.iter().map(sentence));
+        }
+    }
+    warnings
 }
 
 fn title(source: &SourceReport) -> String {

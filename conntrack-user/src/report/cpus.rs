@@ -1,15 +1,17 @@
-//! What each CPU did, from the `cpu=cpuN` rows.
+//! What each CPU did, from the `cpu=cpuN` rows; and their sum, where no row has it.
 
+use super::gaps::Clock;
 use super::summary;
+use super::track::{Step, Track};
 
 /// The counters that are followed on each CPU, and whether they count losses.
 const FOLLOWED: [(&str, bool); 3] = [("drop", true), ("chaintoolong", true), ("insert", false)];
 /// The most CPUs that a kernel can have (`NR_CPUS`).
 const MOST: usize = 8192;
 
-/// The place of a counter among those that are followed.
-pub(super) fn followed(counter: &str) -> Option<usize> {
-    FOLLOWED.iter().position(|(name, _)| *name == counter)
+/// Whether a counter of this name counts losses, if it is one of those that are followed.
+pub(super) fn followed(counter: &str) -> Option<bool> {
+    FOLLOWED.iter().find(|(name, _)| *name == counter).map(|(_, is_loss)| *is_loss)
 }
 
 /// The number in `cpu7`.
@@ -20,36 +22,141 @@ pub(super) fn number(tag: &str) -> Option<usize> {
 
 /// What was counted on the CPUs of one source.
 #[derive(Debug, Default)]
-pub(super) struct Cpus(Vec<Option<Cpu>>);
+pub(super) struct Cpus {
+    /// By CPU and counter.
+    cpus: Vec<Option<Vec<Track>>>,
+    count: usize,
+    /// The times of gathers.
+    pub(super) clock: Clock,
+    gather: Gather,
+    /// Gathers in which a CPU is missing.
+    partial: u64,
+    /// Values for which there was no room.
+    left_out: u64,
+}
 
-#[derive(Debug, Clone, Default)]
-struct Cpu {
-    last: [Option<f64>; FOLLOWED.len()],
-    lost: f64,
-    inserted: f64,
+/// The rows of one gather.
+#[derive(Debug, Default)]
+struct Gather {
+    time_ns: i64,
+    cpus: Vec<usize>,
+    /// By counter, since the gather before.
+    events: Vec<Option<f64>>,
+    /// The gather before had every CPU.
+    follows_whole: bool,
+}
+
+/// What all CPUs together did between two gathers.
+#[derive(Debug)]
+pub(super) struct Sum {
+    pub(super) at_ns: i64,
+    pub(super) step: Step,
+    /// By counter.
+    pub(super) events: Vec<Option<f64>>,
 }
 
 impl Cpus {
-    /// Takes a counter of the CPU `number`; what was lost and what was inserted since the row
-    /// before.
-    pub(super) fn take(&mut self, number: usize, place: usize, value: f64) -> (f64, f64) {
-        if self.0.len() <= number {
-            self.0.resize(number + 1, None);
+    /// A row of the CPU `number` is next; the sum of the gather before, if it has ended.
+    pub(super) fn row(&mut self, number: usize, time_ns: i64) -> Option<Sum> {
+        let near = self.clock.reach().near_ns.unsigned_abs();
+        let is_other = self.gather.time_ns.abs_diff(time_ns) > near
+            || (self.gather.time_ns != time_ns && self.gather.cpus.contains(&number));
+        let sum = if is_other { self.end() } else { None };
+        if self.gather.cpus.is_empty() {
+            self.gather.time_ns = time_ns;
         }
-        let cpu = self.0[number].get_or_insert_default();
-        let events = cpu.last[place].map_or(0.0, |last| super::moment::events(last, value).0);
-        cpu.last[place] = Some(value);
-        let (lost, inserted) = if FOLLOWED[place].1 { (events, 0.0) } else { (0.0, events) };
-        cpu.lost += lost;
-        cpu.inserted += inserted;
-        (lost, inserted)
+        if !self.gather.cpus.contains(&number) {
+            self.gather.cpus.push(number);
+        }
+        sum
     }
 
-    /// Each CPU that has rows.
-    pub(super) fn summary(&self) -> Vec<summary::Cpu> {
-        let cpus = self.0.iter().enumerate().filter_map(|(cpu, seen)| Some((cpu, seen.as_ref()?)));
-        cpus.map(|(cpu, seen)| summary::Cpu { cpu, lost: seen.lost, inserted: seen.inserted })
-            .collect()
+    /// Ends the gather; the sum of its CPUs, if all are there and were before.
+    pub(super) fn end(&mut self) -> Option<Sum> {
+        if self.gather.cpus.is_empty() {
+            return None;
+        }
+        let is_whole = self.gather.cpus.len() == self.count;
+        self.partial += u64::from(!is_whole);
+        self.gather.cpus.clear();
+        let follows_whole = std::mem::replace(&mut self.gather.follows_whole, is_whole);
+        let step = self.clock.take(self.gather.time_ns);
+        let events = std::mem::take(&mut self.gather.events);
+        let step = step.filter(|_| is_whole && follows_whole)?;
+        Some(Sum { at_ns: self.gather.time_ns, step, events })
+    }
+
+    /// Takes the counter `place` of the CPU `number`; the events since the row before. `room` is
+    /// for how many counters of CPUs there is still memory.
+    pub(super) fn take(
+        &mut self,
+        number: usize,
+        place: usize,
+        (time_ns, value): (i64, f64),
+        room: &mut usize,
+    ) -> Option<Step> {
+        if self.cpus.len() <= number {
+            self.cpus.resize(number + 1, None);
+        }
+        let tracks = self.cpus[number].get_or_insert_with(|| {
+            self.count += 1;
+            Vec::new()
+        });
+        if tracks.len() <= place {
+            let more = place + 1 - tracks.len();
+            if *room < more {
+                self.left_out += 1;
+                return None;
+            }
+            *room -= more;
+            tracks.resize_with(place + 1, Track::default);
+        }
+        let step = tracks[place].take(time_ns, value, self.clock.reach())?;
+        if self.gather.events.len() <= place {
+            self.gather.events.resize(place + 1, None);
+        }
+        if !step.is_gap {
+            *self.gather.events[place].get_or_insert(0.0) += step.events;
+        }
+        Some(step)
+    }
+
+    /// How many have rows.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Gathers in which a CPU is missing.
+    pub(super) fn partial(&self) -> u64 {
+        self.partial
+    }
+
+    /// Values for which there was no room.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// The counter `place` of each CPU that has it.
+    pub(super) fn tracks(&self, place: usize) -> impl Iterator<Item = &Track> {
+        let tracks = self.cpus.iter().flatten().filter_map(move |tracks| tracks.get(place));
+        tracks.filter(|track| track.values() > 0)
+    }
+
+    /// Each CPU that has rows; `names` are the counters'.
+    pub(super) fn summary(&self, names: &[String]) -> Vec<summary::Cpu> {
+        let cpus =
+            self.cpus.iter().enumerate().filter_map(|(cpu, seen)| Some((cpu, seen.as_ref()?)));
+        let sum = |tracks: &[Track], is_loss: bool| {
+            let counted = names.iter().zip(tracks);
+            let of = counted.filter(|(name, _)| followed(name) == Some(is_loss));
+            of.map(|(_, track)| track.total()).sum()
+        };
+        cpus.map(|(cpu, tracks)| summary::Cpu {
+            cpu,
+            lost: sum(tracks, true),
+            inserted: sum(tracks, false),
+        })
+        .collect()
     }
 }
 
@@ -60,12 +167,40 @@ mod tests {
     #[test]
     fn losses_and_insertions_are_told_apart() {
         let mut cpus = Cpus::default();
-        for value in [10.0, 15.0, 2.0] {
-            cpus.take(3, 0, value);
-            cpus.take(3, 2, value * 10.0);
+        let mut room = 1000;
+        for (at, value) in [10.0, 15.0, 2.0].into_iter().enumerate() {
+            let time_ns = at as i64 * 1_000_000_000;
+            cpus.take(3, 0, (time_ns, value), &mut room);
+            cpus.take(3, 2, (time_ns, value * 10.0), &mut room);
         }
-        let found = cpus.summary();
+        let names = ["drop", "found", "insert"].map(str::to_owned);
+        let found = cpus.summary(&names);
         assert_eq!(found, [summary::Cpu { cpu: 3, lost: 7.0, inserted: 70.0 }]);
         assert_eq!((number("cpu12"), number("all"), number("cpu99999")), (Some(12), None, None));
+    }
+
+    #[test]
+    fn a_sum_needs_every_cpu() {
+        let (mut cpus, mut room) = (Cpus::default(), 1000);
+        let mut sums = Vec::new();
+        for (second, cpu) in
+            [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (3, 0), (3, 1), (4, 1), (4, 0)]
+        {
+            let time_ns = second * 1_000_000_000 + cpu as i64 * 1000;
+            sums.extend(cpus.row(cpu, time_ns));
+            cpus.take(cpu, 0, (time_ns, (second * 10) as f64), &mut room);
+        }
+        sums.extend(cpus.end());
+        let sums: Vec<_> =
+            sums.iter().map(|sum| (sum.at_ns / 1_000_000_000, sum.events[0])).collect();
+        assert_eq!(sums, [(1, Some(20.0)), (4, Some(20.0))]);
+        assert_eq!(cpus.partial(), 1);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let (mut cpus, mut room) = (Cpus::default(), 10);
+        (0..100).for_each(|cpu| _ = cpus.take(cpu, 1, (0, 0.0), &mut room));
+        assert_eq!((room, cpus.left_out()), (0, 95));
     }
 }

@@ -11,6 +11,10 @@ pub(super) enum Meaning {
     Rate(usize),
     /// The peak rate of a counter.
     Peak(usize),
+    /// The largest number of events of a counter in one sample.
+    SampleMax(usize),
+    /// The length of a sample, in seconds.
+    SampleSeconds,
     /// Entries at the time of the row, by the table itself.
     Count,
     /// The same by the statistics, or their sum over CPUs.
@@ -27,13 +31,20 @@ pub(super) enum Meaning {
     RowsLost,
     /// Nothing.
     Other,
+    /// Not asked for yet: no row of conntrack had it.
+    Unmet,
 }
+
+/// Counters that are kept apart; the kernel and the probes have some forty.
+const MOST: usize = 96;
 
 /// Numbers for the counters, in the order in which they were met.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) names: Vec<String>,
     by_name: HashMap<String, usize>,
+    /// Fields that found no room.
+    pub(super) left_out: u64,
 }
 
 impl Counters {
@@ -42,41 +53,45 @@ impl Counters {
         match name {
             "ip_conntrack_count" => Meaning::Count,
             "entries" => Meaning::Entries,
-            "entries_min" => Meaning::EntriesMin,
-            "entries_max" => Meaning::EntriesMax,
+            "entries_min" | "ip_conntrack_count_min" => Meaning::EntriesMin,
+            "entries_max" | "ip_conntrack_count_max" => Meaning::EntriesMax,
             "ip_conntrack_max" => Meaning::Max,
             "samples_missed" => Meaning::SamplesMissed,
             "rows_lost" => Meaning::RowsLost,
+            "sample_seconds" => Meaning::SampleSeconds,
             _ if name.starts_with("ip_") || name.starts_with("entries_") => Meaning::Other,
-            _ => match name.strip_suffix("_rate_max") {
-                Some(counter) => Meaning::Peak(self.number(counter)),
-                None => match name.strip_suffix("_rate") {
-                    Some(counter) => Meaning::Rate(self.number(counter)),
-                    None => Meaning::Counter(self.number(name)),
-                },
-            },
+            _ => {
+                let suffixes: [(&str, fn(usize) -> Meaning); 3] = [
+                    ("_rate_max", Meaning::Peak),
+                    ("_sample_max", Meaning::SampleMax),
+                    ("_rate", Meaning::Rate),
+                ];
+                let of = |(suffix, meaning)| Some((name.strip_suffix(suffix)?, meaning));
+                let (counter, meaning) =
+                    suffixes.into_iter().find_map(of).unwrap_or((name, Meaning::Counter));
+                self.number(counter).map_or(Meaning::Other, meaning)
+            }
         }
     }
 
-    fn number(&mut self, counter: &str) -> usize {
+    fn number(&mut self, counter: &str) -> Option<usize> {
         if let Some(number) = self.by_name.get(counter) {
-            return *number;
+            return Some(*number);
+        }
+        if self.names.len() >= MOST {
+            self.left_out += 1;
+            return None;
         }
         let number = self.names.len();
         self.names.push(counter.to_owned());
         self.by_name.insert(counter.to_owned(), number);
-        number
+        Some(number)
     }
 }
 
-/// Whether a row with this field is conntrack's, whatever its measurement is called now.
-pub(super) fn is_telling(name: &str) -> bool {
-    ["insert_failed", "early_drop", "ip_conntrack_count", "ip_conntrack_max"].iter().any(
-        |telling| {
-            name.strip_prefix(telling)
-                .is_some_and(|rest| rest.is_empty() || rest == "_rate" || rest == "_rate_max")
-        },
-    )
+/// Whether kernels since 4.9 print this counter as a constant 0, or count only a part of it.
+pub(super) fn is_constant_on_some_kernels(name: &str) -> bool {
+    ["delete", "delete_list", "ignore", "insert", "new", "searched"].contains(&name)
 }
 
 /// The causes of drops, worst first, in words.
@@ -128,6 +143,11 @@ mod tests {
         assert_eq!(counters.meaning("drop_rate"), Meaning::Rate(0));
         assert_eq!(counters.meaning("a_new_column"), Meaning::Counter(1));
         assert_eq!(counters.meaning("ip_conntrack_buckets"), Meaning::Other);
-        assert!(is_telling("early_drop_rate") && !is_telling("drop") && !is_telling("early_drops"));
+        assert_eq!(counters.meaning("drop_sample_max"), Meaning::SampleMax(0));
+        assert_eq!(counters.meaning("sample_seconds"), Meaning::SampleSeconds);
+        assert_eq!(counters.meaning("ip_conntrack_count_max"), Meaning::EntriesMax);
+        let many = (0..1000).filter(|at| counters.meaning(&at.to_string()) != Meaning::Other);
+        assert_eq!(many.count(), MOST - 2);
+        assert_eq!(counters.left_out, 1000 - (MOST as u64 - 2));
     }
 }

@@ -16,7 +16,12 @@ const MOST_CHANGES: usize = 8;
 /// What is known of the table so far.
 #[derive(Debug, Default)]
 pub(super) struct TableLevel {
+    /// The limit that was seen last, as long as the rows go on from there.
     max: Option<f64>,
+    /// The same with its time.
+    limit: Option<(i64, f64)>,
+    /// That of the latest time.
+    last_limit: Option<(i64, f64)>,
     changed: u64,
     changes: Vec<LimitChange>,
     entries: Spread,
@@ -39,17 +44,12 @@ pub(super) struct Extremes {
 }
 
 impl TableLevel {
-    /// Takes what `now` says of the `seconds` before it.
+    /// Takes what `now` says of the `seconds` between it and the moment before.
     pub(super) fn take(&mut self, now: &Moment, seconds: f64) -> Option<Extremes> {
         let before = self.max;
         self.max = now.max.or(before);
-        if let (Some(from), Some(to)) = (before, self.max)
-            && from != to
-        {
-            self.changed += 1;
-            if self.changes.len() < MOST_CHANGES {
-                self.changes.push(LimitChange { at_ns: now.time_ns, from, to });
-            }
+        if let Some(max) = now.max {
+            self.take_limit(now.time_ns, max);
         }
         let is_sure = now.count.or(now.entries_max).is_some();
         let last = match now.count {
@@ -71,6 +71,27 @@ impl TableLevel {
         }
         let fill = self.take_fill(before, [low, last, high], now.time_ns, seconds);
         Some(Extremes { entries: (low, high), fill, is_anew })
+    }
+
+    /// Notes the limit of a time, and whether it changed between that and the time before; rows
+    /// may go backwards.
+    fn take_limit(&mut self, time_ns: i64, max: f64) {
+        if let Some((before_ns, before)) = self.limit.replace((time_ns, max))
+            && before != max
+        {
+            self.changed += 1;
+            let (at_ns, from, to) = if before_ns <= time_ns {
+                (time_ns, before, max)
+            } else {
+                (before_ns, max, before)
+            };
+            if self.changes.len() < MOST_CHANGES {
+                self.changes.push(LimitChange { at_ns, from, to });
+            }
+        }
+        if self.last_limit.is_none_or(|(last_ns, _)| time_ns >= last_ns) {
+            self.last_limit = Some((time_ns, max));
+        }
     }
 
     fn take_fill(
@@ -116,11 +137,19 @@ impl TableLevel {
     /// What there is to say of it; nothing where no row has told.
     pub(super) fn report(&self) -> Option<Fill> {
         let (peak, peak_at_ns) = self.peak?;
+        let mut limit_changes = self.changes.clone();
+        limit_changes.sort_by_key(|change| change.at_ns);
+        let max = self.last_limit.map(|(_, max)| max);
+        // Entries and limit may stand in different parts of a file; a single limit is that of all.
+        let fullest = self.fullest.or_else(|| {
+            let max = max.filter(|max| *max > 0.0 && self.changed == 0)?;
+            Some(Fullest { percent: peak / max * 100.0, entries: peak, max, at_ns: peak_at_ns })
+        });
         Some(Fill {
-            max: self.max,
+            max,
             limit_changed: self.changed,
-            limit_changes: self.changes.clone(),
-            fullest: self.fullest,
+            limit_changes,
+            fullest,
             entries: self.entries.summary()?,
             peak,
             peak_at_ns,

@@ -14,11 +14,14 @@ mod gaps;
 mod html;
 mod level;
 mod moment;
+mod rates;
 mod source;
 mod spread;
 mod summary;
 mod text;
 mod timeline;
+mod track;
+mod unknown;
 
 pub use self::aggregate::{Aggregator, Options};
 pub use self::compare::{Comparison, compare};

@@ -1,19 +1,23 @@
-//! The rows of one time, put together.
+//! The rows of one gather, put together.
 
 use super::fields::Meaning;
 
-/// Telegraf's plugin keeps the kernel's 32 bits.
-const WRAP: f64 = 4_294_967_296.0;
-/// A wrap is believed if this many events or fewer explain it.
-const WRAP_BELIEVED: f64 = 268_435_456.0;
-
-/// What the rows of one time say.
+/// What the rows of one gather say. They have one time, or times so near to each other that
+/// nothing lies between them.
 #[derive(Debug, Default)]
 pub(super) struct Moment {
+    /// The time of the first row.
     pub(super) time_ns: i64,
-    /// By counter: value, rate, peak.
+    /// The time of the first row with statistics.
+    pub(super) statistics_ns: Option<i64>,
+    /// The time of the first row of the table.
+    pub(super) table_ns: Option<i64>,
+    /// By counter.
     pub(super) counters: Vec<Reading>,
+    pub(super) has_counters: bool,
     pub(super) has_rates: bool,
+    /// A counter is lower in one row than in the one before: not both are of one source.
+    pub(super) disagrees: bool,
     /// Of the table's own row.
     pub(super) count: Option<f64>,
     pub(super) entries: Option<f64>,
@@ -21,6 +25,7 @@ pub(super) struct Moment {
     pub(super) entries_max: Option<f64>,
     pub(super) max: Option<f64>,
     pub(super) losses: [Option<f64>; 2],
+    pub(super) sample_seconds: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,34 +33,53 @@ pub(super) struct Reading {
     pub(super) value: Option<f64>,
     pub(super) rate: Option<f64>,
     pub(super) peak: Option<f64>,
+    /// The largest number of events in one sample.
+    pub(super) sample_max: Option<f64>,
 }
 
-/// The events between two values of a counter, and whether it began anew.
-pub(super) fn events(before: f64, after: f64) -> (f64, bool) {
-    if after >= before {
-        return (after - before, false);
+impl Reading {
+    pub(super) fn is_empty(&self) -> bool {
+        self.value.or(self.rate).or(self.peak).or(self.sample_max).is_none()
     }
-    let wrapped = after + WRAP - before;
-    if before < WRAP && wrapped < WRAP_BELIEVED { (wrapped, false) } else { (after, true) }
 }
 
 impl Moment {
-    pub(super) fn set(&mut self, meaning: Meaning, value: f64) {
+    /// Takes a field of a row with this time.
+    pub(super) fn set(&mut self, time_ns: i64, meaning: Meaning, value: f64) {
+        let highest = |old: &mut Option<f64>| *old = Some(old.map_or(value, |old| old.max(value)));
         match meaning {
-            Meaning::Counter(at) => self.counter(at).value = Some(value),
+            Meaning::Counter(at) => {
+                let old = self.counter(at).value;
+                self.disagrees |= old.is_some_and(|old| value < old);
+                highest(&mut self.counter(at).value);
+                self.has_counters = true;
+            }
             Meaning::Rate(at) => {
                 self.counter(at).rate = Some(value);
                 self.has_rates = true;
             }
-            Meaning::Peak(at) => self.counter(at).peak = Some(value),
+            Meaning::Peak(at) => highest(&mut self.counter(at).peak),
+            Meaning::SampleMax(at) => highest(&mut self.counter(at).sample_max),
+            Meaning::SampleSeconds => self.sample_seconds = Some(value),
             Meaning::Count => self.count = Some(value),
             Meaning::Entries => self.entries = Some(value),
-            Meaning::EntriesMin => self.entries_min = Some(value),
-            Meaning::EntriesMax => self.entries_max = Some(value),
+            Meaning::EntriesMin => {
+                self.entries_min = Some(self.entries_min.map_or(value, |old| old.min(value)));
+            }
+            Meaning::EntriesMax => highest(&mut self.entries_max),
             Meaning::Max => self.max = Some(value),
             Meaning::SamplesMissed => self.losses[0] = Some(value),
             Meaning::RowsLost => self.losses[1] = Some(value),
-            Meaning::Other => {}
+            Meaning::Other | Meaning::Unmet => return,
+        }
+        let is_statistics = matches!(
+            meaning,
+            Meaning::Counter(_) | Meaning::Rate(_) | Meaning::Peak(_) | Meaning::SampleMax(_)
+        );
+        if is_statistics {
+            self.statistics_ns.get_or_insert(time_ns);
+        } else if matches!(meaning, Meaning::Count | Meaning::Max) {
+            self.table_ns.get_or_insert(time_ns);
         }
     }
 
@@ -67,9 +91,9 @@ impl Moment {
     }
 
     /// Empties the moment but keeps its memory.
-    pub(super) fn clear(&mut self, time_ns: i64) {
+    pub(super) fn clear(&mut self) {
         let mut counters = std::mem::take(&mut self.counters);
         counters.fill(Reading::default());
-        *self = Self { time_ns, counters, ..Self::default() };
+        *self = Self { counters, ..Self::default() };
     }
 }

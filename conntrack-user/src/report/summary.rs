@@ -36,14 +36,19 @@ pub struct SourceReport {
     pub to_ns: i64,
     /// Rows of every kind.
     pub rows: u64,
-    /// Different times among the rows of the whole namespace.
+    /// Different times among the rows of one series: the statistics, or else the table.
     pub emissions: u64,
-    /// The median time between two emissions; absent with a single one.
+    /// The median time between two rows of one series; absent with a single one.
     pub interval_seconds: Option<f64>,
+    /// The time between two samples, if rows have it.
+    pub sample_seconds: Option<f64>,
     /// The counters that moved.
     pub counters: Vec<Counter>,
-    /// The counters that are there and never moved.
+    /// The counters that are counted and never moved.
     pub unmoved: Vec<String>,
+    /// The counters that stayed 0 and that this kernel does not count, or only in part, as far as
+    /// the rows show.
+    pub not_counted: Vec<String>,
     /// How full the table was, if rows say so.
     pub fill: Option<Fill>,
     /// The worst bursts, counter by counter.
@@ -62,6 +67,15 @@ pub struct SourceReport {
     /// What a page draws; only if it was asked for.
     #[serde(skip)]
     pub drawing: Option<Drawing>,
+}
+
+impl SourceReport {
+    /// Whether the rows have a counter of this name, and it is counted.
+    #[must_use]
+    pub fn is_counted(&self, name: &str) -> bool {
+        self.counters.iter().any(|counter| counter.name == name)
+            || self.unmoved.iter().any(|unmoved| unmoved == name)
+    }
 }
 
 /// Smallest, middle and largest of a set of values.
@@ -90,6 +104,19 @@ pub struct Counter {
     pub peak: Option<f64>,
     /// The time of the row with the peak.
     pub peak_at_ns: Option<i64>,
+    /// The events in the sample of the peak, if they are so few that they are no rate.
+    pub peak_few_events: Option<f64>,
+}
+
+/// The largest rate of a counter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Peak {
+    /// Events per second.
+    pub(super) rate: f64,
+    /// The time of the row.
+    pub(super) at_ns: i64,
+    /// The events in the sample, if they are few.
+    pub(super) few_events: Option<f64>,
 }
 
 /// How full the table was.
@@ -163,6 +190,8 @@ pub struct Burst {
     pub peak: f64,
     /// Events per second on average over the row.
     pub mean: f64,
+    /// The events in the sample of the peak, if they are so few that they are no rate.
+    pub few_events: Option<f64>,
     /// The fill in percent at its highest within the row.
     pub fill_percent: Option<f64>,
 }
@@ -183,7 +212,7 @@ pub struct Cause {
 /// Where rows are missing, and where counters began anew.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Gaps {
-    /// How often the time between two emissions was more than one and a half intervals.
+    /// How often the time between two rows of one series was more than one and a half intervals.
     pub gaps: u64,
     /// How many emissions would have been in them.
     pub missing: u64,
@@ -195,7 +224,7 @@ pub struct Gaps {
     pub resets: u64,
     /// The time of the first of these rows.
     pub first_reset_ns: Option<i64>,
-    /// How often the time went back.
+    /// How often rows went on at an earlier time, beyond what the reordering window evens out.
     pub backwards: u64,
 }
 

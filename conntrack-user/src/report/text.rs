@@ -5,15 +5,20 @@
 use std::fmt::Write as _;
 
 use super::compare::{Comparison, Pair};
-use super::summary::{
-    Above, Burst, Change, Fill, Gaps, LimitChange, Report, SourceReport, Spreading,
-};
+use super::summary::{Above, Change, Fill, Gaps, LimitChange, Report, SourceReport, Spreading};
 use crate::format::human::{date, duration, number, percent, printable, time_of_day};
 
 /// The width of numbers.
 const CELL: usize = 7;
 /// The width of names of counters.
 const NAME: usize = 21;
+/// The width of peaks, where one is a number of events.
+const FEW_CELL: usize = 11;
+
+/// The counters that are known to have stood still.
+pub(super) const COUNTED_AND_STILL: &str = "counted and did not move";
+/// The counters of which nothing is known.
+pub(super) const NOT_COUNTED: &str = "not counted by that kernel, as far as these rows show";
 
 /// A recording's report.
 #[must_use]
@@ -32,6 +37,9 @@ pub fn comparison(comparison: &Comparison) -> String {
     let mut out = String::new();
     for (word, report) in [("before", &comparison.before), ("after", &comparison.after)] {
         tally(word, report, &mut out);
+    }
+    for warning in &comparison.warnings {
+        line(&mut out, "warning", &printable(warning));
     }
     for pair in &comparison.pairs {
         changes(pair, &mut out);
@@ -71,7 +79,7 @@ fn tally(word: &str, report: &Report, out: &mut String) {
         line(out, "not read", &printable(file));
     }
     for file in &tally.unfinished {
-        let what = "ends within a zstd frame: its writer was killed, or is at work";
+        let what = "ends within its compressed data: its writer was killed, or is at work";
         line(out, "unfinished", &format!("{} {what}", printable(file)));
     }
     if let Some(first) = &tally.first_bad_line {
@@ -147,7 +155,7 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
     line(out, "misses", if told.is_empty() { "not told by these rows" } else { &told });
     source.unknown.iter().for_each(|why| line(out, "warning", &printable(why)));
     rates(source, window_seconds, &at, out);
-    bursts(&source.bursts, &at, out);
+    bursts(source, &at, out);
     if !source.drop_causes.is_empty() {
         out.push_str("\nwhy packets were dropped\n");
         for cause in &source.drop_causes {
@@ -157,10 +165,14 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
         }
     }
     cpus(source, out);
-    if !source.unmoved.is_empty() {
-        out.push('\n');
-        let names = source.unmoved.iter().map(|name| printable(name)).collect::<Vec<_>>();
-        wrapped("did not move (or not counted by that kernel):", &names, out);
+    let lists = [(COUNTED_AND_STILL, &source.unmoved), (NOT_COUNTED, &source.not_counted)];
+    for (at, (title, names)) in lists.into_iter().filter(|(_, names)| !names.is_empty()).enumerate()
+    {
+        if at == 0 {
+            out.push('\n');
+        }
+        let names = names.iter().map(|name| printable(name)).collect::<Vec<_>>();
+        wrapped(&format!("{title}:"), &names, out);
     }
 }
 
@@ -255,41 +267,50 @@ fn gaps(gaps: &Gaps, at: &dyn Fn(i64) -> String, out: &mut String) {
 fn rates(source: &SourceReport, window_seconds: f64, at: &dyn Fn(i64) -> String, out: &mut String) {
     let window = source.interval_seconds.unwrap_or(0.0).max(window_seconds);
     let title = format!("per second ({})", duration(window));
-    let heads = ["total", "min", "median", "p99", "max", "peak"];
+    let has_few = source.counters.iter().any(|counter| counter.peak_few_events.is_some());
+    let width = if has_few { FEW_CELL } else { CELL };
+    let heads = ["total", "min", "median", "p99", "max"];
     let _ = write!(out, "\n{title:<NAME$}");
     heads.iter().for_each(|head| _ = write!(out, " {head:>CELL$}"));
-    out.push_str("  peak at\n");
+    let _ = writeln!(out, " {:>width$}  peak at", "peak");
     if let Some(fill) = &source.fill {
-        numbers("entries", None, Some(fill.entries), Some(fill.peak), out);
-        let _ = writeln!(out, "  {}", at(fill.peak_at_ns));
+        numbers("entries", None, Some(fill.entries), out);
+        let _ = writeln!(out, " {:>width$}  {}", cell(Some(fill.peak)), at(fill.peak_at_ns));
     }
     for counter in &source.counters {
-        let name = printable(&counter.name);
-        numbers(&name, Some(counter.total), counter.per_second, counter.peak, out);
-        let _ = writeln!(out, "  {}", counter.peak_at_ns.map_or(String::new(), at));
+        numbers(&printable(&counter.name), Some(counter.total), counter.per_second, out);
+        let peak = peak(counter.peak, counter.peak_few_events, source.sample_seconds);
+        let when = counter.peak_at_ns.map_or(String::new(), at);
+        let _ = writeln!(out, " {peak:>width$}  {when}");
     }
     if source.counters.is_empty() {
-        out.push_str("no counter moved\n");
+        let nothing = if source.unmoved.is_empty() {
+            "no counter is known to have been read"
+        } else if source.unknown.is_empty() {
+            "no counter moved"
+        } else {
+            "no counter moved in these rows; see the warnings"
+        };
+        let _ = writeln!(out, "{nothing}");
     }
 }
 
-fn numbers(
-    name: &str,
-    total: Option<f64>,
-    spread: Option<Spreading>,
-    peak: Option<f64>,
-    out: &mut String,
-) {
+/// A peak as a rate; of a few events in one sample, how many they were.
+pub(super) fn peak(rate: Option<f64>, few: Option<f64>, sample_seconds: Option<f64>) -> String {
+    match few.filter(|events| *events > 0.0) {
+        Some(events) => match sample_seconds {
+            Some(seconds) => format!("{events} in {}", duration(seconds)),
+            None => format!("{events} at once"),
+        },
+        None => cell(rate),
+    }
+}
+
+fn numbers(name: &str, total: Option<f64>, spread: Option<Spreading>, out: &mut String) {
     let _ = write!(out, "{name:<NAME$}");
     let spread = |take: fn(Spreading) -> f64| spread.map(take);
-    let cells = [
-        total,
-        spread(|s| s.min),
-        spread(|s| s.median),
-        spread(|s| s.p99),
-        spread(|s| s.max),
-        peak,
-    ];
+    let cells =
+        [total, spread(|s| s.min), spread(|s| s.median), spread(|s| s.p99), spread(|s| s.max)];
     cells.iter().for_each(|value| _ = write!(out, " {:>CELL$}", cell(*value)));
 }
 
@@ -297,22 +318,25 @@ fn cell(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| number(value, CELL))
 }
 
-fn bursts(bursts: &[Burst], at: &dyn Fn(i64) -> String, out: &mut String) {
+fn bursts(source: &SourceReport, at: &dyn Fn(i64) -> String, out: &mut String) {
+    let bursts = &source.bursts;
     if bursts.is_empty() {
         return;
     }
+    let has_few = bursts.iter().any(|burst| burst.few_events.is_some());
+    let width = if has_few { FEW_CELL } else { CELL };
     let _ = writeln!(
         out,
-        "\n{:<NAME$} {:>CELL$} {:>CELL$} {:>CELL$}  in the row that ends at",
+        "\n{:<NAME$} {:>width$} {:>CELL$} {:>CELL$}  in the row that ends at",
         "bursts, per second", "peak", "mean", "fill"
     );
     for burst in bursts {
         let fill = burst.fill_percent.map_or_else(|| "-".to_owned(), percent);
         let _ = writeln!(
             out,
-            "{:<NAME$} {:>CELL$} {:>CELL$} {fill:>CELL$}  {} ({})",
+            "{:<NAME$} {:>width$} {:>CELL$} {fill:>CELL$}  {} ({})",
             printable(&burst.counter),
-            number(burst.peak, CELL),
+            peak(Some(burst.peak), burst.few_events, source.sample_seconds),
             number(burst.mean, CELL),
             at(burst.at_ns),
             duration(burst.within_seconds)
@@ -321,11 +345,10 @@ fn bursts(bursts: &[Burst], at: &dyn Fn(i64) -> String, out: &mut String) {
 }
 
 fn cpus(source: &SourceReport, out: &mut String) {
-    let count = source.cpus.len();
-    if count == 0 {
+    if source.cpus.is_empty() {
         return;
     }
-    let _ = write!(out, "\n{count} CPUs:");
+    let _ = write!(out, "\n{}:", count(source.cpus.len() as f64, "CPU"));
     let mut told = false;
     for (what, of) in [
         ("packets lost", (|cpu| cpu.lost) as fn(&super::Cpu) -> f64),
@@ -340,7 +363,19 @@ fn cpus(source: &SourceReport, out: &mut String) {
             told = true;
         }
     }
-    out.push_str(if told { "\n" } else { " nothing lost or inserted on any\n" });
+    if !told {
+        out.push_str(if source.is_counted("drop") {
+            " nothing lost"
+        } else {
+            " losses not counted"
+        });
+    }
+    if !source.is_counted("insert") {
+        out.push_str(if told { "; insertions not counted" } else { ", insertions not counted" });
+    } else if !told {
+        out.push_str(", nothing inserted");
+    }
+    out.push('\n');
 }
 
 fn changes(pair: &Pair, out: &mut String) {

@@ -72,7 +72,9 @@ impl<'a> Plot<'a> {
     /// Marks bursts.
     pub(super) fn mark(&mut self, bursts: impl Iterator<Item = &'a Burst>) {
         let least = self.top * SEEN;
-        self.bursts.extend(bursts.filter(|burst| burst.peak >= least));
+        // A few packets within one sample are no storm.
+        let is_storm = |burst: &&Burst| burst.few_events.is_none() && burst.peak >= least;
+        self.bursts.extend(bursts.filter(is_storm));
     }
 
     /// Draws a line at a level that is not to be reached, below the top of the scale.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::compare::Comparison;
 use super::super::summary::{Change, Report, SourceReport};
-use super::super::text::limit_changes;
+use super::super::text::{COUNTED_AND_STILL, NOT_COUNTED, limit_changes, peak};
 use super::{clock, escape, every};
 use crate::format::human::{date, duration, number, percent};
 
@@ -22,7 +22,7 @@ pub(super) fn tally(report: &Report, out: &mut String) {
     out.push_str("<dl>");
     item("read", &format!("{}: {} rows", tally.files.join(", "), whole(tally.rows as f64)), out);
     tally.unreadable.iter().for_each(|file| item("not read", file, out));
-    tally.unfinished.iter().for_each(|file| item("ends within a zstd frame", file, out));
+    tally.unfinished.iter().for_each(|file| item("ends within its compressed data", file, out));
     if let Some(first) = &tally.first_bad_line {
         let text = format!("{} bad lines, first {first}", whole(tally.bad_lines as f64));
         item("skipped", &text, out);
@@ -72,6 +72,7 @@ pub(super) fn summary(source: &SourceReport, out: &mut String) {
     {
         item(word, &count.map_or("not told by these rows".to_owned(), whole), out);
     }
+    warnings(&source.unknown, out);
     out.push_str("</dl>\n");
 }
 
@@ -130,7 +131,7 @@ pub(super) fn counters(source: &SourceReport, window_seconds: f64, out: &mut Str
                 rates.map(|rates| short(rates.median)),
                 rates.map(|rates| short(rates.p99)),
                 rates.map(|rates| short(rates.max)),
-                counter.peak.map(short),
+                Some(peak(counter.peak, counter.peak_few_events, source.sample_seconds)),
                 counter.peak_at_ns.map(|at| clock(source, at)),
             ],
             out,
@@ -150,7 +151,7 @@ pub(super) fn bursts(source: &SourceReport, out: &mut String) {
         row(
             &[
                 Some(burst.counter.clone()),
-                Some(short(burst.peak)),
+                Some(peak(Some(burst.peak), burst.few_events, source.sample_seconds)),
                 Some(short(burst.mean)),
                 burst.fill_percent.map(percent),
                 Some(clock(source, burst.at_ns)),
@@ -206,12 +207,19 @@ pub(super) fn gaps(source: &SourceReport, out: &mut String) {
     out.push_str("</dl>\n");
 }
 
-/// The counters that did not move.
+/// The counters that did not move, and those of which nothing is known.
 pub(super) fn unmoved(source: &SourceReport, out: &mut String) {
-    if !source.unmoved.is_empty() {
-        let names = escape(&source.unmoved.join(", "));
-        let _ = writeln!(out, "<p>Did not move, or not counted by that kernel: {names}.</p>");
+    for (title, names) in [(COUNTED_AND_STILL, &source.unmoved), (NOT_COUNTED, &source.not_counted)]
+    {
+        if !names.is_empty() {
+            let names = escape(&names.join(", "));
+            let _ = writeln!(out, "<p>Counters {title}: {names}.</p>");
+        }
     }
+}
+
+fn warnings(sentences: &[String], out: &mut String) {
+    sentences.iter().for_each(|why| item("warning", why, out));
 }
 
 /// The ratios.
@@ -220,6 +228,11 @@ pub(super) fn comparison(comparison: &Comparison, out: &mut String) {
         let ratio = change.ratio.map(|ratio| format!("{}\u{d7}", number(ratio, 5)));
         [change.before.map(short), change.after.map(short), ratio]
     };
+    if !comparison.warnings.is_empty() {
+        out.push_str("<dl>");
+        warnings(&comparison.warnings, out);
+        out.push_str("</dl>\n");
+    }
     for pair in &comparison.pairs {
         let tags: String = pair.tags.iter().map(|(key, value)| format!(" {key}={value}")).collect();
         let title = escape(&(pair.name.clone() + &tags));

@@ -1,0 +1,366 @@
+//! Rows as comma-separated values: ours, Telegraf's, and those of InfluxDB's clients.
+//!
+//! A header names the columns, and may stand again with others further below. Which columns are
+//! tags it does not say: `timestamp,measurement` is followed by tags, then by fields, and both
+//! have known names; what is left over is a field if its first value is a number.
+
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+
+use super::known::is_known;
+use super::{BadLine, Catalog, FieldId, Series, SeriesId, time};
+
+/// The characters that programs put between two columns.
+const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+/// Columns of a table, which has 4,096 at most.
+const MOST_COLUMNS: usize = 1 << 12;
+/// Different headers of one file.
+const MOST_TABLES: usize = 256;
+/// Columns of InfluxDB's that say nothing of a row.
+const SKIPPED: [&str; 6] = ["", "result", "table", "_start", "_stop", "tags"];
+/// Tags that `ctpulse` and Telegraf write.
+const TAGS: [&str; 3] = ["cpu", "host", "netns"];
+
+/// The part that a column plays.
+#[derive(Debug, Clone, PartialEq)]
+enum Column {
+    Time,
+    Measurement,
+    Tag(String),
+    Field(FieldId),
+    /// The name of the field that `Value` belongs to.
+    FieldName,
+    Value,
+    /// A tag or a field, by its first value.
+    Undecided(String),
+    Skipped,
+}
+
+/// The headers of one file.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    known: Vec<(Box<[u8]>, Table)>,
+    /// The place of the last one among them.
+    last: usize,
+}
+
+impl Tables {
+    /// Whether `line` is a header, which then holds for the lines below it.
+    pub(super) fn take_header(
+        &mut self,
+        line: &[u8],
+        catalog: &mut Catalog,
+    ) -> Result<bool, BadLine> {
+        if let Some(at) = self.known.iter().position(|(known, _)| **known == *line) {
+            self.last = at;
+            return Ok(true);
+        }
+        let Some(table) = Table::of_header(line, catalog)? else { return Ok(false) };
+        if self.known.len() >= MOST_TABLES {
+            return Err(BadLine::TooMany(MOST_TABLES));
+        }
+        self.last = self.known.len();
+        self.known.push((line.into(), table));
+        Ok(true)
+    }
+
+    /// The header that holds; `None` before the first.
+    pub(super) fn last(&mut self) -> Option<&mut Table> {
+        Some(&mut self.known.get_mut(self.last)?.1)
+    }
+}
+
+/// A header, and what is needed to read lines below it.
+#[derive(Debug)]
+pub(super) struct Table {
+    columns: Vec<Column>,
+    cells: Cells,
+    /// The cells that make a series, for the catalog.
+    head: Vec<u8>,
+}
+
+impl Table {
+    /// Reads `line` as a header; `None` if it is none.
+    fn of_header(line: &[u8], catalog: &mut Catalog) -> Result<Option<Self>, BadLine> {
+        // Most lines that are no header have no time in them.
+        if memchr::memmem::find(line, b"time").is_none() {
+            return Ok(None);
+        }
+        for delimiter in DELIMITERS {
+            let mut cells = Cells::new(delimiter);
+            cells.split(line)?;
+            let names: Vec<&str> = cells.all().map(|cell| text(cell).trim()).collect();
+            let place = |known: &[&str]| names.iter().position(|name| known.contains(name));
+            let (Some(time), Some(measurement)) = (
+                place(&["timestamp", "time", "_time"]),
+                place(&["measurement", "name", "_measurement"]),
+            ) else {
+                continue;
+            };
+            let mut columns: Vec<Column> = Vec::new();
+            let mut fields_begin = false;
+            for (at, name) in names.iter().enumerate() {
+                let (kind, name) = match name.split_once('_') {
+                    // Telegraf's csv_column_prefix.
+                    Some((kind @ ("tag" | "field"), name)) => (kind, name),
+                    _ => ("", *name),
+                };
+                let is_repeated = names[..at].contains(&name);
+                let is_field = kind == "field" || kind.is_empty() && is_known(name);
+                // A name that stands twice is a tag's and then a field's.
+                let is_first = is_field && names[at + 1..].contains(&name);
+                fields_begin |= is_field && !is_first;
+                columns.push(match name {
+                    _ if at == time => Column::Time,
+                    _ if at == measurement => Column::Measurement,
+                    "_field" => Column::FieldName,
+                    "_value" => Column::Value,
+                    _ if SKIPPED.contains(&name) => Column::Skipped,
+                    _ if kind == "tag" || is_first || TAGS.contains(&name) => {
+                        Column::Tag(name.to_owned())
+                    }
+                    _ if is_field || is_repeated => {
+                        Column::Field(catalog.field_id(name.as_bytes(), || name.to_owned())?)
+                    }
+                    _ if time + measurement == 1 && names[0] == "timestamp" && !fields_begin => {
+                        Column::Tag(name.to_owned())
+                    }
+                    _ => Column::Undecided(name.to_owned()),
+                });
+            }
+            return Ok(Some(Self { columns, cells, head: Vec::new() }));
+        }
+        Ok(None)
+    }
+
+    /// Reads `line` into `values`; the series, and the time in nanoseconds.
+    pub(super) fn parse(
+        &mut self,
+        line: &[u8],
+        catalog: &mut Catalog,
+        values: &mut Vec<(FieldId, f64)>,
+    ) -> Result<(SeriesId, i64), BadLine> {
+        self.cells.split(line)?;
+        let (found, expected) = (self.cells.count(), self.columns.len());
+        if found != expected {
+            return Err(BadLine::Columns { found, expected });
+        }
+        // The header itself may stand here again, and decides nothing.
+        let time_ns = self.time().and_then(time::parse).ok_or(BadLine::Time)?;
+        self.decide(catalog)?;
+        let mut field = None;
+        self.head.clear();
+        // No line of line protocol begins so.
+        self.head.extend_from_slice(b" csv");
+        for (column, cell) in self.columns.iter().zip(self.cells.all()) {
+            match column {
+                Column::Measurement => self.head.extend_from_slice(cell),
+                Column::Tag(key) => {
+                    self.head.push(0);
+                    self.head.extend_from_slice(key.as_bytes());
+                    self.head.push(0);
+                    self.head.extend_from_slice(cell);
+                }
+                Column::Field(id) => values.extend(number(cell)?.map(|value| (*id, value))),
+                Column::FieldName => field = Some(cell),
+                Column::Time | Column::Value | Column::Undecided(_) | Column::Skipped => {}
+            }
+        }
+        if let Some(field) = field {
+            let cells = self.columns.iter().zip(self.cells.all());
+            let value = cells.filter(|(column, _)| **column == Column::Value);
+            for (_, cell) in value {
+                // Other measurements have fields of text.
+                if let Ok(Some(value)) = number(cell) {
+                    values.push((catalog.field_id(field, || text(field).to_owned())?, value));
+                }
+            }
+        }
+        if let Some(series) = catalog.known_head(&self.head) {
+            return Ok((series, time_ns));
+        }
+        let series = catalog.series_id(self.series())?;
+        catalog.learn_head(&self.head, series)?;
+        Ok((series, time_ns))
+    }
+
+    fn time(&self) -> Option<&str> {
+        let mut cells = self.columns.iter().zip(self.cells.all());
+        Some(text(cells.find(|(column, _)| **column == Column::Time)?.1))
+    }
+
+    /// Decides which of the remaining columns are fields.
+    fn decide(&mut self, catalog: &mut Catalog) -> Result<(), BadLine> {
+        for (column, cell) in self.columns.iter_mut().zip(self.cells.all()) {
+            if let Column::Undecided(name) = column
+                && !cell.is_empty()
+            {
+                *column = match number(cell) {
+                    Ok(_) => Column::Field(catalog.field_id(name.as_bytes(), || name.clone())?),
+                    Err(_) => Column::Tag(std::mem::take(name)),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn series(&self) -> Series {
+        let mut series = Series { name: String::new(), tags: Vec::new() };
+        for (column, cell) in self.columns.iter().zip(self.cells.all()) {
+            match column {
+                Column::Measurement => series.name = text(cell).to_owned(),
+                Column::Tag(key) if !cell.is_empty() => {
+                    series.tags.push((key.clone(), text(cell).to_owned()));
+                }
+                _ => {}
+            }
+        }
+        series
+    }
+}
+
+/// Whether `line` has the shape of a CSV row: a time, then more columns.
+pub(super) fn is_headless(line: &[u8]) -> bool {
+    let Some(at) = line.iter().position(|byte| DELIMITERS.contains(byte)) else { return false };
+    time::parse(text(&line[..at])).is_some() && line[at + 1..].contains(&line[at])
+}
+
+/// A cell's number; `None` for one that is empty or a boolean.
+fn number(cell: &[u8]) -> Result<Option<f64>, BadLine> {
+    let cell = text(cell).trim();
+    match cell {
+        "" | "true" | "false" => Ok(None),
+        _ => match cell.parse() {
+            Ok(number) if f64::is_finite(number) => Ok(Some(number)),
+            _ => Err(BadLine::Syntax("a value that is no number")),
+        },
+    }
+}
+
+/// Text that is not UTF-8 is no name.
+fn text(cell: &[u8]) -> &str {
+    std::str::from_utf8(cell).unwrap_or("?")
+}
+
+/// A line, cut into its cells without their quotes.
+#[derive(Debug)]
+struct Cells {
+    reader: Reader,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    count: usize,
+}
+
+impl Cells {
+    fn new(delimiter: u8) -> Self {
+        let reader = ReaderBuilder::new().delimiter(delimiter).build();
+        Self { reader, bytes: Vec::new(), ends: vec![0; MOST_COLUMNS], count: 0 }
+    }
+
+    fn split(&mut self, line: &[u8]) -> Result<(), BadLine> {
+        self.reader.reset();
+        self.bytes.resize(line.len(), 0);
+        let (mut read, mut written) = (0, 0);
+        self.count = 0;
+        loop {
+            let (result, input, output, ends) = self.reader.read_record(
+                &line[read..],
+                &mut self.bytes[written..],
+                &mut self.ends[self.count..],
+            );
+            read += input;
+            written += output;
+            self.count += ends;
+            match result {
+                // An empty input ends the record.
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::Record | ReadRecordResult::End => return Ok(()),
+                ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
+                    return Err(BadLine::Syntax("more columns than a table has"));
+                }
+            }
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn all(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends[..self.count].iter().copied());
+        starts.zip(&self.ends[..self.count]).map(|(start, end)| &self.bytes[start..*end])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Parsed = (String, Vec<(String, f64)>, i64);
+
+    fn read(header: &str, line: &str) -> Result<Parsed, BadLine> {
+        let (mut catalog, mut values) = (Catalog::default(), Vec::new());
+        let mut table = Table::of_header(header.as_bytes(), &mut catalog)?.unwrap();
+        let (series, time_ns) = table.parse(line.as_bytes(), &mut catalog, &mut values)?;
+        let name = |(id, value): &(FieldId, f64)| (catalog.fields()[id.0].clone(), *value);
+        Ok((catalog.series(series).to_string(), values.iter().map(name).collect(), time_ns))
+    }
+
+    #[test]
+    fn tags_and_fields_are_told_apart() {
+        let expected = |series: &str| {
+            (series.to_owned(), vec![("drop".to_owned(), 3.0)], 1_700_000_000_000_000_000)
+        };
+        for (header, line, series) in [
+            ("timestamp,measurement,cpu,drop", "1700000000,conntrack,all,3", "conntrack cpu=all"),
+            // A tag of digits, and the quotes and semicolons of a spreadsheet.
+            ("timestamp;measurement;cpu;rack;drop", "1700000000;c;all;7;3", "c cpu=all rack=7"),
+            ("\"timestamp\",\"measurement\",\"drop\"", "1700000000,\"a,b\",\"3\"", "a,b"),
+            ("timestamp\tmeasurement\ttag_x\tfield_drop", "1700000000\tc\t1\t3", "c x=1"),
+            // A tag that is called as a field.
+            ("timestamp,measurement,drop,drop", "1700000000,c,1,3", "c drop=1"),
+            (
+                "name,tags,time,cpu,drop,dc",
+                "conntrack,,1700000000,all,3,eu",
+                "conntrack cpu=all dc=eu",
+            ),
+            (
+                ",result,table,_start,_stop,_time,_value,_field,_measurement,cpu",
+                ",,0,x,y,2023-11-14T22:13:20Z,3,drop,conntrack,all",
+                "conntrack cpu=all",
+            ),
+        ] {
+            assert_eq!(read(header, line).unwrap(), expected(series), "{header}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_row_is_refused() {
+        let header = "timestamp,measurement,cpu,drop";
+        assert_eq!(
+            read(header, "1700000000,conntrack,all"),
+            Err(BadLine::Columns { found: 3, expected: 4 })
+        );
+        assert_eq!(read(header, "x,conntrack,all,1"), Err(BadLine::Time));
+        assert!(read(header, "1700000000,conntrack,all,1x").is_err());
+        assert_eq!(read(header, "1700000000,conntrack,all,").unwrap().1, []);
+        let mut catalog = Catalog::default();
+        for line in ["conntrack,cpu=all drop=1i 5", "time,drop", "timestamp", "", "\"time,name"] {
+            assert!(Table::of_header(line.as_bytes(), &mut catalog).unwrap().is_none(), "{line}");
+        }
+        assert!(is_headless(b"1700000000,conntrack,all,1") && !is_headless(b"17,18"));
+        assert!(!is_headless(b"conntrack,cpu=all drop=1i 5"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_panics(header in "[a-z,;\"]{0,30}", line in "[ -~]{0,60}") {
+            let (mut catalog, mut values) = (Catalog::default(), Vec::new());
+            for header in [header.clone(), format!("timestamp,measurement,{header}")] {
+                let table = Table::of_header(header.as_bytes(), &mut catalog).unwrap();
+                if let Some(mut table) = table {
+                    let _ = table.parse(line.as_bytes(), &mut catalog, &mut values);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Opens a file and undoes its compression, which its first bytes show.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+
+use super::ZSTD_MAGIC;
+
+/// How far back in a zstd file a match may reach, as a power of two: 32 MiB. It bounds the
+/// memory of reading; `zstd -19` takes 8 MiB, and only `--long` or `--ultra` more than this.
+const WINDOW_LOG_MAX: u32 = 25;
+/// How much of a compressed file is decoded at once, in bytes. Where it is damaged, what came
+/// before in the same piece is lost as well.
+const PIECE: usize = 4096;
+
+/// The forms that a file may have.
+#[derive(Debug, PartialEq, Eq)]
+enum Form {
+    Plain,
+    Zstd,
+    Gzip,
+    Zlib,
+    Utf16,
+}
+
+impl Form {
+    fn of(start: &[u8]) -> Self {
+        match start {
+            start if start.starts_with(&ZSTD_MAGIC) => Self::Zstd,
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            // The window of Telegraf's and everyone's zlib, then a level, which makes both bytes
+            // a multiple of 31.
+            [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => Self::Zlib,
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Self::Utf16,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// Opens `path`; `-` is standard input.
+pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    if path == Path::new("-") {
+        decoded(Box::new(io::stdin()))
+    } else {
+        decoded(Box::new(File::open(path)?))
+    }
+}
+
+/// The text that `input` gives.
+pub(super) fn decoded(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+    let mut start = Vec::new();
+    input.by_ref().take(4).read_to_end(&mut start)?;
+    let form = Form::of(&start);
+    let whole = io::Cursor::new(start).chain(input);
+    if form == Form::Plain {
+        return Ok(Box::new(whole));
+    }
+    let pieces = BufReader::with_capacity(PIECE, whole);
+    Ok(match form {
+        Form::Gzip => Box::new(MultiGzDecoder::new(pieces)),
+        Form::Zlib => Box::new(Zlib { stream: Some(ZlibDecoder::new(pieces)) }),
+        Form::Utf16 => {
+            let what = "it is UTF-16; convert it first: iconv -f UTF-16 -t UTF-8";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Form::Plain | Form::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(pieces)?;
+            decoder.window_log_max(WINDOW_LOG_MAX)?;
+            Box::new(decoder)
+        }
+    })
+}
+
+/// Zlib streams one after another: Telegraf writes one for each flush.
+struct Zlib<R> {
+    /// `None` only while a stream follows another.
+    stream: Option<ZlibDecoder<R>>,
+}
+
+impl<R: BufRead> Read for Zlib<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Some(stream) = &mut self.stream else { return Ok(0) };
+            let length = stream.read(buffer)?;
+            if length > 0 || buffer.is_empty() {
+                return Ok(length);
+            }
+            let Some(mut input) = self.stream.take().map(ZlibDecoder::into_inner) else {
+                return Ok(0);
+            };
+            if input.fill_buf()?.is_empty() {
+                return Ok(0);
+            }
+            self.stream = Some(ZlibDecoder::new(input));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::{GzEncoder, ZlibEncoder};
+
+    use super::*;
+
+    fn text_of(bytes: Vec<u8>) -> io::Result<String> {
+        let mut text = String::new();
+        decoded(Box::new(io::Cursor::new(bytes)))?.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    #[test]
+    fn several_members_are_one_text() {
+        let (mut gzip, mut zlib, mut zstd) = (Vec::new(), Vec::new(), Vec::new());
+        let mut expected = String::new();
+        for member in 0..50 {
+            let text = format!("a x={member} {member}\n").repeat(100);
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(text.as_bytes()).unwrap();
+            gzip.extend(encoder.finish().unwrap());
+            let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(text.as_bytes()).unwrap();
+            zlib.extend(encoder.finish().unwrap());
+            zstd.extend(zstd::encode_all(text.as_bytes(), 1).unwrap());
+            expected += &text;
+        }
+        for bytes in [gzip, zlib, zstd] {
+            assert_eq!(text_of(bytes.clone()).unwrap(), expected);
+            let cut = bytes[..bytes.len() - 9].to_vec();
+            assert_eq!(text_of(cut).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    #[test]
+    fn plain_text_of_any_length_is_itself() {
+        for text in ["", "a", "x=1", "# c\n", "x y\n"] {
+            assert_eq!(text_of(text.as_bytes().to_vec()).unwrap(), text);
+        }
+        assert!(text_of(b"\xff\xfea\0".to_vec()).unwrap_err().to_string().contains("UTF-16"));
+    }
+}

@@ -1,0 +1,64 @@
+//! Timestamps in the units and notations that recordings have them in.
+
+/// A time since 1970 in the unit that its size gives: seconds up to the year 5138, then
+/// milliseconds and so on. None before 1973 can be mistaken, and there were no recordings.
+pub(super) fn nanoseconds(time: i64) -> Option<i64> {
+    time.checked_mul(unit_ns(time.unsigned_abs()))
+}
+
+/// The same of a number with a fraction.
+pub(super) fn nanoseconds_of_fraction(time: f64) -> Option<i64> {
+    let unit_ns = unit_ns(time.abs() as u64);
+    let whole = (time.abs() < i64::MAX as f64).then_some(time.trunc() as i64)?;
+    // The product of the two would lose the last digits.
+    whole.checked_mul(unit_ns)?.checked_add((time.fract() * unit_ns as f64).round() as i64)
+}
+
+fn unit_ns(time: u64) -> i64 {
+    match time {
+        0..100_000_000_000 => 1_000_000_000,
+        100_000_000_000..100_000_000_000_000 => 1_000_000,
+        100_000_000_000_000..100_000_000_000_000_000 => 1_000,
+        _ => 1,
+    }
+}
+
+/// A time as text: RFC 3339, or a number.
+pub(super) fn parse(text: &str) -> Option<i64> {
+    let text = text.trim();
+    if let Ok(time) = text.parse::<i64>() {
+        return nanoseconds(time);
+    }
+    if let Ok(time) = text.parse::<f64>() {
+        return nanoseconds_of_fraction(time);
+    }
+    i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unit_and_notation_is_the_same_moment() {
+        let second = 1_700_000_000_000_000_000;
+        for text in [
+            "1700000000",
+            "1700000000000",
+            "1700000000000000",
+            "1700000000000000000",
+            "1700000000.0",
+            "1.7e9",
+            "2023-11-14T22:13:20Z",
+            "2023-11-14T23:13:20+01:00",
+            "2023-11-14 22:13:20.000Z",
+        ] {
+            assert_eq!(parse(text), Some(second), "{text}");
+        }
+        assert_eq!(parse("1700000000.25"), Some(second + 250_000_000));
+        assert_eq!(parse("2023-11-14T22:13:20.000374262Z"), Some(second + 374_262));
+        for text in ["", "yesterday", "1e300", "2023-11-14", "nan"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

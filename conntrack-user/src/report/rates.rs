@@ -1,0 +1,138 @@
+//! The rates of one counter: averages over windows, and the peaks of rows.
+
+use super::Options;
+use super::burst::{Candidate, Worst};
+use super::spread::Spread;
+use super::summary::{Burst, Counter, Peak};
+
+/// A burst is more than this many times the median of all rows' peaks.
+const STANDS_OUT: f64 = 2.0;
+/// And more than this share of the counter's worst.
+const COMPARABLE: f64 = 0.1;
+/// Fewer events in one sample are no rate: 1 packet in 10 ms reads as 100 a second.
+pub(super) const FEW: f64 = 10.0;
+
+/// What a row adds to a counter's rates.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addition {
+    pub(super) at_ns: i64,
+    /// Events since the row before, if they are known, and the time since then.
+    pub(super) events: Option<f64>,
+    pub(super) seconds: f64,
+    /// Rows are missing in that time.
+    pub(super) is_gap: bool,
+    /// The row's own rate.
+    pub(super) rate: Option<f64>,
+    /// The row's own peak.
+    pub(super) peak: Option<f64>,
+    /// The events in the sample of the peak, if they are known.
+    pub(super) sample_events: Option<f64>,
+    pub(super) fill_percent: Option<f64>,
+}
+
+/// A counter's rates.
+#[derive(Debug, Default)]
+pub(super) struct Rates {
+    /// Events in the open window, if any are known, and its time.
+    in_window: Option<f64>,
+    window_seconds: f64,
+    windows: Spread,
+    /// Of each row.
+    peaks: Spread,
+    peak: Option<Peak>,
+    worst: Worst,
+}
+
+impl Rates {
+    /// Takes a row; the height of its peak, if that is known. `interval` is the usual time between
+    /// two rows, in seconds.
+    pub(super) fn take(
+        &mut self,
+        options: &Options,
+        interval: Option<f64>,
+        row: &Addition,
+    ) -> Option<f64> {
+        self.fill_window(options, row);
+        // What rows count that happen to be near to each other is no rate.
+        let is_long = row.seconds > 0.0 && interval.is_none_or(|usual| row.seconds > usual / 2.0);
+        let mean = row.events.filter(|_| is_long).map(|events| events / row.seconds);
+        let height = row.peak.into_iter().chain(mean.or(row.rate)).reduce(f64::max)?;
+        self.peaks.record(height);
+        let few = row.sample_events.filter(|events| *events < FEW);
+        if self.peak.is_none_or(|peak| height > peak.rate) {
+            self.peak = Some(Peak { rate: height, at_ns: row.at_ns, few_events: few });
+        }
+        let apart = (interval.unwrap_or(0.0) * 1.5).max(options.window.as_secs_f64());
+        let candidate = Candidate {
+            at_ns: row.at_ns,
+            within_seconds: row.seconds,
+            peak: height,
+            mean: mean.or(row.rate).unwrap_or(height),
+            few_events: few,
+            fill_percent: row.fill_percent,
+        };
+        self.worst.offer(candidate, options.bursts, (apart * 1e9) as i64);
+        Some(height)
+    }
+
+    fn fill_window(&mut self, options: &Options, row: &Addition) {
+        if row.is_gap {
+            // An average over a time of which nothing is known is no rate of a window.
+            self.close_window(options);
+            return;
+        }
+        let Some(events) = row.events.filter(|_| row.seconds > 0.0) else { return };
+        *self.in_window.get_or_insert(0.0) += events;
+        self.window_seconds += row.seconds;
+        // As many intervals as come nearest to the window.
+        if self.window_seconds + row.seconds / 2.0 > options.window.as_secs_f64() {
+            self.close_window(options);
+        }
+    }
+
+    /// Ends the open window. One that a gap or the end cut to less than half is no average over a
+    /// window and is left out.
+    pub(super) fn close_window(&mut self, options: &Options) {
+        let seconds = std::mem::take(&mut self.window_seconds);
+        if let Some(events) = self.in_window.take()
+            && seconds > 0.0
+            && seconds >= options.window.as_secs_f64() / 2.0
+        {
+            self.windows.record(events / seconds);
+        }
+    }
+
+    /// Whether any row had events or a rate.
+    pub(super) fn has_moved(&self) -> bool {
+        self.peak.is_some_and(|peak| peak.rate > 0.0)
+    }
+
+    /// What there is to say of a counter of this name with so many events in all.
+    pub(super) fn report(&self, name: &str, total: f64) -> Counter {
+        Counter {
+            name: name.to_owned(),
+            total,
+            per_second: self.windows.summary(),
+            peak: self.peak.map(|peak| peak.rate),
+            peak_at_ns: self.peak.map(|peak| peak.at_ns),
+            peak_few_events: self.peak.and_then(|peak| peak.few_events),
+        }
+    }
+
+    /// The bursts of a counter of this name.
+    pub(super) fn bursts(&self, name: &str) -> impl Iterator<Item = Burst> {
+        let usual = self.peaks.summary().map_or(0.0, |peaks| peaks.median);
+        let worst = self.worst.worst().first().map_or(0.0, |worst| worst.peak);
+        let least = (STANDS_OUT * usual).max(worst * COMPARABLE);
+        let stands_out = move |candidate: &&Candidate| candidate.peak > least;
+        self.worst.worst().iter().filter(stands_out).map(move |worst| Burst {
+            counter: name.to_owned(),
+            at_ns: worst.at_ns,
+            within_seconds: worst.within_seconds,
+            peak: worst.peak,
+            mean: worst.mean,
+            few_events: worst.few_events,
+            fill_percent: worst.fill_percent,
+        })
+    }
+}

@@ -1,0 +1,285 @@
+//! What a source's rows leave unknown, in sentences with numbers.
+
+use super::summary::Fill;
+use super::track::Track;
+use crate::format::human::{duration, number};
+use crate::recording::known::is_known;
+use crate::recording::{Tally, WINDOW};
+
+/// Rows span the time if they cover this share of it.
+const SPANS: f64 = 0.9;
+/// Rows are few for their time if gaps take more than this share of it.
+const MOSTLY_GAPS: f64 = 0.5;
+/// The share of rows from which on decreases are no accident.
+const OFTEN: f64 = 0.05;
+/// Fewer decreases than this are restarts.
+const SOME: u64 = 4;
+
+/// What is known of how complete a source's rows are.
+#[derive(Debug, Default)]
+pub(super) struct Evidence<'a> {
+    /// The time of all its rows.
+    pub(super) span: (i64, i64),
+    /// The time of its statistics rows.
+    pub(super) statistics: Option<(i64, i64)>,
+    pub(super) statistics_rows: u64,
+    /// The time of its table rows.
+    pub(super) table: Option<(i64, i64)>,
+    pub(super) table_rows: u64,
+    /// Emissions that are missing among the table rows alone.
+    pub(super) table_missing: u64,
+    pub(super) interval_seconds: Option<f64>,
+    pub(super) emissions: u64,
+    /// Emissions that are missing in gaps.
+    pub(super) missing: u64,
+    pub(super) cpus: usize,
+    /// Gathers without a row of each CPU, where no row has the sum.
+    pub(super) partial_sums: u64,
+    /// Values of CPUs that found no room.
+    pub(super) left_out: u64,
+    pub(super) disagreeing: u64,
+    pub(super) resets: u64,
+    pub(super) losses_unknown: bool,
+    pub(super) fill: Option<&'a Fill>,
+    /// Fields of no known name that go up and down.
+    pub(super) no_counters: Vec<String>,
+    /// Counters of which some time is not covered, with that.
+    pub(super) short: Vec<(String, f64)>,
+    pub(super) late: u64,
+    pub(super) unordered: u64,
+    pub(super) resets_in_gaps: u64,
+    /// A counter of a known name.
+    pub(super) has_known: bool,
+    /// A counter of another name.
+    pub(super) stranger: Option<String>,
+    pub(super) restarts: u64,
+    /// The counter that began anew most often, and how often it did.
+    pub(super) most_resets: Option<(u64, String)>,
+    /// How often the counter did that began anew least often, of those that show it.
+    pub(super) least_resets: Option<u64>,
+    /// Wrong values, and a counter that has one.
+    pub(super) odd: Option<(u64, String)>,
+    pub(super) backwards: u64,
+}
+
+impl Evidence<'_> {
+    /// Takes what the rows of one counter show.
+    pub(super) fn take(&mut self, name: &str, track: &Track) {
+        self.late = self.late.max(track.late());
+        self.unordered = self.unordered.max(track.unordered());
+        self.disagreeing = self.disagreeing.max(track.disagreeing());
+        if is_known(name) {
+            self.has_known = true;
+        } else {
+            self.stranger.get_or_insert_with(|| name.to_owned());
+        }
+        let resets = track.resets();
+        if resets > self.most_resets.as_ref().map_or(0, |(most, _)| *most) {
+            self.most_resets = Some((resets, name.to_owned()));
+        }
+        if track.first() > 0.0 {
+            self.least_resets = Some(self.least_resets.map_or(resets, |least| least.min(resets)));
+        }
+        self.resets_in_gaps = self.resets_in_gaps.max(track.resets_in_gaps());
+        if track.odd() > self.odd.as_ref().map_or(0, |(odd, _)| *odd) {
+            self.odd = Some((track.odd(), name.to_owned()));
+        }
+        self.backwards = self.backwards.max(track.jumps_back());
+        let is_listed = self.short.last().is_some_and(|(last, _)| last == name);
+        if let (Some(whole), Some(own)) = (self.statistics, track.span())
+            && !spans(own, whole, self.interval_seconds)
+            && !is_listed
+        {
+            self.short.push((name.to_owned(), seconds(own)));
+        }
+    }
+}
+
+fn seconds((from_ns, to_ns): (i64, i64)) -> f64 {
+    to_ns.saturating_sub(from_ns) as f64 / 1e9
+}
+
+/// Whether rows span the time of others, but for an interval at either end.
+fn spans(own: (i64, i64), whole: (i64, i64), interval: Option<f64>) -> bool {
+    let missing = seconds(whole) - seconds(own);
+    missing <= 2.0 * interval.unwrap_or(0.0) || seconds(own) >= SPANS * seconds(whole)
+}
+
+fn count(number_of: u64, what: &str) -> String {
+    let s = if number_of == 1 { "" } else { "s" };
+    format!("{} {what}{s}", number(number_of as f64, 15))
+}
+
+/// One sentence for everything that is not known of a source.
+pub(super) fn unknown(evidence: &Evidence<'_>) -> Vec<String> {
+    let mut sentences = Vec::new();
+    statistics(evidence, &mut sentences);
+    table(evidence, &mut sentences);
+    order(evidence, &mut sentences);
+    for name in &evidence.no_counters {
+        sentences.push(format!("the field {name} goes up and down, so it is no counter: left out"));
+    }
+    if evidence.left_out > 0 {
+        let values = count(evidence.left_out, "value");
+        sentences.push(format!("{values} of single CPUs were left out: too many CPUs and fields"));
+    }
+    sentences
+}
+
+fn statistics(evidence: &Evidence<'_>, sentences: &mut Vec<String>) {
+    let whole = seconds(evidence.span);
+    match evidence.statistics {
+        None => sentences.push(format!(
+            "no statistics row: {} only, so no counter is known",
+            count(evidence.table_rows, "table row")
+        )),
+        Some(_) if evidence.statistics_rows < 2 => sentences
+            .push("a single statistics row: how much the counters moved is not known".to_owned()),
+        Some(own) if !spans(own, evidence.span, evidence.interval_seconds) => {
+            let (own, whole) = (duration(seconds(own)), duration(whole));
+            sentences.push(format!("the statistics rows span {own} of {whole}"));
+        }
+        Some(_) => {}
+    }
+    let missing = evidence.missing as f64 * evidence.interval_seconds.unwrap_or(0.0);
+    if missing > MOSTLY_GAPS * whole {
+        let (missing, whole) = (duration(missing), duration(whole));
+        sentences.push(format!("there are no rows for {missing} of {whole}"));
+    }
+    if evidence.partial_sums > 0 {
+        let (partial, cpus) = (count(evidence.partial_sums, "time"), evidence.cpus);
+        sentences.push(format!(
+            "no row has the sum of the CPUs, and at {partial} not all of the {cpus} CPUs have a row: \
+             rates of those times are not known"
+        ));
+    }
+    if let (Some(name), false) = (&evidence.stranger, evidence.has_known) {
+        sentences.push(format!(
+            "the statistics rows have no counter of a known name, only such as {name}: nothing is \
+             known of drops"
+        ));
+    }
+    if let [(name, own), rest @ ..] = &evidence.short[..] {
+        let more = if rest.is_empty() {
+            String::new()
+        } else {
+            format!(", and {} more cover less than all rows", count(rest.len() as u64, "counter"))
+        };
+        let whole = duration(seconds(evidence.statistics.unwrap_or_default()));
+        sentences.push(format!("the rows with {name} span {} of {whole}{more}", duration(*own)));
+    }
+}
+
+fn table(evidence: &Evidence<'_>, sentences: &mut Vec<String>) {
+    match (evidence.fill, evidence.table) {
+        (None, _) => sentences.push("no row has the table's entries".to_owned()),
+        (Some(fill), _) if fill.max.is_none() => {
+            sentences.push("no row has the table's limit, so its fill is not known".to_owned());
+        }
+        (Some(fill), _) if fill.fullest.is_none() && fill.limit_changed > 0 => {
+            sentences.push(format!(
+                "the table's limit changed {} in rows apart from its entries, so its fill is not \
+                 known",
+                count(fill.limit_changed, "time")
+            ));
+        }
+        (Some(_), Some(own)) if !spans(own, evidence.span, evidence.interval_seconds) => {
+            let (own, whole) = (duration(seconds(own)), duration(seconds(evidence.span)));
+            sentences.push(format!("the table rows span {own} of {whole}"));
+        }
+        _ => {}
+    }
+    if evidence.table_missing > 0 {
+        let rows = count(evidence.table_missing, "table row");
+        sentences.push(format!("{rows} missing where there are statistics rows"));
+    }
+}
+
+fn order(evidence: &Evidence<'_>, sentences: &mut Vec<String>) {
+    if evidence.unordered > 0 {
+        sentences.push(format!(
+            "{} came more than {WINDOW} rows late and could not be ordered: totals may be wrong; \
+             sort the file by time",
+            count(evidence.unordered, "value")
+        ));
+    } else if evidence.late > 0 {
+        sentences.push(format!(
+            "{} came more than {WINDOW} rows late: totals have them, rates and peaks may not; sort \
+             the file by time",
+            count(evidence.late, "row")
+        ));
+    }
+    let often =
+        |number_of: u64| number_of >= SOME && number_of as f64 > OFTEN * evidence.emissions as f64;
+    let emissions = count(evidence.emissions, "row");
+    let sources = "rows of several sources may have the same tags, and totals may be wrong";
+    if often(evidence.disagreeing) {
+        let times = count(evidence.disagreeing, "time");
+        sentences.push(format!(
+            "a counter is lower than a moment before {times} in {emissions}: {sources}"
+        ));
+    }
+    if evidence.resets_in_gaps > 0 {
+        let gaps = count(evidence.resets_in_gaps, "gap");
+        sentences.push(format!(
+            "counters began anew in {gaps}: what they counted before that in the gap is not known"
+        ));
+    }
+    // All counters begin anew together, but for those of the probes when ctpulse is started again.
+    if let (Some((most, name)), Some(least), 0) =
+        (&evidence.most_resets, evidence.least_resets, evidence.restarts)
+        && *most > least
+    {
+        let more = count(most - least, "time");
+        sentences.push(format!(
+            "{name} went back {more} when another counter did not, as in damaged rows: its total may \
+             be too high"
+        ));
+    }
+    if let Some((odd, name)) = &evidence.odd {
+        sentences.push(format!(
+            "{name} went back and forth {}, as damaged rows or those of several sources do: its total \
+             may be too high",
+            count(*odd, "time")
+        ));
+    }
+    if often(evidence.resets) {
+        let resets = count(evidence.resets, "time");
+        sentences.push(format!("a counter began anew {resets} in {emissions}: {sources}"));
+    }
+    if evidence.losses_unknown {
+        sentences.push(
+            "samples_missed or rows_lost go up and down: rows of several inputs have the same tags, \
+             and what they missed is not known"
+                .to_owned(),
+        );
+    }
+}
+
+/// What is not known of the whole recording.
+pub(super) fn of_recording(
+    tally: &Tally,
+    left_out_rows: u64,
+    left_out_series: u64,
+    left_out_fields: u64,
+) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if tally.bad_lines > 0 {
+        let lines = number((tally.rows + tally.bad_lines) as f64, 15);
+        let bad = number(tally.bad_lines as f64, 15);
+        let first = tally.first_bad_line.as_deref().unwrap_or_default();
+        sentences.push(format!("{bad} of {lines} lines could not be read, the first {first}"));
+    }
+    tally.unreadable.iter().for_each(|why| sentences.push(format!("not read: {why}")));
+    for file in &tally.unfinished {
+        sentences.push(format!("{file} ends within its compressed data"));
+    }
+    if left_out_rows > 0 {
+        let rows = count(left_out_rows, "row");
+        sentences.push(format!("{rows} of {left_out_series} more series were left out"));
+    }
+    if left_out_fields > 0 {
+        sentences.push(format!("{} left out", count(left_out_fields, "more field")));
+    }
+    sentences
+}
