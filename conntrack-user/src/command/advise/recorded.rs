@@ -1,0 +1,145 @@
+//! The evidence that rows give, of a recording or of a live look's memory.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::advice::{Evidence, Samples};
+use crate::format::human::{date, number, time_of_day};
+use crate::recording::{self, Catalog, FieldId, Row, SeriesId, Tally};
+use crate::report::{Aggregator, Options, SourceReport};
+use crate::settings::Netns;
+
+/// A share of the time without rows from which on the highest fill is unknown.
+const MISSING: f64 = 0.1;
+
+/// Gauges and what ctpulse counts of itself, among a row's fields: no counters of the kernel's.
+const NO_COUNTERS: [&str; 3] = ["entries", "samples_missed", "rows_lost"];
+
+/// Returns what a recording shows of each source in it.
+pub(super) fn evidence(path: &Path) -> anyhow::Result<Vec<(String, Evidence)>> {
+    File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let sources = read(&recording::files_of(path))?;
+    if sources.is_empty() {
+        bail!("there is no row of conntrack in {}", path.display());
+    }
+    let many = sources.len() > 1;
+    let named = sources.into_iter().map(|(source, mut evidence)| {
+        let tags = source.tags.iter().map(|(key, value)| format!("{key}={}", value.escape_debug()));
+        let name = if many { tags.collect::<Vec<_>>().join(" ") } else { String::new() };
+        evidence.netns = netns(&source);
+        (name, evidence)
+    });
+    Ok(named.collect())
+}
+
+/// Reads all sources of some files.
+pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Vec<(SourceReport, Evidence)>> {
+    let (mut catalog, mut tally) = (Catalog::default(), Tally::default());
+    let options = Options { window: Duration::from_secs(1), bursts: 0, drawn: false };
+    let mut aggregator = Aggregator::new(options);
+    let mut above_zero = AboveZero::default();
+    recording::read(files, &mut catalog, &mut tally, &mut |catalog, row| {
+        above_zero.push(catalog, &row);
+        aggregator.push(catalog, row);
+    });
+    for why in tally.unreadable.iter().chain(&tally.first_bad_line) {
+        log::warn!("{why}");
+    }
+    let sources = aggregator.finish(tally).sources;
+    let evidence = sources.into_iter().map(|source| {
+        let mut evidence = of_source(&source);
+        evidence.is_any_above_zero = Some(above_zero.has(&catalog, &source));
+        (source, evidence)
+    });
+    Ok(evidence.collect())
+}
+
+/// The namespace that the rows name; commands on that host need it.
+fn netns(source: &SourceReport) -> Option<Netns> {
+    let (_, value) = source.tags.iter().find(|(key, _)| key == "netns")?;
+    value.parse().ok().filter(|netns| *netns != Netns::Name("self".to_owned()))
+}
+
+/// Which series have a counter above 0.
+#[derive(Debug, Default)]
+struct AboveZero {
+    is_counter: Vec<bool>,
+    series: HashSet<SeriesId>,
+}
+
+impl AboveZero {
+    fn push(&mut self, catalog: &Catalog, row: &Row<'_>) {
+        for name in &catalog.fields()[self.is_counter.len()..] {
+            let is_other = NO_COUNTERS.contains(&name.as_str())
+                || ["ip_", "entries_"].iter().any(|start| name.starts_with(start))
+                || ["_rate", "_rate_max"].iter().any(|end| name.ends_with(end));
+            self.is_counter.push(!is_other);
+        }
+        let is_above = |&(field, value): &(FieldId, f64)| value > 0.0 && self.is_counter[field.0];
+        if !self.series.contains(&row.series) && row.values.iter().any(is_above) {
+            self.series.insert(row.series);
+        }
+    }
+
+    fn has(&self, catalog: &Catalog, source: &SourceReport) -> bool {
+        self.series.iter().any(|id| {
+            let series = catalog.series(*id);
+            let tags = series.tags.iter().filter(|(key, _)| key != "cpu");
+            series.name == source.name && tags.eq(source.tags.iter())
+        })
+    }
+}
+
+/// Returns what a source's rows show.
+fn of_source(source: &SourceReport) -> Evidence {
+    let moved = source.counters.iter().map(|counter| (counter.name.clone(), counter.total));
+    let unmoved = source.unmoved.iter().map(|name| (name.clone(), 0.0));
+    let fill = source.fill.as_ref();
+    // The limit is that of the fullest moment, which may have been another one than now.
+    let fullest = fill.and_then(|fill| fill.fullest);
+    for change in fill.iter().flat_map(|fill| &fill.limit_changes) {
+        let (from, to) = (number(change.from, 11), number(change.to, 11));
+        let at = format!("{} {}", date(change.at_ns), time_of_day(change.at_ns, false));
+        log::warn!(
+            "nf_conntrack_max changed from {from} to {to} at {at} UTC: the table is judged by what \
+             it was when it was fullest"
+        );
+    }
+    Evidence {
+        seconds: (source.to_ns - source.from_ns) as f64 / 1e9,
+        peak: fullest.map(|fullest| fullest.entries).or(fill.map(|fill| fill.peak)),
+        max: fullest.map(|fullest| fullest.max).or(fill.and_then(|fill| fill.max)),
+        counted: moved.chain(unmoved).collect(),
+        samples: source.losses.samples_missed.map(|missed| Samples { missed, due: None }),
+        unknown: unknown(source),
+        ..Evidence::default()
+    }
+}
+
+/// What the rows leave open, a sentence each.
+fn unknown(source: &SourceReport) -> Vec<String> {
+    let gaps = &source.gaps;
+    let mut reasons = Vec::new();
+    let missing = gaps.missing as f64 / (gaps.missing + source.emissions).max(1) as f64;
+    if missing > MISSING {
+        reasons.push(format!(
+            "{} of {} emissions are missing, and the fill of the table in these times",
+            gaps.missing,
+            gaps.missing + source.emissions
+        ));
+    }
+    if gaps.resets > gaps.restarts {
+        reasons.push(format!(
+            "counters began anew {} times, and their last events before it are not in the rows",
+            gaps.resets
+        ));
+    }
+    if gaps.backwards > 0 {
+        reasons.push(format!("{} times a row is older than the one before it", gaps.backwards));
+    }
+    reasons
+}
