@@ -303,6 +303,45 @@ fn advice_on_a_recording_is_by_the_limit_of_its_time() {
     assert!(told.contains("changed from 2,000 to 16,384 at 2026-11-25 07:10:20"), "{told}");
 }
 
+/// The exit code of advice on a recording, and the titles of the findings with their marks.
+fn advise_on(recording: &Path) -> (Option<i32>, Vec<String>) {
+    let mut command = ctpulse();
+    let advised = command.args(["doctor", "--advise", "--recording"]).arg(recording).output();
+    let advised = advised.unwrap();
+    let told = text(&advised.stdout);
+    let titles = told.lines().filter(|line| !line.starts_with(' ')).map(str::to_owned).collect();
+    (advised.status.code(), titles)
+}
+
+/// "Nothing is wrong" was printed where no counter of losses was in the rows.
+#[test]
+fn a_recording_without_statistics_leaves_losses_unknown() {
+    const UNKNOWN: &str = "??  some of it is unknown: losses may have gone unnoticed";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), levels(&[(200, 2000), (200, 2000), (100, 2000)], None)).unwrap();
+    assert_eq!(advise_on(file.path()), (Some(3), vec![UNKNOWN.to_owned()]));
+    assert_eq!(advise_on(Path::new("/no/such/recording")), (Some(3), Vec::new()));
+}
+
+/// "Nothing is tracked here" was printed for an idle minute of a gateway.
+#[test]
+fn an_idle_minute_is_no_table_that_tracks_nothing() {
+    let minute = |invalid: u32| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for second in 10..70 {
+            let fields = "drop=0i,early_drop=0i,entries=0i,insert_failed=0i,found=0i";
+            let ns = "000000000";
+            let start = 1_795_590_600;
+            let row = format!("conntrack,cpu=all {fields},invalid={invalid}i {}{ns}", start + second);
+            writeln!(file, "{row}").unwrap();
+        }
+        advise_on(file.path())
+    };
+    let (code, titles) = minute(7);
+    assert_eq!((code, titles[0].as_str()), (Some(0), "!   no tracked traffic in 59 s"));
+    assert_eq!(minute(0), (Some(0), vec!["!   nothing is tracked here".to_owned()]));
+}
+
 #[test]
 fn bad_lines_are_counted_with_the_first_ones_place() {
     let report = report_json(&["mixed.influx"]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
 use crate::clash::{SYN, race, slow_namespace};
-use crate::drops::send_to_many;
+use crate::drops::{UDP_TIMEOUT, send_to_many};
 use crate::helper::{drops_while_a_helper_goes, unload_while_sending};
 use crate::probes::{CPUS, Setting};
 use crate::support::{Namespace, Nobody, ctpulse, integer, statistics, text};
@@ -33,11 +33,17 @@ fn samples() -> u64 {
     slept.sum()
 }
 
+/// Waits until rows have come since.
+fn a_row_passes() {
+    let enough = samples() + SOME_SAMPLES;
+    wait_for("more samples", || samples() >= enough);
+}
+
 /// Runs `command`, and in the middle of its look what is to `happen`.
 fn advise_by(mut command: Command, happen: impl FnOnce() + Send) -> (Option<i32>, String) {
     std::thread::scope(|scope| {
         let advising = scope.spawn(move || command.output().unwrap());
-        wait_for("some samples", || samples() >= SOME_SAMPLES);
+        a_row_passes();
         happen();
         let advised = advising.join().unwrap();
         println!("{}{}", text(&advised.stderr), text(&advised.stdout));
@@ -124,6 +130,8 @@ fn behind_ports(ports: &str) -> Namespace {
     namespace.exec("ip", &["link", "add", "sink", "type", "dummy"]);
     namespace.exec("ip", &["address", "add", "10.0.0.1/8", "dev", "sink"]);
     namespace.exec("ip", &["link", "set", "sink", "up"]);
+    // No port is free again before the test is over.
+    namespace.inside(|| std::fs::write(UDP_TIMEOUT, "600").unwrap());
     for line in ["add chain inet t hide { type nat hook postrouting priority srcnat; }", &rule] {
         namespace.exec("nft", &line.split(' ').collect::<Vec<_>>());
     }
@@ -163,13 +171,22 @@ fn ports_that_ran_out_are_no_race() {
     assert!(told.contains("    40 insertions failed, and their packets were lost in "), "{told}");
     assert!(!told.contains("ctpulse drops"), "{told}");
 
-    // A range of eight ports could be a mixture with races by the numbers alone.
+    // In one burst, a range of eight ports could be a mixture with races by the numbers alone.
     let few = behind_ports("1000-1007");
     let (code, told) = advise(&few, || _ = to_one_destination(&few, 100));
     let title = "!!  NAT runs out of ports, and first packets may race";
     assert_eq!((code, titles(&told)[0]), (Some(1), title), "{told}");
     assert!(told.contains("a range of about 8 ports that is exhausted"), "{told}");
     assert!(!told.contains("random"), "{told}");
+    // In several rows it is not.
+    let (code, told) = advise_for(15, &few, || {
+        for _ in 0..4 {
+            assert_eq!(to_one_destination(&few, 20).0, 20);
+            a_row_passes();
+        }
+    });
+    assert_eq!((code, titles(&told)[0]), (Some(1), "!!  NAT runs out of ports"), "{told}");
+    assert!(told.contains("a range of about 8 ports is exhausted"), "{told}");
 }
 
 #[test]

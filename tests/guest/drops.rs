@@ -16,7 +16,7 @@ use crate::probes::{CPUS, Setting};
 use crate::support::{Namespace, Running, ctpulse, integer, statistics};
 use crate::{in_guest, wait_for};
 
-const UDP_TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout";
+pub(crate) const UDP_TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout";
 
 /// A running `ctpulse drops`, and what it says besides its lines.
 pub(crate) struct Drops {

@@ -29,6 +29,28 @@ pub struct Samples {
     pub due: Option<f64>,
 }
 
+/// Whether the ports that NAT found taken for each failed insertion were the same number from row to
+/// row, as where one range is exhausted, or not, as where races come beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Steadiness {
+    /// Rows with failures.
+    pub rows: u64,
+    /// The fewest ports for each failure in one of them.
+    pub lowest: f64,
+}
+
+impl Steadiness {
+    /// Takes the change of `insert_failed` and `found` between two rows, in either order.
+    pub fn take(&mut self, failed: f64, found: f64) {
+        if failed == 0.0 {
+            return;
+        }
+        let ratio = (found / failed).max(0.0);
+        self.lowest = if self.rows == 0 { ratio } else { self.lowest.min(ratio) };
+        self.rows += 1;
+    }
+}
+
 /// What was measured.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Evidence {
@@ -47,6 +69,8 @@ pub struct Evidence {
     pub counted: BTreeMap<String, f64>,
     /// Whether any counter was above 0, since the host was booted or the namespace made.
     pub is_any_above_zero: Option<bool>,
+    /// How steady `found` for each of `insert_failed` was.
+    pub found_for_failures: Steadiness,
     /// Timeouts in seconds, by the name of their sysctl file.
     pub timeouts: BTreeMap<String, f64>,
     /// The namespace that was sampled, if it is not the host's own.

@@ -1,6 +1,6 @@
 //! Tests of the rules: each finding with its numbers, and none without.
 
-use super::super::evidence::{Host, Samples};
+use super::super::evidence::{Host, Samples, Steadiness};
 use super::super::{ESTABLISHED, advise};
 use super::*;
 use crate::settings::Netns;
@@ -228,20 +228,20 @@ fn no_command_is_named_that_cannot_run_there() {
         ("found", 0.0),
     ];
     let mut evidence = evidence(4000.0, &all);
-    let starts = |evidence: &Evidence| {
+    let naming = |evidence: &Evidence| {
         let mends = advise(evidence).into_iter().flat_map(|finding| finding.mend);
         let mends: Vec<String> = mends.filter(|mend| mend.contains("ctpulse drops")).collect();
         mends
     };
     evidence.host = Host::WithoutProbes("missing CAP_BPF".to_owned());
-    assert_eq!(starts(&evidence), Vec::<String>::new());
+    assert_eq!(naming(&evidence), Vec::<String>::new());
     assert!(advise(&evidence).iter().any(|finding| text(finding).contains("missing CAP_BPF")));
     evidence.host = Host::Recorded;
-    let named = starts(&evidence);
+    let named = naming(&evidence);
     assert_eq!(named.len(), 4, "{named:?}");
     assert!(named.iter().all(|mend| mend.contains("where probes can be attached")), "{named:?}");
     evidence.host = Host::WithProbes;
-    assert_eq!(starts(&evidence).len(), 4);
+    assert_eq!(naming(&evidence).len(), 4);
 }
 
 #[test]
@@ -290,6 +290,31 @@ fn ports_that_ran_out_are_told_from_races() {
     for finding in [exhausted, one, some] {
         assert!(!text(&finding).contains("random"), "no cure for ports that ran out: {finding:?}");
     }
+}
+
+/// Telegraf's recording of eight ports that ran out: 8.1 for each failure, in every row.
+#[test]
+fn a_few_ports_are_told_from_a_mixture_by_their_steadiness() {
+    let counted = [("drop", 452.0), ("insert_failed", 452.0), ("found", 3661.0)];
+    let mut eight = evidence(16.0, &counted);
+    let mixed = "NAT runs out of ports, and first packets may race";
+    assert_eq!(only(&eight).title, mixed);
+    let of_rows = |changes: &[(f64, f64)]| {
+        let mut steadiness = Steadiness::default();
+        changes.iter().for_each(|(failed, found)| steadiness.take(*failed, *found));
+        steadiness
+    };
+    eight.found_for_failures =
+        of_rows(&[(26.0, 208.0), (0.0, 3.0), (25.0, 203.0), (-27.0, -219.0)]);
+    let finding = only(&eight);
+    assert_eq!(finding.title, "NAT runs out of ports");
+    assert!(finding.evidence.contains("a range of about 8 ports is exhausted"), "{finding:?}");
+    assert!(!text(&finding).contains("-> races") && !text(&finding).contains("random"));
+    // Races in one of the rows, and too few rows.
+    eight.found_for_failures = of_rows(&[(26.0, 208.0), (25.0, 203.0), (27.0, 100.0)]);
+    assert_eq!(only(&eight).title, mixed);
+    eight.found_for_failures = of_rows(&[(26.0, 208.0), (25.0, 203.0)]);
+    assert_eq!(only(&eight).title, mixed);
 }
 
 /// Up to 4.8 and with `ebpf_per_packet` it counts look-ups of packets.

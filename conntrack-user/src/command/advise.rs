@@ -3,6 +3,7 @@
 //! A live look is a recording too, made in memory: both are read by the same code and judged by
 //! the same rules.
 
+mod followed;
 mod look;
 mod recorded;
 

@@ -12,6 +12,11 @@ use super::{BY_SOURCE, Evidence, FULL, Finding, Severity, number, percent, withi
 const EXHAUSTED: f64 = 20.0;
 const RACE: f64 = 0.2;
 
+/// Rows with failures from which on they show whether the number is steady, and the share of the
+/// mean that the lowest of them has to reach. In a mixture it is 0 in some row.
+const ROWS: u64 = 3;
+const STEADY: f64 = 0.75;
+
 /// The most ports that one search tries.
 const TRIES: f64 = 248.0;
 
@@ -19,6 +24,8 @@ const TRIES: f64 = 248.0;
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Cause {
     Exhausted(f64),
+    /// A range of so few ports.
+    Few(f64),
     /// A range of a few ports, or some of both.
     Mixed(f64),
     Race(f64),
@@ -32,13 +39,14 @@ impl Cause {
             None => Self::Unknown,
             Some(ratio) if ratio >= EXHAUSTED => Self::Exhausted(ratio),
             Some(ratio) if ratio < RACE => Self::Race(ratio),
+            Some(ratio) if is_steady(evidence, ratio) => Self::Few(ratio),
             Some(ratio) => Self::Mixed(ratio),
         }
     }
 
     fn title(self) -> &'static str {
         match self {
-            Self::Exhausted(_) => "NAT runs out of ports",
+            Self::Exhausted(_) | Self::Few(_) => "NAT runs out of ports",
             Self::Mixed(1.0..) => "NAT runs out of ports, and first packets may race",
             Self::Mixed(_) => "first packets race, and NAT may run out of ports",
             Self::Race(_) => "first packets race",
@@ -51,7 +59,7 @@ impl Cause {
     }
 
     fn has_race(self) -> bool {
-        !matches!(self, Self::Exhausted(_))
+        !matches!(self, Self::Exhausted(_) | Self::Few(_))
     }
 
     /// Why it is concluded, and the share of each.
@@ -64,6 +72,10 @@ impl Cause {
             Self::Exhausted(_) => {
                 format!("a search that fails tries up to {TRIES} ports, a race finds none taken")
             }
+            Self::Few(ratio) => format!(
+                "a range of about {ratio:.0} ports is exhausted, since the number is the same all the \
+                 time; a race finds none taken"
+            ),
             Self::Mixed(ratio @ 1.0..) => format!(
                 "a range of about {ratio:.0} ports that is exhausted, or a mixture: at least {} are \
                  exhausted ports (a search that fails tries up to {TRIES}), the rest races (which \
@@ -81,6 +93,12 @@ impl Cause {
             }
         }
     }
+}
+
+/// Whether all rows show the same: a range of at least one port that is exhausted.
+fn is_steady(evidence: &Evidence, ratio: f64) -> bool {
+    let of_rows = evidence.found_for_failures;
+    ratio >= 1.0 && of_rows.rows >= ROWS && of_rows.lowest >= STEADY * ratio
 }
 
 /// Insertions that failed, whatever the cause, with the numbers that show it.

@@ -1,5 +1,6 @@
 //! Rules about packets: INVALID ones, those of entries that were dying, and none at all.
 
+use super::super::evidence::Host;
 use super::commands::inside;
 use super::{Evidence, Finding, SYSCTL, Severity, number, percent, within};
 
@@ -104,12 +105,11 @@ pub(super) fn none(evidence: &Evidence) -> Option<Finding> {
             "the kernel tracks only where a firewall rule asks for it (such as nft `ct state`)"
                 .to_owned(),
         );
-        mend.push(
-            "if connections pass elsewhere: --netns NAME samples another network namespace"
-                .to_owned(),
-        );
+        mend.push("connections may pass another network namespace (`--netns`)".to_owned());
     }
-    mend.push("if there should be traffic now: --look 60s waits longer for it".to_owned());
+    if evidence.host != Host::Recorded {
+        mend.push("if there should be traffic now: --look 60s waits longer for it".to_owned());
+    }
     Some(Finding {
         severity: Severity::Warning,
         title,

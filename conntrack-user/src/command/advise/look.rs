@@ -14,6 +14,7 @@ use super::recorded;
 use crate::advice::{ESTABLISHED, Evidence, Host, SILENCE};
 use crate::cli::{CollectArgs, DoctorArgs, SampleArgs};
 use crate::drops::cause_name;
+use crate::format::human::duration;
 use crate::format::{EncoderOptions, Format, encoder};
 use crate::output::{Output, Text};
 use crate::pipeline::Plan;
@@ -90,6 +91,10 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
         && let Err(error) = read_once(&place)
     {
         evidence.unknown.push(format!("the statistics cannot be read: {error}"));
+    }
+    if evidence.has_statistics() && 2.0 * evidence.seconds < args.look.as_secs_f64() {
+        let seconds = duration(evidence.seconds);
+        evidence.unknown.push(format!("there are rows of {seconds} only, of {:?}", args.look));
     }
     if let Some(samples) = &mut evidence.samples {
         samples.due = Some(evidence.seconds / SAMPLE_INTERVAL.as_secs_f64());

@@ -1,23 +1,20 @@
 //! The evidence that rows give, of a recording or of a live look's memory.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use super::followed::Followed;
 use crate::advice::{Evidence, Samples};
 use crate::format::human::{date, number, time_of_day};
-use crate::recording::{self, Catalog, FieldId, Row, SeriesId, Tally};
+use crate::recording::{self, Catalog, Tally};
 use crate::report::{Aggregator, Options, SourceReport};
 use crate::settings::Netns;
 
 /// A share of the time without rows from which on the highest fill is unknown.
 const MISSING: f64 = 0.1;
-
-/// Gauges and what ctpulse counts of itself, among a row's fields: no counters of the kernel's.
-const NO_COUNTERS: [&str; 3] = ["entries", "samples_missed", "rows_lost"];
 
 /// Returns what a recording shows of each source in it.
 pub(super) fn evidence(path: &Path) -> anyhow::Result<Vec<(String, Evidence)>> {
@@ -41,9 +38,9 @@ pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Vec<(SourceReport, Evide
     let (mut catalog, mut tally) = (Catalog::default(), Tally::default());
     let options = Options { window: Duration::from_secs(1), bursts: 0, drawn: false };
     let mut aggregator = Aggregator::new(options);
-    let mut above_zero = AboveZero::default();
+    let mut followed = Followed::default();
     recording::read(files, &mut catalog, &mut tally, &mut |catalog, row| {
-        above_zero.push(catalog, &row);
+        followed.push(catalog, &row);
         aggregator.push(catalog, row);
     });
     for why in tally.unreadable.iter().chain(&tally.first_bad_line) {
@@ -52,7 +49,8 @@ pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Vec<(SourceReport, Evide
     let sources = aggregator.finish(tally).sources;
     let evidence = sources.into_iter().map(|source| {
         let mut evidence = of_source(&source);
-        evidence.is_any_above_zero = Some(above_zero.has(&catalog, &source));
+        evidence.is_any_above_zero = Some(followed.is_any_above_zero(&catalog, &source));
+        evidence.found_for_failures = followed.steadiness(&catalog, &source);
         (source, evidence)
     });
     Ok(evidence.collect())
@@ -62,36 +60,6 @@ pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Vec<(SourceReport, Evide
 fn netns(source: &SourceReport) -> Option<Netns> {
     let (_, value) = source.tags.iter().find(|(key, _)| key == "netns")?;
     value.parse().ok().filter(|netns| *netns != Netns::Name("self".to_owned()))
-}
-
-/// Which series have a counter above 0.
-#[derive(Debug, Default)]
-struct AboveZero {
-    is_counter: Vec<bool>,
-    series: HashSet<SeriesId>,
-}
-
-impl AboveZero {
-    fn push(&mut self, catalog: &Catalog, row: &Row<'_>) {
-        for name in &catalog.fields()[self.is_counter.len()..] {
-            let is_other = NO_COUNTERS.contains(&name.as_str())
-                || ["ip_", "entries_"].iter().any(|start| name.starts_with(start))
-                || ["_rate", "_rate_max"].iter().any(|end| name.ends_with(end));
-            self.is_counter.push(!is_other);
-        }
-        let is_above = |&(field, value): &(FieldId, f64)| value > 0.0 && self.is_counter[field.0];
-        if !self.series.contains(&row.series) && row.values.iter().any(is_above) {
-            self.series.insert(row.series);
-        }
-    }
-
-    fn has(&self, catalog: &Catalog, source: &SourceReport) -> bool {
-        self.series.iter().any(|id| {
-            let series = catalog.series(*id);
-            let tags = series.tags.iter().filter(|(key, _)| key != "cpu");
-            series.name == source.name && tags.eq(source.tags.iter())
-        })
-    }
 }
 
 /// Returns what a source's rows show.
