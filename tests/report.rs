@@ -332,7 +332,8 @@ fn an_idle_minute_is_no_table_that_tracks_nothing() {
             let fields = "drop=0i,early_drop=0i,entries=0i,insert_failed=0i,found=0i";
             let ns = "000000000";
             let start = 1_795_590_600;
-            let row = format!("conntrack,cpu=all {fields},invalid={invalid}i {}{ns}", start + second);
+            let row =
+                format!("conntrack,cpu=all {fields},invalid={invalid}i {}{ns}", start + second);
             writeln!(file, "{row}").unwrap();
         }
         advise_on(file.path())

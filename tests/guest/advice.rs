@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
@@ -80,26 +79,26 @@ fn a_table_that_is_too_small_is_found_with_its_numbers() {
     let namespace = Namespace::new();
     let max = Setting::max(60);
     let mut sockets = Vec::new();
-    let (code, told) = advise(&namespace, || sockets = namespace.udp_flows(300).1);
+    let (code, advice) = advise(&namespace, || sockets = namespace.udp_flows(300).1);
     drop(max);
     let line = statistics(&namespace.name);
     let dropped = integer(&line, "drop").unwrap();
-    assert_eq!(code, Some(1), "{told}");
-    assert_eq!(titles(&told), ["!!  the table is too small", UNREPLIED]);
-    assert!(told.contains(" of 60 entries ("), "{told}");
-    assert!(told.contains(&format!(", {dropped} packets dropped")), "{told}");
+    assert_eq!(code, Some(1), "{advice}");
+    assert_eq!(titles(&advice), ["!!  the table is too small", UNREPLIED]);
+    assert!(advice.contains(" of 60 entries ("), "{advice}");
+    assert!(advice.contains(&format!(", {dropped} packets dropped")), "{advice}");
     let wanted = (60 + dropped).next_power_of_two();
-    assert!(told.contains(&format!("nf_conntrack_max={wanted} or more")), "{told}");
+    assert!(advice.contains(&format!("nf_conntrack_max={wanted} or more")), "{advice}");
     // Who holds the entries, and who is turned away.
     let run = format!("ip netns exec {} conntrack -L 2>/dev/null | sed", namespace.name);
-    assert!(told.contains(&format!("-> whose entries fill it: {run}")), "{told}");
+    assert!(advice.contains(&format!("-> the sources that hold most entries: {run}")), "{advice}");
     let drops = format!("-> ctpulse drops --netns {} --top cause,source,port", namespace.name);
-    assert!(told.contains(&format!("{drops} shows who is turned away")), "{told}");
+    assert!(advice.contains(&format!("{drops} shows who is turned away")), "{advice}");
 
     // The same in a table with room.
-    let (code, told) = advise(&namespace, || sockets.extend(namespace.udp_flows(20).1));
-    assert_eq!(code, Some(0), "{told}");
-    assert_eq!(titles(&told), [UNREPLIED]);
+    let (code, advice) = advise(&namespace, || sockets.extend(namespace.udp_flows(20).1));
+    assert_eq!(code, Some(0), "{advice}");
+    assert_eq!(titles(&advice), [UNREPLIED]);
 }
 
 /// A table that has room, and few buckets: from 5.15 on the kernel refuses to make chains longer.
@@ -109,18 +108,18 @@ fn long_chains_are_no_full_table() {
     let namespace = Namespace::new();
     let settings = (Setting::new("nf_conntrack_buckets", 16), Setting::max(100_000));
     let mut refused = 0;
-    let (code, told) = advise(&namespace, || refused = send_to_many(&namespace, 30_000));
+    let (code, advice) = advise(&namespace, || refused = send_to_many(&namespace, 30_000));
     drop(settings);
     let few = "!   there are few buckets for the table's size";
     if refused == 0 {
-        assert_eq!((code, titles(&told)), (Some(0), vec![few, UNREPLIED]));
+        assert_eq!((code, titles(&advice)), (Some(0), vec![few, UNREPLIED]));
         return;
     }
     assert_eq!(
-        (code, titles(&told)),
+        (code, titles(&advice)),
         (Some(1), vec!["!!  hash chains are too long", few, UNREPLIED])
     );
-    assert!(told.contains("nf_conntrack_buckets=100000 "), "{told}");
+    assert!(advice.contains("nf_conntrack_buckets=100000 "), "{advice}");
 }
 
 /// A namespace that hides its addresses behind `ports` of one.
@@ -154,39 +153,45 @@ fn ports_that_ran_out_are_no_race() {
     in_guest();
     let namespace = behind_ports("20000-20099");
     let mut refused = (0, Vec::new());
-    let (code, told) = advise(&namespace, || refused = to_one_destination(&namespace, 250));
+    let (code, advice) = advise(&namespace, || refused = to_one_destination(&namespace, 250));
     assert_eq!(refused.0, 150);
-    assert_eq!((code, titles(&told)[0]), (Some(1), "!!  NAT runs out of ports"), "{told}");
-    assert!(told.contains("    150 packets lost before their entry was inserted in "), "{told}");
-    assert!(!told.contains("random") && !told.contains("-> races"), "{told}");
+    assert_eq!((code, titles(&advice)[0]), (Some(1), "!!  NAT runs out of ports"), "{advice}");
+    assert!(
+        advice.contains("    150 packets lost before their entry was inserted in "),
+        "{advice}"
+    );
+    assert!(!advice.contains("random") && !advice.contains("-> races"), "{advice}");
 
     // Without probes, as a user without capabilities.
     let nobody = Nobody::new();
     let mut command = nobody.ctpulse();
     command.args(["doctor", "--advise", "--look", "6s"]);
     let namespace = &namespace;
-    let (code, told) = namespace
+    let (code, advice) = namespace
         .inside(|| advise_by(command, || assert_eq!(to_one_destination(namespace, 40).0, 40)));
-    assert_eq!((code, titles(&told)), (Some(1), vec!["!!  NAT runs out of ports"]), "{told}");
-    assert!(told.contains("    40 insertions failed, and their packets were lost in "), "{told}");
-    assert!(!told.contains("ctpulse drops"), "{told}");
+    assert_eq!((code, titles(&advice)), (Some(1), vec!["!!  NAT runs out of ports"]), "{advice}");
+    assert!(
+        advice.contains("    40 insertions failed, and their packets were lost in "),
+        "{advice}"
+    );
+    assert!(!advice.contains("ctpulse drops"), "{advice}");
 
     // In one burst, a range of eight ports could be a mixture with races by the numbers alone.
     let few = behind_ports("1000-1007");
-    let (code, told) = advise(&few, || _ = to_one_destination(&few, 100));
+    let (code, advice) = advise(&few, || _ = to_one_destination(&few, 100));
     let title = "!!  NAT runs out of ports, and first packets may race";
-    assert_eq!((code, titles(&told)[0]), (Some(1), title), "{told}");
-    assert!(told.contains("a range of about 8 ports that is exhausted"), "{told}");
-    assert!(!told.contains("random"), "{told}");
+    assert_eq!((code, titles(&advice)[0]), (Some(1), title), "{advice}");
+    assert!(advice.contains("a range of about 8 ports that is exhausted"), "{advice}");
+    assert!(!advice.contains("random"), "{advice}");
     // In several rows it is not.
-    let (code, told) = advise_for(15, &few, || {
+    let (code, advice) = advise_for(15, &few, || {
         for _ in 0..4 {
             assert_eq!(to_one_destination(&few, 20).0, 20);
             a_row_passes();
         }
     });
-    assert_eq!((code, titles(&told)[0]), (Some(1), "!!  NAT runs out of ports"), "{told}");
-    assert!(told.contains("a range of about 8 ports is exhausted"), "{told}");
+    assert_eq!((code, titles(&advice)[0]), (Some(1), "!!  NAT runs out of ports"), "{advice}");
+    assert!(advice.contains("a range of about 8 ports is exhausted"), "{advice}");
 }
 
 #[test]
@@ -198,7 +203,7 @@ fn a_race_is_no_lack_of_ports() {
             .map(|()| socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::TCP)).unwrap())
     });
     let lost = || integer(&statistics(&namespace.name), "drop").unwrap();
-    let (code, told) = advise_for(30, &namespace, || {
+    let (code, advice) = advise_for(30, &namespace, || {
         race(
             &namespace,
             |cpu, to| {
@@ -207,9 +212,9 @@ fn a_race_is_no_lack_of_ports() {
             || lost() >= 2,
         );
     });
-    assert_eq!((code, titles(&told)[0]), (Some(1), "!!  first packets race"), "{told}");
-    assert!(told.contains("NAT found 0 ports taken"), "{told}");
-    assert!(!told.contains("-> NAT ports"), "{told}");
+    assert_eq!((code, titles(&advice)[0]), (Some(1), "!!  first packets race"), "{advice}");
+    assert!(advice.contains("NAT found 0 ports taken"), "{advice}");
+    assert!(!advice.contains("-> NAT ports"), "{advice}");
 }
 
 /// Acknowledgements of connections that nothing is known of.
@@ -244,22 +249,22 @@ fn connections(namespace: &Namespace, number: usize) -> Vec<TcpStream> {
 fn invalid_packets_are_found_and_valid_ones_are_not() {
     in_guest();
     let namespace = Namespace::new();
-    let (code, told) = advise(&namespace, || stray_acks(&namespace, 400));
-    assert_eq!((code, titles(&told)), (Some(0), vec!["!   packets are INVALID"]));
+    let (code, advice) = advise(&namespace, || stray_acks(&namespace, 400));
+    assert_eq!((code, titles(&advice)), (Some(0), vec!["!   packets are INVALID"]));
     let command = format!("ip netns exec {} sysctl -w net.netfilter.nf_conntrack_", namespace.name);
-    assert!(told.contains(&format!("{command}log_invalid=255")), "{told}");
+    assert!(advice.contains(&format!("{command}log_invalid=255")), "{advice}");
 
     // The counter stays above 0: it was another time.
-    let (code, told) = advise(&namespace, || {});
-    assert_eq!(code, Some(0), "{told}");
-    assert!(titles(&told)[0].starts_with("!   no tracked traffic in "), "{told}");
+    let (code, advice) = advise(&namespace, || {});
+    assert_eq!(code, Some(0), "{advice}");
+    assert!(titles(&advice)[0].starts_with("!   no tracked traffic in "), "{advice}");
 
     let other = Namespace::new();
-    let (code, told) = advise(&other, || {});
-    assert_eq!((code, titles(&told)), (Some(0), vec!["!   nothing is tracked here"]));
+    let (code, advice) = advise(&other, || {});
+    assert_eq!((code, titles(&advice)), (Some(0), vec!["!   nothing is tracked here"]));
     let mut streams = Vec::new();
-    let (code, told) = advise(&other, || streams = connections(&other, 20));
-    assert_eq!((code, titles(&told)), (Some(0), vec!["ok  nothing is wrong"]));
+    let (code, advice) = advise(&other, || streams = connections(&other, 20));
+    assert_eq!((code, titles(&advice)), (Some(0), vec!["ok  nothing is wrong"]));
 }
 
 #[test]
@@ -267,11 +272,11 @@ fn unanswered_entries_are_found_and_answered_ones_are_not() {
     in_guest();
     let (lost, answered) = (Namespace::new(), Namespace::new());
     let mut sockets = Vec::new();
-    let (code, told) = advise(&lost, || sockets = lost.udp_flows(100).1);
-    assert_eq!((code, titles(&told)), (Some(0), vec![UNREPLIED]));
-    assert!(told.contains("    100% of 100 entries that were read are unreplied"), "{told}");
+    let (code, advice) = advise(&lost, || sockets = lost.udp_flows(100).1);
+    assert_eq!((code, titles(&advice)), (Some(0), vec![UNREPLIED]));
+    assert!(advice.contains("    100% of 100 entries that were read are unreplied"), "{advice}");
 
-    let (code, told) = advise(&answered, || {
+    let (code, advice) = advise(&answered, || {
         sockets.extend(answered.udp_flows(100).1);
         let server = &sockets[sockets.len() - 101];
         for _ in 0..100 {
@@ -279,8 +284,8 @@ fn unanswered_entries_are_found_and_answered_ones_are_not() {
             server.send_to(b"y", from).unwrap();
         }
     });
-    assert_eq!((code, titles(&told)), (Some(0), vec!["ok  nothing is wrong"]));
-    assert!(told.contains(", 0% of the entries unreplied, in "), "{told}");
+    assert_eq!((code, titles(&advice)), (Some(0), vec!["ok  nothing is wrong"]));
+    assert!(advice.contains(", 0% of the entries unreplied, in "), "{advice}");
 }
 
 #[test]
@@ -289,15 +294,15 @@ fn assured_entries_that_fill_a_table_are_found_beside_a_scan() {
     let namespace = Namespace::new();
     let max = Setting::max(200);
     let mut streams = Vec::new();
-    let (code, told) = advise(&namespace, || streams = connections(&namespace, 170));
+    let (code, advice) = advise(&namespace, || streams = connections(&namespace, 170));
     let filling = "!   the table is filling";
     assert_eq!(code, Some(0));
-    assert_eq!(titles(&told), [filling, "!   hardly any entry can be evicted"]);
+    assert_eq!(titles(&advice), [filling, "!   hardly any entry can be evicted"]);
     let mut sockets = Vec::new();
-    let (code, told) = advise(&namespace, || sockets = namespace.udp_flows(28).1);
+    let (code, advice) = advise(&namespace, || sockets = namespace.udp_flows(28).1);
     drop(max);
     assert_eq!(code, Some(0));
-    assert_eq!(titles(&told), [filling, "!   most entries cannot be evicted"]);
+    assert_eq!(titles(&advice), [filling, "!   most entries cannot be evicted"]);
 }
 
 #[test]
@@ -317,8 +322,8 @@ fn silent_connections_are_found_and_those_of_today_are_not() {
     // Kept for 5 days, and silent for one.
     let silent = "!   silent TCP connections keep their entries";
     for (left, expected) in [("345600", silent), ("431990", "ok  nothing is wrong")] {
-        let (code, told) = advise(&entries(left), || {});
-        assert_eq!((code, titles(&told)), (Some(0), vec![expected]), "{left}");
+        let (code, advice) = advise(&entries(left), || {});
+        assert_eq!((code, titles(&advice)), (Some(0), vec![expected]), "{left}");
     }
     drop(max);
 }
@@ -330,10 +335,10 @@ fn dying_entries_are_found_where_a_helper_is_unloaded() {
     let is_dropped = drops_while_a_helper_goes();
     let (namespace, [socket, _]) = crate::clash::hidden_sockets();
     namespace.inside(|| std::fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", "1").unwrap());
-    let (_, told) = advise_for(20, &namespace, || _ = unload_while_sending(&namespace, &socket));
+    let (_, advice) = advise_for(20, &namespace, || _ = unload_while_sending(&namespace, &socket));
     let title = "!!  entries die before they are inserted";
-    assert_eq!(titles(&told).contains(&title), is_dropped, "{told}");
-    assert!(!told.contains("conntrack -F") && !told.contains("race"), "{told}");
+    assert_eq!(titles(&advice).contains(&title), is_dropped, "{advice}");
+    assert!(!advice.contains("conntrack -F") && !advice.contains("race"), "{advice}");
 }
 
 #[test]
@@ -342,9 +347,9 @@ fn without_statistics_it_is_unknown() {
     let mut modules = Modules::new();
     modules.unload();
     let advised = ctpulse().args(["doctor", "--advise", "--look", "1s"]).output().unwrap();
-    let told = text(&advised.stdout);
-    assert_eq!(advised.status.code(), Some(3), "{told}{}", text(&advised.stderr));
-    assert!(titles(&told)[0].starts_with("??  "), "{told}");
-    assert!(told.contains("the statistics cannot be read: "), "{told}");
+    let advice = text(&advised.stdout);
+    assert_eq!(advised.status.code(), Some(3), "{advice}{}", text(&advised.stderr));
+    assert!(titles(&advice)[0].starts_with("??  "), "{advice}");
+    assert!(advice.contains("the statistics cannot be read: "), "{advice}");
     modules.load();
 }

@@ -39,7 +39,7 @@ pub struct Finding {
     /// The numbers behind it.
     pub evidence: String,
     /// The remedies, one a line; empty where there is nothing to do.
-    pub mend: Vec<String>,
+    pub remedies: Vec<String>,
     /// Where the setting is documented.
     pub see: &'static str,
 }

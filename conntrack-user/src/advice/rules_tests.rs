@@ -30,7 +30,7 @@ fn titles(evidence: &Evidence) -> Vec<String> {
 }
 
 fn text(finding: &Finding) -> String {
-    format!("{}\n{}\n{}", finding.title, finding.evidence, finding.mend.join("\n"))
+    format!("{}\n{}\n{}", finding.title, finding.evidence, finding.remedies.join("\n"))
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_healthy_table_is_good_with_its_numbers() {
         "at most 1,000 of 4,000 entries (25.0%), drop 0, early_drop 0, insert_failed 0, invalid 4, \
          in 5 s"
     );
-    assert!(finding.mend.is_empty());
+    assert!(finding.remedies.is_empty());
     let mut unread = evidence(1000.0, &[]);
     unread.entries_unread = Some("missing CAP_NET_ADMIN".to_owned());
     assert!(only(&unread).evidence.ends_with("answers are not judged: missing CAP_NET_ADMIN"));
@@ -92,11 +92,11 @@ fn what_was_missed_is_reported_beside_the_result() {
     assert_eq!(titles(&missed), ["samples were missed", "nothing is wrong"]);
     // The causes that need all calls are absent then.
     let causes = [("drop", 9.0), ("drop_table_full", 2.0), ("events_missed", 3.0)];
-    let told = advise(&evidence(1000.0, &causes));
-    assert_eq!(told[0].title, "the table is too small");
-    assert_eq!(told[1].title, "packets are dropped, and the cause is not known");
-    assert_eq!(told[1].evidence, "7 in 5 s, the table full to 25.0% at most");
-    assert_eq!(told[2].title, "the probes missed calls");
+    let findings = advise(&evidence(1000.0, &causes));
+    assert_eq!(findings[0].title, "the table is too small");
+    assert_eq!(findings[1].title, "packets are dropped, and the cause is not known");
+    assert_eq!(findings[1].evidence, "7 in 5 s, the table full to 25.0% at most");
+    assert_eq!(findings[2].title, "the probes missed calls");
 }
 
 #[test]
@@ -130,9 +130,9 @@ fn a_table_of_assured_entries_is_a_finding_beside_a_scan_too() {
     };
     assert_eq!(titles(&with(20, 90)), ["the table is filling", "hardly any entry can be evicted"]);
     // 1,700 idle connections, and a scan in the rest of the table.
-    let told = advise(&with(300, 300));
-    assert_eq!(told[1].title, "most entries cannot be evicted");
-    assert!(told[1].evidence.starts_with("85.0% of 2,000 entries that were read are assured"));
+    let findings = advise(&with(300, 300));
+    assert_eq!(findings[1].title, "most entries cannot be evicted");
+    assert!(findings[1].evidence.starts_with("85.0% of 2,000 entries that were read are assured"));
     assert_eq!(titles(&with(300, 1001)), ["the table is filling"]);
 }
 
@@ -167,7 +167,7 @@ fn a_full_table_is_too_small_and_a_fuller_one_soon() {
          only) in 5 s"
     );
     assert_eq!(
-        finding.mend[0],
+        finding.remedies[0],
         "sysctl -w net.netfilter.nf_conntrack_max=16384 or more (in the host's own namespace; some \
          6 MiB when full)",
         "room for the 5,480 that were turned away, too"
@@ -175,7 +175,7 @@ fn a_full_table_is_too_small_and_a_fuller_one_soon() {
     // Over hours only what stands there at once counts.
     let mut night = evidence(4000.0, &[("early_drop", 12e6)]);
     night.seconds = 36_000.0;
-    assert!(only(&night).mend[0].contains("nf_conntrack_max=16384 "), "{night:?}");
+    assert!(only(&night).remedies[0].contains("nf_conntrack_max=16384 "), "{night:?}");
     assert_eq!(only(&evidence(3300.0, &[])).severity, Severity::Warning);
     // Without probes the causes are not told apart; those of failed insertions are others.
     let counted = [("drop", 9.0), ("insert_failed", 2.0), ("clash_resolve", 0.0)];
@@ -207,14 +207,14 @@ fn who_holds_is_not_who_is_refused() {
     let mut full = evidence(4000.0, &[("drop_table_full", 5.0)]);
     full.host = Host::WithProbes;
     full.netns = Some(Netns::Name("gw".to_owned()));
-    let mend = &only(&full).mend;
-    let holders = "whose entries fill it: ip netns exec gw conntrack -L 2>/dev/null | sed 's/ \
+    let remedies = &only(&full).remedies;
+    let holders = "the sources that hold most entries: ip netns exec gw conntrack -L 2>/dev/null | sed 's/ \
                    dst=.*//; s/.*src=//' | sort | uniq -c | sort -rn | head (conntrack-tools; it \
                    dumps the whole table";
-    assert!(mend.iter().any(|mend| mend.starts_with(holders)), "{mend:?}");
+    assert!(remedies.iter().any(|remedy| remedy.starts_with(holders)), "{remedies:?}");
     let refused = "ctpulse drops --netns gw --top cause,source,port shows who is turned away or \
                    evicted";
-    assert!(mend.iter().any(|mend| mend == refused), "{mend:?}");
+    assert!(remedies.iter().any(|remedy| remedy == refused), "{remedies:?}");
 }
 
 #[test]
@@ -229,9 +229,8 @@ fn no_command_is_named_that_cannot_run_there() {
     ];
     let mut evidence = evidence(4000.0, &all);
     let naming = |evidence: &Evidence| {
-        let mends = advise(evidence).into_iter().flat_map(|finding| finding.mend);
-        let mends: Vec<String> = mends.filter(|mend| mend.contains("ctpulse drops")).collect();
-        mends
+        let remedies = advise(evidence).into_iter().flat_map(|finding| finding.remedies);
+        remedies.filter(|remedy| remedy.contains("ctpulse drops")).collect::<Vec<String>>()
     };
     evidence.host = Host::WithoutProbes("missing CAP_BPF".to_owned());
     assert_eq!(naming(&evidence), Vec::<String>::new());
@@ -239,7 +238,10 @@ fn no_command_is_named_that_cannot_run_there() {
     evidence.host = Host::Recorded;
     let named = naming(&evidence);
     assert_eq!(named.len(), 4, "{named:?}");
-    assert!(named.iter().all(|mend| mend.contains("where probes can be attached")), "{named:?}");
+    assert!(
+        named.iter().all(|remedy| remedy.contains("where probes can be attached")),
+        "{named:?}"
+    );
     evidence.host = Host::WithProbes;
     assert_eq!(naming(&evidence).len(), 4);
 }
@@ -339,11 +341,13 @@ fn races_say_how_many_were_name_look_ups() {
     some.ports = [(("clash", 53), 9), (("clash", 80), 1), (("evicted", 53), 5)].into();
     let finding = only(&some);
     assert!(finding.evidence.ends_with("; 9 of 10 that were reported went to port 53"));
-    assert!(finding.mend[0].contains("single-request-reopen"));
+    assert!(finding.remedies[0].contains("single-request-reopen"));
     some.ports = [(("clash", 80), 10), (("clash", 53), 1)].into();
-    assert!(!only(&some).mend[0].contains("single-request"));
+    assert!(!only(&some).remedies[0].contains("single-request"));
     some.ports.clear();
-    assert!(only(&some).mend[0].starts_with("races: if these are name look-ups: they send A and"));
+    assert!(
+        only(&some).remedies[0].starts_with("races: if these are name look-ups: they send A and")
+    );
     // Before 5.10 the kernel counts those that it resolved among them, and not in `drop`.
     let finding = only(&evidence(100.0, &[("insert_failed", 5.0), ("found", 0.0)]));
     assert_eq!(finding.severity, Severity::Warning);
@@ -356,12 +360,12 @@ fn races_say_how_many_were_name_look_ups() {
     let failed = [("insert_failed", 5.0), ("chaintoolong", 5.0)];
     let finding = only(&evidence(100.0, &failed));
     assert_eq!(finding.title, "hash chains are too long");
-    assert!(!finding.mend[0].contains("buckets="), "there are as many as entries");
+    assert!(!finding.remedies[0].contains("buckets="), "there are as many as entries");
     let mut few = evidence(100.0, &failed);
     few.buckets = Some(2000.0);
-    assert!(advise(&few)[0].mend[0].contains("nf_conntrack_buckets=4000 "), "{few:?}");
+    assert!(advise(&few)[0].remedies[0].contains("nf_conntrack_buckets=4000 "), "{few:?}");
     few.max = Some(0.0);
-    assert!(!advise(&few)[0].mend[0].contains("buckets="), "no limit is no number of buckets");
+    assert!(!advise(&few)[0].remedies[0].contains("buckets="), "no limit is no number of buckets");
 }
 
 /// 400 a second gave "nothing is wrong".
@@ -407,7 +411,8 @@ fn buckets_and_timeouts_are_judged() {
     );
     // The setting is the namespace's own.
     assert!(
-        finding.mend[0].starts_with("ip netns exec gw sysctl -w net.netfilter.nf_conntrack_tcp")
+        finding.remedies[0]
+            .starts_with("ip netns exec gw sysctl -w net.netfilter.nf_conntrack_tcp")
     );
     long.peak = Some(100.0);
     assert_eq!(only(&long).severity, Severity::Good);

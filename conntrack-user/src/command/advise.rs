@@ -65,13 +65,13 @@ fn print(text: &mut String, finding: &Finding, colour: bool) {
         Severity::Good => ("ok", AnsiColor::Green),
     };
     let style = if colour { Style::new().fg_color(Some(hue.into())) } else { Style::new() };
-    let Finding { title, evidence, mend, see, .. } = finding;
+    let Finding { title, evidence, remedies, see, .. } = finding;
     // Reasons may quote names of a file.
     let _ = writeln!(text, "{style}{mark}{style:#}  {title}\n    {}", shown(evidence));
-    for mend in mend {
-        let _ = writeln!(text, "    -> {}", shown(mend));
+    for remedy in remedies {
+        let _ = writeln!(text, "    -> {}", shown(remedy));
     }
-    if !mend.is_empty() {
+    if !remedies.is_empty() {
         let _ = writeln!(text, "    see {see}");
     }
 }

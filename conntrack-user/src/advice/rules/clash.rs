@@ -128,21 +128,21 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
         text.push_str(&format!("; NAT found {} ports taken, {each} for each", number(found)));
     }
     text.push_str(&format!(": {}", cause.reason()));
-    let mut mend = Vec::new();
+    let mut remedies = Vec::new();
     if cause.has_exhaustion() {
-        mend.extend(for_exhaustion(evidence));
+        remedies.extend(for_exhaustion(evidence));
     }
     if cause.has_race() {
-        let (note, remedies) = for_races(evidence, cause);
+        let (note, of_races) = for_races(evidence, cause);
         text.push_str(&note);
-        mend.extend(remedies);
+        remedies.extend(of_races);
     }
-    mend.push(drops(evidence, BY_SOURCE, "who loses them"));
+    remedies.push(drops(evidence, BY_SOURCE, "who loses them"));
     Some(Finding {
         severity: if are_lost { Severity::Problem } else { Severity::Warning },
         title: cause.title().to_owned(),
         evidence: text,
-        mend,
+        remedies,
         see: "nft(8), NAT statements; resolv.conf(5)",
     })
 }
@@ -175,10 +175,10 @@ fn for_races(evidence: &Evidence, cause: Cause) -> (String, Vec<String>) {
         0 => String::new(),
         _ => format!("; {dns} of {seen} that were reported went to port 53"),
     };
-    let mut mend = Vec::new();
+    let mut remedies = Vec::new();
     if 2 * dns >= seen {
         let if_so = if seen == 0 { "if these are name look-ups: they" } else { "name look-ups" };
-        mend.push(format!(
+        remedies.push(format!(
             "races: {if_so} send A and AAAA from one socket at once: `options \
              single-request-reopen` (glibc) or `use-vc` in resolv.conf, or a cache on the host itself \
              (NodeLocal DNSCache)"
@@ -186,11 +186,11 @@ fn for_races(evidence: &Evidence, cause: Cause) -> (String, Vec<String>) {
     }
     // Beside exhausted ports it would make the searches longer.
     if !cause.has_exhaustion() {
-        mend.push(
+        remedies.push(
             "races: where source translation picks the port: nft `masquerade fully-random`, iptables \
              `-j MASQUERADE --random-fully`"
                 .to_owned(),
         );
     }
-    (note, mend)
+    (note, remedies)
 }

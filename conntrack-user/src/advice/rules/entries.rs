@@ -35,7 +35,7 @@ pub(super) fn established(evidence: &Evidence) -> Option<Finding> {
             timeout / 86_400.0,
             percent(fill)
         ),
-        mend: vec![format!(
+        remedies: vec![format!(
             "{}sysctl -w net.netfilter.{ESTABLISHED}={SILENCE} (RFC 5382: at least 2 hours and 4 \
              minutes)",
             inside(evidence)
@@ -61,9 +61,9 @@ pub(super) fn unreplied(evidence: &Evidence) -> Option<Finding> {
             percent(f64::from(entries.evictable) / f64::from(entries.seen)),
             fill.unwrap_or_default()
         ),
-        mend: vec![
+        remedies: vec![
             format!(
-                "{inside}conntrack -L | grep UNREPLIED shows whose they are {COST}: a scan or a \
+                "{inside}conntrack -L | grep UNREPLIED lists them {COST}: a scan or a \
                  flood, servers that do not answer, one-way traffic (syslog, NetFlow), or replies \
                  that are lost or take another way"
             ),
@@ -98,11 +98,11 @@ pub(super) fn assured(evidence: &Evidence) -> Option<Finding> {
             percent(evictable),
             percent(fill)
         ),
-        mend: vec![
+        remedies: vec![
             "these are connections in use, or ones that ended unseen: a larger nf_conntrack_max, or \
              a shorter nf_conntrack_tcp_timeout_established"
                 .to_owned(),
-            format!("whose they are: {} {COST}", holders(evidence, "src")),
+            format!("the sources that hold them: {} {COST}", holders(evidence, "src")),
         ],
         see: SYSCTL,
     })

@@ -17,7 +17,7 @@ pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let fill = evidence.fill().map(|fill| format!(", the table full to {} at most", percent(fill)));
-    let mut mend = vec![match &evidence.host {
+    let mut remedies = vec![match &evidence.host {
         _ if has_causes => "the probes counted other causes and missed some calls".to_owned(),
         Host::WithProbes | Host::Recorded => {
             "probes tell the causes apart (root, or CAP_BPF and CAP_PERFMON; `ctpulse doctor` names \
@@ -28,7 +28,7 @@ pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
             format!("probes would tell the causes apart, and there are none: {reason}")
         }
     }];
-    mend.push(
+    remedies.push(
         "the table may be full for moments: --sample-interval 1ms shows the most entries between \
          two rows"
             .to_owned(),
@@ -37,7 +37,7 @@ pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
         severity: Severity::Problem,
         title: "packets are dropped, and the cause is not known".to_owned(),
         evidence: format!("{} {}{}", number(dropped), within(evidence), fill.unwrap_or_default()),
-        mend,
+        remedies,
         see: SYSCTL,
     })
 }
@@ -49,7 +49,7 @@ pub(super) fn unexplained(evidence: &Evidence) -> Option<Finding> {
         severity: Severity::Problem,
         title: "packets are dropped for a cause that is not told apart".to_owned(),
         evidence: format!("{} {}", number(other), within(evidence)),
-        mend: vec![drops(
+        remedies: vec![drops(
             evidence,
             "--per-packet",
             "those of the TCP tracker and failed allocations",
@@ -65,7 +65,7 @@ pub(super) fn evicted(evidence: &Evidence) -> Option<Finding> {
         severity: Severity::Problem,
         title: "entries are evicted, and the table's size is not known".to_owned(),
         evidence: format!("{} {}", number(evicted), within(evidence)),
-        mend: vec!["compare nf_conntrack_count with nf_conntrack_max on that host".to_owned()],
+        remedies: vec!["compare nf_conntrack_count with nf_conntrack_max on that host".to_owned()],
         see: SYSCTL,
     })
 }
@@ -100,7 +100,7 @@ pub(in super::super) fn healthy(evidence: &Evidence) -> Finding {
         severity: Severity::Good,
         title: "nothing is wrong".to_owned(),
         evidence: text,
-        mend: Vec::new(),
+        remedies: Vec::new(),
         see: SYSCTL,
     }
 }

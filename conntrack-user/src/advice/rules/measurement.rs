@@ -20,7 +20,7 @@ pub(super) fn unknown(evidence: &Evidence) -> Option<Finding> {
         severity: Severity::Unknown,
         title: "some of it is unknown: losses may have gone unnoticed".to_owned(),
         evidence: format!("{} ({})", reasons.join("; "), within(evidence)),
-        mend: Vec::new(),
+        remedies: Vec::new(),
         see: SYSCTL,
     })
 }
@@ -37,7 +37,7 @@ pub(super) fn probes_missed(evidence: &Evidence) -> Option<Finding> {
             number(missed),
             within(evidence)
         ),
-        mend: vec![
+        remedies: vec![
             "other tracing programs on the same functions or CPUs make the kernel skip calls: end \
              them for the time of the measurement (`bpftool prog` lists them)"
                 .to_owned(),
@@ -62,7 +62,7 @@ pub(super) fn samples_missed(evidence: &Evidence) -> Option<Finding> {
             number(missed),
             within(evidence)
         ),
-        mend: vec!["a longer --sample-interval, or more CPU time for ctpulse".to_owned()],
+        remedies: vec!["a longer --sample-interval, or more CPU time for ctpulse".to_owned()],
         see: "docs/reliability.md",
     })
 }

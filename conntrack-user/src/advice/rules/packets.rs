@@ -38,7 +38,7 @@ pub(super) fn invalid(evidence: &Evidence) -> Option<Finding> {
         severity: Severity::Warning,
         title: "packets are INVALID".to_owned(),
         evidence: format!("{text}: they belong to no connection, or do not fit theirs"),
-        mend: vec![
+        remedies: vec![
             format!(
                 "the reason of each, in the kernel's log{everywhere}: {inside}sysctl -w \
                  net.netfilter.nf_conntrack_log_invalid=255; 0 ends it"
@@ -69,7 +69,7 @@ pub(super) fn dying(evidence: &Evidence) -> Option<Finding> {
         severity: Severity::Problem,
         title: "entries die before they are inserted".to_owned(),
         evidence: format!("{} packets lost {}", number(lost), within(evidence)),
-        mend: vec![
+        remedies: vec![
             "a module of connection tracking (a helper such as nf_conntrack_ftp, NAT) is unloaded, \
              or a network namespace ends, while connections begin: keep firewall restarts from \
              unloading modules (rmmod, modprobe -r)"
@@ -99,22 +99,22 @@ pub(super) fn none(evidence: &Evidence) -> Option<Finding> {
         }
         None => (format!("no tracked traffic {seconds}"), "0 entries, and no counter moved"),
     };
-    let mut mend = Vec::new();
+    let mut remedies = Vec::new();
     if evidence.is_any_above_zero != Some(true) {
-        mend.push(
+        remedies.push(
             "the kernel tracks only where a firewall rule asks for it (such as nft `ct state`)"
                 .to_owned(),
         );
-        mend.push("connections may pass another network namespace (`--netns`)".to_owned());
+        remedies.push("connections may pass another network namespace (`--netns`)".to_owned());
     }
     if evidence.host != Host::Recorded {
-        mend.push("if there should be traffic now: --look 60s waits longer for it".to_owned());
+        remedies.push("if there should be traffic now: --look 60s waits longer for it".to_owned());
     }
     Some(Finding {
         severity: Severity::Warning,
         title,
         evidence: format!("{text} {seconds}"),
-        mend,
+        remedies,
         see: SYSCTL,
     })
 }

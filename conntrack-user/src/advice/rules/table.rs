@@ -63,18 +63,19 @@ pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
     // What was turned away would have stood there, too.
     let turned_away = (dropped + evicted + not_created) * (LIFETIME / evidence.seconds).min(1.0);
     let wanted = ((peak.max(max) + turned_away).max(2.0 * max) as u64).next_power_of_two();
-    let mut mend = vec![format!(
+    let mut remedies = vec![format!(
         "sysctl -w net.netfilter.nf_conntrack_max={wanted} or more (in the host's own namespace; \
          some {} MiB when full)",
         number((wanted as f64 * ENTRY / (1 << 20) as f64).round())
     )];
     if evidence.buckets.is_some_and(|buckets| buckets < wanted as f64 / LONG) {
-        mend.push(format!(
+        remedies.push(format!(
             "sysctl -w net.netfilter.nf_conntrack_buckets={wanted} (in the host's own namespace)"
         ));
     }
-    mend.push(format!("whose entries fill it: {} {COST}", holders(evidence, "src")));
-    mend.push(drops(evidence, BY_SOURCE, "who is turned away or evicted"));
+    remedies
+        .push(format!("the sources that hold most entries: {} {COST}", holders(evidence, "src")));
+    remedies.push(drops(evidence, BY_SOURCE, "who is turned away or evicted"));
     let title = match severity {
         Severity::Problem => "the table is too small",
         _ => "the table is filling",
@@ -83,7 +84,7 @@ pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
         severity,
         title: title.to_owned(),
         evidence: format!("{text} {}", within(evidence)),
-        mend,
+        remedies,
         see: SYSCTL,
     })
 }
@@ -95,15 +96,15 @@ pub(super) fn chains_too_long(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let limit = evidence.max.filter(|max| *max > 0.0);
-    let mut mend = Vec::new();
+    let mut remedies = Vec::new();
     if let Some(max) = limit.filter(|max| evidence.buckets.is_none_or(|buckets| buckets < *max)) {
         let unless = if evidence.buckets.is_some() { "" } else { ", unless there are more" };
-        mend.push(format!(
+        remedies.push(format!(
             "sysctl -w net.netfilter.nf_conntrack_buckets={max:.0} (in the host's own namespace\
              {unless})"
         ));
     }
-    mend.push(format!(
+    remedies.push(format!(
         "if there are as many buckets as entries, addresses may be chosen to collide: {}",
         drops(evidence, BY_SOURCE, "the sources")
     ));
@@ -111,7 +112,7 @@ pub(super) fn chains_too_long(evidence: &Evidence) -> Option<Finding> {
         severity: Severity::Problem,
         title: "hash chains are too long".to_owned(),
         evidence: format!("{} insertions refused {}", number(refused), within(evidence)),
-        mend,
+        remedies,
         see: SYSCTL,
     })
 }
@@ -130,7 +131,7 @@ pub(super) fn few_buckets(evidence: &Evidence) -> Option<Finding> {
             number(buckets),
             number(max)
         ),
-        mend: vec![format!(
+        remedies: vec![format!(
             "sysctl -w net.netfilter.nf_conntrack_buckets={max:.0} (in the host's own namespace)"
         )],
         see: SYSCTL,

@@ -91,7 +91,7 @@ fn of_source(source: &SourceReport) -> Evidence {
 /// What the rows leave open, a sentence each.
 fn unknown(source: &SourceReport) -> Vec<String> {
     let gaps = &source.gaps;
-    let mut reasons = Vec::new();
+    let mut reasons = source.unknown.clone();
     let missing = gaps.missing as f64 / (gaps.missing + source.emissions).max(1) as f64;
     if missing > MISSING {
         reasons.push(format!(
@@ -105,9 +105,6 @@ fn unknown(source: &SourceReport) -> Vec<String> {
             "counters began anew {} times, and their last events before it are not in the rows",
             gaps.resets
         ));
-    }
-    if gaps.backwards > 0 {
-        reasons.push(format!("{} times a row is older than the one before it", gaps.backwards));
     }
     reasons
 }
