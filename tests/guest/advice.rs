@@ -1,6 +1,7 @@
 //! `ctpulse doctor --advise` beside causes that were made, and beside neighbouring ones.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -10,7 +11,7 @@ use crate::clash::{SYN, race, slow_namespace};
 use crate::drops::{UDP_TIMEOUT, send_to_many};
 use crate::helper::{drops_while_a_helper_goes, unload_while_sending};
 use crate::probes::{CPUS, Setting};
-use crate::support::{Namespace, Nobody, ctpulse, integer, statistics, text};
+use crate::support::{NOBODY, Namespace, ctpulse, integer, statistics, text};
 use crate::{Modules, in_guest, wait_for};
 
 /// Samples of a look that are past its first row, which comes after half a second at most.
@@ -66,9 +67,10 @@ fn advise(namespace: &Namespace, happen: impl FnOnce() + Send) -> (Option<i32>, 
     advise_for(6, namespace, happen)
 }
 
-/// The titles of what was found, with their marks.
+/// The titles of what was found, with their marks; an emulated CPU misses samples.
 fn titles(advised: &str) -> Vec<&str> {
-    advised.lines().filter(|line| !line.starts_with(' ')).collect()
+    let titles = advised.lines().filter(|line| !line.starts_with(' '));
+    titles.filter(|title| *title != "!   samples were missed").collect()
 }
 
 const UNREPLIED: &str = "!   most entries were never answered";
@@ -108,7 +110,7 @@ fn long_chains_are_no_full_table() {
     let namespace = Namespace::new();
     let settings = (Setting::new("nf_conntrack_buckets", 16), Setting::max(100_000));
     let mut refused = 0;
-    let (code, advice) = advise(&namespace, || refused = send_to_many(&namespace, 30_000));
+    let (code, advice) = advise_for(30, &namespace, || refused = send_to_many(&namespace, 30_000));
     drop(settings);
     let few = "!   there are few buckets for the table's size";
     if refused == 0 {
@@ -163,9 +165,8 @@ fn ports_that_ran_out_are_no_race() {
     assert!(!advice.contains("random") && !advice.contains("-> races"), "{advice}");
 
     // Without probes, as a user without capabilities.
-    let nobody = Nobody::new();
-    let mut command = nobody.ctpulse();
-    command.args(["doctor", "--advise", "--look", "6s"]);
+    let mut command = ctpulse();
+    command.uid(NOBODY).gid(NOBODY).args(["doctor", "--advise", "--look", "6s"]);
     let namespace = &namespace;
     let (code, advice) = namespace
         .inside(|| advise_by(command, || assert_eq!(to_one_destination(namespace, 40).0, 40)));
@@ -285,7 +286,7 @@ fn unanswered_entries_are_found_and_answered_ones_are_not() {
         }
     });
     assert_eq!((code, titles(&advice)), (Some(0), vec!["ok  nothing is wrong"]));
-    assert!(advice.contains(", 0% of the entries unreplied, in "), "{advice}");
+    assert!(advice.contains(", 0.0% of the entries unreplied, in "), "{advice}");
 }
 
 #[test]

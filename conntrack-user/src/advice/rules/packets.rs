@@ -26,7 +26,7 @@ pub(super) fn invalid(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let mut text = format!("{} {}, {} a second", number(invalid), within(evidence), number(rate));
-    if let Some(share) = share.filter(|share| *share <= 1.0) {
+    if let Some(share) = share.filter(|share| *share < 1.0) {
         text.push_str(&format!(", {} of the new connections", percent(share)));
     }
     let inside = inside(evidence);
