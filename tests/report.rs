@@ -323,6 +323,22 @@ fn a_recording_without_statistics_leaves_losses_unknown() {
     assert_eq!(advise_on(Path::new("/no/such/recording")), (Some(3), Vec::new()));
 }
 
+/// Captured from Telegraf 1.40 on a gateway that masquerades to eight ports: their exhaustion was
+/// advised as a race, with `fully-random` as its cure, and 388 INVALID packets were no finding.
+#[test]
+fn ports_that_ran_out_are_found_in_what_telegraf_recorded() {
+    let recording = fixture("telegraf").join("second/lines.influx");
+    let titles = ["!!  NAT runs out of ports", "!   packets are INVALID"].map(str::to_owned);
+    assert_eq!(advise_on(&recording), (Some(1), titles.to_vec()));
+    let mut command = ctpulse();
+    let advised = command.args(["doctor", "--advise", "--recording"]).arg(recording).output();
+    let advice = text(&advised.unwrap().stdout);
+    let numbers = "452 insertions failed, and their packets were lost in 17 s; NAT found 3,661 ports \
+                   taken, 8.10 for each: a range of about 8 ports is exhausted";
+    assert!(advice.contains(numbers), "{advice}");
+    assert!(!advice.contains("random"), "{advice}");
+}
+
 /// "Nothing is tracked here" was printed for an idle minute of a gateway.
 #[test]
 fn an_idle_minute_is_no_table_that_tracks_nothing() {

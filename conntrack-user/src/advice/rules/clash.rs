@@ -89,7 +89,7 @@ impl Cause {
             ),
             Self::Race(_) => "a search for a port that fails finds at least one taken".to_owned(),
             Self::Unknown => {
-                "the ports that NAT found taken, which differ, are not counted here".to_owned()
+                "only the ports that NAT found taken tell the two apart, and they are not counted here".to_owned()
             }
         }
     }
