@@ -89,7 +89,9 @@ impl Cause {
             ),
             Self::Race(_) => "a search for a port that fails finds at least one taken".to_owned(),
             Self::Unknown => {
-                "only the ports that NAT found taken tell the two apart, and they are not counted here".to_owned()
+                "only the ports that NAT found taken tell the two apart, and they are not counted \
+                 here"
+                    .to_owned()
             }
         }
     }
