@@ -1,31 +1,49 @@
-//! `ctpulse doctor --advise` beside traffic whose faults are known.
+//! `ctpulse doctor --advise` beside causes that were made, and beside neighbouring ones.
 
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::process::Command;
 
-use crate::probes::Setting;
-use crate::support::{Namespace, ctpulse, integer, statistics, text};
-use crate::{in_guest, wait_for};
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
-/// Whether any process has a thread that samples.
-fn is_sampling() -> bool {
+use crate::clash::{SYN, race, slow_namespace};
+use crate::drops::{UDP_TIMEOUT, send_to_many};
+use crate::helper::{drops_while_a_helper_goes, unload_while_sending};
+use crate::probes::{CPUS, Setting};
+use crate::support::{NOBODY, Namespace, ctpulse, integer, statistics, text};
+use crate::{Modules, in_guest, wait_for};
+
+/// Samples of a look that are past its first row, which comes after half a second at most.
+const SOME_SAMPLES: u64 = 60;
+
+/// How often the threads that sample have slept, between two samples each time.
+fn samples() -> u64 {
     let threads = |process: PathBuf| std::fs::read_dir(process.join("task"));
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let threads = processes.filter_map(|process| threads(process.path()).ok()).flatten().flatten();
-    let mut names =
-        threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
-    names.any(|name| name == "sampler\n")
+    let slept = threads.filter_map(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
+        let value = |name: &str| {
+            status.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()))
+        };
+        let is_sampler = value("Name:")? == "sampler";
+        is_sampler.then(|| value("voluntary_ctxt_switches:")?.parse::<u64>().ok()).flatten()
+    });
+    slept.sum()
 }
 
-/// What is advised after a look of some seconds, in the middle of which `happen` happens.
-fn advise(namespace: &Namespace, happen: impl FnOnce() + Send) -> (Option<i32>, String) {
-    let mut command = ctpulse();
-    command.args(["doctor", "--advise", "--look", "6s", "--netns", &namespace.name]);
+/// Waits until rows have come since.
+fn a_row_passes() {
+    let enough = samples() + SOME_SAMPLES;
+    wait_for("more samples", || samples() >= enough);
+}
+
+/// Runs `command`, and in the middle of its look what is to `happen`.
+fn advise_by(mut command: Command, happen: impl FnOnce() + Send) -> (Option<i32>, String) {
     std::thread::scope(|scope| {
         let advising = scope.spawn(move || command.output().unwrap());
-        // Its thread is there once the probes are: it looks, and soon has its first sample.
-        wait_for("a sampler", is_sampling);
-        std::thread::sleep(Duration::from_secs(1));
+        a_row_passes();
         happen();
         let advised = advising.join().unwrap();
         println!("{}{}", text(&advised.stderr), text(&advised.stdout));
@@ -33,24 +51,306 @@ fn advise(namespace: &Namespace, happen: impl FnOnce() + Send) -> (Option<i32>, 
     })
 }
 
+/// What is advised by a look of `seconds` at a namespace.
+fn advise_for(
+    seconds: u32,
+    namespace: &Namespace,
+    happen: impl FnOnce() + Send,
+) -> (Option<i32>, String) {
+    let mut command = ctpulse();
+    command.args(["doctor", "--advise", "--look", &format!("{seconds}s")]);
+    command.args(["--netns", &namespace.name]);
+    advise_by(command, happen)
+}
+
+fn advise(namespace: &Namespace, happen: impl FnOnce() + Send) -> (Option<i32>, String) {
+    advise_for(6, namespace, happen)
+}
+
+/// The titles of what was found, with their marks; an emulated CPU misses samples.
+fn titles(advised: &str) -> Vec<&str> {
+    let titles = advised.lines().filter(|line| !line.starts_with(' '));
+    titles.filter(|title| *title != "!   samples were missed").collect()
+}
+
+const UNREPLIED: &str = "!   most entries were never answered";
+
 #[test]
 fn a_table_that_is_too_small_is_found_with_its_numbers() {
     in_guest();
     let namespace = Namespace::new();
     let max = Setting::max(60);
     let mut sockets = Vec::new();
-    let (code, told) = advise(&namespace, || sockets = namespace.udp_flows(300).1);
+    let (code, advice) = advise(&namespace, || sockets = namespace.udp_flows(300).1);
     drop(max);
     let line = statistics(&namespace.name);
     let dropped = integer(&line, "drop").unwrap();
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("the table is too small"), "{told}");
-    assert!(told.contains(" of 60 entries ("), "{told}");
-    assert!(told.contains(&format!(", {dropped} packets dropped")), "{told}");
+    assert_eq!(code, Some(1), "{advice}");
+    assert_eq!(titles(&advice), ["!!  the table is too small", UNREPLIED]);
+    assert!(advice.contains(" of 60 entries ("), "{advice}");
+    assert!(advice.contains(&format!(", {dropped} packets dropped")), "{advice}");
     let wanted = (60 + dropped).next_power_of_two();
-    assert!(told.contains(&format!("nf_conntrack_max={wanted} or more")), "{told}");
+    assert!(advice.contains(&format!("nf_conntrack_max={wanted} or more")), "{advice}");
+    // Who holds the entries, and who is turned away.
+    let run = format!("ip netns exec {} conntrack -L 2>/dev/null | sed", namespace.name);
+    assert!(advice.contains(&format!("-> the sources that hold most entries: {run}")), "{advice}");
+    let drops = format!("-> ctpulse drops --netns {} --top cause,source,port", namespace.name);
+    assert!(advice.contains(&format!("{drops} shows who is turned away")), "{advice}");
 
-    let (code, told) = advise(&namespace, || sockets.extend(namespace.udp_flows(20).1));
-    assert_eq!(code, Some(0), "{told}");
-    assert!(told.starts_with("ok  nothing is wrong\n    at most "), "{told}");
+    // The same in a table with room.
+    let (code, advice) = advise(&namespace, || sockets.extend(namespace.udp_flows(20).1));
+    assert_eq!(code, Some(0), "{advice}");
+    assert_eq!(titles(&advice), [UNREPLIED]);
+}
+
+/// A table that has room, and few buckets: from 5.15 on the kernel refuses to make chains longer.
+#[test]
+fn long_chains_are_no_full_table() {
+    in_guest();
+    let namespace = Namespace::new();
+    let settings = (Setting::new("nf_conntrack_buckets", 16), Setting::max(100_000));
+    let mut refused = 0;
+    let (code, advice) = advise_for(30, &namespace, || refused = send_to_many(&namespace, 30_000));
+    drop(settings);
+    let few = "!   there are few buckets for the table's size";
+    if refused == 0 {
+        assert_eq!((code, titles(&advice)), (Some(0), vec![few, UNREPLIED]));
+        return;
+    }
+    assert_eq!(
+        (code, titles(&advice)),
+        (Some(1), vec!["!!  hash chains are too long", few, UNREPLIED])
+    );
+    assert!(advice.contains("nf_conntrack_buckets=100000 "), "{advice}");
+}
+
+/// A namespace that hides its addresses behind `ports` of one.
+fn behind_ports(ports: &str) -> Namespace {
+    let namespace = Namespace::new();
+    let rule = format!("add rule inet t hide udp dport 9 masquerade to :{ports}");
+    namespace.exec("ip", &["link", "add", "sink", "type", "dummy"]);
+    namespace.exec("ip", &["address", "add", "10.0.0.1/8", "dev", "sink"]);
+    namespace.exec("ip", &["link", "set", "sink", "up"]);
+    // No port is free again before the test is over.
+    namespace.inside(|| std::fs::write(UDP_TIMEOUT, "600").unwrap());
+    for line in ["add chain inet t hide { type nat hook postrouting priority srcnat; }", &rule] {
+        namespace.exec("nft", &line.split(' ').collect::<Vec<_>>());
+    }
+    namespace
+}
+
+/// New connections to one destination; how many were refused.
+fn to_one_destination(namespace: &Namespace, flows: usize) -> (u64, Vec<UdpSocket>) {
+    namespace.inside(|| {
+        let sockets = (0..flows).map(|_| UdpSocket::bind("0.0.0.0:0").unwrap());
+        let sockets: Vec<_> = sockets.collect();
+        let refused = sockets.iter().filter(|socket| socket.send_to(b"x", "10.1.0.1:9").is_err());
+        (refused.count() as u64, sockets)
+    })
+}
+
+/// The kernel raises the same counters for both, but for `found`.
+#[test]
+fn ports_that_ran_out_are_no_race() {
+    in_guest();
+    let namespace = behind_ports("20000-20099");
+    let mut refused = (0, Vec::new());
+    let (code, advice) = advise(&namespace, || refused = to_one_destination(&namespace, 250));
+    assert_eq!(refused.0, 150);
+    assert_eq!((code, titles(&advice)[0]), (Some(1), "!!  NAT runs out of ports"), "{advice}");
+    assert!(
+        advice.contains("    150 packets lost before their entry was inserted in "),
+        "{advice}"
+    );
+    assert!(!advice.contains("random") && !advice.contains("-> races"), "{advice}");
+
+    // Without probes, as a user without capabilities.
+    let mut command = ctpulse();
+    command.uid(NOBODY).gid(NOBODY).args(["doctor", "--advise", "--look", "6s"]);
+    let namespace = &namespace;
+    let (code, advice) = namespace
+        .inside(|| advise_by(command, || assert_eq!(to_one_destination(namespace, 40).0, 40)));
+    assert_eq!((code, titles(&advice)), (Some(1), vec!["!!  NAT runs out of ports"]), "{advice}");
+    assert!(
+        advice.contains("    40 insertions failed, and their packets were lost in "),
+        "{advice}"
+    );
+    assert!(!advice.contains("ctpulse drops"), "{advice}");
+
+    // In one burst, a range of eight ports could be a mixture with races by the numbers alone.
+    let few = behind_ports("1000-1007");
+    let (code, advice) = advise(&few, || _ = to_one_destination(&few, 100));
+    let title = "!!  NAT runs out of ports, and first packets may race";
+    assert_eq!((code, titles(&advice)[0]), (Some(1), title), "{advice}");
+    assert!(advice.contains("a range of about 8 ports that is exhausted"), "{advice}");
+    assert!(!advice.contains("random"), "{advice}");
+    // In several rows it is not.
+    let (code, advice) = advise_for(15, &few, || {
+        for _ in 0..4 {
+            assert_eq!(to_one_destination(&few, 20).0, 20);
+            a_row_passes();
+        }
+    });
+    assert_eq!((code, titles(&advice)[0]), (Some(1), "!!  NAT runs out of ports"), "{advice}");
+    assert!(advice.contains("a range of about 8 ports is exhausted"), "{advice}");
+}
+
+#[test]
+fn a_race_is_no_lack_of_ports() {
+    in_guest();
+    let namespace = slow_namespace("");
+    let sockets = namespace.inside(|| {
+        [(); CPUS]
+            .map(|()| socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::TCP)).unwrap())
+    });
+    let lost = || integer(&statistics(&namespace.name), "drop").unwrap();
+    let (code, advice) = advise_for(30, &namespace, || {
+        race(
+            &namespace,
+            |cpu, to| {
+                _ = sendto(&sockets[cpu], &SYN, SendFlags::empty(), &SocketAddrV4::new(to, 0));
+            },
+            || lost() >= 2,
+        );
+    });
+    assert_eq!((code, titles(&advice)[0]), (Some(1), "!!  first packets race"), "{advice}");
+    assert!(advice.contains("NAT found 0 ports taken"), "{advice}");
+    assert!(!advice.contains("-> NAT ports"), "{advice}");
+}
+
+/// Acknowledgements of connections that nothing is known of.
+fn stray_acks(namespace: &Namespace, packets: u16) {
+    namespace.inside(|| {
+        let loose = "/proc/sys/net/netfilter/nf_conntrack_tcp_loose";
+        std::fs::write(loose, "0").unwrap();
+        let socket = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::TCP)).unwrap();
+        let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        for port in 1024..1024 + packets {
+            let mut header = SYN;
+            header[..2].copy_from_slice(&port.to_be_bytes());
+            header[13] = 0x10;
+            sendto(&socket, &header, SendFlags::empty(), &to).unwrap();
+        }
+    });
+}
+
+/// TCP connections over loopback, both ends of them.
+fn connections(namespace: &Namespace, number: usize) -> Vec<TcpStream> {
+    namespace.inside(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = |_| {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            [client, listener.accept().unwrap().0]
+        };
+        (0..number).flat_map(connect).collect()
+    })
+}
+
+#[test]
+fn invalid_packets_are_found_and_valid_ones_are_not() {
+    in_guest();
+    let namespace = Namespace::new();
+    let (code, advice) = advise(&namespace, || stray_acks(&namespace, 400));
+    assert_eq!((code, titles(&advice)), (Some(0), vec!["!   packets are INVALID"]));
+    let command = format!("ip netns exec {} sysctl -w net.netfilter.nf_conntrack_", namespace.name);
+    assert!(advice.contains(&format!("{command}log_invalid=255")), "{advice}");
+
+    // The counter stays above 0: it was another time.
+    let (code, advice) = advise(&namespace, || {});
+    assert_eq!(code, Some(0), "{advice}");
+    assert!(titles(&advice)[0].starts_with("!   no tracked traffic in "), "{advice}");
+
+    let other = Namespace::new();
+    let (code, advice) = advise(&other, || {});
+    assert_eq!((code, titles(&advice)), (Some(0), vec!["!   nothing is tracked here"]));
+    let mut streams = Vec::new();
+    let (code, advice) = advise(&other, || streams = connections(&other, 20));
+    assert_eq!((code, titles(&advice)), (Some(0), vec!["ok  nothing is wrong"]));
+}
+
+#[test]
+fn unanswered_entries_are_found_and_answered_ones_are_not() {
+    in_guest();
+    let (lost, answered) = (Namespace::new(), Namespace::new());
+    let mut sockets = Vec::new();
+    let (code, advice) = advise(&lost, || sockets = lost.udp_flows(100).1);
+    assert_eq!((code, titles(&advice)), (Some(0), vec![UNREPLIED]));
+    assert!(advice.contains("    100% of 100 entries that were read are unreplied"), "{advice}");
+
+    let (code, advice) = advise(&answered, || {
+        sockets.extend(answered.udp_flows(100).1);
+        let server = &sockets[sockets.len() - 101];
+        for _ in 0..100 {
+            let (_, from) = server.recv_from(&mut [0; 16]).unwrap();
+            server.send_to(b"y", from).unwrap();
+        }
+    });
+    assert_eq!((code, titles(&advice)), (Some(0), vec!["ok  nothing is wrong"]));
+    assert!(advice.contains(", 0.0% of the entries unreplied, in "), "{advice}");
+}
+
+#[test]
+fn assured_entries_that_fill_a_table_are_found_beside_a_scan() {
+    in_guest();
+    let namespace = Namespace::new();
+    let max = Setting::max(200);
+    let mut streams = Vec::new();
+    let (code, advice) = advise(&namespace, || streams = connections(&namespace, 170));
+    let filling = "!   the table is filling";
+    assert_eq!(code, Some(0));
+    assert_eq!(titles(&advice), [filling, "!   hardly any entry can be evicted"]);
+    let mut sockets = Vec::new();
+    let (code, advice) = advise(&namespace, || sockets = namespace.udp_flows(28).1);
+    drop(max);
+    assert_eq!(code, Some(0));
+    assert_eq!(titles(&advice), [filling, "!   most entries cannot be evicted"]);
+}
+
+#[test]
+fn silent_connections_are_found_and_those_of_today_are_not() {
+    in_guest();
+    let max = Setting::max(100);
+    let entries = |left: &str| {
+        let namespace = Namespace::new();
+        for port in 1..=60 {
+            let tuple = ["-I", "-p", "tcp", "-s", "10.0.0.1", "-d", "10.0.0.2", "--dport", "80"];
+            let state = ["--state", "ESTABLISHED", "-u", "ASSURED,SEEN_REPLY", "-t", left];
+            let port = ["--sport", &format!("{port}")];
+            namespace.exec("conntrack", &[&tuple[..], &state, &port].concat());
+        }
+        namespace
+    };
+    // Kept for 5 days, and silent for one.
+    let silent = "!   silent TCP connections keep their entries";
+    for (left, expected) in [("345600", silent), ("431990", "ok  nothing is wrong")] {
+        let (code, advice) = advise(&entries(left), || {});
+        assert_eq!((code, titles(&advice)), (Some(0), vec![expected]), "{left}");
+    }
+    drop(max);
+}
+
+/// Some kernels drop what is on its way while they take a helper from all entries.
+#[test]
+fn dying_entries_are_found_where_a_helper_is_unloaded() {
+    in_guest();
+    let is_dropped = drops_while_a_helper_goes();
+    let (namespace, [socket, _]) = crate::clash::hidden_sockets();
+    namespace.inside(|| std::fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", "1").unwrap());
+    let (_, advice) = advise_for(20, &namespace, || _ = unload_while_sending(&namespace, &socket));
+    let title = "!!  entries die before they are inserted";
+    assert_eq!(titles(&advice).contains(&title), is_dropped, "{advice}");
+    assert!(!advice.contains("conntrack -F") && !advice.contains("race"), "{advice}");
+}
+
+#[test]
+fn without_statistics_it_is_unknown() {
+    in_guest();
+    let mut modules = Modules::new();
+    modules.unload();
+    let advised = ctpulse().args(["doctor", "--advise", "--look", "1s"]).output().unwrap();
+    let advice = text(&advised.stdout);
+    assert_eq!(advised.status.code(), Some(3), "{advice}{}", text(&advised.stderr));
+    assert!(titles(&advice)[0].starts_with("??  "), "{advice}");
+    assert!(advice.contains("the statistics cannot be read: "), "{advice}");
+    modules.load();
 }

@@ -16,7 +16,7 @@ use crate::probes::{CPUS, Setting};
 use crate::support::{Namespace, Running, ctpulse, integer, statistics};
 use crate::{in_guest, wait_for};
 
-const UDP_TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout";
+pub(crate) const UDP_TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout";
 
 /// A running `ctpulse drops`, and what it says besides its lines.
 pub(crate) struct Drops {
@@ -88,7 +88,7 @@ fn refused_flows(namespace: &Namespace, flows: usize, loopback: &str) -> BTreeSe
 }
 
 /// UDP flows from one socket to as many addresses; how many were refused.
-fn send_to_many(namespace: &Namespace, flows: u64) -> u64 {
+pub(crate) fn send_to_many(namespace: &Namespace, flows: u64) -> u64 {
     namespace.inside(|| {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = |number: u64| Ipv4Addr::from(0x7f10_0000 + number as u32);

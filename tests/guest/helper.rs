@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -59,23 +59,20 @@ fn expected_connections_are_told_from_new_ones() {
     assert_eq!(field("expect_create"), field("expect_delete"), "{line}");
 }
 
-/// Some kernels drop what is on its way while they take a helper from all entries: 5.10 marks it
-/// as dying, and 6.1 sees that it is of an older generation. Releases of 2026 do neither.
-#[test]
-fn entries_that_die_before_they_are_in_the_table_are_named() {
-    in_guest();
-    let (namespace, [socket, _]) = hidden_sockets();
-    // With an extension: these are why the kernel drops what is on its way.
-    namespace.inside(|| std::fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", "1").unwrap());
-    let drops = Drops::json(&[&namespace]);
-    let running = watch(&[&namespace]);
+/// Whether this kernel drops what is on its way while it takes a helper from all entries: 5.10 marks
+/// it as dying, and 6.1 sees that it is of an older generation. Releases of 2026 do neither.
+pub(crate) fn drops_while_a_helper_goes() -> bool {
     let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap();
-    let drops_some = ["nf_ct_unconfirmed_destroy", "nf_conntrack_ext_genid"]
+    ["nf_ct_unconfirmed_destroy", "nf_conntrack_ext_genid"]
         .iter()
-        .any(|name| symbols.contains(name));
-    let failed = || integer(&statistics(&namespace.name), "insert_failed").unwrap();
+        .any(|name| symbols.contains(name))
+}
+
+/// Unloads and loads a helper until packets of the socket are dropped meanwhile; the ports that they
+/// were for.
+pub(crate) fn unload_while_sending(namespace: &Namespace, socket: &UdpSocket) -> BTreeSet<u64> {
     let enough = AtomicBool::new(false);
-    let refused = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
             let mut refused = BTreeSet::new();
             for port in 1.. {
@@ -88,18 +85,29 @@ fn entries_that_die_before_they_are_in_the_table_are_named() {
             }
             refused
         });
-        for _ in 0..if drops_some { 5 } else { 1 } {
+        for _ in 0..if drops_while_a_helper_goes() { 5 } else { 1 } {
             output(Command::new("rmmod").arg("nf_conntrack_ftp"));
             output(Command::new("insmod").arg("/modules/nf_conntrack_ftp.ko"));
-            if failed() > 0 {
+            if integer(&statistics(&namespace.name), "insert_failed").unwrap() > 0 {
                 break;
             }
         }
         enough.store(true, Ordering::Relaxed);
         sender.join().unwrap()
-    });
-    let failed = failed();
-    assert_eq!(failed > 0, drops_some, "{}", statistics(&namespace.name));
+    })
+}
+
+#[test]
+fn entries_that_die_before_they_are_in_the_table_are_named() {
+    in_guest();
+    let (namespace, [socket, _]) = hidden_sockets();
+    // With an extension: these are why the kernel drops what is on its way.
+    namespace.inside(|| std::fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", "1").unwrap());
+    let drops = Drops::json(&[&namespace]);
+    let running = watch(&[&namespace]);
+    let refused = unload_while_sending(&namespace, &socket);
+    let failed = integer(&statistics(&namespace.name), "insert_failed").unwrap();
+    assert_eq!(failed > 0, drops_while_a_helper_goes(), "{}", statistics(&namespace.name));
     let line = settled(&running, "", "insert_failed", failed);
     let (records, told) = drops.records();
     println!("{line}\n{told}");

@@ -1,7 +1,9 @@
-//! Tests of `rules`: each finding with its numbers, and none without.
+//! Tests of the rules: each finding with its numbers, and none without.
 
+use super::super::evidence::{Host, Samples, Steadiness};
 use super::super::{ESTABLISHED, advise};
 use super::*;
+use crate::settings::Netns;
 use crate::source::netlink::entries::Entries;
 
 fn evidence(peak: f64, counted: &[(&str, f64)]) -> Evidence {
@@ -23,19 +25,82 @@ fn only(evidence: &Evidence) -> Finding {
     findings.into_iter().next().unwrap()
 }
 
-#[test]
-fn a_healthy_table_is_said_to_be() {
-    let finding = only(&evidence(1000.0, &[]));
-    assert_eq!(finding.severity, Severity::Good);
-    assert_eq!(
-        finding.evidence,
-        "at most 1,000 of 4,000 entries (25 %), drop 0, early_drop 0, insert_failed 0 in 5.0 s"
-    );
-    assert!(finding.mend.is_empty());
+fn titles(evidence: &Evidence) -> Vec<String> {
+    advise(evidence).into_iter().map(|finding| finding.title).collect()
+}
+
+fn text(finding: &Finding) -> String {
+    format!("{}\n{}\n{}", finding.title, finding.evidence, finding.remedies.join("\n"))
 }
 
 #[test]
-fn what_the_entries_are_is_told_where_it_matters() {
+fn a_healthy_table_is_good_with_its_numbers() {
+    let finding = only(&evidence(1000.0, &[("invalid", 4.0)]));
+    assert_eq!(finding.severity, Severity::Good);
+    assert_eq!(
+        finding.evidence,
+        "at most 1,000 of 4,000 entries (25.0%), drop 0, early_drop 0, insert_failed 0, invalid 4, \
+         in 5 s"
+    );
+    assert!(finding.remedies.is_empty());
+    let mut unread = evidence(1000.0, &[]);
+    unread.entries_unread = Some("missing CAP_NET_ADMIN".to_owned());
+    assert!(only(&unread).evidence.ends_with("answers are not judged: missing CAP_NET_ADMIN"));
+}
+
+/// Nothing is concluded from numbers that are not there.
+#[test]
+fn without_statistics_that_span_the_time_it_is_unknown() {
+    let mut bare = evidence(1000.0, &[]);
+    bare.counted.clear();
+    let finding = only(&bare);
+    assert_eq!(finding.severity, Severity::Unknown);
+    assert!(finding.evidence.starts_with("there are no statistics"), "{finding:?}");
+    let mut one = evidence(1000.0, &[]);
+    one.seconds = 0.0;
+    assert_eq!(only(&one).severity, Severity::Unknown);
+    assert!(only(&one).evidence.starts_with("there is one reading only"), "{:?}", only(&one));
+    for missing in ["drop", "early_drop", "insert_failed"] {
+        let mut some = evidence(1000.0, &[]);
+        some.counted.remove(missing);
+        assert_eq!(only(&some).severity, Severity::Unknown, "{missing}");
+    }
+    let mut torn = evidence(1000.0, &[]);
+    torn.unknown = vec!["7 rows could not be paired".to_owned(), "a line is torn".to_owned()];
+    assert_eq!(only(&torn).evidence, "7 rows could not be paired; a line is torn (in 5 s)");
+    // The fill is known all the same, and a loss is worse than what is unknown.
+    bare.peak = Some(3900.0);
+    let severities = |evidence: &Evidence| -> Vec<_> {
+        advise(evidence).iter().map(|finding| finding.severity).collect()
+    };
+    assert_eq!(severities(&bare), [Severity::Unknown, Severity::Warning]);
+    torn.counted.insert("chaintoolong".to_owned(), 3.0);
+    assert_eq!(severities(&torn), [Severity::Problem, Severity::Unknown]);
+}
+
+#[test]
+fn what_was_missed_is_reported_beside_the_result() {
+    let mut missed = evidence(1000.0, &[]);
+    missed.samples = Some(Samples { missed: 100.0, due: Some(500.0) });
+    assert_eq!(titles(&missed), ["samples were missed", "nothing is wrong"]);
+    assert!(advise(&missed)[0].evidence.starts_with("100 (20.0%) in 5 s"), "{missed:?}");
+    missed.samples = Some(Samples { missed: 49.0, due: Some(500.0) });
+    assert_eq!(titles(&missed), ["nothing is wrong"]);
+    missed.samples = Some(Samples { missed: 4.0, due: None });
+    assert_eq!(titles(&missed), ["nothing is wrong"]);
+    missed.samples = Some(Samples { missed: 5.0, due: None });
+    assert_eq!(titles(&missed), ["samples were missed", "nothing is wrong"]);
+    // The causes that need all calls are absent then.
+    let causes = [("drop", 9.0), ("drop_table_full", 2.0), ("events_missed", 3.0)];
+    let findings = advise(&evidence(1000.0, &causes));
+    assert_eq!(findings[0].title, "the table is too small");
+    assert_eq!(findings[1].title, "packets are dropped, and the cause is not known");
+    assert_eq!(findings[1].evidence, "7 in 5 s, the table full to 25.0% at most");
+    assert_eq!(findings[2].title, "the probes missed calls");
+}
+
+#[test]
+fn unanswered_entries_are_a_finding_whatever_the_fill() {
     let with = |peak: f64, seen: u32, unreplied: u32, evictable: u32| Evidence {
         entries: Some(Entries { seen, unreplied, evictable, silent: 0 }),
         ..evidence(peak, &[])
@@ -44,26 +109,47 @@ fn what_the_entries_are_is_told_where_it_matters() {
     assert_eq!(finding.title, "most entries were never answered");
     assert_eq!(
         finding.evidence,
-        "70 % of 1,000 entries that were looked at are unreplied, 80 % can be evicted, in a \
-         table that is full to 62 %"
+        "70.0% of 1,000 entries that were read are unreplied, 80.0% can be evicted, in a table that \
+         is full to 62.5%"
     );
-    // In an empty table it does no harm, but is told.
-    let finding = only(&with(400.0, 400, 280, 300));
-    assert_eq!(finding.severity, Severity::Good);
-    assert!(finding.evidence.contains(", 70 % of the entries unreplied, in 5.0 s"), "{finding:?}");
-    // Too few to tell a share of.
-    assert!(!only(&with(99.0, 99, 99, 99)).evidence.contains("unreplied"));
-    let findings = advise(&with(3300.0, 1000, 20, 90));
-    let titles: Vec<&str> = findings.iter().map(|finding| finding.title.as_str()).collect();
-    assert_eq!(titles, ["the table is filling", "hardly any entry can be evicted"]);
+    assert_eq!(only(&with(400.0, 400, 400, 400)).title, "most entries were never answered");
+    let mut unlimited = with(400.0, 400, 400, 400);
+    unlimited.max = Some(0.0);
+    assert_eq!(only(&unlimited).title, "most entries were never answered");
+    // An ordinary mix, and too few to judge.
+    let finding = only(&with(400.0, 400, 199, 300));
+    assert!(finding.evidence.contains(", 49.8% of the entries unreplied, in 5 s"), "{finding:?}");
+    assert!(!only(&with(49.0, 49, 49, 49)).evidence.contains("unreplied"));
+}
+
+#[test]
+fn a_table_of_assured_entries_is_a_finding_beside_a_scan_too() {
+    let with = |unreplied: u32, evictable: u32| Evidence {
+        entries: Some(Entries { seen: 2000, unreplied, evictable, silent: 0 }),
+        ..evidence(3300.0, &[])
+    };
+    assert_eq!(titles(&with(20, 90)), ["the table is filling", "hardly any entry can be evicted"]);
+    // 1,700 idle connections, and a scan in the rest of the table.
+    let findings = advise(&with(300, 300));
+    assert_eq!(findings[1].title, "most entries cannot be evicted");
+    assert!(findings[1].evidence.starts_with("85.0% of 2,000 entries that were read are assured"));
+    assert_eq!(titles(&with(300, 1001)), ["the table is filling"]);
 }
 
 #[test]
 fn a_still_table_is_not_called_healthy() {
     let finding = only(&evidence(0.0, &[]));
     assert_eq!(finding.severity, Severity::Warning);
-    assert_eq!(finding.title, "nothing is tracked here");
-    // One that is full now and then, between two looks.
+    assert_eq!(finding.title, "no tracked traffic in 5 s");
+    let mut still = evidence(0.0, &[]);
+    still.is_any_above_zero = Some(false);
+    assert_eq!(only(&still).title, "nothing is tracked here");
+    assert!(text(&only(&still)).contains("only where a firewall rule asks"), "{still:?}");
+    // An idle minute of a gateway that tracks.
+    still.is_any_above_zero = Some(true);
+    assert_eq!(only(&still).title, "no tracked traffic in 5 s");
+    assert!(!text(&only(&still)).contains("only where a firewall rule asks"), "{still:?}");
+    // One that is full now and then, between two samples.
     let finding = only(&evidence(891.0, &[("drop_table_full", 45.0)]));
     assert!(finding.evidence.contains("though full in between, 45 packets"), "{finding:?}");
 }
@@ -76,12 +162,12 @@ fn a_full_table_is_too_small_and_a_fuller_one_soon() {
     assert_eq!(finding.severity, Severity::Problem);
     assert_eq!(
         finding.evidence,
-        "at most 4,000 of 4,000 entries (100 %), 3,500 packets dropped, 1,980 entries evicted \
-         (12 of the drops although entries could have been evicted: the kernel looks into 8 \
-         buckets only) in 5.0 s"
+        "at most 4,000 of 4,000 entries (100%), 3,500 packets dropped, 1,980 entries evicted \
+         (12 of the drops although entries could have been evicted: the kernel searches 8 buckets \
+         only) in 5 s"
     );
     assert_eq!(
-        finding.mend[0],
+        finding.remedies[0],
         "sysctl -w net.netfilter.nf_conntrack_max=16384 or more (in the host's own namespace; some \
          6 MiB when full)",
         "room for the 5,480 that were turned away, too"
@@ -89,7 +175,7 @@ fn a_full_table_is_too_small_and_a_fuller_one_soon() {
     // Over hours only what stands there at once counts.
     let mut night = evidence(4000.0, &[("early_drop", 12e6)]);
     night.seconds = 36_000.0;
-    assert!(only(&night).mend[0].contains("nf_conntrack_max=16384 "), "{night:?}");
+    assert!(only(&night).remedies[0].contains("nf_conntrack_max=16384 "), "{night:?}");
     assert_eq!(only(&evidence(3300.0, &[])).severity, Severity::Warning);
     // Without probes the causes are not told apart; those of failed insertions are others.
     let counted = [("drop", 9.0), ("insert_failed", 2.0), ("clash_resolve", 0.0)];
@@ -97,7 +183,7 @@ fn a_full_table_is_too_small_and_a_fuller_one_soon() {
     assert!(findings[0].evidence.contains(", 7 packets dropped"), "{findings:?}");
     assert!(findings[1].evidence.starts_with("2 insertions failed"), "{findings:?}");
     // With probes a full table is no cause for drops of another.
-    let counted = [("drop", 12.0), ("drop_table_full", 0.0), ("drop_clash", 12.0)];
+    let counted = [("drop", 12.0), ("drop_table_full", 0.0), ("drop_clash", 12.0), ("found", 0.0)];
     let findings = advise(&evidence(3840.0, &counted));
     let titles: Vec<&str> = findings.iter().map(|finding| finding.title.as_str()).collect();
     assert_eq!(titles, ["first packets race", "the table is filling"]);
@@ -105,48 +191,210 @@ fn a_full_table_is_too_small_and_a_fuller_one_soon() {
 }
 
 #[test]
+fn evictions_by_the_collector_and_refused_creations_show_a_full_table() {
+    let finding = only(&evidence(3900.0, &[("gc_early_drop", 43.0)]));
+    assert_eq!(finding.severity, Severity::Problem);
+    assert!(finding.evidence.contains(", 43 entries evicted by the garbage collector in"));
+    let finding = only(&evidence(4000.0, &[("create_table_full", 1000.0)]));
+    assert_eq!(finding.severity, Severity::Problem);
+    assert!(finding.evidence.contains(", 1,000 entries of other programs"), "{finding:?}");
+    assert!(!finding.evidence.contains("packets dropped"), "{finding:?}");
+}
+
+/// Sources that are turned away are not those that fill the table.
+#[test]
+fn who_holds_is_not_who_is_refused() {
+    let mut full = evidence(4000.0, &[("drop_table_full", 5.0)]);
+    full.host = Host::WithProbes;
+    full.netns = Some(Netns::Name("gw".to_owned()));
+    let remedies = &only(&full).remedies;
+    let holders = "the sources that hold most entries: ip netns exec gw conntrack -L 2>/dev/null | sed 's/ \
+                   dst=.*//; s/.*src=//' | sort | uniq -c | sort -rn | head (conntrack-tools; it \
+                   dumps the whole table";
+    assert!(remedies.iter().any(|remedy| remedy.starts_with(holders)), "{remedies:?}");
+    let refused = "ctpulse drops --netns gw --top cause,source,port shows who is turned away or \
+                   evicted";
+    assert!(remedies.iter().any(|remedy| remedy == refused), "{remedies:?}");
+}
+
+#[test]
+fn no_command_is_named_that_cannot_run_there() {
+    let all = [
+        ("drop", 30.0),
+        ("drop_table_full", 5.0),
+        ("drop_clash", 5.0),
+        ("chaintoolong", 5.0),
+        ("drop_other", 5.0),
+        ("found", 0.0),
+    ];
+    let mut evidence = evidence(4000.0, &all);
+    let naming = |evidence: &Evidence| {
+        let remedies = advise(evidence).into_iter().flat_map(|finding| finding.remedies);
+        remedies.filter(|remedy| remedy.contains("ctpulse drops")).collect::<Vec<String>>()
+    };
+    evidence.host = Host::WithoutProbes("missing CAP_BPF".to_owned());
+    assert_eq!(naming(&evidence), Vec::<String>::new());
+    assert!(advise(&evidence).iter().any(|finding| text(finding).contains("missing CAP_BPF")));
+    evidence.host = Host::Recorded;
+    let named = naming(&evidence);
+    assert_eq!(named.len(), 4, "{named:?}");
+    assert!(
+        named.iter().all(|remedy| remedy.contains("where probes can be attached")),
+        "{named:?}"
+    );
+    evidence.host = Host::WithProbes;
+    assert_eq!(naming(&evidence).len(), 4);
+}
+
+#[test]
 fn no_loss_is_called_healthy() {
     let finding = only(&evidence(1000.0, &[("drop", 7.0)]));
     assert_eq!(finding.severity, Severity::Problem);
-    assert_eq!(finding.title, "packets are dropped, and nothing tells why");
-    assert_eq!(finding.evidence, "7 in 5.0 s, the table full to 25 % at most");
+    assert_eq!(finding.title, "packets are dropped, and the cause is not known");
+    assert_eq!(finding.evidence, "7 in 5 s, the table full to 25.0% at most");
     // Where not even the table's size is known.
     let mut bare = evidence(0.0, &[("early_drop", 3.0)]);
     (bare.peak, bare.max) = (None, None);
     assert_eq!(only(&bare).severity, Severity::Problem);
-    assert_eq!(only(&bare).title, "something is lost");
+    assert_eq!(only(&bare).title, "entries are evicted, and the table's size is not known");
+}
+
+/// Numbers of `found` for each failure as they were measured with 100 ports, and in races.
+#[test]
+fn ports_that_ran_out_are_told_from_races() {
+    let failed = |failed: f64, found: f64| {
+        let counted =
+            [("drop", failed), ("insert_failed", failed), ("clash_resolve", 0.0), ("found", found)];
+        only(&evidence(1000.0, &counted))
+    };
+    let exhausted = failed(150.0, 15_000.0);
+    assert_eq!(exhausted.title, "NAT runs out of ports");
+    assert_eq!(exhausted.severity, Severity::Problem);
+    assert_eq!(
+        exhausted.evidence,
+        "150 insertions failed, and their packets were lost in 5 s; NAT found 15,000 ports taken, \
+         100 for each: a search that fails tries up to 248 ports, a race finds none taken"
+    );
+    for remedy in ["more source addresses", "wider range of ports", "shorter timeouts", "fewer"] {
+        assert!(text(&exhausted).contains(remedy), "{exhausted:?}");
+    }
+    assert!(!text(&exhausted).contains("races:"), "{exhausted:?}");
+    assert!(failed(10.0, 45_000.0).evidence.contains("searches that succeeded"));
+    let race = failed(300.0, 42.0);
+    assert_eq!(race.title, "first packets race");
+    assert!(text(&race).contains("fully-random") && !text(&race).contains("NAT ports:"));
+    // One port: a mixture or a range of one.
+    let one = failed(20.0, 20.0);
+    assert_eq!(one.title, "NAT runs out of ports, and first packets may race");
+    let some = failed(100.0, 50.0);
+    assert_eq!(some.title, "first packets race, and NAT may run out of ports");
+    assert!(some.evidence.contains("at most 50.0% are exhausted ports"), "{some:?}");
+    for finding in [exhausted, one, some] {
+        assert!(!text(&finding).contains("random"), "no cure for ports that ran out: {finding:?}");
+    }
+}
+
+/// Telegraf's recording of eight ports that ran out: 8.1 for each failure, in every row.
+#[test]
+fn a_few_ports_are_told_from_a_mixture_by_their_steadiness() {
+    let counted = [("drop", 452.0), ("insert_failed", 452.0), ("found", 3661.0)];
+    let mut eight = evidence(16.0, &counted);
+    let mixed = "NAT runs out of ports, and first packets may race";
+    assert_eq!(only(&eight).title, mixed);
+    let of_rows = |changes: &[(f64, f64)]| {
+        let mut steadiness = Steadiness::default();
+        changes.iter().for_each(|(failed, found)| steadiness.take(*failed, *found));
+        steadiness
+    };
+    eight.found_for_failures =
+        of_rows(&[(26.0, 208.0), (0.0, 3.0), (25.0, 203.0), (-27.0, -219.0)]);
+    let finding = only(&eight);
+    assert_eq!(finding.title, "NAT runs out of ports");
+    assert!(finding.evidence.contains("a range of about 8 ports is exhausted"), "{finding:?}");
+    assert!(!text(&finding).contains("-> races") && !text(&finding).contains("random"));
+    // Races in one of the rows, and too few rows.
+    eight.found_for_failures = of_rows(&[(26.0, 208.0), (25.0, 203.0), (27.0, 100.0)]);
+    assert_eq!(only(&eight).title, mixed);
+    eight.found_for_failures = of_rows(&[(26.0, 208.0), (25.0, 203.0)]);
+    assert_eq!(only(&eight).title, mixed);
+}
+
+/// Up to 4.8 and with `ebpf_per_packet` it counts look-ups of packets.
+#[test]
+fn found_is_used_only_where_it_counts_taken_ports() {
+    let failed = [("drop", 9.0), ("insert_failed", 9.0), ("found", 9e6)];
+    let title = |more: &[(&str, f64)]| only(&evidence(100.0, &[&failed[..], more].concat())).title;
+    let unknown = "first packets race, or NAT runs out of ports";
+    assert_eq!(title(&[]), "NAT runs out of ports");
+    assert_eq!(title(&[("searched", 5.0), ("new", 5.0)]), unknown);
+    assert_eq!(title(&[("drop_tracker", 0.0)]), unknown);
+    // Telegraf reads clash_resolve as `searched`, and `new` is 0 there.
+    assert_eq!(title(&[("searched", 5.0), ("new", 0.0)]), "NAT runs out of ports");
+    // The probes' count of lost packets, and the same rule.
+    let clash = [("drop", 9.0), ("drop_clash", 9.0), ("new", 5.0), ("found", 900.0)];
+    assert_eq!(only(&evidence(100.0, &clash)).title, "NAT runs out of ports");
 }
 
 #[test]
 fn races_say_how_many_were_name_look_ups() {
-    let mut some = evidence(100.0, &[("drop_clash", 12.0)]);
+    let mut some = evidence(100.0, &[("drop_clash", 12.0), ("found", 0.0)]);
     some.ports = [(("clash", 53), 9), (("clash", 80), 1), (("evicted", 53), 5)].into();
     let finding = only(&some);
-    assert!(finding.evidence.ends_with("9 of 10 that were looked at went to port 53"));
-    assert!(finding.mend[0].contains("single-request-reopen"));
+    assert!(finding.evidence.ends_with("; 9 of 10 that were reported went to port 53"));
+    assert!(finding.remedies[0].contains("single-request-reopen"));
     some.ports = [(("clash", 80), 10), (("clash", 53), 1)].into();
-    assert!(!only(&some).mend[0].contains("single-request"));
+    assert!(!only(&some).remedies[0].contains("single-request"));
     some.ports.clear();
-    assert!(only(&some).mend[0].starts_with("if these are name look-ups: they send A and AAAA"));
-    // Before 5.10 the kernel counts those that it resolved among them.
-    let finding = only(&evidence(100.0, &[("insert_failed", 5.0)]));
+    assert!(
+        only(&some).remedies[0].starts_with("races: if these are name look-ups: they send A and")
+    );
+    // Before 5.10 the kernel counts those that it resolved among them, and not in `drop`.
+    let finding = only(&evidence(100.0, &[("insert_failed", 5.0), ("found", 0.0)]));
     assert_eq!(finding.severity, Severity::Warning);
-    assert!(finding.evidence.contains("or were races that the kernel resolved"), "{finding:?}");
-    let finding = only(&evidence(100.0, &[("insert_failed", 5.0), ("clash_resolve", 2.0)]));
-    assert_eq!(finding.severity, Severity::Problem);
+    assert!(finding.evidence.contains("perhaps races that the kernel resolved"), "{finding:?}");
+    let lost = [("insert_failed", 5.0), ("clash_resolve", 2.0), ("found", 0.0)];
+    assert_eq!(only(&evidence(100.0, &lost)).severity, Severity::Problem);
+    let lost = [("insert_failed", 5.0), ("drop", 5.0), ("found", 0.0)];
+    assert_eq!(only(&evidence(100.0, &lost)).severity, Severity::Problem);
     // The kernel's own counter, less what has another cause.
     let failed = [("insert_failed", 5.0), ("chaintoolong", 5.0)];
-    let findings = advise(&evidence(100.0, &failed));
-    assert_eq!(findings.len(), 1);
-    assert_eq!(findings[0].title, "hash chains are too long");
-    assert!(!findings[0].mend[0].contains("buckets="), "there are as many as entries");
+    let finding = only(&evidence(100.0, &failed));
+    assert_eq!(finding.title, "hash chains are too long");
+    assert!(!finding.remedies[0].contains("buckets="), "there are as many as entries");
     let mut few = evidence(100.0, &failed);
     few.buckets = Some(2000.0);
-    assert!(advise(&few)[0].mend[0].contains("nf_conntrack_buckets=4000 "), "{few:?}");
+    assert!(advise(&few)[0].remedies[0].contains("nf_conntrack_buckets=4000 "), "{few:?}");
+    few.max = Some(0.0);
+    assert!(!advise(&few)[0].remedies[0].contains("buckets="), "no limit is no number of buckets");
+}
+
+/// 400 a second gave "nothing is wrong".
+#[test]
+fn invalid_packets_are_a_finding_from_a_rate_and_a_share_on() {
+    let invalid = |invalid: f64, more: &[(&str, f64)]| {
+        only(&evidence(1000.0, &[&[("invalid", invalid)], more].concat()))
+    };
+    let finding = invalid(2000.0, &[]);
+    assert_eq!(finding.severity, Severity::Warning);
+    assert_eq!(finding.title, "packets are INVALID");
+    assert!(finding.evidence.starts_with("2,000 in 5 s, 400 a second: "), "{finding:?}");
+    for step in ["nf_conntrack_log_invalid", "ct state invalid", "asymmetric", "tcp_be_liberal"] {
+        assert!(text(&finding).contains(step), "{step}: {finding:?}");
+    }
+    assert_eq!(invalid(10.0, &[]).severity, Severity::Warning);
+    assert_eq!(invalid(9.0, &[]).severity, Severity::Good);
+    // Where new connections are counted, a scan's few among many are none.
+    assert_eq!(invalid(99.0, &[("new", 100_000.0)]).severity, Severity::Good);
+    let finding = invalid(100.0, &[("new", 100_000.0)]);
+    assert!(finding.evidence.contains(", 0.1% of the new connections: "), "{finding:?}");
+    // Per second of a long recording.
+    let mut night = evidence(1000.0, &[("invalid", 35_999.0)]);
+    night.seconds = 36_000.0;
+    assert_eq!(only(&night).severity, Severity::Good);
 }
 
 #[test]
-fn buckets_and_timeouts_are_looked_at() {
+fn buckets_and_timeouts_are_judged() {
     let mut few = evidence(100.0, &[]);
     few.buckets = Some(500.0);
     assert!(only(&few).evidence.starts_with("500 buckets for 4,000 entries: 8 for each"));
@@ -158,19 +406,24 @@ fn buckets_and_timeouts_are_looked_at() {
     let finding = only(&long);
     assert_eq!(
         finding.evidence,
-        "34 % of 1,000 entries that were looked at were silent for more than 2 hours and 4 minutes; \
-         nf_conntrack_tcp_timeout_established is 432000 s (5.0 days), and the table was 62 % full"
+        "34.0% of 1,000 entries that were read were silent for more than 2 hours and 4 minutes; \
+         nf_conntrack_tcp_timeout_established is 432000 s (5.0 days), and the table was 62.5% full"
     );
     // The setting is the namespace's own.
     assert!(
-        finding.mend[0].starts_with("ip netns exec gw sysctl -w net.netfilter.nf_conntrack_tcp")
+        finding.remedies[0]
+            .starts_with("ip netns exec gw sysctl -w net.netfilter.nf_conntrack_tcp")
     );
-    long.counted.insert("early_drop".to_owned(), 5.0);
-    let whose = "ctpulse drops --netns gw --top cause,source,port shows whose entries fill it";
-    assert!(advise(&long)[0].mend.iter().any(|mend| mend == whose), "{long:?}");
-    long.counted.clear();
     long.peak = Some(100.0);
     assert_eq!(only(&long).severity, Severity::Good);
+}
+
+/// From 5.4 on flushing or deleting entries takes away those in the table only.
+#[test]
+fn dying_entries_are_not_blamed_on_a_flush() {
+    let finding = only(&evidence(100.0, &[("drop_dying", 1.0), ("insert_failed", 1.0)]));
+    assert_eq!(finding.title, "entries die before they are inserted");
+    assert!(!text(&finding).contains("conntrack -"), "{finding:?}");
 }
 
 #[test]

@@ -314,12 +314,14 @@ pub struct ConfigArgs {
 /// Options of `doctor`.
 #[derive(Debug, Clone, Args)]
 pub struct DoctorArgs {
-    /// Look for some seconds and say what to change: the finding, its numbers, the mend.
+    /// Sample for some seconds and print findings, their numbers and what to change.
     ///
-    /// Exit code 1 when packets or connections are lost. With probes the causes are told apart.
+    /// Exit code 0: nothing is wrong, or only warnings; 1: packets or connections are lost; 2:
+    /// wrong usage; 3: unknown, since something could not be read or concluded. Probes tell the
+    /// causes of drops apart.
     #[arg(long)]
     pub advise: bool,
-    /// How long --advise looks.
+    /// How long --advise samples.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5s", requires = "advise")]
     pub look: Duration,
     /// Let --advise judge a recording (of `run --output FILE`) instead of this host.

@@ -1,0 +1,132 @@
+//! The numbers that the rules judge.
+
+use std::collections::BTreeMap;
+
+use crate::settings::Netns;
+use crate::source::netlink::entries::Entries;
+
+/// The counters without which it cannot be concluded that nothing was lost.
+const NEEDED: [&str; 3] = ["drop", "early_drop", "insert_failed"];
+
+/// Where the numbers come from, which decides what commands can run there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Host {
+    /// A recording: its host is another one, and nothing is known of its probes.
+    #[default]
+    Recorded,
+    /// This host, with probes that report drops one by one.
+    WithProbes,
+    /// This host, without them, and the reason.
+    WithoutProbes(String),
+}
+
+/// Samples that should have been taken.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Samples {
+    /// Those that were left out.
+    pub missed: f64,
+    /// All of them; absent where the sample interval is not known.
+    pub due: Option<f64>,
+}
+
+/// Whether the ports that NAT found taken for each failed insertion were the same number from row to
+/// row, as where one range is exhausted, or not, as where races come beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Steadiness {
+    /// Rows with failures.
+    pub rows: u64,
+    /// The fewest ports for each failure in one of them.
+    pub lowest: f64,
+}
+
+impl Steadiness {
+    /// Takes the change of `insert_failed` and `found` between two rows, in either order.
+    pub fn take(&mut self, failed: f64, found: f64) {
+        if failed == 0.0 {
+            return;
+        }
+        let ratio = (found / failed).max(0.0);
+        self.lowest = if self.rows == 0 { ratio } else { self.lowest.min(ratio) };
+        self.rows += 1;
+    }
+}
+
+/// What was measured.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Evidence {
+    /// Where.
+    pub host: Host,
+    /// For how long, in seconds.
+    pub seconds: f64,
+    /// The most entries at any moment.
+    pub peak: Option<f64>,
+    /// `nf_conntrack_max`, the same for each namespace; 0 for no limit.
+    pub max: Option<f64>,
+    /// `nf_conntrack_buckets`, of the whole host.
+    pub buckets: Option<f64>,
+    /// The events of each counter meanwhile, by its name in the schema; a counter that is not
+    /// maintained on that host is absent, as far as the source can tell.
+    pub counted: BTreeMap<String, f64>,
+    /// Whether any counter was above 0, since the host was booted or the namespace made.
+    pub is_any_above_zero: Option<bool>,
+    /// How steady `found` for each of `insert_failed` was.
+    pub found_for_failures: Steadiness,
+    /// Timeouts in seconds, by the name of their sysctl file.
+    pub timeouts: BTreeMap<String, f64>,
+    /// The namespace that was sampled, if it is not the host's own.
+    pub netns: Option<Netns>,
+    /// A sample of the table's entries, where ctnetlink could be asked.
+    pub entries: Option<Entries>,
+    /// Why no entries were read from a live table.
+    pub entries_unread: Option<String>,
+    /// Where drops were reported one by one: their number by cause and destination port.
+    pub ports: BTreeMap<(&'static str, u16), u64>,
+    /// Samples that were missed, where ctpulse took them.
+    pub samples: Option<Samples>,
+    /// What could not be read, paired or concluded, a sentence each.
+    pub unknown: Vec<String>,
+}
+
+impl Evidence {
+    /// Returns a counter's events; 0 where it is not counted.
+    pub(super) fn count(&self, counter: &str) -> f64 {
+        self.counted.get(counter).copied().unwrap_or(0.0)
+    }
+
+    /// Returns the share of the table that was full at the peak, 0 to 1 and a little more.
+    pub(super) fn fill(&self) -> Option<f64> {
+        let max = self.max.filter(|max| *max > 0.0)?;
+        Some(self.peak? / max)
+    }
+
+    /// Whether the counters that show losses are there, and two readings of them at least.
+    #[must_use]
+    pub fn has_statistics(&self) -> bool {
+        self.seconds > 0.0 && NEEDED.iter().all(|name| self.counted.contains_key(*name))
+    }
+
+    /// Returns the tuples that NAT found taken; `None` where `found` counts look-ups of packets:
+    /// with `ebpf_per_packet`, and on kernels up to 4.8, which alone maintain `searched` and `new`
+    /// together. (Telegraf's `searched` is `clash_resolve` on kernels from 5.10 on, without `new`.)
+    pub(super) fn found_taken(&self) -> Option<f64> {
+        let is_per_packet = self.counted.contains_key("drop_tracker");
+        let is_old = self.count("searched") > 0.0 && self.count("new") > 0.0;
+        self.counted.get("found").copied().filter(|_| !is_per_packet && !is_old)
+    }
+
+    /// Returns the packets of the kernel's `drop` that neither a known cause explains nor a failed
+    /// insertion: the kernel raises both counters for most of those.
+    pub(super) fn undivided(&self) -> f64 {
+        let failed = self.count("insert_failed") - self.count("chaintoolong");
+        let clashes = (failed - self.count("drop_dying")).max(self.count("drop_clash"));
+        let others = ["drop_table_full", "drop_tracker", "drop_other"];
+        let explained: f64 = others.iter().map(|cause| self.count(cause)).sum();
+        (self.count("drop") - explained - clashes).max(0.0)
+    }
+}
+
+/// Returns `part` of the entries that were read, 0 to 1; `None` where they are too few to judge.
+pub(super) fn share(entries: Entries, part: u32) -> Option<f64> {
+    const FEWEST: u32 = 50;
+    (entries.seen >= FEWEST).then(|| f64::from(part) / f64::from(entries.seen))
+}

@@ -1,0 +1,139 @@
+//! Rules about the size of the table and of its hash.
+
+use super::commands::{COST, drops, holders};
+use super::{BY_SOURCE, Evidence, FILLING, FULL, Finding, SYSCTL, Severity};
+use super::{number, percent, within};
+
+/// Entries for each bucket above which look-ups are slow; the kernel's own default is 1 from 5.15
+/// on and was 4 before (`nf_conntrack_init_start`). Each entry stands in two chains.
+const LONG: f64 = 4.0;
+
+/// How long an entry lives at least, in seconds: what a table needs room for at once is what came
+/// within that time (`nf_conntrack_udp_timeout`, the shortest of the common ones).
+const LIFETIME: f64 = 30.0;
+
+/// Memory of an entry in bytes, about, with the usual extensions.
+const ENTRY: f64 = 400.0;
+
+/// Room for entries that are created by other programs is missing, too.
+const EVICTED: [(&str, &str); 2] = [
+    ("early_drop", "entries evicted"),
+    ("gc_early_drop", "entries evicted by the garbage collector"),
+];
+const NOT_CREATED: &str = "create_table_full";
+
+/// A table that is full or will soon be.
+pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
+    let (peak, max, fill) = (evidence.peak?, evidence.max?, evidence.fill()?);
+    let dropped = match evidence.counted.get("drop_table_full") {
+        Some(dropped) => *dropped,
+        // Without probes: the drops that no failed insertion explains, in a full table mostly these.
+        None if fill >= FULL => evidence.undivided(),
+        None => 0.0,
+    };
+    let evicted: f64 = EVICTED.iter().map(|(counter, _)| evidence.count(counter)).sum();
+    let not_created = evidence.count(NOT_CREATED);
+    let is_full = dropped + evicted + not_created > 0.0;
+    let severity = match fill {
+        _ if is_full => Severity::Problem,
+        FILLING.. => Severity::Warning,
+        _ => return None,
+    };
+    let mut text =
+        format!("at most {} of {} entries ({})", number(peak), number(max), percent(fill));
+    if fill < FULL && is_full {
+        text.push_str(" in any sample, though full in between");
+    }
+    let evictions = EVICTED.map(|(counter, what)| (evidence.count(counter), what));
+    let counts = [(dropped, "packets dropped")]
+        .into_iter()
+        .chain(evictions)
+        .chain([(not_created, "entries of other programs (ctnetlink, BPF) refused")]);
+    for (count, what) in counts.filter(|(count, _)| *count > 0.0) {
+        text.push_str(&format!(", {} {what}", number(count)));
+    }
+    let evictable = evidence.count("table_full_evictable");
+    if evictable > 0.0 && dropped > 0.0 {
+        text.push_str(&format!(
+            " ({} of the drops although entries could have been evicted: the kernel searches 8 \
+             buckets only)",
+            number(evictable)
+        ));
+    }
+    // What was turned away would have stood there, too.
+    let turned_away = (dropped + evicted + not_created) * (LIFETIME / evidence.seconds).min(1.0);
+    let wanted = ((peak.max(max) + turned_away).max(2.0 * max) as u64).next_power_of_two();
+    let mut remedies = vec![format!(
+        "sysctl -w net.netfilter.nf_conntrack_max={wanted} or more (in the host's own namespace; \
+         some {} MiB when full)",
+        number((wanted as f64 * ENTRY / (1 << 20) as f64).round())
+    )];
+    if evidence.buckets.is_some_and(|buckets| buckets < wanted as f64 / LONG) {
+        remedies.push(format!(
+            "sysctl -w net.netfilter.nf_conntrack_buckets={wanted} (in the host's own namespace)"
+        ));
+    }
+    remedies
+        .push(format!("the sources that hold most entries: {} {COST}", holders(evidence, "src")));
+    remedies.push(drops(evidence, BY_SOURCE, "who is turned away or evicted"));
+    let title = match severity {
+        Severity::Problem => "the table is too small",
+        _ => "the table is filling",
+    };
+    Some(Finding {
+        severity,
+        title: title.to_owned(),
+        evidence: format!("{text} {}", within(evidence)),
+        remedies,
+        see: SYSCTL,
+    })
+}
+
+/// Insertions that were refused for the length of a hash chain.
+pub(super) fn chains_too_long(evidence: &Evidence) -> Option<Finding> {
+    let refused = evidence.count("chaintoolong");
+    if refused == 0.0 {
+        return None;
+    }
+    let limit = evidence.max.filter(|max| *max > 0.0);
+    let mut remedies = Vec::new();
+    if let Some(max) = limit.filter(|max| evidence.buckets.is_none_or(|buckets| buckets < *max)) {
+        let unless = if evidence.buckets.is_some() { "" } else { ", unless there are more" };
+        remedies.push(format!(
+            "sysctl -w net.netfilter.nf_conntrack_buckets={max:.0} (in the host's own namespace\
+             {unless})"
+        ));
+    }
+    remedies.push(format!(
+        "if there are as many buckets as entries, addresses may be chosen to collide: {}",
+        drops(evidence, BY_SOURCE, "the sources")
+    ));
+    Some(Finding {
+        severity: Severity::Problem,
+        title: "hash chains are too long".to_owned(),
+        evidence: format!("{} insertions refused {}", number(refused), within(evidence)),
+        remedies,
+        see: SYSCTL,
+    })
+}
+
+/// Buckets that are too few for the table's limit.
+pub(super) fn few_buckets(evidence: &Evidence) -> Option<Finding> {
+    let max = evidence.max.filter(|max| *max > 0.0)?;
+    let buckets = evidence.buckets.filter(|buckets| *buckets > 0.0)?;
+    let (possible, now) = (max / buckets, evidence.peak.unwrap_or(0.0) / buckets);
+    (possible > LONG).then(|| Finding {
+        severity: Severity::Warning,
+        title: "there are few buckets for the table's size".to_owned(),
+        evidence: format!(
+            "{} buckets for {} entries: {possible:.0} for each bucket when full, {now:.1} at the \
+             peak, each in two chains",
+            number(buckets),
+            number(max)
+        ),
+        remedies: vec![format!(
+            "sysctl -w net.netfilter.nf_conntrack_buckets={max:.0} (in the host's own namespace)"
+        )],
+        see: SYSCTL,
+    })
+}

@@ -1,0 +1,110 @@
+//! What the advice takes from single rows, beside the report's totals.
+
+use std::collections::HashMap;
+
+use crate::advice::Steadiness;
+use crate::recording::{Catalog, Row, SeriesId};
+use crate::report::SourceReport;
+
+/// Gauges and what ctpulse counts of itself, among a row's fields: no counters of the kernel's.
+const NO_COUNTERS: [&str; 3] = ["entries", "samples_missed", "rows_lost"];
+
+/// What a field is to the advice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Failed,
+    Found,
+    Counter,
+    Other,
+}
+
+/// What was seen of a series.
+#[derive(Debug, Default)]
+struct Seen {
+    is_above_zero: bool,
+    /// `insert_failed` and `found` of the row before.
+    last: Option<(f64, f64)>,
+    steadiness: Steadiness,
+}
+
+/// Follows the rows of all series.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    meanings: Vec<Meaning>,
+    series: HashMap<SeriesId, Seen>,
+}
+
+impl Followed {
+    pub(super) fn push(&mut self, catalog: &Catalog, row: &Row<'_>) {
+        for name in &catalog.fields()[self.meanings.len()..] {
+            self.meanings.push(meaning(name));
+        }
+        let seen = self.series.entry(row.series).or_default();
+        let (mut failed, mut found) = (None, None);
+        for &(field, value) in row.values {
+            let meaning = self.meanings[field.0];
+            seen.is_above_zero |= value > 0.0 && meaning != Meaning::Other;
+            match meaning {
+                Meaning::Failed => failed = Some(value),
+                Meaning::Found => found = Some(value),
+                Meaning::Counter | Meaning::Other => {}
+            }
+        }
+        if let (Some(failed), Some(found)) = (failed, found)
+            && let Some((failed_before, found_before)) = seen.last.replace((failed, found))
+        {
+            // Whichever of both rows is the older one.
+            seen.steadiness.take(failed - failed_before, found - found_before);
+        }
+    }
+
+    /// Whether any counter of a source was above 0.
+    pub(super) fn is_any_above_zero(&self, catalog: &Catalog, source: &SourceReport) -> bool {
+        self.of(catalog, source).any(|(_, seen)| seen.is_above_zero)
+    }
+
+    /// How steady the ports found taken for each failure were, by the rows of the whole namespace.
+    pub(super) fn steadiness(&self, catalog: &Catalog, source: &SourceReport) -> Steadiness {
+        let mut all = self.of(catalog, source).filter(|(cpu, _)| *cpu == Some("all"));
+        all.next().map(|(_, seen)| seen.steadiness).unwrap_or_default()
+    }
+
+    /// The series of a source, with the CPU that their rows are of.
+    fn of<'a>(
+        &'a self,
+        catalog: &'a Catalog,
+        source: &'a SourceReport,
+    ) -> impl Iterator<Item = (Option<&'a str>, &'a Seen)> {
+        self.series.iter().filter_map(|(id, seen)| {
+            let series = catalog.series(*id);
+            let tags = series.tags.iter().filter(|(key, _)| key != "cpu");
+            let is_of = series.name == source.name && tags.eq(source.tags.iter());
+            is_of.then(|| (series.tag("cpu"), seen))
+        })
+    }
+}
+
+fn meaning(name: &str) -> Meaning {
+    let is_other = NO_COUNTERS.contains(&name)
+        || ["ip_", "entries_"].iter().any(|start| name.starts_with(start))
+        || ["_rate", "_rate_max"].iter().any(|end| name.ends_with(end));
+    match name {
+        "insert_failed" => Meaning::Failed,
+        "found" => Meaning::Found,
+        _ if is_other => Meaning::Other,
+        _ => Meaning::Counter,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gauges_and_rates_are_no_counters() {
+        for name in ["entries", "entries_max", "ip_conntrack_max", "drop_rate", "drop_rate_max"] {
+            assert_eq!(meaning(name), Meaning::Other, "{name}");
+        }
+        assert_eq!(meaning("invalid"), Meaning::Counter);
+    }
+}
