@@ -6,6 +6,7 @@ mod doctor;
 mod drops;
 mod event_source;
 mod execd;
+mod execd_check;
 mod findings;
 mod generate;
 mod live;
