@@ -61,8 +61,8 @@ ctpulse --netns self --netns router1     two namespaces, told apart by a tag
 ctpulse --config telegraf.conf           what Telegraf's own file gives
 ctpulse --duration 1h --output fw.influx record an hour
 ctpulse --listen :9466                   for Prometheus, on loopback
-ctpulse drops                            why and whose, each drop as it happens
-ctpulse report fw.influx                 say what happened in it
+ctpulse drops                            each drop with its cause and its connection
+ctpulse report fw.influx                 summarize a recording
 ctpulse live                             a dashboard in the terminal
 ctpulse doctor                           what this kernel can tell
 ctpulse doctor --advise                  what to change, after a look of 5 s";
@@ -127,13 +127,13 @@ pub enum Command {
     /// Exit code 0 when the statistics and the table's count and limit can be read, 1 when one of them
     /// cannot, or a --netns does not exist. Probes that are off leave it 0; the last lines say so.
     Doctor(DoctorArgs),
-    /// Say why and whose, as it happens: each packet that conntrack drops, each entry it evicts.
+    /// Print each packet that conntrack drops and each entry that it evicts, with the cause.
     ///
     /// Needs the probes: root, or CAP_BPF and CAP_PERFMON. The packet path never waits: past
     /// --limit drops are left out, spread over time, and the totals at the end stay exact.
     #[command(after_long_help = drops::help())]
     Drops(DropsArgs),
-    /// Say what recordings show: rates, bursts, fill, drop causes, gaps, misses.
+    /// Summarize recordings: rates, bursts, fill, drop causes, gaps, misses.
     ///
     /// A recording is what `run --output FILE` wrote as influx or json, or what Telegraf wrote
     /// from `execd`; plain or zstd, of any length. What `--rotate` put aside (FILE.1, FILE.2, ...)
@@ -173,7 +173,7 @@ pub struct SourceArgs {
     pub sys_root: Option<PathBuf>,
     /// Look into another network namespace: a path, pid:N, a name of `ip netns`, or self.
     ///
-    /// Can be given more than once; what is shown then says which it is of. Needs CAP_SYS_ADMIN.
+    /// Can be given more than once; rows then have a tag with its name. Needs CAP_SYS_ADMIN.
     #[arg(
         long,
         value_name = "PATH|pid:N|NAME",
@@ -295,7 +295,7 @@ pub struct RunArgs {
         value_parser = value::files
     )]
     pub keep: u32,
-    /// Answer scrapes at http://ADDR:PORT/metrics and say at /healthz whether samples come.
+    /// Answer scrapes at http://ADDR:PORT/metrics, and report at /healthz whether samples come.
     ///
     /// ADDR is 127.0.0.1, `[::1]` or one that others reach, such as 0.0.0.0; without it 127.0.0.1.
     /// Rows are then written only where --output or --format asks for them. A scrape sees the
@@ -303,7 +303,7 @@ pub struct RunArgs {
     /// bursts is missed.
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen, conflicts_with = "once")]
     pub listen: Option<SocketAddr>,
-    /// At the end, say on standard error how many ticks there were and how late they ran.
+    /// At the end, print to standard error how many ticks there were and how late they ran.
     #[arg(long)]
     pub stats: bool,
 }

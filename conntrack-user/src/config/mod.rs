@@ -310,6 +310,10 @@ mod tests {
         let lines = error(&format!("[[inputs.conntrack]]\n{text}"));
         assert_eq!(lines.lines().count(), 101);
         assert!(lines.ends_with(": and 200 more problems"), "{lines}");
+        // Wrong types are found one after the other; that, too, ends.
+        let text: String = (0..5_000).map(|n| format!("k{n} = 1\n")).collect();
+        let lines = error(&format!("[global_tags]\n{text}[[inputs.conntrack]]"));
+        assert_eq!(lines.lines().count(), 100);
     }
 
     #[test]

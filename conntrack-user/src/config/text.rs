@@ -9,7 +9,7 @@ use super::tables::Table;
 use crate::plain::shown;
 
 /// More problems than this are not reported: the file is something else than a configuration.
-const MOST_PROBLEMS: usize = 100;
+pub(super) const MOST_PROBLEMS: usize = 100;
 
 /// A file's text, as decoded.
 pub(super) struct Decoded<'a> {

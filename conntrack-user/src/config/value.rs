@@ -9,7 +9,7 @@ use toml::de::{DeArray, DeString, DeTable, DeValue, ValueDeserializer};
 use super::environment::expand;
 use super::error::{advice, nearest, simplified};
 use super::tables::Table;
-use super::text::ConfigText;
+use super::text::{ConfigText, MOST_PROBLEMS};
 
 /// The character that stands for bytes that are not UTF-8.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
@@ -48,7 +48,7 @@ fn deserialize<T>(text: &ConfigText<'_>, mut value: Spanned<DeValue<'_>>, name: 
 where
     T: for<'de> serde::Deserialize<'de> + Default,
 {
-    loop {
+    for _ in 0..MOST_PROBLEMS {
         let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
             Ok(read) => return read,
             Err(error) => error,
@@ -61,9 +61,10 @@ where
         };
         text.problem(&span, format!("{about}: {}", in_toml_words(error.message())));
         if !remove_at(value.get_mut(), &span) {
-            return T::default();
+            break;
         }
     }
+    T::default()
 }
 
 /// Expands the variables in all strings of `value`, keys too.
