@@ -15,20 +15,25 @@ use sha2::{Digest, Sha256};
 /// What the binary is made of, below the workspace's root: a change elsewhere is not in it.
 const SOURCES: [&str; 4] = ["conntrack-user", "conntrack-ebpf", "Cargo.toml", "Cargo.lock"];
 
-/// The object, below the workspace's root.
-const OBJECT: &str = "conntrack-ebpf/object/conntrack.bpf.o";
+/// The variable in which the build script of conntrack-ebpf names the object.
+const OBJECT: &str = "DEP_CONNTRACK_EBPF_OBJECT";
 
 fn main() {
     let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let root = package.parent().unwrap_or(&package);
-    for source in SOURCES {
-        println!("cargo::rerun-if-changed={}", root.join(source).display());
+    // Where the package stands alone, there is only itself.
+    println!("cargo::rerun-if-changed={}", package.display());
+    for source in SOURCES.map(|source| root.join(source)).iter().filter(|path| path.exists()) {
+        println!("cargo::rerun-if-changed={}", source.display());
     }
     println!("cargo::rustc-env=CTPULSE_COMMIT={}", commit(root).unwrap_or_default());
     println!("cargo::rustc-env=CTPULSE_TARGET={}", env::var("TARGET").unwrap_or_default());
-    match fs::read(root.join(OBJECT)) {
+    let object = PathBuf::from(env::var_os(OBJECT).unwrap_or_default());
+    println!("cargo::rerun-if-changed={}", object.display());
+    println!("cargo::rustc-env=CTPULSE_OBJECT_FILE={}", object.display());
+    match fs::read(&object) {
         Ok(object) => println!("cargo::rustc-env=CTPULSE_OBJECT={}", digest(&object)),
-        Err(error) => println!("cargo::error={OBJECT} cannot be read: {error}"),
+        Err(error) => println!("cargo::error={} cannot be read: {error}", object.display()),
     }
 }
 

@@ -38,7 +38,10 @@ fn a_configuration_that_others_may_change_is_refused_for_root() {
         let output = check(path);
         let told = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{told}");
-        assert!(told.contains(": refused, since root would do what it says: "), "{told}");
+        assert!(
+            told.contains(": refused, since root would follow it and others may change it: "),
+            "{told}"
+        );
         assert!(told.contains(why), "{why}: {told}");
         let mut run = ctpulse();
         run.env_remove("SUDO_UID").args(["--count", "1", "--config"]).arg(path);
@@ -50,13 +53,13 @@ fn a_configuration_that_others_may_change_is_refused_for_root() {
     mode(&path, 0o664); // its group is root's
     assert!(check(&path).status.success());
     mode(&path, 0o666);
-    refused(&path, &format!("{name} can be written by everybody; mend it with `chmod o-w {name}`"));
+    refused(&path, &format!("{name} can be written by every user; fix it with `chmod o-w {name}`"));
     mode(&path, 0o660);
     chown(&path, Some(0), Some(NOBODY)).unwrap();
-    refused(&path, &format!("can be written by group 65534; mend it with `chmod g-w {name}`"));
+    refused(&path, &format!("can be written by group 65534; fix it with `chmod g-w {name}`"));
     mode(&path, 0o600);
     chown(&path, Some(NOBODY), Some(0)).unwrap();
-    refused(&path, &format!("{name} belongs to user 65534; mend it with `chown root {name}`"));
+    refused(&path, &format!("{name} belongs to user 65534; fix it with `chown root {name}`"));
     let mut by_sudo = ctpulse();
     by_sudo.env("SUDO_UID", "65534").args(["config", "--check"]).arg(&path);
     assert!(by_sudo.output().unwrap().status.success(), "the caller could change it anyway");
@@ -96,7 +99,8 @@ fn a_configuration_that_others_may_change_is_refused_for_root() {
     mode(directory.path(), 0o755);
     mode(&path, 0o666);
     let (accepted, told) = as_service("-all,+net_admin", &path);
-    let why = "refused, since a process with capabilities would do what it says: ";
+    let why =
+        "refused, since a process with capabilities would follow it and others may change it: ";
     assert!(!accepted && told.contains(why), "{told}");
     assert!(as_service("-all", &path).0);
     mode(&path, 0o644);
@@ -104,7 +108,7 @@ fn a_configuration_that_others_may_change_is_refused_for_root() {
 
     let above = directory.path().display().to_string();
     mode(directory.path(), 0o777);
-    refused(&path, &format!("{above} can be written by everybody"));
+    refused(&path, &format!("{above} can be written by every user"));
     mode(directory.path(), 0o1777); // as /tmp is
     assert!(check(&path).status.success());
     mode(directory.path(), 0o700);

@@ -54,3 +54,30 @@ fn the_manifest_takes_no_more_than_probes_and_ctnetlink_do() {
     let overlay = packaged("kubernetes/sys-admin/capabilities.yaml");
     assert!(overlay.contains("add: [\"BPF\", \"PERFMON\", \"NET_ADMIN\", \"SYS_ADMIN\"]"));
 }
+
+/// `cargo install ctpulse` takes these from a registry; `cargo xtask package --crates` also builds
+/// them.
+#[test]
+fn the_crates_that_are_installed_can_be_packed() {
+    for (name, directory, files) in [
+        (
+            "conntrack-ebpf",
+            "conntrack-ebpf",
+            &["object/conntrack.bpf.o", "object/manifest.toml", "build.rs"][..],
+        ),
+        (
+            "ctpulse",
+            "conntrack-user",
+            &["src/config/sample.toml", "src/report/html/page.css", "build.rs"][..],
+        ),
+    ] {
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo.current_dir(repository()).args(["package", "--list", "--allow-dirty", "--offline"]);
+        let listed = text(&output(cargo.args(["--package", name])).stdout);
+        for file in files.iter().chain(&["README.md", "LICENSE-MIT", "LICENSE-APACHE"]) {
+            assert!(listed.lines().any(|line| line == *file), "{name}: {file}\n{listed}");
+        }
+        let manifest = fs::read_to_string(repository().join(directory).join("Cargo.toml")).unwrap();
+        assert!(!manifest.contains("publish = false"), "{name}");
+    }
+}

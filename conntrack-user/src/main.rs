@@ -3,32 +3,34 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use ctpulse::cli::Cli;
+use ctpulse::cli::{Cli, answer_script, usage};
+use ctpulse::command::UsageError;
+use ctpulse::config::ConfigError;
 use ctpulse::logging;
-use ctpulse::plain::shown;
+use log::Level;
+
+/// The exit status of a wrong command line.
+const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
-    match ctpulse::command::dispatch(cli) {
-        Ok(code) => code,
-        Err(error) => {
-            logging::say(log::Level::Error, &format!("{error:#}"));
-            if error.is::<ctpulse::command::UsageError>() {
-                ExitCode::from(2)
-            } else {
-                ExitCode::FAILURE
-            }
+    answer_script();
+    match Cli::try_parse() {
+        Ok(cli) => ctpulse::command::dispatch(cli).unwrap_or_else(|error| report(&error)),
+        Err(error) if error.use_stderr() => {
+            logging::say(Level::Error, &usage::message(&error));
+            ExitCode::from(WRONG_USAGE)
         }
+        Err(help) => help.exit(),
     }
 }
 
-/// Says what is wrong with the arguments, or the help that they ask for, and ends. What somebody
-/// typed, or had typed by a script, is in it.
-fn refuse(error: &clap::Error) -> ! {
-    let text = error.render().to_string();
-    if text.lines().all(|line| shown(line) == line) {
-        error.exit();
+/// Prints an error, a line for each problem, and returns the exit status that it means.
+fn report(error: &anyhow::Error) -> ExitCode {
+    match error.downcast_ref::<ConfigError>() {
+        Some(problems) => {
+            problems.lines().iter().for_each(|line| logging::say(Level::Error, line));
+        }
+        None => logging::say(Level::Error, &format!("{error:#}")),
     }
-    text.lines().for_each(|line| eprintln!("{}", shown(line)));
-    std::process::exit(error.exit_code());
+    if error.is::<UsageError>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
 }

@@ -33,8 +33,12 @@ const CONNTRACK: Tool = Tool {
 const STRACE: Tool =
     Tool { program: "strace", package: "strace", serves: "the number of reads per tick" };
 
+const ZSH: Tool = Tool { program: "zsh", package: "zsh", serves: "completions in zsh" };
+const FISH: Tool = Tool { program: "fish", package: "fish", serves: "completions in fish" };
+const GROFF: Tool = Tool { program: "groff", package: "groff-base", serves: "manual pages" };
+
 /// What the tests on this host call.
-const FOR_TESTS: [Tool; 4] = [IP, NFT, STRACE, CONNTRACK];
+const FOR_TESTS: [Tool; 7] = [IP, NFT, STRACE, CONNTRACK, ZSH, FISH, GROFF];
 
 /// What it takes to make virtual machines, and what runs in them.
 const FOR_VM: [Tool; 10] = [

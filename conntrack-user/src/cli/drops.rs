@@ -1,4 +1,4 @@
-//! What `ctpulse drops` can be told.
+//! The options of `ctpulse drops`.
 
 #![allow(clippy::doc_markdown, reason = "doc comments here are help texts, without markup")]
 
@@ -10,34 +10,48 @@ use super::SourceArgs;
 use crate::config::parse_duration;
 use crate::drops::top::Key;
 
-pub(super) const EXAMPLES: &str = "\
-Examples:
-  ctpulse drops                            each drop of this namespace, a line each
-  ctpulse drops --netns router1 -d 30s     half a minute of another one
-  ctpulse drops --top cause,source,port    the heaviest, again every second
-  ctpulse drops --top source/24            by network
-  ctpulse drops --latency -d 10s           how long insertions take, too
-  ctpulse drops --format json | jq .cause  for a script
+/// Shown by `drops --help` and its manual page.
+pub const EXAMPLES: &str = "\
+ctpulse drops                            each drop of this namespace, a line each
+ctpulse drops --netns router1 -d 30s     half a minute of another one
+ctpulse drops --top cause,source,port    the heaviest, again every second
+ctpulse drops --top source/24            by network
+ctpulse drops --latency -d 10s           how long insertions take, too
+ctpulse drops --format json | jq .cause  for a script";
 
-Causes: table full (nothing could be evicted), evicted (an entry made room for another), lost a
-race (two first packets of one connection), chain too long, entry dying, no memory, tracker (with
---per-packet).";
+/// The same.
+pub const CAUSES: &str = "\
+table full       nothing could be evicted
+evicted          an entry made room for another
+lost a race      two first packets of one connection
+chain too long   the hash chain has no room
+entry dying      the entry was removed before it was inserted
+no memory        for an entry
+tracker          the protocol tracker refused the packet (with --per-packet)";
+
+pub(super) fn help() -> String {
+    let indented = |text: &str| text.replace('\n', "\n  ");
+    format!("Examples:\n  {}\n\nCauses:\n  {}", indented(EXAMPLES), indented(CAUSES))
+}
+
+/// The keys of `--top`, for completion.
+const KEYS: [&str; 5] = ["cause", "protocol", "source", "destination", "port"];
 
 /// Options of `drops`.
 #[derive(Debug, Clone, Args)]
 pub struct DropsArgs {
     /// Add up by these instead, with commas: cause, protocol, source, destination, port, or a
     /// network such as source/24 (of IPv6 four times as many bits).
-    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
+    #[arg(long, value_name = "KEYS", value_delimiter = ',', add = super::complete::list(&KEYS))]
     pub top: Vec<Key>,
     /// How many lines --top prints.
-    #[arg(long, value_name = "N", default_value_t = 10, requires = "top")]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = super::value::lines, requires = "top")]
     pub lines: usize,
     /// Time between two tables of --top.
     #[arg(long, short, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", requires = "top")]
     pub interval: Duration,
     /// The most drops a second to show, of all CPUs together; at least one for each CPU and 8 ms.
-    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = super::value::at_least_one)]
     pub limit: u64,
     /// Also drops by the TCP tracker, which cost two probes for each TCP packet.
     #[arg(long)]
@@ -49,7 +63,7 @@ pub struct DropsArgs {
     #[arg(long)]
     pub latency: bool,
     /// Stop after this many lines.
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "top")]
+    #[arg(long, short = 'n', value_name = "N", value_parser = super::value::at_least_one, conflicts_with = "top")]
     pub count: Option<u64>,
     /// Stop after this time.
     #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]

@@ -1,4 +1,4 @@
-//! What `ctpulse live` can be told, and its keys.
+//! The options of `ctpulse live`, and its keys.
 
 #![allow(clippy::doc_markdown, reason = "doc comments here are help texts, without markup")]
 

@@ -1,13 +1,16 @@
-//! The command line: what can be typed, and the help that teaches it.
+//! The command line: its arguments and its help.
 //!
-//! Arguments only; `command` acts on them. Completions and man pages are made from the same
-//! definitions.
+//! Arguments only; `command` acts on them. Completions, manual pages and messages about a wrong
+//! command line come from the same definitions.
 
 #![allow(clippy::doc_markdown, reason = "doc comments here are help texts, without markup")]
 
+mod complete;
 mod drops;
 mod live;
 mod report;
+pub mod usage;
+mod value;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,9 +18,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-pub use drops::{DropsArgs, DropsFormat};
+pub use complete::{answer_script, script as completion_script};
+pub use drops::{CAUSES, DropsArgs, DropsFormat, EXAMPLES as DROPS_EXAMPLES};
 pub use live::{LiveArgs, live_keys};
-pub use report::{ReportArgs, ReportFormat};
+pub use report::{EXAMPLES as REPORT_EXAMPLES, ReportArgs, ReportFormat};
 
 use crate::config::parse_duration;
 use crate::format::Format;
@@ -57,8 +61,8 @@ ctpulse --netns self --netns router1     two namespaces, told apart by a tag
 ctpulse --config telegraf.conf           what Telegraf's own file gives
 ctpulse --duration 1h --output fw.influx record an hour
 ctpulse --listen :9466                   for Prometheus, on loopback
-ctpulse drops                            why and whose, each drop as it happens
-ctpulse report fw.influx                 say what happened in it
+ctpulse drops                            each drop with its cause and its connection
+ctpulse report fw.influx                 summarize a recording
 ctpulse live                             a dashboard in the terminal
 ctpulse doctor                           what this kernel can tell
 ctpulse doctor --advise                  what to change, after a look of 5 s";
@@ -71,11 +75,19 @@ NO_COLOR    no colours on a terminal";
 
 /// The same.
 pub const EXIT_STATUS: &str = "\
-0   all well
-1   something could not be read or written; of doctor: statistics, count or limit cannot be read,
-    with --advise packets are lost
+0   success; of config --check: the file is valid
+1   something could not be read or written, or the configuration is not valid; of doctor:
+    statistics, count or limit cannot be read, with --advise packets are lost
 2   the command line is wrong
 129 SIGHUP ended live or drops";
+
+/// Shown by the manual pages.
+pub const FILES: &str = "\
+/etc/ctpulse/ctpulse.conf     the configuration of the service; ctpulse.conf(5)
+/var/lib/ctpulse              the recording of the service
+/proc/net/stat/nf_conntrack   the kernel's statistics, a line for each CPU
+/proc/sys/net/netfilter       the number of entries and its limit
+/run/netns                    network namespaces that have a name";
 
 fn more_help() -> String {
     let sections =
@@ -105,19 +117,23 @@ pub enum Command {
     /// `signal` setting.
     Execd(ExecdArgs),
     /// Print a commented sample configuration, or check a file.
+    ///
+    /// A check reports everything that is wrong, with file, line and key, and what a valid file
+    /// would do: its inputs, and each [[inputs.execd]] by which Telegraf starts ctpulse. The exit
+    /// status is 0 for a valid file and 1 for another.
     Config(ConfigArgs),
     /// Say what this kernel and host can tell, what is missing, and what to do about it.
     ///
     /// Exit code 0 when the statistics and the table's count and limit can be read, 1 when one of them
     /// cannot, or a --netns does not exist. Probes that are off leave it 0; the last lines say so.
     Doctor(DoctorArgs),
-    /// Say why and whose, as it happens: each packet that conntrack drops, each entry it evicts.
+    /// Print each packet that conntrack drops and each entry that it evicts, with the cause.
     ///
     /// Needs the probes: root, or CAP_BPF and CAP_PERFMON. The packet path never waits: past
     /// --limit drops are left out, spread over time, and the totals at the end stay exact.
-    #[command(after_long_help = drops::EXAMPLES)]
+    #[command(after_long_help = drops::help())]
     Drops(DropsArgs),
-    /// Say what recordings show: rates, bursts, fill, drop causes, gaps, misses.
+    /// Summarize recordings: rates, bursts, fill, drop causes, gaps, misses.
     ///
     /// A recording is what `run --output FILE` wrote as influx or json, or what Telegraf wrote
     /// from `execd`; plain or zstd, of any length. What `--rotate` put aside (FILE.1, FILE.2, ...)
@@ -134,9 +150,10 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, or write one per command into a directory.
+    /// Print the manual page, or write one per command and one of the configuration.
     Man {
-        /// Where to write ctpulse.1, ctpulse-run.1 and the others.
+        /// Write DIR/man1/ctpulse.1, DIR/man1/ctpulse-run.1 and the others, and
+        /// DIR/man5/ctpulse.conf.5.
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         output: Option<PathBuf>,
     },
@@ -156,10 +173,11 @@ pub struct SourceArgs {
     pub sys_root: Option<PathBuf>,
     /// Look into another network namespace: a path, pid:N, a name of `ip netns`, or self.
     ///
-    /// Can be given more than once; what is shown then says which it is of. Needs CAP_SYS_ADMIN.
+    /// Can be given more than once; rows then have a tag with its name. Needs CAP_SYS_ADMIN.
     #[arg(
         long,
         value_name = "PATH|pid:N|NAME",
+        add = complete::namespaces(),
         conflicts_with = "proc_root",
         help_heading = "Sources"
     )]
@@ -182,11 +200,16 @@ pub struct SampleArgs {
     pub sample_interval: Option<Duration>,
     /// Where the statistics are read from [default: auto]. procfs needs no privilege; netlink
     /// needs CAP_NET_ADMIN, and is there on kernels that are built without the file.
-    #[arg(long = "source", value_enum, value_name = "WHENCE", help_heading = "Sources")]
+    #[arg(
+        long = "source",
+        value_enum,
+        value_name = "auto|procfs|netlink",
+        help_heading = "Sources"
+    )]
     pub stat_source: Option<Source>,
     /// Probes that count what today's kernels do not (insert, new, delete, why packets were
     /// dropped) [default: auto]. Needs CAP_BPF and CAP_PERFMON, or root.
-    #[arg(long, value_enum, value_name = "WHETHER")]
+    #[arg(long, value_enum, value_name = "auto|on|off")]
     pub ebpf: Option<Ebpf>,
     /// Also count found, ignore and drop_tracker: up to five probes for each packet, which took
     /// about 20 % of a UDP flow's packets per second (emulated; docs/speed.md).
@@ -214,10 +237,10 @@ pub struct CollectArgs {
     #[command(flatten)]
     pub sample: SampleArgs,
     /// Statistics rows: all, percpu, both with a comma, or none [default: all].
-    #[arg(long, value_name = "LIST", value_parser = parse_collect)]
+    #[arg(long, value_name = "LIST", value_parser = value::collect, add = complete::list(&value::ROWS))]
     pub collect: Option<Collect>,
     /// Telegraf's exact numbers, faults included, and none of the additions.
-    #[arg(long, value_enum, value_name = "WHOSE")]
+    #[arg(long, value_enum, value_name = "telegraf")]
     pub compat: Option<Compat>,
     /// Rates and bursts on the per-CPU rows too.
     #[arg(long)]
@@ -227,10 +250,10 @@ pub struct CollectArgs {
     pub internal: bool,
     /// Give up privileges that are not needed any more [default: auto]: capabilities, system calls,
     /// files (docs/security.md).
-    #[arg(long, value_enum, value_name = "WHETHER")]
+    #[arg(long, value_enum, value_name = "auto|on|off")]
     pub confine: Option<Confine>,
     /// Become this user, before output files are made; needs root, and keeps what is needed of it.
-    #[arg(long, value_name = "NAME|UID:GID")]
+    #[arg(long, value_name = "NAME|UID:GID", add = complete::users())]
     pub user: Option<String>,
 }
 
@@ -241,7 +264,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub collect: CollectArgs,
     /// Stop after this many emissions.
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'n', value_name = "N", value_parser = value::at_least_one)]
     pub count: Option<u64>,
     /// Stop after this time.
     #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
@@ -261,7 +284,7 @@ pub struct RunArgs {
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
     /// Put FILE aside as FILE.1 before it grows beyond SIZE, such as 500K, 64M or 1G.
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "output")]
+    #[arg(long, value_name = "SIZE", value_parser = value::size, requires = "output")]
     pub rotate: Option<u64>,
     /// How many files put aside to keep; the oldest is removed.
     #[arg(
@@ -269,10 +292,10 @@ pub struct RunArgs {
         value_name = "N",
         requires = "rotate",
         default_value_t = 5,
-        value_parser = clap::value_parser!(u32).range(1..=10_000)
+        value_parser = value::files
     )]
     pub keep: u32,
-    /// Answer scrapes at http://ADDR:PORT/metrics and say at /healthz whether samples come.
+    /// Answer scrapes at http://ADDR:PORT/metrics, and report at /healthz whether samples come.
     ///
     /// ADDR is 127.0.0.1, `[::1]` or one that others reach, such as 0.0.0.0; without it 127.0.0.1.
     /// Rows are then written only where --output or --format asks for them. A scrape sees the
@@ -280,7 +303,7 @@ pub struct RunArgs {
     /// bursts is missed.
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen, conflicts_with = "once")]
     pub listen: Option<SocketAddr>,
-    /// At the end, say on standard error how many ticks there were and how late they ran.
+    /// At the end, print to standard error how many ticks there were and how late they ran.
     #[arg(long)]
     pub stats: bool,
 }
@@ -306,7 +329,7 @@ pub struct ConfigArgs {
     /// Print a commented sample configuration.
     #[arg(long)]
     pub print_default: bool,
-    /// Check FILE: what is wrong, where, and what it would do.
+    /// Check FILE: everything that is wrong and where, or what the file would do.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub check: Option<PathBuf>,
 }
@@ -357,37 +380,4 @@ pub enum Signal {
     /// SIGUSR2 is one row.
     #[value(name = "SIGUSR2")]
     Usr2,
-}
-
-/// A number of bytes with a unit of 1024: `500K`, `64M`, `1G`.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let shift = match &text[digits.len()..] {
-        "" => 0,
-        "k" | "K" | "KiB" => 10,
-        "m" | "M" | "MiB" => 20,
-        "g" | "G" | "GiB" => 30,
-        "t" | "T" | "TiB" => 40,
-        unit => return Err(format!("'{unit}' is no unit; write for example 64M or 1G")),
-    };
-    let size = digits.parse::<u64>().ok().and_then(|size| size.checked_mul(1 << shift));
-    match size {
-        Some(size) if size >= 4096 => Ok(size),
-        Some(_) => Err("the smallest is 4K".to_owned()),
-        None => Err(format!("'{text}' is no size; write for example 64M or 1G")),
-    }
-}
-
-fn parse_collect(text: &str) -> Result<Collect, String> {
-    let mut collect = Collect::default();
-    for word in text.split(',') {
-        match word.trim() {
-            "all" => collect.all = true,
-            "percpu" => collect.percpu = true,
-            "none" if text.trim() == "none" => {}
-            "none" => return Err("'none' stands alone".to_owned()),
-            other => return Err(format!("'{other}' is not one of all, percpu, none")),
-        }
-    }
-    Ok(collect)
 }

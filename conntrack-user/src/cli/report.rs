@@ -1,4 +1,4 @@
-//! What `ctpulse report` can be told.
+//! The options of `ctpulse report`.
 
 #![allow(clippy::doc_markdown, reason = "doc comments here are help texts, without markup")]
 
@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use crate::config::parse_duration;
 
-/// Shown by `report --help`.
-const EXAMPLES: &str = "\
+/// Shown by `report --help` and its manual page.
+pub const EXAMPLES: &str = "\
 ctpulse report fw.influx                       what happened
 ctpulse report --window 10s fw.influx.zst      rates as averages over ten seconds
 ctpulse report before.influx after.influx      two recordings, with ratios
@@ -43,7 +43,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s")]
     pub window: Duration,
     /// How many bursts of each counter to list.
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = super::value::any_number)]
     pub bursts: usize,
     /// Output format.
     #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]

@@ -6,12 +6,15 @@ mod doctor;
 mod drops;
 mod event_source;
 mod execd;
+mod execd_check;
 mod findings;
 mod generate;
 mod live;
+mod manual;
 mod privileges;
 mod reload;
 mod report;
+mod roff;
 mod run;
 mod stream;
 
@@ -63,7 +66,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Drops(args)) => drops::run(&args),
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Completions { shell }) => generate::completions(shell),
-        Some(Command::Man { output }) => generate::man(output.as_deref()),
+        Some(Command::Man { output }) => manual::run(output.as_deref()),
     }
 }
 

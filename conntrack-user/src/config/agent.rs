@@ -1,4 +1,4 @@
-//! What `[agent]` means: the defaults of the inputs, the host's name, the log level.
+//! The meaning of `[agent]`: the defaults of the inputs, the host's name, the log level.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,10 +6,9 @@ use std::time::Duration;
 use log::LevelFilter;
 use toml::Spanned;
 
-use super::document::Source;
 use super::duration::{DurationError, from_seconds, parse_agent_duration};
-use super::error::ConfigError;
 use super::tables::{AgentTable, DurationValue, Placed, Table};
+use super::text::ConfigText;
 use crate::settings::{Confine, DEFAULT_INTERVAL, SHORTEST_INTERVAL, parse_listen};
 
 /// `[agent]`, checked.
@@ -30,99 +29,118 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    /// Checks `[agent]`; a missing table is an empty one.
-    pub(super) fn new(table: AgentTable, source: &Source<'_>) -> Result<Self, ConfigError> {
+    /// Checks `[agent]`; a missing table is an empty one. A wrong value is reported to `text`, and
+    /// the default taken.
+    pub(super) fn new(table: AgentTable, text: &ConfigText<'_>) -> Self {
         for (key, value) in [
             ("always_include_local_tags", &table.always_include_local_tags),
             ("always_include_global_tags", &table.always_include_global_tags),
         ] {
             if let Some(value) = value.as_ref().filter(|value| *value.get_ref()) {
                 let problem = "true is not supported; list the tags to keep in 'taginclude'";
-                return Err(source.value_error::<AgentTable>(value.span(), key, problem));
+                text.value_problem::<AgentTable>(&value.span(), key, problem);
             }
         }
-        let duration = |key, value| agent_duration(source, key, value);
-        let plain = |key, value| {
-            duration(key, value).map(|value| value.map_or(Duration::ZERO, Spanned::into_inner))
+        let duration = |key, value| agent_duration(text, key, value);
+        let or_zero = |key, value| duration(key, value).map_or(Duration::ZERO, Spanned::into_inner);
+        let schedule = |key, value| {
+            duration(key, value).filter(|value| long_enough::<AgentTable>(text, key, value))
         };
-        let interval = duration("interval", &table.interval)?;
-        let sample_interval = duration("sample_interval", &table.sample_interval)?;
-        for (key, value) in [("interval", &interval), ("sample_interval", &sample_interval)] {
-            if let Some(value) = value {
-                long_enough::<AgentTable>(source, key, value)?;
-            }
-        }
-        let listen = table.listen.filter(|text| !text.get_ref().is_empty());
-        let listen = listen.map(|text| {
-            parse_listen(text.get_ref())
-                .map_err(|problem| source.value_error::<AgentTable>(text.span(), "listen", problem))
-        });
-        Ok(Self {
-            interval: interval.map_or(DEFAULT_INTERVAL, Spanned::into_inner),
+        Self {
+            interval: schedule("interval", &table.interval)
+                .map_or(DEFAULT_INTERVAL, Spanned::into_inner),
             round_interval: table.round_interval.unwrap_or(true),
-            collection_jitter: plain("collection_jitter", &table.collection_jitter)?,
-            collection_offset: plain("collection_offset", &table.collection_offset)?,
-            precision: plain("precision", &table.precision)?,
-            sample_interval,
+            collection_jitter: or_zero("collection_jitter", &table.collection_jitter),
+            collection_offset: or_zero("collection_offset", &table.collection_offset),
+            precision: precision(text, &table.precision),
+            sample_interval: schedule("sample_interval", &table.sample_interval),
             host: match (table.omit_hostname, table.hostname) {
                 (true, _) => None,
                 (false, name) if name.is_empty() => system_host(),
                 (false, name) => Some(name),
             },
-            listen: listen.transpose()?,
+            listen: listen(text, &table.listen),
             log_level: match (table.debug, table.quiet) {
                 (true, _) => LevelFilter::Debug,
                 (false, true) => LevelFilter::Error,
                 (false, false) => LevelFilter::Info,
             },
-            confine: confine(source, &table.confine)?,
+            confine: confine(text, &table.confine),
             user: Some(table.user).filter(|name| !name.is_empty()),
-        })
-    }
-}
-
-/// Refuses an interval that is shorter than [`SHORTEST_INTERVAL`].
-pub(super) fn long_enough<T: Table>(
-    source: &Source<'_>,
-    key: &str,
-    value: &Spanned<Duration>,
-) -> Result<(), ConfigError> {
-    if *value.get_ref() >= SHORTEST_INTERVAL {
-        return Ok(());
-    }
-    let problem =
-        format!("{:?} is too short; the shortest is {SHORTEST_INTERVAL:?}", value.get_ref());
-    Err(source.value_error::<T>(value.span(), key, problem))
-}
-
-fn confine(source: &Source<'_>, value: &Placed<String>) -> Result<Confine, ConfigError> {
-    let Some(value) = value else { return Ok(Confine::Auto) };
-    match value.get_ref().as_str() {
-        "" | "auto" => Ok(Confine::Auto),
-        "on" => Ok(Confine::On),
-        "off" => Ok(Confine::Off),
-        other => {
-            let problem = format!("'{other}' is not one of auto, on, off");
-            Err(source.value_error::<AgentTable>(value.span(), "confine", problem))
         }
     }
 }
 
+/// Whether an interval is at least [`SHORTEST_INTERVAL`]; a shorter one is reported.
+pub(super) fn long_enough<T: Table>(
+    text: &ConfigText<'_>,
+    key: &str,
+    value: &Spanned<Duration>,
+) -> bool {
+    let is_long_enough = *value.get_ref() >= SHORTEST_INTERVAL;
+    if !is_long_enough {
+        let problem =
+            format!("{:?} is too short; the shortest is {SHORTEST_INTERVAL:?}", value.get_ref());
+        text.value_problem::<T>(&value.span(), key, problem);
+    }
+    is_long_enough
+}
+
+fn listen(text: &ConfigText<'_>, value: &Placed<String>) -> Option<SocketAddr> {
+    let value = value.as_ref().filter(|value| !value.get_ref().is_empty())?;
+    let address = parse_listen(value.get_ref());
+    address
+        .map_err(|problem| text.value_problem::<AgentTable>(&value.span(), "listen", problem))
+        .ok()
+}
+
+fn confine(text: &ConfigText<'_>, value: &Placed<String>) -> Confine {
+    let Some(value) = value else { return Confine::Auto };
+    match value.get_ref().as_str() {
+        "" | "auto" => Confine::Auto,
+        "on" => Confine::On,
+        "off" => Confine::Off,
+        other => {
+            let problem = format!("'{other}' is not one of auto, on, off");
+            text.value_problem::<AgentTable>(&value.span(), "confine", problem);
+            Confine::Auto
+        }
+    }
+}
+
+/// The `precision`, zero where it is not set. Before Telegraf 1.0 it was a unit alone (`"s"`), of
+/// which that release said that it has no effect any more.
+fn precision(text: &ConfigText<'_>, value: &Placed<DurationValue>) -> Duration {
+    const OLD_UNITS: [&str; 8] = ["n", "ns", "u", "us", "ms", "s", "m", "h"];
+    if let Some(value) = value
+        && let DurationValue::Text(unit) = value.get_ref()
+        && OLD_UNITS.contains(&unit.as_str())
+    {
+        let message = format!(
+            "'precision' in [agent]: \"{unit}\" is of Telegraf before 1.0 and has no effect; \
+             write a duration such as \"1s\", or remove it"
+        );
+        text.warn_at(&value.span(), message);
+        return Duration::ZERO;
+    }
+    agent_duration(text, "precision", value).map_or(Duration::ZERO, Spanned::into_inner)
+}
+
 fn agent_duration(
-    source: &Source<'_>,
+    text: &ConfigText<'_>,
     key: &str,
     value: &Placed<DurationValue>,
-) -> Result<Placed<Duration>, ConfigError> {
-    let Some(value) = value else { return Ok(None) };
+) -> Placed<Duration> {
+    let value = value.as_ref()?;
     let parsed: Result<Duration, DurationError> = match value.get_ref() {
-        DurationValue::Text(text) => parse_agent_duration(text),
+        DurationValue::Text(duration) => parse_agent_duration(duration),
         DurationValue::Integer(seconds) => from_seconds(*seconds as f64),
         DurationValue::Float(seconds) => from_seconds(*seconds),
     };
-    match parsed {
-        Ok(duration) => Ok(Some(Spanned::new(value.span(), duration))),
-        Err(error) => Err(source.value_error::<AgentTable>(value.span(), key, error)),
-    }
+    parsed
+        .map_err(|error| text.value_problem::<AgentTable>(&value.span(), key, error))
+        .map(|duration| Spanned::new(value.span(), duration))
+        .ok()
 }
 
 /// The name that the kernel gives this host (Telegraf's default of `hostname`), if it has one.
@@ -242,8 +260,8 @@ mod tests {
             ]
         );
         assert_eq!(
-            agent_error("metric_batchsize = 1"),
-            "t.conf:2:1: unknown key 'metric_batchsize' in [agent]; did you mean \
+            agent_error("metric_batch_sice = 1"),
+            "t.conf:2:1: unknown key 'metric_batch_sice' in [agent]; did you mean \
              'metric_batch_size'?"
         );
         assert!(

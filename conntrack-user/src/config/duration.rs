@@ -1,7 +1,7 @@
 //! Durations as Telegraf writes them: Go's grammar (`1m30s`, `1.5s`, `500ms`), and days.
 //!
 //! `[agent]` also takes a plain number, as seconds. A plugin's table takes text only: there
-//! Telegraf ignores a number without a word, so here it is an error (see `input`).
+//! Telegraf ignores a number silently, so here it is an error (see `input`).
 
 use std::time::Duration;
 
@@ -26,15 +26,24 @@ const FRACTION_DIGITS: usize = 18;
 
 /// A text that is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is not a duration: {reason}; write for example 10s, 1m30s or 500ms")]
+#[error("'{text}' is not a duration: {reason}; write {valid}")]
 pub struct DurationError {
     text: String,
     reason: String,
+    /// Durations that are near, or examples.
+    valid: String,
 }
 
 impl DurationError {
     fn new(text: &(impl ToString + ?Sized), reason: impl Into<String>) -> Self {
-        Self { text: text.to_string(), reason: reason.into() }
+        let valid = "for example 10s, 1m30s or 500ms".to_owned();
+        Self { text: text.to_string(), reason: reason.into(), valid }
+    }
+
+    /// The error of a number without a unit at the end of `text`.
+    fn without_unit(text: &str) -> Self {
+        let valid = format!("{text}s for seconds, or {text}ms");
+        Self { text: text.to_owned(), reason: "it has no unit".to_owned(), valid }
     }
 }
 
@@ -69,7 +78,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         let (unit, after) = after.split_at(end);
         let nanoseconds = match UNITS.iter().find(|(name, _)| *name == unit) {
             Some(&(_, nanoseconds)) => u128::from(nanoseconds),
-            _ if unit.is_empty() => return fail("it has no unit".to_owned()),
+            _ if unit.is_empty() => return Err(DurationError::without_unit(text)),
             _ => return fail(format!("the unit '{unit}' is not one of ns us ms s m h d")),
         };
         let fraction = &fraction[..fraction.len().min(FRACTION_DIGITS)];
@@ -156,12 +165,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_says_why_and_shows_one() {
+    fn errors_name_the_reason_and_a_valid_form() {
         let error = |text: &str| parse_duration(text).unwrap_err().to_string();
         assert_eq!(
             error("10"),
-            "'10' is not a duration: it has no unit; write for example 10s, 1m30s or 500ms"
+            "'10' is not a duration: it has no unit; write 10s for seconds, or 10ms"
         );
+        assert!(error("1m30").ends_with("write 1m30s for seconds, or 1m30ms"));
         for (text, reason) in [
             ("-5s", "it is negative"),
             ("-", "a sign without a number"),

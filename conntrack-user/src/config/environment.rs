@@ -1,17 +1,18 @@
-//! Environment variables in the file's text, filled in before it is read as TOML.
+//! Environment variables in a configuration.
 //!
 //! `${V}` and `$V` are the value; `${V:-d}` and `${V-d}` have a default, `${V:?e}` and
-//! `${V?e}` a message for when it is missing, `${V:+t}` and `${V+t}` a text for when it is
-//! not; with the colon an empty variable counts as missing. `$$` is a plain `$`. Comments
-//! are left alone. Inside quotes a value is escaped, so that it cannot end the string: what
-//! Telegraf's strict mode does. Outside of quotes it is put in as it stands.
+//! `${V?e}` a message for a missing variable, `${V:+t}` and `${V+t}` a text for a present one;
+//! with the colon an empty variable counts as missing. `$$` is a plain `$`.
 //!
-//! [`Substituted`] keeps the way back: an error found later is reported where the user wrote it.
+//! Telegraf has done this in two ways, and a file written for either means the same here. Its
+//! current releases read the file as TOML first and expand variables in its strings ([`expand`]),
+//! so that no value can end its string. Earlier ones (and `--non-strict-env-handling`) put values
+//! into the text; here that is done outside of strings only ([`fill_bare`]), as in
+//! `interval = ${N}`. Comments are removed before anything else, as Telegraf does.
+//!
+//! [`Filled`] keeps the way back: an error found later is reported where the user wrote it.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
-
-use super::quoting::Place;
+use super::quoting::{Place, quoted};
 
 /// How deep a default may hold further variables; deeper ones stay as written.
 const DEEPEST: usize = 16;
@@ -19,13 +20,30 @@ const DEEPEST: usize = 16;
 /// Where the values come from; `None` is an unset variable.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// A text with its variables filled in.
+/// A string with its variables expanded.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Expanded {
+    /// The string.
+    pub text: String,
+    /// Variables that are not set and stay as written.
+    pub unset: Vec<String>,
+}
+
+/// Expands the variables of one string.
+///
+/// # Errors
+/// The message about a variable that is required (`${V:?...}`) and missing.
+pub(super) fn expand(text: &str, environment: Environment<'_>) -> Result<Expanded, String> {
+    let mut expander = Expander { environment, unset: Vec::new() };
+    let text = expander.all(text, 0)?;
+    Ok(Expanded { text, unset: expander.unset })
+}
+
+/// A file's text without comments and with the variables outside of strings filled in.
 #[derive(Debug)]
-pub(super) struct Substituted {
+pub(super) struct Filled {
     /// The text to read.
     pub text: String,
-    /// What the user should know: the offset in the original, and the message.
-    pub warnings: Vec<(usize, String)>,
     pieces: Vec<Piece>,
 }
 
@@ -37,16 +55,7 @@ struct Piece {
     verbatim: bool,
 }
 
-/// A variable that cannot be filled in.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct SubstitutionError {
-    /// Offset of the `$` in the original text.
-    pub offset: usize,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-impl Substituted {
+impl Filled {
     /// The offset in the original text that became the offset `at` of the new one.
     pub(super) fn original(&self, at: usize) -> usize {
         let next = self.pieces.partition_point(|piece| piece.start <= at);
@@ -65,77 +74,90 @@ impl Substituted {
     }
 }
 
-/// Fills the variables of `original` in.
-pub(super) fn substitute(
-    original: &str,
-    environment: Environment<'_>,
-) -> Result<Substituted, SubstitutionError> {
-    let mut unset = BTreeSet::new();
-    let mut out = Substituted { text: String::new(), warnings: Vec::new(), pieces: Vec::new() };
+/// Removes the comments of `original` and fills in the variables outside of its strings.
+///
+/// An expression that cannot be filled in becomes a string that holds it. What it means is decided
+/// where that string is read, which for the tables of other plugins is nowhere.
+pub(super) fn fill_bare(original: &str, environment: Environment<'_>) -> Filled {
+    let mut out = Filled { text: String::new(), pieces: Vec::new() };
     let mut place = Place::Bare;
     let (mut copied, mut at) = (0, 0);
     while at < original.len() {
         let rest = &original[at..];
-        if place == Place::Comment || !rest.starts_with('$') {
-            at += place.step(rest);
+        if place == Place::Bare && rest.starts_with('$') {
+            out.push(&original[copied..at], copied, true);
+            let mut expander = Expander { environment, unset: Vec::new() };
+            let (value, length) = expander.one(rest, 0);
+            match value {
+                Ok(value) if expander.unset.is_empty() => out.push(&value, at, false),
+                _ => out.push(&quoted(&rest[..length]), at, false),
+            }
+            at += length;
+            copied = at;
             continue;
         }
-        out.push(&original[copied..at], copied, true);
-        let mut filler = Filler { environment, place, unset: Vec::new() };
-        let (value, length) =
-            filler.fill(rest, 0).map_err(|message| SubstitutionError { offset: at, message })?;
-        out.push(&value, at, false);
-        for name in filler.unset {
-            if unset.insert(name.clone()) {
-                let message = format!(
-                    "the environment variable '{name}' is not set and stays as written; \
-                     set it, write ${{{name}:-default}}, or $$ for a plain $"
-                );
-                out.warnings.push((at, message));
-            }
+        let before = place;
+        let length = place.step(rest);
+        match (before, place) {
+            (Place::Bare, Place::Comment) => out.push(&original[copied..at], copied, true),
+            (Place::Comment, Place::Bare) => copied = at,
+            _ => {}
         }
         at += length;
-        copied = at;
     }
-    out.push(&original[copied..], copied, true);
+    if place != Place::Comment {
+        out.push(&original[copied..], copied, true);
+    }
     out.pieces.push(Piece { start: out.text.len(), original: original.len(), verbatim: true });
-    Ok(out)
+    out
 }
 
-/// Fills in one expression, and those in its default.
-struct Filler<'e> {
+/// Expands expressions, and those in their defaults.
+struct Expander<'e> {
     environment: Environment<'e>,
-    place: Place,
     unset: Vec<String>,
 }
 
-impl Filler<'_> {
+impl Expander<'_> {
+    /// `text` with all its expressions expanded.
+    fn all(&mut self, text: &str, depth: usize) -> Result<String, String> {
+        let mut expanded = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            expanded.push_str(&rest[..at]);
+            let (value, length) = self.one(&rest[at..], depth);
+            expanded.push_str(&value?);
+            rest = &rest[at + length..];
+        }
+        expanded.push_str(rest);
+        Ok(expanded)
+    }
+
     /// The text for the `$` that `rest` starts with, and how many bytes of `rest` it replaces.
-    fn fill(&mut self, rest: &str, depth: usize) -> Result<(String, usize), String> {
+    fn one(&mut self, rest: &str, depth: usize) -> (Result<String, String>, usize) {
         let after = &rest[1..];
         if after.starts_with('$') {
-            return Ok(("$".to_owned(), 2));
+            return (Ok("$".to_owned()), 2);
         }
         if let Some(inside) = after.strip_prefix('{') {
-            let braced = self.closing_brace(inside).map(|length| &inside[..length]);
             let name = name_at(inside);
-            let (Some(braced), false) = (braced, name.is_empty() || depth > DEEPEST) else {
-                return Ok(("$".to_owned(), 1));
+            let braced = closing_brace(inside).map(|length| &inside[..length]);
+            let Some(braced) = braced.filter(|_| !name.is_empty() && depth <= DEEPEST) else {
+                return (Ok("$".to_owned()), 1);
             };
             let whole = &rest[..braced.len() + 3];
-            let value = self.braced(whole, name, &braced[name.len()..], depth)?;
-            return Ok((value, whole.len()));
+            return (self.value(whole, name, &braced[name.len()..], depth), whole.len());
         }
         let name = name_at(after);
-        if name.is_empty() {
-            return Ok(("$".to_owned(), 1));
-        }
         let whole = &rest[..1 + name.len()];
-        Ok((self.braced(whole, name, "", depth)?, whole.len()))
+        if name.is_empty() {
+            return (Ok("$".to_owned()), 1);
+        }
+        (self.value(whole, name, "", depth), whole.len())
     }
 
     /// The value of `${name operator}`, whose full text is `whole`.
-    fn braced(
+    fn value(
         &mut self,
         whole: &str,
         name: &str,
@@ -147,17 +169,17 @@ impl Filler<'_> {
             Some(rest) => (true, rest),
             None => (false, operator),
         };
-        let value_present = value.filter(|value| !(empty_is_missing && value.is_empty()));
+        let present = value.filter(|value| !(empty_is_missing && value.is_empty()));
         let mut operator_chars = operator.chars();
-        match (operator_chars.next(), operator_chars.as_str(), value_present) {
-            (None, _, Some(value)) if !empty_is_missing => self.quoted(name, &value),
+        match (operator_chars.next(), operator_chars.as_str(), present) {
+            (None, _, Some(value)) if !empty_is_missing => Ok(value),
             (None, _, None) if !empty_is_missing => {
                 self.unset.push(name.to_owned());
                 Ok(whole.to_owned())
             }
-            (Some('-' | '?'), _, Some(value)) => self.quoted(name, &value),
+            (Some('-' | '?'), _, Some(value)) => Ok(value),
             (Some('-'), default, None) | (Some('+'), default, Some(_)) => {
-                self.fill_all(default, depth + 1)
+                self.all(default, depth + 1)
             }
             (Some('+'), _, None) => Ok(String::new()),
             (Some('?'), message, None) => {
@@ -168,61 +190,22 @@ impl Filler<'_> {
             _ => Ok(whole.to_owned()), // not a variable: Telegraf keeps it, such as a regex's ${1}
         }
     }
+}
 
-    fn quoted(&self, name: &str, value: &str) -> Result<String, String> {
-        self.place.quote(value).map(Cow::into_owned).map_err(|what| {
-            format!(
-                "the value of the environment variable '{name}' has {what}, which would end \
-                 this string; write the string in double quotes"
-            )
-        })
-    }
-
-    /// `text`, which is a default, with its own variables filled in.
-    fn fill_all(&mut self, text: &str, depth: usize) -> Result<String, String> {
-        let mut filled = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            filled.push_str(&rest[..at]);
-            let (value, length) = self.fill(&rest[at..], depth)?;
-            filled.push_str(&value);
-            rest = &rest[at + length..];
+/// Where in `text`, which follows a `${`, its `}` is, on the same line.
+fn closing_brace(text: &str) -> Option<usize> {
+    let mut open = 1usize;
+    let bytes = text.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'\n' => return None,
+            b'}' if open == 1 => return Some(at),
+            b'}' => open -= 1,
+            b'{' if at > 0 && bytes[at - 1] == b'$' => open += 1,
+            _ => {}
         }
-        filled.push_str(rest);
-        Ok(filled)
     }
-
-    /// Where in `text`, which follows a `${`, its `}` is: on this line and in this string.
-    fn closing_brace(&self, text: &str) -> Option<usize> {
-        let mut open = 1usize;
-        let mut place = self.place;
-        let mut at = 0;
-        while at < text.len() {
-            let rest = &text[at..];
-            let length = match rest.as_bytes()[0] {
-                b'\n' => return None,
-                b'}' => {
-                    open -= 1;
-                    if open == 0 {
-                        return Some(at);
-                    }
-                    1
-                }
-                b'$' if rest.starts_with("${") => {
-                    open += 1;
-                    2
-                }
-                // Outside of quotes the braces alone count, as the default may hold a string.
-                _ if self.place == Place::Bare => rest.chars().next().map_or(1, char::len_utf8),
-                _ => place.step(rest),
-            };
-            if place != self.place {
-                return None;
-            }
-            at += length;
-        }
-        None
-    }
+    None
 }
 
 /// The variable name that `text` starts with, empty if none.
@@ -242,14 +225,17 @@ mod tests {
             "V" => Some("value".to_owned()),
             "EMPTY" => Some(String::new()),
             "QUOTES" => Some("a\"b\\c\td".to_owned()),
-            "APOSTROPHE" => Some("it's".to_owned()),
             "DOLLAR" => Some("$V".to_owned()),
             _ => None,
         }
     }
 
-    fn text(original: &str) -> String {
-        substitute(original, &environment).unwrap().text
+    fn expanded(text: &str) -> String {
+        expand(text, &environment).unwrap().text
+    }
+
+    fn filled(original: &str) -> String {
+        fill_bare(original, &environment).text
     }
 
     #[test]
@@ -279,105 +265,105 @@ mod tests {
             ("$$", "$"),
             ("$DOLLAR", "$V"),
         ] {
-            assert_eq!(text(original), expected, "{original}");
+            assert_eq!(expanded(original), expected, "{original}");
+            assert_eq!(filled(original), expected, "{original}");
         }
     }
 
     #[test]
-    fn what_is_no_variable_stays() {
+    fn text_without_a_variable_stays() {
         for original in
             ["$", "a $ b", "$1", "${1}", "${", "${V", "${}", "${V!x}", "${V:}", "${V:x}", "${V\n}"]
         {
-            assert_eq!(text(original), original);
+            assert_eq!(expanded(original), original);
+            assert_eq!(filled(original), original);
         }
     }
 
     #[test]
-    fn an_unset_variable_stays_and_is_warned_of_once() {
-        let substituted = substitute("a = \"${NONE}\"\nb = '$NONE'", &environment).unwrap();
-        assert_eq!(substituted.text, "a = \"${NONE}\"\nb = '$NONE'");
-        let [(5, warning)] = substituted.warnings.as_slice() else { panic!("{substituted:?}") };
-        assert!(warning.starts_with("the environment variable 'NONE' is not set"), "{warning}");
-        assert!(warning.contains("${NONE:-default}"), "{warning}");
+    fn an_unset_variable_stays_and_is_named() {
+        let unset = |text| expand(text, &environment).unwrap();
+        assert_eq!(
+            unset("a${NONE}"),
+            Expanded { text: "a${NONE}".into(), unset: vec!["NONE".into()] }
+        );
+        assert_eq!(unset("${A:-$B}").unset, ["B"]);
+        // Outside of strings it becomes one: other plugins' tables stay readable without it.
+        assert_eq!(filled("port = $NONE\n"), "port = \"$NONE\"\n");
+        assert_eq!(filled("port = ${NONE:?x\"y}"), "port = \"${NONE:?x\\\"y}\"");
     }
 
     #[test]
-    fn a_required_variable_is_an_error_at_its_place() {
-        let error = |original: &str| substitute(original, &environment).unwrap_err();
-        let missing = error("a = \"${NONE:?name the host}\"");
-        assert_eq!(missing.offset, 5);
+    fn a_required_variable_is_an_error() {
+        let error = |original: &str| expand(original, &environment).unwrap_err();
         assert_eq!(
-            missing.message,
+            error("${NONE:?name the host}"),
             "the environment variable 'NONE' is not set or empty: name the host"
         );
-        assert!(error("${EMPTY:?}").message.ends_with("not set or empty: it is required"));
-        assert!(error("${NONE?no}").message.ends_with("is not set: no"));
+        assert!(error("${EMPTY:?}").ends_with("not set or empty: it is required"));
+        assert!(error("${NONE?no}").ends_with("is not set: no"));
     }
 
     #[test]
-    fn comments_are_left_alone_and_a_hash_in_a_string_is_none() {
+    fn comments_are_removed_and_strings_are_left_alone() {
         for (original, expected) in [
-            ("# $V\n$V", "# $V\nvalue"),
-            ("a = 1 # ${V:?x}\n", "a = 1 # ${V:?x}\n"),
-            ("a = \"# $V\"", "a = \"# value\""),
-            ("a = '# $V' # $V", "a = '# value' # $V"),
-            ("a = \"\\\"# $V\" # $V", "a = \"\\\"# value\" # $V"),
-            ("a = '\\' # $V", "a = '\\' # $V"),
-            ("a = \"\"\"\n\"# $V\"\"\"\" # $V", "a = \"\"\"\n\"# value\"\"\"\" # $V"),
-            ("a = '''\n# $V''' # $V", "a = '''\n# value''' # $V"),
-            ("a = \"\" # $V", "a = \"\" # $V"),
-            ("a = \"open\n# $V", "a = \"open\n# $V"),
+            ("# $V\n$V", "\nvalue"),
+            ("a = 1 # ${V:?x}\r\nb = 2", "a = 1 \nb = 2"),
+            ("a = \"# $V\"", "a = \"# $V\""),
+            ("a = '# $V' # $V", "a = '# $V' "),
+            ("a = \"\\\"# $V\" # \u{1b}\u{c}", "a = \"\\\"# $V\" "),
+            ("a = '\\' # $V", "a = '\\' "),
+            ("a = \"\"\"\n\"# $V\"\"\"\" # $V", "a = \"\"\"\n\"# $V\"\"\"\" "),
+            ("a = '''\n# $V''' # $V\n$V", "a = '''\n# $V''' \nvalue"),
+            ("a = \"open\n# $V", "a = \"open\n"),
+            ("a = ${NONE:-\"x\"}", "a = \"x\""),
         ] {
-            assert_eq!(text(original), expected, "{original}");
+            assert_eq!(filled(original), expected, "{original}");
         }
     }
 
     #[test]
     fn a_value_cannot_end_its_string() {
-        assert_eq!(text("a = \"$QUOTES\""), "a = \"a\\\"b\\\\c\\u0009d\"");
-        assert_eq!(text("a = '$QUOTES'"), "a = 'a\"b\\c\td'");
-        let error = substitute("a = '$APOSTROPHE'", &environment).unwrap_err();
-        assert!(error.message.contains("write the string in double quotes"), "{error:?}");
-        assert_eq!(text("a = \"${NONE:-x\", b = \"}\""), "a = \"${NONE:-x\", b = \"}\"");
-        assert_eq!(text("a = ${NONE:-\"x\"}"), "a = \"x\"");
+        assert_eq!(expanded("$QUOTES"), "a\"b\\c\td");
     }
 
     #[test]
     fn later_errors_find_the_way_back() {
-        let original = "a = \"$V\" ${NONE:-} b";
-        let substituted = substitute(original, &environment).unwrap();
-        assert_eq!(substituted.text, "a = \"value\"  b");
-        let back = |needle: &str| substituted.original(substituted.text.find(needle).unwrap());
+        let original = "a = $V ${NONE:-} # c\n b";
+        let filled = fill_bare(original, &environment);
+        assert_eq!(filled.text, "a = value  \n b");
+        let back = |needle: &str| filled.original(filled.text.find(needle).unwrap());
         assert_eq!(back("a"), 0);
-        assert_eq!(back("value"), 5);
-        assert_eq!(back("lue"), 5);
+        assert_eq!(back("value"), 4);
+        assert_eq!(back("lue"), 4);
         assert_eq!(back("b"), original.find('b').unwrap());
-        assert_eq!(substituted.original(substituted.text.len()), original.len());
+        assert_eq!(back("\n"), original.find('\n').unwrap());
+        assert_eq!(filled.original(filled.text.len()), original.len());
     }
 
     #[test]
     fn deep_nesting_ends() {
         let deep = "${A:-".repeat(2000) + &"}".repeat(2000);
-        assert!(substitute(&deep, &environment).is_ok());
+        assert!(expand(&deep, &environment).is_ok());
     }
 
     proptest! {
         #[test]
-        fn without_a_dollar_nothing_changes(original in "[^$]{0,200}") {
-            let substituted = substitute(&original, &environment).unwrap();
-            prop_assert_eq!(&substituted.text, &original);
+        fn without_a_dollar_or_comment_nothing_changes(original in "[^$#]{0,200}") {
+            let filled = fill_bare(&original, &environment);
+            prop_assert_eq!(&filled.text, &original);
             for at in 0..=original.len() {
-                prop_assert_eq!(substituted.original(at), at);
+                prop_assert_eq!(filled.original(at), at);
             }
         }
 
         #[test]
-        fn any_text_is_filled_in_or_refused(original in "([$}{:?+VN\"'#\\\\\n-]|\\PC){0,60}") {
-            if let Ok(substituted) = substitute(&original, &environment) {
-                for at in 0..=substituted.text.len() {
-                    prop_assert!(substituted.original(at) <= original.len());
-                }
+        fn any_text_is_filled_in(original in "([$}{:?+VN\"'#\\\\\n-]|\\PC){0,60}") {
+            let filled = fill_bare(&original, &environment);
+            for at in 0..=filled.text.len() {
+                prop_assert!(filled.original(at) <= original.len());
             }
+            let _ = expand(&original, &environment);
         }
     }
 }

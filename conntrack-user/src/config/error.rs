@@ -1,8 +1,8 @@
-//! What can be wrong with a configuration file, and how it is said.
+//! The errors of a configuration file.
 //!
 //! Every message names the file, the line and the column as the user's editor counts them,
-//! the key, and what to write instead. A misspelt name gets the nearest valid one, or, where
-//! none is near, the list of all.
+//! the key, and a valid form. A misspelt name gets the nearest valid one, or, where none is near,
+//! the list of all.
 
 use std::fmt;
 use std::io;
@@ -16,37 +16,35 @@ pub enum ConfigError {
     Unreadable {
         /// The path as it was given.
         file: String,
-        /// What the operating system said.
+        /// The operating system's reason.
         reason: io::Error,
     },
     /// A process with privileges reads it, and others may change it.
     #[error(
-        "{file}: refused, since {reader} would do what it says: {what} {problem}; mend it with \
-         `{mend} {what}`, or keep the file in /etc"
+        "{file}: refused, since {reader} would follow it and others may change it: {what} \
+         {problem}; fix it with `{remedy} {what}`, or keep the file in /etc"
     )]
     Untrusted {
         /// The path as it was given.
         file: String,
-        /// Who has the privileges.
+        /// The process with the privileges.
         reader: &'static str,
         /// The file, or the directory above it that lets others put another one there.
         what: String,
-        /// What lets others change it.
+        /// The owner or the permission that lets others change it.
         problem: String,
-        /// The command against it, without its argument.
-        mend: &'static str,
+        /// The command that fixes it, without its argument.
+        remedy: &'static str,
     },
-    /// Something at one place in the file is wrong.
-    #[error("{file}:{position}: {message}")]
+    /// Places in the file are wrong.
+    #[error("{}", lines(file, problems).join("\n"))]
     Invalid {
         /// The path as it was given.
         file: String,
-        /// Where in the file, before environment variables were filled in.
-        position: Position,
-        /// The key, what is wrong with it, and what to write instead.
-        message: String,
+        /// All that is wrong, in the order of the file; at least one.
+        problems: Vec<Problem>,
     },
-    /// Nothing in the file is wrong, but it asks for no input.
+    /// The file is valid, but it asks for no input.
     #[error(
         "{file}: no [[inputs.conntrack]] here, so there is nothing to do; \
          add the line [[inputs.conntrack]], and below it collect = [\"all\"]"
@@ -55,10 +53,44 @@ pub enum ConfigError {
         /// The path as it was given.
         file: String,
     },
+    /// The file is for Telegraf, which runs ctpulse.
+    #[error(
+        "{file}: no [[inputs.conntrack]] here; the file has Telegraf start ctpulse \
+         ([[inputs.execd]]): give it to Telegraf, and check it with `ctpulse config --check {file}`"
+    )]
+    ForTelegraf {
+        /// The path as it was given.
+        file: String,
+    },
+}
+
+impl ConfigError {
+    /// The messages, a line each.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Invalid { file, problems } => lines(file, problems),
+            other => vec![other.to_string()],
+        }
+    }
+}
+
+/// One thing that is wrong with a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where in the file, before environment variables were filled in.
+    pub position: Position,
+    /// The key, what is wrong with it, and a valid form.
+    pub message: String,
+}
+
+fn lines(file: &str, problems: &[Problem]) -> Vec<String> {
+    let line = |problem: &Problem| format!("{file}:{}: {}", problem.position, problem.message);
+    problems.iter().map(line).collect()
 }
 
 /// A place in a text file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The line; the first is 1.
     pub line: usize,
@@ -94,17 +126,21 @@ pub(super) fn advice<'a>(wrong: &str, valid: impl IntoIterator<Item = &'a str>) 
     format!("valid names: {}", valid.join(", "))
 }
 
-/// The valid name that `wrong` was probably meant to be.
+/// The valid name that `wrong` probably stands for.
 ///
 /// Telegraf ignores case and `_` in names, so these do not count as differences; of the
 /// rest, one in three characters may differ.
-pub(super) fn nearest<'a>(wrong: &str, valid: &[&'a str]) -> Option<&'a str> {
-    let plain = |name: &str| name.replace('_', "").to_lowercase();
-    let wrong = plain(wrong);
-    let distance = |name: &&str| strsim::damerau_levenshtein(&wrong, &plain(name));
+pub(crate) fn nearest<'a>(wrong: &str, valid: &[&'a str]) -> Option<&'a str> {
+    let wrong = simplified(wrong);
+    let distance = |name: &&str| strsim::damerau_levenshtein(&wrong, &simplified(name));
     let near = valid.iter().min_by_key(|name| distance(name))?;
     let longest = near.chars().count().max(wrong.chars().count());
     (distance(near) <= longest / 3).then_some(*near)
+}
+
+/// A name without the differences that Telegraf ignores.
+pub(super) fn simplified(name: &str) -> String {
+    name.replace('_', "").to_lowercase()
 }
 
 #[cfg(test)]

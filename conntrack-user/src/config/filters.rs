@@ -6,46 +6,44 @@ use std::collections::BTreeMap;
 
 use toml::Spanned;
 
-use super::document::Source;
-use super::error::ConfigError;
 use super::tables::{ConntrackTable, Placed, Strings};
+use super::text::ConfigText;
 use crate::filter::Filter;
 use crate::glob::GlobList;
 use crate::metric::Name;
 
-/// Compiles the options of `table`, and warns of deprecated ones.
+/// Compiles the options of `table`; deprecated ones get a warning.
 pub(super) fn filter(
     table: &ConntrackTable,
     global_tags: &BTreeMap<String, String>,
-    source: &Source<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<Filter, ConfigError> {
+    text: &ConfigText<'_>,
+) -> Filter {
     if let Some(expression) = table.metricpass.as_ref().filter(|text| !text.get_ref().is_empty()) {
         let problem = "expressions are not supported; select with 'namepass', 'tagpass' or \
                        'fieldinclude' and their opposites";
-        return Err(source.value_error::<ConntrackTable>(expression.span(), "metricpass", problem));
+        text.value_problem::<ConntrackTable>(&expression.span(), "metricpass", problem);
     }
     let include = [(&table.pass, "pass"), (&table.fieldpass, "fieldpass")];
-    let include = join("fieldinclude", include, &table.fieldinclude, source, warnings);
+    let include = join("fieldinclude", include, &table.fieldinclude, text);
     let exclude = [(&table.drop, "drop"), (&table.fielddrop, "fielddrop")];
-    let exclude = join("fieldexclude", exclude, &table.fieldexclude, source, warnings);
+    let exclude = join("fieldexclude", exclude, &table.fieldexclude, text);
 
-    let compile = |key, list, separators| globs(key, list, separators, source);
-    Ok(Filter {
-        name_pass: compile("namepass", &table.namepass, &table.namepass_separator)?,
-        name_drop: compile("namedrop", &table.namedrop, &table.namedrop_separator)?,
-        tag_pass: tag_globs("tagpass", &table.tagpass, source)?,
-        tag_drop: tag_globs("tagdrop", &table.tagdrop, source)?,
-        field_include: compile("fieldinclude", &include, "")?,
-        field_exclude: compile("fieldexclude", &exclude, "")?,
-        tag_include: compile("taginclude", &table.taginclude, "")?,
-        tag_exclude: compile("tagexclude", &table.tagexclude, "")?,
+    let compile = |key, list, separators| globs(key, list, separators, text);
+    Filter {
+        name_pass: compile("namepass", &table.namepass, &table.namepass_separator),
+        name_drop: compile("namedrop", &table.namedrop, &table.namedrop_separator),
+        tag_pass: tag_globs("tagpass", &table.tagpass, text),
+        tag_drop: tag_globs("tagdrop", &table.tagdrop, text),
+        field_include: compile("fieldinclude", &include, ""),
+        field_exclude: compile("fieldexclude", &exclude, ""),
+        tag_include: compile("taginclude", &table.taginclude, ""),
+        tag_exclude: compile("tagexclude", &table.tagexclude, ""),
         name_override: set(&table.name_override),
         name_prefix: set(&table.name_prefix),
         name_suffix: set(&table.name_suffix),
         tags: names(&table.tags),
         global_tags: names(global_tags),
-    })
+    }
 }
 
 /// The text of an option, `None` where it is empty, which is how Telegraf has it unset.
@@ -62,14 +60,12 @@ fn join(
     key: &str,
     deprecated: [(&Placed<Strings>, &str); 2],
     list: &Strings,
-    source: &Source<'_>,
-    warnings: &mut Vec<String>,
+    text: &ConfigText<'_>,
 ) -> Strings {
     let mut joined = Strings::new();
     for (old, old_key) in deprecated {
         if let Some(old) = old {
-            let message = format!("'{old_key}' is deprecated; write '{key}'");
-            warnings.push(source.warning(old.span(), message));
+            text.warn_at(&old.span(), format!("'{old_key}' is deprecated; write '{key}'"));
             joined.extend_from_slice(old.get_ref());
         }
     }
@@ -77,38 +73,40 @@ fn join(
     joined
 }
 
+/// Compiles a list; its broken patterns are reported and left out.
 fn globs(
     key: &str,
     list: &[Spanned<String>],
     separators: &str,
-    source: &Source<'_>,
-) -> Result<Option<GlobList>, ConfigError> {
-    let patterns: Vec<String> = list.iter().map(|pattern| pattern.get_ref().clone()).collect();
-    GlobList::compile(&patterns, separators).map_err(|error| {
-        let broken = list.iter().find(|pattern| *pattern.get_ref() == error.pattern);
-        let span = broken.map_or(0..0, Spanned::span);
-        source.value_error::<ConntrackTable>(span, key, error)
-    })
+    text: &ConfigText<'_>,
+) -> Option<GlobList> {
+    let mut patterns = Vec::new();
+    for pattern in list {
+        match GlobList::compile(std::slice::from_ref(pattern.get_ref()), separators) {
+            Ok(_) => patterns.push(pattern.get_ref().clone()),
+            Err(error) => text.value_problem::<ConntrackTable>(&pattern.span(), key, error),
+        }
+    }
+    GlobList::compile(&patterns, separators).ok().flatten()
 }
 
 fn tag_globs(
     key: &str,
     tags: &BTreeMap<String, Spanned<Strings>>,
-    source: &Source<'_>,
-) -> Result<Vec<(String, GlobList)>, ConfigError> {
+    text: &ConfigText<'_>,
+) -> Vec<(String, GlobList)> {
     let mut compiled = Vec::new();
     for (tag, list) in tags {
-        match globs(&format!("{key}.{tag}"), list.get_ref(), "", source)? {
-            Some(globs) => compiled.push((tag.clone(), globs)),
-            // For Telegraf such an entry matches nothing; alone in a `tagpass` it loses all rows.
-            None => {
-                let problem = "the list is empty; name the values, or remove the key";
-                let key = format!("{key}.{tag}");
-                return Err(source.value_error::<ConntrackTable>(list.span(), &key, problem));
-            }
+        let key = format!("{key}.{tag}");
+        // For Telegraf such an entry matches nothing; alone in a `tagpass` it loses all rows.
+        if list.get_ref().is_empty() {
+            let problem = "the list is empty; name the values, or remove the key";
+            text.value_problem::<ConntrackTable>(&list.span(), &key, problem);
         }
+        let globs = globs(&key, list.get_ref(), "", text);
+        compiled.extend(globs.map(|globs| (tag.clone(), globs)));
     }
-    Ok(compiled)
+    compiled
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What one `[[inputs.conntrack]]` means: its schedule, what it reads, its namespaces.
+//! The meaning of one `[[inputs.conntrack]]`: its schedule, its sources, its namespaces.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,51 +9,49 @@ use log::LevelFilter;
 use toml::Spanned;
 
 use super::agent::{Agent, long_enough};
-use super::document::Source;
 use super::duration::parse_duration;
-use super::error::{ConfigError, nearest};
+use super::error::nearest;
 use super::filters::{filter, set};
 use super::tables::{AgentTable, ConntrackTable, DurationValue, OneOrMany, Placed, Strings};
+use super::text::ConfigText;
 use crate::settings::{Collect, Ebpf, Input, Netns, Source as StatSource};
 
-/// Makes the inputs of `table`: one for each namespace that it names.
+/// Makes the inputs of `table`: one for each namespace that it names. A wrong value is reported to
+/// `text`, and the default taken.
 pub(super) fn inputs(
     table: &ConntrackTable,
     agent: &Agent,
     global_tags: &BTreeMap<String, String>,
-    source: &Source<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<Input>, ConfigError> {
-    let reader = Reader { source };
+    text: &ConfigText<'_>,
+) -> Vec<Input> {
+    let reader = Reader { text };
     // In Telegraf zero is "not set" for all of these but the jitter.
-    let interval = reader.duration("interval", &table.interval)?.filter(is_set);
-    if let Some(interval) = &interval {
-        long_enough::<ConntrackTable>(source, "interval", interval)?;
-    }
+    let interval = reader.duration("interval", &table.interval).filter(is_set);
+    let interval = interval.filter(|it| long_enough::<ConntrackTable>(text, "interval", it));
     let interval = interval.map_or(agent.interval, Spanned::into_inner);
     let mut input = Input::new(interval);
-    if let Some(sample_interval) = reader.sample_interval(table, agent, interval)? {
+    if let Some(sample_interval) = reader.sample_interval(table, agent, interval) {
         input.sample_interval = sample_interval;
     }
     input.round_interval = agent.round_interval;
-    let jitter = reader.duration("collection_jitter", &table.collection_jitter)?;
+    let jitter = reader.duration("collection_jitter", &table.collection_jitter);
     input.collection_jitter = jitter.map_or(agent.collection_jitter, Spanned::into_inner);
-    let offset = reader.duration("collection_offset", &table.collection_offset)?.filter(is_set);
+    let offset = reader.duration("collection_offset", &table.collection_offset).filter(is_set);
     input.collection_offset = offset.map_or(agent.collection_offset, Spanned::into_inner);
 
     input.compat_telegraf =
-        reader.choice("compat", &table.compat, [("telegraf", true), ("", false)])?.unwrap_or(false);
-    let precision = reader.duration("precision", &table.precision)?.filter(is_set);
+        reader.choice("compat", &table.compat, [("telegraf", true), ("", false)]).unwrap_or(false);
+    let precision = reader.duration("precision", &table.precision).filter(is_set);
     input.precision = precision.map_or(agent.precision, Spanned::into_inner);
 
-    input.collect = reader.collect(&table.collect)?;
+    input.collect = reader.collect(&table.collect);
     input.percpu_rates = table.percpu_rates;
     input.ebpf_per_packet = table.ebpf_per_packet;
     input.internal = table.internal;
     input.wait = table.wait;
     let whether = [("auto", Ebpf::Auto), ("on", Ebpf::On), ("off", Ebpf::Off), ("", Ebpf::Auto)];
-    input.ebpf = reader.choice("ebpf", &table.ebpf, whether)?.unwrap_or_default();
-    input.source = reader.source(&table.source, input.compat_telegraf)?;
+    input.ebpf = reader.choice("ebpf", &table.ebpf, whether).unwrap_or_default();
+    input.source = reader.source(&table.source, input.compat_telegraf);
     if !table.dirs.is_empty() {
         input.dirs = table.dirs.iter().map(PathBuf::from).collect();
     }
@@ -61,18 +59,18 @@ pub(super) fn inputs(
         input.files.clone_from(&table.files);
     }
     input.alias = set(&table.alias);
-    input.log_level = reader.log_level(&table.log_level)?;
-    reader.choice("time_source", &table.time_source, [("metric", ()), ("", ())])?;
+    input.log_level = reader.log_level(&table.log_level);
+    reader.choice("time_source", &table.time_source, [("metric", ()), ("", ())]);
     let behaviors = ["error", "retry", "ignore", ""].map(|name| (name, ()));
-    reader.choice("startup_error_behavior", &table.startup_error_behavior, behaviors)?;
-    input.filter = filter(table, global_tags, source, warnings)?;
+    reader.choice("startup_error_behavior", &table.startup_error_behavior, behaviors);
+    input.filter = filter(table, global_tags, text);
 
-    let namespaces = reader.namespaces(&table.netns)?;
+    let namespaces = reader.namespaces(&table.netns);
     if namespaces.is_empty() {
-        return Ok(vec![input]);
+        return vec![input];
     }
     let in_namespace = |netns| Input { netns: Some(netns), ..input.clone() };
-    Ok(namespaces.into_iter().map(in_namespace).collect())
+    namespaces.into_iter().map(in_namespace).collect()
 }
 
 fn is_set(duration: &Spanned<Duration>) -> bool {
@@ -81,26 +79,25 @@ fn is_set(duration: &Spanned<Duration>) -> bool {
 
 /// Reads values of the table; its errors point at them.
 struct Reader<'a> {
-    source: &'a Source<'a>,
+    text: &'a ConfigText<'a>,
 }
 
 impl Reader<'_> {
-    fn error(&self, span: Range<usize>, key: &str, problem: impl std::fmt::Display) -> ConfigError {
-        self.source.value_error::<ConntrackTable>(span, key, problem)
+    fn problem(&self, span: &Range<usize>, key: &str, problem: impl std::fmt::Display) {
+        self.text.value_problem::<ConntrackTable>(span, key, problem);
     }
 
     /// A duration, which has to be text: Telegraf leaves a number here unread.
-    fn duration(
-        &self,
-        key: &str,
-        value: &Placed<DurationValue>,
-    ) -> Result<Placed<Duration>, ConfigError> {
-        let Some(value) = value else { return Ok(None) };
+    fn duration(&self, key: &str, value: &Placed<DurationValue>) -> Placed<Duration> {
+        let value = value.as_ref()?;
+        let span = value.span();
         let number = match value.get_ref() {
             DurationValue::Text(text) => {
-                let duration =
-                    parse_duration(text).map_err(|error| self.error(value.span(), key, error))?;
-                return Ok(Some(Spanned::new(value.span(), duration)));
+                let duration = parse_duration(text);
+                return duration
+                    .map_err(|error| self.problem(&span, key, error))
+                    .map(|duration| Spanned::new(span.clone(), duration))
+                    .ok();
             }
             DurationValue::Integer(number) => number.to_string(),
             DurationValue::Float(number) => number.to_string(),
@@ -109,7 +106,8 @@ impl Reader<'_> {
             "the number {number} is not a duration here; write it as a string with its unit: \
              {key} = \"{number}s\""
         );
-        Err(self.error(value.span(), key, problem))
+        self.problem(&span, key, problem);
+        None
     }
 
     /// The `sample_interval`, its own or the agent's, where either is set.
@@ -118,62 +116,56 @@ impl Reader<'_> {
         table: &ConntrackTable,
         agent: &Agent,
         interval: Duration,
-    ) -> Result<Option<Duration>, ConfigError> {
-        let own = self.duration("sample_interval", &table.sample_interval)?;
-        if let Some(own) = &own {
-            long_enough::<ConntrackTable>(self.source, "sample_interval", own)?;
-        }
-        let Some(sample) = own.as_ref().or(agent.sample_interval.as_ref()) else {
-            return Ok(None);
-        };
+    ) -> Option<Duration> {
+        let key = "sample_interval";
+        let own = self.duration(key, &table.sample_interval);
+        let own = own.filter(|own| long_enough::<ConntrackTable>(self.text, key, own));
+        let sample = own.as_ref().or(agent.sample_interval.as_ref())?;
         let (duration, span) = (*sample.get_ref(), sample.span());
         if duration <= interval {
-            return Ok(Some(duration));
+            return Some(duration);
         }
-        let key = "sample_interval";
         let problem =
             format!("{duration:?} is longer than the interval of {interval:?}; write at most that");
-        Err(match own {
-            Some(_) => self.error(span, key, problem),
-            None => self.source.value_error::<AgentTable>(span, key, problem),
-        })
+        match own {
+            Some(_) => self.problem(&span, key, problem),
+            None => self.text.value_problem::<AgentTable>(&span, key, problem),
+        }
+        None
     }
 
-    fn collect(&self, list: &Strings) -> Result<Collect, ConfigError> {
+    fn collect(&self, list: &Strings) -> Collect {
         let mut collect = Collect::default();
         for entry in list {
             match entry.get_ref().as_str() {
                 "all" => collect.all = true,
                 "percpu" => collect.percpu = true,
-                _ => return Err(self.not_a_choice("collect", entry, &["all", "percpu"])),
+                _ => self.not_a_choice("collect", entry, &["all", "percpu"]),
             }
         }
-        Ok(collect)
+        collect
     }
 
-    fn source(
-        &self,
-        value: &Placed<String>,
-        compat_telegraf: bool,
-    ) -> Result<StatSource, ConfigError> {
+    fn source(&self, value: &Placed<String>, compat_telegraf: bool) -> StatSource {
         let sources = [
             ("auto", StatSource::Auto),
             ("procfs", StatSource::Procfs),
             ("netlink", StatSource::Netlink),
             ("", StatSource::Auto),
         ];
-        let source = self.choice("source", value, sources)?.unwrap_or_default();
-        match value {
-            Some(value) if source == StatSource::Netlink && compat_telegraf => {
-                let problem = "\"netlink\" has not the columns that compat = \"telegraf\" counts; \
-                               remove one of the two";
-                Err(self.error(value.span(), "source", problem))
-            }
-            _ => Ok(source),
+        let source = self.choice("source", value, sources).unwrap_or_default();
+        if let Some(value) = value
+            && source == StatSource::Netlink
+            && compat_telegraf
+        {
+            let problem = "\"netlink\" does not have the columns that compat = \"telegraf\" counts; \
+                           remove one of the two";
+            self.problem(&value.span(), "source", problem);
         }
+        source
     }
 
-    fn log_level(&self, value: &Placed<String>) -> Result<Option<LevelFilter>, ConfigError> {
+    fn log_level(&self, value: &Placed<String>) -> Option<LevelFilter> {
         let levels = [
             ("error", Some(LevelFilter::Error)),
             ("warn", Some(LevelFilter::Warn)),
@@ -182,7 +174,7 @@ impl Reader<'_> {
             ("trace", Some(LevelFilter::Trace)),
             ("", None),
         ];
-        Ok(self.choice("log_level", value, levels)?.flatten())
+        self.choice("log_level", value, levels).flatten()
     }
 
     /// One of `choices`, by its name; the empty name is "not set" and not advertised.
@@ -191,28 +183,29 @@ impl Reader<'_> {
         key: &str,
         value: &Placed<String>,
         choices: [(&str, T); N],
-    ) -> Result<Option<T>, ConfigError> {
-        let Some(value) = value else { return Ok(None) };
+    ) -> Option<T> {
+        let value = value.as_ref()?;
         let names = choices.each_ref().map(|(name, _)| *name);
-        match choices.into_iter().find(|(name, _)| name == value.get_ref()) {
-            Some((_, choice)) => Ok(Some(choice)),
-            None => Err(self.not_a_choice(key, value, &names)),
+        let choice = choices.into_iter().find(|(name, _)| name == value.get_ref());
+        if choice.is_none() {
+            self.not_a_choice(key, value, &names);
         }
+        choice.map(|(_, choice)| choice)
     }
 
-    fn not_a_choice(&self, key: &str, value: &Spanned<String>, valid: &[&str]) -> ConfigError {
+    fn not_a_choice(&self, key: &str, value: &Spanned<String>, valid: &[&str]) {
         let wrong = value.get_ref();
         let valid: Vec<&str> = valid.iter().copied().filter(|name| !name.is_empty()).collect();
         let advice = match nearest(wrong, &valid) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("supported: \"{}\"", valid.join("\", \"")),
         };
-        self.error(value.span(), key, format!("\"{wrong}\" is not supported; {advice}"))
+        self.problem(&value.span(), key, format!("\"{wrong}\" is not supported; {advice}"));
     }
 
     /// The namespaces that `netns` names; none for the one that the program runs in.
-    fn namespaces(&self, value: &Placed<OneOrMany>) -> Result<Vec<Netns>, ConfigError> {
-        let Some(value) = value else { return Ok(Vec::new()) };
+    fn namespaces(&self, value: &Placed<OneOrMany>) -> Vec<Netns> {
+        let Some(value) = value else { return Vec::new() };
         let one;
         let names = match value.get_ref() {
             OneOrMany::One(name) => {
@@ -223,13 +216,15 @@ impl Reader<'_> {
         };
         let mut namespaces = Vec::new();
         for name in names {
-            let fail = |problem| self.error(name.span(), "netns", problem);
-            let namespace: Netns = name.get_ref().parse().map_err(fail)?;
-            if namespaces.contains(&namespace) {
-                return Err(fail(format!("'{namespace}' is listed twice; remove one")));
+            match name.get_ref().parse::<Netns>() {
+                Err(problem) => self.problem(&name.span(), "netns", problem),
+                Ok(namespace) if namespaces.contains(&namespace) => {
+                    let problem = format!("'{namespace}' is listed twice; remove one");
+                    self.problem(&name.span(), "netns", problem);
+                }
+                Ok(namespace) => namespaces.push(namespace),
             }
-            namespaces.push(namespace);
         }
-        Ok(namespaces)
+        namespaces
     }
 }

@@ -2,73 +2,89 @@
 //!
 //! A file that Telegraf accepts for `inputs.conntrack` means the same here (but for an unset
 //! `precision`, see [`crate::settings::Input::rounding`]); what cannot mean the same is refused,
-//! never guessed. The way through: `environment` fills variables in,
-//! `document` finds the tables, `tables` says which keys they can have, `agent`, `input` and
-//! `filters` say what these mean, and `error` says what is wrong, at the user's own line and
-//! column. Nothing here touches the kernel's files.
+//! never guessed. Only our own tables are judged. The flow: `environment` fills in variables,
+//! `document` finds the tables, `value` reads one of them into its struct in `tables`, `agent`,
+//! `input` and `filters` interpret it, and `text` collects every problem at the user's own line
+//! and column. Nothing here touches the kernel's files.
 
 mod agent;
 mod document;
 mod duration;
 mod environment;
 mod error;
+mod execd;
 mod filters;
 mod input;
 #[cfg(test)]
 mod input_tests;
 mod quoting;
 mod tables;
+#[cfg(test)]
+mod telegraf_tests;
+mod text;
 mod trust;
+mod value;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 
 pub use agent::system_host;
 pub use duration::{DurationError, parse_duration};
-pub use error::{ConfigError, Position};
+pub(crate) use error::nearest;
+pub use error::{ConfigError, Position, Problem};
+pub use execd::{ExecdCommand, Setting};
 
 use crate::settings::{Roots, Settings};
 use agent::Agent;
-use document::Source;
+use environment::Environment;
+use text::{ConfigText, Decoded};
 
 /// A commented configuration with every key; but for `collect`, its uncommented lines are all
 /// defaults.
 pub const SAMPLE: &str = include_str!("sample.toml");
 
-/// A configuration that can be run, and what its author should know.
+/// A configuration, and what its author should know.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What the file asks for; `roots` is left to the command line.
+    /// The settings in the file; `roots` is left to the command line.
     pub settings: Settings,
     /// One line each: deprecated keys, ignored tables, unset variables. For the caller to log.
     pub warnings: Vec<String>,
+    /// Every `[[inputs.execd]]` by which Telegraf would start ctpulse.
+    pub execd: Vec<ExecdCommand>,
 }
 
 /// Reads the configuration file at `path`, with this process's environment variables.
 ///
 /// # Errors
 /// [`ConfigError`] where the file cannot be read, may be changed by others than root while root
-/// reads it, is not UTF-8, or is refused by [`parse`].
+/// reads it, or is refused by [`parse`].
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    runnable(&path.display().to_string(), read(path)?)
+}
+
+/// Reads the configuration file at `path` as [`load`] does, to check it: it may be one by which
+/// Telegraf starts ctpulse and have no input to run.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(path: &Path) -> Result<Loaded, ConfigError> {
     let file = path.display().to_string();
     let unreadable = |reason| ConfigError::Unreadable { file: file.clone(), reason };
     let mut open = std::fs::File::open(path).map_err(unreadable)?;
     trust::check(path, &open.metadata().map_err(unreadable)?)?;
     let mut bytes = Vec::new();
     open.read_to_end(&mut bytes).map_err(unreadable)?;
-    let text = match str::from_utf8(&bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            return Err(ConfigError::Invalid {
-                file,
-                position: Position::of(&good, good.len()),
-                message: "this is not UTF-8; save the file in that encoding".to_owned(),
-            });
-        }
-    };
-    parse(&file, text, &|name| {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        let message = "this file is UTF-16; save it as UTF-8".to_owned();
+        let problem = Problem { position: Position { line: 1, column: 1 }, message };
+        return Err(ConfigError::Invalid { file, problems: vec![problem] });
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let decoded = Decoded { text: &text, has_replacements: matches!(text, Cow::Owned(_)) };
+    read_text(&file, &decoded, &|name| {
         std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
     })
 }
@@ -77,24 +93,38 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
 /// variable up.
 ///
 /// # Errors
-/// [`ConfigError`], the first one found: text that is not TOML, an unknown key, a value that is
-/// not valid or not supported, a required variable that is not set, or no
-/// `[[inputs.conntrack]]`.
+/// [`ConfigError`] with all that is wrong: text that is not TOML, an unknown key, a value that is
+/// not valid or not supported, a required variable that is not set; or no `[[inputs.conntrack]]`.
 pub fn parse(
     file_name: &str,
     text: &str,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, ConfigError> {
-    let source = Source::new(file_name, text, environment)?;
-    let document::Tables { global_tags, agent, inputs: tables, mut warnings } = source.tables()?;
-    let agent = Agent::new(agent, &source)?;
-    if tables.is_empty() {
-        return Err(ConfigError::NoInput { file: file_name.to_owned() });
+    let decoded = Decoded { text, has_replacements: false };
+    runnable(file_name, read_text(file_name, &decoded, environment)?)
+}
+
+/// Refuses a configuration without an input to run.
+fn runnable(file_name: &str, loaded: Loaded) -> Result<Loaded, ConfigError> {
+    let file = file_name.to_owned();
+    match (loaded.settings.inputs.is_empty(), loaded.execd.is_empty()) {
+        (false, _) => Ok(loaded),
+        (true, false) => Err(ConfigError::ForTelegraf { file }),
+        (true, true) => Err(ConfigError::NoInput { file }),
     }
-    let mut inputs = Vec::new();
-    for table in &tables {
-        inputs.extend(input::inputs(table, &agent, &global_tags, &source, &mut warnings)?);
-    }
+}
+
+fn read_text(
+    file_name: &str,
+    decoded: &Decoded<'_>,
+    environment: Environment<'_>,
+) -> Result<Loaded, ConfigError> {
+    let text = ConfigText::new(file_name, decoded, environment);
+    let document::Tables { global_tags, agent, inputs: tables, execd, .. } =
+        document::tables(&text);
+    let agent = Agent::new(agent, &text);
+    let inputs = tables.iter().flat_map(|table| input::inputs(table, &agent, &global_tags, &text));
+    let mut inputs: Vec<_> = inputs.collect();
     let namespaces: HashSet<_> = inputs.iter().map(|input| input.netns.clone()).collect();
     for input in &mut inputs {
         input.netns_tag = namespaces.len() > 1;
@@ -109,7 +139,7 @@ pub fn parse(
         confine: agent.confine,
         user: agent.user,
     };
-    Ok(Loaded { settings, warnings })
+    Ok(Loaded { settings, warnings: text.finish()?, execd })
 }
 
 #[cfg(test)]
@@ -118,7 +148,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::tables::{AgentTable, ConntrackTable, Table, UNUSED_AGENT_KEYS};
+    use super::tables::{AgentTable, ConntrackTable, Table};
     use super::*;
 
     fn environment(name: &str) -> Option<String> {
@@ -141,8 +171,8 @@ mod tests {
             error("# c\n[[inputs.conntrack]]\n  colect = ['all']"),
             "t.conf:3:3: unknown key 'colect' in [[inputs.conntrack]]; did you mean 'collect'?"
         );
-        let far = error("[[inputs.conntrack]]\nservers = 1\naaa = 2");
-        assert!(far.starts_with("t.conf:2:1: unknown key 'servers'"), "the first one: {far}");
+        let far = error("[[inputs.conntrack]]\nservers = 1");
+        assert!(far.starts_with("t.conf:2:1: unknown key 'servers'"), "{far}");
         assert!(far.contains("valid names: alias, collect, collection_jitter,"), "{far}");
         assert_eq!(
             error("[input.conntrack]"),
@@ -169,7 +199,7 @@ mod tests {
         let missing = error("[agent]\n  interval = \"${NONE:?set NONE}\"\n");
         assert_eq!(
             missing,
-            "t.conf:2:15: the environment variable 'NONE' is not set or empty: set NONE"
+            "t.conf:2:14: the environment variable 'NONE' is not set or empty: set NONE"
         );
         let mark = error("\u{feff}[agent]\nx = 1");
         assert!(mark.starts_with("t.conf:2:1: unknown key"), "{mark}");
@@ -180,7 +210,7 @@ mod tests {
     fn an_unset_variable_is_warned_of() {
         let warnings = loaded("[[inputs.conntrack]]\nalias = '$NONE'").warnings;
         assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].starts_with("t.conf:2:10: the environment variable 'NONE'"));
+        assert!(warnings[0].starts_with("t.conf:2:9: the environment variable 'NONE'"));
         assert_eq!(
             loaded("[[inputs.conntrack]]\nalias = 'a$$b'").settings.inputs[0].alias.as_deref(),
             Some("a$b")
@@ -234,12 +264,56 @@ mod tests {
         assert!(missing.starts_with("/does/not/exist.conf: cannot read"), "{missing}");
         assert!(missing.contains("No such file or directory"), "{missing}");
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(b"[agent]\n# \xff\n").unwrap();
+        file.write_all(b"\xff\xfe[\0").unwrap();
         let error = load(file.path()).unwrap_err().to_string();
-        assert!(error.contains(":2:3: this is not UTF-8"), "{error}");
+        assert!(error.contains(":1:1: this file is UTF-16; save it as UTF-8"), "{error}");
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"[[inputs.conntrack]]\n").unwrap();
         assert!(load(file.path()).is_ok());
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let text = "[agent]\ninterval = 'x'\nquiet = 3\n[global_tags]\na = 1\nb = 2\n\
+                    [[inputs.conntrack]]\ncolect = 1\ncollect = ['al', 1, 'percpu', 'x']\n\
+                    netns = ['pid:x', 'a', 'a']\nfieldinclude = ['a[', 'b', 'c[']\n\
+                    [[inputs.conntrack]]\ndirs = 3\nalias = '${NONE:?set it}'\n";
+        let lines: Vec<String> = error(text).lines().map(ToOwned::to_owned).collect();
+        let places: Vec<&str> = lines
+            .iter()
+            .map(|line| line.strip_prefix("t.conf:").unwrap().split(": ").next().unwrap())
+            .collect();
+        assert_eq!(
+            places,
+            [
+                "2:12", "3:9", "5:5", "6:5", "8:1", "9:12", "9:18", "9:31", "10:10", "10:24",
+                "11:17", "11:28", "13:8", "14:9"
+            ],
+            "{lines:#?}"
+        );
+    }
+
+    #[test]
+    fn errors_of_syntax_do_not_hide_others() {
+        let lines = error("[agent]\ninterval = \nquiet = 3\n[[inputs.conntrack]]\nx = 1\n");
+        let lines: Vec<&str> = lines.lines().collect();
+        assert!(lines[0].starts_with("t.conf:2:"), "{lines:?}");
+        assert!(
+            lines.iter().any(|line| line.starts_with("t.conf:5:1: unknown key 'x'")),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn the_number_of_problems_has_an_end() {
+        let text: String = (0..300).map(|n| format!("k{n} = 1\n")).collect();
+        let lines = error(&format!("[[inputs.conntrack]]\n{text}"));
+        assert_eq!(lines.lines().count(), 101);
+        assert!(lines.ends_with(": and 200 more problems"), "{lines}");
+        // Wrong types are found one after the other; that, too, ends.
+        let text: String = (0..5_000).map(|n| format!("k{n} = 1\n")).collect();
+        let lines = error(&format!("[global_tags]\n{text}[[inputs.conntrack]]"));
+        assert_eq!(lines.lines().count(), 100);
     }
 
     #[test]
@@ -253,7 +327,8 @@ mod tests {
     #[test]
     fn the_sample_has_every_key() {
         let keys = AgentTable::keys().into_iter().chain(ConntrackTable::keys());
-        for key in keys.chain(UNUSED_AGENT_KEYS.map(ToOwned::to_owned)) {
+        let unused = AgentTable::UNUSED.iter().chain(ConntrackTable::UNUSED);
+        for key in keys.chain(unused.map(|key| (*key).to_owned())) {
             let word = |c: char| !c.is_alphanumeric() && c != '_';
             assert!(SAMPLE.split(word).any(|found| found == key), "'{key}' is not in sample.toml");
         }

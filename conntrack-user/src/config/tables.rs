@@ -17,14 +17,17 @@ pub(super) type Placed<T> = Option<Spanned<T>>;
 /// A list of strings, each with its place.
 pub(super) type Strings = Vec<Spanned<String>>;
 
-/// Telegraf's keys of `[agent]` that have no meaning here: there is no output to configure.
-pub(super) const UNUSED_AGENT_KEYS: [&str; 20] = [
+/// Telegraf's keys of `[agent]`, of all its releases, that have no meaning here: there is no output
+/// to configure.
+const UNUSED_AGENT_KEYS: [&str; 23] = [
     "buffer_directory",
     "buffer_disk_sync",
     "buffer_strategy",
     "config_url_retry_attempts",
+    "flush_buffer_when_full", // until 0.13
     "flush_interval",
     "flush_jitter",
+    "flush_retries", // until 0.10
     "log_with_timezone",
     "logfile",
     "logfile_rotation_interval",
@@ -39,9 +42,32 @@ pub(super) const UNUSED_AGENT_KEYS: [&str; 20] = [
     "snmp_translator",
     "statefile",
     "structured_log_message_key",
+    "utc", // until 1.0
 ];
 
-/// `[agent]`, without [`UNUSED_AGENT_KEYS`].
+/// The keys that Telegraf takes in the table of any plugin and that mean nothing for an input.
+const UNUSED_INPUT_KEYS: [&str; 18] = [
+    "always_include_local_tags",
+    "buffer_directory",
+    "buffer_disk_sync",
+    "buffer_strategy",
+    "data_format",
+    "data_type",
+    "delay",
+    "drop_original",
+    "flush_interval",
+    "flush_jitter",
+    "grace",
+    "id",
+    "influx_parser_type",
+    "lvm",
+    "metric_batch_size",
+    "metric_buffer_limit",
+    "order",
+    "period",
+];
+
+/// `[agent]`, without its unused keys.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AgentTable {
@@ -182,9 +208,18 @@ impl<'de> Deserialize<'de> for OneOrMany {
 }
 
 /// A table of this file, as its struct and its name in messages.
-pub(super) trait Table: for<'de> Deserialize<'de> {
+pub(super) trait Table: for<'de> Deserialize<'de> + Default {
     /// As the user writes it.
     const NAME: &str;
+
+    /// Further keys, which are accepted and have no effect.
+    const UNUSED: &[&str];
+
+    /// The keys whose value is `true` or `false`.
+    const FLAGS: &[&str];
+
+    /// Whether Telegraf ignores case and `_` in this key.
+    fn is_in_any_writing(key: &str) -> bool;
 
     /// Every key that the struct accepts, as serde's own refusal of another one names them.
     fn keys() -> Vec<String> {
@@ -198,10 +233,39 @@ pub(super) trait Table: for<'de> Deserialize<'de> {
 
 impl Table for AgentTable {
     const NAME: &str = "[agent]";
+    const UNUSED: &[&str] = &UNUSED_AGENT_KEYS;
+    const FLAGS: &[&str] = &[
+        "always_include_global_tags",
+        "always_include_local_tags",
+        "debug",
+        "omit_hostname",
+        "quiet",
+        "round_interval",
+    ];
+
+    fn is_in_any_writing(_: &str) -> bool {
+        true
+    }
 }
 
 impl Table for ConntrackTable {
     const NAME: &str = "[[inputs.conntrack]]";
+    const UNUSED: &[&str] = &UNUSED_INPUT_KEYS;
+    const FLAGS: &[&str] = &["ebpf_per_packet", "internal", "percpu_rates"];
+
+    // The fields of the plugin; the keys of all inputs have one writing only.
+    fn is_in_any_writing(key: &str) -> bool {
+        matches!(key, "collect" | "dirs" | "files")
+    }
+}
+
+/// The keys of `[[inputs.execd]]` that matter for a command which is ctpulse.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ExecdTable {
+    pub command: Placed<Strings>,
+    pub signal: Placed<String>,
+    pub data_format: Placed<String>,
 }
 
 #[cfg(test)]
@@ -223,5 +287,28 @@ mod tests {
         let agent = AgentTable::keys();
         assert!(UNUSED_AGENT_KEYS.iter().all(|unused| agent.iter().all(|key| key != unused)));
         assert!(UNUSED_AGENT_KEYS.is_sorted());
+        let input = ConntrackTable::keys();
+        assert!(UNUSED_INPUT_KEYS.iter().all(|unused| input.iter().all(|key| key != unused)));
+        assert!(UNUSED_INPUT_KEYS.is_sorted());
+    }
+
+    #[test]
+    fn the_flags_are_the_keys_that_take_no_string() {
+        fn flags<T: Table>() -> Vec<String> {
+            let takes_true = |key: &String| {
+                let table = |value: &str| {
+                    let text = format!("{{ {key} = {value} }}");
+                    ValueDeserializer::parse(&text).and_then(T::deserialize).is_ok()
+                };
+                table("true") && !table("'x'") && !table("1")
+            };
+            T::keys().into_iter().filter(takes_true).collect()
+        }
+        let sorted = |mut flags: Vec<String>| {
+            flags.sort();
+            flags
+        };
+        assert_eq!(sorted(flags::<AgentTable>()), AgentTable::FLAGS);
+        assert_eq!(sorted(flags::<ConntrackTable>()), ConntrackTable::FLAGS);
     }
 }

@@ -1,9 +1,9 @@
-//! Who may change the configuration of a process with privileges: nobody but root and whoever runs
-//! it.
+//! The rule for the configuration of a process with privileges: only root and the user that runs
+//! it may change it.
 //!
-//! Whoever can write the file, or put another one in its place, decides what that process reads and
-//! writes. Privileges are root's, or capabilities as a service of another user has them. The user
-//! who calls by `sudo` could change the file anyway.
+//! A user who can write the file, or put another one in its place, decides what that process reads
+//! and writes. Privileges are root's, or capabilities as a service of another user has them. The
+//! user who calls `sudo` could change the file anyway.
 
 use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -40,7 +40,7 @@ pub(super) fn check(path: &Path, metadata: &Metadata) -> Result<(), ConfigError>
         reader: if is_root { "root" } else { "a process with capabilities" },
         what: what.display().to_string(),
         problem: problem.0,
-        mend: problem.1,
+        remedy: problem.1,
     };
     if let Some(problem) = problem(metadata, &trusted) {
         return Err(refuse(path, problem));
@@ -56,7 +56,7 @@ pub(super) fn check(path: &Path, metadata: &Metadata) -> Result<(), ConfigError>
     Ok(())
 }
 
-/// What lets others change it, and the command against it.
+/// Returns what lets others change the file, and the command that fixes it.
 fn problem(metadata: &Metadata, trusted: &Trusted) -> Option<(String, &'static str)> {
     const STICKY: u32 = 0o1000;
     let (owner, mode) = (metadata.uid(), metadata.mode());
@@ -66,7 +66,7 @@ fn problem(metadata: &Metadata, trusted: &Trusted) -> Option<(String, &'static s
     // In a sticky directory only the owner of a file can put another one in its place.
     let sticky = metadata.is_dir() && mode & STICKY != 0;
     if mode & 0o002 != 0 && !sticky {
-        return Some(("can be written by everybody".to_owned(), "chmod o-w"));
+        return Some(("can be written by every user".to_owned(), "chmod o-w"));
     }
     let group = metadata.gid();
     if mode & 0o020 != 0 && group != 0 && Some(group) != trusted.group && !sticky {

@@ -27,6 +27,16 @@ pub use self::prometheus::{Dialect, Prometheus, exposition, renamed_tags, renami
 pub use self::table::Table;
 use crate::metric::{Metric, Value};
 
+/// Every column of the table, as its heading and its meaning.
+pub(crate) fn described_columns() -> Vec<(String, String)> {
+    table::described()
+}
+
+/// Every documented field, with its meaning.
+pub(crate) fn described_fields() -> Vec<(String, String)> {
+    prometheus_help::fields()
+}
+
 /// Turns rows into the bytes of one output format.
 pub trait Encoder: Send {
     /// Appends the rows of one emission, which share one timestamp, to `out`.

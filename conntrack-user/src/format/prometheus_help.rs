@@ -75,6 +75,26 @@ const TEXTS: [(&str, &str); 44] = [
     ("table_limit", "Most entries that the table may hold; 0 is no limit."),
 ];
 
+/// The names that are not those of a field of the row `conntrack`.
+const NOT_A_FIELD: [&str; 5] = ["build_info", "drift", "host_", "program_", "table_"];
+
+/// The fields of the table row, with the name that their text stands under.
+const TABLE_FIELDS: [(&str, &str); 3] = [
+    ("ip_conntrack_buckets", "table_buckets"),
+    ("ip_conntrack_count", "table_entries"),
+    ("ip_conntrack_max", "table_limit"),
+];
+
+/// Every documented field of the rows, with its text.
+pub(super) fn fields() -> Vec<(String, String)> {
+    let is_field = |name: &str| {
+        name == "table_full_evictable" || !NOT_A_FIELD.iter().any(|start| name.starts_with(start))
+    };
+    let statistics = TEXTS.iter().map(|(name, _)| *name).filter(|name| is_field(name));
+    let statistics = statistics.map(|name| (name.to_owned(), help(name)));
+    TABLE_FIELDS.iter().map(|(name, of)| ((*name).to_owned(), help(of))).chain(statistics).collect()
+}
+
 /// The help text of a name; rates are explained by the counter that they belong to.
 pub(super) fn help(field: &str) -> String {
     if let Some((_, text)) = TEXTS.iter().find(|(name, _)| *name == field) {

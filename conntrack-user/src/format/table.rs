@@ -10,6 +10,7 @@
 
 use anstyle::{AnsiColor, Style};
 
+use super::prometheus_help::help;
 use super::{Encoder, EncoderOptions, Number, append, human};
 use crate::metric::{Metric, Value};
 
@@ -200,6 +201,22 @@ const COLUMNS: [Column; 11] = [
 
 const fn column(heading: [&'static str; 2], shows: Shows) -> Column {
     Column { heading, shows, yields_to_netns: false }
+}
+
+/// Every column, as its heading and its meaning.
+pub(super) fn described() -> Vec<(String, String)> {
+    let describe = |column: &Column| {
+        let text = match column.shows {
+            Shows::Count => help("table_entries"),
+            Shows::Max => help("table_limit"),
+            Shows::Fill => "Entries in percent of the limit.".to_owned(),
+            Shows::Rate(field, _) => help(field),
+        };
+        (column.heading.join(" ").trim().to_owned(), text)
+    };
+    let time = ("UTC".to_owned(), "Time of the last sample of the emission.".to_owned());
+    let netns = ("netns".to_owned(), "Network namespace, where there are several.".to_owned());
+    [time, netns].into_iter().chain(COLUMNS.iter().map(describe)).collect()
 }
 
 impl Table {

@@ -36,9 +36,12 @@ pub(super) fn tarball(target: Target, binary: &Path) -> anyhow::Result<PathBuf> 
         Ok(())
     };
     copy(binary, "bin/ctpulse")?;
-    for page in fs::read_dir(generated.join("man")).context("there are no manual pages")? {
-        let page = page.context("there are no manual pages")?;
-        copy(&page.path(), &format!("share/man/man1/{}", page.file_name().display()))?;
+    for section in ["man1", "man5"] {
+        let pages = fs::read_dir(generated.join("man").join(section));
+        for page in pages.context("there are no manual pages")? {
+            let page = page.context("there are no manual pages")?;
+            copy(&page.path(), &format!("share/man/{section}/{}", page.file_name().display()))?;
+        }
     }
     for (from, to) in [
         ("ctpulse.bash", "share/bash-completion/completions/ctpulse"),

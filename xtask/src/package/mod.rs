@@ -5,11 +5,12 @@
 //! are in it, `documents` copies the documentation and checks its links, `deb` makes and judges the
 //! Debian package, `archive` the tarballs and checksums, `container` the image. `test_package` and
 //! `test_container` try the results in a `system` of their own. Everything comes out in
-//! `target/package`.
+//! `target/package`. `crates` packs what `cargo install ctpulse` takes from a registry.
 
 mod archive;
 mod binary;
 mod container;
+mod crates;
 mod deb;
 mod documents;
 mod notices;
@@ -35,6 +36,9 @@ pub(crate) struct Options {
     /// Build only the container image, for `podman load` or `docker load`
     #[arg(long)]
     container: bool,
+    /// Pack the crates as a registry would have them, and build ctpulse from these
+    #[arg(long, conflicts_with = "container")]
+    crates: bool,
 }
 
 /// Where packages come out.
@@ -47,6 +51,10 @@ fn directory() -> PathBuf {
 /// # Errors
 /// When something cannot be built, or lintian finds an error.
 pub(crate) fn package(options: &Options) -> anyhow::Result<ExitCode> {
+    if options.crates {
+        crates::verify()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let built = if options.container {
         vec![image()?]
     } else {

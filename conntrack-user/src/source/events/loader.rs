@@ -13,7 +13,7 @@ use super::offsets::Offsets;
 use super::symbols::{GENERATION, Symbols, TABLE, TABLE_SIZE};
 
 /// The programs, built by `cargo xtask build-ebpf` from `conntrack-ebpf`.
-static OBJECT: &[u8] = include_bytes_aligned!("../../../../conntrack-ebpf/object/conntrack.bpf.o");
+static OBJECT: &[u8] = include_bytes_aligned!(env!("CTPULSE_OBJECT_FILE"));
 
 /// A ring must be whole pages, and has no use where nobody listens.
 const SMALLEST_RING: u32 = 4096;

@@ -1,0 +1,161 @@
+//! The messages about a wrong command line, in the words and the form of all other errors.
+//!
+//! clap finds what is wrong; its own text has several paragraphs and another prefix.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// What is wrong with the command line and a valid form, in one line.
+#[must_use]
+pub fn message(error: &clap::Error) -> String {
+    let text = |kind| error.get(kind).and_then(as_text);
+    let argument =
+        || text(ContextKind::InvalidArg).unwrap_or_else(|| "the command line".to_owned());
+    let did_you_mean = |kind, otherwise: String| match text(kind) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => otherwise,
+    };
+    let help = || format!("see '{} --help'", command(error));
+    match error.kind() {
+        ErrorKind::InvalidValue => {
+            let valid = text(ContextKind::ValidValue).map(|valid| format!("one of {valid}"));
+            let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty());
+            match (value, valid) {
+                (None, valid) => {
+                    let valid = valid.map(|valid| format!(": {valid}")).unwrap_or_default();
+                    format!("{} needs a value{valid}", argument())
+                }
+                (Some(value), valid) => {
+                    let valid = valid.map_or_else(String::new, |valid| format!(" is not {valid};"));
+                    let near = did_you_mean(ContextKind::SuggestedValue, help());
+                    format!("{}: '{value}'{valid} {near}", argument())
+                }
+            }
+        }
+        ErrorKind::ValueValidation => {
+            let reason = std::error::Error::source(error).map(ToString::to_string);
+            format!("{}: {}", argument(), reason.unwrap_or_else(|| "it is not valid".to_owned()))
+        }
+        ErrorKind::UnknownArgument => {
+            let near = did_you_mean(ContextKind::SuggestedArg, help());
+            format!("unknown argument '{}'; {near}", argument())
+        }
+        ErrorKind::InvalidSubcommand => {
+            let command = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let near = did_you_mean(ContextKind::SuggestedSubcommand, help());
+            format!("unknown command '{command}'; {near}")
+        }
+        ErrorKind::ArgumentConflict => match text(ContextKind::PriorArg) {
+            Some(prior) if prior == argument() => format!("{prior} can be given only once"),
+            Some(prior) => format!("{} cannot be used with {prior}; remove one", argument()),
+            None => format!("{} cannot be used with a command", argument()),
+        },
+        ErrorKind::MissingRequiredArgument => {
+            format!("this takes {}; {}", text(ContextKind::InvalidArg).unwrap_or_default(), help())
+        }
+        _ => first_line(error),
+    }
+}
+
+fn as_text(value: &ContextValue) -> Option<String> {
+    match value {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) if !texts.is_empty() => Some(texts.join(", ")),
+        ContextValue::StyledStr(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+/// The command that was called, as in `ctpulse run`.
+fn command(error: &clap::Error) -> String {
+    let usage = error.get(ContextKind::Usage).and_then(as_text).unwrap_or_default();
+    let words = usage.trim_start_matches("Usage:").split_whitespace();
+    let named: Vec<&str> =
+        words.take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase())).collect();
+    if named.is_empty() { "ctpulse".to_owned() } else { named.join(" ") }
+}
+
+/// clap's own text for what has no words here.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn wrong(arguments: &str) -> String {
+        let words = ["ctpulse"].into_iter().chain(arguments.split_whitespace());
+        message(&Cli::try_parse_from(words).unwrap_err())
+    }
+
+    #[test]
+    fn each_message_proposes_a_valid_form() {
+        for (arguments, expected) in [
+            ("--count 0", "--count <N>: '0' is less than 1; write a whole number from 1 on"),
+            ("--count x", "--count <N>: 'x' is not a number; write a whole number from 1 on"),
+            (
+                "-s 5",
+                "--sample-interval <DURATION>: '5' is not a duration: it has no unit; write 5s for seconds, or 5ms",
+            ),
+            ("--rotate 5 --output x", "--rotate <SIZE>: '5' is less than 4K; write for example 5M"),
+            (
+                "--rotate 5X --output x",
+                "--rotate <SIZE>: 'X' is not a unit; write for example 64M or 1G",
+            ),
+            (
+                "--keep 0 --rotate 1M --output x",
+                "--keep <N>: '0' is less than 1; write a whole number from 1 to 10000",
+            ),
+            (
+                "--ebpf outo",
+                "--ebpf <auto|on|off>: 'outo' is not one of auto, on, off; did you mean 'auto'?",
+            ),
+            (
+                "--ebpf maybe",
+                "--ebpf <auto|on|off>: 'maybe' is not one of auto, on, off; see 'ctpulse --help'",
+            ),
+            ("--ebpf", "--ebpf <auto|on|off> needs a value: one of auto, on, off"),
+            ("--interval", "--interval <DURATION> needs a value"),
+            (
+                "--collect al",
+                "--collect <LIST>: 'al' is not one of all, percpu, none; did you mean 'all'?",
+            ),
+            (
+                "--sample-intervall 1s",
+                "unknown argument '--sample-intervall'; did you mean '--sample-interval'?",
+            ),
+            ("run --nonsense", "unknown argument '--nonsense'; see 'ctpulse run --help'"),
+            ("doctr", "unknown command 'doctr'; did you mean 'doctor'?"),
+            ("--once --count 3", "--once cannot be used with --count <N>; remove one"),
+            ("--once --once", "--once can be given only once"),
+            ("config", "this takes <--print-default|--check <FILE>>; see 'ctpulse config --help'"),
+            ("report", "this takes <FILE>...; see 'ctpulse report --help'"),
+            (
+                "drops --top caus",
+                "--top <KEYS>: 'caus' is not one of cause, protocol, source, destination, port, source/24, destination/16",
+            ),
+            (
+                "drops --lines x --top cause",
+                "--lines <N>: 'x' is not a number; write a whole number from 1 on",
+            ),
+            ("report --bursts x f", "--bursts <N>: 'x' is not a number; write a whole number"),
+        ] {
+            assert_eq!(wrong(arguments), expected, "{arguments}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_line() {
+        for arguments in
+            ["--count -1", "--netns", "--netns pid:x", "live --speed x --replay f", "man a b"]
+        {
+            let message = wrong(arguments);
+            assert!(!message.contains('\n') && !message.starts_with("error"), "{message}");
+        }
+    }
+}

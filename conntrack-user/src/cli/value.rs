@@ -1,0 +1,88 @@
+//! Values of options that are numbers, sizes and lists of rows.
+
+use std::ops::RangeInclusive;
+
+use crate::config::nearest;
+use crate::settings::Collect;
+
+/// Reads a whole number of `range`.
+fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
+    let valid = match (*range.start(), *range.end()) {
+        (0, u64::MAX) => "write a whole number".to_owned(),
+        (least, u64::MAX) => format!("write a whole number from {least} on"),
+        (least, most) => format!("write a whole number from {least} to {most}"),
+    };
+    match text.parse::<u64>() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        Ok(number) if number < *range.start() => {
+            Err(format!("'{text}' is less than {}; {valid}", range.start()))
+        }
+        Ok(_) => Err(format!("'{text}' is more than {}; {valid}", range.end())),
+        Err(_) => Err(format!("'{text}' is not a number; {valid}")),
+    }
+}
+
+/// Reads a number of things of which there is at least one.
+pub(super) fn at_least_one(text: &str) -> Result<u64, String> {
+    number(text, 1..=u64::MAX)
+}
+
+/// Reads a number of lines, at least one.
+pub(super) fn lines(text: &str) -> Result<usize, String> {
+    at_least_one(text).map(|lines| usize::try_from(lines).unwrap_or(usize::MAX))
+}
+
+/// Reads a number that may be 0.
+pub(super) fn any_number(text: &str) -> Result<usize, String> {
+    number(text, 0..=u64::MAX).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+/// Reads a number of files to keep.
+pub(super) fn files(text: &str) -> Result<u32, String> {
+    number(text, 1..=10_000).map(|files| u32::try_from(files).unwrap_or(u32::MAX))
+}
+
+/// Reads a number of bytes with a unit of 1024: `500K`, `64M`, `1G`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    const SMALLEST: u64 = 4096;
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match &text[digits.len()..] {
+        "" => 0,
+        "k" | "K" | "KiB" => 10,
+        "m" | "M" | "MiB" => 20,
+        "g" | "G" | "GiB" => 30,
+        "t" | "T" | "TiB" => 40,
+        unit => return Err(format!("'{unit}' is not a unit; write for example 64M or 1G")),
+    };
+    let number = digits.parse::<u64>().ok();
+    match number.and_then(|size| size.checked_mul(1 << shift)) {
+        Some(size) if size >= SMALLEST => Ok(size),
+        Some(0) => Err(format!("'{text}' is less than 4K; write for example 64M or 1G")),
+        Some(_) => Err(format!("'{text}' is less than 4K; write for example {digits}M")),
+        None => Err(format!("'{text}' is not a size; write for example 64M or 1G")),
+    }
+}
+
+/// The words of `--collect`.
+pub(super) const ROWS: [&str; 3] = ["all", "percpu", "none"];
+
+/// Reads `--collect`: `all`, `percpu`, both with a comma, or `none`.
+pub(super) fn collect(text: &str) -> Result<Collect, String> {
+    let mut collect = Collect::default();
+    for word in text.split(',') {
+        match word.trim() {
+            "all" => collect.all = true,
+            "percpu" => collect.percpu = true,
+            "none" if text.trim() == "none" => {}
+            "none" => {
+                return Err("'none' stands alone; write none, all, percpu or all,percpu".to_owned());
+            }
+            other => {
+                let near = nearest(other, &ROWS).map(|near| format!("; did you mean '{near}'?"));
+                let near = near.unwrap_or_default();
+                return Err(format!("'{other}' is not one of {}{near}", ROWS.join(", ")));
+            }
+        }
+    }
+    Ok(collect)
+}

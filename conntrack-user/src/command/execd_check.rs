@@ -1,0 +1,113 @@
+//! The check of an `[[inputs.execd]]` that starts ctpulse: whether this program takes the command,
+//! and whether it agrees with what Telegraf expects of it.
+
+use clap::{Parser, ValueEnum};
+
+use super::config::{Rows, described};
+use crate::cli::{Cli, Command, ExecdArgs, Signal, usage};
+use crate::config::{ConfigError, ExecdCommand, Position, Problem, Setting, nearest};
+use crate::format::Format;
+
+/// Telegraf's `signal` and `data_format` where they are not set.
+const DEFAULT_SIGNAL: &str = "none";
+const DEFAULT_DATA_FORMAT: &str = "influx";
+
+/// What the command would do.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(super) fn check(command: &ExecdCommand) -> Result<String, Vec<Problem>> {
+    let about_command = |text: String| problem(command.position, "command", &text);
+    let cli = Cli::try_parse_from(&command.words);
+    let cli = cli.map_err(|error| {
+        let text = if error.use_stderr() {
+            usage::message(&error)
+        } else {
+            "it prints a text and ends; write [\"ctpulse\", \"execd\"]".to_owned()
+        };
+        vec![about_command(text)]
+    })?;
+    let Some(Command::Execd(args)) = cli.command else {
+        let text = "only `ctpulse execd` ends with Telegraf and leaves the host tag to it; write \
+                    [\"ctpulse\", \"execd\", ...]";
+        return Err(vec![about_command(text.to_owned())]);
+    };
+    let mut problems = Vec::new();
+    problems.extend(signal_problem(command, &args));
+    problems.extend(format_problem(command, &args));
+    let settings = match super::settings(&args.collect, args.signal != Signal::None) {
+        Ok((settings, _)) => settings,
+        Err(error) => {
+            let lines = match error.downcast_ref::<ConfigError>() {
+                Some(error) => error.lines(),
+                None => vec![format!("{error:#}")],
+            };
+            problems.extend(lines.into_iter().map(about_command));
+            return Err(problems);
+        }
+    };
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let (when, rows) = match args.signal {
+        Signal::None => (String::new(), Rows::AtInterval),
+        _ => (format!(" when Telegraf asks ({})", value_name(&args.signal)), Rows::WhenAsked),
+    };
+    let inputs: Vec<String> = settings.inputs.iter().map(|input| described(input, rows)).collect();
+    Ok(format!("{}{when}{}", command.words.join(" "), inputs.join(" and")))
+}
+
+fn problem(position: Position, key: &str, text: &str) -> Problem {
+    Problem { position, message: format!("'{key}' in [[inputs.execd]]: {text}") }
+}
+
+/// Telegraf asks for rows by `signal`, and `--signal` waits for one: the same.
+fn signal_problem(command: &ExecdCommand, args: &ExecdArgs) -> Option<Problem> {
+    let (expected, position) = setting(command, command.signal.as_ref(), DEFAULT_SIGNAL);
+    let names: Vec<String> = Signal::value_variants().iter().map(value_name).collect();
+    if !names.iter().any(|name| name == expected) {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let advice = match nearest(expected, &names) {
+            Some(near) => format!("did you mean '{near}'?"),
+            None => format!("valid: {}", names.join(", ")),
+        };
+        return Some(problem(position, "signal", &format!("'{expected}' is unknown; {advice}")));
+    }
+    let own = value_name(&args.signal);
+    (own != expected).then(|| {
+        let text = format!(
+            "Telegraf's signal is '{expected}' and the command's --signal '{own}'; write \
+             --signal {expected} in the command, or signal = \"{own}\""
+        );
+        problem(position, "signal", &text)
+    })
+}
+
+fn format_problem(command: &ExecdCommand, args: &ExecdArgs) -> Option<Problem> {
+    let (expected, position) = setting(command, command.data_format.as_ref(), DEFAULT_DATA_FORMAT);
+    let own = value_name::<Format>(&args.format);
+    (own != expected).then(|| {
+        let text = format!(
+            "Telegraf reads '{expected}' and the command writes '{own}'; write data_format = \
+             \"influx\", and no --format in the command"
+        );
+        problem(position, "data_format", &text)
+    })
+}
+
+/// The value of a setting and its place, which is the command's where it is not set.
+fn setting<'a>(
+    command: &ExecdCommand,
+    setting: Option<&'a Setting>,
+    default: &'a str,
+) -> (&'a str, Position) {
+    match setting {
+        Some(setting) => (&setting.value, setting.position),
+        None => (default, command.position),
+    }
+}
+
+/// The name of a value on the command line.
+fn value_name<T: ValueEnum>(value: &T) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
