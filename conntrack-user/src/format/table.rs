@@ -211,6 +211,10 @@ pub(super) fn described() -> Vec<(String, String)> {
             Shows::Max => help("table_limit"),
             Shows::Fill => "Entries in percent of the limit.".to_owned(),
             Shows::Rate(field, _) => help(field),
+            Shows::DropPeak => {
+                let few = format!("fewer than {FEW} are a number of packets (`3 pkt`)");
+                format!("{} In one sample; {few}.", help("drop_rate_max"))
+            }
         };
         (column.heading.join(" ").trim().to_owned(), text)
     };
