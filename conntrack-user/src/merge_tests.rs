@@ -286,10 +286,12 @@ proptest! {
         let peak = window(&accumulator).tally.peaks[1];
         prop_assert!(peak.rate <= most + 1e-6, "{} > {most}", peak.rate);
         // All events of a window are in one sample if it is no longer, else a share of them.
-        let in_a_sample = windows().map(|(length, events)| match f64::from(length) / sample as f64 {
-            samples if samples <= 1.125 => u64::from(events),
-            samples => (f64::from(events) / samples).ceil() as u64,
+        let sample = sample as u32;
+        let in_a_sample = windows().map(|(length, events)| match length {
+            length if length * 8 <= sample * 9 => events,
+            length => (events * sample).div_ceil(length),
         });
+        let in_a_sample = in_a_sample.map(u64::from);
         prop_assert!(peak.count <= in_a_sample.max().unwrap_or(0));
     }
 

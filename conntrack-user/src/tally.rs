@@ -31,8 +31,8 @@ impl SampleWindow {
         if self.longest <= self.sample_interval + self.sample_interval / 8 {
             return counted;
         }
-        let share = self.sample_interval.as_secs_f64() / self.longest.as_secs_f64();
-        (counted as f64 * share).ceil() as u64
+        let share = u128::from(counted) * self.sample_interval.as_nanos();
+        u64::try_from(share.div_ceil(self.longest.as_nanos())).unwrap_or(counted)
     }
 }
 

@@ -16,7 +16,7 @@ const READING: [&str; 10] = [
     "filling from 80 %, almost full from 95 %; full in: as in the last 5 seconds.",
     "Missed: samples  ticks that ran late       rows   no room for them on the way",
     "        probe calls  missed or skipped     unplaced  events of an unknown netns",
-    "        alloc refused  in any netns, as the table was full or there was no memory",
+    "        alloc refused  in any netns: the table was full, or there was no memory",
 ];
 
 pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, app: &App) {
