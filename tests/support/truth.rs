@@ -178,7 +178,7 @@ impl Form {
             rows.iter().map(|row| line(row, suffix, unit) + "\n").collect::<String>()
         };
         let json = |time: &dyn Fn(i64) -> serde_json::Value| {
-            rows.iter().map(|row| json(row, time(row.time_ns))).collect::<Vec<_>>()
+            rows.iter().map(|row| json(row, &time(row.time_ns))).collect::<Vec<_>>()
         };
         let ns = json(&|ns| ns.into());
         let each_line = |values: &[serde_json::Value]| {
@@ -230,7 +230,7 @@ fn line(row: &Row, suffix: &str, unit: i64) -> String {
     format!("{}{tags} {} {}", row.name, fields.join(","), row.time_ns / unit)
 }
 
-fn json(row: &Row, time: serde_json::Value) -> serde_json::Value {
+fn json(row: &Row, time: &serde_json::Value) -> serde_json::Value {
     let fields: BTreeMap<_, _> = row.fields.iter().copied().collect();
     let tags: BTreeMap<_, _> = row.tags.iter().map(|(key, value)| (*key, value)).collect();
     serde_json::json!({ "fields": fields, "name": row.name, "tags": tags, "timestamp": time })

@@ -121,10 +121,8 @@ fn value(text: &[u8]) -> Result<(Option<f64>, &[u8]), BadLine> {
         at += 1;
     }
     if at > 0 {
-        let behind = match &text[at..] {
-            [b'i' | b'u', behind @ ..] => behind,
-            behind => behind,
-        };
+        let suffix = usize::from(matches!(text.get(at), Some(b'i' | b'u')));
+        let behind = &text[at + suffix..];
         if let [] | [b',' | b' ', ..] = behind {
             return Ok((Some(integer as f64), behind));
         }

@@ -61,8 +61,8 @@ impl Counters {
             "sample_seconds" => Meaning::SampleSeconds,
             _ if name.starts_with("ip_") || name.starts_with("entries_") => Meaning::Other,
             _ => {
-                let suffixes: [(&str, fn(usize) -> Meaning); 3] = [
-                    ("_rate_max", Meaning::Peak),
+                let suffixes = [
+                    ("_rate_max", Meaning::Peak as fn(usize) -> Meaning),
                     ("_sample_max", Meaning::SampleMax),
                     ("_rate", Meaning::Rate),
                 ];
