@@ -14,6 +14,8 @@ mod bench;
 mod bench_connections;
 #[path = "guest/bench_drops.rs"]
 mod bench_drops;
+#[path = "guest/causes.rs"]
+mod causes;
 #[path = "guest/clash.rs"]
 mod clash;
 #[path = "guest/confine.rs"]
@@ -42,6 +44,8 @@ mod privileges;
 mod probes;
 #[path = "guest/program_stats.rs"]
 mod program_stats;
+#[path = "guest/strays.rs"]
+mod strays;
 mod support;
 #[path = "guest/traffic.rs"]
 mod traffic;

@@ -143,7 +143,7 @@ fn alerts_and_dashboard_ask_for_what_there_is() {
         }
     }
     assert!(seen > 60, "{seen} names seen");
-    assert_eq!(legends, 50, "as many of Prometheus as of InfluxDB");
+    assert_eq!(legends, 52, "as many of Prometheus as of InfluxDB");
 }
 
 /// The body of an answer to a request by HTTP/1.0.

@@ -6,13 +6,17 @@
 //! address of the stack. Nothing here is a CPU's: a task may return on another one. Calls under
 //! way are few (one per CPU and interrupt level, and those of preempted tasks), so they lie in an
 //! array by a hash of the key: no allocation, no lock, a bounded time. Two calls of the same hash
-//! displace each other, which key and check word tell: the one that is lost is counted as such.
+//! displace each other, which key and check word show: the one that is lost is counted as such. A
+//! call of which the return is missed leaves its record behind; the record has the time, so that
+//! it is not taken for a later call's ([`Call::values_of`]).
 
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
-use conntrack_ebpf::Call;
+use conntrack_ebpf::{CALL_VALUES, Call, NEAR_BYTES};
+
+use crate::kernel::jiffies;
 
 // `conntrack_ebpf::names::CALL_BITS`.
 #[unsafe(no_mangle)]
@@ -36,8 +40,8 @@ pub(crate) enum Kind {
     Insertion,
 }
 
-/// How far from a call the one that it is inside of is looked for: 1 KiB of stack.
-const NEAR: u64 = 128;
+/// The words of the stack in which the call around another one is searched.
+const NEAR_WORDS: u64 = NEAR_BYTES / 8;
 
 /// The key of the call that begins.
 #[inline(always)]
@@ -56,15 +60,15 @@ pub(crate) fn ending(ctx: &RetProbeContext, kind: Kind) -> u64 {
 /// Remembers `value` for the call that begins.
 #[inline(always)]
 pub(crate) fn remember(ctx: &ProbeContext, value: u64) -> u32 {
-    remember_at(beginning(ctx, Kind::Plain), [value, 0, 0])
+    remember_at(beginning(ctx, Kind::Plain), [value, 0, 0, 0])
 }
 
 /// Remembers `values` under a key.
 #[inline(always)]
-pub(crate) fn remember_at(key: u64, values: [u64; 3]) -> u32 {
+pub(crate) fn remember_at(key: u64, values: [u64; CALL_VALUES]) -> u32 {
     if let Some(call) = place(key) {
-        // SAFETY: the array's element; what another CPU writes at the same time the check tells.
-        unsafe { call.write_volatile(Call { key, values, check: check(key, values) }) };
+        // SAFETY: the array's element; the check shows what another CPU writes at the same time.
+        unsafe { call.write_volatile(Call::new(key, values, jiffies())) };
     }
     0
 }
@@ -75,40 +79,44 @@ pub(crate) fn recall(ctx: &RetProbeContext) -> Option<u64> {
     recall_at(ending(ctx, Kind::Plain)).map(|[value, ..]| value)
 }
 
+/// What was remembered under a key, which stays remembered.
+#[inline(always)]
+fn peek_at(key: u64) -> Option<[u64; CALL_VALUES]> {
+    // SAFETY: the array's element; the check shows what is torn.
+    unsafe { place(key)?.read_volatile() }.values_of(key, jiffies())
+}
+
 /// What was remembered under a key, which is forgotten: a later call at this place whose entry was
 /// missed must not find it.
 #[inline(always)]
-pub(crate) fn recall_at(key: u64) -> Option<[u64; 3]> {
-    let call = place(key)?;
-    // SAFETY: the array's element; what is torn the check tells.
-    unsafe {
-        let Call { key: found, values, check: written } = call.read_volatile();
-        if found != key || written != check(key, values) {
-            return None;
-        }
-        (&raw mut (*call).key).write_volatile(0);
-        Some(values)
-    }
+pub(crate) fn recall_at(key: u64) -> Option<[u64; CALL_VALUES]> {
+    let values = peek_at(key)?;
+    // SAFETY: the array's element.
+    unsafe { (&raw mut (*place(key)?).key).write_volatile(0) };
+    Some(values)
 }
 
-/// The key of the call of this kind that is under way around the one with the key `inner`.
+/// The key of the call of this kind that is under way around the one with the key `inner`, and of which
+/// `is_it` knows the values: another one at a place in between was left behind by a missed return, or
+/// by a call that began before its return was probed.
 #[inline(always)]
-pub(crate) fn around(inner: u64, kind: Kind) -> Option<u64> {
+pub(crate) fn around(
+    inner: u64,
+    kind: Kind,
+    is_it: impl Fn([u64; CALL_VALUES]) -> bool,
+) -> Option<u64> {
     let stack = inner & !7;
-    for words in 1..NEAR {
+    for words in 1..NEAR_WORDS {
         let key = (stack + 8 * words) | kind as u64;
         let call = place(key)?;
         // SAFETY: the array's element.
-        if unsafe { (&raw const (*call).key).read_volatile() } == key {
+        if unsafe { (&raw const (*call).key).read_volatile() } == key
+            && peek_at(key).is_some_and(&is_it)
+        {
             return Some(key);
         }
     }
     None
-}
-
-#[inline(always)]
-fn check(key: u64, [a, b, c]: [u64; 3]) -> u64 {
-    key ^ a.rotate_left(16) ^ b.rotate_left(32) ^ c.rotate_left(48)
 }
 
 #[inline(always)]

@@ -19,7 +19,7 @@ fn resolve_clash(ctx: ProbeContext) -> u32 {
     }
     let loser = connection_of_packet(ctx.arg(0).unwrap_or(0));
     match loser.and_then(|(loser, _)| Some((net_of_connection(loser)?, loser))) {
-        Some((net, loser)) => remember_at(beginning(&ctx, Kind::Plain), [net, loser, 0]),
+        Some((net, loser)) => remember_at(beginning(&ctx, Kind::Plain), [net, loser, 0, 0]),
         None => 0,
     }
 }
@@ -29,15 +29,15 @@ fn resolve_clash_return(ctx: RetProbeContext) -> u32 {
     let accepted = ctx.ret::<u64>() as u32 != 0;
     let event = if accepted { Event::ClashResolved } else { Event::ClashDropped };
     let key = ending(&ctx, Kind::Plain);
+    let Some([net, loser, ..]) = recall_at(key) else { return count_unplaced(event) };
     if !accepted
         && reports::are_wanted()
-        && let Some(insertion) = around(key, Kind::Insertion)
-        && let Some([_, start, _]) = recall_at(insertion)
+        && let Some(insertion) = around(key, Kind::Insertion, |[own, ..]| own == loser)
+        && let Some([_, start, ..]) = recall_at(insertion)
     {
         // The insertion that now fails has nothing to report any more, and took its time.
-        remember_at(insertion, [0, start, 0]);
+        remember_at(insertion, [0, start, 0, 0]);
     }
-    let Some([net, loser, _]) = recall_at(key) else { return count_unplaced(event) };
     if !accepted {
         // It is the packet's until that is freed.
         report_connection(Cause::Clash, net, loser);

@@ -8,9 +8,10 @@ use aya_log_ebpf::debug;
 use conntrack_ebpf::{Cause, Event};
 
 use crate::calls::{Kind, around, beginning, ending, recall_at, remember_at};
+use crate::gc;
 use crate::kernel::{
-    EXPECTED, TEMPLATE, around_first_hash, is_error, is_expired, net_of_connection, status_and_net,
-    zone_id,
+    CONFIRMED, EXPECTED, TEMPLATE, around_first_hash, is_error, is_expired, net_of_connection,
+    status_and_net, timeout, zone_id,
 };
 use crate::namespace::{count_of_all, count_of_connection, count_of_net, count_unplaced};
 use crate::reports::{self, report, report_connection};
@@ -27,26 +28,35 @@ fn hash_insert(ctx: ProbeContext) -> u32 {
 #[kretprobe]
 fn alloc_return(ctx: RetProbeContext) -> u32 {
     let connection: u64 = ctx.ret();
-    // None where a full table has told its own.
-    let call = if reports::are_wanted() { recall_at(ending(&ctx, Kind::Alloc)) } else { None };
-    if is_error(connection) {
-        debug!(&ctx, "an allocation failed: {}", connection as i64);
-        if let Some([net, zone, tuple]) = call {
-            report(Cause::NoMemory, net, zone_id(zone), tuple);
-            count_of_net(net, Event::NoMemory);
+    // One after the other, and not one value for both: 5.10's verifier does not follow an `Option` that
+    // is kept on the stack.
+    let key = ending(&ctx, Kind::Alloc);
+    if !is_error(connection) {
+        if reports::are_wanted() {
+            let _ = recall_at(key);
         }
-        return count_of_all(Event::AllocFailed);
+        return count_of_connection(connection, Event::Alloc);
     }
-    count_of_connection(connection, Event::Alloc)
+    debug!(&ctx, "an allocation failed: {}", connection as i64);
+    // There is no record where a full table has reported its own.
+    if reports::are_wanted()
+        && let Some([net, zone, tuple, _]) = recall_at(key)
+    {
+        report(Cause::NoMemory, net, zone_id(zone), tuple);
+        count_of_net(net, Event::NoMemory);
+    }
+    count_of_all(Event::AllocFailed)
 }
 
 /// `static struct nf_conn *__nf_conntrack_alloc(struct net *net, const struct nf_conntrack_zone
-/// *zone, const struct nf_conntrack_tuple *orig, ...)` (5.10 to 7.3): for the report of a failure,
-/// whose tuple only the caller has.
+/// *zone, const struct nf_conntrack_tuple *orig, const struct nf_conntrack_tuple *repl, gfp_t gfp,
+/// u32 hash)` (5.10 to 7.3): for the report of a failure, whose tuple only the caller has. Namespace
+/// and hash identify the call for `early_drop`.
 #[kprobe]
 fn alloc(ctx: ProbeContext) -> u32 {
     let [net, zone, tuple] = [0, 1, 2].map(|number| ctx.arg(number).unwrap_or(0));
-    remember_at(beginning(&ctx, Kind::Alloc), [net, zone, tuple])
+    let hash = u64::from(ctx.arg::<u32>(5).unwrap_or(0));
+    remember_at(beginning(&ctx, Kind::Alloc), [net, zone, tuple, hash])
 }
 
 /// `void nf_conntrack_free(struct nf_conn *ct)` (5.10 to 7.2).
@@ -57,10 +67,19 @@ fn free(ctx: ProbeContext) -> u32 {
 
 /// `void nf_ct_destroy(struct nf_conntrack *nfct)` (6.1 on), `static void
 /// destroy_conntrack(struct nf_conntrack *nfct)` (5.10): `nfct` is the connection's first member.
+///
+/// Every tracker sets the timeout of a connection when it accepts the first packet, so an entry
+/// without one that was never confirmed was refused: `nf_conntrack_in` puts it away at once.
 #[kprobe]
 fn destroy(ctx: ProbeContext) -> u32 {
-    match status_and_net(ctx.arg(0).unwrap_or(0)) {
+    let connection = ctx.arg(0).unwrap_or(0);
+    match status_and_net(connection) {
         Some((status, _)) if status & TEMPLATE != 0 => 0,
+        Some((status, net))
+            if status & (CONFIRMED | EXPECTED) == 0 && timeout(connection) == Some(0) =>
+        {
+            count_of_net(net, Event::NewRefused)
+        }
         Some((_, net)) => count_of_net(net, Event::Delete),
         None => count_unplaced(Event::Delete),
     }
@@ -71,17 +90,26 @@ fn destroy(ctx: ProbeContext) -> u32 {
 #[kprobe]
 fn delete_from_lists(ctx: ProbeContext) -> u32 {
     let connection: u64 = ctx.arg(0).unwrap_or(0);
+    let key = beginning(&ctx, Kind::Plain);
     if reports::are_wanted()
-        // Which `early_drop` takes away in passing, of whatever namespace. First, since most
-        // entries go that way, and this is one read where the next is a look at 127 places.
+        // First, since most entries have expired when they go, and this is one read where the next
+        // is a look at 127 places. `early_drop` evicts in its own namespace only.
         && !is_expired(connection)
-        && around(beginning(&ctx, Kind::Plain), Kind::EarlyDrop).is_some()
+        && let net = net_of_connection(connection)
+        && around(key, Kind::EarlyDrop, |[own, ..]| net == Some(own)).is_some()
     {
-        let net = net_of_connection(connection).unwrap_or(0);
-        count_of_net(net, Event::Evicted);
-        report_connection(Cause::Evicted, net, connection);
+        evicted(connection, Event::Evicted, Cause::Evicted);
+    } else if gc::is_around(key) && !is_expired(connection) {
+        evicted(connection, Event::GcEarlyDrop, Cause::GcEarlyDrop);
     }
     count_of_connection(connection, Event::DeleteList)
+}
+
+#[inline(always)]
+fn evicted(connection: u64, event: Event, cause: Cause) {
+    let net = net_of_connection(connection).unwrap_or(0);
+    count_of_net(net, event);
+    report_connection(cause, net, connection);
 }
 
 /// `static noinline struct nf_conntrack_tuple_hash *init_conntrack(struct net *net, ...)`, under

@@ -11,7 +11,7 @@ use conntrack_ebpf::Event;
 
 use crate::calls::{recall, remember};
 use crate::kernel::{CONFIRMED, NAT_CLASH, connection_of_packet, status};
-use crate::namespace::count_of_connection;
+use crate::namespace::{count_lost, count_of_connection};
 
 /// `IP_CT_IS_REPLY` (`include/uapi/linux/netfilter/nf_conntrack_common.h`): from here on a
 /// packet's `ctinfo` is of the reply direction, which inserts nothing.
@@ -43,7 +43,8 @@ fn check_insert_return(ctx: RetProbeContext) -> u32 {
         Some(connection) if ctx.ret::<u64>() as u32 == 0 => {
             count_of_connection(connection, Event::Insert)
         }
-        _ => 0,
+        Some(_) => 0,
+        None => count_lost(),
     }
 }
 
@@ -59,7 +60,7 @@ fn confirm(ctx: ProbeContext) -> u32 {
         {
             remember(&ctx, connection)
         }
-        _ => 0,
+        _ => remember(&ctx, 0),
     }
 }
 
@@ -69,7 +70,8 @@ fn confirm_return(ctx: RetProbeContext) -> u32 {
         return 0;
     }
     match recall(&ctx) {
-        Some(connection)
+        None => count_lost(),
+        Some(connection @ 1..)
             if status(connection).unwrap_or(0) & (CONFIRMED | NAT_CLASH) == CONFIRMED =>
         {
             count_of_connection(connection, Event::Insert)

@@ -99,13 +99,24 @@ pub(crate) fn status_and_net(connection: u64) -> Option<(u32, u64)> {
     }
 }
 
+/// The kernel's clock, in jiffies.
+#[inline(always)]
+pub(crate) fn jiffies() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_jiffies64() }
+}
+
+/// The `timeout` of a `struct nf_conn`: when it expires, in jiffies; until it is in the table, after
+/// how many. 0 until its tracker accepts a packet (`nf_ct_refresh_acct`).
+#[inline(always)]
+pub(crate) fn timeout(connection: u64) -> Option<u32> {
+    member(connection, NF_CONN_TIMEOUT.load())
+}
+
 /// `nf_ct_is_expired`: whether the time of a `struct nf_conn` is over; not where that cannot be read.
 #[inline(always)]
 pub(crate) fn is_expired(connection: u64) -> bool {
-    let Some(timeout) = member::<u32>(connection, NF_CONN_TIMEOUT.load()) else { return false };
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_jiffies64() } as u32;
-    timeout.wrapping_sub(now) as i32 <= 0
+    timeout(connection).is_some_and(|timeout| timeout.wrapping_sub(jiffies() as u32) as i32 <= 0)
 }
 
 /// `nf_ct_ext_valid_pre` (5.19 on, taken out again in stable releases of 2026): whether the

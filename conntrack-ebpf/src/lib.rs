@@ -16,7 +16,8 @@ pub enum Event {
     New,
     /// A connection began that an expectation foretold (`init_conntrack`).
     ExpectNew,
-    /// A connection was destroyed, inserted before or not (`nf_ct_destroy`).
+    /// A connection was destroyed, inserted before or not (`nf_ct_destroy`), unless its tracker
+    /// refused it.
     Delete,
     /// An entry was taken off the table (`__nf_ct_delete_from_lists`).
     DeleteList,
@@ -26,7 +27,8 @@ pub enum Event {
     AllocFailed,
     /// A connection was freed (`nf_conntrack_free`).
     Free,
-    /// The table was full and nothing could be evicted (`early_drop` returned false).
+    /// A packet was dropped, as the table was full and nothing could be evicted (`early_drop`
+    /// returned false).
     TableFull,
     /// The same, and entries that could have been evicted stood elsewhere in the table.
     TableFullEvictable,
@@ -56,11 +58,19 @@ pub enum Event {
     InsertRefused,
     /// There was no memory for an entry, though the table had room; with reports.
     NoMemory,
+    /// ctnetlink or BPF could not create an entry, as the table was full and nothing could be
+    /// evicted (`early_drop` returned false); no packet was dropped.
+    CreateTableFull,
+    /// The garbage collector evicted an entry before its time (`gc_worker` took it off the table).
+    GcEarlyDrop,
+    /// The tracker refused the first packet of a connection that [`Event::New`] counted
+    /// (`nf_ct_destroy` of an entry without a timeout); [`Event::Delete`] does not count it.
+    NewRefused,
 }
 
 impl Event {
     /// Every event, in the order of the indices.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Insert,
         Self::New,
         Self::ExpectNew,
@@ -82,6 +92,9 @@ impl Event {
         Self::InsertDying,
         Self::InsertRefused,
         Self::NoMemory,
+        Self::CreateTableFull,
+        Self::GcEarlyDrop,
+        Self::NewRefused,
     ];
 }
 
@@ -103,6 +116,9 @@ pub struct Counters {
 const _: () = assert!(size_of::<Counters>() == 256);
 const _: () = assert!(Event::ALL.len() <= 30);
 
+/// The number of values that an entry probe can leave for the return probe.
+pub const CALL_VALUES: usize = 4;
+
 /// A call that is under way, as an entry probe leaves it for the return probe.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
@@ -110,12 +126,58 @@ pub struct Call {
     /// Its place on the stack, and which function's it is; 0 for none.
     pub key: u64,
     /// What the entry probe knew.
-    pub values: [u64; 3],
-    /// Made of all that, so that what two CPUs wrote at once is nobody's.
+    pub values: [u64; CALL_VALUES],
+    /// When it began, in jiffies.
+    pub began: u64,
+    /// Computed from all of the above, so that a record that two CPUs wrote at once is not used.
     pub check: u64,
 }
 
-const _: () = assert!(size_of::<Call>() == 40);
+const _: () = assert!(size_of::<Call>() == 56);
+
+/// How long a call is believed to be under way, in jiffies: a second at the usual 250 Hz, where the
+/// functions take microseconds. An older record was left by a call of which no probe saw the return.
+pub const CALL_JIFFIES: u64 = 250;
+
+/// The same for a run of the garbage collector, which works for 10 ms and may have to wait for a CPU.
+pub const GC_JIFFIES: u64 = 2500;
+
+/// How far below a call on the stack another one may be to count as made by it: 1 KiB.
+pub const NEAR_BYTES: u64 = 1024;
+
+impl Call {
+    /// The record of a call that begins at `now`, in jiffies.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(key: u64, values: [u64; CALL_VALUES], now: u64) -> Self {
+        Self { key, values, began: now, check: check(key, values, now) }
+    }
+
+    /// The values, if this is the record of the call `key`, whole, and not too old at `now` to be
+    /// under way still.
+    #[inline(always)]
+    #[must_use]
+    pub fn values_of(&self, key: u64, now: u64) -> Option<[u64; CALL_VALUES]> {
+        let is_whole = self.key == key && self.check == check(key, self.values, self.began);
+        (is_whole && now.wrapping_sub(self.began) <= CALL_JIFFIES).then_some(self.values)
+    }
+
+    /// Whether this is a run of the garbage collector that is under way at `now`, and a function
+    /// whose frame begins at the address `stack` was called by it.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_gc_around(&self, stack: u64, now: u64) -> bool {
+        self.key != 0
+            && self.key.wrapping_sub(stack) < NEAR_BYTES
+            && now.wrapping_sub(self.began) <= GC_JIFFIES
+    }
+}
+
+#[inline(always)]
+const fn check(key: u64, [a, b, c, d]: [u64; CALL_VALUES], began: u64) -> u64 {
+    let values = a.rotate_left(16) ^ b.rotate_left(32) ^ c.rotate_left(48) ^ d.rotate_left(8);
+    key ^ values ^ began.rotate_left(24)
+}
 
 /// Why a packet was lost or an entry evicted; the number goes through the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,11 +197,16 @@ pub enum Cause {
     LongChain,
     /// The TCP tracker said so; where it is asked for per packet.
     Tracker,
+    /// ctnetlink or BPF could not create an entry in a full table: no packet was lost.
+    CreateTableFull,
+    /// The garbage collector evicted an entry from a table that is almost full: no packet was lost,
+    /// a connection may be.
+    GcEarlyDrop,
 }
 
 impl Cause {
     /// Every cause, in the order of the numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::TableFull,
         Self::NoMemory,
         Self::Evicted,
@@ -147,6 +214,8 @@ impl Cause {
         Self::Dying,
         Self::LongChain,
         Self::Tracker,
+        Self::CreateTableFull,
+        Self::GcEarlyDrop,
     ];
 
     /// What is counted for each of them.
@@ -160,6 +229,8 @@ impl Cause {
             Self::Dying => Event::InsertDying,
             Self::LongChain => Event::InsertRefused,
             Self::Tracker => Event::TrackerDropped,
+            Self::CreateTableFull => Event::CreateTableFull,
+            Self::GcEarlyDrop => Event::GcEarlyDrop,
         }
     }
 }
@@ -228,6 +299,8 @@ pub mod names {
     pub const COUNTERS: &str = "COUNTERS";
     /// The map from a namespace's inode number (`u32`) to its slot (`u32`), for more than one.
     pub const NAMESPACES: &str = "NAMESPACES";
+    /// The array of one [`crate::Call`]: the run of the garbage collector that is under way.
+    pub const GC_RUN: &str = "GC_RUN";
     /// The array of [`crate::Call`]s, `1 << CALL_BITS` of them.
     pub const CALLS: &str = "CALLS";
     /// Global `u32`: log2 of the number of calls, at most 20.
@@ -288,4 +361,44 @@ pub mod names {
     pub const TABLE: &str = "TABLE";
     /// Global `u64`: the address of `nf_conntrack_htable_size`, 0 where it is hidden.
     pub const TABLE_SIZE: &str = "TABLE_SIZE";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: u64 = 0xffff_c900_0000_3e00 | 2;
+    const VALUES: [u64; CALL_VALUES] = [1, 2, 3, 4];
+
+    #[test]
+    fn a_return_finds_the_values_of_its_own_call_only() {
+        let call = Call::new(KEY, VALUES, 1000);
+        assert_eq!(call.values_of(KEY, 1000), Some(VALUES));
+        assert_eq!(call.values_of(KEY ^ 8, 1000), None);
+        let torn = Call { values: [1, 2, 3, 5], ..call };
+        assert_eq!(torn.values_of(KEY, 1000), None);
+    }
+
+    /// No probe saw the return, and another call of the function is at the same place of the stack.
+    #[test]
+    fn a_record_that_a_missed_return_left_is_not_used() {
+        let call = Call::new(KEY, VALUES, u64::MAX - 5);
+        assert_eq!(call.values_of(KEY, CALL_JIFFIES - 6), Some(VALUES));
+        assert_eq!(call.values_of(KEY, CALL_JIFFIES - 5), None);
+        let older_time = Call { began: u64::MAX - 4, ..call };
+        assert_eq!(older_time.values_of(KEY, CALL_JIFFIES - 5), None);
+    }
+
+    #[test]
+    fn a_deletion_is_of_the_garbage_collector_only_while_that_runs_around_it() {
+        let gc = Call::new(KEY & !7, VALUES, 1000);
+        let stack = KEY & !7;
+        assert!(gc.is_gc_around(stack - 200, 1001));
+        // Another stack, a deeper call, a caller of the collector, a run that is over or too old.
+        assert!(!gc.is_gc_around(stack + 0x4000, 1001));
+        assert!(!gc.is_gc_around(stack - NEAR_BYTES, 1001));
+        assert!(!gc.is_gc_around(stack + 8, 1001));
+        assert!(!Call::default().is_gc_around(stack - 200, 1001));
+        assert!(!gc.is_gc_around(stack - 200, 1001 + GC_JIFFIES));
+    }
 }

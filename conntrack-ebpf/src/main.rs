@@ -5,7 +5,7 @@
 //! comes), so a plain addition to the CPU's own counter is safe. Above each hook stands the kernel
 //! function's prototype and the releases in which it was read.
 //!
-//! `connections`, `fallback`, `pressure`, `clash`, `refusals` and `packets` hold the programs by what
+//! `connections`, `fallback`, `pressure`, `gc`, `clash`, `refusals` and `packets` hold the programs by what
 //! they are about; `namespace`, `counters`, `calls`, `reports` and `latency` what they share.
 
 #![no_std]
@@ -18,6 +18,7 @@ mod clash;
 mod connections;
 mod counters;
 mod fallback;
+mod gc;
 mod kernel;
 mod latency;
 mod namespace;

@@ -92,14 +92,17 @@ pub(crate) fn count_of_all(event: Event) -> u32 {
     0
 }
 
-/// Counts an event whose namespace should be known, and that it is not.
+/// Counts an event whose namespace should be known and is not.
 #[inline(always)]
 pub(crate) fn count_unplaced(event: Event) -> u32 {
-    if let Some(counters) = element(cpu() * slots()) {
-        add(counters, event);
-        add(counters, Event::Unplaced);
-    }
-    0
+    count_of_all(event);
+    count_lost()
+}
+
+/// Counts a return that no entry was found for, so that nothing is known of the call.
+#[inline(always)]
+pub(crate) fn count_lost() -> u32 {
+    count_of_all(Event::Unplaced)
 }
 
 #[inline(always)]

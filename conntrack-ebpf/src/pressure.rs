@@ -9,7 +9,7 @@ use conntrack_ebpf::{Cause, Event};
 
 use crate::calls::{Kind, around, beginning, ending, recall_at, remember_at};
 use crate::kernel::{
-    ASSURED, DYING, OFFLOAD, around_hash, net_of_connection, read, status, zone_id,
+    ASSURED, DYING, OFFLOAD, around_hash, is_expired, net_of_connection, read, status, zone_id,
 };
 use crate::namespace::{are_told_apart, count_of_net, count_unplaced};
 use crate::reports::{self, report};
@@ -28,31 +28,38 @@ const BUCKETS: u32 = 8;
 const CHAIN: u32 = 4;
 
 /// `static noinline int early_drop(struct net *net, unsigned int hash)`: whether something was
-/// evicted (5.10 to 7.2).
+/// evicted (5.10 to 7.3). `nf_conntrack_alloc`, by which ctnetlink and BPF create entries, has no
+/// hash and passes 0.
 #[kprobe]
 fn early_drop(ctx: ProbeContext) -> u32 {
     let key = beginning(&ctx, Kind::EarlyDrop);
-    let alloc = if reports::are_wanted() { around(key, Kind::Alloc).unwrap_or(0) } else { 0 };
-    remember_at(key, [ctx.arg(0).unwrap_or(0), alloc, 0])
+    let (net, hash) = (ctx.arg(0).unwrap_or(0), u64::from(ctx.arg::<u32>(1).unwrap_or(0)));
+    let is_it =
+        |[caller_net, _, _, caller_hash]: [u64; 4]| (caller_net, caller_hash) == (net, hash);
+    let alloc = if reports::are_wanted() { around(key, Kind::Alloc, is_it) } else { None };
+    let alloc = alloc.unwrap_or(0);
+    remember_at(key, [net, hash, alloc, 0])
 }
 
 #[kretprobe]
 fn early_drop_return(ctx: RetProbeContext) -> u32 {
     let evicted = ctx.ret::<u64>() as u8 != 0;
-    let event = if evicted { Event::EarlyDrop } else { Event::TableFull };
-    let Some([net, alloc, _]) = recall_at(ending(&ctx, Kind::EarlyDrop)) else {
+    let Some([net, hash, alloc, _]) = recall_at(ending(&ctx, Kind::EarlyDrop)) else {
         debug!(&ctx, "the beginning of an early_drop was missed");
-        return count_unplaced(event);
+        return count_unplaced(if evicted { Event::EarlyDrop } else { Event::TableFull });
     };
-    if !evicted {
-        if are_told_apart() && is_evictable(net).unwrap_or(false) {
-            count_of_net(net, Event::TableFullEvictable);
-        }
-        if reports::are_wanted() {
-            // Of the allocation that now fails; its own return has nothing to report any more.
-            let [_, zone, tuple] = recall_at(alloc).unwrap_or_default();
-            report(Cause::TableFull, net, zone_id(zone), tuple);
-        }
+    let (event, cause) = match (evicted, hash) {
+        (true, _) => return count_of_net(net, Event::EarlyDrop),
+        (false, 0) => (Event::CreateTableFull, Cause::CreateTableFull),
+        (false, _) => (Event::TableFull, Cause::TableFull),
+    };
+    if matches!(event, Event::TableFull) && are_told_apart() && is_evictable(net).unwrap_or(false) {
+        count_of_net(net, Event::TableFullEvictable);
+    }
+    if reports::are_wanted() {
+        // Of the allocation that now fails; its own return has nothing to report any more.
+        let [_, zone, tuple, _] = recall_at(alloc).unwrap_or_default();
+        report(cause, net, zone_id(zone), tuple);
     }
     count_of_net(net, event)
 }
@@ -83,6 +90,7 @@ fn is_evictable(net: u64) -> Option<bool> {
             let connection = around_hash(hash)?;
             if status(connection)? & (ASSURED | DYING | OFFLOAD) == 0
                 && net_of_connection(connection)? == net
+                && !is_expired(connection)
             {
                 return Some(true);
             }

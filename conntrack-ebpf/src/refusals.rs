@@ -12,7 +12,7 @@ use conntrack_ebpf::{Cause, Event};
 use crate::calls::{Kind, beginning, ending, recall_at, remember_at};
 use crate::kernel::{CONFIRMED, DYING, REPLY, connection_of_packet, is_stale, status_and_net};
 use crate::latency;
-use crate::namespace::count_of_net;
+use crate::namespace::{count_lost, count_of_net};
 use crate::reports::report_connection;
 
 /// `int __nf_conntrack_confirm(struct sk_buff *skb)`: `NF_ACCEPT`, or `NF_DROP` (0). A reply, which
@@ -22,21 +22,19 @@ fn insertion(ctx: ProbeContext) -> u32 {
     let key = beginning(&ctx, Kind::Insertion);
     match connection_of_packet(ctx.arg(0).unwrap_or(0)) {
         Some((connection, ctinfo)) if ctinfo < REPLY => {
-            remember_at(key, [connection, latency::start(connection), 0])
+            remember_at(key, [connection, latency::start(connection), 0, 0])
         }
-        _ => {
-            // Of an earlier call here, whose return was missed.
-            let _ = recall_at(key);
-            0
-        }
+        _ => remember_at(key, [0; 4]),
     }
 }
 
 #[kretprobe]
 fn insertion_return(ctx: RetProbeContext) -> u32 {
-    let Some([connection, start, _]) = recall_at(ending(&ctx, Kind::Insertion)) else { return 0 };
+    let Some([connection, start, ..]) = recall_at(ending(&ctx, Kind::Insertion)) else {
+        return count_lost();
+    };
     latency::end(start);
-    // No connection where a lost race has told its own.
+    // No connection in the reply direction, or where a lost race has reported its own.
     if connection == 0 || ctx.ret::<u64>() as u32 != 0 {
         return 0;
     }

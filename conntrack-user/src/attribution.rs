@@ -7,8 +7,12 @@
 //! sequence number that cannot be adjusted or a failed allocation: the rest.
 //!
 //! Both sides are read one after the other while packets are under way, so the kernel's number of
-//! one sample is compared with the probes' of the next: a remainder may come a sample late, but
-//! is never too high, and so never has to be taken back.
+//! one sample is compared with the probes' of the next: a remainder may come a sample late.
+//!
+//! A call that a probe missed would be left over as something else. So where calls were missed since
+//! the last hand-over, what was found since then is taken back and the comparison begins anew
+//! ([`Attribution::begin_anew`]): a remainder that is handed over never goes back, and leaves out
+//! what it cannot know. Misses that the kernel does not count make it too high.
 
 use crate::merge::Counted;
 use crate::sample::{EVENTS, Layout};
@@ -67,6 +71,10 @@ pub struct Attribution {
     samples: u8,
     /// At the last sample.
     last: Sums,
+    /// What was found before the first sample.
+    before: Remainders,
+    /// What was found when the last window was handed over.
+    handed_over: Remainders,
     /// What was found so far.
     pub totals: Remainders,
     /// The same since the last hand-over, as one row.
@@ -113,7 +121,22 @@ impl Attribution {
         self.raise(Remainder::Other, (last.drop - first.drop).saturating_sub(explained));
     }
 
-    fn raise(&mut self, remainder: Remainder, to: u64) {
+    /// The last window is on its way.
+    pub fn handed_over(&mut self) {
+        self.handed_over = self.totals;
+        self.tally.clear();
+    }
+
+    /// Takes back what was found since the last hand-over, and compares from the next sample on.
+    pub fn begin_anew(&mut self) {
+        (self.totals, self.before) = (self.handed_over, self.handed_over);
+        self.tally.clear();
+        self.tally.forget_window();
+        self.samples = 0;
+    }
+
+    fn raise(&mut self, remainder: Remainder, found: u64) {
+        let to = self.before[remainder as usize] + found;
         let total = &mut self.totals[remainder as usize];
         if let Some(more) = to.checked_sub(*total).filter(|more| *more > 0) {
             *total = to;
@@ -173,6 +196,29 @@ mod tests {
         add(&mut attribution, [1, 2, 0], [1, 1]);
         add(&mut attribution, [1, 2, 0], [1, 1]);
         assert_eq!(add(&mut attribution, [1, 2, 0], [1, 1]), [0, 0]);
+    }
+
+    /// 100 times full, of which the probes missed 40, and two drops of another cause before.
+    #[test]
+    fn what_probes_missed_is_left_out_and_not_taken_for_another_cause() {
+        let mut attribution = Attribution::new();
+        for _ in 0..2 {
+            add(&mut attribution, [0, 0, 0], [0, 0]);
+        }
+        add(&mut attribution, [0, 2, 0], [0, 0]);
+        assert_eq!(add(&mut attribution, [0, 2, 0], [0, 0]), [0, 2]);
+        attribution.handed_over();
+        add(&mut attribution, [0, 102, 0], [0, 60]);
+        assert_eq!(add(&mut attribution, [0, 102, 0], [0, 60]), [0, 42]);
+        attribution.begin_anew();
+        assert_eq!((attribution.totals, &attribution.tally.events[..]), ([0, 2], &[0, 0][..]));
+        // What comes later is known again.
+        for _ in 0..3 {
+            assert_eq!(add(&mut attribution, [0, 102, 0], [0, 60]), [0, 2]);
+        }
+        add(&mut attribution, [0, 113, 0], [0, 70]);
+        assert_eq!(add(&mut attribution, [0, 113, 0], [0, 70]), [0, 3]);
+        assert_eq!(attribution.tally.events, [0, 1]);
     }
 
     #[test]

@@ -33,6 +33,12 @@ pub struct EventWindow {
     /// off by what is under way while busy, and further off by what the probes missed. `None`
     /// without the two events.
     pub drift: Option<i64>,
+    /// Calls that the probes are known to have missed since they were attached; `None` where that
+    /// is not known.
+    pub missed: Option<u64>,
+    /// Whether some of them were missed since the last hand-over, so that what is left over of the
+    /// kernel's counters is not known for that time.
+    pub has_new_misses: bool,
     /// The source's programs; empty unless asked for.
     pub programs: Vec<Program>,
     /// What it knows for all namespaces together only; `None` unless asked for.
@@ -52,6 +58,8 @@ pub struct EventAccumulator {
     sums: [u64; EVENTS],
     tally: Tally,
     attribution: Attribution,
+    missed: Option<u64>,
+    has_new_misses: bool,
     /// The time of the first read.
     first: Option<Duration>,
     /// Entries less allocations plus frees when these began to be compared, and whether that was
@@ -70,6 +78,8 @@ impl EventAccumulator {
             sums: [0; EVENTS],
             tally: Tally::default(),
             attribution: Attribution::new(),
+            missed: None,
+            has_new_misses: false,
             first: None,
             balance: None,
             is_moving: false,
@@ -105,6 +115,15 @@ impl EventAccumulator {
                 self.tally.note(i, i % EVENTS, counted);
             }
         }
+    }
+
+    /// Takes the number of calls that the probes are known to have missed since they were attached.
+    pub(crate) fn note_missed(&mut self, missed: Option<u64>) {
+        if missed.unwrap_or(0) > self.missed.unwrap_or(0) {
+            self.has_new_misses = true;
+            self.attribution.begin_anew();
+        }
+        self.missed = missed;
     }
 
     /// Compares with the kernel's side of the same sample: what each column of `layout` counted
@@ -149,7 +168,8 @@ impl EventAccumulator {
 
     pub(crate) fn handed_over(&mut self) {
         self.tally.clear();
-        self.attribution.tally.clear();
+        self.attribution.handed_over();
+        self.has_new_misses = false;
     }
 
     /// Copies what is known at `now`; the last hand-over was `then`.
@@ -163,6 +183,8 @@ impl EventAccumulator {
         window.counted = self.counted;
         window.totals.clone_from(&self.totals);
         self.tally.copy_to(&mut window.tally);
+        window.missed = self.missed;
+        window.has_new_misses = self.has_new_misses;
         window.remainders = self.attribution.totals;
         self.attribution.tally.copy_to(&mut window.remainder_tally);
         window.elapsed = match (now, then, self.first) {
@@ -195,6 +217,24 @@ mod tests {
         counters[Event::Alloc as usize] = alloc;
         counters[Event::Free as usize] = free;
         counters
+    }
+
+    /// A window that found no room is followed by one that covers its time, too.
+    #[test]
+    fn misses_are_new_until_they_are_handed_over() {
+        let mut events = EventAccumulator::new(false);
+        let mut window = EventWindow::default();
+        let mut fill = |events: &mut EventAccumulator, missed| {
+            events.note_missed(missed);
+            events.fill(&mut window, None, None, None);
+            (window.missed, window.has_new_misses)
+        };
+        assert_eq!(fill(&mut events, Some(0)), (Some(0), false));
+        assert_eq!(fill(&mut events, Some(3)), (Some(3), true));
+        assert_eq!(fill(&mut events, Some(3)), (Some(3), true));
+        events.handed_over();
+        assert_eq!(fill(&mut events, Some(3)), (Some(3), false));
+        assert_eq!(fill(&mut events, None), (None, false));
     }
 
     #[test]

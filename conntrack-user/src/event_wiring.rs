@@ -1,12 +1,13 @@
 //! Which inputs get events, from which probes, and how they get them again.
 //!
-//! All inputs share one set of probes at first. Those whose namespace or module went away and came
-//! back share one again if they come at about the same time ([`Together`]).
+//! All inputs share one set of probes at first. After the module was loaded again the first input
+//! that notices it has probes attached for all of them, and the others take their share of these
+//! ([`Together`]).
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::attacher::{Attach, Attacher};
 use crate::notices::StartNotice;
@@ -66,6 +67,7 @@ impl Attached {
                 let notice = StartNotice::Probes { attached, of: asked.len() };
                 log::log!(notice.level(), "{notice}");
                 log::debug!("{}", events.describe());
+                events.warnings().for_each(|warning| log::warn!("{warning}"));
                 return Ok(Self::Yes(events));
             }
             Err(why_not) => why_not,
@@ -93,23 +95,23 @@ impl Attached {
         matches!(self, Self::Yes(events) if events.blind().is_some())
     }
 
-    /// One input's share, and how it gets its own when that is gone, or when there is something
-    /// to attach to at last.
+    /// The share of input `number`, and how it gets its own when that is gone, or when there is
+    /// something to attach to at last.
     ///
     /// # Errors
     /// The system's, when a thread cannot be started.
     pub fn source_of(
         &self,
+        number: usize,
         input: &Input,
-        place: &Place,
         cpus: &[u32],
         together: &Arc<Together>,
     ) -> io::Result<Option<EventSource>> {
-        if matches!(self, Self::No) || !wants_events(input, place) {
+        let Some(place) = together.place(number).filter(|_| self.may_attach()) else {
             return Ok(None);
-        }
+        };
         let again = Again {
-            place: place.clone(),
+            number,
             cpus: cpus.to_vec(),
             per_packet: input.ebpf_per_packet,
             together: Arc::clone(together),
@@ -120,8 +122,10 @@ impl Attached {
         }
         let reader = match self {
             Self::Yes(events) => place.namespace().and_then(|namespace| {
+                let slot = events.slot(&namespace)?;
+                together.take(number, events, &namespace);
                 Some(EventReader {
-                    slot: events.slot(&namespace)?,
+                    slot,
                     events: Arc::clone(events),
                     cpus: cpus.to_vec(),
                     per_packet: input.ebpf_per_packet,
@@ -154,71 +158,124 @@ impl More {
     }
 }
 
-/// How long an input that wants probes again waits for others that do: after a module was loaded
-/// again all of them do, and a set of probes for each would cost each connection as often.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// Which loading of conntrack's module there is now; the same as long as conntrack is built in. A
+/// directory of sysfs has a new number each time that it is made.
+fn module() -> Option<u64> {
+    std::fs::metadata("/sys/module/nf_conntrack").ok().map(|directory| directory.ino())
+}
 
-/// The inputs that want probes again.
+/// The probes that inputs share.
 #[derive(Debug)]
 pub struct Together {
     more: More,
-    /// Nobody waits where there is nobody to wait for.
-    alone: bool,
-    state: Mutex<Waiting>,
+    /// Where each input has its namespace; `None` for one that wants no events.
+    places: Vec<Option<Place>>,
+    /// For each input, the probes that were attached for it last.
+    shares: Mutex<Vec<Option<Share>>>,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    tickets: u64,
-    /// Who waits, and with which namespace.
-    waiting: Vec<(u64, Pinned)>,
-    /// What was attached for whom by another one.
-    attached: Vec<(u64, Arc<Events>)>,
+/// An input's share of a set of probes.
+#[derive(Debug)]
+struct Share {
+    events: Weak<Events>,
+    /// The loading of the module that the probes are attached to.
+    module: Option<u64>,
+    namespace: u32,
+    /// Whether the input has it; until then its namespace is held for it.
+    is_taken: bool,
+}
+
+impl Share {
+    /// The probes, if they count in `namespace` and in what is loaded as `module`.
+    fn probes(&self, namespace: &Pinned, module: Option<u64>) -> Option<Arc<Events>> {
+        let is_same = self.module == module && module.is_some();
+        self.events.upgrade().filter(|events| is_same && events.holds(namespace))
+    }
 }
 
 impl Together {
-    /// What `inputs` share.
+    /// What `inputs` share, each at its place.
     #[must_use]
-    pub fn new(inputs: &[Input]) -> Self {
-        let state = Mutex::default();
-        Self { more: More::of(inputs), alone: inputs.len() < 2, state }
+    pub fn new(inputs: &[Input], places: &[Place]) -> Self {
+        let wanting = inputs.iter().zip(places);
+        let place =
+            |(input, place): (&Input, &Place)| wants_events(input, place).then(|| place.clone());
+        let places: Vec<_> = wanting.map(place).collect();
+        let shares = places.iter().map(|_| None).collect();
+        Self { more: More::of(inputs), places, shares: Mutex::new(shares) }
     }
 
-    /// Probes for `namespace`, and for those of all others that ask meanwhile. Whatever is handed
-    /// out was attached after it was asked for, so it is never of a module that had gone before.
-    fn attach(&self, namespace: &Pinned) -> Result<Arc<Events>, EventsError> {
-        let ticket = {
-            let mut state = self.state();
-            state.tickets += 1;
-            let ticket = state.tickets;
-            state.waiting.push((ticket, namespace.clone()));
-            ticket
+    fn place(&self, number: usize) -> Option<&Place> {
+        self.places.get(number)?.as_ref()
+    }
+
+    /// Input `number` has its share of `events` from the start.
+    fn take(&self, number: usize, events: &Arc<Events>, namespace: &Pinned) {
+        let share = Share {
+            events: Arc::downgrade(events),
+            module: module(),
+            namespace: namespace.inode,
+            is_taken: true,
         };
-        if !self.alone {
-            std::thread::sleep(PATIENCE);
+        self.shares()[number] = Some(share);
+    }
+
+    /// Probes for input `number`, in `namespace`: those that were attached when another input asked
+    /// after the same loading of the module, or else new ones, which are for all other inputs, too,
+    /// that have none and whose namespace is there. Who asks first, and how much later the others do,
+    /// makes no difference.
+    fn attach(&self, number: usize, namespace: &Pinned) -> Result<Arc<Events>, EventsError> {
+        // While one attaches the others wait for the lock.
+        let mut shares = self.shares();
+        let module = module();
+        if let Some(share) = &mut shares[number]
+            && !share.is_taken
+            && let Some(events) = share.probes(namespace, module)
+        {
+            share.is_taken = true;
+            return Ok(events);
         }
-        // The first one attaches for all, for whom the lock is what they wait for.
-        let mut state = self.state();
-        if let Some(at) = state.attached.iter().position(|(whose, _)| *whose == ticket) {
-            return Ok(state.attached.swap_remove(at).1);
+        let mut wanting = vec![(number, namespace.clone())];
+        for (other, place) in self.places.iter().enumerate().filter(|(other, _)| *other != number) {
+            let Some(its) = place.as_ref().and_then(Place::namespace) else { continue };
+            let share = shares[other].as_ref();
+            if share.and_then(|share| share.probes(&its, module)).is_none() {
+                wanting.push((other, its));
+            }
         }
-        let mut all = std::mem::take(&mut state.waiting);
-        if all.iter().all(|(whose, _)| *whose != ticket) {
-            // It was tried for this one, too, and failed: only its own now.
-            state.waiting = std::mem::replace(&mut all, vec![(ticket, namespace.clone())]);
-        }
-        let (tickets, mut namespaces): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        let mut namespaces: Vec<_> = wanting.iter().map(|(_, its)| its.clone()).collect();
         namespaces.sort_unstable_by_key(|namespace| namespace.inode);
         namespaces.dedup_by_key(|namespace| namespace.inode);
         let events = attach_for(&namespaces, self.more)?;
-        let others = tickets.into_iter().filter(|whose| *whose != ticket);
-        state.attached.extend(others.map(|whose| (whose, Arc::clone(&events))));
+        for (input, its) in wanting {
+            shares[input] = Some(Share {
+                events: Arc::downgrade(&events),
+                module,
+                namespace: its.inode,
+                is_taken: input == number,
+            });
+        }
         Ok(events)
     }
 
-    fn state(&self) -> MutexGuard<'_, Waiting> {
+    /// Lets go of the namespaces that are held for inputs which have not asked yet, where these
+    /// inputs would find another one, or none, by now.
+    fn release_gone(&self) {
+        for (place, share) in self.places.iter().zip(self.shares().iter_mut()) {
+            let Some(waiting) = share.as_ref().filter(|share| !share.is_taken) else { continue };
+            let now = place.as_ref().and_then(Place::namespace);
+            if now.is_none_or(|now| now.inode != waiting.namespace) {
+                if let Some(events) = waiting.events.upgrade() {
+                    events.release_namespace(waiting.namespace);
+                }
+                *share = None;
+            }
+        }
+    }
+
+    fn shares(&self) -> MutexGuard<'_, Vec<Option<Share>>> {
         // A panic while it is held would have ended the program.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -254,7 +311,8 @@ pub(crate) fn check_alone(namespaces: &[Pinned], types: &str) -> Result<(), Even
 
 /// How one input gets probes again.
 struct Again {
-    place: Place,
+    /// The input's number.
+    number: usize,
     cpus: Vec<u32>,
     per_packet: bool,
     together: Arc<Together>,
@@ -262,10 +320,17 @@ struct Again {
     blind: Option<String>,
 }
 
+impl Again {
+    fn namespace(&self) -> Result<Pinned, EventsError> {
+        let place = self.together.place(self.number);
+        place.and_then(Place::namespace).ok_or(EventsError::NoNamespace)
+    }
+}
+
 impl Attach for Again {
     fn attach(&mut self) -> Result<EventReader, EventsError> {
-        let namespace = self.place.namespace().ok_or(EventsError::NoNamespace)?;
-        let events = self.together.attach(&namespace)?;
+        let namespace = self.namespace()?;
+        let events = self.together.attach(self.number, &namespace)?;
         events.hear();
         self.blind = events.blind().map(ToString::to_string);
         let slot = events.slot(&namespace).ok_or(EventsError::NoNamespace)?;
@@ -274,8 +339,8 @@ impl Attach for Again {
     }
 
     fn check(&mut self) -> Result<(), EventsError> {
+        self.together.release_gone();
         let Some(types) = &self.blind else { return Ok(()) };
-        let namespace = self.place.namespace().ok_or(EventsError::NoNamespace)?;
-        check_alone(std::slice::from_ref(&namespace), types)
+        check_alone(std::slice::from_ref(&self.namespace()?), types)
     }
 }

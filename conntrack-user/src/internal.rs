@@ -31,7 +31,7 @@ pub fn row(window: &Window, timestamp_ns: i64) -> Metric {
             add(&format!("events_{name}"), Value::Integer(sum));
         }
     }
-    if let Some(HostWide { alloc_failed, unplaced }) = events.host_wide {
+    if let Some(HostWide { alloc_failed, unplaced, .. }) = events.host_wide {
         add("host_alloc_failed", Value::Integer(alloc_failed));
         add("host_unplaced", Value::Integer(unplaced));
     }

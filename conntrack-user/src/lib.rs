@@ -33,6 +33,7 @@
 //! away before what they do not need. No stage prints:
 //! what a person should know travels as a typed notice to the sink, which logs it.
 
+pub mod accepted;
 pub mod advice;
 pub mod attacher;
 pub mod attribution;

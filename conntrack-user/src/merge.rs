@@ -138,6 +138,11 @@ impl Accumulator {
         self.events.add(now);
     }
 
+    /// Takes the number of calls that the event source is known to have missed.
+    pub fn note_missed(&mut self, missed: Option<u64>) {
+        self.events.note_missed(missed);
+    }
+
     /// An event source was attached that counts `counted`.
     pub fn expect_events(&mut self, counted: Counted) {
         self.events.expect(counted);

@@ -8,7 +8,7 @@ use crate::merge::Counted;
 use crate::sample::Layout;
 
 /// The counters that the event source can give, and the fields that only it gives.
-const FROM_EVENTS: [(&str, Event); 10] = [
+const FROM_EVENTS: [(&str, Event); 12] = [
     ("insert", Event::Insert),
     ("new", Event::New),
     ("delete", Event::Delete),
@@ -17,6 +17,8 @@ const FROM_EVENTS: [(&str, Event); 10] = [
     ("ignore", Event::Ignored),
     ("drop_table_full", Event::TableFull),
     ("table_full_evictable", Event::TableFullEvictable),
+    ("create_table_full", Event::CreateTableFull),
+    ("gc_early_drop", Event::GcEarlyDrop),
     ("drop_clash", Event::ClashDropped),
     ("drop_tracker", Event::TrackerDropped),
 ];

@@ -111,7 +111,7 @@ impl Pipeline {
             Some(kept) => Some(kept),
             None => confine(plan.confine, &needs).map_err(io::Error::other)?.then_some(needs),
         };
-        let together = Arc::new(Together::new(&inputs));
+        let together = Arc::new(Together::new(&inputs, &places));
         let draining = Arc::new(AtomicBool::new(false));
         let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
         let (mut destination, count, on_end) = (plan.destination, plan.count, plan.on_end);
@@ -131,7 +131,8 @@ impl Pipeline {
                 .run()
         })?;
         let (mut lanes, mut samplers) = (Vec::new(), Vec::new());
-        for ((input, place), asks) in inputs.into_iter().zip(places).zip(asks_for_table) {
+        let placed = inputs.into_iter().zip(places).zip(asks_for_table);
+        for (number, ((input, place), asks)) in placed.enumerate() {
             let cpus = cpu_mask::read(&place.sys_root).unwrap_or_else(|error| {
                 let path = place.sys_root.join(cpu_mask::POSSIBLE);
                 let notice = StartNotice::NoCpuNumbers(&path);
@@ -142,7 +143,7 @@ impl Pipeline {
             let release = kernel::read_release(&place.osrelease());
             let candidates = place.sysctl_candidates(&input);
             let keys: Vec<String> = candidates.iter().map(|(key, _)| key.clone()).collect();
-            let events = events.source_of(&input, &place, &cpus, &together)?;
+            let events = events.source_of(number, &input, &cpus, &together)?;
             let mut reader = Reader::new(place, candidates, input.source);
             if asks {
                 reader.ask_for_table();

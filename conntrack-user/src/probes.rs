@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rtrb::Producer;
 
+use crate::accepted::Accepted;
 use crate::attacher::Attacher;
 use crate::handoff::Notice;
 use crate::merge::Accumulator;
@@ -27,6 +28,7 @@ pub struct EventSource {
 pub struct Probes {
     source: Option<EventSource>,
     counters: Vec<u64>,
+    accepted: Accepted,
     attach_at: Duration,
     /// What the events are expected to count is not known to the accumulator yet.
     is_new: bool,
@@ -42,6 +44,7 @@ impl Probes {
         Self {
             source,
             counters: Vec::new(),
+            accepted: Accepted::default(),
             attach_at: Duration::ZERO,
             is_new: true,
             asked_before_loss: false,
@@ -69,6 +72,7 @@ impl Probes {
     pub fn read(&mut self) {
         if let Some(reader) = self.source.as_ref().and_then(|source| source.reader.as_ref()) {
             reader.read(&mut self.counters);
+            self.accepted.take_off_refused(&mut self.counters);
         }
     }
 
@@ -77,6 +81,14 @@ impl Probes {
         self.announce(accumulator);
         if self.reader().is_some() {
             accumulator.add_events(&self.counters);
+        }
+    }
+
+    /// Reads how many calls were missed, which takes system calls: at an emission, before the window
+    /// is filled.
+    pub fn read_missed(&self, accumulator: &mut Accumulator) {
+        if let Some(reader) = self.reader() {
+            accumulator.note_missed(reader.events.missed());
         }
     }
 
@@ -114,6 +126,7 @@ impl Probes {
             }
             Some(Ok(reader)) => {
                 source.reader = Some(reader);
+                self.accepted = Accepted::default();
                 self.is_new = true;
                 Notice::Attached
             }

@@ -41,6 +41,8 @@ pub struct RowBuilder {
     tags: Tags,
     /// The last number of rows that was compared with the mask's.
     compared_rows: usize,
+    /// Whether it was said that the probes miss calls.
+    misses_told: bool,
     notice: Option<String>,
 }
 
@@ -60,6 +62,7 @@ enum Field {
     SampleSeconds,
     SamplesMissed,
     RowsLost,
+    EventsMissed,
 }
 
 /// Where a counter's events come from.
@@ -129,6 +132,7 @@ impl RowBuilder {
             maintained: Vec::new(),
             tags: Tags { cpu: "cpu".into(), netns },
             compared_rows: 0,
+            misses_told: false,
             notice: None,
         };
         builder.learn(&Arc::default());
@@ -143,6 +147,7 @@ impl RowBuilder {
             self.learn(&window.layout);
         }
         self.prove(window);
+        self.note_misses(window);
         if window.cpus.is_empty() {
             self.compare_with_mask(window.filled.len());
         }
@@ -248,6 +253,19 @@ impl RowBuilder {
         }
     }
 
+    /// Warns once of calls that the probes missed, and again after they were attached anew.
+    fn note_misses(&mut self, window: &Window) {
+        let missed = window.events.missed.unwrap_or(0);
+        if missed > 0 && !self.misses_told {
+            self.notice = Some(format!(
+                "the probes have missed {missed} calls of the kernel's functions, so what they count \
+                 is too low by as many; drop_dying and drop_other are left out while events_missed \
+                 rises"
+            ));
+        }
+        self.misses_told = missed > 0;
+    }
+
     /// Names the fields of a layout.
     fn learn(&mut self, layout: &Arc<Layout>) {
         self.layout = Arc::clone(layout);
@@ -309,6 +327,9 @@ impl RowBuilder {
         }
         fields.insert("samples_missed".into(), Field::SamplesMissed);
         fields.insert("rows_lost".into(), Field::RowsLost);
+        if self.counted.contains(&true) {
+            fields.insert("events_missed".into(), Field::EventsMissed);
+        }
         let named = |fields: BTreeMap<String, Field>| {
             fields.into_iter().map(|(name, field)| (Name::from(name), field)).collect()
         };
@@ -358,6 +379,10 @@ impl RowBuilder {
             Field::SampleSeconds => Value::Float(self.input.sample_interval.as_secs_f64()),
             Field::SamplesMissed => Value::Integer(window.loss.samples_missed),
             Field::RowsLost => Value::Integer(window.loss.rows_lost),
+            Field::EventsMissed => {
+                let missed = window.events.missed.filter(|_| !window.events.totals.is_empty());
+                missed.map_or(Value::Unknown, Value::Integer)
+            }
         }
     }
 
@@ -447,6 +472,7 @@ fn sum_of_event(counters: &[u64], rows: usize, row: Row, event: Event) -> Option
 fn left_over(window: &Window, remainder: Remainder, measure: Measure) -> Value {
     let (events, at) = (&window.events, remainder as usize);
     match measure {
+        _ if events.has_new_misses => Value::Unknown,
         Measure::Total if events.totals.is_empty() => Value::Unknown,
         Measure::Total => Value::Integer(events.remainders[at]),
         Measure::Rate => rate(events.remainder_tally.events.get(at).copied(), events.elapsed),

@@ -38,6 +38,43 @@ fn rows(name: &str, file: &str, input: Input, reads: u32) -> Vec<Metric> {
     RowBuilder::new(input, cpus, release, vec!["ip_conntrack_count".into()]).rows(&window)
 }
 
+/// While calls are missed, what is left of the kernel's counters is not known; on kernels that do not
+/// count misses the field is not there.
+#[test]
+fn what_probes_missed_is_in_the_row_and_makes_the_rest_unknown() {
+    let text = std::fs::read(fixture("5.15/proc/net/stat/nf_conntrack")).unwrap();
+    let mut table = StatTable::default();
+    StatParser::default().parse(&text, &mut table).unwrap();
+    let mut builder = RowBuilder::new(input(false), vec![0, 1, 2, 3], Some((6, 12)), Vec::new());
+    let mut accumulator = Accumulator::new(Duration::from_secs(1), false);
+    accumulator.expect_events([true; EVENTS]);
+    let mut window = Window::default();
+    let mut at = 0;
+    let mut row = |missed, names: &[&str]| {
+        at += 1;
+        accumulator.add_events(&[0; 4 * EVENTS]);
+        accumulator.add(&table, Duration::from_secs(at));
+        accumulator.note_missed(missed);
+        accumulator.fill(&mut window);
+        let rows = builder.rows(&window);
+        accumulator.handed_over();
+        assert_eq!(rows[1].field("events_missed"), None, "it is of no single CPU");
+        let values: Vec<Value> = names.iter().map(|name| rows[0].field(name).unwrap()).collect();
+        (values, builder.take_notice())
+    };
+    let names = ["events_missed", "drop_other", "drop_dying_rate"];
+    let zero = Value::Integer(0);
+    assert_eq!(row(Some(0), &names).0[..2], [zero, zero]);
+    assert_eq!(row(Some(0), &names).0, [zero, zero, Value::Float(0.0)]);
+    let (values, notice) = row(Some(7), &names);
+    assert_eq!(values, [Value::Integer(7), Value::Unknown, Value::Unknown]);
+    assert!(notice.unwrap().contains("missed 7 calls"));
+    let (values, notice) = row(Some(7), &names);
+    assert_eq!((values, notice), (vec![Value::Integer(7), zero, Value::Float(0.0)], None));
+    // Attached anew on a kernel that does not count.
+    assert_eq!(row(None, &names).0, [Value::Unknown, zero, Value::Float(0.0)]);
+}
+
 fn cpus(rows: &[Metric]) -> Vec<&str> {
     rows.iter().filter_map(|row| row.tag("cpu")).collect()
 }

@@ -68,6 +68,9 @@ pub const EVENT_NAMES: [&str; EVENTS] = [
     "insert_dying",
     "insert_refused",
     "no_memory",
+    "create_table_full",
+    "gc_early_drop",
+    "new_refused",
 ];
 
 /// How one eBPF program of the event source fares, since it was attached.
@@ -92,8 +95,11 @@ pub struct Program {
 /// What the event source knows for all network namespaces together only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HostWide {
-    /// Allocations that failed: an error names no namespace.
+    /// Allocations that failed, for want of memory or of room in the table: an error names no
+    /// namespace.
     pub alloc_failed: u64,
+    /// Those of them for which the table was full, by packets, ctnetlink and BPF.
+    pub refused_full: u64,
     /// Events of namespaces that could not be told; they are in no row.
     pub unplaced: u64,
 }

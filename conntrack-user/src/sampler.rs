@@ -411,6 +411,7 @@ impl Sampler {
             self.report.loss.rows_lost += 1;
             return;
         };
+        self.probes.read_missed(&mut self.accumulator);
         self.accumulator.fill(&mut window);
         let notices = &mut self.notices;
         let mut tell = |error| _ = notices.push(Notice::Sysctl(error));

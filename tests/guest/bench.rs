@@ -9,8 +9,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ctpulse::source::events::hooks::{HOOKS, Hook, Need};
-use ctpulse::source::events::offsets::Offsets;
-use ctpulse::source::events::symbols::Symbols;
+use ctpulse::source::events::symbols::{Found, Symbols};
+use ctpulse::source::events::types::Types;
 
 use crate::flows::{self, Flow};
 use crate::in_guest;
@@ -51,12 +51,15 @@ pub(crate) fn seconds(work: impl FnOnce()) -> f64 {
 /// A `bpftrace` that counts the calls of the same functions as our `programs`, and its own
 /// programs in the kernel. `key` is put before `= count()`; `CONNECTION` in it is the connection.
 pub(crate) fn bpftrace(programs: &[&str], key: &str) -> (Running, Programs) {
-    let (symbols, offsets) = (Symbols::read().unwrap(), Offsets::of_running_kernel().unwrap());
+    let (symbols, offsets) =
+        (Symbols::read().unwrap(), Types::of_running_kernel().unwrap().offsets);
     let ways = HOOKS.iter().filter_map(|hook| hook.ways.first());
     let probes = ways.flat_map(|way| way.probes).filter(|probe| programs.contains(&probe.program));
     let script: Vec<String> = probes
         .map(|probe| {
-            let function = symbols.find(probe.functions, probe.renamed_too).unwrap();
+            let Found::One(function) = symbols.find(probe.functions, probe.renamed_too) else {
+                panic!("{} is not there, or more than once", probe.program);
+            };
             let (kind, connection) = match probe.program {
                 "init_return" => ("kretprobe", format!("(retval - {})", offsets.nf_conn_tuplehash)),
                 "alloc_return" => ("kretprobe", "retval".to_owned()),

@@ -48,7 +48,7 @@ impl Network {
 }
 
 /// A pair of links between a host (address 2) and the router (address 1) in network `number`.
-fn link(host: &Namespace, router: &Namespace, number: u8) {
+pub(crate) fn link(host: &Namespace, router: &Namespace, number: u8) {
     let other = format!("v{number}");
     let peer = ["peer", "name", &other, "netns", &router.name];
     host.exec("ip", &[&["link", "add", "up0", "type", "veth"][..], &peer].concat());

@@ -37,8 +37,8 @@ use crate::source::roots::Place;
 use crate::source::stat_text::Oddities;
 
 /// The hooks that see drops and evictions.
-const NEEDED: [&str; 7] =
-    ["delete_list", "alloc", "table_full", "clash", "whose_drop", "refusals", "tracker_drop"];
+const NEEDED: [&str; 8] =
+    ["gc", "delete_list", "whose_drop", "table_full", "alloc", "clash", "refusals", "tracker_drop"];
 
 /// How often the ring is looked into: at once for a person, seldom for the machine.
 const LOOK: Duration = Duration::from_millis(25);
@@ -69,6 +69,7 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
         format: args.format,
         top: (!args.top.is_empty()).then(|| Top::new(args.top.clone())),
         shown: [0; Cause::ALL.len()],
+        unknown: [0; Cause::ALL.len()],
     };
     let turn = super::runtime()?.block_on(watch(args, reports, &events, &mut statistics, view))?;
     Ok(if turn == Turn::HangUp { ExitCode::from(HUNG_UP) } else { ExitCode::SUCCESS })
@@ -146,11 +147,14 @@ struct View {
     format: DropsFormat,
     top: Option<Top>,
     shown: totals::ByCause,
+    /// Those of them whose connection could not be read.
+    unknown: totals::ByCause,
 }
 
 impl View {
     fn text(&mut self, report: &Report, offset_ns: i64) -> Option<String> {
         self.shown[report.cause as usize] += 1;
+        self.unknown[report.cause as usize] += u64::from(report.tuple.is_none());
         if let Some(top) = &mut self.top {
             top.add(report);
             return None;
@@ -250,12 +254,20 @@ async fn watch(
     }
     let counted = Cause::ALL.map(|cause| counted(events, cause, view.namespaces.len()));
     let unreported = reports.unreported()?;
-    let totals = Totals { counted, shown: view.shown, unreported };
+    let totals = Totals { counted, shown: view.shown, unknown: view.unknown, unreported };
     let lines = totals.lines();
     if lines.is_empty() {
         log::info!("no drops and no evictions");
     }
     lines.iter().for_each(|line| log::info!("{line}"));
+    match events.missed() {
+        Some(0) => {}
+        Some(missed) => log::warn!(
+            "the probes missed {missed} calls of the kernel's functions, so the numbers above are \
+             too low by as many"
+        ),
+        None => log::info!("how many calls the probes missed is not known on this kernel"),
+    }
     Ok(turn)
 }
 

@@ -9,7 +9,8 @@ use crate::notices::without_probes;
 use crate::sample::EVENTS;
 use crate::source::events::error::LOCKDOWN;
 use crate::source::events::hooks::{HOOKS, Need};
-use crate::source::events::offsets::{Offsets, VMLINUX};
+use crate::source::events::offsets::VMLINUX;
+use crate::source::events::types::Types;
 use crate::source::events::{Events, Wanted};
 use crate::source::namespace::Pinned;
 
@@ -29,7 +30,7 @@ pub(super) fn examine(
         |text| text.trim().to_owned(),
     );
     findings.field("lockdown", &lockdown)?;
-    let types = match Offsets::of_running_kernel() {
+    let types = match Types::of_running_kernel() {
         Ok(_) => format!("the kernel's types are in {VMLINUX}"),
         Err(error) => format!("namespaces cannot be told apart: {error}"),
     };
@@ -60,7 +61,10 @@ pub(super) fn examine(
             Need::Reports => "; with ctpulse drops",
         };
         let text = format!("{state}{when}");
-        if state.is_attached() {
+        if state.is_unexpected() {
+            let help = "what it counts is left out on this kernel; please report its release";
+            findings.problem(hook.name, &state.to_string(), help);
+        } else if state.is_attached() {
             findings.field(hook.name, &text)?;
         } else if let Some((_, hooks)) = failed.iter_mut().find(|(known, _)| *known == text) {
             hooks.push(hook.name);
@@ -71,6 +75,12 @@ pub(super) fn examine(
     for (why, hooks) in &failed {
         findings.field(&hooks.join(", "), why)?;
     }
+    let missed = if events.counts_missed() {
+        "counted by this kernel; see the field events_missed"
+    } else {
+        "not known: kernels count what kprobes miss from 6.7 on"
+    };
+    findings.field("missed calls", missed)?;
     if let Some(types) = events.blind()
         && let Err(error) = check_alone(&namespaces, &types.to_string())
     {

@@ -8,7 +8,7 @@ use rustix::thread::CapabilitySet;
 
 use crate::confine::{Needs, apply, capabilities};
 use crate::settings::Input;
-use crate::source::events::offsets::Offsets;
+use crate::source::events::types::Types;
 use crate::source::reader::settled;
 use crate::source::roots::Place;
 
@@ -28,7 +28,7 @@ pub(super) fn own(input: &Input, place: &Place, has_probes: bool) -> Facts {
     let input = Input { source: settled(input.source, place), ..input.clone() };
     let inputs = std::slice::from_ref(&input);
     let places = std::slice::from_ref(place);
-    let blind = has_probes && Offsets::of_running_kernel().is_err();
+    let blind = has_probes && Types::of_running_kernel().is_err();
     let with_probes = Needs::new(inputs, places, has_probes, blind, None);
     let without = Needs::new(inputs, places, false, false, None);
     let needed = capabilities::names(with_probes.capabilities());

@@ -21,6 +21,8 @@ pub fn cause_name(cause: Cause) -> &'static str {
         Cause::Dying => "dying",
         Cause::LongChain => "chaintoolong",
         Cause::Tracker => "tracker",
+        Cause::CreateTableFull => "create_table_full",
+        Cause::GcEarlyDrop => "gc_early_drop",
     }
 }
 
@@ -35,6 +37,8 @@ pub fn cause_words(cause: Cause) -> &'static str {
         Cause::Dying => "entry dying",
         Cause::LongChain => "chain too long",
         Cause::Tracker => "tracker",
+        Cause::CreateTableFull => "not created",
+        Cause::GcEarlyDrop => "evicted by gc",
     }
 }
 

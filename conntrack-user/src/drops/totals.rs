@@ -15,6 +15,8 @@ pub struct Totals {
     pub counted: ByCause,
     /// Shown one by one.
     pub shown: ByCause,
+    /// Those of the shown whose connection could not be read.
+    pub unknown: ByCause,
     /// Not shown since they were too many, or since there was no room.
     pub unreported: Unreported,
 }
@@ -32,6 +34,9 @@ impl Totals {
                 return None;
             }
             let mut parts = vec![format!("{shown} shown")];
+            if self.unknown[at] > 0 {
+                parts.push(format!("{} of them without their connection", self.unknown[at]));
+            }
             for (number, what) in [(left_out, "left out by --limit"), (lost, "lost in a full ring")]
             {
                 if number > 0 {
@@ -58,11 +63,12 @@ mod tests {
         totals.unreported.lost[0] = 4;
         totals.counted[3] = 2;
         totals.shown[3] = 2;
+        totals.unknown[3] = 1;
         assert_eq!(
             totals.lines(),
             [
                 "1234 table full (1000 shown, 230 left out by --limit, 4 lost in a full ring)",
-                "2 lost a race (2 shown)",
+                "2 lost a race (2 shown, 1 of them without their connection)",
             ]
         );
     }

@@ -4,13 +4,17 @@
 //! between kernels they say so.
 
 /// What a counter or gauge is, by its name behind the measurement's, without `_total`.
-const TEXTS: [(&str, &str); 44] = [
+const TEXTS: [(&str, &str); 47] = [
     ("build_info", "The version of ctpulse; always 1."),
     (
         "chaintoolong",
         "Insertions refused because the hash chain was too long; drop does not count them.",
     ),
     ("clash_resolve", "Insertion races between two packets that were resolved without a loss."),
+    (
+        "create_table_full",
+        "Entries that ctnetlink or BPF could not create because the table was full; no packets.",
+    ),
     ("delete", "Entries destroyed, also those that had never been confirmed."),
     ("delete_list", "Entries taken out of the table."),
     (
@@ -28,12 +32,20 @@ const TEXTS: [(&str, &str); 44] = [
     ("entries", "Allocated entries of the network namespace, the same on every CPU."),
     ("entries_max", "Most entries seen by a sample of the emission interval."),
     ("entries_min", "Fewest entries seen by a sample of the emission interval."),
+    (
+        "events_missed",
+        "Calls known to be missed by the probes since they were attached, in all namespaces.",
+    ),
     ("expect_create", "Expectations created."),
     ("expect_delete", "Expectations removed."),
     ("expect_new", "Connections begun that an expectation had announced."),
     (
         "found",
         "Lookups that found an entry; of newer kernels NAT's for a free tuple only, or by probes all.",
+    ),
+    (
+        "gc_early_drop",
+        "Entries evicted by the garbage collector before their time, from an almost full table.",
     ),
     ("host_alloc_failed", "Entries of any network namespace refused: table full or no memory."),
     ("host_unplaced", "Events of all network namespaces together whose own was not known."),
@@ -51,7 +63,10 @@ const TEXTS: [(&str, &str); 44] = [
         "invalid",
         "Packets that could not be tracked; before 5.10 also TCP connections opened again.",
     ),
-    ("new", "Connections begun that no expectation had announced, confirmed or not."),
+    (
+        "new",
+        "Connections that the tracker accepted and no expectation had announced, confirmed or not.",
+    ),
     ("program_missed", "Calls that a probe missed because another ran or too many were under way."),
     ("program_run_time_seconds", "Time that a probe's program ran."),
     ("program_runs", "Times that a probe's program ran."),

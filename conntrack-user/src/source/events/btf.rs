@@ -1,7 +1,10 @@
-//! The kernel's type information (BTF), parsed just far enough to find members of structures.
+//! The kernel's type information (BTF), parsed just far enough to find members of structures and
+//! prototypes of functions.
 //!
 //! Format: `Documentation/bpf/btf.rst`, kinds up to `ENUM64`. A module's goes on where the kernel's
-//! ends.
+//! ends. From 7.0 on a kind has 7 bits and a number of members 24, where older kernels leave bits 0,
+//! and a layout section may give the sizes of all kinds, so that types of unknown kinds can be
+//! skipped.
 
 /// Why offsets are not known.
 #[derive(Debug, thiserror::Error)]
@@ -23,12 +26,28 @@ pub enum BtfError {
 }
 
 const MAGIC: u16 = 0xeb9f;
+const INT: u32 = 1;
+const POINTER: u32 = 2;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
+const ENUM: u32 = 6;
+const FORWARD: u32 = 7;
+const FUNCTION: u32 = 12;
+const FUNCTION_PROTOTYPE: u32 = 13;
+const ENUM64: u32 = 19;
+
+/// Bytes of a type's common header.
+const TYPE_BYTES: usize = 12;
+
+/// Bytes of a header that has a layout section.
+const HEADER_WITH_LAYOUT: usize = 32;
 
 /// How many members are looked at for one question, at most: the kernel's largest structures have
 /// some hundreds.
 const MOST_MEMBERS: u32 = 1 << 16;
+
+/// No function of the kernel has more parameters; BPF trampolines take 12 at most.
+const MOST_PARAMETERS: usize = 64;
 
 /// One BTF.
 pub struct Btf<'a> {
@@ -41,6 +60,44 @@ pub struct Btf<'a> {
     types: Vec<usize>,
     /// The names of all structures that have members, and where each stands.
     structures: Vec<(u32, usize)>,
+    /// The same of all functions.
+    functions: Vec<(u32, usize)>,
+    /// Where the layout section is, and its length in bytes; 0 without one.
+    layout: (usize, usize),
+}
+
+/// What a parameter or a result is, as far as registers and pointers depend on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing; as the last parameter, any number of arguments.
+    Void,
+    /// An integer, a bool or an enumeration.
+    Integer,
+    /// A pointer, with the name of the structure that it points to; empty for anything else.
+    Pointer(String),
+    /// Anything else.
+    Other,
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Void => write!(f, "void"),
+            Self::Integer => write!(f, "an integer"),
+            Self::Pointer(name) if name.is_empty() => write!(f, "a pointer"),
+            Self::Pointer(name) => write!(f, "a pointer to struct {name}"),
+            Self::Other => write!(f, "another type"),
+        }
+    }
+}
+
+/// A function's parameters and result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prototype {
+    /// In order.
+    pub parameters: Vec<Value>,
+    /// What it returns.
+    pub result: Value,
 }
 
 /// A type's common header.
@@ -69,6 +126,8 @@ impl<'a> Btf<'a> {
             strings_length: 0,
             types: vec![0; void],
             structures: Vec::new(),
+            functions: Vec::new(),
+            layout: (0, 0),
         };
         if btf.word(0)? as u16 != MAGIC {
             return Err(BtfError::Malformed(0));
@@ -77,24 +136,48 @@ impl<'a> Btf<'a> {
         let (start, length) = (header + btf.word(8)? as usize, btf.word(12)? as usize);
         btf.strings = header + btf.word(16)? as usize;
         btf.strings_length = btf.word(20)? as usize;
+        if header >= HEADER_WITH_LAYOUT {
+            btf.layout = (header + btf.word(24)? as usize, btf.word(28)? as usize);
+        }
         let mut at = start;
         while at < start + length {
             btf.types.push(at);
             let this = btf.type_at(at)?;
             if this.kind == STRUCT && this.length > 0 {
                 btf.structures.push((this.name, at));
+            } else if this.kind == FUNCTION {
+                btf.functions.push((this.name, at));
             }
-            let more = match this.kind {
-                2 | 7..=12 | 16 | 18 => 0,
-                1 | 14 | 17 => 4,
-                3 => 12,
-                STRUCT | UNION | 15 | 19 => 12 * this.length,
-                6 | 13 => 8 * this.length,
-                _ => return Err(BtfError::Malformed(at)),
-            };
-            at += 12 + more;
+            let more = btf.bytes_behind(&this).ok_or(BtfError::Malformed(at))?;
+            at = at.checked_add(TYPE_BYTES + more).ok_or(BtfError::Malformed(at))?;
         }
         Ok(btf)
+    }
+
+    /// How many bytes stand between a type's common header and the next type.
+    fn bytes_behind(&self, this: &Type) -> Option<usize> {
+        Some(match this.kind {
+            POINTER | FORWARD..=FUNCTION | 16 | 18 => 0,
+            INT | 14 | 17 => 4,
+            3 => 12,
+            STRUCT | UNION | 15 | ENUM64 => 12 * this.length,
+            ENUM | FUNCTION_PROTOTYPE => 8 * this.length,
+            kind => {
+                let (once, each) = self.layout_of(kind)?;
+                once + each * this.length
+            }
+        })
+    }
+
+    /// The sizes that the layout section has of a kind: what a type has once, and for each member.
+    fn layout_of(&self, kind: u32) -> Option<(usize, usize)> {
+        let (start, length) = self.layout;
+        let at = 4 * kind as usize;
+        if at + 4 > length {
+            return self.base.and_then(|base| base.layout_of(kind));
+        }
+        let [once, each, ..] = self.word(start + at).ok()?.to_le_bytes();
+        Some((once.into(), each.into()))
     }
 
     fn word(&self, at: usize) -> Result<u32, BtfError> {
@@ -106,23 +189,65 @@ impl<'a> Btf<'a> {
         let info = self.word(at + 4)?;
         Ok(Type {
             name: self.word(at)?,
-            kind: info >> 24 & 0x1f,
-            length: (info & 0xffff) as usize,
+            kind: info >> 24 & 0x7f,
+            length: (info & 0x00ff_ffff) as usize,
             packed: info >> 31 == 1,
             size_or_type: self.word(at + 8)?,
         })
     }
 
     fn is_named(&self, offset: u32, name: &str) -> bool {
+        self.name(offset) == Some(name.as_bytes())
+    }
+
+    /// The string at an offset, without its end; `None` where there is none.
+    fn name(&self, offset: u32) -> Option<&[u8]> {
         let mut offset = offset as usize;
         if let Some(base) = self.base {
             match offset.checked_sub(base.strings_length) {
-                None => return base.is_named(offset as u32, name),
+                None => return base.name(offset as u32),
                 Some(own) => offset = own,
             }
         }
-        let text = self.bytes.get(self.strings + offset..).unwrap_or_default();
-        text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+        let text = self.bytes.get(self.strings + offset..)?;
+        text.iter().position(|&byte| byte == 0).map(|end| &text[..end])
+    }
+
+    /// The prototype of a function; `None` where it is not there.
+    ///
+    /// # Errors
+    /// [`BtfError::Malformed`].
+    pub fn function(&self, name: &str) -> Result<Option<Prototype>, BtfError> {
+        let found = self.functions.iter().find(|(offset, _)| self.is_named(*offset, name));
+        let Some((_, at)) = found else {
+            return self.base.map_or(Ok(None), |base| base.function(name));
+        };
+        let prototype = self.type_at(*at)?.size_or_type;
+        let (btf, at) = self.by_id(prototype).ok_or(BtfError::Malformed(*at))?;
+        let this = btf.type_at(at)?;
+        if this.kind != FUNCTION_PROTOTYPE || this.length > MOST_PARAMETERS {
+            return Err(BtfError::Malformed(at));
+        }
+        let parameter = |number| btf.value(btf.word(at + TYPE_BYTES + 8 * number + 4)?);
+        let parameters = (0..this.length).map(parameter).collect::<Result<_, _>>()?;
+        Ok(Some(Prototype { parameters, result: btf.value(this.size_or_type)? }))
+    }
+
+    /// What a parameter or a result of type `id` is.
+    fn value(&self, id: u32) -> Result<Value, BtfError> {
+        let Some((btf, at)) = self.unqualified(id)? else { return Ok(Value::Void) };
+        let this = btf.type_at(at)?;
+        Ok(match this.kind {
+            INT | ENUM | ENUM64 => Value::Integer,
+            POINTER => {
+                let pointee = btf.unqualified(this.size_or_type)?;
+                let structure = pointee.map(|(btf, at)| Ok((btf, btf.type_at(at)?))).transpose()?;
+                let structure = structure.filter(|(_, to)| [STRUCT, FORWARD].contains(&to.kind));
+                let name = structure.and_then(|(btf, to)| btf.name(to.name)).unwrap_or_default();
+                Value::Pointer(String::from_utf8_lossy(name).into_owned())
+            }
+            _ => Value::Other,
+        })
     }
 
     /// The structure of this name, and the BTF that it stands in.
@@ -223,120 +348,5 @@ impl<'a> Btf<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Builds BTF by hand: types as words, then strings.
-    fn btf(types: &[u32], strings: &str) -> Vec<u8> {
-        let types_length = types.len() as u32 * 4;
-        let header = [
-            0x0001_0000 | u32::from(MAGIC),
-            24,
-            0,
-            types_length,
-            types_length,
-            strings.len() as u32,
-        ];
-        let words = header.iter().chain(types).flat_map(|word| word.to_le_bytes());
-        words.chain(strings.bytes()).collect()
-    }
-
-    /// `struct s { int a; union { int b; struct t c; }; }` with `t` behind a typedef
-    /// `struct t { int x; int d; }`.
-    fn sample() -> Vec<u8> {
-        let strings = "\0s\0a\0b\0c\0t\0x\0d\0";
-        let (s, a, b, c, t, x, d) = (1, 3, 5, 7, 9, 11, 13);
-        let kind = |kind: u32, length: u32| kind << 24 | length;
-        btf(
-            &[
-                0,
-                kind(1, 0),
-                4,
-                32, // 1: int
-                t,
-                kind(STRUCT, 2),
-                8,
-                x,
-                1,
-                0,
-                d,
-                1,
-                32, // 2: struct t
-                t,
-                kind(8, 0),
-                2, // 3: typedef t
-                0,
-                kind(UNION, 2),
-                8,
-                b,
-                1,
-                0,
-                c,
-                3,
-                0, // 4: union
-                s,
-                kind(STRUCT, 2),
-                12,
-                a,
-                1,
-                0,
-                0,
-                4,
-                32, // 5: struct s
-            ],
-            strings,
-        )
-    }
-
-    #[test]
-    fn members_are_found_through_unnamed_unions_and_typedefs() {
-        let bytes = sample();
-        let btf = Btf::parse(&bytes, None).unwrap();
-        assert_eq!(btf.offset("s", &["a"]).unwrap(), 0);
-        assert_eq!(btf.offset("s", &["b"]).unwrap(), 4);
-        assert_eq!(btf.offset("s", &["c", "d"]).unwrap(), 8);
-        assert_eq!(btf.size("s").unwrap(), 12);
-    }
-
-    /// A module's `struct m { struct t e; int f; }`, where `t` and the names before `m` are the
-    /// kernel's.
-    #[test]
-    fn a_module_goes_on_where_the_kernel_ends() {
-        let kernel = sample();
-        let kernel = Btf::parse(&kernel, None).unwrap();
-        let (e, f, m) = (16, 18, 20);
-        assert_eq!(kernel.strings_length, 15);
-        let types = [m, STRUCT << 24 | 2, 12, e, 3, 0, f, 1, 64];
-        let module = btf(&types, "\0e\0f\0m\0");
-        let module = Btf::parse(&module, Some(&kernel)).unwrap();
-        assert_eq!(module.offset("m", &["f"]).unwrap(), 8);
-        assert_eq!(module.offset("m", &["e", "d"]).unwrap(), 4);
-        assert_eq!(module.size("m").unwrap(), 12);
-        assert_eq!(module.offset("s", &["c", "d"]).unwrap(), 8);
-    }
-
-    #[test]
-    fn what_is_not_there_is_said() {
-        let bytes = sample();
-        let btf = Btf::parse(&bytes, None).unwrap();
-        let absent =
-            |structure, path: &[&str]| btf.offset(structure, path).unwrap_err().to_string();
-        assert_eq!(absent("s", &["c", "nope"]), "no struct s.c.nope");
-        assert_eq!(absent("u", &["a"]), "no struct u.a");
-        assert_eq!(absent("s", &["a", "x"]), "no struct s.a.x");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn damaged_bytes_never_panic(at in 0usize..200, byte: u8, cut in 0usize..220) {
-            let mut bytes = sample();
-            if let Some(there) = bytes.get_mut(at) {
-                *there = byte;
-            }
-            bytes.truncate(cut);
-            if let Ok(btf) = Btf::parse(&bytes, None) {
-                let _ = btf.offset("s", &["c", "d"]);
-            }
-        }
-    }
-}
+#[path = "btf_tests.rs"]
+mod tests;

@@ -54,8 +54,8 @@ pub struct Hook {
     pub ways: &'static [Way],
     /// When it is attached.
     pub need: Need,
-    /// Hooks before it, by name, without which it would take one cause for another.
-    pub after: &'static [&'static str],
+    /// Other hooks, by name, without which it would take one thing for another.
+    pub needs: &'static [&'static str],
 }
 
 const fn probe(program: &'static str, functions: &'static [&'static str]) -> Probe {
@@ -76,7 +76,7 @@ const fn typed_way(probes: &'static [Probe]) -> Way {
 }
 
 const fn hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
-    Hook { name, events, ways, need: Need::Always, after: &[] }
+    Hook { name, events, ways, need: Need::Always, needs: &[] }
 }
 
 const fn packet_hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
@@ -91,9 +91,9 @@ const fn report_hook(
     name: &'static str,
     events: &'static [Event],
     ways: &'static [Way],
-    after: &'static [&'static str],
+    needs: &'static [&'static str],
 ) -> Hook {
-    Hook { need: Need::Reports, after, ..hook(name, events, ways) }
+    Hook { need: Need::Reports, needs, ..hook(name, events, ways) }
 }
 
 const CHECK_INSERT: &[&str] = &["nf_conntrack_hash_check_insert"];
@@ -101,10 +101,12 @@ const CONFIRM: &[&str] = &["__nf_conntrack_confirm"];
 const EARLY_DROP: &[&str] = &["early_drop"];
 const RESOLVE_CLASH: &[&str] = &["nf_ct_resolve_clash"];
 const TUPLE_TAKEN: &[&str] = &["nf_conntrack_tuple_taken"];
+const GC: &[&str] = &["gc_worker"];
 const TCP_PACKET: &[&str] = &["nf_conntrack_tcp_packet"];
 
-/// Every hook.
-pub const HOOKS: [Hook; 13] = [
+/// Every hook, in the order in which they are attached: what records a call comes before what needs the
+/// record, so that nothing is seen by halves while they are attached to a busy kernel.
+pub const HOOKS: [Hook; 14] = [
     hook(
         "insert",
         &[Event::Insert],
@@ -123,16 +125,28 @@ pub const HOOKS: [Hook; 13] = [
             ]),
         ],
     ),
-    hook(
-        "new",
-        &[Event::New, Event::ExpectNew],
-        &[typed_way(&[value("init_return", &["init_conntrack"])])],
-    ),
+    // Which of them the tracker refuses is seen where they are destroyed.
+    Hook {
+        needs: &["delete"],
+        ..hook(
+            "new",
+            &[Event::New, Event::ExpectNew],
+            &[typed_way(&[value("init_return", &["init_conntrack"])])],
+        )
+    },
     hook(
         "delete",
-        &[Event::Delete],
+        &[Event::Delete, Event::NewRefused],
         &[typed_way(&[probe("destroy", &["nf_ct_destroy", "destroy_conntrack"])])],
     ),
+    Hook {
+        needs: &["delete_list"],
+        ..hook(
+            "gc",
+            &[Event::GcEarlyDrop],
+            &[typed_way(&[probe("gc_worker", GC), probe("gc_worker_return", GC)])],
+        )
+    },
     hook(
         "delete_list",
         &[Event::DeleteList, Event::Evicted],
@@ -141,6 +155,17 @@ pub const HOOKS: [Hook; 13] = [
             &["__nf_ct_delete_from_lists", "nf_ct_delete_from_lists"],
         )])],
     ),
+    report_hook(
+        "whose_drop",
+        &[],
+        &[typed_way(&[probe("alloc", &["__nf_conntrack_alloc"])])],
+        &["table_full", "alloc"],
+    ),
+    hook(
+        "table_full",
+        &[Event::TableFull, Event::TableFullEvictable, Event::CreateTableFull, Event::EarlyDrop],
+        &[way(&[probe("early_drop", EARLY_DROP), probe("early_drop_return", EARLY_DROP)])],
+    ),
     internal_hook(
         "alloc",
         &[Event::Alloc, Event::AllocFailed, Event::NoMemory],
@@ -148,23 +173,12 @@ pub const HOOKS: [Hook; 13] = [
     ),
     internal_hook("free", &[Event::Free], &[way(&[probe("free", &["nf_conntrack_free"])])]),
     hook(
-        "table_full",
-        &[Event::TableFull, Event::TableFullEvictable, Event::EarlyDrop],
-        &[way(&[probe("early_drop", EARLY_DROP), probe("early_drop_return", EARLY_DROP)])],
-    ),
-    hook(
         "clash",
         &[Event::ClashResolved, Event::ClashDropped],
         &[way(&[
             probe("resolve_clash", RESOLVE_CLASH),
             probe("resolve_clash_return", RESOLVE_CLASH),
         ])],
-    ),
-    report_hook(
-        "whose_drop",
-        &[],
-        &[typed_way(&[probe("alloc", &["__nf_conntrack_alloc"])])],
-        &["table_full", "alloc"],
     ),
     report_hook(
         "refusals",
@@ -202,6 +216,13 @@ mod tests {
         for event in Event::ALL {
             let hooks = HOOKS.iter().filter(|hook| hook.events.contains(&event));
             assert_eq!(hooks.count(), usize::from(event != Event::Unplaced), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn hooks_need_hooks_that_there_are() {
+        for name in HOOKS.iter().flat_map(|hook| hook.needs) {
+            assert!(HOOKS.iter().any(|hook| hook.name == *name), "{name}");
         }
     }
 

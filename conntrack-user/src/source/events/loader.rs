@@ -1,7 +1,6 @@
 //! Loading the programs, and attaching each hook in the best way that the kernel has.
 
 use aya::maps::{HashMap, MapError};
-use aya::programs::kprobe::KProbeLinkId;
 use aya::programs::{KProbe, ProgramError};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use conntrack_ebpf::names;
@@ -10,7 +9,8 @@ use super::HookState;
 use super::error::{EventsError, explain};
 use super::hooks::{Hook, Way};
 use super::offsets::Offsets;
-use super::symbols::{GENERATION, Symbols, TABLE, TABLE_SIZE};
+use super::symbols::{Found, GENERATION, Symbols, TABLE, TABLE_SIZE};
+use super::types::Types;
 
 /// The programs, built by `cargo xtask build-ebpf` from `conntrack-ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(env!("CTPULSE_OBJECT_FILE"));
@@ -109,11 +109,11 @@ pub(super) fn attach(
     ebpf: &mut Ebpf,
     hook: &Hook,
     symbols: &Symbols,
-    types_known: bool,
+    types: Option<&Types>,
 ) -> HookState {
     let mut why_not = None;
     for (number, way) in hook.ways.iter().enumerate() {
-        match attach_way(ebpf, way, symbols, types_known) {
+        match attach_way(ebpf, way, symbols, types) {
             Ok(functions) => return HookState::Attached { way: number, functions },
             Err(state) => why_not = why_not.or(Some(state)),
         }
@@ -125,44 +125,48 @@ fn attach_way(
     ebpf: &mut Ebpf,
     way: &Way,
     symbols: &Symbols,
-    types_known: bool,
+    types: Option<&Types>,
 ) -> Result<Vec<String>, HookState> {
-    if way.needs_types && !types_known {
+    if way.needs_types && types.is_none() {
         return Err(HookState::NoTypes);
     }
     let mut functions = Vec::new();
     for probe in way.probes {
-        let function = symbols.find(probe.functions, probe.renamed_too);
-        functions.push(function.ok_or(HookState::NoFunction(probe.functions))?.to_owned());
-    }
-    let mut attached: Vec<(&str, KProbeLinkId)> = Vec::new();
-    for (probe, function) in way.probes.iter().zip(&functions) {
-        match attach_one(ebpf, probe.program, function) {
-            Ok(link) => attached.push((probe.program, link)),
-            Err(error) => {
-                for (program, link) in attached {
-                    // What cannot be detached now is when the programs go.
-                    let _ = program_of(ebpf, program).and_then(|program| {
-                        program.detach(link)?;
-                        program.unload()
-                    });
-                }
-                return Err(HookState::Refused(explain(&error)));
+        match symbols.find(probe.functions, probe.renamed_too) {
+            Found::One(function) => functions.push(function.to_owned()),
+            Found::Several(copies) => {
+                return Err(HookState::Copies(copies.into_iter().map(str::to_owned).collect()));
             }
+            Found::None => return Err(HookState::NoFunction(probe.functions)),
+        }
+    }
+    if let Some(objection) =
+        functions.iter().find_map(|function| types.and_then(|types| types.objection(function)))
+    {
+        return Err(HookState::Differs(objection));
+    }
+    for (probe, function) in way.probes.iter().zip(&functions) {
+        if let Err(error) = attach_one(ebpf, probe.program, function) {
+            detach(ebpf, way);
+            return Err(HookState::Refused(explain(&error)));
         }
     }
     functions.dedup();
     Ok(functions)
 }
 
-fn attach_one(
-    ebpf: &mut Ebpf,
-    program: &str,
-    function: &str,
-) -> Result<KProbeLinkId, ProgramError> {
+fn attach_one(ebpf: &mut Ebpf, program: &str, function: &str) -> Result<(), ProgramError> {
     let program = program_of(ebpf, program)?;
     program.load()?;
-    program.attach(function, 0)
+    program.attach(function, 0).map(drop)
+}
+
+/// Detaches the programs of a way, those that are attached.
+pub(super) fn detach(ebpf: &mut Ebpf, way: &Way) {
+    for probe in way.probes {
+        // One that was never loaded is an error, and nothing to detach.
+        let _ = program_of(ebpf, probe.program).and_then(KProbe::unload);
+    }
 }
 
 fn program_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut KProbe, ProgramError> {

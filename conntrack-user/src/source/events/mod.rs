@@ -2,23 +2,28 @@
 //!
 //! The only place that knows of eBPF. It loads the programs (`loader`), attaches each hook
 //! (`hooks`) to the functions that the kernel has (`symbols`), says for each why it could not
-//! (`error`), and hands out counters as plain numbers (`counters`). Offsets come from `btf`. A
-//! missing function costs its own counters only.
+//! (`error`), and hands out counters as plain numbers (`counters`). Offsets and prototypes come from
+//! `btf`. A missing function costs its own counters only, as does one that is not what the programs
+//! are written for.
 
 pub mod btf;
 pub mod counters;
 pub mod diagnostics;
 pub mod drops;
 pub mod error;
+mod hook_state;
 pub mod hooks;
 mod loader;
 pub mod offsets;
 mod programs;
+mod prototypes;
+mod reader;
 pub mod symbols;
+pub mod types;
 
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use aya::Ebpf;
 use aya::maps::Map;
@@ -30,63 +35,17 @@ use diagnostics::Diagnostics;
 use drops::Reports;
 pub use error::EventsError;
 use error::explain;
+pub use hook_state::HookState;
 use hooks::{HOOKS, Hook, Need};
 use loader::Constants;
-use offsets::{Offsets, TupleLayout};
+use offsets::TupleLayout;
 use programs::Programs;
+pub use reader::EventReader;
 use symbols::{Symbols, TABLE, TABLE_SIZE};
+use types::Types;
 
 use super::namespace::Pinned;
 use crate::sample::{EVENT_NAMES, HostWide, Program};
-
-/// What became of one hook.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HookState {
-    /// Attached to these functions.
-    Attached {
-        /// Which of its ways, 0 for the preferred one.
-        way: usize,
-        /// As the kernel calls them.
-        functions: Vec<String>,
-    },
-    /// The kernel has none of these functions.
-    NoFunction(&'static [&'static str]),
-    /// The kernel's types are not known.
-    NoTypes,
-    /// The kernel refused, in these words.
-    Refused(String),
-    /// The hook of this name is not attached, without which it would tell the wrong cause.
-    Lacks(&'static str),
-    /// Nobody asked for it.
-    NotAsked(Need),
-}
-
-impl HookState {
-    /// Whether its events are counted.
-    #[must_use]
-    pub fn is_attached(&self) -> bool {
-        matches!(self, Self::Attached { .. })
-    }
-}
-
-impl std::fmt::Display for HookState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Attached { functions, .. } => write!(f, "attached to {}", functions.join(", ")),
-            Self::NoFunction(names) => {
-                write!(f, "this kernel has no function {}", names.join(" or "))
-            }
-            Self::NoTypes => write!(f, "needs the kernel's types ({})", offsets::VMLINUX),
-            Self::Refused(why) => write!(f, "refused: {why}"),
-            Self::Lacks(name) => write!(f, "cannot be told without {name}"),
-            Self::NotAsked(Need::PerPacket) => {
-                write!(f, "costs something for each packet; --ebpf-per-packet")
-            }
-            Self::NotAsked(Need::Reports) => write!(f, "serves only `ctpulse drops`"),
-            Self::NotAsked(_) => write!(f, "serves only the row about ctpulse itself; --internal"),
-        }
-    }
-}
 
 /// What to attach, and for whom.
 #[derive(Debug, Clone, Copy)]
@@ -163,8 +122,8 @@ impl Events {
             return Err(EventsError::NoKprobes);
         }
         let symbols = Symbols::read().map_err(EventsError::Symbols)?;
-        let (offsets, blind) = match Offsets::of_running_kernel() {
-            Ok(offsets) => (Some(offsets), None),
+        let (types, blind) = match Types::of_running_kernel() {
+            Ok(types) => (Some(types), None),
             Err(error) => (None, Some(error)),
         };
         let namespaces = if blind.is_none() { wanted.namespaces } else { &[] };
@@ -173,7 +132,7 @@ impl Events {
         let constants = Constants {
             namespaces: &inodes,
             length,
-            offsets: offsets.as_ref(),
+            offsets: types.as_ref().map(|types| &types.offsets),
             diagnostics: diagnostics::are_wanted(),
             reports: if blind.is_none() { wanted.reports } else { 0 },
             latency: wanted.latency,
@@ -183,23 +142,23 @@ impl Events {
         let reports = constants.reports > 0;
         let mut states: Vec<HookState> = Vec::new();
         for hook in wanted.hooks {
-            let attached = |name: &str| {
-                let hooks = wanted.hooks.iter().zip(&states);
-                hooks.into_iter().any(|(hook, state)| hook.name == name && state.is_attached())
+            let is_asked = match hook.need {
+                Need::Always => true,
+                Need::PerPacket => wanted.per_packet,
+                Need::Internal => wanted.internal || constants.diagnostics || reports,
+                Need::Reports => reports,
             };
-            let lacks = hook.after.iter().find(|name| !attached(name));
-            let state = match hook.need {
-                Need::PerPacket if !wanted.per_packet => HookState::NotAsked(hook.need),
-                Need::Internal if !wanted.internal && !constants.diagnostics && !reports => {
-                    HookState::NotAsked(hook.need)
-                }
-                Need::Reports if !reports => HookState::NotAsked(hook.need),
-                _ => match lacks {
-                    Some(name) => HookState::Lacks(name),
-                    None => loader::attach(&mut ebpf, hook, &symbols, blind.is_none()),
-                },
-            };
-            states.push(state);
+            states.push(if is_asked {
+                loader::attach(&mut ebpf, hook, &symbols, types.as_ref())
+            } else {
+                HookState::NotAsked(hook.need)
+            });
+        }
+        while let Some((at, name)) = lacking(wanted.hooks, &states) {
+            if let HookState::Attached { way, .. } = states[at] {
+                loader::detach(&mut ebpf, &wanted.hooks[at].ways[way]);
+            }
+            states[at] = HookState::Lacks(name);
         }
         if !states.iter().any(HookState::is_attached) {
             let refused = states.into_iter().find_map(|state| match state {
@@ -232,7 +191,7 @@ impl Events {
             states,
             sees_table: symbols.address(TABLE) != 0 && symbols.address(TABLE_SIZE) != 0,
             blind,
-            reports: offsets.filter(|_| reports).map(|offsets| offsets.tuple),
+            reports: types.filter(|_| reports).map(|types| types.offsets.tuple),
             has_reports: reports,
         })
     }
@@ -277,6 +236,11 @@ impl Events {
                 text.push_str(&format!("; no {}: {state}", hook.name));
             }
         }
+        if !self.counts_missed() {
+            text.push_str(
+                "; how many calls the probes miss is not known, as this kernel does not count them",
+            );
+        }
         text
     }
 
@@ -310,6 +274,20 @@ impl Events {
         }
     }
 
+    /// Whether the events of this namespace are counted apart, and it is held.
+    #[must_use]
+    pub fn holds(&self, namespace: &Pinned) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.iter().flatten().any(|held| held.inode == namespace.inode)
+    }
+
+    /// [`Events::release`], by the namespace's inode number.
+    pub fn release_namespace(&self, inode: u32) {
+        if let Some(at) = self.inodes.iter().position(|known| *known == inode) {
+            self.release(1 + at);
+        }
+    }
+
     /// Whether `event` is counted, for the namespaces that are told apart.
     #[must_use]
     pub fn counts(&self, event: Event) -> bool {
@@ -332,11 +310,42 @@ impl Events {
     /// What is known for all namespaces together only.
     #[must_use]
     pub fn host_wide(&self) -> HostWide {
-        let sum = |event: Event| {
-            let cpus = (0..self.length).step_by(1 + self.inodes.len());
-            cpus.map(|cpu| self.counters.get(cpu)[event as usize]).fold(0, u64::wrapping_add)
+        let sum = |events: &[Event]| {
+            let counters = (0..self.length).map(|index| self.counters.get(index));
+            let wanted =
+                counters.flat_map(|counters| events.iter().map(move |e| counters[*e as usize]));
+            wanted.fold(0, u64::wrapping_add)
         };
-        HostWide { alloc_failed: sum(Event::AllocFailed), unplaced: sum(Event::Unplaced) }
+        HostWide {
+            alloc_failed: sum(&[Event::AllocFailed]),
+            refused_full: sum(&[Event::TableFull, Event::CreateTableFull]),
+            unplaced: sum(&[Event::Unplaced]),
+        }
+    }
+
+    /// How many calls of the kernel's functions the probes are known to have missed since they were
+    /// attached, for all namespaces together: a call that was missed names none. `None` where the
+    /// kernel does not count them (kprobes before 6.7) and none is known otherwise.
+    #[must_use]
+    pub fn missed(&self) -> Option<u64> {
+        let unplaced = self.host_wide().unplaced;
+        match self.programs.missed() {
+            Some(missed) => Some(missed.wrapping_add(unplaced)),
+            None => (unplaced > 0).then_some(unplaced),
+        }
+    }
+
+    /// Whether this kernel counts the calls that probes miss.
+    #[must_use]
+    pub fn counts_missed(&self) -> bool {
+        self.programs.missed().is_some()
+    }
+
+    /// One line for each hook whose function the kernel has in a form that the programs are not
+    /// written for.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let unexpected = self.states().filter(|(_, state)| state.is_unexpected());
+        unexpected.map(|(hook, state)| format!("no {}: {state}", hook.name))
     }
 
     /// Events of `slot` since the programs were attached, on all CPUs.
@@ -360,37 +369,35 @@ impl Events {
     }
 }
 
-/// What is counted only where it is asked for, since it costs something for each packet.
-const PER_PACKET: [Event; 3] = [Event::TrackerDropped, Event::Found, Event::Ignored];
-
-/// One input's view: the counters of its namespace, CPU by CPU.
-#[derive(Debug, Clone)]
-pub struct EventReader {
-    /// The attached programs, which all inputs share.
-    pub events: Arc<Events>,
-    /// The namespace's slot.
-    pub slot: usize,
-    /// The possible CPUs, in the order of the statistics file's rows.
-    pub cpus: Vec<u32>,
-    /// Whether this input asked for what costs something for each packet; another one that shares
-    /// the programs may have.
-    pub per_packet: bool,
+/// The first hook that is attached and needs another one that could not be, and the name of that.
+fn lacking(hooks: &[Hook], states: &[HookState]) -> Option<(usize, &'static str)> {
+    let is_missing = |name: &str| {
+        let mut hooks = hooks.iter().zip(states);
+        hooks.any(|(hook, state)| hook.name == name && !state.is_attached())
+    };
+    let attached = hooks.iter().zip(states).enumerate().filter(|(_, (_, s))| s.is_attached());
+    attached
+        .filter_map(|(at, (hook, _))| Some((at, *hook.needs.iter().find(|n| is_missing(n))?)))
+        .next()
 }
 
-impl EventReader {
-    /// Reads all counters, [`Event::ALL`] for each CPU. No system call, and no allocation once
-    /// `counters` has the room.
-    pub fn read(&self, counters: &mut Vec<u64>) {
-        counters.clear();
-        for &cpu in &self.cpus {
-            counters.extend_from_slice(&self.events.read(cpu, self.slot));
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Which events are counted.
-    #[must_use]
-    pub fn counted(&self) -> [bool; Event::ALL.len()] {
-        let asked = |event| self.per_packet || !PER_PACKET.contains(&event);
-        Event::ALL.map(|event| self.events.counts(event) && asked(event))
+    #[test]
+    fn a_hook_goes_without_the_one_that_it_needs() {
+        let there = HookState::Attached { way: 0, functions: Vec::new() };
+        let mut states = vec![there.clone(); HOOKS.len()];
+        assert_eq!(lacking(&HOOKS, &states), None);
+        let at = |name| HOOKS.iter().position(|hook| hook.name == name).unwrap();
+        states[at("table_full")] = HookState::NoTypes;
+        states[at("delete")] = HookState::NoTypes;
+        assert_eq!(lacking(&HOOKS, &states), Some((at("new"), "delete")));
+        states[at("new")] = HookState::Lacks("delete");
+        assert_eq!(lacking(&HOOKS, &states), Some((at("whose_drop"), "table_full")));
+        // What a test leaves out on purpose is not missed.
+        let alone = [HOOKS[at("new")]];
+        assert_eq!(lacking(&alone, &[there]), None);
     }
 }

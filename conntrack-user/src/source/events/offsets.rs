@@ -2,9 +2,7 @@
 //!
 //! The layout of `struct nf_conn`, `net` and `sk_buff` differs between kernels and builds, and a
 //! wrong offset reads another field without any error, so none is written down: they are looked
-//! up in `/sys/kernel/btf/vmlinux`, and where conntrack is a module in that of the module.
-
-use std::path::Path;
+//! up in its types (`types`).
 
 use conntrack_ebpf::ABSENT;
 
@@ -12,9 +10,6 @@ use super::btf::{Btf, BtfError};
 
 /// Where the kernel shows its own type information (from 5.4, `CONFIG_DEBUG_INFO_BTF`).
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
-
-/// Where it shows those of the module (from 5.11, `CONFIG_DEBUG_INFO_BTF_MODULES`).
-const MODULE: &str = "/sys/kernel/btf/nf_conntrack";
 
 /// The offsets and sizes that the programs need, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,34 +65,6 @@ pub struct TupleLayout {
 }
 
 impl Offsets {
-    /// Reads the offsets of the running kernel.
-    ///
-    /// # Errors
-    /// [`BtfError`].
-    pub fn of_running_kernel() -> Result<Self, BtfError> {
-        Self::read(Path::new(VMLINUX), Path::new(MODULE))
-    }
-
-    /// Reads the offsets from files of raw BTF: `module` is looked at for what `kernel` lacks.
-    ///
-    /// # Errors
-    /// [`BtfError`].
-    pub fn read(kernel: &Path, module: &Path) -> Result<Self, BtfError> {
-        let bytes = |path: &Path| {
-            std::fs::read(path)
-                .map_err(|error| BtfError::Read { path: path.display().to_string(), error })
-        };
-        let kernel = bytes(kernel)?;
-        let kernel = Btf::parse(&kernel, None)?;
-        match Self::find(&kernel) {
-            Err(BtfError::Absent(absent)) => {
-                let module = bytes(module).map_err(|_| BtfError::Absent(absent))?;
-                Self::find(&Btf::parse(&module, Some(&kernel))?)
-            }
-            found => found,
-        }
-    }
-
     /// Finds the offsets in types that were read.
     ///
     /// # Errors

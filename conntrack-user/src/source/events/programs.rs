@@ -5,14 +5,12 @@
 //! function were under way for its return probe (`nmissed`). From 6.7 on the kernel tells all of
 //! them, of the program and of its link.
 
-#![allow(unsafe_code, reason = "no crate asks the kernel about a link's misses")]
+#![allow(unsafe_code, reason = "no crate asks the kernel about misses without an allocation")]
 
-use std::fs::File;
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::FileExt;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use aya::Ebpf;
-use aya_obj::generated::{bpf_attr, bpf_attr__bindgen_ty_9, bpf_cmd, bpf_link_info};
+use aya_obj::generated::{bpf_attr, bpf_attr__bindgen_ty_9, bpf_cmd, bpf_link_info, bpf_prog_info};
 
 use crate::kernel;
 use crate::sample::Program;
@@ -25,28 +23,27 @@ const MISSES_FROM: kernel::Release = (6, 7);
 #[derive(Debug, Default)]
 pub(super) struct Programs(Vec<Attached>);
 
+/// The descriptors live as long as the program is attached.
 #[derive(Debug)]
 struct Attached {
     name: &'static str,
-    /// `/proc/self/fdinfo` of the program.
-    info: File,
-    /// The link, which lives as long as the program is attached.
+    program: RawFd,
+    /// The program's link, on kernels that count misses.
     link: Option<RawFd>,
 }
 
 impl Programs {
-    /// Opens what there is about the programs `names`, all of them attached.
+    /// Finds what there is about the programs `names`, all of them attached.
     pub(super) fn open(ebpf: &Ebpf, names: &[&'static str]) -> Self {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        let tells = kernel::parse_release(&release).unwrap_or_default() >= MISSES_FROM;
-        let links = if tells { links() } else { Vec::new() };
+        let counts = kernel::parse_release(&release).unwrap_or_default() >= MISSES_FROM;
+        let links = if counts { links() } else { Vec::new() };
         let attached = names.iter().filter_map(|&name| {
             let program = ebpf.program(name)?;
-            let descriptor = std::os::fd::AsFd::as_fd(program.fd().ok()?).as_raw_fd();
-            let info = File::open(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
             let id = program.info().ok()?.id();
+            let program = program.fd().ok()?.as_fd().as_raw_fd();
             let link = links.iter().find(|(_, program)| *program == id);
-            Some(Attached { name, info, link: link.map(|(link, _)| *link) })
+            Some(Attached { name, program, link: link.map(|(link, _)| *link) })
         });
         Self(attached.collect())
     }
@@ -54,17 +51,29 @@ impl Programs {
     /// Fills in how each program fares.
     pub(super) fn read(&self, programs: &mut Vec<Program>) {
         programs.clear();
-        for Attached { name, info, link } in &self.0 {
-            let mut buffer = [0; 1024];
-            let length = info.read_at(&mut buffer, 0).unwrap_or(0);
-            let text = str::from_utf8(&buffer[..length]).unwrap_or_default();
-            programs.push(Program {
-                name,
-                skipped: number(text, "recursion_misses").filter(|_| link.is_some()),
-                missed: link.and_then(missed),
-                runs: number(text, "run_cnt").unwrap_or(0),
-                run_time_ns: number(text, "run_time_ns").unwrap_or(0),
-            });
+        programs.extend(self.0.iter().map(Attached::read));
+    }
+
+    /// How many calls all of them missed; `None` where the kernel does not count that.
+    pub(super) fn missed(&self) -> Option<u64> {
+        let missed = |attached: &Attached| {
+            let Program { skipped, missed, .. } = attached.read();
+            Some(skipped?.wrapping_add(missed?))
+        };
+        let missed = self.0.iter().map(missed);
+        missed.reduce(|sum, more| Some(sum?.wrapping_add(more?))).flatten()
+    }
+}
+
+impl Attached {
+    fn read(&self) -> Program {
+        let info = program_info(self.program);
+        Program {
+            name: self.name,
+            skipped: info.filter(|_| self.link.is_some()).map(|info| info.recursion_misses),
+            missed: self.link.and_then(missed),
+            runs: info.map_or(0, |info| info.run_cnt),
+            run_time_ns: info.map_or(0, |info| info.run_time_ns),
         }
     }
 }
@@ -87,17 +96,37 @@ fn links() -> Vec<(RawFd, u32)> {
     descriptors.filter_map(link).collect()
 }
 
+/// What the kernel knows of a program.
+fn program_info(program: RawFd) -> Option<bpf_prog_info> {
+    // SAFETY: all zeros are a value of this structure of numbers.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is that long, and of numbers only; its pointers to arrays have length 0.
+    unsafe { object_info(program, (&raw mut info).cast(), size_of::<bpf_prog_info>()) }
+        .then_some(info)
+}
+
 /// Calls that the link's probe has missed (`bpf_perf_link_fill_kprobe`).
 fn missed(link: RawFd) -> Option<u64> {
     // SAFETY: all zeros are a value of these unions of numbers.
     let mut info: bpf_link_info = unsafe { std::mem::zeroed() };
-    // SAFETY: as above.
+    // SAFETY: the structure is that long, and of numbers only.
+    let is_known = unsafe { object_info(link, (&raw mut info).cast(), size_of::<bpf_link_info>()) };
+    // SAFETY: a kprobe's link has filled in this part; for another it is zeros or other numbers.
+    let kprobe = unsafe { info.__bindgen_anon_1.perf_event.__bindgen_anon_1.kprobe };
+    is_known.then_some(kprobe.missed)
+}
+
+/// Has the kernel fill in `info` about the object of a descriptor; whether it did.
+///
+/// # Safety
+/// `info` is `length` bytes that may take any value.
+unsafe fn object_info(descriptor: RawFd, info: *mut u8, length: usize) -> bool {
+    // SAFETY: all zeros are a value of these unions of numbers.
     let mut attributes: bpf_attr = unsafe { std::mem::zeroed() };
-    attributes.info = bpf_attr__bindgen_ty_9 {
-        bpf_fd: u32::try_from(link).ok()?,
-        info_len: size_of::<bpf_link_info>() as u32,
-        info: (&raw mut info) as u64,
+    let (Ok(bpf_fd), Ok(info_len)) = (u32::try_from(descriptor), u32::try_from(length)) else {
+        return false;
     };
+    attributes.info = bpf_attr__bindgen_ty_9 { bpf_fd, info_len, info: info as u64 };
     // SAFETY: the kernel writes at most `info_len` bytes to `info`, which is that long.
     let result = unsafe {
         libc::syscall(
@@ -107,9 +136,7 @@ fn missed(link: RawFd) -> Option<u64> {
             size_of::<bpf_attr>(),
         )
     };
-    // SAFETY: a kprobe's link has filled in this part; for another it is zeros or other numbers.
-    let kprobe = unsafe { info.__bindgen_anon_1.perf_event.__bindgen_anon_1.kprobe };
-    (result == 0).then_some(kprobe.missed)
+    result == 0
 }
 
 #[cfg(test)]

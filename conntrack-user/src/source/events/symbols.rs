@@ -28,6 +28,18 @@ pub struct Symbols {
     variables: HashMap<&'static str, u64>,
 }
 
+/// What the kernel has of a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// The function, under this name.
+    One(&'a str),
+    /// More than one: copies that a compiler made, or functions of different files. A probe would
+    /// be attached to one of them, and count the calls of that one.
+    Several(Vec<&'a str>),
+    /// Nothing.
+    None,
+}
+
 impl Symbols {
     /// Reads the running kernel's symbols.
     ///
@@ -64,16 +76,20 @@ impl Symbols {
         symbols
     }
 
-    /// The name under which the kernel has the first of `functions`: as it is, or if
-    /// `renamed_too`, with what a compiler added.
+    /// The first of `functions` that the kernel has: under its own name, or if `renamed_too`,
+    /// under one with what a compiler added.
     #[must_use]
-    pub fn find(&self, functions: &[&str], renamed_too: bool) -> Option<&str> {
-        functions.iter().find_map(|function| {
-            let named = |is: &dyn Fn(&str) -> bool| self.functions.iter().find(|name| is(name));
-            let exact = named(&|name| name == *function);
-            let renamed = || named(&|name| renamed_too && base(name) == *function);
-            exact.or_else(renamed).map(String::as_str)
-        })
+    pub fn find(&self, functions: &[&str], renamed_too: bool) -> Found<'_> {
+        for function in functions {
+            let copies = self.functions.iter().filter(|name| base(name) == *function);
+            let copies: Vec<&str> = copies.map(String::as_str).collect();
+            match copies[..] {
+                [one] if renamed_too || one == *function => return Found::One(one),
+                [_, _, ..] => return Found::Several(copies),
+                _ => {}
+            }
+        }
+        Found::None
     }
 
     /// The address of a variable; 0 where it is not there or hidden.
@@ -107,14 +123,35 @@ mod tests {
             broken\n\
             ffffffffc0a6 t nf_ct_delete_from_lists.part.0.isra.3";
         let symbols = Symbols::parse(text);
-        assert_eq!(symbols.find(&["init_conntrack"], true), Some("init_conntrack.constprop.0"));
-        assert_eq!(symbols.find(&["init_conntrack"], false), None);
+        let init = Found::One("init_conntrack.constprop.0");
+        assert_eq!(symbols.find(&["init_conntrack"], true), init);
+        assert_eq!(symbols.find(&["init_conntrack"], false), Found::None);
         let destroy = ["nf_ct_destroy", "destroy_conntrack"];
-        assert_eq!(symbols.find(&destroy, false), Some("destroy_conntrack"));
+        assert_eq!(symbols.find(&destroy, false), Found::One("destroy_conntrack"));
         let delete = ["__nf_ct_delete_from_lists", "nf_ct_delete_from_lists"];
-        assert_eq!(symbols.find(&delete, true), Some("nf_ct_delete_from_lists.part.0.isra.3"));
-        assert_eq!(symbols.find(&delete, false), None);
-        assert_eq!(symbols.find(&["early_drop"], true), None);
+        let part = Found::One("nf_ct_delete_from_lists.part.0.isra.3");
+        assert_eq!(symbols.find(&delete, true), part);
+        assert_eq!(symbols.find(&delete, false), Found::None);
+        assert_eq!(symbols.find(&["early_drop"], true), Found::None);
+    }
+
+    /// As 6.18 for x86-64 has `nf_ct_gc_expired` and `nf_ct_gc_expired.part.0`.
+    #[test]
+    fn a_function_with_copies_is_not_taken_for_one() {
+        for copies in [
+            ["early_drop", "early_drop.constprop.0"],
+            ["early_drop.isra.0", "early_drop.constprop.0"],
+            ["early_drop", "early_drop"],
+        ] {
+            let text = copies.map(|name| format!("ffffffffc0a2 t {name}\t[nf_conntrack]\n"));
+            let symbols = Symbols::parse(text.concat().as_bytes());
+            for renamed_too in [false, true] {
+                let found = symbols.find(&["early_drop"], renamed_too);
+                assert_eq!(found, Found::Several(copies.to_vec()));
+            }
+        }
+        let cold = b"ffffffffc0a2 t early_drop\nffffffffc0a3 t early_drop.cold\n";
+        assert_eq!(Symbols::parse(cold).find(&["early_drop"], true), Found::One("early_drop"));
     }
 
     #[test]

@@ -1,0 +1,67 @@
+//! One input's view of the counters.
+
+use std::sync::Arc;
+
+use conntrack_ebpf::Event;
+
+use super::Events;
+
+/// What is counted only where it is asked for, since it costs something for each packet.
+const PER_PACKET: [Event; 3] = [Event::TrackerDropped, Event::Found, Event::Ignored];
+
+/// One input's view: the counters of its namespace, CPU by CPU.
+#[derive(Debug, Clone)]
+pub struct EventReader {
+    /// The attached programs, which all inputs share.
+    pub events: Arc<Events>,
+    /// The namespace's slot.
+    pub slot: usize,
+    /// The possible CPUs, in the order of the statistics file's rows.
+    pub cpus: Vec<u32>,
+    /// Whether this input asked for what costs something for each packet; another one that shares
+    /// the programs may have.
+    pub per_packet: bool,
+}
+
+impl EventReader {
+    /// Reads all counters, [`Event::ALL`] for each CPU. No system call, and no allocation once
+    /// `counters` has the room.
+    pub fn read(&self, counters: &mut Vec<u64>) {
+        counters.clear();
+        for &cpu in &self.cpus {
+            counters.extend_from_slice(&asked(self.events.read(cpu, self.slot), self.per_packet));
+        }
+    }
+
+    /// Which events are counted.
+    #[must_use]
+    pub fn counted(&self) -> [bool; Event::ALL.len()] {
+        let asked = |event| self.per_packet || !PER_PACKET.contains(&event);
+        Event::ALL.map(|event| self.events.counts(event) && asked(event))
+    }
+}
+
+/// The events of one CPU without those that an input did not ask for, which another input may have had
+/// counted: they would be taken off what is left of the kernel's `drop` and stand in no field.
+fn asked(mut events: [u64; Event::ALL.len()], per_packet: bool) -> [u64; Event::ALL.len()] {
+    if !per_packet {
+        PER_PACKET.iter().for_each(|event| events[*event as usize] = 0);
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_sees_nothing_of_what_another_one_asked_for() {
+        let all = Event::ALL.map(|event| 1 + event as u64);
+        assert_eq!(asked(all, true), all);
+        let own = asked(all, false);
+        for event in Event::ALL {
+            let expected = if PER_PACKET.contains(&event) { 0 } else { all[event as usize] };
+            assert_eq!(own[event as usize], expected, "{event:?}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What the programs must know of the running kernel's types: offsets of members, and the prototypes
+//! of the functions that hooks are attached to.
+
+use std::path::Path;
+
+use super::btf::{Btf, BtfError, Prototype};
+use super::offsets::{Offsets, VMLINUX};
+use super::prototypes;
+
+/// Where the kernel shows the module's types (from 5.11, `CONFIG_DEBUG_INFO_BTF_MODULES`).
+const MODULE: &str = "/sys/kernel/btf/nf_conntrack";
+
+/// The running kernel's types, as far as they are needed.
+#[derive(Debug, Clone)]
+pub struct Types {
+    /// Where structures have what.
+    pub offsets: Offsets,
+    /// The functions of [`prototypes`] that the types have, by name.
+    functions: Vec<(&'static str, Prototype)>,
+}
+
+impl Types {
+    /// Reads the running kernel's types.
+    ///
+    /// # Errors
+    /// [`BtfError`].
+    pub fn of_running_kernel() -> Result<Self, BtfError> {
+        Self::read(Path::new(VMLINUX), Path::new(MODULE))
+    }
+
+    /// Reads files of raw BTF: the kernel's, and where conntrack is a module, the module's.
+    ///
+    /// # Errors
+    /// [`BtfError`].
+    pub fn read(kernel: &Path, module: &Path) -> Result<Self, BtfError> {
+        let bytes = std::fs::read(kernel);
+        let bytes =
+            bytes.map_err(|error| BtfError::Read { path: kernel.display().to_string(), error })?;
+        let kernel = Btf::parse(&bytes, None)?;
+        match std::fs::read(module) {
+            // What the kernel itself has is in the module's, too.
+            Ok(bytes) => Self::find(&Btf::parse(&bytes, Some(&kernel))?),
+            Err(_) => Self::find(&kernel),
+        }
+    }
+
+    fn find(btf: &Btf<'_>) -> Result<Self, BtfError> {
+        let mut functions = Vec::new();
+        for name in prototypes::functions() {
+            if let Some(prototype) = btf.function(name)? {
+                functions.push((name, prototype));
+            }
+        }
+        Ok(Self { offsets: Offsets::find(btf)?, functions })
+    }
+
+    /// Why a program must not be attached to `function`: its prototype is not the one that the
+    /// programs are written for. `None` also where the kernel's types do not have the function,
+    /// such as one that a compiler changed the name of.
+    #[must_use]
+    pub fn objection(&self, function: &str) -> Option<String> {
+        let (name, found) = self.functions.iter().find(|(name, _)| *name == function)?;
+        prototypes::difference(name, found)
+    }
+}
