@@ -251,7 +251,7 @@ impl Table for AgentTable {
 impl Table for ConntrackTable {
     const NAME: &str = "[[inputs.conntrack]]";
     const UNUSED: &[&str] = &UNUSED_INPUT_KEYS;
-    const FLAGS: &[&str] = &["ebpf_per_packet", "internal", "percpu_rates"];
+    const FLAGS: &[&str] = &["ebpf_per_packet", "internal", "percpu_rates", "wait"];
 
     // The fields of the plugin; the keys of all inputs have one writing only.
     fn is_in_any_writing(key: &str) -> bool {
