@@ -173,7 +173,8 @@ fn statistics(evidence: &Evidence<'_>, sentences: &mut Vec<String>) {
 fn table(evidence: &Evidence<'_>, sentences: &mut Vec<String>) {
     match (evidence.fill, evidence.table) {
         (None, _) => sentences.push("no row has the table's entries".to_owned()),
-        (Some(fill), _) if fill.max.is_none() => {
+        // An empty table is not full, whatever its limit.
+        (Some(fill), _) if fill.max.is_none() && fill.peak > 0.0 => {
             sentences.push("no row has the table's limit, so its fill is not known".to_owned());
         }
         (Some(fill), _) if fill.fullest.is_none() && fill.limit_changed > 0 => {
