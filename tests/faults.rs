@@ -386,7 +386,7 @@ fn a_look_as_process_1_ends_on_a_signal() {
         let mut line = String::new();
         let stderr = running.child.stderr.as_mut().unwrap();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(stderr), &mut line).unwrap();
-        assert!(line.contains("looking"), "{line}");
+        assert!(line.contains("sampling"), "{line}");
         let pid = rustix::process::Pid::from_raw(child).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
         let (status, took) = running.wait();

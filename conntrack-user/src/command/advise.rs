@@ -24,6 +24,9 @@ const UNKNOWN: u8 = 3;
 
 pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     logging::start(logging::Reader::Person, log::LevelFilter::Warn);
+    if args.recording.is_none() {
+        super::doctor::check_namespaces(args)?;
+    }
     let evidence = match &args.recording {
         Some(path) => recorded::evidence(path),
         None => look::evidence(args),

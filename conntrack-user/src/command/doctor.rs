@@ -33,14 +33,9 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         std::io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     );
-    let namespaces: Vec<Option<&Netns>> = match args.source.netns.as_slice() {
-        [] => vec![None],
-        some => some.iter().map(Some).collect(),
-    };
+    check_namespaces(args)?;
     let roots = args.source.roots();
-    for netns in namespaces {
-        let netns = netns.filter(|netns| **netns != Netns::Name("self".to_owned()));
-        existence::check(&roots, netns)?;
+    for netns in namespaces(args) {
         if let Some(netns) = netns {
             findings.heading(&format!("network namespace {netns}"));
         }
@@ -55,6 +50,21 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let healthy = findings.problems.is_empty();
     print_quietly(findings.conclude().as_bytes())?;
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The namespaces that are asked for; `None` for the own one.
+fn namespaces(args: &DoctorArgs) -> Vec<Option<&Netns>> {
+    let is_other = |netns: &&Netns| **netns != Netns::Name("self".to_owned());
+    match args.source.netns.as_slice() {
+        [] => vec![None],
+        some => some.iter().map(|netns| Some(netns).filter(is_other)).collect(),
+    }
+}
+
+/// Checks that each namespace that is asked for exists.
+pub(super) fn check_namespaces(args: &DoctorArgs) -> anyhow::Result<()> {
+    let roots = args.source.roots();
+    namespaces(args).into_iter().try_for_each(|netns| Ok(existence::check(&roots, netns)?))
 }
 
 fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> anyhow::Result<()> {

@@ -165,7 +165,8 @@ impl Intervals {
         {
             return Some(at(pairs, 0.5));
         }
-        Some(at(histogram, 0.5))
+        // Of two intervals the first is cut short by the start, as inputs align to the clock.
+        Some(at(histogram, if histogram.len() == 2 { 1.0 } else { 0.5 }))
     }
 
     /// What there is to say of gaps.
@@ -218,6 +219,13 @@ mod tests {
             assert_eq!(gaps.longest[0].to_ns - gaps.longest[0].from_ns, 4_000_000_000);
             assert!((interval.unwrap() - 1.0).abs() < 0.001);
         }
+    }
+
+    #[test]
+    fn the_first_of_two_intervals_is_cut_short() {
+        let (interval, gaps) = clock(&[0.107, 0.5], false).finish();
+        assert!((interval.unwrap() - 0.5).abs() < 0.001, "{interval:?}");
+        assert_eq!(gaps.gaps, 0);
     }
 
     #[test]
