@@ -155,6 +155,23 @@ mod tests {
     }
 
     #[test]
+    fn every_runbook_is_a_heading_of_a_packaged_page() {
+        let root = workspace::root();
+        let alerts = read(&root.join("packaging/prometheus/alerts.yml")).unwrap();
+        let alerts: Vec<_> = alerts.lines().map(str::trim).collect();
+        let start = "runbook_url: file:///usr/share/doc/ctpulse/";
+        let runbooks: Vec<_> = alerts.iter().filter_map(|line| line.strip_prefix(start)).collect();
+        let count = alerts.iter().filter(|line| line.starts_with("- alert: ")).count();
+        assert_eq!(runbooks.len(), count, "each alert has one");
+        for runbook in runbooks {
+            assert!(
+                runbook.contains('#') && resolves(&root.join("page"), runbook).unwrap(),
+                "{runbook}"
+            );
+        }
+    }
+
+    #[test]
     fn links_without_a_target_are_named() {
         let tree = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {

@@ -7,6 +7,8 @@ steps=(an_old_package_installs_and_starts_nothing
     the_service_starts_with_its_probes
     the_service_is_confined
     connections_are_in_the_recording
+    a_reload_begins_a_moved_recording_anew
+    a_textfile_of_the_service_is_readable
     a_crash_is_mended
     an_upgrade_keeps_the_configuration_and_goes_on
     a_new_root_starts_it_again
@@ -70,6 +72,39 @@ connections_are_in_the_recording() {
     # 50 UDP flows and a ping; only the probes count `new`.
     new=$(awk '$1 == "new" { gsub(",", "", $2); print int($2); exit }' /run/report)
     [ "$new" -ge 51 ]
+}
+
+# What logrotate does with `nocreate` and a reload in `postrotate`.
+a_reload_begins_a_moved_recording_anew() {
+    before=$(main_pid)
+    mv "$recording" "$recording.moved"
+    systemctl reload ctpulse
+    until_true test -s "$recording"
+    [ "$(main_pid)" = "$before" ]
+    rows() { ctpulse report "$1" | grep '^conntrack'; }
+    until_true rows "$recording"
+    rows "$recording.moved"
+    rm "$recording.moved"
+}
+
+# By node_exporter, which is another user; the unit's UMask is 0077.
+a_textfile_of_the_service_is_readable() {
+    mkdir -p /var/lib/textfile /etc/systemd/system/ctpulse.service.d
+    chmod 1777 /var/lib/textfile
+    cat > /etc/systemd/system/ctpulse.service.d/textfile.conf << 'END'
+[Service]
+ReadWritePaths=/var/lib/textfile
+ExecStart=
+ExecStart=/usr/bin/ctpulse run --interval 1s --format prometheus --output /var/lib/textfile/ct.prom
+END
+    systemctl daemon-reload
+    systemctl restart ctpulse
+    until_true test -s /var/lib/textfile/ct.prom
+    [ "$(stat -c %a /var/lib/textfile/ct.prom)" = 644 ]
+    rm -r /etc/systemd/system/ctpulse.service.d
+    systemctl daemon-reload
+    systemctl restart ctpulse
+    until_true systemctl --quiet is-active ctpulse
 }
 
 a_crash_is_mended() {
