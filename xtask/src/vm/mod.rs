@@ -38,9 +38,9 @@ use crate::{tools, workspace::run_checked};
 /// The kernels that are tested where none are named.
 const DEFAULT: [&str; 3] = ["5.10", "6.1", "6.12"];
 
-/// Seconds that a guest may take, where nobody says so: twice what all tests take on an idle machine, of
+/// Seconds that a guest may take by default: twice what all tests take on an idle machine, of
 /// which one waits for the kernel's garbage collector, two minutes on 5.10.
-const TIMEOUT: u64 = 960;
+const TIMEOUT: u64 = 1800;
 
 /// What `cargo xtask vm` can be told.
 #[derive(Debug, clap::Args)]
