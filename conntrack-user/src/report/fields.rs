@@ -131,6 +131,13 @@ pub(super) fn rank(name: &str) -> usize {
     FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len())
 }
 
+/// Whether the field `name` is a counter, and not a gauge, a rate, a peak, or what ctpulse reports of
+/// itself.
+#[must_use]
+pub fn is_counter(name: &str) -> bool {
+    matches!(Counters::default().meaning(name), Meaning::Counter(_))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +150,10 @@ mod tests {
         assert_eq!(counters.meaning("drop_rate"), Meaning::Rate(0));
         assert_eq!(counters.meaning("a_new_column"), Meaning::Counter(1));
         assert_eq!(counters.meaning("ip_conntrack_buckets"), Meaning::Other);
+        assert!(is_counter("drop") && is_counter("a_new_column"));
+        for name in ["sample_seconds", "drop_sample_max", "drop_rate", "entries", "rows_lost"] {
+            assert!(!is_counter(name), "{name}");
+        }
         assert_eq!(counters.meaning("drop_sample_max"), Meaning::SampleMax(0));
         assert_eq!(counters.meaning("sample_seconds"), Meaning::SampleSeconds);
         assert_eq!(counters.meaning("ip_conntrack_count_max"), Meaning::EntriesMax);

@@ -26,6 +26,7 @@ mod unknown;
 pub use self::aggregate::{Aggregator, Options};
 pub use self::compare::{Comparison, compare};
 pub use self::drawing::Drawing;
+pub use self::fields::is_counter;
 pub use self::html::{comparison as comparison_page, report as report_page};
 pub use self::summary::{
     Above, Burst, Cause, Change, Counter, Cpu, Fill, Fullest, Gap, Gaps, LimitChange, Losses,

@@ -91,13 +91,19 @@ pub(super) fn none(evidence: &Evidence) -> Option<Finding> {
     let (title, text) = match evidence.is_any_above_zero {
         Some(true) => (
             format!("no tracked traffic {seconds}"),
-            "0 entries and no counter moved; that some are above 0 shows that packets were tracked \
-             here before",
+            format!(
+                "0 entries, and no counter moved {seconds}; packets were tracked before: some \
+                 counters are above 0"
+            ),
         ),
-        Some(false) => {
-            ("nothing is tracked here".to_owned(), "0 entries, and no counter was ever above 0")
-        }
-        None => (format!("no tracked traffic {seconds}"), "0 entries, and no counter moved"),
+        Some(false) => (
+            "nothing is tracked here".to_owned(),
+            format!("0 entries, and no counter was ever above 0 {seconds}"),
+        ),
+        None => (
+            format!("no tracked traffic {seconds}"),
+            format!("0 entries, and no counter moved {seconds}"),
+        ),
     };
     let mut remedies = Vec::new();
     if evidence.is_any_above_zero != Some(true) {
@@ -110,11 +116,5 @@ pub(super) fn none(evidence: &Evidence) -> Option<Finding> {
     if evidence.host != Host::Recorded {
         remedies.push("if there should be traffic now: --look 60s waits longer for it".to_owned());
     }
-    Some(Finding {
-        severity: Severity::Warning,
-        title,
-        evidence: format!("{text} {seconds}"),
-        remedies,
-        see: SYSCTL,
-    })
+    Some(Finding { severity: Severity::Warning, title, evidence: text, remedies, see: SYSCTL })
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use crate::advice::Steadiness;
 use crate::recording::{Catalog, Row, SeriesId};
-use crate::report::SourceReport;
+use crate::report::{self, SourceReport};
 
-/// Gauges and what ctpulse counts of itself, among a row's fields: no counters of the kernel's.
-const NO_COUNTERS: [&str; 3] = ["entries", "samples_missed", "rows_lost"];
+/// A counter of calls that probes missed, not of traffic.
+const EVENTS_MISSED: &str = "events_missed";
 
 /// What a field is to the advice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,14 +85,12 @@ impl Followed {
 }
 
 fn meaning(name: &str) -> Meaning {
-    let is_other = NO_COUNTERS.contains(&name)
-        || ["ip_", "entries_"].iter().any(|start| name.starts_with(start))
-        || ["_rate", "_rate_max"].iter().any(|end| name.ends_with(end));
     match name {
         "insert_failed" => Meaning::Failed,
         "found" => Meaning::Found,
-        _ if is_other => Meaning::Other,
-        _ => Meaning::Counter,
+        EVENTS_MISSED => Meaning::Other,
+        _ if report::is_counter(name) => Meaning::Counter,
+        _ => Meaning::Other,
     }
 }
 
