@@ -23,16 +23,28 @@ pub struct Accepted {
 
 impl Accepted {
     /// Replaces the connections that began by those that were accepted, in the counters of all CPUs,
-    /// [`EVENTS`] for each. The number never goes back. While refusals come in, it leaves out one
+    /// [`EVENTS`] for each. No number ever goes back. While refusals come in, it leaves out one
     /// connection of each CPU that counted some since the last sample: that one may be refused yet.
+    ///
+    /// A connection that was counted and then refused, the first on its CPU, is made up for by the
+    /// next that any CPU accepts, so that the sum is right at rest.
     pub fn take_off_refused(&mut self, counters: &mut [u64]) {
         self.cpus.resize(counters.len() / EVENTS, Cpu::default());
+        let settled = |events: &[u64]| {
+            events[Event::New as usize].saturating_sub(events[Event::NewRefused as usize])
+        };
+        let cpus = self.cpus.iter().zip(counters.chunks_exact(EVENTS));
+        let mut excess: u64 =
+            cpus.map(|(cpu, events)| cpu.accepted.saturating_sub(settled(events))).sum();
         for (cpu, events) in self.cpus.iter_mut().zip(counters.chunks_exact_mut(EVENTS)) {
             let begun = events[Event::New as usize];
-            let refused = events[Event::NewRefused as usize];
-            let undecided = u64::from(refused > 0 && begun != cpu.begun);
+            let is_undecided = events[Event::NewRefused as usize] > 0 && begun != cpu.begun;
+            let accepted = settled(events).saturating_sub(u64::from(is_undecided));
+            let more = accepted.saturating_sub(cpu.accepted);
+            let made_up = more.min(excess);
+            excess -= made_up;
             cpu.begun = begun;
-            cpu.accepted = cpu.accepted.max(begun.saturating_sub(refused + undecided));
+            cpu.accepted += more - made_up;
             events[Event::New as usize] = cpu.accepted;
         }
     }
@@ -79,8 +91,19 @@ mod tests {
     fn it_never_goes_back() {
         let mut accepted = Accepted::default();
         assert_eq!(sample(&mut accepted, [(5, 0), (5, 0)]), [5, 5]);
-        assert_eq!(sample(&mut accepted, [(6, 0), (5, 1)]), [6, 5]);
+        assert_eq!(sample(&mut accepted, [(6, 0), (5, 1)]), [5, 5]);
         assert_eq!(sample(&mut accepted, [(6, 0), (6, 1)]), [6, 5]);
-        assert_eq!(sample(&mut accepted, [(6, 0), (6, 1)]), [6, 5]);
+    }
+
+    /// The first refusal of a CPU, sampled between its beginning and its end.
+    #[test]
+    fn the_sum_is_right_at_rest() {
+        let mut accepted = Accepted::default();
+        assert_eq!(sample(&mut accepted, [(1, 0), (0, 0)]), [1, 0]);
+        assert_eq!(sample(&mut accepted, [(600, 600), (0, 0)]), [1, 0]);
+        assert_eq!(sample(&mut accepted, [(600, 600), (40, 0)]), [1, 39]);
+        assert_eq!(sample(&mut accepted, [(600, 600), (40, 0)]), [1, 39]);
+        assert_eq!(sample(&mut accepted, [(603, 600), (40, 0)]), [2, 40]);
+        assert_eq!(sample(&mut accepted, [(603, 600), (40, 0)]), [3, 40]);
     }
 }
