@@ -40,7 +40,7 @@ the_image_loads() {
     nft add rule inet t out ct state new counter
     podman load -i image.tar | tee /run/loaded
     podman images --noheading
-    sed -n 's/^Loaded image.*: *//p' /run/loaded > /root/image
+    sed -n 's/^Loaded image[^:]*: *//p' /run/loaded > /root/image
     [ -s /root/image ]
 }
 
