@@ -20,7 +20,7 @@ flows() {
 # What a container prints during 50 new connections, in /run/rows and /run/log.
 sampled() {
     "$@" --interval 200ms --count 15 --format influx > /run/rows 2> /run/log &
-    until_true grep -q '^conntrack' /run/rows
+    until_true grep -q '^conntrack' /run/rows || { cat /run/log; return 1; }
     flows $((20000 + RANDOM % 20000))
     wait $!
     cat /run/log
