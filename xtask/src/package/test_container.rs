@@ -10,9 +10,10 @@ use anyhow::Context;
 
 use super::system::{self, MachineOptions, System};
 
-/// crun runs containers, netavark is what podman asks for a network even where it needs none.
+/// crun runs containers, netavark is what podman asks for a network even where it needs none, procps
+/// has sysctl.
 const SYSTEM: System =
-    System { packages: "podman,crun,netavark", test: include_str!("test_container.sh") };
+    System { packages: "podman,crun,netavark,procps", test: include_str!("test_container.sh") };
 
 /// The options of `cargo xtask test-container`.
 #[derive(Debug, clap::Args)]
