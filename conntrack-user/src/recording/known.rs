@@ -2,9 +2,10 @@
 //! called.
 
 /// Counters and gauges that `ctpulse` and Telegraf's plugin write.
-const FIELDS: [&str; 37] = [
+const FIELDS: [&str; 39] = [
     "chaintoolong",
     "clash_resolve",
+    "create_table_full",
     "delete",
     "delete_list",
     "drop",
@@ -23,6 +24,7 @@ const FIELDS: [&str; 37] = [
     "expect_delete",
     "expect_new",
     "found",
+    "gc_early_drop",
     "icmp_error",
     "ignore",
     "insert",
@@ -67,6 +69,13 @@ pub(crate) fn is_unmistakable(field: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_documented_field_is_known() {
+        for (field, _) in crate::format::described_fields() {
+            assert!(is_known(&field), "{field}");
+        }
+    }
 
     #[test]
     fn rates_and_peaks_are_known_as_their_counters_are() {
