@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ctpulse::handoff::Control;
-use ctpulse::merge::Window;
-use ctpulse::sampler::{Sampler, Trigger};
+use ctpulse::accumulate::Window;
+use ctpulse::sampling::channel::Control;
+use ctpulse::sampling::{Sampler, Trigger};
 use ctpulse::settings::{Collect, Input, Netns, Roots, Source};
 use ctpulse::source::reader::Reader;
 use ctpulse::source::roots::Place;

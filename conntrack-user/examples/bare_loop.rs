@@ -15,7 +15,7 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use ctpulse::lateness::Histogram;
+use ctpulse::sampling::lateness::Histogram;
 use rustix::thread::{ClockId, clock_nanosleep_absolute, set_current_timer_slack};
 use rustix::time::{Timespec, clock_gettime};
 

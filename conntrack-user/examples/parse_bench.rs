@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::io::BufRead;
 use std::time::{Duration, Instant};
 
-use ctpulse::sample::StatTable;
+use ctpulse::schema::raw::StatTable;
 use ctpulse::source::stat_text::StatParser;
 
 const TURNS: usize = 31;

@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::plain::is_plain;
+use crate::text::sanitize::is_plain;
 
 /// The longest line in bytes, below the 64 KiB of Telegraf's scanner.
 const LONGEST_LINE: usize = 60 << 10;
@@ -26,7 +26,7 @@ pub enum Reader {
 pub const INPUT_TARGET: &str = "ctpulse::input";
 
 /// Whose lines are shown: this program's and its eBPF programs'.
-const OURS: [&str; 2] = ["ctpulse", crate::source::events::diagnostics::TARGET];
+const OURS: [&str; 2] = ["ctpulse", crate::source::ebpf::diagnostics::TARGET];
 
 /// Takes a line that would go to standard error; `false` where it should go there all the same.
 type Divert = Box<dyn Fn(Level, &str) -> bool + Send + Sync>;
@@ -135,7 +135,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_one_plain_line(text in crate::plain::tests::harmful()) {
+        fn any_text_is_one_plain_line(text in crate::text::sanitize::tests::harmful()) {
             for reader in [Reader::Person, Reader::Telegraf] {
                 let line = line(reader, false, Level::Warn, &text);
                 let line = line.strip_suffix('\n').unwrap();

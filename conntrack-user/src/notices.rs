@@ -8,8 +8,8 @@ use std::path::Path;
 use log::Level;
 
 use crate::confine::LayerError;
-use crate::handoff::Notice;
-use crate::source::events::EventsError;
+use crate::sampling::channel::Notice;
+use crate::source::ebpf::EventsError;
 use crate::source::mounts;
 use crate::source::namespace::NamespaceError;
 use crate::source::netlink::NetlinkError;

@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::CapabilitySet;
 
+use crate::accumulate::loss::Loss;
 use crate::confine::{Needs, capabilities, confine};
-use crate::event_wiring::{Attached, Together};
-use crate::handoff::Control;
-use crate::kernel;
 use crate::logging::INPUT_TARGET;
-use crate::loss::Loss;
 use crate::notices::StartNotice;
+use crate::output::{Destination, Ended, Ending, Lane, Sink};
 use crate::rows::RowBuilder;
-use crate::sampler::{Report, Sampler, Trigger};
+use crate::sampling::channel::Control;
+use crate::sampling::{Report, Sampler, Trigger};
+use crate::schema::maintained;
 use crate::settings::{Confine, Input, Roots, Source};
-use crate::sink::{Destination, Ended, Ending, Lane, Sink};
 use crate::source::cpu_mask;
+use crate::source::ebpf::sharing::{Attached, Together};
 use crate::source::mounts;
 use crate::source::reader::{Reader, lacks_table_files, settled};
 use crate::source::roots::Place;
@@ -140,7 +140,7 @@ impl Pipeline {
                 log::debug!("{error}");
                 Vec::new()
             });
-            let release = kernel::read_release(&place.osrelease());
+            let release = maintained::read_release(&place.osrelease());
             let candidates = place.sysctl_candidates(&input);
             let keys: Vec<String> = candidates.iter().map(|(key, _)| key.clone()).collect();
             let events = events.source_of(number, &input, &cpus, &together)?;

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::filter::Filter;
+use crate::metric::filter::Filter;
 
 /// Telegraf's default directories for the sysctl files (`dirs`).
 pub const DEFAULT_DIRS: [&str; 2] = ["/proc/sys/net/ipv4/netfilter", "/proc/sys/net/netfilter"];

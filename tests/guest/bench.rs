@@ -8,9 +8,9 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ctpulse::source::events::hooks::{HOOKS, Hook, Need};
-use ctpulse::source::events::symbols::{Found, Symbols};
-use ctpulse::source::events::types::Types;
+use ctpulse::source::ebpf::probe_table::{HOOKS, Hook, Need};
+use ctpulse::source::ebpf::symbols::{Found, Symbols};
+use ctpulse::source::ebpf::types::Types;
 
 use crate::flows::{self, Flow};
 use crate::in_guest;

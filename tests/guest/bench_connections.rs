@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use ctpulse::source::events::{Events, Wanted};
+use ctpulse::source::ebpf::{Events, Wanted};
 use ctpulse::source::namespace::Pinned;
 
 use crate::bench::{LIFE, bpftrace, rounds, seconds, tell};

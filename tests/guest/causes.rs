@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use conntrack_ebpf::Event;
-use ctpulse::source::events::hooks::{Hook, Way};
+use ctpulse::source::ebpf::probe_table::{Hook, Way};
 use serde_json::Value;
 
 use crate::drops::{Drops, UDP_TIMEOUT, of_cause};

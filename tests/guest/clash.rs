@@ -11,7 +11,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use conntrack_ebpf::Event;
-use ctpulse::source::events::Events;
+use ctpulse::source::ebpf::Events;
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 use rustix::thread::{CpuSet, sched_setaffinity};
 

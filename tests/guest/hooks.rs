@@ -5,8 +5,8 @@ use std::net::UdpSocket;
 use std::process::Command;
 
 use conntrack_ebpf::Event;
-use ctpulse::source::events::hooks::{HOOKS, Hook, Need, Probe, Way};
-use ctpulse::source::events::{Events, HookState, Wanted};
+use ctpulse::source::ebpf::probe_table::{HOOKS, Hook, Need, Probe, Way};
+use ctpulse::source::ebpf::{Events, HookState, Wanted};
 use ctpulse::source::namespace::Pinned;
 
 use crate::events::settled;

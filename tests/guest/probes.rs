@@ -4,9 +4,9 @@
 use std::fs;
 
 use conntrack_ebpf::Event;
-use ctpulse::sample::Program;
-use ctpulse::source::events::hooks::{HOOKS, Hook};
-use ctpulse::source::events::{Events, Wanted};
+use ctpulse::schema::raw::Program;
+use ctpulse::source::ebpf::probe_table::{HOOKS, Hook};
+use ctpulse::source::ebpf::{Events, Wanted};
 use ctpulse::source::namespace::Pinned;
 
 use crate::support::Namespace;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use conntrack_ebpf::Event;
-use ctpulse::source::events::Events;
+use ctpulse::source::ebpf::Events;
 
 use crate::probes::{Setting, attach_all, count, sum};
 use crate::support::{Namespace, integer, statistics};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::sync::PoisonError;
 
-use ctpulse::sample::StatTable;
+use ctpulse::schema::raw::StatTable;
 use ctpulse::settings::{Netns, Roots, Source};
 use ctpulse::source::netlink::entries::{Entries, Silence};
 use ctpulse::source::reader::Reader;

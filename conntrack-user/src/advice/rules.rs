@@ -9,7 +9,7 @@ mod table;
 
 use super::commands;
 use super::{Evidence, Finding, Severity};
-use crate::format::human;
+use crate::text::human;
 
 pub(super) use self::losses::healthy;
 

@@ -8,8 +8,8 @@ use super::execd_check;
 use super::generate::print_quietly;
 use crate::cli::ConfigArgs;
 use crate::config::{ConfigError, SAMPLE};
-use crate::plain::shown;
 use crate::settings::Input;
+use crate::text::sanitize::shown;
 
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     match &args.check {

@@ -11,9 +11,9 @@ use super::stream::{Happening, attend, finish, happenings, is_ignored, on_signal
 use crate::cli::{ExecdArgs, Signal};
 use crate::format::{EncoderOptions, encoder};
 use crate::logging;
-use crate::output::{Target, Text};
+use crate::output::text::{Target, Text};
 use crate::pipeline::{Pipeline, Plan};
-use crate::sampler::Trigger;
+use crate::sampling::Trigger;
 
 pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let loaded = super::settings(&args.collect, args.signal != Signal::None);

@@ -23,17 +23,17 @@ use super::stream::{
     HUNG_UP, Happening, PATIENCE, Turn, attend, happenings, is_ignored, on_signal, stop,
 };
 use crate::cli::{CollectArgs, LiveArgs};
-use crate::filter::Filter;
 use crate::live::app::{App, Message};
 use crate::live::draw::Theme;
 use crate::live::feed::{Batch, Feed, LiveFeed, ToScreen};
-use crate::live::recording::Recorded;
+use crate::live::load::Recorded;
 use crate::live::replay::ReplayFeed;
 use crate::live::terminal::{self, Display};
 use crate::live::ui::{Event, MOST_EVENTS, Ui, UiError, read_keys};
 use crate::logging;
+use crate::metric::filter::Filter;
 use crate::pipeline::{Pipeline, Plan};
-use crate::sampler::Trigger;
+use crate::sampling::Trigger;
 use crate::settings::{Collect, Confine, DEFAULT_DIRS, DEFAULT_FILES, Settings};
 
 /// `--interval` where it is not given.

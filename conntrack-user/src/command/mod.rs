@@ -1,17 +1,13 @@
 //! The subcommands, one file each, and what they share: from arguments to settings.
 
-mod advise;
 mod config;
 mod doctor;
 mod drops;
-mod event_source;
 mod execd;
 mod execd_check;
-mod findings;
 mod generate;
 mod live;
 mod manual;
-mod privileges;
 mod reload;
 mod report;
 mod roff;
@@ -61,7 +57,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Live(args)) => live::run(&args),
         Some(Command::Execd(args)) => execd::run(&args),
         Some(Command::Config(args)) => config::run(&args),
-        Some(Command::Doctor(args)) if args.advise => advise::run(&args),
+        Some(Command::Doctor(args)) if args.advise => doctor::advise::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Drops(args)) => drops::run(&args),
         Some(Command::Report(args)) => report::run(&args),

@@ -70,7 +70,7 @@ fn may_be_replaced(page: &Path) -> anyhow::Result<()> {
 }
 
 fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
-    Ok(crate::plain::json(&serde_json::to_string_pretty(value)?) + "\n")
+    Ok(crate::text::sanitize::json(&serde_json::to_string_pretty(value)?) + "\n")
 }
 
 /// One report of all `paths`, each with what was rotated away from it.
@@ -114,7 +114,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plain::{is_plain, tests::harmful};
+    use crate::text::sanitize::{is_plain, tests::harmful};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]

@@ -12,13 +12,13 @@ use super::stream::{Happening, Turn, attend, finish, happenings, is_ignored, on_
 use crate::cli::RunArgs;
 use crate::format::{Csv, EncoderOptions, Format, encoder};
 use crate::logging;
-use crate::output::{Target, Text};
+use crate::output::Destination;
+use crate::output::text::{Target, Text};
 use crate::pipeline::{Pipeline, Plan};
 use crate::recording::{Rotation, is_compressed};
-use crate::sampler::{Report, Trigger};
+use crate::sampling::{Report, Trigger};
 use crate::scrape::{Published, Server};
 use crate::settings::{Confine, Ebpf, Settings};
-use crate::sink::Destination;
 
 /// `--interval` with `--listen` where neither the command line nor a configuration says otherwise:
 /// what most scrapes are apart.

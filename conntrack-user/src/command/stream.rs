@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::pipeline::{Outcome, Pipeline, Plan};
-use crate::sampler::Report;
+use crate::sampling::Report;
 use crate::settings::Settings;
 
 /// How long an end waits for a consumer that does not read. Telegraf waits 5 s before it

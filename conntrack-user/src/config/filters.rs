@@ -8,9 +8,9 @@ use toml::Spanned;
 
 use super::tables::{ConntrackTable, Placed, Strings};
 use super::text::ConfigText;
-use crate::filter::Filter;
-use crate::glob::GlobList;
 use crate::metric::Name;
+use crate::metric::filter::Filter;
+use crate::metric::glob::GlobList;
 
 /// Compiles the options of `table`; deprecated ones get a warning.
 pub(super) fn filter(

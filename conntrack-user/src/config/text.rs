@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::environment::{Environment, Filled, fill_bare};
 use super::error::{ConfigError, Position, Problem};
 use super::tables::Table;
-use crate::plain::shown;
+use crate::text::sanitize::shown;
 
 /// More problems than this are not reported: the file is something else than a configuration.
 pub(super) const MOST_PROBLEMS: usize = 100;

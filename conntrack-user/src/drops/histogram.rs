@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::source::events::drops::Latencies;
+use crate::source::ebpf::drops::Latencies;
 
 /// The longest bar.
 const WIDTH: u64 = 40;

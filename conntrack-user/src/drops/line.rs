@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::{cause_name, cause_words, has_ports, is_icmp, protocol_name};
-use crate::source::events::drops::{Report, Tuple};
+use crate::source::ebpf::drops::{Report, Tuple};
 
 /// The columns of [`human`].
 pub const HEADER: &str = "UTC              cause           proto    source -> destination";

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use super::{cause_words, has_ports, protocol_name};
-use crate::source::events::drops::{Report, Tuple};
+use crate::source::ebpf::drops::{Report, Tuple};
 
 /// As many different ones are kept apart; a flood from random addresses must not fill the memory.
 const MOST: usize = 10_000;

@@ -3,7 +3,7 @@
 use conntrack_ebpf::Cause;
 
 use super::cause_words;
-use crate::source::events::drops::Unreported;
+use crate::source::ebpf::drops::Unreported;
 
 /// By cause, in the order of [`Cause::ALL`].
 pub type ByCause = [u64; Cause::ALL.len()];

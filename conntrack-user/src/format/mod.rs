@@ -7,7 +7,6 @@
 //! infinite or not a number.
 
 mod csv;
-pub(crate) mod human;
 mod influx;
 mod json;
 mod prometheus;

@@ -4,7 +4,7 @@
 //! dimension is a label. Where a field's own name follows these it is kept.
 
 use super::Number;
-use crate::internal;
+use crate::rows::self_metrics;
 
 /// Counter or gauge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,7 @@ const OF_PROGRAMS: [(&str, &str); 4] = [
 pub(super) fn sample<'a>(measurement: &str, field: &'a str, number: Number) -> Sample<'a> {
     let of_program =
         OF_PROGRAMS.iter().find_map(|(end, name)| Some((field.strip_suffix(end)?, *name)));
-    if measurement == internal::MEASUREMENT
+    if measurement == self_metrics::MEASUREMENT
         && field != "samples_missed"
         && let Some((program, name)) = of_program
     {

@@ -11,8 +11,9 @@
 use anstyle::{AnsiColor, Style};
 
 use super::prometheus_help::help;
-use super::{Encoder, EncoderOptions, Number, append, human};
+use super::{Encoder, EncoderOptions, Number, append};
 use crate::metric::{Metric, Value};
+use crate::text::human;
 
 /// Lines between two headings.
 const HEADING_EVERY: usize = 20;

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::series::{ALL, SERIES};
 use crate::metric::Metric;
-use crate::origin::Origin;
+use crate::output::{Destination, Emission, Fate};
 use crate::rows::RowBuilder;
-use crate::sink::{Destination, Emission, Fate};
+use crate::schema::provenance::Origin;
 
 /// The intervals between rows that the keys go through.
 const INTERVALS: [Duration; 7] = [

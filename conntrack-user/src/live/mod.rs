@@ -19,7 +19,7 @@ pub mod draw;
 pub mod feed;
 pub mod history;
 pub mod keys;
-pub mod recording;
+pub mod load;
 pub mod replay;
 pub mod series;
 pub mod state;

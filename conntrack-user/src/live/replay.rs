@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::feed::{Batch, Feed, FeedError};
-use super::recording::Rows;
+use super::load::Rows;
 use super::series::ALL;
 use crate::metric::Metric;
 

@@ -3,9 +3,9 @@
 //! Nothing here grows with time. A namespace is told by the tags of its rows, whose text comes
 //! from outside and is escaped where it is drawn.
 
-use crate::internal;
 use crate::metric::{Metric, Value};
-use crate::origin::Origin;
+use crate::rows::self_metrics;
+use crate::schema::provenance::Origin;
 
 use super::history::{FEW, History, Level, Sample};
 use super::series::{ALL, DROP, INSERT, RATES, SERIES, Series};
@@ -352,7 +352,8 @@ impl Screen {
         // How long before this emission each namespace had its last row.
         let before: Vec<Option<i64>> =
             self.namespaces.iter().map(|n| n.history.last().map(|last| last.end_ns)).collect();
-        let is_table = |row: &Metric| row.name != internal::MEASUREMENT && row.tag("cpu").is_none();
+        let is_table =
+            |row: &Metric| row.name != self_metrics::MEASUREMENT && row.tag("cpu").is_none();
         // The rows of the table before those that its count is wanted for.
         let (tables, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| is_table(row));
         for row in tables.into_iter().chain(others) {
@@ -362,7 +363,7 @@ impl Screen {
             };
             let namespace = &mut self.namespaces[at];
             match row.tag("cpu") {
-                _ if row.name == internal::MEASUREMENT => namespace.take_internal(row),
+                _ if row.name == self_metrics::MEASUREMENT => namespace.take_internal(row),
                 Some("all") => {
                     namespace.take_statistics(row);
                     for (current, origin) in namespace.current.iter_mut().zip(origins) {

@@ -1,263 +1,310 @@
-//! Rows as text, and where the text goes: a descriptor, a file that each batch replaces, or one
-//! that is appended to.
+//! The consumer's side: windows become rows, rows are filtered and given to what takes them.
+//!
+//! One thread serves all inputs. It is the only one that writes to the output, so a line is
+//! never torn by another, and the only one that may block there.
 
 mod target;
+pub mod text;
 mod textfile;
 
-use std::io::{self, Write};
-use std::os::fd::AsFd;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use log::Level;
 
-pub use self::target::Target;
+use crate::accumulate::loss::Loss;
 use crate::confine::Rewrites;
-use crate::format::Encoder;
+use crate::logging::INPUT_TARGET;
 use crate::metric::Metric;
-use crate::recording::{FileError, RecordingFile};
-use crate::sink::{Destination, Emission, Fate};
+use crate::metric::filter::Filter;
+use crate::rows::RowBuilder;
+use crate::rows::self_metrics;
+use crate::sampling::channel::{Notice, Outbox};
+use crate::settings::Input;
 
-/// Pipes take writes up to this size whole or not at all (POSIX `PIPE_BUF`, 4,096 on Linux).
-const WHOLE_WRITE: usize = 4096;
-
-/// How long a file that could not be opened again is left in peace.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// Rows as text.
-pub struct Text {
-    encoder: Box<dyn Encoder>,
-    output: Output,
-    buffer: Vec<u8>,
-    /// Why nothing can be written now: the disk is full, and somebody may make room.
-    full: Option<io::Error>,
-    /// Emissions that found no room.
-    lost: u64,
-    /// When the file that took the place of the open one could not be opened.
-    refused: Option<Instant>,
+/// One input's way from windows to rows.
+#[derive(Debug)]
+pub struct Lane {
+    /// What log lines call the input.
+    pub name: String,
+    /// The lowest level that the input logs.
+    pub log_level: log::LevelFilter,
+    /// The sampler's hand-over.
+    pub outbox: Outbox,
+    /// Makes the rows.
+    pub rows: RowBuilder,
+    /// Changes and drops them.
+    pub filter: Filter,
+    /// Rows that were made and not yet written.
+    pub rows_waiting: Option<Vec<Metric>>,
+    /// What has been said of what was missed.
+    pub told_loss: Loss,
+    /// Emissions that found the disk full.
+    pub not_written: u64,
+    /// Emissions written so far.
+    pub written: u64,
+    /// Nothing more comes from the sampler.
+    pub has_ended: bool,
 }
 
-impl Text {
-    /// Text in the encoder's format, to `output`.
-    #[must_use]
-    pub fn new(encoder: Box<dyn Encoder>, output: Output) -> Self {
-        Self { encoder, output, buffer: Vec::new(), full: None, lost: 0, refused: None }
+/// How a sink ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything was written.
+    Drained,
+    /// Whoever read the output has gone.
+    ReaderGone,
+}
+
+/// What a sink leaves when it ends.
+pub struct Ended {
+    /// How it ended.
+    pub ending: Ending,
+    /// Emissions that were written of each input.
+    pub written: u64,
+    /// What took the rows, and may take those of another sink.
+    pub destination: Box<dyn Destination>,
+}
+
+/// The rows of one emission on their way out.
+pub struct Emission<'a> {
+    /// The number of the input among the run's.
+    pub input: usize,
+    /// The rows, which share a timestamp.
+    pub rows: Vec<Metric>,
+    /// What made them, which knows where their numbers come from.
+    pub builder: &'a RowBuilder,
+}
+
+/// What takes rows.
+pub trait Destination: Send {
+    /// Whether the rows of all inputs must come together.
+    fn wants_whole_batches(&self) -> bool {
+        false
+    }
+
+    /// The file that it makes anew while it runs, if there is one.
+    fn rewrites(&self) -> Option<Rewrites<'_>> {
+        None
+    }
+
+    /// Whether others come and get the rows, over connections.
+    fn is_served(&self) -> bool {
+        false
+    }
+
+    /// The rows that come next are those of `inputs`, by their numbers.
+    fn begin(&mut self, _inputs: &[Input]) {}
+
+    /// Looks for the file that its name means now.
+    fn reopen(&mut self) {}
+
+    /// Takes the rows of one emission, or of one for each input.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::BrokenPipe`] when nobody wants them any more; otherwise what went wrong.
+    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate>;
+
+    /// Nothing more comes.
+    ///
+    /// # Errors
+    /// What went wrong at the end, or still is.
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
-impl Destination for Text {
+/// Nowhere, or there.
+impl<T: Destination> Destination for Option<T> {
     fn wants_whole_batches(&self) -> bool {
-        self.encoder.wants_whole_batches()
+        self.as_ref().is_some_and(Destination::wants_whole_batches)
     }
 
     fn rewrites(&self) -> Option<Rewrites<'_>> {
-        match &self.output.way {
-            Way::Lines(_) => None,
-            Way::Replace(path) => Some(Rewrites::Replaced(path)),
-            Way::Append(file) if file.rotates() => Some(Rewrites::Aside(file.path())),
-            Way::Append(file) => Some(Rewrites::Reopened(file.path())),
-        }
+        self.as_ref().and_then(Destination::rewrites)
     }
 
-    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {
-        let number = emissions.len() as u64;
-        let rows: Vec<Metric> = emissions.into_iter().flat_map(|emission| emission.rows).collect();
-        let written = self.write_rows(&rows);
-        let name = &self.output.name;
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
-            Err(error) if is_full(&error) => {
-                self.lost += number;
-                if self.full.is_none() {
-                    log::warn!(
-                        "cannot write to {name}: {error}; rows are lost until there is room"
-                    );
-                }
-                self.full = Some(error);
-                return Ok(Fate::Lost);
-            }
-            Err(error) => return Err(self.cannot(&error)),
-            Ok(()) => {}
-        }
-        if self.full.take().is_some() {
-            let lost = self.lost;
-            log::warn!("{name} can be written again; {lost} emissions in all found no room");
-        }
-        if let Some(notice) = self.encoder.take_notice() {
-            log::warn!("{notice}");
-        }
-        Ok(Fate::Written)
+    fn begin(&mut self, inputs: &[Input]) {
+        self.iter_mut().for_each(|some| some.begin(inputs));
     }
 
     fn reopen(&mut self) {
-        let Way::Append(file) = &self.output.way else { return };
-        self.refused = None;
-        if file.change().is_none() {
-            log::info!("{} is still the file that is written", self.output.name);
-        } else if let Err(error) = self.follow_changes() {
-            log::error!("{error}");
-        }
+        self.iter_mut().for_each(Destination::reopen);
+    }
+
+    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {
+        self.as_mut().map_or(Ok(Fate::Written), |some| some.write(emissions))
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        let finished = self.full.take().map_or_else(|| self.output.finish(), Err);
-        finished.map_err(|error| self.cannot(&error))
+        self.as_mut().map_or(Ok(()), Destination::finish)
     }
 }
 
-impl Text {
-    /// Writes rows as one batch; once more where the file was truncated meanwhile.
-    fn write_rows(&mut self, rows: &[Metric]) -> io::Result<()> {
+/// What became of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// They were taken.
+    Written,
+    /// There is no room for them, which was said; there may be for later ones.
+    Lost,
+}
+
+/// What the sink works on until it is told to stop.
+pub struct Sink {
+    /// The inputs.
+    pub lanes: Vec<Lane>,
+    /// Where the rows go.
+    pub destination: Box<dyn Destination>,
+    /// Emissions to write per input; `None` for no end.
+    pub count: Option<u64>,
+    /// Whether the run ends when every input has ended by itself.
+    pub ends_with_inputs: bool,
+    /// Set when the samplers have ended: write what is left and end.
+    pub draining: Arc<AtomicBool>,
+    /// Set when the output is to be looked for anew.
+    pub reopening: Arc<AtomicBool>,
+    /// Rows with a value written so far.
+    pub rows: Arc<AtomicU64>,
+    /// Called when the run has come to its end: every input has written as many emissions as were
+    /// asked for or has ended, nobody reads the output any more, or it cannot be written.
+    pub on_end: Box<dyn Fn() + Send>,
+}
+
+impl Sink {
+    /// Serves the inputs until draining is asked for and nothing is left.
+    ///
+    /// # Errors
+    /// The output's error; an output that nobody reads any more is none.
+    pub fn run(mut self) -> io::Result<Ended> {
+        let mut end_told = false;
         loop {
-            self.follow_changes()?;
-            self.buffer.clear();
-            self.encoder.encode(rows, &mut self.buffer);
-            if self.output.write_batch(&self.buffer)? {
-                return Ok(());
+            let draining = self.draining.load(Ordering::Acquire);
+            if self.reopening.swap(false, Ordering::AcqRel) {
+                self.destination.reopen();
+            }
+            let mut idle = true;
+            for at in 0..self.lanes.len() {
+                self.lanes[at].tell_notices();
+                while self.count.is_none_or(|count| self.lanes[at].written < count)
+                    && self.lanes[at].take_rows()
+                {
+                    idle = false;
+                    if let Err(error) = self.write(at) {
+                        (self.on_end)();
+                        if error.kind() == io::ErrorKind::BrokenPipe {
+                            return Ok(self.ended(Ending::ReaderGone));
+                        }
+                        return Err(error);
+                    }
+                }
+            }
+            if !end_told && self.lanes.iter().all(|lane| self.is_over(lane)) {
+                (self.on_end)();
+                end_told = true;
+            }
+            if draining && idle {
+                return Ok(self.ended(Ending::Drained));
+            }
+            if idle {
+                std::thread::park();
             }
         }
     }
 
-    /// Begins anew where another program moved, removed or truncated the file. Where the new file
-    /// cannot be opened, rows go on into the open one, unless that is what was truncated.
-    fn follow_changes(&mut self) -> io::Result<()> {
-        let Way::Append(file) = &mut self.output.way else { return Ok(()) };
-        let Some(change) = file.change() else { return Ok(()) };
-        if self.refused.is_some_and(|at| at.elapsed() < RETRY) {
+    fn ended(self, ending: Ending) -> Ended {
+        let written = self.lanes.iter().map(|lane| lane.written).min().unwrap_or(0);
+        Ended { ending, written, destination: self.destination }
+    }
+
+    fn is_over(&self, lane: &Lane) -> bool {
+        let has_ended = lane.has_ended && self.ends_with_inputs;
+        has_ended || self.count.is_some_and(|count| lane.written >= count)
+    }
+
+    /// Writes the rows of one lane, or those of all lanes once each of them has some. What is lost
+    /// since there is no room is counted in later rows.
+    fn write(&mut self, at: usize) -> io::Result<()> {
+        let (first, lanes) = if !self.destination.wants_whole_batches() {
+            (at, &mut self.lanes[at..=at])
+        } else if self.lanes.iter().all(|lane| lane.rows_waiting.is_some() || lane.has_ended) {
+            (0, &mut self.lanes[..])
+        } else {
+            return Ok(());
+        };
+        let mut emissions = Vec::new();
+        for (input, lane) in (first..).zip(&mut *lanes) {
+            let rows = lane.rows_waiting.take().unwrap_or_default();
+            emissions.push(Emission { input, rows, builder: &lane.rows });
+            lane.written += 1;
+        }
+        let of_conntrack =
+            |row: &&Metric| row.has_values() && row.name != self_metrics::MEASUREMENT;
+        let rows = emissions.iter().flat_map(|emission| &emission.rows);
+        let valued = rows.filter(of_conntrack).count();
+        if let Fate::Lost = self.destination.write(emissions)? {
+            lanes.iter_mut().for_each(|lane| lane.not_written += 1);
             return Ok(());
         }
-        let name = &self.output.name;
-        match file.begin_anew(change) {
-            Ok(begun) => {
-                self.refused = None;
-                self.encoder.begin_anew(begun.header.as_deref());
-                log::info!("{name} was {change}; it is begun anew");
-            }
-            Err(error) if change == crate::recording::Change::Truncated => {
-                return Err(io::Error::other(error));
-            }
-            Err(error) => {
-                if self.refused.is_none() {
-                    log::warn!(
-                        "{name} was {change}; rows go on into the old file: {}",
-                        reason(&error)
-                    );
-                }
-                self.refused = Some(Instant::now());
-            }
-        }
+        self.rows.fetch_add(valued as u64, Ordering::Relaxed);
         Ok(())
     }
-
-    fn cannot(&self, error: &io::Error) -> io::Error {
-        let lost = match self.lost {
-            0 => String::new(),
-            lost => format!("; {lost} emissions found no room"),
-        };
-        io::Error::other(format!("cannot write to {}: {error}{lost}", self.output.name))
-    }
 }
 
-/// Why a file cannot be opened again, with what may be in the way.
-fn reason(error: &FileError) -> String {
-    match error {
-        FileError::Io(_, error) if error.kind() == io::ErrorKind::PermissionDenied => format!(
-            "{error}; privileges for it may have been given up at the start (--confine off keeps them)"
-        ),
-        FileError::Io(_, error) => error.to_string(),
-        error => error.to_string(),
-    }
-}
-
-/// Where the bytes go.
-pub struct Output {
-    /// What error messages call it.
-    name: String,
-    way: Way,
-}
-
-enum Way {
-    /// An unbuffered descriptor; writes are whole lines.
-    Lines(Box<dyn WriteFd>),
-    /// A file that is replaced as a whole by each batch.
-    Replace(PathBuf),
-    /// A file that is appended to.
-    Append(Box<RecordingFile>),
-}
-
-trait WriteFd: Write + AsFd + Send {}
-impl<T: Write + AsFd + Send> WriteFd for T {}
-
-impl Output {
-    /// An output to a descriptor: a file, or a duplicate of standard output; `name` is what
-    /// error messages call it.
-    pub fn new(name: impl Into<String>, file: impl Write + AsFd + Send + 'static) -> Self {
-        Self { name: name.into(), way: Way::Lines(Box::new(file)) }
-    }
-
-    /// An output that replaces the regular file `path` by each batch of rows.
-    #[must_use]
-    pub fn replacing(path: PathBuf) -> Self {
-        Self { name: path.display().to_string(), way: Way::Replace(path) }
+impl Lane {
+    /// Makes rows of the next window, if there is one.
+    fn take_rows(&mut self) -> bool {
+        let Ok(mut window) = self.outbox.windows.pop() else { return false };
+        let loss = window.loss;
+        window.loss.rows_lost += self.not_written;
+        let rows = self.rows.rows(&window).into_iter();
+        let mut rows: Vec<Metric> = rows.filter_map(|row| self.filter.apply(row)).collect();
+        rows.extend(self.rows.internal_row(&window).map(|row| self.filter.tag(row)));
+        rows.iter_mut().for_each(Metric::make_plain);
+        self.rows_waiting = Some(rows);
+        // The ring has room for every window there is.
+        let _ = self.outbox.spent.push(window);
+        if let Some(notice) = self.rows.take_notice() {
+            self.log(Level::Warn, format_args!("{notice}"));
+        }
+        if loss.rows_lost > self.told_loss.rows_lost {
+            let lost = loss.rows_lost - self.told_loss.rows_lost;
+            let what = "emissions found no room because the output was stuck; their events are \
+                        in the rates of the next row";
+            self.log(Level::Warn, format_args!("{lost} {what}"));
+        }
+        if loss.samples_missed > self.told_loss.samples_missed {
+            let missed = loss.samples_missed - self.told_loss.samples_missed;
+            self.log(
+                Level::Debug,
+                format_args!(
+                    "{missed} ticks without a sample: one before ran late, or ctnetlink gave no whole \
+                     answer"
+                ),
+            );
+        }
+        self.told_loss = loss;
+        true
     }
 
-    /// An output to a file that is appended to; `name` is what error messages call it.
-    #[must_use]
-    pub fn recording(name: String, file: RecordingFile) -> Self {
-        Self { name, way: Way::Append(Box::new(file)) }
-    }
-
-    /// Writes a batch; `false` where the file was truncated meanwhile.
-    fn write_batch(&mut self, text: &[u8]) -> io::Result<bool> {
-        match &mut self.way {
-            Way::Append(file) => file.write(text),
-            Way::Lines(file) => write_lines(file.as_mut(), text).map(|()| true),
-            Way::Replace(path) => textfile::replace(path, text).map(|()| true),
+    fn log(&self, level: Level, text: std::fmt::Arguments<'_>) {
+        if level <= self.log_level {
+            log::log!(target: INPUT_TARGET, level, "[{}] {text}", self.name);
         }
     }
 
-    fn finish(&mut self) -> io::Result<()> {
-        match &mut self.way {
-            Way::Append(file) => file.finish(),
-            Way::Lines(_) | Way::Replace(_) => Ok(()),
+    fn tell_notices(&mut self) {
+        while let Ok(notice) = self.outbox.notices.pop() {
+            self.has_ended |= matches!(notice, Notice::Ended(_));
+            self.log(notice.level(), format_args!("{notice}"));
+            let details = match &notice {
+                Notice::Lost(error) | Notice::Ended(error) => error.to_string(),
+                Notice::Sysctl(error) => error.to_string(),
+                Notice::NotAttached(error) => error.to_string(),
+                _ => continue,
+            };
+            self.log(Level::Debug, format_args!("{details}"));
         }
     }
-}
-
-/// Writes `text`, which consists of whole lines, in pieces of whole lines that a pipe takes at
-/// once: whoever ends this process in between leaves no torn line there.
-fn write_lines(file: &mut dyn WriteFd, mut text: &[u8]) -> io::Result<()> {
-    while !text.is_empty() {
-        let mut piece = text.len();
-        if piece > WHOLE_WRITE {
-            let end = memchr::memrchr(b'\n', &text[..WHOLE_WRITE]);
-            let longer = || memchr::memchr(b'\n', text);
-            piece = end.or_else(longer).map_or(text.len(), |newline| newline + 1);
-        }
-        let (now, later) = text.split_at(piece);
-        write_all_waiting(file, now)?;
-        text = later;
-    }
-    Ok(())
-}
-
-fn write_all_waiting(file: &mut dyn WriteFd, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // Somebody who shares the descriptor made it non-blocking.
-                poll(&mut [PollFd::new(&file.as_fd(), PollFlags::OUT)], None)?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Whether somebody may make room for what could not be written.
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use super::Output;
+use super::text::Output;
 use crate::format::Format;
 use crate::recording::{Content, RecordingFile, Rotation, is_compressed, refusal};
 

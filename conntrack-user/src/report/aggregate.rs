@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use super::accumulator::{Context, Source};
 use super::cpus;
 use super::fields::{Counters, Meaning};
-use super::source::{Context, Source};
 use super::summary::Report;
 use super::unknown::of_recording;
 use crate::recording::known::{is_known, is_unmistakable};

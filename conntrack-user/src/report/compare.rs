@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::summary::{Change, Report, SourceReport};
-use crate::format::human::duration;
+use crate::text::human::duration;
 
 /// Two recordings side by side.
 #[derive(Debug, Clone, Serialize)]

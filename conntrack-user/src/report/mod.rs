@@ -4,6 +4,7 @@
 //! does not grow with them, and gives a [`Report`]; `text`, `compare` and `html` write that down.
 //! No file is opened here and nothing is printed.
 
+mod accumulator;
 mod aggregate;
 mod burst;
 mod compare;
@@ -15,7 +16,6 @@ mod html;
 mod level;
 mod moment;
 mod rates;
-mod source;
 mod spread;
 mod summary;
 mod text;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::compare::{Comparison, Pair};
 use super::summary::{Above, Change, Fill, Gaps, LimitChange, Report, SourceReport, Spreading};
-use crate::format::human::{date, duration, number, percent, printable, time_of_day};
+use crate::text::human::{date, duration, number, percent, printable, time_of_day};
 
 /// The width of numbers.
 const CELL: usize = 7;

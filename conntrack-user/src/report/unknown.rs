@@ -2,9 +2,9 @@
 
 use super::summary::Fill;
 use super::track::Track;
-use crate::format::human::{duration, number};
 use crate::recording::known::is_known;
 use crate::recording::{Tally, WINDOW};
+use crate::text::human::{duration, number};
 
 /// Rows span the time if they cover this share of it.
 const SPANS: f64 = 0.9;

@@ -9,11 +9,11 @@ use tokio::sync::watch;
 
 use crate::confine::Rewrites;
 use crate::format::{Dialect, exposition, renamed_tags, renaming_notice};
-use crate::internal;
 use crate::metric::{Metric, Value};
-use crate::output::Text;
+use crate::output::text::Text;
+use crate::output::{Destination, Emission, Fate};
+use crate::rows::self_metrics;
 use crate::settings::Input;
-use crate::sink::{Destination, Emission, Fate};
 
 /// What a late sampler or a busy machine may take beyond the intervals.
 const SLACK: Duration = Duration::from_secs(2);
@@ -66,7 +66,7 @@ impl Snapshot {
         let mut inputs = self.inputs.clone();
         if let Some(latest) = inputs.get_mut(input) {
             latest.emitted = now;
-            if rows.iter().any(|row| row.name != internal::MEASUREMENT && row.has_values()) {
+            if rows.iter().any(|row| row.name != self_metrics::MEASUREMENT && row.has_values()) {
                 latest.sampled = Some(now);
             }
             latest.rows = Arc::new(rows);

@@ -5,7 +5,7 @@
 //! prints nothing.
 
 pub mod cpu_mask;
-pub mod events;
+pub mod ebpf;
 pub mod existence;
 pub mod mounts;
 pub mod namespace;

@@ -17,7 +17,7 @@ use super::netlink::NetlinkError;
 use super::roots::Place;
 use super::stat_text::{Oddities, StatParser, StatTextError};
 use super::sysctl::{SysctlError, SysctlFile, is_absent};
-use crate::sample::{COUNT, StatTable};
+use crate::schema::raw::{COUNT, StatTable};
 
 /// The names of the statistics file below `net/stat`, the current one first.
 pub const STAT_FILES: [&str; 2] = ["nf_conntrack", "ip_conntrack"];

@@ -17,7 +17,7 @@ use super::procfs::{Procfs, STAT_FILES, StatError};
 use super::roots::Place;
 use super::stat_text::{Oddities, StatParser};
 use super::sysctl::{SysctlError, SysctlFile};
-use crate::sample::{COUNT, Layout, StatTable};
+use crate::schema::raw::{COUNT, Layout, StatTable};
 use crate::settings::Source;
 
 /// How long ctnetlink is not asked again after it did not answer: the question may start

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::namespace::{NamespaceError, Pinned, Process};
-use crate::plain::shown;
 use crate::settings::{Input, Netns, Roots};
+use crate::text::sanitize::shown;
 
 /// Where `ip netns` keeps names.
 const NAMES: &str = "/run/netns";

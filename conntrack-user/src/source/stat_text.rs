@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use crate::plain::shown;
-use crate::sample::{Layout, RENAMED, StatTable};
+use crate::schema::raw::{Layout, RENAMED, StatTable};
+use crate::text::sanitize::shown;
 
 /// A text that is not a conntrack statistics file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

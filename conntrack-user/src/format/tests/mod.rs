@@ -1,7 +1,6 @@
 //! Rows that look like real ones, arbitrary rows, and what holds for every format.
 
 mod csv;
-mod human;
 mod influx;
 mod json;
 mod prometheus;
@@ -15,7 +14,7 @@ use proptest::prelude::*;
 use super::{Encoder, EncoderOptions, Format, encoder};
 use crate::metric::Value::{Float, Integer, NotMaintained, Unknown};
 use crate::metric::{Metric, Name, Value};
-use crate::plain::{is_plain, shown, tests::harmful};
+use crate::text::sanitize::{is_plain, shown, tests::harmful};
 
 /// 2021-03-08 17:12:22 UTC, the time of the documented example.
 const TIME: i64 = 1_615_223_542_000_000_000;

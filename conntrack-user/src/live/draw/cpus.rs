@@ -4,10 +4,10 @@ use ratatui::layout::Rect;
 
 use super::pen::{Pen, Role};
 use super::skip;
-use crate::format::human;
 use crate::live::app::App;
 use crate::live::series::{RATES, SERIES};
 use crate::live::state::{Cpu, Namespace};
+use crate::text::human;
 
 /// How many times its fair share the busiest CPU does from where on it is uneven.
 const UNEVEN: f64 = 2.0;

@@ -133,7 +133,7 @@ fn origin(current: &Current) -> &'static str {
 }
 
 fn meaning(series: usize, current: &Current) -> &'static str {
-    use crate::origin::Origin;
+    use crate::schema::provenance::Origin;
     match (current.now, current.origin, SERIES[series].field) {
         (Reading::NotCounted, _, "insert" | "new" | "delete" | "found") => {
             "not counted here; probes may (--ebpf)"

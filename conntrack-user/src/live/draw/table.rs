@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 use super::candles::candles;
 use super::pen::{Pen, Role};
 use super::{skip, words};
-use crate::format::human;
 use crate::live::history::Axis;
 use crate::live::state::{Fill, Namespace};
+use crate::text::human;
 
 /// Draws two lines, and below them `lines` of the last minutes' level; returns what is left.
 pub(super) fn draw(

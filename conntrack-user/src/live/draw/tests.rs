@@ -16,7 +16,7 @@ use super::super::keys::Action;
 use super::super::series::{ALL, SERIES};
 use super::{Theme, draw};
 use crate::metric::{Metric, Name, Value};
-use crate::origin::Origin;
+use crate::schema::provenance::Origin;
 
 const COLOURED: Theme = Theme { colour: true, ascii: false };
 
@@ -128,7 +128,7 @@ impl Gateway {
                 ("drift".to_owned(), Value::Float(3.0)),
             ],
         );
-        internal.name = crate::internal::MEASUREMENT.to_owned();
+        internal.name = crate::rows::self_metrics::MEASUREMENT.to_owned();
         rows.push(internal);
         Batch { rows, origins: origins() }
     }

@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 
 use super::pen::{Pen, Role};
 use super::words;
-use crate::format::human;
 use crate::live::app::{App, Panel};
 use crate::live::state::Namespace;
+use crate::text::human;
 
 pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, app: &App) {
     let namespace = app.shown().namespace();

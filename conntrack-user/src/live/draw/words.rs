@@ -1,7 +1,7 @@
 //! Times, rates and dates in the words that the panels use.
 
-use crate::format::human;
 use crate::live::state::Reading;
+use crate::text::human;
 
 /// A duration in at most six characters: `1.2 s`, `45 s`, `12 min`, `3.5 h`, `20 d`.
 pub(super) fn duration(seconds: f64) -> String {

@@ -8,7 +8,7 @@ use super::super::summary::SourceReport;
 use super::super::timeline::{OfCpus, Timeline};
 use super::plot::{SIZE, finished};
 use super::{clock, escape, palette, time_labels};
-use crate::format::human::{number, percent};
+use crate::text::human::{number, percent};
 
 /// Rows of the map; machines of more CPUs have several in a row.
 const ROWS: usize = 64;

@@ -14,8 +14,8 @@ use std::fmt::Write as _;
 use self::plot::{Plot, Shade};
 use super::compare::Comparison;
 use super::summary::{Report, SourceReport};
-use crate::format::human::{date, duration, time_of_day};
-use crate::plain::is_plain;
+use crate::text::human::{date, duration, time_of_day};
+use crate::text::sanitize::is_plain;
 
 /// The style of everything but colours, which `palette` gives.
 const STYLE: &str = include_str!("page.css");

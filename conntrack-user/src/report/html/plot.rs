@@ -6,7 +6,7 @@ use plotters::prelude::*;
 
 use super::super::summary::{Burst, SourceReport};
 use super::{clock, escape, palette, time_labels};
-use crate::format::human::{duration, number, percent};
+use crate::text::human::{duration, number, percent};
 
 /// Width and height of the drawing; the page scales it.
 pub(super) const SIZE: (u32, u32) = (960, 230);

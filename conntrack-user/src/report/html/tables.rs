@@ -6,7 +6,7 @@ use super::super::compare::Comparison;
 use super::super::summary::{Change, Report, SourceReport};
 use super::super::text::{COUNTED_AND_STILL, NOT_COUNTED, limit_changes, peak};
 use super::{clock, escape, every};
-use crate::format::human::{date, duration, number, percent};
+use crate::text::human::{date, duration, number, percent};
 
 fn item(word: &str, text: &str, out: &mut String) {
     let _ = write!(out, "<dt>{word}</dt><dd>{}</dd>", escape(text));

@@ -13,7 +13,7 @@ use netlink_packet_core::{NLM_F_DUMP_INTR, NetlinkBuffer, NlasIterator};
 use super::entries::{Entries, Silence};
 use super::error::NetlinkError;
 use super::request::{NFGENMSG, Request};
-use crate::sample::{ENTRIES, Layout, StatTable};
+use crate::schema::raw::{ENTRIES, Layout, StatTable};
 use crate::source::stat_text::Oddities;
 
 /// Types of `linux/netlink.h` below `NLMSG_MIN_TYPE`.

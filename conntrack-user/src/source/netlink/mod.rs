@@ -25,7 +25,7 @@ use self::decode::{Answer, Progress, decode};
 pub use self::error::NetlinkError;
 use self::request::Request;
 use super::stat_text::Oddities;
-use crate::sample::StatTable;
+use crate::schema::raw::StatTable;
 
 /// The largest datagram that the kernel makes of a dump (`netlink_dump`).
 const BUFFER: usize = 32 << 10;

@@ -1,0 +1,109 @@
+//! Connections that began and that their tracker accepted: what the kernel counted as `new` up to 4.8.
+//!
+//! `init_conntrack` returns before the tracker sees the first packet. A stray ACK with `tcp_loose` 0, an
+//! ICMP reply without a request or a bad checksum is refused right after that, still in
+//! `nf_conntrack_in`, and the connection is destroyed.
+
+use conntrack_ebpf::Event;
+
+use crate::schema::raw::EVENTS;
+
+/// One CPU.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cpu {
+    begun: u64,
+    accepted: u64,
+}
+
+/// Follows what each CPU counted, sample by sample.
+#[derive(Debug, Default)]
+pub struct Accepted {
+    cpus: Vec<Cpu>,
+}
+
+impl Accepted {
+    /// Replaces the connections that began by those that were accepted, in the counters of all CPUs,
+    /// [`EVENTS`] for each. No number ever goes back. While refusals come in, it leaves out one
+    /// connection of each CPU that counted some since the last sample: that one may be refused yet.
+    ///
+    /// A connection that was counted and then refused, the first on its CPU, is made up for by the
+    /// next that any CPU accepts, so that the sum is right at rest.
+    pub fn take_off_refused(&mut self, counters: &mut [u64]) {
+        self.cpus.resize(counters.len() / EVENTS, Cpu::default());
+        let settled = |events: &[u64]| {
+            events[Event::New as usize].saturating_sub(events[Event::NewRefused as usize])
+        };
+        let cpus = self.cpus.iter().zip(counters.chunks_exact(EVENTS));
+        let mut excess: u64 =
+            cpus.map(|(cpu, events)| cpu.accepted.saturating_sub(settled(events))).sum();
+        for (cpu, events) in self.cpus.iter_mut().zip(counters.chunks_exact_mut(EVENTS)) {
+            let begun = events[Event::New as usize];
+            let is_undecided = events[Event::NewRefused as usize] > 0 && begun != cpu.begun;
+            let accepted = settled(events).saturating_sub(u64::from(is_undecided));
+            let more = accepted.saturating_sub(cpu.accepted);
+            let made_up = more.min(excess);
+            excess -= made_up;
+            cpu.begun = begun;
+            cpu.accepted += more - made_up;
+            events[Event::New as usize] = cpu.accepted;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Begun and refused by each CPU; what is left.
+    fn sample<const CPUS: usize>(accepted: &mut Accepted, cpus: [(u64, u64); CPUS]) -> [u64; CPUS] {
+        let mut counters = vec![0; CPUS * EVENTS];
+        for (cpu, (begun, refused)) in counters.chunks_exact_mut(EVENTS).zip(cpus) {
+            cpu[Event::New as usize] = begun;
+            cpu[Event::NewRefused as usize] = refused;
+        }
+        accepted.take_off_refused(&mut counters);
+        std::array::from_fn(|cpu| counters[cpu * EVENTS + Event::New as usize])
+    }
+
+    #[test]
+    fn a_flood_of_strays_is_nothing_new() {
+        let mut accepted = Accepted::default();
+        assert_eq!(sample(&mut accepted, [(0, 0)]), [0]);
+        // One has begun and is not refused yet at each of these samples.
+        for strays in 1..1000 {
+            assert_eq!(sample(&mut accepted, [(strays + 1, strays)]), [0]);
+        }
+        assert_eq!(sample(&mut accepted, [(1000, 1000)]), [0]);
+        // Three real ones among them.
+        assert_eq!(sample(&mut accepted, [(1503, 1500)]), [2]);
+        assert_eq!(sample(&mut accepted, [(1503, 1500)]), [3]);
+    }
+
+    #[test]
+    fn without_refusals_nothing_is_late() {
+        let mut accepted = Accepted::default();
+        assert_eq!(sample(&mut accepted, [(300, 0), (1, 0)]), [300, 1]);
+        assert_eq!(sample(&mut accepted, [(301, 0), (2, 0)]), [301, 2]);
+    }
+
+    /// A task began a connection on one CPU and was moved before it was refused.
+    #[test]
+    fn it_never_goes_back() {
+        let mut accepted = Accepted::default();
+        assert_eq!(sample(&mut accepted, [(5, 0), (5, 0)]), [5, 5]);
+        assert_eq!(sample(&mut accepted, [(6, 0), (5, 1)]), [5, 5]);
+        assert_eq!(sample(&mut accepted, [(6, 0), (6, 1)]), [6, 5]);
+    }
+
+    /// The first refusal of a CPU, sampled between its beginning and its end.
+    #[test]
+    fn the_sum_is_right_at_rest() {
+        let mut accepted = Accepted::default();
+        assert_eq!(sample(&mut accepted, [(1, 0), (0, 0)]), [1, 0]);
+        assert_eq!(sample(&mut accepted, [(600, 600), (0, 0)]), [1, 0]);
+        assert_eq!(sample(&mut accepted, [(600, 600), (40, 0)]), [1, 39]);
+        assert_eq!(sample(&mut accepted, [(600, 600), (40, 0)]), [1, 39]);
+        assert_eq!(sample(&mut accepted, [(603, 600), (40, 0)]), [2, 40]);
+        assert_eq!(sample(&mut accepted, [(603, 600), (40, 0)]), [3, 40]);
+    }
+}

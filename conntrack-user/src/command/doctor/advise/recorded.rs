@@ -1,0 +1,110 @@
+//! The evidence that rows give, of a recording or of a live look's memory.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::followed::Followed;
+use crate::advice::{Evidence, Samples};
+use crate::recording::{self, Catalog, Tally};
+use crate::report::{Aggregator, Options, SourceReport};
+use crate::settings::Netns;
+use crate::text::human::{date, number, time_of_day};
+
+/// A share of the time without rows from which on the highest fill is unknown.
+const MISSING: f64 = 0.1;
+
+/// Returns what a recording shows of each source in it.
+pub(super) fn evidence(path: &Path) -> anyhow::Result<Vec<(String, Evidence)>> {
+    File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let sources = read(&recording::files_of(path))?;
+    if sources.is_empty() {
+        bail!("there is no row of conntrack in {}", path.display());
+    }
+    let many = sources.len() > 1;
+    let named = sources.into_iter().map(|(source, mut evidence)| {
+        let tags = source.tags.iter().map(|(key, value)| format!("{key}={}", value.escape_debug()));
+        let name = if many { tags.collect::<Vec<_>>().join(" ") } else { String::new() };
+        evidence.netns = netns(&source);
+        (name, evidence)
+    });
+    Ok(named.collect())
+}
+
+/// Reads all sources of some files.
+pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Vec<(SourceReport, Evidence)>> {
+    let (mut catalog, mut tally) = (Catalog::default(), Tally::default());
+    let options = Options { window: Duration::from_secs(1), bursts: 0, drawn: false };
+    let mut aggregator = Aggregator::new(options);
+    let mut followed = Followed::default();
+    recording::read(files, &mut catalog, &mut tally, &mut |catalog, row| {
+        followed.push(catalog, &row);
+        aggregator.push(catalog, row);
+    });
+    for why in tally.unreadable.iter().chain(&tally.first_bad_line) {
+        log::warn!("{why}");
+    }
+    let sources = aggregator.finish(tally).sources;
+    let evidence = sources.into_iter().map(|source| {
+        let mut evidence = of_source(&source);
+        evidence.is_any_above_zero = Some(followed.is_any_above_zero(&catalog, &source));
+        evidence.found_for_failures = followed.steadiness(&catalog, &source);
+        (source, evidence)
+    });
+    Ok(evidence.collect())
+}
+
+/// The namespace that the rows name; commands on that host need it.
+fn netns(source: &SourceReport) -> Option<Netns> {
+    let (_, value) = source.tags.iter().find(|(key, _)| key == "netns")?;
+    value.parse().ok().filter(|netns| *netns != Netns::Name("self".to_owned()))
+}
+
+/// Returns what a source's rows show.
+fn of_source(source: &SourceReport) -> Evidence {
+    let moved = source.counters.iter().map(|counter| (counter.name.clone(), counter.total));
+    let unmoved = source.unmoved.iter().map(|name| (name.clone(), 0.0));
+    let fill = source.fill.as_ref();
+    // The limit is that of the fullest moment, which may have been another one than now.
+    let fullest = fill.and_then(|fill| fill.fullest);
+    for change in fill.iter().flat_map(|fill| &fill.limit_changes) {
+        let (from, to) = (number(change.from, 11), number(change.to, 11));
+        let at = format!("{} {}", date(change.at_ns), time_of_day(change.at_ns, false));
+        log::warn!(
+            "nf_conntrack_max changed from {from} to {to} at {at} UTC: the table is judged by what \
+             it was when it was fullest"
+        );
+    }
+    Evidence {
+        seconds: (source.to_ns - source.from_ns) as f64 / 1e9,
+        peak: fullest.map(|fullest| fullest.entries).or(fill.map(|fill| fill.peak)),
+        max: fullest.map(|fullest| fullest.max).or(fill.and_then(|fill| fill.max)),
+        counted: moved.chain(unmoved).collect(),
+        samples: source.losses.samples_missed.map(|missed| Samples { missed, due: None }),
+        unknown: unknown(source),
+        ..Evidence::default()
+    }
+}
+
+/// What the rows leave open, a sentence each.
+fn unknown(source: &SourceReport) -> Vec<String> {
+    let gaps = &source.gaps;
+    let mut reasons = source.unknown.clone();
+    let missing = gaps.missing as f64 / (gaps.missing + source.emissions).max(1) as f64;
+    if missing > MISSING {
+        reasons.push(format!(
+            "{} of {} emissions are missing, and the fill of the table in these times",
+            gaps.missing,
+            gaps.missing + source.emissions
+        ));
+    }
+    if gaps.resets > gaps.restarts {
+        reasons.push(format!(
+            "counters began anew {} times, and their last events before it are not in the rows",
+            gaps.resets
+        ));
+    }
+    reasons
+}

@@ -1,0 +1,101 @@
+//! What `ctpulse doctor` says of the event source, tried for real.
+
+use conntrack_ebpf::Event;
+
+use super::findings::Findings;
+use crate::accumulate::Counted;
+use crate::notices::without_probes;
+use crate::schema::raw::EVENTS;
+use crate::source::ebpf::error::LOCKDOWN;
+use crate::source::ebpf::offsets::VMLINUX;
+use crate::source::ebpf::probe_table::{HOOKS, Need};
+use crate::source::ebpf::sharing::check_alone;
+use crate::source::ebpf::types::Types;
+use crate::source::ebpf::{Events, Wanted};
+use crate::source::namespace::Pinned;
+
+/// Attaches the probes for a moment and says what became of each; what they count, and whether a
+/// run would have any, now or later.
+///
+/// # Errors
+/// None: writing to a string cannot fail.
+pub(super) fn examine(
+    namespace: Option<&Pinned>,
+    cpus: &[u32],
+    findings: &mut Findings,
+) -> anyhow::Result<(Counted, bool)> {
+    findings.heading("event source (eBPF)");
+    let lockdown = std::fs::read_to_string(LOCKDOWN).map_or_else(
+        |error| format!("not known ({LOCKDOWN}: {error})"),
+        |text| text.trim().to_owned(),
+    );
+    findings.field("lockdown", &lockdown)?;
+    let types = match Types::of_running_kernel() {
+        Ok(_) => format!("the kernel's types are in {VMLINUX}"),
+        Err(error) => format!("namespaces cannot be told apart: {error}"),
+    };
+    findings.field("BTF", &types)?;
+    let highest = cpus.last().map_or(1, |&last| last as usize + 1);
+    let namespaces: Vec<Pinned> = namespace.into_iter().cloned().collect();
+    // Also those that only some options ask for, to know whether they would work.
+    let wanted = Wanted {
+        per_packet: true,
+        internal: true,
+        reports: 1,
+        ..Wanted::new(&namespaces, highest)
+    };
+    let events = match Events::attach(&wanted) {
+        Ok(events) => events,
+        Err(error) => {
+            findings.field("none", &error.to_string())?;
+            findings.off("probes", &without_probes(&error));
+            return Ok(([false; EVENTS], error.may_pass()));
+        }
+    };
+    let mut failed: Vec<(String, Vec<&str>)> = Vec::new();
+    for (hook, state) in events.states() {
+        let when = match hook.need {
+            Need::Always => "",
+            Need::PerPacket => "; with --ebpf-per-packet",
+            Need::Internal => "; with --internal",
+            Need::Reports => "; with ctpulse drops",
+        };
+        let text = format!("{state}{when}");
+        if state.is_unexpected() {
+            let help = "what it counts is left out on this kernel; please report its release";
+            findings.problem(hook.name, &state.to_string(), help);
+        } else if state.is_attached() {
+            findings.field(hook.name, &text)?;
+        } else if let Some((_, hooks)) = failed.iter_mut().find(|(known, _)| *known == text) {
+            hooks.push(hook.name);
+        } else {
+            failed.push((text, vec![hook.name]));
+        }
+    }
+    for (why, hooks) in &failed {
+        findings.field(&hooks.join(", "), why)?;
+    }
+    let missed = if events.counts_missed() {
+        "counted by this kernel; see the field events_missed"
+    } else {
+        "not known: kernels count what kprobes miss from 6.7 on"
+    };
+    findings.field("missed calls", missed)?;
+    if let Some(types) = events.blind()
+        && let Err(error) = check_alone(&namespaces, &types.to_string())
+    {
+        findings.field("not used", &error.to_string())?;
+        findings.off("probes", &without_probes(&error));
+        return Ok(([false; EVENTS], false));
+    }
+    findings.works("probes");
+    if !failed.is_empty() {
+        let hooks: Vec<&str> = failed.iter().flat_map(|(_, hooks)| hooks.iter().copied()).collect();
+        findings.off("hooks", &hooks.join(", "));
+    }
+    let always = |event| {
+        let mut hooks = HOOKS.iter().filter(|hook| hook.need == Need::Always);
+        hooks.any(|hook| hook.events.contains(&event))
+    };
+    Ok((Event::ALL.map(|event| events.counts(event) && always(event)), true))
+}

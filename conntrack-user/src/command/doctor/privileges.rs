@@ -1,0 +1,100 @@
+//! What `doctor` says of privileges: those that are held and needed, what a run would give up,
+//! and what running agents still have.
+
+use std::path::Path;
+
+use rustix::process::geteuid;
+use rustix::thread::CapabilitySet;
+
+use crate::confine::{Needs, apply, capabilities};
+use crate::settings::Input;
+use crate::source::ebpf::types::Types;
+use crate::source::reader::settled;
+use crate::source::roots::Place;
+
+/// What is said, by name.
+pub(super) type Facts = Vec<(String, String)>;
+
+/// The privileges of this process, and what a run would make of them here.
+pub(super) fn own(input: &Input, place: &Place, has_probes: bool) -> Facts {
+    let held = capabilities::held();
+    let held_text = match held {
+        Ok(held) if held.contains(CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_MODULE) => {
+            "all that root has".to_owned()
+        }
+        Ok(held) => capabilities::names(held),
+        Err(error) => format!("not known ({error})"),
+    };
+    let input = Input { source: settled(input.source, place), ..input.clone() };
+    let inputs = std::slice::from_ref(&input);
+    let places = std::slice::from_ref(place);
+    let blind = has_probes && Types::of_running_kernel().is_err();
+    let with_probes = Needs::new(inputs, places, has_probes, blind, None);
+    let without = Needs::new(inputs, places, false, false, None);
+    let needed = capabilities::names(with_probes.capabilities());
+    let least = capabilities::names(without.capabilities());
+    // For real, but on a thread of its own, which ends with what it gave up.
+    let tried = std::thread::spawn(move || apply(&with_probes).to_string()).join();
+    vec![
+        ("user".to_owned(), geteuid().as_raw().to_string()),
+        ("capabilities held".to_owned(), held_text),
+        ("needed".to_owned(), format!("{needed}; without probes: {least}")),
+        ("this process".to_owned(), status_of(Path::new("/proc/self"))),
+        // A panic would have ended the program.
+        ("a run would have".to_owned(), tried.unwrap_or_default()),
+    ]
+}
+
+/// What the agents that run now have, as far as it can be seen.
+pub(super) fn running() -> Facts {
+    let own = std::process::id();
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Facts::new() };
+    let mut facts: Facts = processes
+        .flatten()
+        .filter(|process| {
+            let pid = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+            pid.is_some_and(|pid| pid != own)
+        })
+        .filter(|process| {
+            std::fs::read(process.path().join("comm")).is_ok_and(|comm| comm == b"ctpulse\n")
+        })
+        .map(|process| {
+            let name = format!("process {}", process.file_name().to_string_lossy());
+            (name, status_of(&process.path()))
+        })
+        .collect();
+    facts.sort_unstable();
+    facts
+}
+
+/// User, capabilities, `no_new_privs` and seccomp of a process, and whether all its threads have
+/// the same.
+fn status_of(process: &Path) -> String {
+    let read = |path: &Path| {
+        let status = std::fs::read_to_string(path.join("status")).ok()?;
+        let value = |key: &str| {
+            status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("?").trim().to_owned()
+        };
+        let effective = u64::from_str_radix(&value("CapEff:"), 16).ok()?;
+        let user = value("Uid:").split_whitespace().nth(1).unwrap_or("?").to_owned();
+        let held = capabilities::names(CapabilitySet::from_bits_truncate(effective));
+        let held = if effective.count_ones() > 30 { "all".to_owned() } else { held };
+        let seccomp = match value("Seccomp:").as_str() {
+            "0" => "no seccomp".to_owned(),
+            "?" => "seccomp not known".to_owned(),
+            _ => "seccomp".to_owned(),
+        };
+        let no = if value("NoNewPrivs:") == "1" { "" } else { "no " };
+        Some(format!("user {user}, capabilities {held}, {no}no_new_privs, {seccomp}"))
+    };
+    let Some(first) = read(process) else { return "not shown to this user".to_owned() };
+    let threads: Vec<_> = std::fs::read_dir(process.join("task"))
+        .map(|tasks| tasks.flatten().map(|task| read(&task.path())).collect())
+        .unwrap_or_default();
+    let other = threads.iter().flatten().filter(|status| **status != first).count();
+    match (other, threads.len()) {
+        (0, 0..=1) => first,
+        (0, all) => format!("{first}, in all {all} threads"),
+        (other, all) => format!("{first}; OTHERS in {other} of {all} threads"),
+    }
+}

@@ -1,0 +1,84 @@
+//! What passes between a sampling thread and the others: windows and notices one way, wishes
+//! the other. Everything is bounded and nothing locks.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::Thread;
+
+use rtrb::{Consumer, Producer};
+
+use crate::accumulate::Window;
+use crate::source::ebpf::EventsError;
+use crate::source::procfs::StatError;
+use crate::source::reader::StatSource;
+use crate::source::stat_text::Oddities;
+use crate::source::sysctl::SysctlError;
+
+/// Something that a person should be told, in the order in which it happened.
+#[derive(Debug)]
+pub enum Notice {
+    /// The statistics cannot be read any more (or not yet).
+    Lost(StatError),
+    /// Nothing can be sampled any more, and nothing else comes.
+    Ended(StatError),
+    /// The statistics are read from here (again).
+    Found(StatSource),
+    /// They are read from ctnetlink, for the first time.
+    Netlink,
+    /// A sysctl file gives no number.
+    Sysctl(SysctlError),
+    /// The statistics file is not quite as kernels print it.
+    Odd(Oddities),
+    /// The sampled namespace could not be entered: host-wide sysctl files only.
+    Foreign,
+    /// The probes were detached, because the statistics that their counters belong to are gone.
+    Detached,
+    /// The probes were attached again; their counters start from 0.
+    Attached,
+    /// The probes are gone and cannot be attached again.
+    NotAttached(EventsError),
+}
+
+/// The sampler's ears: what other threads may ask of it, without a lock.
+#[derive(Debug, Default)]
+pub struct Control {
+    stop: AtomicBool,
+    gathers: AtomicU32,
+}
+
+impl Control {
+    /// Asks for one emission now; `sampler` is the sampling thread.
+    pub fn gather(&self, sampler: &Thread) {
+        self.gathers.fetch_add(1, Ordering::Release);
+        sampler.unpark();
+    }
+
+    /// Takes one wish for an emission, if there is one.
+    #[must_use]
+    pub fn take_gather(&self) -> bool {
+        let take = |waiting: u32| waiting.checked_sub(1);
+        self.gathers.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
+    }
+
+    /// Whether the sampler is to end.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Asks the sampler to end; what was handed over stays in the ring.
+    pub fn stop(&self, sampler: &Thread) {
+        self.stop.store(true, Ordering::Release);
+        sampler.unpark();
+    }
+}
+
+/// The consumer's end: windows to read and to give back, notices to tell.
+#[derive(Debug)]
+pub struct Outbox {
+    /// Filled windows, oldest first.
+    pub windows: Consumer<Box<Window>>,
+    /// Windows that were read and may be filled again.
+    pub spent: Producer<Box<Window>>,
+    /// What a person should be told.
+    pub notices: Consumer<Notice>,
+}

@@ -1,0 +1,70 @@
+//! What became of a hook, and why one is not attached.
+
+use super::offsets;
+use super::probe_table::Need;
+
+/// What became of one hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookState {
+    /// Attached to these functions.
+    Attached {
+        /// Which of its ways, 0 for the preferred one.
+        way: usize,
+        /// As the kernel calls them.
+        functions: Vec<String>,
+    },
+    /// The kernel has none of these functions.
+    NoFunction(&'static [&'static str]),
+    /// The kernel's types are not known.
+    NoTypes,
+    /// The kernel has these copies of a function, of which a probe would see one.
+    Copies(Vec<String>),
+    /// The prototype of a function is another than expected, in these words.
+    Differs(String),
+    /// The kernel refused, in these words.
+    Refused(String),
+    /// The hook of this name is not attached, without which it would count the wrong thing.
+    Lacks(&'static str),
+    /// Nobody asked for it.
+    NotAsked(Need),
+}
+
+impl HookState {
+    /// Whether its events are counted.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        matches!(self, Self::Attached { .. })
+    }
+
+    /// Whether the kernel has the function, but not as the programs expect it.
+    #[must_use]
+    pub fn is_unexpected(&self) -> bool {
+        matches!(self, Self::Copies(_) | Self::Differs(_))
+    }
+}
+
+impl std::fmt::Display for HookState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Attached { functions, .. } => write!(f, "attached to {}", functions.join(", ")),
+            Self::NoFunction(names) => {
+                write!(f, "this kernel has no function {}", names.join(" or "))
+            }
+            Self::Copies(names) => write!(
+                f,
+                "this kernel has {} copies of the function ({}), and a probe sees the calls of one",
+                names.len(),
+                names.join(", ")
+            ),
+            Self::Differs(difference) => write!(f, "{difference}"),
+            Self::NoTypes => write!(f, "needs the kernel's types ({})", offsets::VMLINUX),
+            Self::Refused(why) => write!(f, "refused: {why}"),
+            Self::Lacks(name) => write!(f, "not attached, as {name} is not"),
+            Self::NotAsked(Need::PerPacket) => {
+                write!(f, "costs something for each packet; --ebpf-per-packet")
+            }
+            Self::NotAsked(Need::Reports) => write!(f, "serves only `ctpulse drops`"),
+            Self::NotAsked(_) => write!(f, "serves only the row about ctpulse itself; --internal"),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! How each attached program fares: what the kernel skipped, and what it spent.
+//!
+//! Three things can keep a program from seeing a call. Another tracing program ran on that CPU
+//! already (`trace_call_bpf`); another probe did (`kprobe_running`), or too many calls of a
+//! function were under way for its return probe (`nmissed`). From 6.7 on the kernel tells all of
+//! them, of the program and of its link.
+
+#![allow(unsafe_code, reason = "no crate asks the kernel about misses without an allocation")]
+
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use aya::Ebpf;
+use aya_obj::generated::{bpf_attr, bpf_attr__bindgen_ty_9, bpf_cmd, bpf_link_info, bpf_prog_info};
+
+use crate::schema::maintained;
+use crate::schema::raw::Program;
+
+/// Since then the kernel counts what it skipped: programs in `trace_call_bpf`, probes in their
+/// link. Before, it prints 0 for the former and has no word for the latter.
+const MISSES_FROM: maintained::Release = (6, 7);
+
+/// Attached programs and where the kernel tells about them.
+#[derive(Debug, Default)]
+pub(super) struct Programs(Vec<Attached>);
+
+/// The descriptors live as long as the program is attached.
+#[derive(Debug)]
+struct Attached {
+    name: &'static str,
+    program: RawFd,
+    /// The program's link, on kernels that count misses.
+    link: Option<RawFd>,
+}
+
+impl Programs {
+    /// Finds what there is about the programs `names`, all of them attached.
+    pub(super) fn open(ebpf: &Ebpf, names: &[&'static str]) -> Self {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let counts = maintained::parse_release(&release).unwrap_or_default() >= MISSES_FROM;
+        let links = if counts { links() } else { Vec::new() };
+        let attached = names.iter().filter_map(|&name| {
+            let program = ebpf.program(name)?;
+            let id = program.info().ok()?.id();
+            let program = program.fd().ok()?.as_fd().as_raw_fd();
+            let link = links.iter().find(|(_, program)| *program == id);
+            Some(Attached { name, program, link: link.map(|(link, _)| *link) })
+        });
+        Self(attached.collect())
+    }
+
+    /// Fills in how each program fares.
+    pub(super) fn read(&self, programs: &mut Vec<Program>) {
+        programs.clear();
+        programs.extend(self.0.iter().map(Attached::read));
+    }
+
+    /// How many calls all of them missed; `None` where the kernel does not count that.
+    pub(super) fn missed(&self) -> Option<u64> {
+        let missed = |attached: &Attached| {
+            let Program { skipped, missed, .. } = attached.read();
+            Some(skipped?.wrapping_add(missed?))
+        };
+        let missed = self.0.iter().map(missed);
+        missed.reduce(|sum, more| Some(sum?.wrapping_add(more?))).flatten()
+    }
+}
+
+impl Attached {
+    fn read(&self) -> Program {
+        let info = program_info(self.program);
+        Program {
+            name: self.name,
+            skipped: info.filter(|_| self.link.is_some()).map(|info| info.recursion_misses),
+            missed: self.link.and_then(missed),
+            runs: info.map_or(0, |info| info.run_cnt),
+            run_time_ns: info.map_or(0, |info| info.run_time_ns),
+        }
+    }
+}
+
+/// The number behind `name:` in the text of a descriptor.
+fn number(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().parse().ok()
+}
+
+/// The descriptors of this process that are links of eBPF programs, and the program of each.
+fn links() -> Vec<(RawFd, u32)> {
+    let descriptors = std::fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten();
+    let link = |entry: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(entry.path()).ok()?;
+        number(&text, "link_id")?;
+        let program = u32::try_from(number(&text, "prog_id")?).ok()?;
+        Some((entry.file_name().to_str()?.parse().ok()?, program))
+    };
+    descriptors.filter_map(link).collect()
+}
+
+/// What the kernel knows of a program.
+fn program_info(program: RawFd) -> Option<bpf_prog_info> {
+    // SAFETY: all zeros are a value of this structure of numbers.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is that long, and of numbers only; its pointers to arrays have length 0.
+    unsafe { object_info(program, (&raw mut info).cast(), size_of::<bpf_prog_info>()) }
+        .then_some(info)
+}
+
+/// Calls that the link's probe has missed (`bpf_perf_link_fill_kprobe`).
+fn missed(link: RawFd) -> Option<u64> {
+    // SAFETY: all zeros are a value of these unions of numbers.
+    let mut info: bpf_link_info = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is that long, and of numbers only.
+    let is_known = unsafe { object_info(link, (&raw mut info).cast(), size_of::<bpf_link_info>()) };
+    // SAFETY: a kprobe's link has filled in this part; for another it is zeros or other numbers.
+    let kprobe = unsafe { info.__bindgen_anon_1.perf_event.__bindgen_anon_1.kprobe };
+    is_known.then_some(kprobe.missed)
+}
+
+/// Has the kernel fill in `info` about the object of a descriptor; whether it did.
+///
+/// # Safety
+/// `info` is `length` bytes that may take any value.
+unsafe fn object_info(descriptor: RawFd, info: *mut u8, length: usize) -> bool {
+    // SAFETY: all zeros are a value of these unions of numbers.
+    let mut attributes: bpf_attr = unsafe { std::mem::zeroed() };
+    let (Ok(bpf_fd), Ok(info_len)) = (u32::try_from(descriptor), u32::try_from(length)) else {
+        return false;
+    };
+    attributes.info = bpf_attr__bindgen_ty_9 { bpf_fd, info_len, info: info as u64 };
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, which is that long.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            bpf_cmd::BPF_OBJ_GET_INFO_BY_FD,
+            &raw mut attributes,
+            size_of::<bpf_attr>(),
+        )
+    };
+    result == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_by_their_whole_name() {
+        let text = "prog_type:\t2\nrun_time_ns:\t12\nrun_cnt:\t3\nrecursion_misses:\t1\n";
+        assert_eq!(number(text, "run_cnt"), Some(3));
+        assert_eq!(number(text, "run_time_ns"), Some(12));
+        assert_eq!(number(text, "run"), None);
+    }
+}

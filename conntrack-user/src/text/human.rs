@@ -1,0 +1,156 @@
+//! Numbers, times and names for people: short enough for a table's cell, never wider.
+//!
+//! A number that does not fit is rounded to three digits and a unit letter. One that is not
+//! zero never reads as `0`.
+
+/// The longest text that [`number`] makes whatever the value, and so its smallest width.
+const SHORTEST: usize = 5;
+
+/// `0`, `3.33`, `1,234`, `12.3k`: at most `width` characters, which must be five or more.
+pub(crate) fn number(value: f64, width: usize) -> String {
+    debug_assert!(width >= SHORTEST, "a cell of {width} is too narrow");
+    if !value.is_finite() {
+        return "-".to_owned();
+    }
+    if value < 0.0 {
+        return "<0".to_owned();
+    }
+    let value = value.abs(); // a negative zero is a zero
+    if value > 0.0 && value < 0.01 {
+        return "<0.01".to_owned();
+    }
+    if value.fract() != 0.0
+        && let Some(text) = three_digits(value)
+    {
+        return text;
+    }
+    if value < 1e15 {
+        let text = with_commas(&format!("{value:.0}"));
+        if text.len() <= width {
+            return text;
+        }
+    }
+    let mut scaled = value;
+    for unit in ["k", "M", "G", "T", "P", "E"] {
+        scaled /= 1000.0;
+        if let Some(text) = three_digits(scaled) {
+            return text + unit;
+        }
+    }
+    ">999E".to_owned()
+}
+
+/// `3.33`, `33.3` or `333`; `None` from 999.5 on.
+fn three_digits(value: f64) -> Option<String> {
+    [2, 1, 0].into_iter().find_map(|decimals| {
+        let text = format!("{value:.decimals$}");
+        let digits = text.bytes().filter(u8::is_ascii_digit).count();
+        (digits <= 3).then_some(text)
+    })
+}
+
+fn with_commas(digits: &str) -> String {
+    let mut text = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A share as `76.8%`, at most five characters.
+pub(crate) fn percent(value: f64) -> String {
+    if value < 0.0 {
+        return "<0%".to_owned();
+    }
+    if value > 0.0 && value < 0.05 {
+        return "<0.1%".to_owned();
+    }
+    match format!("{value:.1}%") {
+        short if short.len() <= SHORTEST => short,
+        _ if value < 999.5 => format!("{value:.0}%"),
+        _ => ">999%".to_owned(),
+    }
+}
+
+/// The time of day, in UTC, as `HH:MM:SS` or `HH:MM:SS.mmm`.
+pub(crate) fn time_of_day(timestamp_ns: i64, milliseconds: bool) -> String {
+    let ms = timestamp_ns.div_euclid(1_000_000).rem_euclid(24 * 60 * 60 * 1000);
+    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+    if milliseconds {
+        format!("{hour:02}:{minute:02}:{second:02}.{:03}", ms % 1000)
+    } else {
+        format!("{hour:02}:{minute:02}:{second:02}")
+    }
+}
+
+/// The day, in UTC, as `YYYY-MM-DD`.
+pub(crate) fn date(timestamp_ns: i64) -> String {
+    // Days are counted in years that begin in March, so that a leap day is a year's last, and in
+    // eras of 400 years, which all have the same number of days.
+    let days = timestamp_ns.div_euclid(86_400_000_000_000) + 719_468; // since 0000-03-01
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153; // 0 is March
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("{:04}-{month:02}-{day:02}", era * 400 + year_of_era + next_year)
+}
+
+/// A length of time in its two largest units: `20 ms`, `1.5 s`, `10 min`, `1 h 30 min`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let rounded = seconds.round() as u64;
+    let two = |large: u64, a: &str, small: u64, b: &str| match small {
+        0 => format!("{large} {a}"),
+        _ => format!("{large} {a} {small} {b}"),
+    };
+    match rounded {
+        _ if seconds < 0.9995 => format!("{} ms", digits(seconds * 1000.0)),
+        0..60 => format!("{} s", digits(seconds)),
+        60..3600 => two(rounded / 60, "min", rounded % 60, "s"),
+        3600..86_400 => two(rounded / 3600, "h", rounded % 3600 / 60, "min"),
+        _ => two(rounded / 86_400, "d", rounded % 86_400 / 3600, "h"),
+    }
+}
+
+/// At most three digits, without zeros behind the point.
+fn digits(value: f64) -> String {
+    let text = three_digits(value).unwrap_or_else(|| format!("{value:.0}"));
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+/// Text that cannot move a terminal's cursor: what is not printable is shown as an escape.
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' => out.push(c),
+            _ => out.extend(c.escape_debug()),
+        }
+    }
+    out
+}
+
+/// Text of at most `width` columns: one column for each character, so whatever is not plain
+/// ASCII, and might be wider or nothing at all, is a `?`, and a long text ends in `…`.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    let plain = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
+    let mut out: String = text.chars().take(width).map(plain).collect();
+    if text.chars().nth(width).is_some() {
+        out.pop();
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+#[path = "human_tests.rs"]
+mod tests;
