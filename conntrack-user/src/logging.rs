@@ -15,7 +15,7 @@ const LONGEST_LINE: usize = 60 << 10;
 
 /// Who reads the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reader {
+pub enum LogReader {
     /// A person: `ctpulse: warning: ...`, coloured on a terminal.
     Person,
     /// Telegraf's execd: `W! ...`.
@@ -32,14 +32,14 @@ const OURS: [&str; 2] = ["ctpulse", crate::source::ebpf::diagnostics::TARGET];
 type Divert = Box<dyn Fn(Level, &str) -> bool + Send + Sync>;
 
 struct Logger {
-    reader: Reader,
+    reader: LogReader,
     colour: bool,
     level: LevelFilter,
     divert: Option<Divert>,
 }
 
 /// Sends log lines up to `level` to standard error, and those of inputs as these decide.
-pub fn start(reader: Reader, level: LevelFilter) {
+pub fn start(reader: LogReader, level: LevelFilter) {
     begin(reader, level, None);
 }
 
@@ -49,16 +49,17 @@ pub fn start_diverted(
     level: LevelFilter,
     divert: impl Fn(Level, &str) -> bool + Send + Sync + 'static,
 ) {
-    begin(Reader::Person, level, Some(Box::new(divert)));
+    begin(LogReader::Person, level, Some(Box::new(divert)));
 }
 
 /// Writes a line for a person to standard error.
 pub fn say(level: Level, text: &str) {
     // There is nobody left to tell.
-    let _ = std::io::stderr().lock().write_all(line(Reader::Person, false, level, text).as_bytes());
+    let _ =
+        std::io::stderr().lock().write_all(line(LogReader::Person, false, level, text).as_bytes());
 }
 
-fn begin(reader: Reader, level: LevelFilter, divert: Option<Divert>) {
+fn begin(reader: LogReader, level: LevelFilter, divert: Option<Divert>) {
     let colour = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     // Fails only when a logger is set already.
@@ -89,14 +90,14 @@ impl Log for Logger {
 }
 
 /// One whole line: prefix, text with what is not plain escaped, newline.
-fn line(reader: Reader, colour: bool, level: Level, text: &str) -> String {
+fn line(reader: LogReader, colour: bool, level: Level, text: &str) -> String {
     let mut line = match (reader, level) {
-        (Reader::Telegraf, Level::Error) => "E! ".to_owned(),
-        (Reader::Telegraf, Level::Warn) => "W! ".to_owned(),
-        (Reader::Telegraf, Level::Info) => "I! ".to_owned(),
-        (Reader::Telegraf, Level::Debug) => "D! ".to_owned(),
-        (Reader::Telegraf, Level::Trace) => "T! ".to_owned(),
-        (Reader::Person, level) => {
+        (LogReader::Telegraf, Level::Error) => "E! ".to_owned(),
+        (LogReader::Telegraf, Level::Warn) => "W! ".to_owned(),
+        (LogReader::Telegraf, Level::Info) => "I! ".to_owned(),
+        (LogReader::Telegraf, Level::Debug) => "D! ".to_owned(),
+        (LogReader::Telegraf, Level::Trace) => "T! ".to_owned(),
+        (LogReader::Person, level) => {
             let (word, hue) = match level {
                 Level::Error => ("error: ", AnsiColor::Red),
                 Level::Warn => ("warning: ", AnsiColor::Yellow),
@@ -129,14 +130,14 @@ mod tests {
 
     #[test]
     fn a_text_of_many_lines_is_one_line() {
-        let line = line(Reader::Telegraf, false, Level::Warn, "a\nb\x1b[2J\u{202e}\\ü");
+        let line = line(LogReader::Telegraf, false, Level::Warn, "a\nb\x1b[2J\u{202e}\\ü");
         assert_eq!(line, "W! a\\nb\\u{1b}[2J\\u{202e}\\ü\n");
     }
 
     proptest::proptest! {
         #[test]
         fn any_text_is_one_plain_line(text in crate::text::sanitize::tests::harmful()) {
-            for reader in [Reader::Person, Reader::Telegraf] {
+            for reader in [LogReader::Person, LogReader::Telegraf] {
                 let line = line(reader, false, Level::Warn, &text);
                 let line = line.strip_suffix('\n').unwrap();
                 proptest::prop_assert!(line.chars().all(is_plain), "{line:?}");
@@ -146,13 +147,13 @@ mod tests {
 
     #[test]
     fn a_long_text_stays_below_telegrafs_limit() {
-        let line = line(Reader::Telegraf, false, Level::Error, &"ä".repeat(100_000));
+        let line = line(LogReader::Telegraf, false, Level::Error, &"ä".repeat(100_000));
         assert!(line.len() < 64 << 10 && line.ends_with("…\n"));
     }
 
     #[test]
     fn a_person_reads_words() {
-        assert_eq!(line(Reader::Person, false, Level::Warn, "x"), "ctpulse: warning: x\n");
-        assert!(line(Reader::Person, true, Level::Error, "x").contains("\x1b[31m"));
+        assert_eq!(line(LogReader::Person, false, Level::Warn, "x"), "ctpulse: warning: x\n");
+        assert!(line(LogReader::Person, true, Level::Error, "x").contains("\x1b[31m"));
     }
 }

@@ -13,14 +13,14 @@ use crate::accumulate::loss::Loss;
 use crate::confine::{Needs, capabilities, confine};
 use crate::logging::INPUT_TARGET;
 use crate::notices::StartNotice;
-use crate::output::{Destination, Ended, Ending, Lane, Sink};
+use crate::output::{Destination, Ended, Ending, InputState, Sink};
 use crate::rows::RowBuilder;
 use crate::sampling::channel::Control;
-use crate::sampling::{Report, Sampler, Trigger};
+use crate::sampling::{Sampler, SamplingReport, Trigger};
 use crate::schema::maintained;
 use crate::settings::{Confine, Input, Roots, Source};
 use crate::source::cpu_mask;
-use crate::source::ebpf::sharing::{Attached, Together};
+use crate::source::ebpf::sharing::{Attached, SharedProbes};
 use crate::source::mounts;
 use crate::source::reader::{Reader, lacks_table_files, settled};
 use crate::source::roots::Place;
@@ -52,7 +52,7 @@ pub struct Plan {
 
 /// A running set of threads.
 pub struct Pipeline {
-    samplers: Vec<(Arc<Control>, JoinHandle<Report>)>,
+    samplers: Vec<(Arc<Control>, JoinHandle<SamplingReport>)>,
     sink: JoinHandle<io::Result<Ended>>,
     draining: Arc<AtomicBool>,
     reopening: Arc<AtomicBool>,
@@ -64,7 +64,7 @@ pub struct Pipeline {
 /// How a run ended.
 pub struct Outcome {
     /// One per input.
-    pub reports: Vec<Report>,
+    pub reports: Vec<SamplingReport>,
     /// Whether everything that was handed over was written, as far as somebody read it.
     pub flushed: bool,
     /// Whether whoever read the output has gone.
@@ -111,9 +111,9 @@ impl Pipeline {
             Some(kept) => Some(kept),
             None => confine(plan.confine, &needs).map_err(io::Error::other)?.then_some(needs),
         };
-        let together = Arc::new(Together::new(&inputs, &places));
+        let together = Arc::new(SharedProbes::new(&inputs, &places));
         let draining = Arc::new(AtomicBool::new(false));
-        let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<Lane>>();
+        let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<InputState>>();
         let (mut destination, count, on_end) = (plan.destination, plan.count, plan.on_end);
         let ends_with_inputs = plan.ends_with_inputs;
         destination.begin(&inputs);
@@ -171,7 +171,7 @@ impl Pipeline {
                     keys.join(" ")
                 );
             }
-            lanes.push(Lane {
+            lanes.push(InputState {
                 name,
                 log_level: level,
                 outbox,
@@ -217,7 +217,8 @@ impl Pipeline {
         for (control, sampler) in &self.samplers {
             control.stop(sampler.thread());
         }
-        let join = |(_, sampler): (_, JoinHandle<Report>)| sampler.join().unwrap_or_default();
+        let join =
+            |(_, sampler): (_, JoinHandle<SamplingReport>)| sampler.join().unwrap_or_default();
         let reports = self.samplers.into_iter().map(join).collect();
         self.draining.store(true, Ordering::Release);
         let deadline = Instant::now() + patience;

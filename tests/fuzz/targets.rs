@@ -11,10 +11,10 @@ use ctpulse::config;
 use ctpulse::drops::line;
 use ctpulse::format::{Csv, Encoder, Influx};
 use ctpulse::metric::{Metric, Value};
-use ctpulse::recording::{Catalog, Reader, Tally, frames};
+use ctpulse::recording::{Catalog, ReadCounts, RecordingReader, frames};
 use ctpulse::schema::raw::{RENAMED, StatTable};
 use ctpulse::source::ebpf::btf::Btf;
-use ctpulse::source::ebpf::drops::{Report, decode};
+use ctpulse::source::ebpf::drops::{DropReport, decode};
 use ctpulse::source::ebpf::offsets::{Offsets, TupleLayout};
 use ctpulse::source::ebpf::symbols::{Found, Symbols, TABLE};
 use ctpulse::source::netlink::decode::{self, Answer, Progress};
@@ -181,10 +181,11 @@ impl std::io::Read for Slow {
     }
 }
 
-fn rows_of(bytes: &[u8], at_once: usize) -> (Rows, Tally) {
-    let (mut catalog, mut tally, mut rows) = (Catalog::default(), Tally::default(), Vec::new());
+fn rows_of(bytes: &[u8], at_once: usize) -> (Rows, ReadCounts) {
+    let (mut catalog, mut tally, mut rows) =
+        (Catalog::default(), ReadCounts::default(), Vec::new());
     let input = Slow(std::io::Cursor::new(bytes.to_vec()), at_once);
-    let mut reader = Reader::of_stream("t", Box::new(input)).unwrap();
+    let mut reader = RecordingReader::of_stream("t", Box::new(input)).unwrap();
     while let Some(row) = reader.next_row(&mut catalog, &mut tally) {
         let values = row.values.iter();
         let values: Vec<_> =
@@ -209,9 +210,9 @@ pub fn recording(bytes: &[u8]) {
     told.for_each(|told| assert_printable(told));
 
     let mut written = Vec::new();
-    let (mut catalog, mut tally) = (Catalog::default(), Tally::default());
+    let (mut catalog, mut tally) = (Catalog::default(), ReadCounts::default());
     let mut reader =
-        Reader::of_stream("t", Box::new(std::io::Cursor::new(bytes.to_vec()))).unwrap();
+        RecordingReader::of_stream("t", Box::new(std::io::Cursor::new(bytes.to_vec()))).unwrap();
     let mut kept = Vec::new();
     while let Some(row) = reader.next_row(&mut catalog, &mut tally) {
         let series = catalog.series(row.series);
@@ -306,7 +307,7 @@ pub fn drop_record(bytes: &[u8]) {
     let layout =
         TupleLayout { source, source_port, family, destination, destination_port, protocol };
     let Some(report) = decode(record, &layout) else { return };
-    let Report { cpu, inode, .. } = report;
+    let DropReport { cpu, inode, .. } = report;
     assert!(record.len() >= 24 && u64::from(cpu) + u64::from(inode) < 1 << 33);
     for netns in [None, Some("router1")] {
         let time = report.time_ns as i64;

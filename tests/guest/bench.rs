@@ -8,7 +8,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ctpulse::source::ebpf::probe_table::{HOOKS, Hook, Need};
+use ctpulse::source::ebpf::probe_table::{AttachWhen, HOOKS, Hook};
 use ctpulse::source::ebpf::symbols::{Found, Symbols};
 use ctpulse::source::ebpf::types::Types;
 
@@ -223,7 +223,7 @@ fn time_to_attach() {
 }
 
 fn packet_hooks() -> Vec<Hook> {
-    HOOKS.into_iter().filter(|hook| hook.need == Need::PerPacket).collect()
+    HOOKS.into_iter().filter(|hook| hook.need == AttachWhen::PerPacket).collect()
 }
 
 #[test]

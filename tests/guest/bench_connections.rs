@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use ctpulse::source::ebpf::{Events, Wanted};
+use ctpulse::source::ebpf::{AttachOptions, Events};
 use ctpulse::source::namespace::Pinned;
 
 use crate::bench::{LIFE, bpftrace, rounds, seconds, tell};
@@ -39,7 +39,7 @@ fn compare(rates: Rates<'_>) {
         [begun, begun + flushed].map(|seconds| f64::from(CONNECTIONS) / seconds)
     };
     let ours = || {
-        let wanted = Wanted { internal: rates.internal, ..Wanted::new(&pinned, 2) };
+        let wanted = AttachOptions { internal: rates.internal, ..AttachOptions::new(&pinned, 2) };
         let _events = Events::attach(&wanted).unwrap();
         live()
     };

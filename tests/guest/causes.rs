@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use conntrack_ebpf::Event;
-use ctpulse::source::ebpf::probe_table::{Hook, Way};
+use ctpulse::source::ebpf::probe_table::{Hook, Variant};
 use serde_json::Value;
 
 use crate::drops::{Drops, UDP_TIMEOUT, of_cause};
@@ -203,7 +203,7 @@ fn calls_that_are_missed_are_known() {
     in_guest();
     let namespace = Namespace::new();
     let whole = hook("table_full");
-    let only_return = Way { probes: &whole.ways[0].probes[1..], needs_types: false };
+    let only_return = Variant { probes: &whole.ways[0].probes[1..], needs_types: false };
     let hooks = [Hook { ways: vec![only_return].leak(), ..whole }, hook("insert")];
     let events = attach(&[&namespace], &hooks, false);
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();

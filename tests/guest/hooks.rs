@@ -5,8 +5,8 @@ use std::net::UdpSocket;
 use std::process::Command;
 
 use conntrack_ebpf::Event;
-use ctpulse::source::ebpf::probe_table::{HOOKS, Hook, Need, Probe, Way};
-use ctpulse::source::ebpf::{Events, HookState, Wanted};
+use ctpulse::source::ebpf::probe_table::{AttachWhen, HOOKS, Hook, Probe, Variant};
+use ctpulse::source::ebpf::{AttachOptions, Events, HookState};
 use ctpulse::source::namespace::Pinned;
 
 use crate::events::settled;
@@ -58,7 +58,7 @@ fn a_function_may_serve_two_hooks() {
     let by_confirm = Hook { ways: &insert.ways[2..], ..insert };
     let hooks = [by_confirm, hook("clash"), hook("refusals")];
     let pinned = [Pinned::open(format!("/run/netns/{}", namespace.name).as_ref()).unwrap()];
-    let wanted = Wanted { hooks: &hooks, reports: 1, ..Wanted::new(&pinned, CPUS) };
+    let wanted = AttachOptions { hooks: &hooks, reports: 1, ..AttachOptions::new(&pinned, CPUS) };
     let events = Events::attach(&wanted).unwrap();
     assert!(events.states().all(|(_, state)| state.is_attached()));
     let _sockets = insert_35(&namespace);
@@ -79,7 +79,7 @@ fn the_next_way_is_taken_where_a_function_is_missing() {
     };
     let wrong: &'static [Probe] = Box::leak(Box::new([wrong]));
     let mut ways = insert.ways.to_vec();
-    ways[0] = Way { probes: wrong, needs_types: false };
+    ways[0] = Variant { probes: wrong, needs_types: false };
     let hooks = [Hook { ways: ways.leak(), ..insert }, hook("new")];
     let events = attach(&[&namespace], &hooks, false);
     let states: Vec<_> = events.states().map(|(_, state)| state.clone()).collect();
@@ -102,7 +102,7 @@ fn a_missing_function_costs_only_its_own_counters() {
         }
         let probe =
             Probe { program: "init_return", functions: &["begin_conntrack"], renamed_too: true };
-        let way = Way { probes: Box::leak(Box::new([probe])), needs_types: true };
+        let way = Variant { probes: Box::leak(Box::new([probe])), needs_types: true };
         Hook { ways: vec![way].leak(), ..hook }
     });
     let events = attach(&[&namespace], &hooks, false);
@@ -119,10 +119,10 @@ fn a_missing_function_costs_only_its_own_counters() {
 #[test]
 fn what_only_the_row_about_ctpulse_shows_is_not_attached_without_it() {
     in_guest();
-    let events = Events::attach(&Wanted::new(&[], CPUS)).unwrap();
+    let events = Events::attach(&AttachOptions::new(&[], CPUS)).unwrap();
     let left_out = events.states().filter(|(_, state)| !state.is_attached());
     let left_out: Vec<_> = left_out.map(|(hook, state)| (hook.name, state.clone())).collect();
-    let asked_for = HOOKS.iter().filter(|hook| hook.need != Need::Always);
+    let asked_for = HOOKS.iter().filter(|hook| hook.need != AttachWhen::Always);
     let expected: Vec<_> =
         asked_for.map(|hook| (hook.name, HookState::NotAsked(hook.need))).collect();
     assert_eq!(left_out, expected);
@@ -153,7 +153,7 @@ fn packets_are_looked_up_and_ignored() {
     let namespace = Namespace::new();
     let hooks = [hook("found"), hook("ignore"), hook("tracker_drop")];
     let without = attach(&[&namespace], &[hooks[0], hook("new")], false);
-    assert_eq!(without.states().next().unwrap().1, &HookState::NotAsked(Need::PerPacket));
+    assert_eq!(without.states().next().unwrap().1, &HookState::NotAsked(AttachWhen::PerPacket));
     drop(without);
     let (_, sockets) = namespace.udp_flows(1);
     let events = attach(&[&namespace], &hooks, true);

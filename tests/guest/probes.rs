@@ -6,7 +6,7 @@ use std::fs;
 use conntrack_ebpf::Event;
 use ctpulse::schema::raw::Program;
 use ctpulse::source::ebpf::probe_table::{HOOKS, Hook};
-use ctpulse::source::ebpf::{Events, Wanted};
+use ctpulse::source::ebpf::{AttachOptions, Events};
 use ctpulse::source::namespace::Pinned;
 
 use crate::support::Namespace;
@@ -20,7 +20,8 @@ pub(crate) fn attach(namespaces: &[&Namespace], hooks: &[Hook], per_packet: bool
         .iter()
         .map(|namespace| Pinned::open(format!("/run/netns/{}", namespace.name).as_ref()).unwrap());
     let pinned: Vec<_> = pinned.collect();
-    let wanted = Wanted { hooks, per_packet, internal: true, ..Wanted::new(&pinned, CPUS) };
+    let wanted =
+        AttachOptions { hooks, per_packet, internal: true, ..AttachOptions::new(&pinned, CPUS) };
     Events::attach(&wanted).unwrap()
 }
 

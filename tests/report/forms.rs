@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use ctpulse::recording::{Catalog, Tally, read};
+use ctpulse::recording::{Catalog, ReadCounts, read};
 use ctpulse::report::{Aggregator, Options, Report, SourceReport};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
@@ -22,7 +22,7 @@ fn report_of(bytes: &[u8]) -> Report {
 
 fn report_of_file(path: &Path) -> Report {
     let options = Options { window: Duration::from_secs(1), bursts: 3, drawn: false };
-    let (mut catalog, mut tally) = (Catalog::default(), Tally::default());
+    let (mut catalog, mut tally) = (Catalog::default(), ReadCounts::default());
     let mut aggregator = Aggregator::new(options);
     read(&[path.to_owned()], &mut catalog, &mut tally, &mut |catalog, row| {
         aggregator.push(catalog, row);

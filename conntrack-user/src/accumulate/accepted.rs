@@ -10,7 +10,7 @@ use crate::schema::raw::EVENTS;
 
 /// One CPU.
 #[derive(Debug, Clone, Copy, Default)]
-struct Cpu {
+struct CpuCounts {
     begun: u64,
     accepted: u64,
 }
@@ -18,7 +18,7 @@ struct Cpu {
 /// Follows what each CPU counted, sample by sample.
 #[derive(Debug, Default)]
 pub struct Accepted {
-    cpus: Vec<Cpu>,
+    cpus: Vec<CpuCounts>,
 }
 
 impl Accepted {
@@ -29,7 +29,7 @@ impl Accepted {
     /// A connection that was counted and then refused, the first on its CPU, is made up for by the
     /// next that any CPU accepts, so that the sum is right at rest.
     pub fn take_off_refused(&mut self, counters: &mut [u64]) {
-        self.cpus.resize(counters.len() / EVENTS, Cpu::default());
+        self.cpus.resize(counters.len() / EVENTS, CpuCounts::default());
         let settled = |events: &[u64]| {
             events[Event::New as usize].saturating_sub(events[Event::NewRefused as usize])
         };

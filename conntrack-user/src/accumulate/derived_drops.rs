@@ -15,21 +15,21 @@
 //! what it cannot know. Misses that the kernel does not count make it too high.
 
 use crate::accumulate::Counted;
-use crate::accumulate::interval::Tally;
+use crate::accumulate::interval::IntervalStats;
 use crate::schema::raw::{EVENTS, Layout};
 use conntrack_ebpf::Event;
 
-/// What is known by subtraction only; the number is the index into [`Remainders`].
+/// What is known by subtraction only; the number is the index into [`DerivedDrops`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Remainder {
+pub enum DerivedDrop {
     /// Packets that were dropped because their entry was dying before it was inserted.
     Dying = 0,
     /// Packets in the kernel's `drop` that no other cause explains.
     Other,
 }
 
-impl Remainder {
+impl DerivedDrop {
     /// Each of them, in the order of the indices.
     pub const ALL: [Self; 2] = [Self::Dying, Self::Other];
 
@@ -48,7 +48,7 @@ impl Remainder {
 }
 
 /// Packets by remainder, for all CPUs together, since the event source was attached.
-pub type Remainders = [u64; Remainder::ALL.len()];
+pub type DerivedDrops = [u64; DerivedDrop::ALL.len()];
 
 /// What the subtraction takes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,20 +72,20 @@ pub struct Attribution {
     /// At the last sample.
     last: Sums,
     /// What was found before the first sample.
-    before: Remainders,
+    before: DerivedDrops,
     /// What was found when the last window was handed over.
-    handed_over: Remainders,
+    handed_over: DerivedDrops,
     /// What was found so far.
-    pub totals: Remainders,
+    pub totals: DerivedDrops,
     /// The same since the last hand-over, as one row.
-    pub tally: Tally,
+    pub tally: IntervalStats,
 }
 
 impl Attribution {
     /// An attribution that starts with the next sample.
     #[must_use]
     pub fn new() -> Self {
-        Self { tally: Tally::new(1, Remainder::ALL.len(), false), ..Self::default() }
+        Self { tally: IntervalStats::new(1, DerivedDrop::ALL.len(), false), ..Self::default() }
     }
 
     /// Takes one sample: what each column of `layout` counted since some time, and each event.
@@ -117,8 +117,8 @@ impl Attribution {
         let chain = now.chaintoolong.saturating_sub(first.chaintoolong);
         let dying = (last.insert_failed - first.insert_failed).saturating_sub(clash + chain);
         let explained = clash + now.table_full - first.table_full + now.tracker - first.tracker;
-        self.raise(Remainder::Dying, dying);
-        self.raise(Remainder::Other, (last.drop - first.drop).saturating_sub(explained));
+        self.raise(DerivedDrop::Dying, dying);
+        self.raise(DerivedDrop::Other, (last.drop - first.drop).saturating_sub(explained));
     }
 
     /// The last window is on its way.
@@ -135,7 +135,7 @@ impl Attribution {
         self.samples = 0;
     }
 
-    fn raise(&mut self, remainder: Remainder, found: u64) {
+    fn raise(&mut self, remainder: DerivedDrop, found: u64) {
         let to = self.before[remainder as usize] + found;
         let total = &mut self.totals[remainder as usize];
         if let Some(more) = to.checked_sub(*total).filter(|more| *more > 0) {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     /// `insert_failed`, `drop` and `chaintoolong`; lost races and full tables.
-    fn add(attribution: &mut Attribution, kernel: [u64; 3], probes: [u64; 2]) -> Remainders {
+    fn add(attribution: &mut Attribution, kernel: [u64; 3], probes: [u64; 2]) -> DerivedDrops {
         let [failed, drop, chain] = kernel;
         let mut events = [0; EVENTS];
         events[Event::ClashDropped as usize] = probes[0];
@@ -224,12 +224,12 @@ mod tests {
     #[test]
     fn it_is_known_only_where_the_causes_are() {
         let mut counted = [true; EVENTS];
-        assert!(Remainder::Other.is_known(&layout(), &counted));
+        assert!(DerivedDrop::Other.is_known(&layout(), &counted));
         counted[Event::TableFull as usize] = false;
-        assert!(!Remainder::Other.is_known(&layout(), &counted));
-        assert!(Remainder::Dying.is_known(&layout(), &counted));
+        assert!(!DerivedDrop::Other.is_known(&layout(), &counted));
+        assert!(DerivedDrop::Dying.is_known(&layout(), &counted));
         let names = ["entries", "insert_failed", "drop"].map(String::from).to_vec();
         let old = Layout { names, maintained: false };
-        assert!(!Remainder::Dying.is_known(&old, &[true; EVENTS]));
+        assert!(!DerivedDrop::Dying.is_known(&old, &[true; EVENTS]));
     }
 }

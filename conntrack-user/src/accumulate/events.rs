@@ -8,8 +8,8 @@ use std::time::Duration;
 use conntrack_ebpf::Event;
 
 use crate::accumulate::Counted;
-use crate::accumulate::derived_drops::{Attribution, Remainders};
-use crate::accumulate::interval::{SampleWindow, Tally};
+use crate::accumulate::derived_drops::{Attribution, DerivedDrops};
+use crate::accumulate::interval::{IntervalStats, SampleWindow};
 use crate::schema::raw::{EVENTS, HostWide, Layout, Program};
 
 /// The event source's part of a window.
@@ -22,11 +22,11 @@ pub struct EventWindow {
     pub totals: Vec<u64>,
     /// Events since the last hand-over, or since the source was attached if that was later, and
     /// peaks.
-    pub tally: Tally,
+    pub tally: IntervalStats,
     /// What is left over of the kernel's counters, since the source was attached.
-    pub remainders: Remainders,
+    pub remainders: DerivedDrops,
     /// The same since the last hand-over.
-    pub remainder_tally: Tally,
+    pub remainder_tally: IntervalStats,
     /// Time over which the tallies count.
     pub elapsed: Option<Duration>,
     /// Entries less the source's allocations plus frees, both since it was attached: 0 at rest,
@@ -56,7 +56,7 @@ pub struct EventAccumulator {
     totals: Vec<u64>,
     /// What all CPUs together counted since the first read.
     sums: [u64; EVENTS],
-    tally: Tally,
+    tally: IntervalStats,
     attribution: Attribution,
     missed: Option<u64>,
     has_new_misses: bool,
@@ -76,7 +76,7 @@ impl EventAccumulator {
             counted: Counted::default(),
             totals: Vec::new(),
             sums: [0; EVENTS],
-            tally: Tally::default(),
+            tally: IntervalStats::default(),
             attribution: Attribution::new(),
             missed: None,
             has_new_misses: false,
@@ -102,7 +102,7 @@ impl EventAccumulator {
             let counted = self.counted;
             *self = Self { counted, ..Self::new(self.wants_row_peaks) };
             self.totals.extend_from_slice(now);
-            self.tally = Tally::new(now.len() / EVENTS, EVENTS, self.wants_row_peaks);
+            self.tally = IntervalStats::new(now.len() / EVENTS, EVENTS, self.wants_row_peaks);
             return;
         }
         self.is_moving = false;

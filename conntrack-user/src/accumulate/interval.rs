@@ -55,7 +55,7 @@ impl Peak {
 /// Events per cell since the last hand-over and the peaks among the samples since then. Cells
 /// are rows of `columns` each.
 #[derive(Debug, Clone, Default)]
-pub struct Tally {
+pub struct IntervalStats {
     /// Events since the last hand-over, row after row.
     pub events: Vec<u64>,
     /// The busiest sample per column, over all rows.
@@ -67,7 +67,7 @@ pub struct Tally {
     row_recent: Vec<u64>,
 }
 
-impl Tally {
+impl IntervalStats {
     /// A tally of `rows` times `columns` cells, all 0.
     #[must_use]
     pub fn new(rows: usize, columns: usize, wants_row_peaks: bool) -> Self {

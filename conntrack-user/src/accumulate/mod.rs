@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accumulate::events::{EventAccumulator, EventWindow};
-use crate::accumulate::interval::{SampleWindow, Tally};
+use crate::accumulate::interval::{IntervalStats, SampleWindow};
 use crate::accumulate::loss::Loss;
 use crate::schema::raw::{ENTRIES_COLUMN, EVENTS, Layout, ReadTime, StatTable};
 
@@ -40,7 +40,7 @@ pub struct Window {
     /// row. Empty when there are no statistics.
     pub totals: Vec<u64>,
     /// Events since the last emission that was handed over (or the first sample), and peaks.
-    pub tally: Tally,
+    pub tally: IntervalStats,
     /// The event source's part.
     pub events: EventWindow,
     /// Time over which the tallies count; `None` where the first sample is the only one.
@@ -100,7 +100,7 @@ pub struct Accumulator {
     cpus: Vec<u32>,
     previous: Vec<u32>,
     totals: Vec<u64>,
-    tally: Tally,
+    tally: IntervalStats,
     /// What each column counted since the start, over all rows.
     column_sums: Vec<u64>,
     events: EventAccumulator,
@@ -126,7 +126,7 @@ impl Accumulator {
             cpus: Vec::new(),
             previous: Vec::new(),
             totals: Vec::new(),
-            tally: Tally::default(),
+            tally: IntervalStats::default(),
             column_sums: Vec::new(),
             events: EventAccumulator::new(wants_row_peaks),
             handed_over_at: None,
@@ -222,7 +222,7 @@ impl Accumulator {
         self.cpus.clone_from(&table.cpus);
         self.previous.clone_from(&table.values);
         self.totals = table.values.iter().map(|&value| u64::from(value)).collect();
-        self.tally = Tally::new(table.rows(), table.columns(), self.wants_row_peaks);
+        self.tally = IntervalStats::new(table.rows(), table.columns(), self.wants_row_peaks);
         self.column_sums = vec![0; table.columns()];
         self.events.begin();
         self.has_peaks = false;

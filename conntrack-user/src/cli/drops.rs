@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::SourceArgs;
 use crate::config::parse_duration;
-use crate::drops::top::Key;
+use crate::drops::top::GroupBy;
 
 /// Shown by `drops --help` and its manual page.
 pub const EXAMPLES: &str = "\
@@ -43,7 +43,7 @@ pub struct DropsArgs {
     /// Add up by these instead, with commas: cause, protocol, source, destination, port, or a
     /// network such as source/24 (of IPv6 four times as many bits).
     #[arg(long, value_name = "KEYS", value_delimiter = ',', add = super::complete::list(&KEYS))]
-    pub top: Vec<Key>,
+    pub top: Vec<GroupBy>,
     /// How many lines --top prints.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = super::value::lines, requires = "top")]
     pub lines: usize,

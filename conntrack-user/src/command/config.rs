@@ -30,7 +30,7 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
         writeln!(text, "warning: {}", shown(warning))?;
     }
     for input in inputs {
-        writeln!(text, "[[inputs.conntrack]]{}", described(input, Rows::AtInterval))?;
+        writeln!(text, "[[inputs.conntrack]]{}", described(input, RowTrigger::AtInterval))?;
     }
     if let Some(address) = loaded.settings.listen {
         writeln!(text, "scrapes are answered at http://{address}/metrics")?;
@@ -58,13 +58,13 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
 
 /// When rows come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rows {
+pub(super) enum RowTrigger {
     AtInterval,
     WhenAsked,
 }
 
 /// What an input reads, and how often.
-pub(super) fn described(input: &Input, when: Rows) -> String {
+pub(super) fn described(input: &Input, when: RowTrigger) -> String {
     let alias = input.alias.as_ref().map(|alias| format!(" '{}'", shown(alias)));
     let netns = input.netns.as_ref();
     let netns = netns.map(|netns| format!(" in netns {}", shown(&netns.to_string())));
@@ -75,8 +75,8 @@ pub(super) fn described(input: &Input, when: Rows) -> String {
         (false, false) => "table",
     };
     let interval = match when {
-        Rows::AtInterval => format!(" every {:?}", input.interval),
-        Rows::WhenAsked => String::new(),
+        RowTrigger::AtInterval => format!(" every {:?}", input.interval),
+        RowTrigger::WhenAsked => String::new(),
     };
     format!(
         "{}{}: {rows} rows{interval}, sampled every {:?}{}",

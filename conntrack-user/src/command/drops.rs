@@ -26,9 +26,9 @@ use crate::notices::StartNotice;
 use crate::schema::raw::StatTable;
 use crate::settings::{Netns, Source};
 use crate::source::cpu_mask;
-use crate::source::ebpf::drops::{Report, Reports};
+use crate::source::ebpf::drops::{DropReport, Reports};
 use crate::source::ebpf::probe_table::{HOOKS, Hook};
-use crate::source::ebpf::{Events, HookState, Wanted};
+use crate::source::ebpf::{AttachOptions, Events, HookState};
 use crate::source::existence;
 use crate::source::namespace::Pinned;
 use crate::source::procfs::StatError;
@@ -53,7 +53,7 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
         (_, true) => LevelFilter::Error,
         _ => LevelFilter::Info,
     };
-    logging::start(logging::Reader::Person, level);
+    logging::start(logging::LogReader::Person, level);
     let namespaces = namespaces(args)?;
     let pinned: Vec<Pinned> = namespaces.iter().map(|(pinned, _)| pinned.clone()).collect();
     let (events, reports) = attach(&pinned, args.limit, args.per_packet, args.latency)?;
@@ -90,8 +90,13 @@ fn attach(
     let highest = cpus.last().map_or(1, |&last| last as usize + 1);
     let hooks: Vec<Hook> = HOOKS.into_iter().filter(|hook| NEEDED.contains(&hook.name)).collect();
     let reports = share(limit, cpus.len());
-    let wanted =
-        Wanted { hooks: &hooks, per_packet, latency, reports, ..Wanted::new(pinned, highest) };
+    let wanted = AttachOptions {
+        hooks: &hooks,
+        per_packet,
+        latency,
+        reports,
+        ..AttachOptions::new(pinned, highest)
+    };
     let mut events = Events::attach(&wanted).context("drops cannot be seen")?;
     events.hear();
     let asked = |(_, state): &(&Hook, &HookState)| !matches!(state, HookState::NotAsked(_));
@@ -152,7 +157,7 @@ struct View {
 }
 
 impl View {
-    fn text(&mut self, report: &Report, offset_ns: i64) -> Option<String> {
+    fn text(&mut self, report: &DropReport, offset_ns: i64) -> Option<String> {
         self.shown[report.cause as usize] += 1;
         self.unknown[report.cause as usize] += u64::from(report.tuple.is_none());
         if let Some(top) = &mut self.top {

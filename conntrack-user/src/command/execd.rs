@@ -7,7 +7,7 @@ use anyhow::Context;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::stream::{Happening, attend, finish, happenings, is_ignored, on_signal, stop};
+use super::stream::{RunEvent, attend, finish, happenings, is_ignored, on_signal, stop};
 use crate::cli::{ExecdArgs, Signal};
 use crate::format::{EncoderOptions, encoder};
 use crate::logging;
@@ -18,7 +18,7 @@ use crate::sampling::Trigger;
 pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let loaded = super::settings(&args.collect, args.signal != Signal::None);
     let level = loaded.as_ref().map_or(log::LevelFilter::Info, |(s, _)| s.log_level);
-    logging::start(logging::Reader::Telegraf, level);
+    logging::start(logging::LogReader::Telegraf, level);
     let (mut settings, warnings) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -35,14 +35,14 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let options = EncoderOptions { subsecond: true, ..EncoderOptions::default() };
     let ended = super::runtime()?.block_on(async {
         let (to, mut from) = happenings();
-        on_signal(SignalKind::terminate(), &to, || Happening::End)?;
+        on_signal(SignalKind::terminate(), &to, || RunEvent::End)?;
         if !is_ignored(SignalKind::interrupt()) {
-            on_signal(SignalKind::interrupt(), &to, || Happening::End)?;
+            on_signal(SignalKind::interrupt(), &to, || RunEvent::End)?;
         }
         // Each is taken as a wish for a row, whatever --signal says: by default they kill.
         for kind in [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()]
         {
-            on_signal(kind, &to, || Happening::Gather)?;
+            on_signal(kind, &to, || RunEvent::Gather)?;
         }
         super::become_user(&settings)?;
         let end = to.clone();
@@ -58,7 +58,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
             confine: settings.confine,
             confined: None,
             config: None,
-            on_end: Box::new(move || _ = end.send(Happening::End)),
+            on_end: Box::new(move || _ = end.send(RunEvent::End)),
         };
         let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
         // A thread that was there before would keep what is given up at the start.
@@ -77,7 +77,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
 
 /// Reads standard input on a thread of its own: a newline is a wish for a row where `signal`
 /// says so, and its end is the end of the program.
-fn listen(signal: Signal, to: UnboundedSender<Happening>) -> io::Result<()> {
+fn listen(signal: Signal, to: UnboundedSender<RunEvent>) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("stdin".into());
     thread.spawn(move || {
         let mut input = io::stdin().lock();
@@ -94,11 +94,11 @@ fn listen(signal: Signal, to: UnboundedSender<Happening>) -> io::Result<()> {
             };
             if signal == Signal::Stdin {
                 for _ in buffer[..length].iter().filter(|&&byte| byte == b'\n') {
-                    let _ = to.send(Happening::Gather);
+                    let _ = to.send(RunEvent::Gather);
                 }
             }
         }
-        let _ = to.send(Happening::End);
+        let _ = to.send(RunEvent::End);
     })?;
     Ok(())
 }

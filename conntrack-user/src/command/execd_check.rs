@@ -3,7 +3,7 @@
 
 use clap::{Parser, ValueEnum};
 
-use super::config::{Rows, described};
+use super::config::{RowTrigger, described};
 use crate::cli::{Cli, Command, ExecdArgs, Signal, usage};
 use crate::config::{ConfigError, ExecdCommand, Position, Problem, Setting, nearest};
 use crate::format::Format;
@@ -50,8 +50,8 @@ pub(super) fn check(command: &ExecdCommand) -> Result<String, Vec<Problem>> {
         return Err(problems);
     }
     let (when, rows) = match args.signal {
-        Signal::None => (String::new(), Rows::AtInterval),
-        _ => (format!(" when Telegraf asks ({})", value_name(&args.signal)), Rows::WhenAsked),
+        Signal::None => (String::new(), RowTrigger::AtInterval),
+        _ => (format!(" when Telegraf asks ({})", value_name(&args.signal)), RowTrigger::WhenAsked),
     };
     let inputs: Vec<String> = settings.inputs.iter().map(|input| described(input, rows)).collect();
     Ok(format!("{}{when}{}", command.words.join(" "), inputs.join(" and")))

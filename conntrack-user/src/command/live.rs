@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::stream::{
-    HUNG_UP, Happening, PATIENCE, Turn, attend, happenings, is_ignored, on_signal, stop,
+    HUNG_UP, PATIENCE, RunEvent, Turn, attend, happenings, is_ignored, on_signal, stop,
 };
 use crate::cli::{CollectArgs, LiveArgs};
 use crate::live::app::{App, Message};
@@ -76,7 +76,7 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         read_keys(to_ui.clone())?;
         let ui = std::thread::Builder::new().name("ui".into()).spawn(move || {
             let ended = ui.run();
-            let _ = to.send(Happening::End);
+            let _ = to.send(RunEvent::End);
             ended
         })?;
         let turn = attend(pipeline.as_ref(), &mut from).await;
@@ -117,15 +117,15 @@ const REALTIME: RangeInclusive<i32> = if cfg!(target_env = "musl") { 35..=64 } e
 
 /// What ends the program, and what the UI has to know.
 fn wait_for_signals(
-    to: &UnboundedSender<Happening>,
+    to: &UnboundedSender<RunEvent>,
     to_ui: &SyncSender<Event>,
 ) -> anyhow::Result<()> {
     for number in ENDING.iter().map(|signal| signal.as_raw()).chain(REALTIME) {
         let kind = SignalKind::from_raw(number);
         match kind {
             _ if is_ignored(kind) => {}
-            _ if kind == SignalKind::hangup() => on_signal(kind, to, || Happening::HangUp)?,
-            _ => on_signal(kind, to, || Happening::End)?,
+            _ if kind == SignalKind::hangup() => on_signal(kind, to, || RunEvent::HangUp)?,
+            _ => on_signal(kind, to, || RunEvent::End)?,
         }
     }
     let kind = |signal: Signal| SignalKind::from_raw(signal.as_raw());
@@ -138,7 +138,7 @@ fn wait_for_signals(
 fn sample(
     settings: Settings,
     interval: Duration,
-    to: &UnboundedSender<Happening>,
+    to: &UnboundedSender<RunEvent>,
     to_ui: &SyncSender<Event>,
 ) -> anyhow::Result<(Pipeline, LiveFeed)> {
     let slowest = settings.inputs.iter().map(|input| input.sample_interval).max();
@@ -156,10 +156,10 @@ fn sample(
         confine: Confine::Off,
         confined: None,
         config: None,
-        on_end: Box::new(move || _ = end.send(Happening::End)),
+        on_end: Box::new(move || _ = end.send(RunEvent::End)),
     };
     let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
-    let ask = move || _ = ask.send(Happening::Gather);
+    let ask = move || _ = ask.send(RunEvent::Gather);
     Ok((pipeline, LiveFeed::new(interval.max(slowest), slowest, ask)))
 }
 

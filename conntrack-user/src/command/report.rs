@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use super::UsageError;
 use super::generate::print_quietly;
 use crate::cli::{ReportArgs, ReportFormat};
-use crate::recording::{self, Catalog, Tally};
+use crate::recording::{self, Catalog, ReadCounts};
 use crate::report::{
     Aggregator, Options, Report, compare, comparison_page, comparison_text, report_page,
     report_text,
@@ -76,7 +76,7 @@ fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
 /// One report of all `paths`, each with what was rotated away from it.
 fn read(paths: &[PathBuf], options: Options) -> anyhow::Result<Report> {
     let files: Vec<_> = paths.iter().flat_map(|path| recording::files_of(path)).collect();
-    let (mut catalog, mut tally) = (Catalog::default(), Tally::default());
+    let (mut catalog, mut tally) = (Catalog::default(), ReadCounts::default());
     let mut aggregator = Aggregator::new(options);
     recording::read(&files, &mut catalog, &mut tally, &mut |catalog, row| {
         aggregator.push(catalog, row);
@@ -90,7 +90,8 @@ fn read(paths: &[PathBuf], options: Options) -> anyhow::Result<Report> {
 
 /// Why there is nothing to report.
 fn nothing_in(report: &Report) -> String {
-    let Tally { files, bytes, rows, bad_lines, first_bad_line, unreadable, .. } = &report.recording;
+    let ReadCounts { files, bytes, rows, bad_lines, first_bad_line, unreadable, .. } =
+        &report.recording;
     if let (true, Some(why)) = (files.is_empty(), unreadable.first()) {
         return format!("cannot read {why}");
     }

@@ -8,7 +8,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::reload::Configuration;
-use super::stream::{Happening, Turn, attend, finish, happenings, is_ignored, on_signal, stop};
+use super::stream::{RunEvent, Turn, attend, finish, happenings, is_ignored, on_signal, stop};
 use crate::cli::RunArgs;
 use crate::format::{Csv, EncoderOptions, Format, encoder};
 use crate::logging;
@@ -16,7 +16,7 @@ use crate::output::Destination;
 use crate::output::text::{Target, Text};
 use crate::pipeline::{Pipeline, Plan};
 use crate::recording::{Rotation, is_compressed};
-use crate::sampling::{Report, Trigger};
+use crate::sampling::{SamplingReport, Trigger};
 use crate::scrape::{Published, Server};
 use crate::settings::{Confine, Ebpf, Settings};
 
@@ -30,7 +30,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Influx });
     let configuration = Configuration::of(&args.collect);
     let (settings, warnings) = settings(args, format)?;
-    logging::start(logging::Reader::Person, settings.log_level);
+    logging::start(logging::LogReader::Person, settings.log_level);
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     if args.once && args.collect.sample.ebpf == Some(Ebpf::On) {
         return Err(super::UsageError(
@@ -75,14 +75,14 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 struct Run<'a> {
     args: &'a RunArgs,
     format: Format,
-    to: UnboundedSender<Happening>,
+    to: UnboundedSender<RunEvent>,
     configuration: Configuration,
 }
 
 /// What a run did.
 #[derive(Default)]
 struct Streamed {
-    reports: Vec<Report>,
+    reports: Vec<SamplingReport>,
     /// Rows of conntrack with a value that were written.
     rows: u64,
     /// Whether everything was written.
@@ -94,7 +94,7 @@ impl Run<'_> {
         mut self,
         mut settings: Settings,
         mut destination: Box<dyn Destination>,
-        mut from: tokio::sync::mpsc::UnboundedReceiver<Happening>,
+        mut from: tokio::sync::mpsc::UnboundedReceiver<RunEvent>,
     ) -> anyhow::Result<Streamed> {
         let mut streamed = Streamed::default();
         let mut left = if self.args.once { Some(1) } else { self.args.count };
@@ -116,7 +116,7 @@ impl Run<'_> {
                 confine,
                 confined,
                 config: self.configuration.path().map(ToOwned::to_owned),
-                on_end: Box::new(move || _ = end.send(Happening::End)),
+                on_end: Box::new(move || _ = end.send(RunEvent::End)),
             };
             let pipeline =
                 Pipeline::start(settings.inputs.clone(), plan).context("cannot start")?;
@@ -154,19 +154,19 @@ impl Run<'_> {
 }
 
 /// What ends the run or has it read files again. SIGINT and SIGHUP stay ignored where they were.
-fn wait_for_signals(args: &RunArgs, to: &UnboundedSender<Happening>) -> anyhow::Result<()> {
-    on_signal(SignalKind::terminate(), to, || Happening::End)?;
+fn wait_for_signals(args: &RunArgs, to: &UnboundedSender<RunEvent>) -> anyhow::Result<()> {
+    on_signal(SignalKind::terminate(), to, || RunEvent::End)?;
     if !is_ignored(SignalKind::interrupt()) {
-        on_signal(SignalKind::interrupt(), to, || Happening::End)?;
+        on_signal(SignalKind::interrupt(), to, || RunEvent::End)?;
     }
     if !is_ignored(SignalKind::hangup()) {
-        on_signal(SignalKind::hangup(), to, || Happening::HangUp)?;
+        on_signal(SignalKind::hangup(), to, || RunEvent::HangUp)?;
     }
     if let Some(duration) = args.duration {
         let to = to.clone();
         tokio::spawn(async move {
             tokio::time::sleep(duration).await;
-            let _ = to.send(Happening::End);
+            let _ = to.send(RunEvent::End);
         });
     }
     Ok(())

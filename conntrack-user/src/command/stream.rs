@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::pipeline::{Outcome, Pipeline, Plan};
-use crate::sampling::Report;
+use crate::sampling::SamplingReport;
 use crate::settings::Settings;
 
 /// How long an end waits for a consumer that does not read. Telegraf waits 5 s before it
@@ -17,7 +17,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(700);
 
 /// What happens while a stream runs.
 #[derive(Debug)]
-pub(super) enum Happening {
+pub(super) enum RunEvent {
     /// One emission is asked for.
     Gather,
     /// SIGHUP: the terminal hung up, or the output and the configuration are to be read again.
@@ -31,7 +31,7 @@ pub(super) enum Happening {
 pub(super) enum Turn {
     /// Its end.
     End,
-    /// [`Happening::HangUp`].
+    /// [`RunEvent::HangUp`].
     HangUp,
 }
 
@@ -43,8 +43,8 @@ pub(super) const HUNG_UP: u8 = 128 + 1;
 /// Must be called inside the runtime, before anything that the signal should not kill.
 pub(super) fn on_signal(
     kind: SignalKind,
-    to: &UnboundedSender<Happening>,
-    happening: fn() -> Happening,
+    to: &UnboundedSender<RunEvent>,
+    happening: fn() -> RunEvent,
 ) -> anyhow::Result<()> {
     let mut signals = signal(kind).context("cannot wait for signals")?;
     let to = to.clone();
@@ -55,7 +55,7 @@ pub(super) fn on_signal(
 }
 
 /// The channel on which everything arrives that can happen.
-pub(super) fn happenings() -> (UnboundedSender<Happening>, UnboundedReceiver<Happening>) {
+pub(super) fn happenings() -> (UnboundedSender<RunEvent>, UnboundedReceiver<RunEvent>) {
     unbounded_channel()
 }
 
@@ -66,7 +66,7 @@ pub(super) fn happenings() -> (UnboundedSender<Happening>, UnboundedReceiver<Hap
 pub(super) async fn stream(
     settings: Settings,
     plan: Plan,
-    mut happenings: UnboundedReceiver<Happening>,
+    mut happenings: UnboundedReceiver<RunEvent>,
 ) -> anyhow::Result<Outcome> {
     let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
     attend(Some(&pipeline), &mut happenings).await;
@@ -76,13 +76,13 @@ pub(super) async fn stream(
 /// Does what happens until the end or a hang-up; without a pipeline there is only that to wait for.
 pub(super) async fn attend(
     pipeline: Option<&Pipeline>,
-    happenings: &mut UnboundedReceiver<Happening>,
+    happenings: &mut UnboundedReceiver<RunEvent>,
 ) -> Turn {
     loop {
         match happenings.recv().await {
-            Some(Happening::Gather) => pipeline.iter().for_each(|pipeline| pipeline.gather()),
-            Some(Happening::HangUp) => return Turn::HangUp,
-            Some(Happening::End) | None => return Turn::End,
+            Some(RunEvent::Gather) => pipeline.iter().for_each(|pipeline| pipeline.gather()),
+            Some(RunEvent::HangUp) => return Turn::HangUp,
+            Some(RunEvent::End) | None => return Turn::End,
         }
     }
 }
@@ -110,7 +110,7 @@ pub(super) fn is_ignored(kind: SignalKind) -> bool {
 }
 
 /// The exit code of a finished stream.
-pub(super) fn finish(reports: &[Report], stats: bool) -> ExitCode {
+pub(super) fn finish(reports: &[SamplingReport], stats: bool) -> ExitCode {
     if stats {
         for report in reports {
             let micros = |time: Duration| time.as_nanos() as f64 / 1000.0;

@@ -12,7 +12,7 @@
 //!
 //! [`Filled`] keeps the way back: an error found later is reported where the user wrote it.
 
-use super::quoting::{Place, quoted};
+use super::quoting::{QuoteState, quoted};
 
 /// How deep a default may hold further variables; deeper ones stay as written.
 const DEEPEST: usize = 16;
@@ -80,11 +80,11 @@ impl Filled {
 /// where that string is read, which for the tables of other plugins is nowhere.
 pub(super) fn fill_bare(original: &str, environment: Environment<'_>) -> Filled {
     let mut out = Filled { text: String::new(), pieces: Vec::new() };
-    let mut place = Place::Bare;
+    let mut place = QuoteState::Bare;
     let (mut copied, mut at) = (0, 0);
     while at < original.len() {
         let rest = &original[at..];
-        if place == Place::Bare && rest.starts_with('$') {
+        if place == QuoteState::Bare && rest.starts_with('$') {
             out.push(&original[copied..at], copied, true);
             let mut expander = Expander { environment, unset: Vec::new() };
             let (value, length) = expander.one(rest, 0);
@@ -99,13 +99,15 @@ pub(super) fn fill_bare(original: &str, environment: Environment<'_>) -> Filled 
         let before = place;
         let length = place.step(rest);
         match (before, place) {
-            (Place::Bare, Place::Comment) => out.push(&original[copied..at], copied, true),
-            (Place::Comment, Place::Bare) => copied = at,
+            (QuoteState::Bare, QuoteState::Comment) => {
+                out.push(&original[copied..at], copied, true);
+            }
+            (QuoteState::Comment, QuoteState::Bare) => copied = at,
             _ => {}
         }
         at += length;
     }
-    if place != Place::Comment {
+    if place != QuoteState::Comment {
         out.push(&original[copied..], copied, true);
     }
     out.pieces.push(Piece { start: out.text.len(), original: original.len(), verbatim: true });

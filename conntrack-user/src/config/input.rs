@@ -24,7 +24,7 @@ pub(super) fn inputs(
     global_tags: &BTreeMap<String, String>,
     text: &ConfigText<'_>,
 ) -> Vec<Input> {
-    let reader = Reader { text };
+    let reader = InputReader { text };
     // In Telegraf zero is "not set" for all of these but the jitter.
     let interval = reader.duration("interval", &table.interval).filter(is_set);
     let interval = interval.filter(|it| long_enough::<ConntrackTable>(text, "interval", it));
@@ -78,11 +78,11 @@ fn is_set(duration: &Spanned<Duration>) -> bool {
 }
 
 /// Reads values of the table; its errors point at them.
-struct Reader<'a> {
+struct InputReader<'a> {
     text: &'a ConfigText<'a>,
 }
 
-impl Reader<'_> {
+impl InputReader<'_> {
     fn problem(&self, span: &Range<usize>, key: &str, problem: impl std::fmt::Display) {
         self.text.value_problem::<ConntrackTable>(span, key, problem);
     }

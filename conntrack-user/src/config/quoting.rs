@@ -4,7 +4,7 @@
 
 /// What the text is at one point, as far as quotes and comments go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum QuoteState {
     Bare,
     Comment,
     Basic,
@@ -13,7 +13,7 @@ pub(super) enum Place {
     MultiLiteral,
 }
 
-impl Place {
+impl QuoteState {
     /// Takes the next character, or quotes or escape, of `rest`; its length in bytes.
     pub(super) fn step(&mut self, rest: &str) -> usize {
         let Some(next) = rest.chars().next() else { return 0 };
@@ -65,18 +65,18 @@ mod tests {
 
     /// One letter for the place of each character that is not a quote.
     fn places(text: &str) -> String {
-        let mut place = Place::Bare;
+        let mut place = QuoteState::Bare;
         let mut at = 0;
         let mut letters = String::new();
         while at < text.len() {
             let length = place.step(&text[at..]);
             letters.push(match place {
-                Place::Bare => '.',
-                Place::Comment => '#',
-                Place::Basic => 'b',
-                Place::Literal => 'l',
-                Place::MultiBasic => 'B',
-                Place::MultiLiteral => 'L',
+                QuoteState::Bare => '.',
+                QuoteState::Comment => '#',
+                QuoteState::Basic => 'b',
+                QuoteState::Literal => 'l',
+                QuoteState::MultiBasic => 'B',
+                QuoteState::MultiLiteral => 'L',
             });
             at += length;
         }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::{cause_name, cause_words, has_ports, is_icmp, protocol_name};
-use crate::source::ebpf::drops::{Report, Tuple};
+use crate::source::ebpf::drops::{DropReport, Tuple};
 
 /// The columns of [`human`].
 pub const HEADER: &str = "UTC              cause           proto    source -> destination";
@@ -15,7 +15,7 @@ pub const HEADER: &str = "UTC              cause           proto    source -> de
 ///
 /// `time_ns` is nanoseconds since the epoch.
 #[must_use]
-pub fn human(report: &Report, time_ns: i64, netns: Option<&str>) -> String {
+pub fn human(report: &DropReport, time_ns: i64, netns: Option<&str>) -> String {
     let micros = time_ns.div_euclid(1000);
     let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
     let [hour, minute, second] = [seconds / 3600 % 24, seconds / 60 % 60, seconds % 60];
@@ -61,7 +61,7 @@ fn end(address: IpAddr, port: u16, protocol: u8) -> String {
 
 /// A report as JSON has it; what is not known is not there.
 #[derive(Debug, Serialize)]
-struct Json<'a> {
+struct JsonReport<'a> {
     /// Nanoseconds since the epoch.
     timestamp: i64,
     cause: &'static str,
@@ -113,11 +113,12 @@ impl From<&Tuple> for JsonTuple {
 /// # Panics
 /// Never: everything in it can be written as JSON.
 #[must_use]
-pub fn json(report: &Report, time_ns: i64, netns: Option<&str>) -> String {
-    let Report { cause, cpu, inode, zone, ref tuple, .. } = *report;
+pub fn json(report: &DropReport, time_ns: i64, netns: Option<&str>) -> String {
+    let DropReport { cause, cpu, inode, zone, ref tuple, .. } = *report;
     let tuple = tuple.as_ref().map(JsonTuple::from);
     let cause = cause_name(cause);
-    let json = Json { timestamp: time_ns, cause, cpu, netns, netns_inode: inode, zone, tuple };
+    let json =
+        JsonReport { timestamp: time_ns, cause, cpu, netns, netns_inode: inode, zone, tuple };
     serde_json::to_string(&json).expect("numbers and strings")
 }
 
@@ -127,8 +128,8 @@ mod tests {
 
     use super::*;
 
-    fn report(protocol: u8, source: &str, destination: &str) -> Report {
-        Report {
+    fn report(protocol: u8, source: &str, destination: &str) -> DropReport {
+        DropReport {
             time_ns: 0,
             cause: Cause::TableFull,
             cpu: 1,
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(line, expected);
         let line = json(&report(47, "10.0.0.1", "192.0.2.53"), TIME, None);
         assert!(line.ends_with(r#""destination":"192.0.2.53"}"#), "{line}");
-        let unknown = Report { tuple: None, ..report(17, "10.0.0.1", "192.0.2.53") };
+        let unknown = DropReport { tuple: None, ..report(17, "10.0.0.1", "192.0.2.53") };
         assert!(json(&unknown, TIME, None).ends_with(r#""zone":0}"#));
     }
 }

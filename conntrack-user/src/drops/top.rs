@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use super::{cause_words, has_ports, protocol_name};
-use crate::source::ebpf::drops::{Report, Tuple};
+use crate::source::ebpf::drops::{DropReport, Tuple};
 
 /// As many different ones are kept apart; a flood from random addresses must not fill the memory.
 const MOST: usize = 10_000;
@@ -17,7 +17,7 @@ const OTHERS: &str = "(others)";
 
 /// What reports are added up by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub enum GroupBy {
     /// Why.
     Cause,
     /// The protocol.
@@ -31,7 +31,7 @@ pub enum Key {
     Port,
 }
 
-impl FromStr for Key {
+impl FromStr for GroupBy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -56,7 +56,7 @@ impl FromStr for Key {
     }
 }
 
-impl Key {
+impl GroupBy {
     fn name(self) -> String {
         match self {
             Self::Cause => "cause".to_owned(),
@@ -69,7 +69,7 @@ impl Key {
         }
     }
 
-    fn of(self, report: &Report) -> String {
+    fn of(self, report: &DropReport) -> String {
         let tuple = |take: &dyn Fn(&Tuple) -> String| {
             report.tuple.as_ref().map_or_else(|| NONE.to_owned(), take)
         };
@@ -105,7 +105,7 @@ fn network(address: IpAddr, bits: u8) -> String {
 /// Reports, added up.
 #[derive(Debug)]
 pub struct Top {
-    keys: Vec<Key>,
+    keys: Vec<GroupBy>,
     counts: HashMap<Vec<String>, u64>,
     others: u64,
 }
@@ -113,12 +113,12 @@ pub struct Top {
 impl Top {
     /// Adds up by all of `keys` together.
     #[must_use]
-    pub fn new(keys: Vec<Key>) -> Self {
+    pub fn new(keys: Vec<GroupBy>) -> Self {
         Self { keys, counts: HashMap::new(), others: 0 }
     }
 
     /// Adds a report.
-    pub fn add(&mut self, report: &Report) {
+    pub fn add(&mut self, report: &DropReport) {
         let values: Vec<String> = self.keys.iter().map(|key| key.of(report)).collect();
         let full = self.counts.len() >= MOST;
         match self.counts.get_mut(&values) {
@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    fn report(cause: Cause, source: &str, port: u16) -> Report {
+    fn report(cause: Cause, source: &str, port: u16) -> DropReport {
         let source: IpAddr = source.parse().unwrap();
         let tuple = Tuple {
             protocol: 17,
@@ -180,16 +180,16 @@ mod tests {
             source_port: 1,
             destination_port: port,
         };
-        Report { time_ns: 0, cause, cpu: 0, inode: 0, zone: 0, tuple: Some(tuple) }
+        DropReport { time_ns: 0, cause, cpu: 0, inode: 0, zone: 0, tuple: Some(tuple) }
     }
 
     #[test]
     fn the_heaviest_come_first_and_the_rest_is_told() {
-        let mut top = Top::new(vec![Key::Cause, Key::Source(24), Key::Port]);
+        let mut top = Top::new(vec![GroupBy::Cause, GroupBy::Source(24), GroupBy::Port]);
         for (number, source, port) in [(3, "10.1.2.3", 53), (5, "10.1.3.9", 53), (1, "::1", 80)] {
             (0..number).for_each(|_| top.add(&report(Cause::TableFull, source, port)));
         }
-        top.add(&Report { tuple: None, ..report(Cause::Clash, "::1", 0) });
+        top.add(&DropReport { tuple: None, ..report(Cause::Clash, "::1", 0) });
         assert_eq!(
             top.table(3),
             "   reports   share  cause        source/24    port\n\
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_has_bounded_memory() {
-        let mut top = Top::new(vec![Key::Source(32)]);
+        let mut top = Top::new(vec![GroupBy::Source(32)]);
         for number in 0..MOST as u32 + 500 {
             let source = Ipv4Addr::from(number).to_string();
             top.add(&report(Cause::TableFull, &source, 1));
@@ -213,10 +213,10 @@ mod tests {
 
     #[test]
     fn keys_are_read_and_refused() {
-        assert_eq!("source/24".parse(), Ok(Key::Source(24)));
-        assert_eq!("destination".parse(), Ok(Key::Destination(32)));
+        assert_eq!("source/24".parse(), Ok(GroupBy::Source(24)));
+        assert_eq!("destination".parse(), Ok(GroupBy::Destination(32)));
         for wrong in ["port/2", "source/33", "sources", "source/x", ""] {
-            assert!(wrong.parse::<Key>().is_err(), "{wrong}");
+            assert!(wrong.parse::<GroupBy>().is_err(), "{wrong}");
         }
         let network = |address: &str, bits| network(address.parse().unwrap(), bits);
         assert_eq!(network("192.0.2.77", 0), "0.0.0.0/0");

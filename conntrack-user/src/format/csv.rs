@@ -17,7 +17,7 @@ use crate::metric::{Metric, Name};
 #[derive(Debug, Default)]
 pub struct Csv {
     /// The columns after the first two.
-    columns: Option<Vec<Column>>,
+    columns: Option<Vec<CsvColumn>>,
     /// The header stands in the file.
     has_header: bool,
     /// Keys without a column, once each.
@@ -27,7 +27,7 @@ pub struct Csv {
 }
 
 #[derive(Debug)]
-struct Column {
+struct CsvColumn {
     name: Name,
     /// It holds the tag of this name.
     tag: bool,
@@ -57,7 +57,7 @@ impl Csv {
         }
         // A name that stands twice is a tag's and then a field's; one alone can be either's.
         let names: Vec<&str> = columns.collect();
-        let column = |(at, name): (usize, &&str)| Column {
+        let column = |(at, name): (usize, &&str)| CsvColumn {
             name: Name::from(*name),
             tag: !names[..at].contains(name),
             field: !names[at + 1..].contains(name),
@@ -126,18 +126,18 @@ impl Encoder for Csv {
 }
 
 /// The keys of the batch, tags first; `None` as long as it has no field.
-fn columns_of(batch: &[Metric]) -> Option<Vec<Column>> {
+fn columns_of(batch: &[Metric]) -> Option<Vec<CsvColumn>> {
     let tags: BTreeSet<_> = batch.iter().flat_map(|metric| &metric.tags).map(|(k, _)| k).collect();
     let fields: BTreeSet<_> =
         batch.iter().flat_map(|metric| &metric.fields).map(|(k, _)| k).collect();
-    let column = |name: &Name, tag| Column { name: name.clone(), tag, field: !tag };
+    let column = |name: &Name, tag| CsvColumn { name: name.clone(), tag, field: !tag };
     let columns = tags.into_iter().map(|name| column(name, true));
     let any = !fields.is_empty();
     any.then(|| columns.chain(fields.into_iter().map(|name| column(name, false))).collect())
 }
 
 fn write_row(
-    columns: &[Column],
+    columns: &[CsvColumn],
     metric: &Metric,
     record: &mut ByteRecord,
     writer: &mut Writer<&mut Vec<u8>>,
@@ -146,7 +146,7 @@ fn write_row(
     record.push_field(metric.timestamp_ns.to_string().as_bytes());
     record.push_field(metric.name.as_bytes());
     let mut any = false;
-    for Column { name, tag, field } in columns {
+    for CsvColumn { name, tag, field } in columns {
         let tag = metric.tag(name).filter(|_| *tag);
         let number = metric.field(name).filter(|_| *field).and_then(Number::known);
         any |= tag.is_none() && number.is_some();

@@ -23,7 +23,7 @@ impl Encoder for Json {
                 continue;
             }
             let start = out.len();
-            match serde_json::to_writer(&mut *out, &Row(metric)) {
+            match serde_json::to_writer(&mut *out, &RowJson(metric)) {
                 Ok(()) => out.push(b'\n'),
                 Err(_) => out.truncate(start),
             }
@@ -31,14 +31,14 @@ impl Encoder for Json {
     }
 }
 
-struct Row<'a>(&'a Metric);
+struct RowJson<'a>(&'a Metric);
 
-impl Serialize for Row<'_> {
+impl Serialize for RowJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(4))?;
         map.serialize_entry("fields", &Fields(&self.0.fields))?;
         map.serialize_entry("name", &self.0.name)?;
-        map.serialize_entry("tags", &Tags(&self.0.tags))?;
+        map.serialize_entry("tags", &TagsJson(&self.0.tags))?;
         map.serialize_entry("timestamp", &self.0.timestamp_ns)?;
         map.end()
     }
@@ -53,9 +53,9 @@ impl Serialize for Fields<'_> {
     }
 }
 
-struct Tags<'a>(&'a [(Name, String)]);
+struct TagsJson<'a>(&'a [(Name, String)]);
 
-impl Serialize for Tags<'_> {
+impl Serialize for TagsJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(key, value)| (&**key, value)))
     }

@@ -50,8 +50,8 @@ impl Encoder for Table {
             batch.iter().for_each(|metric| totals(metric, out));
             return;
         }
-        let lines = Line::all_of(batch);
-        let (tabular, pairs): (Vec<_>, Vec<_>) = lines.into_iter().partition(Line::is_tabular);
+        let lines = TableLine::all_of(batch);
+        let (tabular, pairs): (Vec<_>, Vec<_>) = lines.into_iter().partition(TableLine::is_tabular);
         if !self.netns && tabular.iter().any(|line| line.netns().is_some()) {
             self.netns = true;
             self.lines_to_heading = 0;
@@ -87,14 +87,14 @@ fn totals(metric: &Metric, out: &mut Vec<u8>) {
 }
 
 /// Rows that are printed together: those of one source at one time.
-struct Line<'a> {
+struct TableLine<'a> {
     /// The table row and the `cpu=all` row, in any order; their fields have different names.
     summary: Vec<&'a Metric>,
     /// The `cpu=cpuN` rows.
     cpus: Vec<&'a Metric>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> TableLine<'a> {
     fn all_of(batch: &'a [Metric]) -> Vec<Self> {
         let mut lines: Vec<Self> = Vec::new();
         for metric in batch {
@@ -161,7 +161,7 @@ fn has_rate(row: &Metric) -> bool {
 }
 
 /// A column of the table.
-struct Column {
+struct TableColumn {
     heading: [&'static str; 2],
     shows: Shows,
     /// Left out where there is a `netns` column.
@@ -182,9 +182,9 @@ enum Shows {
 /// So many packets in one sample make a rate.
 const FEW: f64 = 10.0;
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [TableColumn; 11] = [
     column(["", "count"], Shows::Count),
-    Column { heading: ["", "max"], shows: Shows::Max, yields_to_netns: true },
+    TableColumn { heading: ["", "max"], shows: Shows::Max, yields_to_netns: true },
     column(["", "fill"], Shows::Fill),
     column(["new", "/s"], Shows::Rate("new_rate", None)),
     column(["inval", "/s"], Shows::Rate("invalid_rate", None)),
@@ -192,7 +192,7 @@ const COLUMNS: [Column; 11] = [
     column(["drop", "/s"], Shows::Rate("drop_rate", Some(AnsiColor::Red))),
     column(["drop", "peak"], Shows::DropPeak),
     column(["early", "drop"], Shows::Rate("early_drop_rate", Some(AnsiColor::Yellow))),
-    Column {
+    TableColumn {
         heading: ["clash", "/s"],
         shows: Shows::Rate("clash_resolve_rate", None),
         yields_to_netns: true,
@@ -200,13 +200,13 @@ const COLUMNS: [Column; 11] = [
     column(["chain", "long"], Shows::Rate("chaintoolong_rate", Some(AnsiColor::Red))),
 ];
 
-const fn column(heading: [&'static str; 2], shows: Shows) -> Column {
-    Column { heading, shows, yields_to_netns: false }
+const fn column(heading: [&'static str; 2], shows: Shows) -> TableColumn {
+    TableColumn { heading, shows, yields_to_netns: false }
 }
 
 /// Every column, as its heading and its meaning.
 pub(super) fn described() -> Vec<(String, String)> {
-    let describe = |column: &Column| {
+    let describe = |column: &TableColumn| {
         let text = match column.shows {
             Shows::Count => help("table_entries"),
             Shows::Max => help("table_limit"),
@@ -225,11 +225,11 @@ pub(super) fn described() -> Vec<(String, String)> {
 }
 
 impl Table {
-    fn columns(&self) -> impl Iterator<Item = &'static Column> {
+    fn columns(&self) -> impl Iterator<Item = &'static TableColumn> {
         COLUMNS.iter().filter(|column| !(self.netns && column.yields_to_netns))
     }
 
-    fn width(&self, column: &Column) -> usize {
+    fn width(&self, column: &TableColumn) -> usize {
         match column.shows {
             Shows::Count => 7,
             // Milliseconds take the room; 262,144 becomes 262k.
@@ -256,7 +256,7 @@ impl Table {
         }
     }
 
-    fn line(&mut self, line: &Line<'_>, out: &mut Vec<u8>) {
+    fn line(&mut self, line: &TableLine<'_>, out: &mut Vec<u8>) {
         let time = line.rows().next().map_or(0, |row| row.timestamp_ns);
         let netns = line.netns().unwrap_or_default();
         self.cells(&human::time_of_day(time, self.subsecond), netns, &line.summary, out);

@@ -40,7 +40,7 @@ pub struct Message {
 
 /// What a key asks of the loop, beyond what the app does by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum Request {
     /// End.
     Quit,
     /// Rows more often, or a recording faster.
@@ -167,20 +167,20 @@ impl App {
     }
 
     /// Does what a key asks for; the rest is a wish to the loop.
-    pub fn act(&mut self, action: Action) -> Option<Wish> {
+    pub fn act(&mut self, action: Action) -> Option<Request> {
         match action {
-            Action::Quit => return Some(Wish::Quit),
-            Action::Suspend => return Some(Wish::Suspend),
-            Action::Redraw => return Some(Wish::Redraw),
-            Action::Faster => return Some(Wish::Faster),
-            Action::Slower => return Some(Wish::Slower),
+            Action::Quit => return Some(Request::Quit),
+            Action::Suspend => return Some(Request::Suspend),
+            Action::Redraw => return Some(Request::Redraw),
+            Action::Faster => return Some(Request::Faster),
+            Action::Slower => return Some(Request::Slower),
             Action::Step | Action::PauseOrStep if self.is_replay => {
                 self.held = true;
-                return Some(Wish::Step);
+                return Some(Request::Step);
             }
             Action::Pause if self.is_replay => {
                 self.held = !self.held;
-                return Some(Wish::Hold(self.held));
+                return Some(Request::Hold(self.held));
             }
             Action::Pause | Action::PauseOrStep => {
                 self.frozen = match self.frozen.take() {

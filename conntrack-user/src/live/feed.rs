@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::series::{ALL, SERIES};
 use crate::metric::Metric;
-use crate::output::{Destination, Emission, Fate};
+use crate::output::{Destination, Emission, WriteOutcome};
 use crate::rows::RowBuilder;
 use crate::schema::provenance::Origin;
 
@@ -136,13 +136,13 @@ pub struct ToScreen<F> {
 }
 
 impl<F: FnMut(Batch) -> bool + Send> Destination for ToScreen<F> {
-    fn write(&mut self, emissions: Vec<Emission<'_>>) -> std::io::Result<Fate> {
+    fn write(&mut self, emissions: Vec<Emission<'_>>) -> std::io::Result<WriteOutcome> {
         for Emission { rows, builder, .. } in emissions {
             if !(self.send)(Batch { rows, origins: origins(builder) }) {
                 return Err(std::io::ErrorKind::BrokenPipe.into());
             }
         }
-        Ok(Fate::Written)
+        Ok(WriteOutcome::Written)
     }
 }
 

@@ -12,7 +12,7 @@ pub const CAPACITY: usize = 2400;
 
 /// One counter over one span of time, in events per second; NaN is not known.
 #[derive(Debug, Clone, Copy)]
-pub struct Sample {
+pub struct RateSample {
     /// Mean rate.
     pub mean: f32,
     /// Largest rate of one sample interval; the mean where no sampling was faster than the rows.
@@ -25,7 +25,7 @@ pub struct Sample {
 /// a second.
 pub const FEW: u64 = 10;
 
-impl Sample {
+impl RateSample {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self { mean: f32::NAN, peak: f32::NAN, few: 0 };
 
@@ -37,7 +37,7 @@ impl Sample {
 
 /// The table's number of entries over one span of time; NaN is not known.
 #[derive(Debug, Clone, Copy)]
-pub struct Level {
+pub struct EntriesLevel {
     /// At the end.
     pub last: f64,
     /// The least.
@@ -46,7 +46,7 @@ pub struct Level {
     pub max: f64,
 }
 
-impl Level {
+impl EntriesLevel {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self { last: f64::NAN, min: f64::NAN, max: f64::NAN };
 }
@@ -59,9 +59,9 @@ pub struct Slot {
     /// When the one before it was; the same as the end on a first row.
     pub start_ns: i64,
     /// The table.
-    pub level: Level,
+    pub level: EntriesLevel,
     /// The counters, in the order of [`super::series::SERIES`].
-    pub samples: [Sample; ALL],
+    pub samples: [RateSample; ALL],
 }
 
 /// A stretch of time cut into equal columns.
@@ -115,7 +115,7 @@ impl Axis {
 
 /// One column of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Column {
+pub struct PlotColumn {
     /// Mean over the known part of its time; `None` where nothing is known.
     pub mean: Option<f64>,
     /// Largest value in it.
@@ -148,7 +148,7 @@ impl Default for History {
 impl History {
     /// Adds what a row read at `end_ns` said. A clock that went back begins a new history: the
     /// old one's times mean nothing beside the new ones.
-    pub fn push(&mut self, end_ns: i64, level: Level, samples: [Sample; ALL]) {
+    pub fn push(&mut self, end_ns: i64, level: EntriesLevel, samples: [RateSample; ALL]) {
         if self.slots.back().is_some_and(|last| last.end_ns >= end_ns) {
             self.slots.clear();
         }
@@ -172,7 +172,7 @@ impl History {
 
     /// The columns of the counter `series`.
     #[must_use]
-    pub fn columns(&self, series: usize, axis: &Axis) -> Vec<Column> {
+    pub fn columns(&self, series: usize, axis: &Axis) -> Vec<PlotColumn> {
         self.picture(axis, |slot| {
             let sample = &slot.samples[series];
             (f64::from(sample.mean), f64::from(sample.shown_peak()))
@@ -181,12 +181,12 @@ impl History {
 
     /// The columns of the table's number of entries: its end and its most.
     #[must_use]
-    pub fn levels(&self, axis: &Axis) -> Vec<Column> {
+    pub fn levels(&self, axis: &Axis) -> Vec<PlotColumn> {
         self.picture(axis, |slot| (slot.level.last, slot.level.max))
     }
 
-    fn picture(&self, axis: &Axis, value: impl Fn(&Slot) -> (f64, f64)) -> Vec<Column> {
-        let mut columns = vec![Column::default(); axis.columns];
+    fn picture(&self, axis: &Axis, value: impl Fn(&Slot) -> (f64, f64)) -> Vec<PlotColumn> {
+        let mut columns = vec![PlotColumn::default(); axis.columns];
         let mut known = vec![0i64; axis.columns];
         for slot in self.since(axis.start_ns()) {
             let (mean, peak) = value(slot);
@@ -253,12 +253,12 @@ mod tests {
     const SECOND: i64 = 1_000_000_000;
 
     fn push(history: &mut History, end_ns: i64, mean: f32, peak: f32) {
-        let level = Level { last: f64::from(mean), min: 0.0, max: f64::from(peak) };
-        history.push(end_ns, level, [Sample { mean, peak, few: 0 }; ALL]);
+        let level = EntriesLevel { last: f64::from(mean), min: 0.0, max: f64::from(peak) };
+        history.push(end_ns, level, [RateSample { mean, peak, few: 0 }; ALL]);
     }
 
-    fn column(mean: f64, peak: f64) -> Column {
-        Column { mean: Some(mean), peak: Some(peak) }
+    fn column(mean: f64, peak: f64) -> PlotColumn {
+        PlotColumn { mean: Some(mean), peak: Some(peak) }
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod tests {
         let axis = Axis::until(12 * SECOND, SECOND, 3);
         assert_eq!((axis.start_ns(), axis.end_ns), (9 * SECOND, 12 * SECOND));
         let found = history.columns(0, &axis);
-        assert_eq!(found, [Column::default(), column(3.0, 9.0), column(8.0, 8.0)]);
+        assert_eq!(found, [PlotColumn::default(), column(3.0, 9.0), column(8.0, 8.0)]);
         let summary = Summary { mean: Some(5.5), peak: Some(9.0), few: None };
         assert_eq!(history.summary(0, axis.start_ns()), summary);
         assert_eq!(history.growth(SECOND), Some(4.0));
@@ -282,8 +282,8 @@ mod tests {
     fn a_few_events_in_a_sample_are_a_count_and_no_peak() {
         let mut history = History::default();
         let mut push = |second, few| {
-            let sample = Sample { mean: 2.0, peak: 100.0, few };
-            history.push(second * SECOND, Level::UNKNOWN, [sample; ALL]);
+            let sample = RateSample { mean: 2.0, peak: 100.0, few };
+            history.push(second * SECOND, EntriesLevel::UNKNOWN, [sample; ALL]);
             history.clone()
         };
         for second in 1..14 {
@@ -308,7 +308,7 @@ mod tests {
         push(&mut history, 6 * SECOND, f32::NAN, f32::NAN);
         let found = history.columns(0, &Axis::until(6 * SECOND, SECOND, 6));
         let long = column(6.0, 7.0);
-        let none = Column::default();
+        let none = PlotColumn::default();
         assert_eq!(found, [column(1.0, 1.0), long, long, long, none, none]);
     }
 

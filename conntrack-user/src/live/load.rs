@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::metric::{Metric, Name, Value};
-use crate::recording::{Catalog, Order, Reader, Row, Tally, files_of};
+use crate::recording::{Catalog, Order, ReadCounts, RecordingReader, Row, files_of};
 
 /// Rows in the order of their time.
 pub trait Rows: Send {
@@ -18,9 +18,9 @@ pub trait Rows: Send {
 
 /// A recording, with what was rotated away from it.
 pub struct Recorded {
-    reader: Reader,
+    reader: RecordingReader,
     catalog: Catalog,
-    tally: Tally,
+    tally: ReadCounts,
     /// Rows that wait for older ones, and those that need not wait any more.
     order: Order,
     ready: VecDeque<Metric>,
@@ -33,9 +33,9 @@ impl Recorded {
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self {
-            reader: Reader::new(files_of(path)),
+            reader: RecordingReader::new(files_of(path)),
             catalog: Catalog::default(),
-            tally: Tally::default(),
+            tally: ReadCounts::default(),
             order: Order::default(),
             ready: VecDeque::new(),
             told: (0, 0),
@@ -44,7 +44,7 @@ impl Recorded {
 
     /// Tells of the first bad line at once, and of the others at the end.
     fn tell(&mut self, is_end: bool) {
-        let Tally { bad_lines, first_bad_line, unreadable, .. } = &self.tally;
+        let ReadCounts { bad_lines, first_bad_line, unreadable, .. } = &self.tally;
         if let (0, Some(first)) = (self.told.0, first_bad_line) {
             log::warn!("{first}; the line is left out");
         } else if is_end && *bad_lines > 1 {

@@ -7,7 +7,7 @@ use crate::metric::{Metric, Value};
 use crate::rows::self_metrics;
 use crate::schema::provenance::Origin;
 
-use super::history::{FEW, History, Level, Sample};
+use super::history::{EntriesLevel, FEW, History, RateSample};
 use super::series::{ALL, DROP, INSERT, RATES, SERIES, Series};
 
 /// Namespaces (of all hosts of a recording) that are followed; rows of more are counted.
@@ -47,7 +47,7 @@ pub struct Current {
 
 /// One CPU's rates, smoothed over the last ten seconds; NaN is not known.
 #[derive(Debug, Clone)]
-pub struct Cpu {
+pub struct CpuRates {
     /// Its number.
     pub number: u32,
     /// Events per second, in the order of [`SERIES`].
@@ -73,7 +73,7 @@ pub struct Misses {
 
 /// How full a table is, in the words that the screen uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fill {
+pub enum FillStep {
     /// Below 80 %.
     Room,
     /// From 80 % on.
@@ -84,7 +84,7 @@ pub enum Fill {
     Full,
 }
 
-impl Fill {
+impl FillStep {
     /// The step of a share in percent.
     #[must_use]
     pub fn of(percent: f64) -> Self {
@@ -126,7 +126,7 @@ pub struct Namespace {
     /// The counters, in the order of [`SERIES`].
     pub current: [Current; ALL],
     /// The CPUs, by number; none where the rows do not tell them apart.
-    pub cpus: Vec<Cpu>,
+    pub cpus: Vec<CpuRates>,
     /// What was missed.
     pub misses: Misses,
     /// The nominal time between two samples, in seconds.
@@ -197,7 +197,7 @@ impl Namespace {
     fn take_statistics(&mut self, row: &Metric) {
         let elapsed = self.history.last().map(|last| row.timestamp_ns - last.end_ns);
         let has_rates = row.field(SERIES[DROP].rate).is_some();
-        let mut samples = [Sample::UNKNOWN; ALL];
+        let mut samples = [RateSample::UNKNOWN; ALL];
         for ((series, current), sample) in SERIES.iter().zip(&mut self.current).zip(&mut samples) {
             current.now = reading(row, series, current.total, elapsed, has_rates);
             if let Some(total) = integer(row, series.field) {
@@ -210,7 +210,7 @@ impl Namespace {
             if let Reading::Rate(rate) = current.now {
                 let peak = row.field(series.peak).and_then(number).unwrap_or(rate);
                 let few = integer(row, series.count).filter(|count| *count < FEW).unwrap_or(0);
-                *sample = Sample { mean: rate as f32, peak: peak as f32, few: few as u8 };
+                *sample = RateSample { mean: rate as f32, peak: peak as f32, few: few as u8 };
             }
         }
         let level = self.level(row);
@@ -225,11 +225,11 @@ impl Namespace {
     /// The table's level by a row of statistics. Where Telegraf's plugin wrote it, `entries` are the
     /// sum over all CPUs: the table's own row says it. Extremes are in our rows only, whose
     /// `entries` are no sum and were read at the same moment as the counters.
-    fn level(&self, row: &Metric) -> Level {
+    fn level(&self, row: &Metric) -> EntriesLevel {
         let number = |field| row.field(field).and_then(number);
         let entries = number("entries");
         let ours = entries.filter(|_| number("entries_max").is_some());
-        ours.or(self.counted).or(entries).map_or(Level::UNKNOWN, |last| Level {
+        ours.or(self.counted).or(entries).map_or(EntriesLevel::UNKNOWN, |last| EntriesLevel {
             last,
             min: number("entries_min").unwrap_or(last),
             max: number("entries_max").unwrap_or(last),
@@ -252,7 +252,7 @@ impl Namespace {
             Ok(at) => at,
             Err(_) if self.cpus.len() == MOST_CPUS => return,
             Err(at) => {
-                self.cpus.insert(at, Cpu { number: cpu_number, rates: [f32::NAN; RATES] });
+                self.cpus.insert(at, CpuRates { number: cpu_number, rates: [f32::NAN; RATES] });
                 at
             }
         };

@@ -86,7 +86,7 @@ fn the_table_says_when_it_will_be_full() {
 
 #[test]
 fn thresholds_have_words() {
-    let words = [79.9, 80.0, 94.9, 95.0, 99.9, 100.0, 120.0].map(|p| Fill::of(p).word());
+    let words = [79.9, 80.0, 94.9, 95.0, 99.9, 100.0, 120.0].map(|p| FillStep::of(p).word());
     assert_eq!(words, ["", "filling", "filling", "almost full", "almost full", "FULL", "FULL"]);
 }
 
@@ -136,7 +136,7 @@ fn our_own_entries_are_of_the_moment_of_the_counters() {
         ("entries_max", Value::Integer(85)),
     ];
     take(&mut screen, &[table, all(1, &fields)]);
-    let Level { last, min, max } = screen.namespace().unwrap().history.last().unwrap().level;
+    let EntriesLevel { last, min, max } = screen.namespace().unwrap().history.last().unwrap().level;
     assert_eq!((min, last, max), (70.0, 80.0, 85.0));
     assert_eq!(screen.namespace().unwrap().count, Some(80.0));
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossterm::event::{self, KeyEvent};
 use rustix::process::{Signal, getpid, kill_current_process_group, kill_process};
 
-use super::app::{App, Message, Wish};
+use super::app::{App, Message, Request};
 use super::feed::{Batch, Feed, FeedError};
 use super::keys::action;
 use super::terminal::{Display, leave};
@@ -129,14 +129,14 @@ impl Ui {
             Event::End => return Ok(false),
             Event::Key(key) => match action(key).and_then(|action| self.app.act(action)) {
                 None => {}
-                Some(Wish::Quit) => return Ok(false),
-                Some(Wish::Faster) => self.feed.faster(),
-                Some(Wish::Slower) => self.feed.slower(),
-                Some(Wish::Hold(held)) => self.feed.hold(held),
-                Some(Wish::Step) => self.feed.step(),
-                Some(Wish::Redraw) => self.fit()?,
+                Some(Request::Quit) => return Ok(false),
+                Some(Request::Faster) => self.feed.faster(),
+                Some(Request::Slower) => self.feed.slower(),
+                Some(Request::Hold(held)) => self.feed.hold(held),
+                Some(Request::Step) => self.feed.step(),
+                Some(Request::Redraw) => self.fit()?,
                 // As the terminal would: everything that the shell started together.
-                Some(Wish::Suspend) => {
+                Some(Request::Suspend) => {
                     kill_current_process_group(Signal::TSTP).map_err(io::Error::from)?;
                 }
             },

@@ -25,7 +25,7 @@ use crate::settings::Input;
 
 /// One input's way from windows to rows.
 #[derive(Debug)]
-pub struct Lane {
+pub struct InputState {
     /// What log lines call the input.
     pub name: String,
     /// The lowest level that the input logs.
@@ -104,7 +104,7 @@ pub trait Destination: Send {
     ///
     /// # Errors
     /// [`io::ErrorKind::BrokenPipe`] when nobody wants them any more; otherwise what went wrong.
-    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate>;
+    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<WriteOutcome>;
 
     /// Nothing more comes.
     ///
@@ -133,8 +133,8 @@ impl<T: Destination> Destination for Option<T> {
         self.iter_mut().for_each(Destination::reopen);
     }
 
-    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {
-        self.as_mut().map_or(Ok(Fate::Written), |some| some.write(emissions))
+    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<WriteOutcome> {
+        self.as_mut().map_or(Ok(WriteOutcome::Written), |some| some.write(emissions))
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -144,7 +144,7 @@ impl<T: Destination> Destination for Option<T> {
 
 /// What became of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum WriteOutcome {
     /// They were taken.
     Written,
     /// There is no room for them, which was said; there may be for later ones.
@@ -154,7 +154,7 @@ pub enum Fate {
 /// What the sink works on until it is told to stop.
 pub struct Sink {
     /// The inputs.
-    pub lanes: Vec<Lane>,
+    pub lanes: Vec<InputState>,
     /// Where the rows go.
     pub destination: Box<dyn Destination>,
     /// Emissions to write per input; `None` for no end.
@@ -218,7 +218,7 @@ impl Sink {
         Ended { ending, written, destination: self.destination }
     }
 
-    fn is_over(&self, lane: &Lane) -> bool {
+    fn is_over(&self, lane: &InputState) -> bool {
         let has_ended = lane.has_ended && self.ends_with_inputs;
         has_ended || self.count.is_some_and(|count| lane.written >= count)
     }
@@ -243,7 +243,7 @@ impl Sink {
             |row: &&Metric| row.has_values() && row.name != self_metrics::MEASUREMENT;
         let rows = emissions.iter().flat_map(|emission| &emission.rows);
         let valued = rows.filter(of_conntrack).count();
-        if let Fate::Lost = self.destination.write(emissions)? {
+        if let WriteOutcome::Lost = self.destination.write(emissions)? {
             lanes.iter_mut().for_each(|lane| lane.not_written += 1);
             return Ok(());
         }
@@ -252,7 +252,7 @@ impl Sink {
     }
 }
 
-impl Lane {
+impl InputState {
     /// Makes rows of the next window, if there is one.
     fn take_rows(&mut self) -> bool {
         let Ok(mut window) = self.outbox.windows.pop() else { return false };

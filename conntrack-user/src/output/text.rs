@@ -13,7 +13,7 @@ use super::textfile;
 use crate::confine::Rewrites;
 use crate::format::Encoder;
 use crate::metric::Metric;
-use crate::output::{Destination, Emission, Fate};
+use crate::output::{Destination, Emission, WriteOutcome};
 use crate::recording::{FileError, RecordingFile};
 
 /// Pipes take writes up to this size whole or not at all (POSIX `PIPE_BUF`, 4,096 on Linux).
@@ -50,14 +50,14 @@ impl Destination for Text {
 
     fn rewrites(&self) -> Option<Rewrites<'_>> {
         match &self.output.way {
-            Way::Lines(_) => None,
-            Way::Replace(path) => Some(Rewrites::Replaced(path)),
-            Way::Append(file) if file.rotates() => Some(Rewrites::Aside(file.path())),
-            Way::Append(file) => Some(Rewrites::Reopened(file.path())),
+            TextTarget::Lines(_) => None,
+            TextTarget::Replace(path) => Some(Rewrites::Replaced(path)),
+            TextTarget::Append(file) if file.rotates() => Some(Rewrites::Aside(file.path())),
+            TextTarget::Append(file) => Some(Rewrites::Reopened(file.path())),
         }
     }
 
-    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {
+    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<WriteOutcome> {
         let number = emissions.len() as u64;
         let rows: Vec<Metric> = emissions.into_iter().flat_map(|emission| emission.rows).collect();
         let written = self.write_rows(&rows);
@@ -72,7 +72,7 @@ impl Destination for Text {
                     );
                 }
                 self.full = Some(error);
-                return Ok(Fate::Lost);
+                return Ok(WriteOutcome::Lost);
             }
             Err(error) => return Err(self.cannot(&error)),
             Ok(()) => {}
@@ -84,11 +84,11 @@ impl Destination for Text {
         if let Some(notice) = self.encoder.take_notice() {
             log::warn!("{notice}");
         }
-        Ok(Fate::Written)
+        Ok(WriteOutcome::Written)
     }
 
     fn reopen(&mut self) {
-        let Way::Append(file) = &self.output.way else { return };
+        let TextTarget::Append(file) = &self.output.way else { return };
         self.refused = None;
         if file.change().is_none() {
             log::info!("{} is still the file that is written", self.output.name);
@@ -119,7 +119,7 @@ impl Text {
     /// Begins anew where another program moved, removed or truncated the file. Where the new file
     /// cannot be opened, rows go on into the open one, unless that is what was truncated.
     fn follow_changes(&mut self) -> io::Result<()> {
-        let Way::Append(file) = &mut self.output.way else { return Ok(()) };
+        let TextTarget::Append(file) = &mut self.output.way else { return Ok(()) };
         let Some(change) = file.change() else { return Ok(()) };
         if self.refused.is_some_and(|at| at.elapsed() < RETRY) {
             return Ok(());
@@ -131,7 +131,7 @@ impl Text {
                 self.encoder.begin_anew(begun.header.as_deref());
                 log::info!("{name} was {change}; it is begun anew");
             }
-            Err(error) if change == crate::recording::Change::Truncated => {
+            Err(error) if change == crate::recording::FileChange::Truncated => {
                 return Err(io::Error::other(error));
             }
             Err(error) => {
@@ -171,10 +171,10 @@ fn reason(error: &FileError) -> String {
 pub struct Output {
     /// What error messages call it.
     name: String,
-    way: Way,
+    way: TextTarget,
 }
 
-enum Way {
+enum TextTarget {
     /// An unbuffered descriptor; writes are whole lines.
     Lines(Box<dyn WriteFd>),
     /// A file that is replaced as a whole by each batch.
@@ -190,34 +190,34 @@ impl Output {
     /// An output to a descriptor: a file, or a duplicate of standard output; `name` is what
     /// error messages call it.
     pub fn new(name: impl Into<String>, file: impl Write + AsFd + Send + 'static) -> Self {
-        Self { name: name.into(), way: Way::Lines(Box::new(file)) }
+        Self { name: name.into(), way: TextTarget::Lines(Box::new(file)) }
     }
 
     /// An output that replaces the regular file `path` by each batch of rows.
     #[must_use]
     pub fn replacing(path: PathBuf) -> Self {
-        Self { name: path.display().to_string(), way: Way::Replace(path) }
+        Self { name: path.display().to_string(), way: TextTarget::Replace(path) }
     }
 
     /// An output to a file that is appended to; `name` is what error messages call it.
     #[must_use]
     pub fn recording(name: String, file: RecordingFile) -> Self {
-        Self { name, way: Way::Append(Box::new(file)) }
+        Self { name, way: TextTarget::Append(Box::new(file)) }
     }
 
     /// Writes a batch; `false` where the file was truncated meanwhile.
     fn write_batch(&mut self, text: &[u8]) -> io::Result<bool> {
         match &mut self.way {
-            Way::Append(file) => file.write(text),
-            Way::Lines(file) => write_lines(file.as_mut(), text).map(|()| true),
-            Way::Replace(path) => textfile::replace(path, text).map(|()| true),
+            TextTarget::Append(file) => file.write(text),
+            TextTarget::Lines(file) => write_lines(file.as_mut(), text).map(|()| true),
+            TextTarget::Replace(path) => textfile::replace(path, text).map(|()| true),
         }
     }
 
     fn finish(&mut self) -> io::Result<()> {
         match &mut self.way {
-            Way::Append(file) => file.finish(),
-            Way::Lines(_) | Way::Replace(_) => Ok(()),
+            TextTarget::Append(file) => file.finish(),
+            TextTarget::Lines(_) | TextTarget::Replace(_) => Ok(()),
         }
     }
 }

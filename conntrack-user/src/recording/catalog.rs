@@ -22,14 +22,14 @@ pub struct FieldId(pub usize);
 
 /// A measurement and its tags.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Series {
+pub struct RecordedSeries {
     /// The measurement.
     pub name: String,
     /// The tags, sorted by key.
     pub tags: Vec<(String, String)>,
 }
 
-impl Series {
+impl RecordedSeries {
     /// The value of the tag `key`.
     #[must_use]
     pub fn tag(&self, key: &str) -> Option<&str> {
@@ -37,7 +37,7 @@ impl Series {
     }
 }
 
-impl fmt::Display for Series {
+impl fmt::Display for RecordedSeries {
     /// `conntrack host=fw1 netns=lan`, as it stands in the file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
@@ -48,8 +48,8 @@ impl fmt::Display for Series {
 /// All series and fields that were met.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    series: Vec<Series>,
-    by_series: HashMap<Series, SeriesId>,
+    series: Vec<RecordedSeries>,
+    by_series: HashMap<RecordedSeries, SeriesId>,
     /// The bytes in front of a line's fields: one series has as many as there are orders of tags.
     by_head: HashMap<Box<[u8]>, SeriesId>,
     fields: Vec<String>,
@@ -63,7 +63,7 @@ pub struct Catalog {
 impl Catalog {
     /// The series with the number `id`.
     #[must_use]
-    pub fn series(&self, id: SeriesId) -> &Series {
+    pub fn series(&self, id: SeriesId) -> &RecordedSeries {
         &self.series[id.0]
     }
 
@@ -86,7 +86,7 @@ impl Catalog {
     }
 
     /// The number of a series.
-    pub(super) fn series_id(&mut self, mut series: Series) -> Result<SeriesId, BadLine> {
+    pub(super) fn series_id(&mut self, mut series: RecordedSeries) -> Result<SeriesId, BadLine> {
         series.tags.sort();
         if let Some(id) = self.by_series.get(&series) {
             return Ok(*id);
@@ -143,11 +143,14 @@ mod tests {
     fn long_names_take_no_more_room_than_many() {
         let mut catalog = Catalog::default();
         let taken = (0..1000).take_while(|at| {
-            let series = Series { name: format!("{at}{}", "x".repeat(100_000)), tags: Vec::new() };
+            let series =
+                RecordedSeries { name: format!("{at}{}", "x".repeat(100_000)), tags: Vec::new() };
             catalog.series_id(series).is_ok()
         });
         let taken = taken.count();
         assert!(taken > 300 && taken < 400, "{taken}");
-        assert!(catalog.series_id(Series { name: "a".to_owned(), tags: Vec::new() }).is_ok());
+        assert!(
+            catalog.series_id(RecordedSeries { name: "a".to_owned(), tags: Vec::new() }).is_ok()
+        );
     }
 }

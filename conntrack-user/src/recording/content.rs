@@ -26,7 +26,7 @@ pub enum Content {
 
 /// What of a file stays.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct Intact {
     /// Its length in bytes without a torn end.
     pub(super) length: u64,
     /// Whether it ends within a compressed frame.
@@ -55,15 +55,15 @@ impl Content {
     ///
     /// # Errors
     /// The file's, or [`io::ErrorKind::InvalidData`] where it holds something else.
-    pub(super) fn examine(self, file: &mut File) -> io::Result<Found> {
+    pub(super) fn examine(self, file: &mut File) -> io::Result<Intact> {
         let length = file.metadata()?.len();
         match self {
-            Self::Rows => Ok(Found { length: whole_rows(file, length)?, ..Found::default() }),
+            Self::Rows => Ok(Intact { length: whole_rows(file, length)?, ..Intact::default() }),
             Self::CompressedRows => {
                 file.rewind()?;
                 let whole = whole_part(file)?;
                 let (length, within_a_frame) = (whole.length, whole.open);
-                Ok(Found { length, within_a_frame, ..Found::default() })
+                Ok(Intact { length, within_a_frame, ..Intact::default() })
             }
             Self::Csv if length > 0 => {
                 file.rewind()?;
@@ -72,9 +72,9 @@ impl Content {
                 if read.is_err() || Csv::under(&header).is_none() {
                     return no_recording("it does not start with a CSV header of ctpulse");
                 }
-                Ok(Found { length, header: Some(header), ..Found::default() })
+                Ok(Intact { length, header: Some(header), ..Intact::default() })
             }
-            Self::Csv | Self::Other => Ok(Found { length, ..Found::default() }),
+            Self::Csv | Self::Other => Ok(Intact { length, ..Intact::default() }),
         }
     }
 }

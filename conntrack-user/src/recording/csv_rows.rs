@@ -7,7 +7,7 @@
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::known::is_known;
-use super::{BadLine, Catalog, FieldId, Series, SeriesId, time};
+use super::{BadLine, Catalog, FieldId, RecordedSeries, SeriesId, time};
 
 /// The characters that programs put between two columns.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -22,7 +22,7 @@ const TAGS: [&str; 3] = ["cpu", "host", "netns"];
 
 /// The part that a column plays.
 #[derive(Debug, Clone, PartialEq)]
-enum Column {
+enum CsvInputColumn {
     Time,
     Measurement,
     Tag(String),
@@ -37,13 +37,13 @@ enum Column {
 
 /// The headers of one file.
 #[derive(Debug, Default)]
-pub(super) struct Tables {
-    known: Vec<(Box<[u8]>, Table)>,
+pub(super) struct CsvTables {
+    known: Vec<(Box<[u8]>, CsvTable)>,
     /// The place of the last one among them.
     last: usize,
 }
 
-impl Tables {
+impl CsvTables {
     /// Whether `line` is a header, which then holds for the lines below it.
     pub(super) fn take_header(
         &mut self,
@@ -54,7 +54,7 @@ impl Tables {
             self.last = at;
             return Ok(true);
         }
-        let Some(table) = Table::of_header(line, catalog)? else { return Ok(false) };
+        let Some(table) = CsvTable::of_header(line, catalog)? else { return Ok(false) };
         if self.known.len() >= MOST_TABLES {
             return Err(BadLine::TooMany(MOST_TABLES));
         }
@@ -64,21 +64,21 @@ impl Tables {
     }
 
     /// The header that holds; `None` before the first.
-    pub(super) fn last(&mut self) -> Option<&mut Table> {
+    pub(super) fn last(&mut self) -> Option<&mut CsvTable> {
         Some(&mut self.known.get_mut(self.last)?.1)
     }
 }
 
 /// A header, and what is needed to read lines below it.
 #[derive(Debug)]
-pub(super) struct Table {
-    columns: Vec<Column>,
+pub(super) struct CsvTable {
+    columns: Vec<CsvInputColumn>,
     cells: Cells,
     /// The cells that make a series, for the catalog.
     head: Vec<u8>,
 }
 
-impl Table {
+impl CsvTable {
     /// Reads `line` as a header; `None` if it is none.
     fn of_header(line: &[u8], catalog: &mut Catalog) -> Result<Option<Self>, BadLine> {
         // Most lines that are no header have no time in them.
@@ -96,7 +96,7 @@ impl Table {
             ) else {
                 continue;
             };
-            let mut columns: Vec<Column> = Vec::new();
+            let mut columns: Vec<CsvInputColumn> = Vec::new();
             let mut fields_begin = false;
             for (at, name) in names.iter().enumerate() {
                 let (kind, name) = match name.split_once('_') {
@@ -110,21 +110,21 @@ impl Table {
                 let is_first = is_field && names[at + 1..].contains(&name);
                 fields_begin |= is_field && !is_first;
                 columns.push(match name {
-                    _ if at == time => Column::Time,
-                    _ if at == measurement => Column::Measurement,
-                    "_field" => Column::FieldName,
-                    "_value" => Column::Value,
-                    _ if SKIPPED.contains(&name) => Column::Skipped,
+                    _ if at == time => CsvInputColumn::Time,
+                    _ if at == measurement => CsvInputColumn::Measurement,
+                    "_field" => CsvInputColumn::FieldName,
+                    "_value" => CsvInputColumn::Value,
+                    _ if SKIPPED.contains(&name) => CsvInputColumn::Skipped,
                     _ if kind == "tag" || is_first || TAGS.contains(&name) => {
-                        Column::Tag(name.to_owned())
+                        CsvInputColumn::Tag(name.to_owned())
                     }
-                    _ if is_field || is_repeated => {
-                        Column::Field(catalog.field_id(name.as_bytes(), || name.to_owned())?)
-                    }
+                    _ if is_field || is_repeated => CsvInputColumn::Field(
+                        catalog.field_id(name.as_bytes(), || name.to_owned())?,
+                    ),
                     _ if time + measurement == 1 && names[0] == "timestamp" && !fields_begin => {
-                        Column::Tag(name.to_owned())
+                        CsvInputColumn::Tag(name.to_owned())
                     }
-                    _ => Column::Undecided(name.to_owned()),
+                    _ => CsvInputColumn::Undecided(name.to_owned()),
                 });
             }
             return Ok(Some(Self { columns, cells, head: Vec::new() }));
@@ -153,21 +153,24 @@ impl Table {
         self.head.extend_from_slice(b" csv");
         for (column, cell) in self.columns.iter().zip(self.cells.all()) {
             match column {
-                Column::Measurement => self.head.extend_from_slice(cell),
-                Column::Tag(key) => {
+                CsvInputColumn::Measurement => self.head.extend_from_slice(cell),
+                CsvInputColumn::Tag(key) => {
                     self.head.push(0);
                     self.head.extend_from_slice(key.as_bytes());
                     self.head.push(0);
                     self.head.extend_from_slice(cell);
                 }
-                Column::Field(id) => values.extend(number(cell)?.map(|value| (*id, value))),
-                Column::FieldName => field = Some(cell),
-                Column::Time | Column::Value | Column::Undecided(_) | Column::Skipped => {}
+                CsvInputColumn::Field(id) => values.extend(number(cell)?.map(|value| (*id, value))),
+                CsvInputColumn::FieldName => field = Some(cell),
+                CsvInputColumn::Time
+                | CsvInputColumn::Value
+                | CsvInputColumn::Undecided(_)
+                | CsvInputColumn::Skipped => {}
             }
         }
         if let Some(field) = field {
             let cells = self.columns.iter().zip(self.cells.all());
-            let value = cells.filter(|(column, _)| **column == Column::Value);
+            let value = cells.filter(|(column, _)| **column == CsvInputColumn::Value);
             for (_, cell) in value {
                 // Other measurements have fields of text.
                 if let Ok(Some(value)) = number(cell) {
@@ -185,30 +188,32 @@ impl Table {
 
     fn time(&self) -> Option<&str> {
         let mut cells = self.columns.iter().zip(self.cells.all());
-        Some(text(cells.find(|(column, _)| **column == Column::Time)?.1))
+        Some(text(cells.find(|(column, _)| **column == CsvInputColumn::Time)?.1))
     }
 
     /// Decides which of the remaining columns are fields.
     fn decide(&mut self, catalog: &mut Catalog) -> Result<(), BadLine> {
         for (column, cell) in self.columns.iter_mut().zip(self.cells.all()) {
-            if let Column::Undecided(name) = column
+            if let CsvInputColumn::Undecided(name) = column
                 && !cell.is_empty()
             {
                 *column = match number(cell) {
-                    Ok(_) => Column::Field(catalog.field_id(name.as_bytes(), || name.clone())?),
-                    Err(_) => Column::Tag(std::mem::take(name)),
+                    Ok(_) => {
+                        CsvInputColumn::Field(catalog.field_id(name.as_bytes(), || name.clone())?)
+                    }
+                    Err(_) => CsvInputColumn::Tag(std::mem::take(name)),
                 };
             }
         }
         Ok(())
     }
 
-    fn series(&self) -> Series {
-        let mut series = Series { name: String::new(), tags: Vec::new() };
+    fn series(&self) -> RecordedSeries {
+        let mut series = RecordedSeries { name: String::new(), tags: Vec::new() };
         for (column, cell) in self.columns.iter().zip(self.cells.all()) {
             match column {
-                Column::Measurement => series.name = text(cell).to_owned(),
-                Column::Tag(key) if !cell.is_empty() => {
+                CsvInputColumn::Measurement => series.name = text(cell).to_owned(),
+                CsvInputColumn::Tag(key) if !cell.is_empty() => {
                     series.tags.push((key.clone(), text(cell).to_owned()));
                 }
                 _ => {}
@@ -299,7 +304,7 @@ mod tests {
 
     fn read(header: &str, line: &str) -> Result<Parsed, BadLine> {
         let (mut catalog, mut values) = (Catalog::default(), Vec::new());
-        let mut table = Table::of_header(header.as_bytes(), &mut catalog)?.unwrap();
+        let mut table = CsvTable::of_header(header.as_bytes(), &mut catalog)?.unwrap();
         let (series, time_ns) = table.parse(line.as_bytes(), &mut catalog, &mut values)?;
         let name = |(id, value): &(FieldId, f64)| (catalog.fields()[id.0].clone(), *value);
         Ok((catalog.series(series).to_string(), values.iter().map(name).collect(), time_ns))
@@ -345,7 +350,10 @@ mod tests {
         assert_eq!(read(header, "1700000000,conntrack,all,").unwrap().1, []);
         let mut catalog = Catalog::default();
         for line in ["conntrack,cpu=all drop=1i 5", "time,drop", "timestamp", "", "\"time,name"] {
-            assert!(Table::of_header(line.as_bytes(), &mut catalog).unwrap().is_none(), "{line}");
+            assert!(
+                CsvTable::of_header(line.as_bytes(), &mut catalog).unwrap().is_none(),
+                "{line}"
+            );
         }
         assert!(is_headless(b"1700000000,conntrack,all,1") && !is_headless(b"17,18"));
         assert!(!is_headless(b"conntrack,cpu=all drop=1i 5"));
@@ -356,7 +364,7 @@ mod tests {
         fn nothing_panics(header in "[a-z,;\"]{0,30}", line in "[ -~]{0,60}") {
             let (mut catalog, mut values) = (Catalog::default(), Vec::new());
             for header in [header.clone(), format!("timestamp,measurement,{header}")] {
-                let table = Table::of_header(header.as_bytes(), &mut catalog).unwrap();
+                let table = CsvTable::of_header(header.as_bytes(), &mut catalog).unwrap();
                 if let Some(mut table) = table {
                     let _ = table.parse(line.as_bytes(), &mut catalog, &mut values);
                 }

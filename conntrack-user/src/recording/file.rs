@@ -48,7 +48,7 @@ pub enum FileError {
 
 /// What another program did to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum FileChange {
     /// Its name is another file's, or no file's.
     Moved,
     /// It has no name any more.
@@ -57,7 +57,7 @@ pub enum Change {
     Truncated,
 }
 
-impl std::fmt::Display for Change {
+impl std::fmt::Display for FileChange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Moved => "moved",
@@ -134,15 +134,17 @@ impl RecordingFile {
 
     /// What another program did to the file since it was written to.
     #[must_use]
-    pub fn change(&self) -> Option<Change> {
+    pub fn change(&self) -> Option<FileChange> {
         let open = self.file.metadata().ok()?;
         match identity(&self.path) {
             Ok(now) if now == self.identity => {
-                (open.len() < self.length).then_some(Change::Truncated)
+                (open.len() < self.length).then_some(FileChange::Truncated)
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => None,
-            Err(_) if std::os::unix::fs::MetadataExt::nlink(&open) == 0 => Some(Change::Removed),
-            Ok(_) | Err(_) => Some(Change::Moved),
+            Err(_) if std::os::unix::fs::MetadataExt::nlink(&open) == 0 => {
+                Some(FileChange::Removed)
+            }
+            Ok(_) | Err(_) => Some(FileChange::Moved),
         }
     }
 
@@ -150,8 +152,8 @@ impl RecordingFile {
     ///
     /// # Errors
     /// See [`FileError`]; the file that was open stays so.
-    pub fn begin_anew(&mut self, change: Change) -> Result<Begun, FileError> {
-        if change == Change::Truncated {
+    pub fn begin_anew(&mut self, change: FileChange) -> Result<Begun, FileError> {
+        if change == FileChange::Truncated {
             return self.begin().map_err(|error| explained(self.path.clone(), error));
         }
         let permissions = self.file.metadata().map(|metadata| metadata.permissions());

@@ -1,11 +1,11 @@
 use super::*;
 use crate::format::Format;
-use crate::recording::{Catalog, Tally, files_of, read};
+use crate::recording::{Catalog, ReadCounts, files_of, read};
 
 const ROW: &str = "conntrack,cpu=all drop=1i 1795590600000000000\n";
 
 fn rows(path: &Path) -> (u64, u64) {
-    let (mut catalog, mut tally) = (Catalog::default(), Tally::default());
+    let (mut catalog, mut tally) = (Catalog::default(), ReadCounts::default());
     read(&files_of(path), &mut catalog, &mut tally, &mut |_, _| {});
     assert!(tally.unreadable.is_empty(), "{tally:?}");
     (tally.rows, tally.bad_lines)
@@ -133,8 +133,8 @@ fn a_truncated_file_begins_anew() {
         assert_eq!(file.change(), None);
         let truncate = || File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
         truncate();
-        assert_eq!(file.change(), Some(Change::Truncated));
-        file.begin_anew(Change::Truncated).unwrap();
+        assert_eq!(file.change(), Some(FileChange::Truncated));
+        file.begin_anew(FileChange::Truncated).unwrap();
         assert!(write(&mut file) && write(&mut file));
         assert_eq!(
             rows_of(dir.path(), &format!("copy-{name}"), &std::fs::read(&path).unwrap()),
@@ -143,8 +143,8 @@ fn a_truncated_file_begins_anew() {
         // After the look and before the write.
         truncate();
         assert!(!write(&mut file), "{name}: a row in the middle of nothing");
-        assert_eq!(file.change(), Some(Change::Truncated));
-        file.begin_anew(Change::Truncated).unwrap();
+        assert_eq!(file.change(), Some(FileChange::Truncated));
+        file.begin_anew(FileChange::Truncated).unwrap();
         assert!(write(&mut file));
         file.finish().unwrap();
         drop(file);
@@ -162,15 +162,15 @@ fn a_moved_or_removed_file_is_ended_and_a_new_one_begun() {
             .unwrap();
         file.write(ROW.repeat(2).as_bytes()).unwrap();
         std::fs::rename(&path, &aside).unwrap();
-        assert_eq!(file.change(), Some(Change::Moved));
-        file.begin_anew(Change::Moved).unwrap();
+        assert_eq!(file.change(), Some(FileChange::Moved));
+        file.begin_anew(FileChange::Moved).unwrap();
         file.write(ROW.as_bytes()).unwrap();
         assert_eq!((rows(&aside), file.change()), ((2, 0), None));
         let mode = |path: &Path| path.metadata().unwrap().permissions();
         assert_eq!(mode(&aside), mode(&path));
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(file.change(), Some(Change::Removed));
-        file.begin_anew(Change::Removed).unwrap();
+        assert_eq!(file.change(), Some(FileChange::Removed));
+        file.begin_anew(FileChange::Removed).unwrap();
         file.write(ROW.repeat(3).as_bytes()).unwrap();
         file.finish().unwrap();
         assert_eq!(rows(&path), (3, 0), "{name}");

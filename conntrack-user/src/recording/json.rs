@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{BadLine, Catalog, FieldId, Series, SeriesId, time};
+use super::{BadLine, Catalog, FieldId, RecordedSeries, SeriesId, time};
 
 #[derive(Deserialize)]
-struct Row {
+struct JsonRow {
     fields: BTreeMap<String, Scalar>,
     name: String,
     #[serde(default)]
@@ -61,7 +61,7 @@ pub(super) fn parse(
     catalog: &mut Catalog,
     values: &mut Vec<(FieldId, f64)>,
 ) -> Result<(SeriesId, i64), BadLine> {
-    let row: Row =
+    let row: JsonRow =
         serde_json::from_slice(object).map_err(|error| BadLine::Json(error.to_string()))?;
     for (key, value) in row.fields {
         if let Some(value) = value.number() {
@@ -73,6 +73,6 @@ pub(super) fn parse(
         Some(time) => time.time_ns().ok_or(BadLine::Time)?,
     };
     let tags = row.tags.into_iter().filter_map(|(key, value)| Some((key, value.text()?)));
-    let series = Series { name: row.name, tags: tags.collect() };
+    let series = RecordedSeries { name: row.name, tags: tags.collect() };
     Ok((catalog.series_id(series)?, time_ns))
 }

@@ -4,7 +4,7 @@
 //! front of the fields is looked up as a whole, and a field is first compared with the one that
 //! stood in its place in the series' last row; only what differs is taken apart.
 
-use super::{BadLine, Catalog, FieldId, Series, SeriesId};
+use super::{BadLine, Catalog, FieldId, RecordedSeries, SeriesId};
 
 /// Reads `line` into `values`; the series, and the time in whatever unit it has.
 pub(super) fn parse(
@@ -40,7 +40,7 @@ fn series(head: &[u8], catalog: &mut Catalog) -> Result<SeriesId, BadLine> {
         tags.push((unescape(&pair[..at]), unescape(&pair[at + 1..])));
         rest = more;
     }
-    let series = catalog.series_id(Series { name: unescape(name), tags })?;
+    let series = catalog.series_id(RecordedSeries { name: unescape(name), tags })?;
     catalog.learn_head(head, series)?;
     Ok(series)
 }

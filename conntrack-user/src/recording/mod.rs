@@ -30,12 +30,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use self::catalog::{Catalog, FieldId, Series, SeriesId};
+pub use self::catalog::{Catalog, FieldId, RecordedSeries, SeriesId};
 pub use self::content::{Content, is_compressed};
-pub use self::file::{Begun, Change, FileError, RecordingFile, Rotation, refusal};
+pub use self::file::{Begun, FileChange, FileError, RecordingFile, Rotation, refusal};
 pub use self::order::{Order, WINDOW};
 use self::reader::parse;
-pub use self::reader::{Reader, read};
+pub use self::reader::{RecordingReader, read};
 
 /// How every zstd frame begins.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -93,7 +93,7 @@ pub enum BadLine {
 
 /// What reading gave, beside the rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
+pub struct ReadCounts {
     /// The files that could be opened, in the order in which they were read.
     pub files: Vec<String>,
     /// Bytes of text, without compression.

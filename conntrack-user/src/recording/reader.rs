@@ -3,20 +3,22 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use super::csv_rows::{Tables, is_headless};
+use super::csv_rows::{CsvTables, is_headless};
 use super::lines::{Line, Lines};
 use super::order::Order;
-use super::{BadLine, Catalog, FieldId, Row, SeriesId, Tally, decode, json, line_protocol, time};
+use super::{
+    BadLine, Catalog, FieldId, ReadCounts, Row, SeriesId, decode, json, line_protocol, time,
+};
 
 /// Reads `files` in their order and hands each row to `each`, in the order of their time as far as
 /// the window of [`Order`] reaches; what could not be read is in `tally`.
 pub fn read(
     files: &[PathBuf],
     catalog: &mut Catalog,
-    tally: &mut Tally,
+    tally: &mut ReadCounts,
     each: &mut impl FnMut(&Catalog, Row<'_>),
 ) {
-    let (mut reader, mut order) = (Reader::new(files.to_vec()), Order::default());
+    let (mut reader, mut order) = (RecordingReader::new(files.to_vec()), Order::default());
     while let Some(row) = reader.next_row(catalog, tally) {
         order.push(row, &mut |row| each(catalog, row));
     }
@@ -24,14 +26,14 @@ pub fn read(
 }
 
 /// Files that are read row by row.
-pub struct Reader {
+pub struct RecordingReader {
     files: std::vec::IntoIter<PathBuf>,
     /// The file that is read now.
     open: Option<Open>,
     values: Vec<(FieldId, f64)>,
 }
 
-impl Reader {
+impl RecordingReader {
     /// A reader of `files`, in their order.
     #[must_use]
     pub fn new(files: Vec<PathBuf>) -> Self {
@@ -48,7 +50,7 @@ impl Reader {
     }
 
     /// The next row; what could not be read before it is in `tally`. `None` at the end.
-    pub fn next_row(&mut self, catalog: &mut Catalog, tally: &mut Tally) -> Option<Row<'_>> {
+    pub fn next_row(&mut self, catalog: &mut Catalog, tally: &mut ReadCounts) -> Option<Row<'_>> {
         loop {
             let open = match &mut self.open {
                 Some(open) => open,
@@ -83,19 +85,19 @@ impl Reader {
 struct Open {
     name: String,
     lines: Lines<Box<dyn Read + Send>>,
-    tables: Tables,
+    tables: CsvTables,
 }
 
 impl Open {
     fn new(name: String, input: Box<dyn Read + Send>) -> Self {
-        Self { name, lines: Lines::new(input), tables: Tables::default() }
+        Self { name, lines: Lines::new(input), tables: CsvTables::default() }
     }
 
     /// The next row, its values in `values`; `None` at the end of the file.
     fn next_row(
         &mut self,
         catalog: &mut Catalog,
-        tally: &mut Tally,
+        tally: &mut ReadCounts,
         values: &mut Vec<(FieldId, f64)>,
     ) -> io::Result<Option<(SeriesId, i64)>> {
         loop {
@@ -146,7 +148,7 @@ impl Open {
 /// Reads one line that is no JSON; `None` for one that is no row and need not be one.
 fn parse_text(
     line: &[u8],
-    tables: &mut Tables,
+    tables: &mut CsvTables,
     catalog: &mut Catalog,
     values: &mut Vec<(FieldId, f64)>,
 ) -> Result<Option<(SeriesId, i64)>, BadLine> {
@@ -208,7 +210,7 @@ mod tests {
     use super::*;
     use crate::recording::{files_of, rotated};
 
-    fn rows(text: &[u8]) -> (Vec<(String, i64, usize)>, Tally) {
+    fn rows(text: &[u8]) -> (Vec<(String, i64, usize)>, ReadCounts) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text).unwrap();
         let (mut catalog, mut tally, mut rows) = Default::default();

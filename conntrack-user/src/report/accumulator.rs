@@ -11,14 +11,14 @@ use super::drawing::Drawing;
 use super::fields::{CAUSES, Meaning, is_constant_on_some_kernels, rank};
 use super::gaps::Clock;
 use super::level::TableLevel;
-use super::moment::{Moment, Reading};
+use super::moment::{CounterReading, Moment};
 use super::rates::{Addition, FEW, Rates};
 use super::summary::{Cause, Gaps, Losses, SourceReport};
 use super::timeline::Rate;
 use super::track::{Step, Track};
-use super::unknown::{Evidence, unknown};
+use super::unknown::{Completeness, unknown};
 use crate::recording::known::is_known;
-use crate::recording::{Row, Series, SeriesId};
+use crate::recording::{RecordedSeries, Row, SeriesId};
 
 /// The counters whose bursts are listed; the others move with one of these.
 const BURSTING: [&str; 10] = [
@@ -48,8 +48,8 @@ struct Tallied {
 
 /// The state of one source.
 #[derive(Debug)]
-pub(super) struct Source {
-    origin: Series,
+pub(super) struct SourceAccumulator {
+    origin: RecordedSeries,
     rows: u64,
     span: Option<(i64, i64)>,
     now: Moment,
@@ -80,8 +80,8 @@ pub(super) struct Context<'a> {
     pub(super) unknown: &'a [String],
 }
 
-impl Source {
-    pub(super) fn new(origin: Series) -> Self {
+impl SourceAccumulator {
+    pub(super) fn new(origin: RecordedSeries) -> Self {
         Self {
             origin,
             rows: 0,
@@ -343,7 +343,7 @@ impl Source {
             let is_known = track.values() > 0 && track.resets() <= self.gaps.restarts;
             is_known.then(|| track.total())
         });
-        let mut evidence = Evidence {
+        let mut evidence = Completeness {
             span: (from_ns, to_ns),
             statistics: self.statistics.span().or(self.cpus.clock.span()),
             statistics_rows: emissions_of(&self.statistics, &self.cpus.clock),
@@ -356,7 +356,7 @@ impl Source {
             left_out: self.cpus.left_out(),
             disagreeing: self.disagreeing,
             fill: fill.as_ref(),
-            ..Evidence::default()
+            ..Completeness::default()
         };
         let (mut moved, mut unmoved, mut not_counted) = (Vec::new(), Vec::new(), Vec::new());
         for (at, name) in context.names.iter().enumerate() {
@@ -464,7 +464,7 @@ fn emissions_of(statistics: &Clock, cpus: &Clock) -> u64 {
 }
 
 /// The events in the sample with the peak of a row, if they are known.
-fn sample_events(reading: &Reading, sample_seconds: Option<f64>) -> Option<f64> {
+fn sample_events(reading: &CounterReading, sample_seconds: Option<f64>) -> Option<f64> {
     let by_rate = reading.peak.zip(sample_seconds).map(|(peak, seconds)| (peak * seconds).round());
     reading.sample_max.or(by_rate)
 }

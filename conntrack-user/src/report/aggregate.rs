@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::accumulator::{Context, Source};
+use super::accumulator::{Context, SourceAccumulator};
 use super::cpus;
 use super::fields::{Counters, Meaning};
 use super::summary::Report;
 use super::unknown::of_recording;
 use crate::recording::known::{is_known, is_unmistakable};
-use crate::recording::{Catalog, Row, Series, SeriesId, Tally};
+use crate::recording::{Catalog, ReadCounts, RecordedSeries, Row, SeriesId};
 use crate::rows::MEASUREMENT;
 
 /// Sources that are kept apart; each takes up to half a megabyte.
@@ -35,9 +35,9 @@ pub struct Aggregator {
     meanings: Vec<Meaning>,
     counters: Counters,
     /// By series; `None` where it is not known yet.
-    places: Vec<Option<Place>>,
-    sources: Vec<Source>,
-    by_origin: HashMap<Series, usize>,
+    places: Vec<Option<RowScope>>,
+    sources: Vec<SourceAccumulator>,
+    by_origin: HashMap<RecordedSeries, usize>,
     other_rows: u64,
     refused_rows: u64,
     /// The series of those.
@@ -48,7 +48,7 @@ pub struct Aggregator {
 
 /// Whose row a series' rows are.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum RowScope {
     /// The namespace's: the table row or `cpu=all`.
     Whole(usize),
     /// A CPU's.
@@ -84,10 +84,10 @@ impl Aggregator {
             }
         }
         match place {
-            Place::Whole(source) => {
+            RowScope::Whole(source) => {
                 self.sources[source].whole(&self.options, &self.meanings, row);
             }
-            Place::Cpu(source, cpu) => {
+            RowScope::Cpu(source, cpu) => {
                 let counters = row.values.iter().filter_map(|(field, value)| {
                     let Meaning::Counter(counter) = self.meanings[field.0] else { return None };
                     Some((counter, *value))
@@ -103,7 +103,7 @@ impl Aggregator {
         }
     }
 
-    fn find_place(&mut self, catalog: &Catalog, row: Row<'_>) -> Option<Place> {
+    fn find_place(&mut self, catalog: &Catalog, row: Row<'_>) -> Option<RowScope> {
         let series = catalog.series(row.series);
         let cpu = series.tag("cpu").filter(|cpu| *cpu != "all");
         let number = cpu.map(cpus::number);
@@ -121,14 +121,14 @@ impl Aggregator {
                 return None;
             }
             None => {
-                self.sources.push(Source::new(origin.clone()));
+                self.sources.push(SourceAccumulator::new(origin.clone()));
                 self.by_origin.insert(origin, self.sources.len() - 1);
                 self.sources.len() - 1
             }
         };
         let place = match number.flatten() {
-            Some(number) => Place::Cpu(source, number),
-            None => Place::Whole(source),
+            Some(number) => RowScope::Cpu(source, number),
+            None => RowScope::Whole(source),
         };
         let SeriesId(id) = row.series;
         if self.places.len() <= id {
@@ -140,7 +140,7 @@ impl Aggregator {
 
     /// What the rows say; `recording` is how they were read.
     #[must_use]
-    pub fn finish(mut self, recording: Tally) -> Report {
+    pub fn finish(mut self, recording: ReadCounts) -> Report {
         for source in &mut self.sources {
             source.end(&self.options);
         }
@@ -165,7 +165,7 @@ impl Aggregator {
 }
 
 /// Whether a row is conntrack's, whatever `name_override` and its like made of the measurement.
-fn is_ours(catalog: &Catalog, series: &Series, row: Row<'_>) -> bool {
+fn is_ours(catalog: &Catalog, series: &RecordedSeries, row: Row<'_>) -> bool {
     let has =
         |is: fn(&str) -> bool| row.values.iter().any(|(field, _)| is(&catalog.fields()[field.0]));
     let is_likely = || series.name.contains(MEASUREMENT) || series.tag("cpu").is_some();

@@ -1,7 +1,7 @@
 //! What is drawn of one source, gathered while its rows pass.
 
-use super::level::Extremes;
-use super::timeline::{Column as _, Level, OfCpus, Rate, Timeline};
+use super::level::EntryExtremes;
+use super::timeline::{Level, OfCpus, Rate, Timeline, TimelineColumn as _};
 
 /// Columns of a plot: about as many as it is wide.
 const COLUMNS: usize = 1024;
@@ -39,7 +39,7 @@ impl Drawing {
     }
 
     /// The table was between these extremes before this time.
-    pub(super) fn level(&mut self, time_ns: i64, extremes: &Extremes) {
+    pub(super) fn level(&mut self, time_ns: i64, extremes: &EntryExtremes) {
         if extremes.is_anew {
             self.entries = Timeline::new(self.start_ns, COLUMNS);
             self.fill = Timeline::new(self.start_ns, COLUMNS);

@@ -34,7 +34,7 @@ pub(super) struct TableLevel {
 
 /// The lowest and the highest since the moment before.
 #[derive(Debug)]
-pub(super) struct Extremes {
+pub(super) struct EntryExtremes {
     /// Entries.
     pub(super) entries: (f64, f64),
     /// Percent of the limit, where that is known.
@@ -45,7 +45,7 @@ pub(super) struct Extremes {
 
 impl TableLevel {
     /// Takes what `now` says of the `seconds` between it and the moment before.
-    pub(super) fn take(&mut self, now: &Moment, seconds: f64) -> Option<Extremes> {
+    pub(super) fn take(&mut self, now: &Moment, seconds: f64) -> Option<EntryExtremes> {
         let before = self.max;
         self.max = now.max.or(before);
         if let Some(max) = now.max {
@@ -70,7 +70,7 @@ impl TableLevel {
             self.peak = Some((high, now.time_ns));
         }
         let fill = self.take_fill(before, [low, last, high], now.time_ns, seconds);
-        Some(Extremes { entries: (low, high), fill, is_anew })
+        Some(EntryExtremes { entries: (low, high), fill, is_anew })
     }
 
     /// Notes the limit of a time, and whether it changed between that and the time before; rows
@@ -165,7 +165,7 @@ mod tests {
     const SECOND: i64 = 1_000_000_000;
 
     /// Takes the moments, a second apart: count, sum over CPUs, the table's most, limit.
-    fn taken(moments: &[[Option<f64>; 4]]) -> (Fill, Option<Extremes>) {
+    fn taken(moments: &[[Option<f64>; 4]]) -> (Fill, Option<EntryExtremes>) {
         let mut level = TableLevel::default();
         let mut last = None;
         for (at, [count, entries, entries_max, max]) in moments.iter().copied().enumerate() {

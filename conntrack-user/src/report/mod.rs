@@ -33,4 +33,4 @@ pub use self::summary::{
     Report, SourceReport, Spreading,
 };
 pub use self::text::{comparison as comparison_text, report as report_text};
-pub use self::timeline::{Column, Level, OfCpus, Rate, Timeline};
+pub use self::timeline::{Level, OfCpus, Rate, Timeline, TimelineColumn};

@@ -13,7 +13,7 @@ pub(super) struct Moment {
     /// The time of the first row of the table.
     pub(super) table_ns: Option<i64>,
     /// By counter.
-    pub(super) counters: Vec<Reading>,
+    pub(super) counters: Vec<CounterReading>,
     pub(super) has_counters: bool,
     pub(super) has_rates: bool,
     /// A counter is lower in one row than in the one before: not both are of one source.
@@ -29,7 +29,7 @@ pub(super) struct Moment {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Reading {
+pub(super) struct CounterReading {
     pub(super) value: Option<f64>,
     pub(super) rate: Option<f64>,
     pub(super) peak: Option<f64>,
@@ -37,7 +37,7 @@ pub(super) struct Reading {
     pub(super) sample_max: Option<f64>,
 }
 
-impl Reading {
+impl CounterReading {
     pub(super) fn is_empty(&self) -> bool {
         self.value.or(self.rate).or(self.peak).or(self.sample_max).is_none()
     }
@@ -83,9 +83,9 @@ impl Moment {
         }
     }
 
-    fn counter(&mut self, at: usize) -> &mut Reading {
+    fn counter(&mut self, at: usize) -> &mut CounterReading {
         if self.counters.len() <= at {
-            self.counters.resize(at + 1, Reading::default());
+            self.counters.resize(at + 1, CounterReading::default());
         }
         &mut self.counters[at]
     }
@@ -93,7 +93,7 @@ impl Moment {
     /// Empties the moment but keeps its memory.
     pub(super) fn clear(&mut self) {
         let mut counters = std::mem::take(&mut self.counters);
-        counters.fill(Reading::default());
+        counters.fill(CounterReading::default());
         *self = Self { counters, ..Self::default() };
     }
 }

@@ -6,13 +6,13 @@
 use serde::Serialize;
 
 use super::drawing::Drawing;
-use crate::recording::Tally;
+use crate::recording::ReadCounts;
 
 /// What one recording says.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// What was read, and what could not be.
-    pub recording: Tally,
+    pub recording: ReadCounts,
     /// Rows that are not conntrack's.
     pub other_rows: u64,
     /// Rows left out because there are more sources than are kept apart.

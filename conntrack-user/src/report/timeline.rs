@@ -5,7 +5,7 @@
 //! days is still there, as high as it was.
 
 /// What a column can hold.
-pub trait Column: Clone + Default {
+pub trait TimelineColumn: Clone + Default {
     /// Takes in what the next column holds.
     fn merge(&mut self, next: &Self);
 }
@@ -22,7 +22,7 @@ pub struct Timeline<T> {
 /// The width of a column at first: no row comes more often.
 const NARROWEST_NS: i64 = 1_000_000;
 
-impl<T: Column> Timeline<T> {
+impl<T: TimelineColumn> Timeline<T> {
     /// Up to `most` columns from `start_ns` on.
     pub(super) fn new(start_ns: i64, most: usize) -> Self {
         Self { start_ns, width_ns: NARROWEST_NS, most, columns: Vec::new() }
@@ -67,7 +67,7 @@ impl<T: Column> Timeline<T> {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Level(pub Option<(f64, f64)>);
 
-impl Column for Level {
+impl TimelineColumn for Level {
     fn merge(&mut self, next: &Self) {
         self.0 = match (self.0, next.0) {
             (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
@@ -87,7 +87,7 @@ pub struct Rate {
     pub peak: f64,
 }
 
-impl Column for Rate {
+impl TimelineColumn for Rate {
     fn merge(&mut self, next: &Self) {
         self.events += next.events;
         self.seconds += next.seconds;
@@ -108,7 +108,7 @@ impl OfCpus {
     }
 }
 
-impl Column for OfCpus {
+impl TimelineColumn for OfCpus {
     fn merge(&mut self, next: &Self) {
         next.0.iter().enumerate().for_each(|(cpu, events)| self.add(cpu, f64::from(*events)));
     }

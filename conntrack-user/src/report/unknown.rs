@@ -3,7 +3,7 @@
 use super::summary::Fill;
 use super::track::Track;
 use crate::recording::known::is_known;
-use crate::recording::{Tally, WINDOW};
+use crate::recording::{ReadCounts, WINDOW};
 use crate::text::human::{duration, number};
 
 /// Rows span the time if they cover this share of it.
@@ -17,7 +17,7 @@ const SOME: u64 = 4;
 
 /// What is known of how complete a source's rows are.
 #[derive(Debug, Default)]
-pub(super) struct Evidence<'a> {
+pub(super) struct Completeness<'a> {
     /// The time of all its rows.
     pub(super) span: (i64, i64),
     /// The time of its statistics rows.
@@ -62,7 +62,7 @@ pub(super) struct Evidence<'a> {
     pub(super) backwards: u64,
 }
 
-impl Evidence<'_> {
+impl Completeness<'_> {
     /// Takes what the rows of one counter show.
     pub(super) fn take(&mut self, name: &str, track: &Track) {
         self.late = self.late.max(track.late());
@@ -111,7 +111,7 @@ fn count(number_of: u64, what: &str) -> String {
 }
 
 /// One sentence for everything that is not known of a source.
-pub(super) fn unknown(evidence: &Evidence<'_>) -> Vec<String> {
+pub(super) fn unknown(evidence: &Completeness<'_>) -> Vec<String> {
     let mut sentences = Vec::new();
     statistics(evidence, &mut sentences);
     table(evidence, &mut sentences);
@@ -126,7 +126,7 @@ pub(super) fn unknown(evidence: &Evidence<'_>) -> Vec<String> {
     sentences
 }
 
-fn statistics(evidence: &Evidence<'_>, sentences: &mut Vec<String>) {
+fn statistics(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     let whole = seconds(evidence.span);
     match evidence.statistics {
         None => sentences.push(format!(
@@ -170,7 +170,7 @@ fn statistics(evidence: &Evidence<'_>, sentences: &mut Vec<String>) {
     }
 }
 
-fn table(evidence: &Evidence<'_>, sentences: &mut Vec<String>) {
+fn table(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     match (evidence.fill, evidence.table) {
         (None, _) => sentences.push("no row has the table's entries".to_owned()),
         // An empty table is not full, whatever its limit.
@@ -196,7 +196,7 @@ fn table(evidence: &Evidence<'_>, sentences: &mut Vec<String>) {
     }
 }
 
-fn order(evidence: &Evidence<'_>, sentences: &mut Vec<String>) {
+fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     if evidence.unordered > 0 {
         sentences.push(format!(
             "{} came more than {WINDOW} rows late and could not be ordered: totals may be wrong; \
@@ -259,7 +259,7 @@ fn order(evidence: &Evidence<'_>, sentences: &mut Vec<String>) {
 
 /// What is not known of the whole recording.
 pub(super) fn of_recording(
-    tally: &Tally,
+    tally: &ReadCounts,
     left_out_rows: u64,
     left_out_series: u64,
     left_out_fields: u64,

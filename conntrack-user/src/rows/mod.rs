@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use conntrack_ebpf::Event;
 
-use crate::accumulate::derived_drops::Remainder;
+use crate::accumulate::derived_drops::DerivedDrop;
 use crate::accumulate::interval::Peak;
 use crate::accumulate::{Counted, Range, Window};
 use crate::metric::{Metric, Name, Value};
@@ -40,7 +40,7 @@ pub struct RowBuilder {
     cpu_fields: Vec<(Name, Field)>,
     /// Columns that are maintained, by what header and release say or a value other than 0.
     maintained: Vec<bool>,
-    tags: Tags,
+    tags: InputTags,
     /// The last number of rows that was compared with the mask's.
     compared_rows: usize,
     /// Whether it was said that the probes miss calls.
@@ -49,7 +49,7 @@ pub struct RowBuilder {
 }
 
 #[derive(Debug)]
-struct Tags {
+struct InputTags {
     cpu: Name,
     netns: Option<(Name, String)>,
 }
@@ -57,7 +57,7 @@ struct Tags {
 /// What a field's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
-    Counter(Counter, Measure),
+    CounterSource(CounterSource, Measure),
     NoColumn,
     EntriesMin,
     EntriesMax,
@@ -69,11 +69,11 @@ enum Field {
 
 /// Where a counter's events come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Counter {
+enum CounterSource {
     /// The kernel's counter in this column.
     Column(usize),
     Event(Event),
-    Remainder(Remainder),
+    DerivedDrop(DerivedDrop),
 }
 
 /// What a field says of a counter.
@@ -103,7 +103,7 @@ impl Measure {
 
 /// Which row a value is for.
 #[derive(Debug, Clone, Copy)]
-enum Row {
+enum RowScope {
     All,
     One(usize),
 }
@@ -132,7 +132,7 @@ impl RowBuilder {
             all_fields: Vec::new(),
             cpu_fields: Vec::new(),
             maintained: Vec::new(),
-            tags: Tags { cpu: "cpu".into(), netns },
+            tags: InputTags { cpu: "cpu".into(), netns },
             compared_rows: 0,
             misses_told: false,
             notice: None,
@@ -161,7 +161,7 @@ impl RowBuilder {
             }
         } else {
             if self.input.collect.all {
-                let fields = self.fields(window, Row::All);
+                let fields = self.fields(window, RowScope::All);
                 rows.push(self.metric(Some("all"), fields, timestamp_ns));
             }
             if self.input.collect.percpu {
@@ -169,7 +169,7 @@ impl RowBuilder {
                 let cpus = told.find(|cpus| cpus.len() == window.filled.len());
                 for row in 0..window.filled.len() {
                     let cpu = cpus.map_or(row as u64, |cpus| u64::from(cpus[row]));
-                    let fields = self.fields(window, Row::One(row));
+                    let fields = self.fields(window, RowScope::One(row));
                     rows.push(self.metric(Some(&format!("cpu{cpu}")), fields, timestamp_ns));
                 }
             }
@@ -202,17 +202,17 @@ impl RowBuilder {
     /// counter that nothing gives is not among them.
     pub fn origins(&self) -> impl Iterator<Item = (&Name, Origin)> {
         self.all_fields.iter().filter_map(|(name, field)| {
-            let Field::Counter(counter, Measure::Total) = field else { return None };
+            let Field::CounterSource(counter, Measure::Total) = field else { return None };
             let origin = match counter {
-                Counter::Column(_)
+                CounterSource::Column(_)
                     if maintained::counts_a_part(&self.layout, self.release, name) =>
                 {
                     Origin::Part
                 }
-                Counter::Column(column) if self.maintained[*column] => Origin::Kernel,
-                Counter::Column(_) => return None,
-                Counter::Event(_) => Origin::Events,
-                Counter::Remainder(_) => Origin::Both,
+                CounterSource::Column(column) if self.maintained[*column] => Origin::Kernel,
+                CounterSource::Column(_) => return None,
+                CounterSource::Event(_) => Origin::Events,
+                CounterSource::DerivedDrop(_) => Origin::Both,
             };
             Some((name, origin))
         })
@@ -279,51 +279,52 @@ impl RowBuilder {
             .iter()
             .map(|name| maintained::maintains(layout, self.release, name))
             .collect();
-        let total = |counter| Field::Counter(counter, Measure::Total);
+        let total = |counter| Field::CounterSource(counter, Measure::Total);
         let mut fields: BTreeMap<String, Field> = BTreeMap::new();
         for name in DOCUMENTED.into_iter().chain(RENAMED.map(|(_, name)| name)) {
             let known =
-                layout.column(name).map_or(Field::NoColumn, |at| total(Counter::Column(at)));
+                layout.column(name).map_or(Field::NoColumn, |at| total(CounterSource::Column(at)));
             if known != Field::NoColumn || DOCUMENTED.contains(&name) {
                 fields.insert(name.to_owned(), known);
             }
         }
         for (column, name) in layout.names.iter().enumerate() {
-            fields.entry(name.clone()).or_insert(total(Counter::Column(column)));
+            fields.entry(name.clone()).or_insert(total(CounterSource::Column(column)));
         }
         let events: Vec<_> = event_counters(layout, self.release, &self.counted).collect();
         for (name, event) in &events {
-            fields.insert((*name).to_owned(), total(Counter::Event(*event)));
+            fields.insert((*name).to_owned(), total(CounterSource::Event(*event)));
         }
         if let Some(column) = layout.column("chaintoolong") {
             // Each such insertion is a packet that is lost, and the kernel's `drop` leaves it out.
-            fields.insert("drop_chaintoolong".to_owned(), total(Counter::Column(column)));
+            fields.insert("drop_chaintoolong".to_owned(), total(CounterSource::Column(column)));
         }
         let mut cpu_fields = fields.clone();
         let has_peaks = self.samples_between_rows();
-        let add_rates = |fields: &mut BTreeMap<String, Field>, name: &str, counter: Counter| {
-            for (end, measure) in Measure::beside_total(has_peaks) {
-                fields.insert(format!("{name}{end}"), Field::Counter(counter, measure));
-            }
-        };
+        let add_rates =
+            |fields: &mut BTreeMap<String, Field>, name: &str, counter: CounterSource| {
+                for (end, measure) in Measure::beside_total(has_peaks) {
+                    fields.insert(format!("{name}{end}"), Field::CounterSource(counter, measure));
+                }
+            };
         for (column, name) in layout.names.iter().enumerate().filter(|(_, n)| *n != ENTRIES) {
             let also = (name == "chaintoolong").then_some("drop_chaintoolong");
             for name in also.into_iter().chain([name.as_str()]) {
-                add_rates(&mut fields, name, Counter::Column(column));
+                add_rates(&mut fields, name, CounterSource::Column(column));
                 if self.input.percpu_rates {
-                    add_rates(&mut cpu_fields, name, Counter::Column(column));
+                    add_rates(&mut cpu_fields, name, CounterSource::Column(column));
                 }
             }
         }
         for (name, event) in events {
-            add_rates(&mut fields, name, Counter::Event(event));
+            add_rates(&mut fields, name, CounterSource::Event(event));
             if self.input.percpu_rates {
-                add_rates(&mut cpu_fields, name, Counter::Event(event));
+                add_rates(&mut cpu_fields, name, CounterSource::Event(event));
             }
         }
         for (name, remainder) in FROM_REMAINDERS {
             if remainder.is_known(layout, &self.counted) {
-                let counter = Counter::Remainder(remainder);
+                let counter = CounterSource::DerivedDrop(remainder);
                 fields.insert(name.to_owned(), total(counter));
                 add_rates(&mut fields, name, counter);
             }
@@ -358,27 +359,29 @@ impl RowBuilder {
         }
     }
 
-    fn fields(&self, window: &Window, row: Row) -> Vec<(Name, Value)> {
-        let fields = if matches!(row, Row::All) { &self.all_fields } else { &self.cpu_fields };
+    fn fields(&self, window: &Window, row: RowScope) -> Vec<(Name, Value)> {
+        let fields = if matches!(row, RowScope::All) { &self.all_fields } else { &self.cpu_fields };
         fields.iter().map(|(name, field)| (name.clone(), self.value(window, row, *field))).collect()
     }
 
-    fn value(&self, window: &Window, row: Row, field: Field) -> Value {
+    fn value(&self, window: &Window, row: RowScope, field: Field) -> Value {
         let Some(entries) = window.entries else {
             return Value::Unknown;
         };
         let integer = |value: u32| Value::Integer(u64::from(value));
         match field {
-            Field::Counter(Counter::Column(column), _) if self.layout.names[column] == ENTRIES => {
+            Field::CounterSource(CounterSource::Column(column), _)
+                if self.layout.names[column] == ENTRIES =>
+            {
                 integer(entries.last)
             }
-            Field::Counter(Counter::Column(column), measure) => {
+            Field::CounterSource(CounterSource::Column(column), measure) => {
                 self.column(window, row, column, measure)
             }
-            Field::Counter(Counter::Event(event), measure) => {
+            Field::CounterSource(CounterSource::Event(event), measure) => {
                 Self::event(window, row, event, measure)
             }
-            Field::Counter(Counter::Remainder(remainder), measure) => {
+            Field::CounterSource(CounterSource::DerivedDrop(remainder), measure) => {
                 left_over(window, remainder, measure)
             }
             Field::NoColumn => Value::NotMaintained,
@@ -394,7 +397,7 @@ impl RowBuilder {
         }
     }
 
-    fn column(&self, window: &Window, row: Row, column: usize, measure: Measure) -> Value {
+    fn column(&self, window: &Window, row: RowScope, column: usize, measure: Measure) -> Value {
         let cells = |cells| self.cells(window, cells, row, column);
         let is_maintained = self.maintained[column];
         match measure {
@@ -407,8 +410,8 @@ impl RowBuilder {
             Measure::Rate => rate(cells(&window.tally.events), window.elapsed),
             Measure::PeakRate | Measure::PeakCount => {
                 let peaks = match row {
-                    Row::All => window.tally.peaks.get(column),
-                    Row::One(row) => {
+                    RowScope::All => window.tally.peaks.get(column),
+                    RowScope::One(row) => {
                         window.tally.row_peaks.get(row * self.layout.names.len() + column)
                     }
                 };
@@ -417,7 +420,7 @@ impl RowBuilder {
         }
     }
 
-    fn event(window: &Window, row: Row, event: Event, measure: Measure) -> Value {
+    fn event(window: &Window, row: RowScope, event: Event, measure: Measure) -> Value {
         let events = &window.events;
         let sum = |counters| sum_of_event(counters, window.filled.len(), row, event);
         match measure {
@@ -425,8 +428,8 @@ impl RowBuilder {
             Measure::Rate => rate(sum(&events.tally.events), events.elapsed),
             Measure::PeakRate | Measure::PeakCount => {
                 let peaks = match row {
-                    Row::All => events.tally.peaks.get(event as usize),
-                    Row::One(row) => events.tally.row_peaks.get(row * EVENTS + event as usize),
+                    RowScope::All => events.tally.peaks.get(event as usize),
+                    RowScope::One(row) => events.tally.row_peaks.get(row * EVENTS + event as usize),
                 };
                 peak(peaks.filter(|_| window.has_event_peaks()), measure)
             }
@@ -434,14 +437,14 @@ impl RowBuilder {
     }
 
     /// One cell, or the sum of a column over the rows that have it.
-    fn cells(&self, window: &Window, cells: &[u64], row: Row, column: usize) -> Option<u64> {
+    fn cells(&self, window: &Window, cells: &[u64], row: RowScope, column: usize) -> Option<u64> {
         let cell = |row: usize| {
             let has = window.filled.get(row).is_some_and(|&filled| usize::from(filled) > column);
             has.then(|| cells.get(row * self.layout.names.len() + column).copied()).flatten()
         };
         match row {
-            Row::One(row) => cell(row),
-            Row::All => (0..window.filled.len()).filter_map(cell).reduce(u64::wrapping_add),
+            RowScope::One(row) => cell(row),
+            RowScope::All => (0..window.filled.len()).filter_map(cell).reduce(u64::wrapping_add),
         }
     }
 
@@ -466,18 +469,18 @@ impl Window {
 }
 
 /// One CPU's events, or the sum over all of them.
-fn sum_of_event(counters: &[u64], rows: usize, row: Row, event: Event) -> Option<u64> {
+fn sum_of_event(counters: &[u64], rows: usize, row: RowScope, event: Event) -> Option<u64> {
     let mut cpus = counters.chunks_exact(EVENTS).map(|cpu| cpu[event as usize]);
     match row {
         // Rows that the mask does not number: it is unknown which of the events are theirs.
-        Row::One(_) if counters.len() != rows * EVENTS => None,
-        Row::One(row) => cpus.nth(row),
-        Row::All => cpus.reduce(u64::wrapping_add),
+        RowScope::One(_) if counters.len() != rows * EVENTS => None,
+        RowScope::One(row) => cpus.nth(row),
+        RowScope::All => cpus.reduce(u64::wrapping_add),
     }
 }
 
 /// What is left over of the kernel's counters, for all CPUs together.
-fn left_over(window: &Window, remainder: Remainder, measure: Measure) -> Value {
+fn left_over(window: &Window, remainder: DerivedDrop, measure: Measure) -> Value {
     let (events, at) = (&window.events, remainder as usize);
     match measure {
         _ if events.has_new_misses => Value::Unknown,

@@ -101,7 +101,7 @@ mod tests {
 
     /// One run: when it starts, and how late each wake-up is, in ms.
     #[derive(Debug, Clone)]
-    struct Run {
+    struct TimestampRun {
         start: u64,
         interval: Duration,
         offset: Duration,
@@ -110,7 +110,7 @@ mod tests {
         late: Vec<u32>,
     }
 
-    impl Run {
+    impl TimestampRun {
         /// The timestamps of the first rows, in ms, that at the start among them.
         fn timestamps(&self) -> Vec<i64> {
             let start = MS * 1_795_000_000 + Duration::from_millis(self.start);
@@ -136,7 +136,7 @@ mod tests {
     /// `interval = "1s"` and `precision = "1s"`, started at .14: the row of second 15 was missing.
     #[test]
     fn the_first_rows_after_the_start_are_not_left_out() {
-        let run = |start, is_aligned| Run {
+        let run = |start, is_aligned| TimestampRun {
             start,
             interval: MS * 1000,
             offset: Duration::ZERO,
@@ -144,7 +144,7 @@ mod tests {
             is_aligned,
             late: vec![0; 4],
         };
-        let seconds = |run: Run| {
+        let seconds = |run: TimestampRun| {
             let first = 1_795_000_000;
             run.timestamps().into_iter().map(|ms| ms - first).collect::<Vec<_>>()
         };
@@ -168,7 +168,7 @@ mod tests {
         ) {
             let (precision, interval) = (MS * precision, MS * precision * times * 10);
             let late = late.into_iter().map(|late| late % (interval.as_millis() as u32)).collect();
-            let run = Run { start, interval, offset: MS * offset, precision, is_aligned, late };
+            let run = TimestampRun { start, interval, offset: MS * offset, precision, is_aligned, late };
             for pair in run.timestamps().windows(2) {
                 let apart = pair[1] - pair[0];
                 prop_assert!(apart > 0, "{pair:?} of {run:?}");
@@ -193,7 +193,7 @@ mod tests {
         ) {
             let (precision, interval) = (MS * precision, MS * (precision + longer));
             let offset = MS * offset;
-            let run = Run { start, interval, offset, precision, is_aligned, late: vec![0; 20] };
+            let run = TimestampRun { start, interval, offset, precision, is_aligned, late: vec![0; 20] };
             for pair in run.timestamps().windows(2) {
                 prop_assert!(pair[1] > pair[0], "{pair:?} of {run:?}");
             }

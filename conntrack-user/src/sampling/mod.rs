@@ -56,7 +56,7 @@ pub enum Trigger {
 
 /// What a sampler did, once it has ended.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct SamplingReport {
     /// Reads of the statistics file, or emissions where it is not wanted.
     pub ticks: u64,
     /// What was missed.
@@ -80,7 +80,7 @@ pub struct Sampler {
     windows: Producer<Box<Window>>,
     spent: Consumer<Box<Window>>,
     notices: Producer<Notice>,
-    report: Report,
+    report: SamplingReport,
     clock: Instant,
     /// When the first of the reads failed that failed since the last good one.
     failing_since: Option<Duration>,
@@ -110,7 +110,7 @@ fn since_epoch(at: SystemTime) -> i64 {
 
 /// Why a tick hands over what is known.
 #[derive(Debug, Clone, Copy)]
-enum Emission {
+enum EmissionCause {
     /// Sampling starts.
     Start,
     /// An interval ends, and this is when it was due to.
@@ -163,7 +163,7 @@ impl Sampler {
             windows,
             spent,
             notices,
-            report: Report::default(),
+            report: SamplingReport::default(),
             clock: Instant::now(),
             failing_since: None,
             stat_known_lost: false,
@@ -182,7 +182,7 @@ impl Sampler {
 
     /// Samples until [`Control::stop`]; to be called on a thread of its own.
     #[must_use]
-    pub fn run(mut self) -> Report {
+    pub fn run(mut self) -> SamplingReport {
         // Timers of normal threads may fire 50 us late to save wake-ups; ticks are wanted on
         // time. Where it is refused, they are that much later.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
@@ -197,17 +197,17 @@ impl Sampler {
         self.timestamps = Timestamps::new(precision, start, first);
         let mut schedule = Schedule::new(sample, interval, self.input.collection_jitter, first);
         self.probes.announce(&mut self.accumulator);
-        self.tick((self.trigger == Trigger::Interval).then_some(Emission::Start));
+        self.tick((self.trigger == Trigger::Interval).then_some(EmissionCause::Start));
         while !self.report.has_ended {
             match self.wait(schedule.deadline()) {
                 Wake::Stop => break,
-                Wake::Asked => self.tick(Some(Emission::Asked)),
+                Wake::Asked => self.tick(Some(EmissionCause::Asked)),
                 Wake::Deadline => {
                     let now = self.clock.elapsed();
                     self.report.lateness.record(now.saturating_sub(schedule.deadline()));
                     let due = schedule.wake(now);
                     self.report.loss.samples_missed += due.skipped;
-                    self.tick(due.emission.map(Emission::Regular));
+                    self.tick(due.emission.map(EmissionCause::Regular));
                 }
             }
         }
@@ -244,7 +244,7 @@ impl Sampler {
         }
     }
 
-    fn tick(&mut self, emission: Option<Emission>) {
+    fn tick(&mut self, emission: Option<EmissionCause>) {
         self.report.ticks += 1;
         if emission.is_some() {
             self.look_around();
@@ -412,7 +412,7 @@ impl Sampler {
     }
 
     /// Fills a window and hands it over, or counts that there was no room.
-    fn emit(&mut self, emission: Emission) {
+    fn emit(&mut self, emission: EmissionCause) {
         let Ok(mut window) = self.spent.pop() else {
             self.report.loss.rows_lost += 1;
             return;
@@ -439,12 +439,12 @@ impl Sampler {
         self.consumer.unpark();
     }
 
-    fn timestamp(&self, emission: Emission) -> i64 {
+    fn timestamp(&self, emission: EmissionCause) -> i64 {
         let read_ns = since_epoch(self.read_at);
         match emission {
-            Emission::Start => self.timestamps.of_start(read_ns),
-            Emission::Asked => self.timestamps.of_asked(read_ns),
-            Emission::Regular(due) => {
+            EmissionCause::Start => self.timestamps.of_start(read_ns),
+            EmissionCause::Asked => self.timestamps.of_asked(read_ns),
+            EmissionCause::Regular(due) => {
                 let late = self.clock.elapsed().saturating_sub(due);
                 let due_ns = since_epoch(SystemTime::now()).saturating_sub(nanoseconds(late));
                 self.timestamps.of_regular(read_ns, due_ns)

@@ -39,14 +39,14 @@ fn a_row_has_the_time_of_its_counters() {
     let read_at = sampler.read_at;
     let _silent = go_silent(&mut sampler);
     std::thread::sleep(Duration::from_millis(2));
-    sampler.tick(Some(Emission::Asked));
+    sampler.tick(Some(EmissionCause::Asked));
     let window = take(&mut outbox);
     let ns = read_at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
     assert_eq!((i128::from(window.timestamp_ns), window.loss.samples_missed), (ns as i128, 1));
     assert!(window.entries.is_some());
 
     // Nothing was read since: no counters, however well the old ones are known.
-    sampler.tick(Some(Emission::Asked));
+    sampler.tick(Some(EmissionCause::Asked));
     let window = take(&mut outbox);
     assert!(i128::from(window.timestamp_ns) > ns as i128);
     assert_eq!((window.entries, window.loss.samples_missed), (None, 2));

@@ -3,7 +3,7 @@
 use conntrack_ebpf::Event;
 
 use crate::accumulate::Counted;
-use crate::accumulate::derived_drops::Remainder;
+use crate::accumulate::derived_drops::DerivedDrop;
 use crate::schema::maintained::{self, Release};
 use crate::schema::raw::Layout;
 
@@ -25,8 +25,8 @@ const FROM_EVENTS: [(&str, Event); 12] = [
 
 /// The fields that both sides give together, on `cpu=all`: a packet may change the CPU between
 /// the probe and the kernel's counter.
-pub const FROM_REMAINDERS: [(&str, Remainder); 2] =
-    [("drop_dying", Remainder::Dying), ("drop_other", Remainder::Other)];
+pub const FROM_REMAINDERS: [(&str, DerivedDrop); 2] =
+    [("drop_dying", DerivedDrop::Dying), ("drop_other", DerivedDrop::Other)];
 
 /// A source of a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::confine::Rewrites;
 use crate::format::{Dialect, exposition, renamed_tags, renaming_notice};
 use crate::metric::{Metric, Value};
 use crate::output::text::Text;
-use crate::output::{Destination, Emission, Fate};
+use crate::output::{Destination, Emission, WriteOutcome};
 use crate::rows::self_metrics;
 use crate::settings::Input;
 
@@ -174,7 +174,7 @@ impl Destination for Published {
         self.text.reopen();
     }
 
-    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<Fate> {
+    fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<WriteOutcome> {
         // Before the text, whose reader may be stuck.
         for Emission { input, rows, .. } in &emissions {
             let renamed = renamed_tags(rows);

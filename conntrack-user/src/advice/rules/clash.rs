@@ -22,7 +22,7 @@ const TRIES: f64 = 248.0;
 
 /// What the failures were, by the ports found taken for each of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Cause {
+enum ClashCause {
     Exhausted(f64),
     /// A range of so few ports.
     Few(f64),
@@ -33,7 +33,7 @@ enum Cause {
     Unknown,
 }
 
-impl Cause {
+impl ClashCause {
     fn of(evidence: &Evidence, failed: f64) -> Self {
         match evidence.found_taken().map(|found| found / failed) {
             None => Self::Unknown,
@@ -113,7 +113,7 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     if lost == 0.0 {
         return None;
     }
-    let cause = Cause::of(evidence, lost);
+    let cause = ClashCause::of(evidence, lost);
     // From 4.7 to 5.9 races that were resolved are among the failures, and not in `drop`.
     let is_full = evidence.fill().is_some_and(|fill| fill >= FULL);
     let are_lost = dropped.is_some()
@@ -169,7 +169,7 @@ fn for_exhaustion(evidence: &Evidence) -> [String; 4] {
 }
 
 /// What is known of raced look-ups of names, and the remedies.
-fn for_races(evidence: &Evidence, cause: Cause) -> (String, Vec<String>) {
+fn for_races(evidence: &Evidence, cause: ClashCause) -> (String, Vec<String>) {
     let of_clash = evidence.ports.iter().filter(|((cause, _), _)| *cause == "clash");
     let seen: u64 = of_clash.map(|(_, count)| *count).sum();
     let dns = evidence.ports.get(&("clash", 53)).copied().unwrap_or(0);

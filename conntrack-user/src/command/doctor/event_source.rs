@@ -8,10 +8,10 @@ use crate::notices::without_probes;
 use crate::schema::raw::EVENTS;
 use crate::source::ebpf::error::LOCKDOWN;
 use crate::source::ebpf::offsets::VMLINUX;
-use crate::source::ebpf::probe_table::{HOOKS, Need};
+use crate::source::ebpf::probe_table::{AttachWhen, HOOKS};
 use crate::source::ebpf::sharing::check_alone;
 use crate::source::ebpf::types::Types;
-use crate::source::ebpf::{Events, Wanted};
+use crate::source::ebpf::{AttachOptions, Events};
 use crate::source::namespace::Pinned;
 
 /// Attaches the probes for a moment and says what became of each; what they count, and whether a
@@ -38,11 +38,11 @@ pub(super) fn examine(
     let highest = cpus.last().map_or(1, |&last| last as usize + 1);
     let namespaces: Vec<Pinned> = namespace.into_iter().cloned().collect();
     // Also those that only some options ask for, to know whether they would work.
-    let wanted = Wanted {
+    let wanted = AttachOptions {
         per_packet: true,
         internal: true,
         reports: 1,
-        ..Wanted::new(&namespaces, highest)
+        ..AttachOptions::new(&namespaces, highest)
     };
     let events = match Events::attach(&wanted) {
         Ok(events) => events,
@@ -55,10 +55,10 @@ pub(super) fn examine(
     let mut failed: Vec<(String, Vec<&str>)> = Vec::new();
     for (hook, state) in events.states() {
         let when = match hook.need {
-            Need::Always => "",
-            Need::PerPacket => "; with --ebpf-per-packet",
-            Need::Internal => "; with --internal",
-            Need::Reports => "; with ctpulse drops",
+            AttachWhen::Always => "",
+            AttachWhen::PerPacket => "; with --ebpf-per-packet",
+            AttachWhen::Internal => "; with --internal",
+            AttachWhen::Reports => "; with ctpulse drops",
         };
         let text = format!("{state}{when}");
         if state.is_unexpected() {
@@ -94,7 +94,7 @@ pub(super) fn examine(
         findings.off("hooks", &hooks.join(", "));
     }
     let always = |event| {
-        let mut hooks = HOOKS.iter().filter(|hook| hook.need == Need::Always);
+        let mut hooks = HOOKS.iter().filter(|hook| hook.need == AttachWhen::Always);
         hooks.any(|hook| hook.events.contains(&event))
     };
     Ok((Event::ALL.map(|event| events.counts(event) && always(event)), true))

@@ -4,11 +4,11 @@
 use ratatui::layout::Rect;
 
 use super::pen::{Pen, Role};
-use crate::live::history::Column;
+use crate::live::history::PlotColumn;
 
 /// Draws one column of cells for each of `columns`, the last one at the right edge; `top` is
 /// the value at the upper edge.
-pub(super) fn candles(pen: &mut Pen<'_>, area: Rect, columns: &[Column], top: f64, bar: Role) {
+pub(super) fn candles(pen: &mut Pen<'_>, area: Rect, columns: &[PlotColumn], top: f64, bar: Role) {
     if area.height == 0 {
         return;
     }

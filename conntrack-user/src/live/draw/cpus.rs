@@ -6,7 +6,7 @@ use super::pen::{Pen, Role};
 use super::skip;
 use crate::live::app::App;
 use crate::live::series::{RATES, SERIES};
-use crate::live::state::{Cpu, Namespace};
+use crate::live::state::{CpuRates, Namespace};
 use crate::text::human;
 
 /// How many times its fair share the busiest CPU does from where on it is uneven.
@@ -71,7 +71,7 @@ pub(super) fn all(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace, app: &Ap
         pen.right(end(column), area.y + 1, RATE, &name, role);
     }
     let rest = skip(area, 2);
-    let mut cpus: Vec<&Cpu> = match series {
+    let mut cpus: Vec<&CpuRates> = match series {
         Some(series) if !app.cpus_by_number => busiest_first(namespace, series),
         _ => namespace.cpus.iter().collect(),
     };
@@ -103,8 +103,8 @@ pub(super) fn all(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace, app: &Ap
     }
 }
 
-fn busiest_first(namespace: &Namespace, series: usize) -> Vec<&Cpu> {
-    let mut cpus: Vec<&Cpu> = namespace.cpus.iter().collect();
+fn busiest_first(namespace: &Namespace, series: usize) -> Vec<&CpuRates> {
+    let mut cpus: Vec<&CpuRates> = namespace.cpus.iter().collect();
     cpus.sort_by(|a, b| b.rates[series].total_cmp(&a.rates[series]).then(a.number.cmp(&b.number)));
     cpus
 }

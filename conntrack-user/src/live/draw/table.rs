@@ -6,7 +6,7 @@ use super::candles::candles;
 use super::pen::{Pen, Role};
 use super::{skip, words};
 use crate::live::history::Axis;
-use crate::live::state::{Fill, Namespace};
+use crate::live::state::{FillStep, Namespace};
 use crate::text::human;
 
 /// Draws two lines, and below them `lines` of the last minutes' level; returns what is left.
@@ -18,11 +18,11 @@ pub(super) fn draw(
     axis: &Axis,
 ) -> Rect {
     let percent = namespace.percent();
-    let fill = percent.map_or(Fill::Room, Fill::of);
+    let fill = percent.map_or(FillStep::Room, FillStep::of);
     let role = match fill {
-        Fill::Room => Role::Plain,
-        Fill::Filling => Role::Warning,
-        Fill::AlmostFull | Fill::Full => Role::Alarm,
+        FillStep::Room => Role::Plain,
+        FillStep::Filling => Role::Warning,
+        FillStep::AlmostFull | FillStep::Full => Role::Alarm,
     };
     if area.height == 0 {
         return area;
@@ -54,7 +54,7 @@ pub(super) fn draw(
     });
     let extremes = if area.width >= 60 { extremes } else { String::new() };
     let bar = Rect { width: rest.width - extremes.len() as u16, height: 1, ..rest };
-    let role = if fill == Fill::Room { Role::Bar } else { role_of_bar(fill) };
+    let role = if fill == FillStep::Room { Role::Bar } else { role_of_bar(fill) };
     pen.bar(bar, percent.unwrap_or(0.0) / 100.0, role);
     pen.text(bar.right(), bar.y, area.right(), &extremes, Role::Dim);
     rest = skip(rest, 1);
@@ -69,13 +69,13 @@ pub(super) fn draw(
     rest
 }
 
-fn role_of_bar(fill: Fill) -> Role {
-    if fill == Fill::Filling { Role::Warning } else { Role::Alarm }
+fn role_of_bar(fill: FillStep) -> Role {
+    if fill == FillStep::Filling { Role::Warning } else { Role::Alarm }
 }
 
 /// Where the table is going at the present rate.
 fn outlook(namespace: &Namespace) -> String {
-    if namespace.percent().map(Fill::of) == Some(Fill::Full) {
+    if namespace.percent().map(FillStep::of) == Some(FillStep::Full) {
         return "no room".to_owned();
     }
     let Some(growth) = namespace.growth() else { return String::new() };

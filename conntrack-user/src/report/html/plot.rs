@@ -27,7 +27,7 @@ pub(super) struct Shade {
 }
 
 /// The start of a stretch of time, and of each series the lowest and highest in it.
-type Stretch = (i64, Vec<Option<(f64, f64)>>);
+type PlotStretch = (i64, Vec<Option<(f64, f64)>>);
 
 /// A plot in the making.
 pub(super) struct Plot<'a> {
@@ -239,7 +239,7 @@ impl<'a> Plot<'a> {
     /// The extremes of each series in `count` equal stretches of time, as text.
     fn bins(&self, count: usize) -> Vec<Option<String>> {
         let stretches = self.stretches(count);
-        let text = |(at_ns, values): Stretch| {
+        let text = |(at_ns, values): PlotStretch| {
             let parts = self.series.iter().zip(&values).filter_map(|((name, _), value)| {
                 let (low, high) = (*value)?;
                 let (low, high) = (self.value(low), self.value(high));
@@ -257,7 +257,7 @@ impl<'a> Plot<'a> {
     }
 
     /// The whole time in `count` stretches of equal length.
-    fn stretches(&self, count: usize) -> Vec<Stretch> {
+    fn stretches(&self, count: usize) -> Vec<PlotStretch> {
         let (from, to) = (self.source.from_ns, self.source.to_ns);
         let length = ((to - from) / count as i64 + 1).max(1);
         let empty = vec![None; self.series.len()];

@@ -68,7 +68,7 @@ pub struct Btf<'a> {
 
 /// What a parameter or a result is, as far as registers and pointers depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum BtfValue {
     /// Nothing; as the last parameter, any number of arguments.
     Void,
     /// An integer, a bool or an enumeration.
@@ -79,7 +79,7 @@ pub enum Value {
     Other,
 }
 
-impl std::fmt::Display for Value {
+impl std::fmt::Display for BtfValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Void => write!(f, "void"),
@@ -95,9 +95,9 @@ impl std::fmt::Display for Value {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prototype {
     /// In order.
-    pub parameters: Vec<Value>,
+    pub parameters: Vec<BtfValue>,
     /// What it returns.
-    pub result: Value,
+    pub result: BtfValue,
 }
 
 /// A type's common header.
@@ -234,19 +234,19 @@ impl<'a> Btf<'a> {
     }
 
     /// What a parameter or a result of type `id` is.
-    fn value(&self, id: u32) -> Result<Value, BtfError> {
-        let Some((btf, at)) = self.unqualified(id)? else { return Ok(Value::Void) };
+    fn value(&self, id: u32) -> Result<BtfValue, BtfError> {
+        let Some((btf, at)) = self.unqualified(id)? else { return Ok(BtfValue::Void) };
         let this = btf.type_at(at)?;
         Ok(match this.kind {
-            INT | ENUM | ENUM64 => Value::Integer,
+            INT | ENUM | ENUM64 => BtfValue::Integer,
             POINTER => {
                 let pointee = btf.unqualified(this.size_or_type)?;
                 let structure = pointee.map(|(btf, at)| Ok((btf, btf.type_at(at)?))).transpose()?;
                 let structure = structure.filter(|(_, to)| [STRUCT, FORWARD].contains(&to.kind));
                 let name = structure.and_then(|(btf, to)| btf.name(to.name)).unwrap_or_default();
-                Value::Pointer(String::from_utf8_lossy(name).into_owned())
+                BtfValue::Pointer(String::from_utf8_lossy(name).into_owned())
             }
-            _ => Value::Other,
+            _ => BtfValue::Other,
         })
     }
 

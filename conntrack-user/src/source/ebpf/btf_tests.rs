@@ -154,10 +154,10 @@ fn prototypes_are_read() {
     let module = btf(&functions(), "\0f\0g\0");
     let module = Btf::parse(&module, Some(&kernel)).unwrap();
     let f = module.function("f").unwrap().unwrap();
-    let pointer = Value::Pointer("s".to_owned());
-    assert_eq!(f.parameters, [pointer, Value::Integer, Value::Void]);
-    assert_eq!(f.result, Value::Integer);
-    let g = Prototype { parameters: Vec::new(), result: Value::Void };
+    let pointer = BtfValue::Pointer("s".to_owned());
+    assert_eq!(f.parameters, [pointer, BtfValue::Integer, BtfValue::Void]);
+    assert_eq!(f.result, BtfValue::Integer);
+    let g = Prototype { parameters: Vec::new(), result: BtfValue::Void };
     assert_eq!(module.function("g").unwrap(), Some(g));
     assert_eq!(module.function("h").unwrap(), None);
 }

@@ -18,7 +18,7 @@ const IPV6: u16 = 10;
 
 /// A drop or an eviction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct DropReport {
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     pub time_ns: u64,
     /// Why.
@@ -103,7 +103,7 @@ impl Reports {
     }
 
     /// The next report, if there is one; nobody is woken for it.
-    pub fn take_next(&mut self) -> Option<Report> {
+    pub fn take_next(&mut self) -> Option<DropReport> {
         loop {
             let item = self.ring.next()?;
             // What is of another layout is no report of ours.
@@ -130,9 +130,9 @@ impl Reports {
         Ok(sum)
     }
 
-    /// How long insertions took since the programs were attached, where [`Wanted::latency`] asked.
+    /// How long insertions took since the programs were attached, where [`AttachOptions::latency`] asked.
     ///
-    /// [`Wanted::latency`]: super::Wanted::latency
+    /// [`AttachOptions::latency`]: super::AttachOptions::latency
     ///
     /// # Errors
     /// The kernel's.
@@ -155,11 +155,11 @@ impl std::fmt::Debug for Reports {
 
 /// The report in the ring's bytes; `None` for what is none.
 #[must_use]
-pub fn decode(bytes: &[u8], layout: &TupleLayout) -> Option<Report> {
+pub fn decode(bytes: &[u8], layout: &TupleLayout) -> Option<DropReport> {
     let word = |at: usize| Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
     let number = word(offset_of!(DropRecord, cause))? as usize;
     let tuple = bytes.get(offset_of!(DropRecord, tuple)..)?.get(..TUPLE_BYTES)?;
-    Some(Report {
+    Some(DropReport {
         time_ns: u64::from_ne_bytes(*bytes.first_chunk()?),
         cause: *Cause::ALL.get(number)?,
         cpu: word(offset_of!(DropRecord, cpu))?,
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn a_record_is_read_by_the_kernels_own_layout() {
         let report = decode(&record(0, udp), &LAYOUT).unwrap();
-        let expected = Report {
+        let expected = DropReport {
             time_ns: 7,
             cause: Cause::TableFull,
             cpu: 3,

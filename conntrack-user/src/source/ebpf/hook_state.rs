@@ -1,7 +1,7 @@
 //! What became of a hook, and why one is not attached.
 
 use super::offsets;
-use super::probe_table::Need;
+use super::probe_table::AttachWhen;
 
 /// What became of one hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum HookState {
     /// The hook of this name is not attached, without which it would count the wrong thing.
     Lacks(&'static str),
     /// Nobody asked for it.
-    NotAsked(Need),
+    NotAsked(AttachWhen),
 }
 
 impl HookState {
@@ -60,10 +60,10 @@ impl std::fmt::Display for HookState {
             Self::NoTypes => write!(f, "needs the kernel's types ({})", offsets::VMLINUX),
             Self::Refused(why) => write!(f, "refused: {why}"),
             Self::Lacks(name) => write!(f, "not attached, as {name} is not"),
-            Self::NotAsked(Need::PerPacket) => {
+            Self::NotAsked(AttachWhen::PerPacket) => {
                 write!(f, "costs something for each packet; --ebpf-per-packet")
             }
-            Self::NotAsked(Need::Reports) => write!(f, "serves only `ctpulse drops`"),
+            Self::NotAsked(AttachWhen::Reports) => write!(f, "serves only `ctpulse drops`"),
             Self::NotAsked(_) => write!(f, "serves only the row about ctpulse itself; --internal"),
         }
     }

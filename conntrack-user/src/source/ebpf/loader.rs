@@ -8,7 +8,7 @@ use conntrack_ebpf::names;
 use super::HookState;
 use super::error::{EventsError, explain};
 use super::offsets::Offsets;
-use super::probe_table::{Hook, Way};
+use super::probe_table::{Hook, Variant};
 use super::symbols::{Found, GENERATION, Symbols, TABLE, TABLE_SIZE};
 use super::types::Types;
 
@@ -123,7 +123,7 @@ pub(super) fn attach(
 
 fn attach_way(
     ebpf: &mut Ebpf,
-    way: &Way,
+    way: &Variant,
     symbols: &Symbols,
     types: Option<&Types>,
 ) -> Result<Vec<String>, HookState> {
@@ -162,7 +162,7 @@ fn attach_one(ebpf: &mut Ebpf, program: &str, function: &str) -> Result<(), Prog
 }
 
 /// Detaches the programs of a way, those that are attached.
-pub(super) fn detach(ebpf: &mut Ebpf, way: &Way) {
+pub(super) fn detach(ebpf: &mut Ebpf, way: &Variant) {
     for probe in way.probes {
         // One that was never loaded is an error, and nothing to detach.
         let _ = program_of(ebpf, probe.program).and_then(KProbe::unload);

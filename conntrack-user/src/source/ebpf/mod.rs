@@ -40,7 +40,7 @@ use error::explain;
 pub use hook_state::HookState;
 use loader::Constants;
 use offsets::TupleLayout;
-use probe_table::{HOOKS, Hook, Need};
+use probe_table::{AttachWhen, HOOKS, Hook};
 use programs::Programs;
 pub use reader::EventReader;
 use symbols::{Symbols, TABLE, TABLE_SIZE};
@@ -51,7 +51,7 @@ use crate::schema::raw::{EVENT_NAMES, HostWide, Program};
 
 /// What to attach, and for whom.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct AttachOptions<'a> {
     /// The hooks, [`HOOKS`] but in tests.
     pub hooks: &'a [Hook],
     /// The namespaces to be told apart, counted in slot 1, 2 and so on.
@@ -69,7 +69,7 @@ pub struct Wanted<'a> {
     pub latency: bool,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> AttachOptions<'a> {
     /// The hooks that are always attached.
     #[must_use]
     pub fn new(namespaces: &'a [Pinned], cpus: usize) -> Self {
@@ -116,7 +116,7 @@ impl Events {
     ///
     /// # Errors
     /// [`EventsError`] when not one hook could be attached.
-    pub fn attach(wanted: &Wanted<'_>) -> Result<Self, EventsError> {
+    pub fn attach(wanted: &AttachOptions<'_>) -> Result<Self, EventsError> {
         if !cfg!(target_arch = "x86_64") {
             return Err(EventsError::Architecture);
         }
@@ -145,10 +145,10 @@ impl Events {
         let mut states: Vec<HookState> = Vec::new();
         for hook in wanted.hooks {
             let is_asked = match hook.need {
-                Need::Always => true,
-                Need::PerPacket => wanted.per_packet,
-                Need::Internal => wanted.internal || constants.diagnostics || reports,
-                Need::Reports => reports,
+                AttachWhen::Always => true,
+                AttachWhen::PerPacket => wanted.per_packet,
+                AttachWhen::Internal => wanted.internal || constants.diagnostics || reports,
+                AttachWhen::Reports => reports,
             };
             states.push(if is_asked {
                 loader::attach(&mut ebpf, hook, &symbols, types.as_ref())
@@ -204,7 +204,7 @@ impl Events {
         diagnostics.iter_mut().for_each(Diagnostics::listen);
     }
 
-    /// The reports of drops one by one, where [`Wanted::reports`] asked for them and the kernel's
+    /// The reports of drops one by one, where [`AttachOptions::reports`] asked for them and the kernel's
     /// types are known; once.
     ///
     /// # Errors

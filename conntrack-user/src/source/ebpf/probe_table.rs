@@ -21,7 +21,7 @@ pub struct Probe {
 
 /// One way to count what a hook is for.
 #[derive(Debug, Clone, Copy)]
-pub struct Way {
+pub struct Variant {
     /// All of them, or none.
     pub probes: &'static [Probe],
     /// Whether the programs read more of the kernel's structures than the namespace, so that
@@ -31,7 +31,7 @@ pub struct Way {
 
 /// When a hook is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
+pub enum AttachWhen {
     /// Always: rows show what it counts.
     Always,
     /// Where somebody asks for it, since it costs something for each packet.
@@ -51,9 +51,9 @@ pub struct Hook {
     /// What its programs count.
     pub events: &'static [Event],
     /// In order of preference.
-    pub ways: &'static [Way],
+    pub ways: &'static [Variant],
     /// When it is attached.
-    pub need: Need,
+    pub need: AttachWhen,
     /// Other hooks, by name, without which it would take one thing for another.
     pub needs: &'static [&'static str],
 }
@@ -67,33 +67,41 @@ const fn value(program: &'static str, functions: &'static [&'static str]) -> Pro
     Probe { renamed_too: true, ..probe(program, functions) }
 }
 
-const fn way(probes: &'static [Probe]) -> Way {
-    Way { probes, needs_types: false }
+const fn way(probes: &'static [Probe]) -> Variant {
+    Variant { probes, needs_types: false }
 }
 
-const fn typed_way(probes: &'static [Probe]) -> Way {
-    Way { probes, needs_types: true }
+const fn typed_way(probes: &'static [Probe]) -> Variant {
+    Variant { probes, needs_types: true }
 }
 
-const fn hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
-    Hook { name, events, ways, need: Need::Always, needs: &[] }
+const fn hook(name: &'static str, events: &'static [Event], ways: &'static [Variant]) -> Hook {
+    Hook { name, events, ways, need: AttachWhen::Always, needs: &[] }
 }
 
-const fn packet_hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
-    Hook { need: Need::PerPacket, ..hook(name, events, ways) }
+const fn packet_hook(
+    name: &'static str,
+    events: &'static [Event],
+    ways: &'static [Variant],
+) -> Hook {
+    Hook { need: AttachWhen::PerPacket, ..hook(name, events, ways) }
 }
 
-const fn internal_hook(name: &'static str, events: &'static [Event], ways: &'static [Way]) -> Hook {
-    Hook { need: Need::Internal, ..hook(name, events, ways) }
+const fn internal_hook(
+    name: &'static str,
+    events: &'static [Event],
+    ways: &'static [Variant],
+) -> Hook {
+    Hook { need: AttachWhen::Internal, ..hook(name, events, ways) }
 }
 
 const fn report_hook(
     name: &'static str,
     events: &'static [Event],
-    ways: &'static [Way],
+    ways: &'static [Variant],
     needs: &'static [&'static str],
 ) -> Hook {
-    Hook { need: Need::Reports, needs, ..hook(name, events, ways) }
+    Hook { need: AttachWhen::Reports, needs, ..hook(name, events, ways) }
 }
 
 const CHECK_INSERT: &[&str] = &["nf_conntrack_hash_check_insert"];

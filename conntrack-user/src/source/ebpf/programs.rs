@@ -21,11 +21,11 @@ const MISSES_FROM: maintained::Release = (6, 7);
 
 /// Attached programs and where the kernel tells about them.
 #[derive(Debug, Default)]
-pub(super) struct Programs(Vec<Attached>);
+pub(super) struct Programs(Vec<AttachedProgram>);
 
 /// The descriptors live as long as the program is attached.
 #[derive(Debug)]
-struct Attached {
+struct AttachedProgram {
     name: &'static str,
     program: RawFd,
     /// The program's link, on kernels that count misses.
@@ -43,7 +43,7 @@ impl Programs {
             let id = program.info().ok()?.id();
             let program = program.fd().ok()?.as_fd().as_raw_fd();
             let link = links.iter().find(|(_, program)| *program == id);
-            Some(Attached { name, program, link: link.map(|(link, _)| *link) })
+            Some(AttachedProgram { name, program, link: link.map(|(link, _)| *link) })
         });
         Self(attached.collect())
     }
@@ -51,12 +51,12 @@ impl Programs {
     /// Fills in how each program fares.
     pub(super) fn read(&self, programs: &mut Vec<Program>) {
         programs.clear();
-        programs.extend(self.0.iter().map(Attached::read));
+        programs.extend(self.0.iter().map(AttachedProgram::read));
     }
 
     /// How many calls all of them missed; `None` where the kernel does not count that.
     pub(super) fn missed(&self) -> Option<u64> {
-        let missed = |attached: &Attached| {
+        let missed = |attached: &AttachedProgram| {
             let Program { skipped, missed, .. } = attached.read();
             Some(skipped?.wrapping_add(missed?))
         };
@@ -65,7 +65,7 @@ impl Programs {
     }
 }
 
-impl Attached {
+impl AttachedProgram {
     fn read(&self) -> Program {
         let info = program_info(self.program);
         Program {

@@ -1,7 +1,7 @@
 //! The prototypes that the programs are written for. A kernel whose function has another one would have
 //! them read the wrong arguments without any error.
 
-use super::btf::{Prototype, Value};
+use super::btf::{BtfValue, Prototype};
 
 /// A parameter or a result.
 #[derive(Debug, Clone, Copy)]
@@ -66,11 +66,11 @@ pub(super) fn difference(function: &str, found: &Prototype) -> Option<String> {
     unlike(&found.result, *result).map(|difference| format!("{function} returns {difference}"))
 }
 
-fn unlike(found: &Value, expected: Expected) -> Option<String> {
+fn unlike(found: &BtfValue, expected: Expected) -> Option<String> {
     let expected = match expected {
-        Void => Value::Void,
-        Integer => Value::Integer,
-        To(name) => Value::Pointer(name.to_owned()),
+        Void => BtfValue::Void,
+        Integer => BtfValue::Integer,
+        To(name) => BtfValue::Pointer(name.to_owned()),
     };
     (*found != expected).then(|| format!("{found} here, {expected} is expected"))
 }
@@ -80,8 +80,8 @@ mod tests {
     use super::super::probe_table::HOOKS;
     use super::*;
 
-    fn pointer(name: &str) -> Value {
-        Value::Pointer(name.to_owned())
+    fn pointer(name: &str) -> BtfValue {
+        BtfValue::Pointer(name.to_owned())
     }
 
     #[test]
@@ -96,25 +96,26 @@ mod tests {
     #[test]
     fn a_difference_is_named() {
         let prototype =
-            |parameters: &[Value], result| Prototype { parameters: parameters.to_vec(), result };
-        let early_drop =
-            |parameters: &[Value], result| difference("early_drop", &prototype(parameters, result));
-        let good = [pointer("net"), Value::Integer];
-        assert_eq!(early_drop(&good, Value::Integer), None);
+            |parameters: &[BtfValue], result| Prototype { parameters: parameters.to_vec(), result };
+        let early_drop = |parameters: &[BtfValue], result| {
+            difference("early_drop", &prototype(parameters, result))
+        };
+        let good = [pointer("net"), BtfValue::Integer];
+        assert_eq!(early_drop(&good, BtfValue::Integer), None);
         for (parameters, result, expected) in [
-            (&good[..1], Value::Integer, "early_drop takes 1 parameters here, 2 are expected"),
+            (&good[..1], BtfValue::Integer, "early_drop takes 1 parameters here, 2 are expected"),
             (
-                &[pointer("nf_conn"), Value::Integer],
-                Value::Integer,
+                &[pointer("nf_conn"), BtfValue::Integer],
+                BtfValue::Integer,
                 "parameter 1 of early_drop is a pointer to struct nf_conn here, a pointer to struct \
                  net is expected",
             ),
             (
-                &[pointer("net"), Value::Void],
-                Value::Integer,
+                &[pointer("net"), BtfValue::Void],
+                BtfValue::Integer,
                 "parameter 2 of early_drop is void here, an integer is expected",
             ),
-            (&good, Value::Void, "early_drop returns void here, an integer is expected"),
+            (&good, BtfValue::Void, "early_drop returns void here, an integer is expected"),
         ] {
             assert_eq!(early_drop(parameters, result).as_deref(), Some(expected));
         }

@@ -33,14 +33,14 @@ pub trait Attach: Send {
 }
 
 /// What comes of it.
-pub type Answer = Result<EventReader, EventsError>;
+pub type AttachResult = Result<EventReader, EventsError>;
 
 /// The sampler's handle of the thread, which ends with it.
 #[derive(Debug)]
 pub struct Attacher {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    answers: Consumer<Answer>,
+    answers: Consumer<AttachResult>,
     retired: Producer<EventReader>,
     is_asked: bool,
 }
@@ -82,7 +82,7 @@ impl Attacher {
     }
 
     /// An answer, or an error that comes unasked: what is attached must be given up.
-    pub fn answer(&mut self) -> Option<Answer> {
+    pub fn answer(&mut self) -> Option<AttachResult> {
         let answer = self.answers.pop().ok()?;
         self.is_asked = false;
         Some(answer)
@@ -117,7 +117,7 @@ impl Drop for Attacher {
 fn work(
     mut attach: impl Attach,
     shared: &Shared,
-    mut answers: Producer<Answer>,
+    mut answers: Producer<AttachResult>,
     mut retired: Consumer<EventReader>,
 ) {
     while !shared.stop.load(Ordering::Acquire) {
@@ -148,7 +148,7 @@ mod tests {
     struct Failing(Arc<std::sync::atomic::AtomicU32>);
 
     impl Attach for Failing {
-        fn attach(&mut self) -> Answer {
+        fn attach(&mut self) -> AttachResult {
             self.0.fetch_add(1, Ordering::AcqRel);
             Err(EventsError::NoFunctions)
         }

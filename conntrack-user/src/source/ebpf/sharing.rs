@@ -2,7 +2,7 @@
 //!
 //! All inputs share one set of probes at first. After the module was loaded again the first input
 //! that notices it has probes attached for all of them, and the others take their share of these
-//! ([`Together`]).
+//! ([`SharedProbes`]).
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +14,7 @@ use crate::sampling::probe_handle::EventSource;
 use crate::settings::{Ebpf, Input};
 use crate::source::cpu_mask;
 use crate::source::ebpf::reattach::{Attach, Attacher};
-use crate::source::ebpf::{EventReader, Events, EventsError, HookState, Wanted};
+use crate::source::ebpf::{AttachOptions, EventReader, Events, EventsError, HookState};
 use crate::source::namespace::{Pinned, another_than};
 use crate::source::roots::Place;
 
@@ -43,7 +43,7 @@ impl Attached {
     /// Why there is none, where an input must have it.
     pub fn new(inputs: &[Input], places: &[Place]) -> io::Result<Self> {
         let must = inputs.iter().any(|input| input.ebpf == Ebpf::On);
-        let more = More::of(inputs);
+        let more = ExtraProbes::of(inputs);
         let wanting: Vec<_> =
             inputs.iter().zip(places).filter(|(input, place)| wants_events(input, place)).collect();
         let found: Vec<Option<Pinned>> =
@@ -105,12 +105,12 @@ impl Attached {
         number: usize,
         input: &Input,
         cpus: &[u32],
-        together: &Arc<Together>,
+        together: &Arc<SharedProbes>,
     ) -> io::Result<Option<EventSource>> {
         let Some(place) = together.place(number).filter(|_| self.may_attach()) else {
             return Ok(None);
         };
-        let again = Again {
+        let again = Reattach {
             number,
             cpus: cpus.to_vec(),
             per_packet: input.ebpf_per_packet,
@@ -136,19 +136,19 @@ impl Attached {
         let blind =
             reader.as_ref().and_then(|reader| reader.events.blind().map(ToString::to_string));
         let attached = reader.is_some();
-        let attacher = Attacher::start(Again { blind, ..again }, attached)?;
+        let attacher = Attacher::start(Reattach { blind, ..again }, attached)?;
         Ok(Some(EventSource { reader, attacher }))
     }
 }
 
 /// What is wanted besides the hooks that are always attached.
 #[derive(Debug, Clone, Copy)]
-struct More {
+struct ExtraProbes {
     per_packet: bool,
     internal: bool,
 }
 
-impl More {
+impl ExtraProbes {
     /// What any of the inputs wants.
     fn of(inputs: &[Input]) -> Self {
         Self {
@@ -166,8 +166,8 @@ fn module() -> Option<u64> {
 
 /// The probes that inputs share.
 #[derive(Debug)]
-pub struct Together {
-    more: More,
+pub struct SharedProbes {
+    more: ExtraProbes,
     /// Where each input has its namespace; `None` for one that wants no events.
     places: Vec<Option<Place>>,
     /// For each input, the probes that were attached for it last.
@@ -193,7 +193,7 @@ impl Share {
     }
 }
 
-impl Together {
+impl SharedProbes {
     /// What `inputs` share, each at its place.
     #[must_use]
     pub fn new(inputs: &[Input], places: &[Place]) -> Self {
@@ -202,7 +202,7 @@ impl Together {
             |(input, place): (&Input, &Place)| wants_events(input, place).then(|| place.clone());
         let places: Vec<_> = wanting.map(place).collect();
         let shares = places.iter().map(|_| None).collect();
-        Self { more: More::of(inputs), places, shares: Mutex::new(shares) }
+        Self { more: ExtraProbes::of(inputs), places, shares: Mutex::new(shares) }
     }
 
     fn place(&self, number: usize) -> Option<&Place> {
@@ -281,13 +281,13 @@ impl Together {
 
 /// Attaches probes that tell these namespaces apart; where they cannot, only if there is no
 /// other whose events they would count too.
-fn attach_for(namespaces: &[Pinned], more: More) -> Result<Arc<Events>, EventsError> {
+fn attach_for(namespaces: &[Pinned], more: ExtraProbes) -> Result<Arc<Events>, EventsError> {
     // The running kernel's CPUs, whatever mask the rows are numbered by.
     let cpus =
         cpu_mask::read(Path::new("/sys")).map_err(|error| EventsError::Cpus(error.to_string()))?;
     let highest = cpus.last().map_or(1, |&last| last as usize + 1);
-    let More { per_packet, internal } = more;
-    let wanted = Wanted { per_packet, internal, ..Wanted::new(namespaces, highest) };
+    let ExtraProbes { per_packet, internal } = more;
+    let wanted = AttachOptions { per_packet, internal, ..AttachOptions::new(namespaces, highest) };
     let events = Events::attach(&wanted)?;
     if let Some(types) = events.blind() {
         check_alone(namespaces, &types.to_string())?;
@@ -310,24 +310,24 @@ pub(crate) fn check_alone(namespaces: &[Pinned], types: &str) -> Result<(), Even
 }
 
 /// How one input gets probes again.
-struct Again {
+struct Reattach {
     /// The input's number.
     number: usize,
     cpus: Vec<u32>,
     per_packet: bool,
-    together: Arc<Together>,
+    together: Arc<SharedProbes>,
     /// What is wrong with the kernel's types, where all events are counted together.
     blind: Option<String>,
 }
 
-impl Again {
+impl Reattach {
     fn namespace(&self) -> Result<Pinned, EventsError> {
         let place = self.together.place(self.number);
         place.and_then(Place::namespace).ok_or(EventsError::NoNamespace)
     }
 }
 
-impl Attach for Again {
+impl Attach for Reattach {
     fn attach(&mut self) -> Result<EventReader, EventsError> {
         let namespace = self.namespace()?;
         let events = self.together.attach(self.number, &namespace)?;

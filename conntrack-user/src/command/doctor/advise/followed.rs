@@ -11,7 +11,7 @@ const EVENTS_MISSED: &str = "events_missed";
 
 /// What a field is to the advice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
+enum FieldClass {
     Failed,
     Found,
     Counter,
@@ -30,7 +30,7 @@ struct Seen {
 /// Follows the rows of all series.
 #[derive(Debug, Default)]
 pub(super) struct Followed {
-    meanings: Vec<Meaning>,
+    meanings: Vec<FieldClass>,
     series: HashMap<SeriesId, Seen>,
 }
 
@@ -43,11 +43,11 @@ impl Followed {
         let (mut failed, mut found) = (None, None);
         for &(field, value) in row.values {
             let meaning = self.meanings[field.0];
-            seen.is_above_zero |= value > 0.0 && meaning != Meaning::Other;
+            seen.is_above_zero |= value > 0.0 && meaning != FieldClass::Other;
             match meaning {
-                Meaning::Failed => failed = Some(value),
-                Meaning::Found => found = Some(value),
-                Meaning::Counter | Meaning::Other => {}
+                FieldClass::Failed => failed = Some(value),
+                FieldClass::Found => found = Some(value),
+                FieldClass::Counter | FieldClass::Other => {}
             }
         }
         if let (Some(failed), Some(found)) = (failed, found)
@@ -84,13 +84,13 @@ impl Followed {
     }
 }
 
-fn meaning(name: &str) -> Meaning {
+fn meaning(name: &str) -> FieldClass {
     match name {
-        "insert_failed" => Meaning::Failed,
-        "found" => Meaning::Found,
-        EVENTS_MISSED => Meaning::Other,
-        _ if report::is_counter(name) => Meaning::Counter,
-        _ => Meaning::Other,
+        "insert_failed" => FieldClass::Failed,
+        "found" => FieldClass::Found,
+        EVENTS_MISSED => FieldClass::Other,
+        _ if report::is_counter(name) => FieldClass::Counter,
+        _ => FieldClass::Other,
     }
 }
 
@@ -101,8 +101,8 @@ mod tests {
     #[test]
     fn gauges_and_rates_are_no_counters() {
         for name in ["entries", "entries_max", "ip_conntrack_max", "drop_rate", "drop_rate_max"] {
-            assert_eq!(meaning(name), Meaning::Other, "{name}");
+            assert_eq!(meaning(name), FieldClass::Other, "{name}");
         }
-        assert_eq!(meaning("invalid"), Meaning::Counter);
+        assert_eq!(meaning("invalid"), FieldClass::Counter);
     }
 }

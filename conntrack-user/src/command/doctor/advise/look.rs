@@ -12,7 +12,7 @@ use super::recorded;
 use crate::advice::{ESTABLISHED, Evidence, Host, SILENCE};
 use crate::cli::{CollectArgs, DoctorArgs, SampleArgs};
 use crate::command::drops::watch_drops;
-use crate::command::stream::{Happening, happenings, stream};
+use crate::command::stream::{RunEvent, happenings, stream};
 use crate::drops::cause_name;
 use crate::format::{EncoderOptions, Format, encoder};
 use crate::output::text::{Output, Text};
@@ -138,7 +138,7 @@ fn sampled(time: Duration, sample: SampleArgs) -> anyhow::Result<Evidence> {
             confine: Confine::Off,
             confined: None,
             config: None,
-            on_end: Box::new(move || _ = to.send(Happening::End)),
+            on_end: Box::new(move || _ = to.send(RunEvent::End)),
         };
         stream(settings, plan, from).await
     })?;

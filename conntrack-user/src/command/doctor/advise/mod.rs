@@ -23,7 +23,7 @@ use crate::text::sanitize::shown;
 const UNKNOWN: u8 = 3;
 
 pub(in crate::command) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    logging::start(logging::Reader::Person, log::LevelFilter::Warn);
+    logging::start(logging::LogReader::Person, log::LevelFilter::Warn);
     if args.recording.is_none() {
         super::check_namespaces(args)?;
     }

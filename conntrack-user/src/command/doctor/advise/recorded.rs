@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 
 use super::followed::Followed;
 use crate::advice::{Evidence, Samples};
-use crate::recording::{self, Catalog, Tally};
+use crate::recording::{self, Catalog, ReadCounts};
 use crate::report::{Aggregator, Options, SourceReport};
 use crate::settings::Netns;
 use crate::text::human::{date, number, time_of_day};
@@ -35,7 +35,7 @@ pub(super) fn evidence(path: &Path) -> anyhow::Result<Vec<(String, Evidence)>> {
 
 /// Reads all sources of some files.
 pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Vec<(SourceReport, Evidence)>> {
-    let (mut catalog, mut tally) = (Catalog::default(), Tally::default());
+    let (mut catalog, mut tally) = (Catalog::default(), ReadCounts::default());
     let options = Options { window: Duration::from_secs(1), bursts: 0, drawn: false };
     let mut aggregator = Aggregator::new(options);
     let mut followed = Followed::default();
