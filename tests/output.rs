@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "output/fifo.rs"]
+mod fifo;
 #[path = "output/replaced.rs"]
 mod replaced;
 mod support;
