@@ -62,7 +62,7 @@ async fn stream(args: &RunArgs, target: &Target) -> anyhow::Result<Streamed> {
         wait_for_end(args, &to)?;
     }
     logging::start(logging::LogReader::Person, settings.log_level);
-    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    logging::warn_briefly(&warnings);
     if args.once && args.collect.sample.ebpf == Some(Ebpf::On) {
         return Err(super::UsageError(
             "--ebpf on and --once: probes count from when they are attached, and one reading \
