@@ -1,4 +1,4 @@
-//! The first moments of a run: signals that come early, and outputs that nobody reads yet.
+//! The start of a run: early signals, outputs without a reader, and names that cannot be opened.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -40,7 +40,7 @@ fn a_signal_ends_a_run_that_waits_for_a_reader() {
         let (status, _) = running.wait();
         assert!(status.success(), "{signal:?}: {status}\n{}", log.text());
     }
-    // What was to write something, and could not, has failed.
+    // A bounded run that wrote nothing has failed.
     for arguments in [["--duration", "200ms"], ["--count", "1"]] {
         let (mut running, log) = waiting(&fifo, &arguments);
         if arguments[0] == "--count" {

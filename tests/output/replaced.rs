@@ -40,7 +40,7 @@ fn rows_that_a_removed_directory_takes_along_are_lost_and_an_error() {
         assert_eq!(status.success(), is_written, "{name}: {}", writer.log());
         let lost = writer.log().matches(" emissions are lost").count();
         assert_eq!(lost > 0, !is_written, "{name}: {}", writer.log());
-        // Whoever keeps the right to make files has them.
+        // A run that is not confined makes a new file.
         fs::remove_dir_all(&directory).unwrap();
         fs::create_dir(&directory).unwrap();
         let writer = start(&["--confine", "off"]);
@@ -78,7 +78,7 @@ fn content_that_another_program_replaced_is_continued_in_its_own_format() {
     }
 }
 
-/// What cannot be continued is not touched; rows go on once it is out of the way.
+/// Foreign content is not touched; rows are written again once the file is removed.
 #[test]
 fn content_that_is_no_recording_is_not_touched_and_no_end() {
     let dir = tempfile::tempdir().unwrap();
@@ -112,6 +112,23 @@ fn rows_do_not_go_on_into_a_file_without_a_name() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "dear diary\n");
 }
 
+/// The open file cannot be followed to its new name: without a bound that was an endless loop.
+#[test]
+fn a_moved_file_that_is_truncated_is_no_endless_loop() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, aside) = (dir.path().join("f.influx"), dir.path().join("aside"));
+    let mut writer = Writer::start(&path, &["--format", "influx"]);
+    // In one step, so that no new file is begun in between.
+    fs::create_dir(&aside).unwrap();
+    let exchange = rustix::fs::RenameFlags::EXCHANGE;
+    rustix::fs::renameat_with(rustix::fs::CWD, &path, rustix::fs::CWD, &aside, exchange).unwrap();
+    writer.until_logged("rows go on into the old file");
+    fs::File::options().write(true).open(&aside).unwrap().set_len(0).unwrap();
+    writer.until_logged("it is truncated while it is written; rows are lost");
+    writer.running.signal(Signal::TERM);
+    assert_eq!(writer.running.wait().0.code(), Some(1), "{}", writer.log());
+}
+
 /// A file that a container's engine mounts by itself cannot be put aside (EBUSY).
 #[test]
 fn a_recording_that_cannot_be_rotated_grows_on() {
@@ -124,7 +141,7 @@ fn a_recording_that_cannot_be_rotated_grows_on() {
         fs::create_dir(dir.path().join("m")).unwrap();
         fs::write(dir.path().join("source"), "").unwrap();
         fs::write(dir.path().join("m").join(name), "").unwrap();
-        // What was put aside before stays where it is.
+        // The file of an earlier rotation keeps its name.
         let aside = dir.path().join(format!("m/{name}.1"));
         fs::write(&aside, "aside").unwrap();
         let script = format!("mount --bind source m/{name} && exec \"$@\"");

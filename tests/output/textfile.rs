@@ -46,7 +46,7 @@ fn a_file_that_a_killed_process_left_is_no_obstacle() {
     symlink("diary", &left).unwrap();
     written();
     assert_eq!(fs::read_to_string(&diary).unwrap(), "dear diary\n");
-    // What cannot be removed stays, and so does what another container's process 1 is writing.
+    // A directory cannot be removed; the file that another container's process 1 writes is not.
     fs::create_dir(&left).unwrap();
     written();
     fs::remove_dir(&left).unwrap();

@@ -18,6 +18,9 @@ use crate::recording::{FileChange, FileError, RecordingFile};
 /// How long a file that could not be opened again is left in peace.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How often a batch is written to a file that is truncated at that moment.
+const ATTEMPTS: u32 = 3;
+
 /// Rows as text.
 pub struct Text {
     encoder: Box<dyn Encoder>,
@@ -124,9 +127,9 @@ impl Destination for Text {
 }
 
 impl Text {
-    /// Writes rows as one batch; once more where the file was truncated meanwhile.
+    /// Writes rows as one batch; again where the file was truncated meanwhile.
     fn write_rows(&mut self, rows: &[Metric]) -> Result<(), WriteFailure> {
-        loop {
+        for _ in 0..ATTEMPTS {
             self.follow_changes()?;
             self.buffer.clear();
             self.encoder.encode(rows, &mut self.buffer);
@@ -134,6 +137,8 @@ impl Text {
                 return Ok(());
             }
         }
+        // Also a file that was moved and then truncated, which cannot be followed.
+        Err(WriteFailure::Passing(io::Error::other("it is truncated while it is written")))
     }
 
     /// Counts emissions that were not written, with a warning when the reason is another one.

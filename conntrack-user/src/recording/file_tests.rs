@@ -212,7 +212,7 @@ fn a_longer_file_is_continued_where_it_is_whole() {
         assert_eq!(file.change(), None);
         file.finish().unwrap();
         assert_eq!(rows(&path), (52, 0), "{name}");
-        // What is none is left alone.
+        // Foreign text is not touched.
         std::fs::write(&path, "dear diary\n".repeat(1000)).unwrap();
         assert_eq!(file.change(), Some(FileChange::Overwritten));
         let refused = file.begin_anew(FileChange::Overwritten);
