@@ -33,7 +33,7 @@ pub(crate) fn described_columns() -> Vec<(String, String)> {
 
 /// Every documented field, with its meaning.
 pub(crate) fn described_fields() -> Vec<(String, String)> {
-    prometheus_help::fields()
+    prometheus_help::described()
 }
 
 /// Turns rows into the bytes of one output format.

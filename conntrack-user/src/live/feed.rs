@@ -149,7 +149,7 @@ impl<F: FnMut(Batch) -> bool + Send> Destination for ToScreen<F> {
 fn origins(builder: &RowBuilder) -> [Option<Origin>; ALL] {
     let mut origins = [None; ALL];
     for (name, origin) in builder.origins() {
-        if let Some(at) = SERIES.iter().position(|series| *series.field == **name) {
+        if let Some(at) = SERIES.iter().position(|series| *series.field.name == **name) {
             origins[at] = Some(origin);
         }
     }

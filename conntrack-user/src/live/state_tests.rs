@@ -25,7 +25,7 @@ fn take(screen: &mut Screen, rows: &[Metric]) {
 }
 
 fn current(screen: &Screen, field: &str) -> Current {
-    let at = SERIES.iter().position(|series| series.field == field).unwrap();
+    let at = SERIES.iter().position(|series| series.field.name == field).unwrap();
     screen.namespace().unwrap().current[at]
 }
 

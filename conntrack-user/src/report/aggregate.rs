@@ -96,7 +96,7 @@ impl Aggregator {
                     &self.options,
                     (row.time_ns, cpu),
                     counters,
-                    &self.counters.names,
+                    &self.counters.cpu_tracks,
                     &mut self.room,
                 );
             }
@@ -150,7 +150,7 @@ impl Aggregator {
             self.refused.len() as u64,
             self.counters.left_out,
         );
-        let context = Context { names: &self.counters.names, unknown: &unknown };
+        let context = Context { counters: &self.counters, unknown: &unknown };
         let mut sources: Vec<_> =
             self.sources.iter_mut().map(|source| source.report(&context)).collect();
         sources.sort_by(|a, b| (&a.name, &a.tags).cmp(&(&b.name, &b.tags)));

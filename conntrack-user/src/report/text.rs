@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::compare::{Comparison, Pair};
 use super::summary::{Above, Change, Fill, Gaps, LimitChange, Report, SourceReport, Spreading};
+use crate::schema::fields::{DROP, INSERT};
 use crate::text::human::{date, duration, number, percent, printable, time_of_day};
 
 /// The width of numbers.
@@ -364,13 +365,13 @@ fn cpus(source: &SourceReport, out: &mut String) {
         }
     }
     if !told {
-        out.push_str(if source.is_counted("drop") {
+        out.push_str(if source.is_counted(DROP.name) {
             " nothing lost"
         } else {
             " losses not counted"
         });
     }
-    if !source.is_counted("insert") {
+    if !source.is_counted(INSERT.name) {
         out.push_str(if told { "; insertions not counted" } else { ", insertions not counted" });
     } else if !told {
         out.push_str(", nothing inserted");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::accumulate::Accumulator;
+use crate::schema::fields::DOCUMENTED;
 use crate::schema::raw::StatTable;
 use crate::settings::Collect;
 use crate::source::{cpu_mask, stat_text::StatParser};
@@ -180,7 +181,7 @@ fn a_burst_between_two_rows_leaves_a_trace_on_the_table_row() {
     let extremes = |change: fn(&mut Input), count: Option<(f64, f64)>| {
         let mut input = Input::new(Duration::from_secs(10));
         change(&mut input);
-        let entries = crate::accumulate::Extremes { last: 7, min: 6, max: 800 };
+        let entries = Extremes { last: 7, min: 6, max: 800 };
         let window = Window {
             count: count.map(|(min, max)| Range { min, max }),
             entries: input.collect.percpu.then_some(entries),

@@ -3,15 +3,20 @@
 use super::super::evidence::{Host, share};
 use super::commands::drops;
 use super::{Evidence, FULL, Finding, SYSCTL, Severity, number, percent, within};
+use crate::schema::field::Field;
+use crate::schema::fields::{
+    CHAINTOOLONG, CREATE_TABLE_FULL, DROP, DROP_OTHER, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP,
+    INSERT_FAILED, INVALID,
+};
 
-/// Counters of losses, and the one that is no loss and may be one behind a firewall.
-const LOST: [&str; 6] =
-    ["drop", "early_drop", "gc_early_drop", "create_table_full", "insert_failed", "chaintoolong"];
+/// The counters of losses. An INVALID packet is lost where a firewall drops it.
+const LOST: [Field; 7] =
+    [DROP, EARLY_DROP, GC_EARLY_DROP, CREATE_TABLE_FULL, INSERT_FAILED, CHAINTOOLONG, INVALID];
 
 /// Drops without a known cause, in a table that was not seen full.
 pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
     let dropped = evidence.undivided();
-    let has_causes = evidence.counted.contains_key("drop_table_full");
+    let has_causes = evidence.counted(&DROP_TABLE_FULL).is_some();
     let is_full = evidence.fill().is_some_and(|fill| fill >= FULL);
     if dropped == 0.0 || (!has_causes && is_full) {
         return None;
@@ -44,7 +49,7 @@ pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
 
 /// Drops of a cause that has no probe.
 pub(super) fn unexplained(evidence: &Evidence) -> Option<Finding> {
-    let other = evidence.count("drop_other");
+    let other = evidence.count(&DROP_OTHER);
     (other > 0.0).then(|| Finding {
         severity: Severity::Problem,
         title: "packets are dropped for a cause that is not told apart".to_owned(),
@@ -60,7 +65,7 @@ pub(super) fn unexplained(evidence: &Evidence) -> Option<Finding> {
 
 /// Evictions that no other rule can judge, for lack of the table's size.
 pub(super) fn evicted(evidence: &Evidence) -> Option<Finding> {
-    let evicted = evidence.count("early_drop") + evidence.count("gc_early_drop");
+    let evicted = evidence.count(&EARLY_DROP) + evidence.count(&GC_EARLY_DROP);
     (evicted > 0.0 && evidence.fill().is_none()).then(|| Finding {
         severity: Severity::Problem,
         title: "entries are evicted, and the table's size is not known".to_owned(),
@@ -83,10 +88,9 @@ pub(in super::super) fn healthy(evidence: &Evidence) -> Finding {
         (Some(peak), ..) => parts.push(format!("at most {} entries", number(peak))),
         _ => {}
     }
-    let counters = LOST.iter().chain(&["invalid"]);
-    parts.extend(counters.filter_map(|name| {
-        let count = *evidence.counted.get(*name)?;
-        Some(format!("{name} {}", number(count)))
+    parts.extend(LOST.iter().filter_map(|field| {
+        let count = evidence.counted(field)?;
+        Some(format!("{} {}", field.name, number(count)))
     }));
     if let Some(unreplied) = evidence.entries.and_then(|entries| share(entries, entries.unreplied))
     {
