@@ -3,6 +3,8 @@
 use super::super::evidence::{Host, Samples, Steadiness};
 use super::super::{ESTABLISHED, advise};
 use super::*;
+use crate::schema::field::Raises;
+use crate::schema::fields;
 use crate::settings::Netns;
 use crate::source::netlink::entries::Entries;
 
@@ -97,6 +99,29 @@ fn what_was_missed_is_reported_beside_the_result() {
     assert_eq!(findings[1].title, "packets are dropped, and the cause is not known");
     assert_eq!(findings[1].evidence, "7 in 5 s, the table full to 25.0% at most");
     assert_eq!(findings[2].title, "the probes missed calls");
+}
+
+/// Every cause of the catalog, alone: the kernel's own counter has the same packets where it
+/// counts that cause, so nothing is left over for another rule.
+#[test]
+fn a_drop_of_any_cause_is_a_problem() {
+    for field in fields::causes() {
+        let cause = field.cause.unwrap();
+        let count = |counter: Raises| if cause.raises.includes(counter) { 9.0 } else { 0.0 };
+        let mut counted = vec![
+            ("drop", count(Raises::Drop)),
+            ("insert_failed", count(Raises::InsertFailed)),
+            (field.name, 9.0),
+        ];
+        counted.extend(field.copy_of.map(|original| (original, 9.0)));
+        let mut of_unknown_size = evidence(1000.0, &counted);
+        (of_unknown_size.max, of_unknown_size.buckets) = (None, None);
+        for evidence in [evidence(1000.0, &counted), of_unknown_size] {
+            let findings = advise(&evidence);
+            assert_eq!(findings[0].severity, Severity::Problem, "{}: {findings:#?}", field.name);
+            assert!(findings[0].evidence.contains('9'), "{}: {findings:#?}", field.name);
+        }
+    }
 }
 
 #[test]

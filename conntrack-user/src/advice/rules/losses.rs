@@ -2,11 +2,11 @@
 
 use super::super::evidence::{Host, share};
 use super::commands::drops;
-use super::{Evidence, FULL, Finding, SYSCTL, Severity, number, percent, within};
+use super::{BY_SOURCE, Evidence, FULL, Finding, SYSCTL, Severity, number, percent, within};
 use crate::schema::field::Field;
 use crate::schema::fields::{
-    CHAINTOOLONG, CREATE_TABLE_FULL, DROP, DROP_OTHER, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP,
-    INSERT_FAILED, INVALID,
+    self, CHAINTOOLONG, CREATE_TABLE_FULL, DROP, DROP_CHAINTOOLONG, DROP_CLASH, DROP_DYING,
+    DROP_OTHER, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP, INSERT_FAILED, INVALID,
 };
 
 /// The counters of losses. An INVALID packet is lost where a firewall drops it.
@@ -58,6 +58,31 @@ pub(super) fn unexplained(evidence: &Evidence) -> Option<Finding> {
             evidence,
             "--per-packet",
             "those of the TCP tracker and failed allocations",
+        )],
+        see: SYSCTL,
+    })
+}
+
+/// Drops of the causes that no other rule judges.
+pub(super) fn by_cause(evidence: &Evidence) -> Option<Finding> {
+    let is_judged = |cause: &Field| {
+        let has_rule = [DROP_CLASH, DROP_CHAINTOOLONG, DROP_DYING, DROP_OTHER].contains(cause);
+        // The rule about a table that is too small needs its size.
+        has_rule || *cause == DROP_TABLE_FULL && evidence.fill().is_some()
+    };
+    let lost = fields::causes().filter(|cause| !is_judged(cause)).filter_map(|cause| {
+        let count = evidence.counted(cause).filter(|count| *count > 0.0)?;
+        Some(format!("{} ({})", number(count), cause.cause?.meaning))
+    });
+    let lost: Vec<String> = lost.collect();
+    (!lost.is_empty()).then(|| Finding {
+        severity: Severity::Problem,
+        title: "packets are dropped".to_owned(),
+        evidence: format!("{} {}", lost.join(", "), within(evidence)),
+        remedies: vec![drops(
+            evidence,
+            &format!("--per-packet {BY_SOURCE}"),
+            "the sources of these packets",
         )],
         see: SYSCTL,
     })
