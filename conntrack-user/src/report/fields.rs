@@ -139,6 +139,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_plot_has_a_counter_at_each_position() {
+        for plot in [PlotGroup::Losses, PlotGroup::Connections] {
+            let positions = of_plot(plot).into_iter().filter_map(|field| Some(field.plot?.1));
+            assert!(positions.enumerate().all(|(at, position)| at == position), "{plot:?}");
+        }
+        let losses = of_plot(PlotGroup::Losses);
+        for field in [fields::GC_EARLY_DROP, fields::CREATE_TABLE_FULL] {
+            assert!(losses.contains(&&field) && has_bursts(field.name), "{}", field.name);
+            assert!(fields::rank(field.name) < fields::rank("insert_failed"), "{}", field.name);
+        }
+    }
+
+    #[test]
     fn names_have_their_meaning() {
         let mut counters = Counters::default();
         assert_eq!(counters.meaning("drop_rate_max"), Meaning::Peak(0));

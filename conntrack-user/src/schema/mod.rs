@@ -3,6 +3,8 @@
 //!
 //! It uses nothing of the crate, and of `conntrack-ebpf` only the events and causes.
 
+#[cfg(test)]
+mod documents;
 pub mod field;
 pub mod fields;
 pub mod maintained;
