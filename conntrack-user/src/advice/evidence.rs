@@ -70,7 +70,7 @@ pub struct Evidence {
     /// `nf_conntrack_buckets`, of the whole host.
     pub buckets: Option<f64>,
     /// The events of each counter meanwhile, by its name in the schema; a counter that is not
-    /// maintained on that host is absent, as far as the source can tell.
+    /// maintained on that host is absent, as far as the source shows.
     pub counted: BTreeMap<String, f64>,
     /// Whether any counter was above 0, since the host was booted or the namespace made.
     pub is_any_above_zero: Option<bool>,

@@ -202,7 +202,7 @@ fn a_full_table_is_too_small_and_a_fuller_one_soon() {
     night.seconds = 36_000.0;
     assert!(only(&night).remedies[0].contains("nf_conntrack_max=16384 "), "{night:?}");
     assert_eq!(only(&evidence(3300.0, &[])).severity, Severity::Warning);
-    // Without probes the causes are not told apart; those of failed insertions are others.
+    // Without probes the causes are not distinguished; those of failed insertions are others.
     let counted = [("drop", 9.0), ("insert_failed", 2.0), ("clash_resolve", 0.0)];
     let findings = advise(&evidence(4000.0, &counted));
     assert!(findings[0].evidence.contains(", 7 packets dropped"), "{findings:?}");
@@ -344,7 +344,7 @@ fn a_few_ports_are_told_from_a_mixture_by_their_steadiness() {
     assert_eq!(only(&eight).title, mixed);
 }
 
-/// Up to 4.8 and with `ebpf_per_packet` it counts look-ups of packets.
+/// Up to 4.8 and with `ebpf_per_packet` it counts lookups of packets.
 #[test]
 fn found_is_used_only_where_it_counts_taken_ports() {
     let failed = [("drop", 9.0), ("insert_failed", 9.0), ("found", 9e6)];

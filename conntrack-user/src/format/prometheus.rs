@@ -7,7 +7,7 @@
 //!
 //! There are no timestamps: `node_exporter`'s textfile collector refuses a file with one, and a
 //! scrape sets its own. A field that is unknown or that the kernel does not maintain is left
-//! out, because absence is how Prometheus says "unknown".
+//! out, because Prometheus shows an unknown value by its absence.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -189,10 +189,10 @@ fn label_names(tags: &[(Name, String)], taken: usize) -> Vec<(String, &str, &str
     named.sort_by(|a, b| (a.0 != a.1, a.1).cmp(&(b.0 != b.1, b.1)));
     let mut used: Vec<String> = vec!["program".to_owned(); taken];
     for (label, _, _) in &mut named {
-        let wanted = label.clone();
+        let unnumbered = label.clone();
         let mut number = 2;
         while used.contains(label) {
-            *label = unreserved(format!("{wanted}_{number}"));
+            *label = unreserved(format!("{unnumbered}_{number}"));
             number += 1;
         }
         used.push(label.clone());

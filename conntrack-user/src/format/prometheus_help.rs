@@ -1,7 +1,7 @@
 //! The `# HELP` texts: one sentence for each field, from the catalog.
 //!
 //! The sentences hold for every kernel that ctpulse reads. Where a counter's meaning changed
-//! between kernels they say so.
+//! between kernels, the sentence states it.
 
 use crate::schema::field::{Field, RowKind};
 use crate::schema::fields::{EVENTS_PREFIX, FIELDS, PROGRAM_FIELDS};

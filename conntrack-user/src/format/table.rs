@@ -5,7 +5,7 @@
 //! answers the operator's question: is the table filling, and is anything being lost? A peak of a
 //! few packets in one sample is no rate, and is shown as `3 pkt`. Lines are
 //! at most 80 columns wide. Rows of several network namespaces get a `netns` column, and the
-//! columns that tell the least make room for it. Where filters leave nothing that the table
+//! least useful columns make room for it. Where filters leave nothing that the table
 //! shows, the rows are printed as `key=value` pairs.
 
 use anstyle::{AnsiColor, Style};
@@ -38,7 +38,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table as `options` say.
+    /// Creates a table with these options.
     #[must_use]
     pub fn new(options: EncoderOptions) -> Self {
         let EncoderOptions { colour, subsecond, totals } = options;

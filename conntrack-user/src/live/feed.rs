@@ -100,7 +100,7 @@ impl Feed for LiveFeed {
     fn run(&mut self, now: Instant, _take: &mut dyn FnMut(Batch)) -> Result<(), FeedError> {
         if now >= self.next {
             (self.ask)();
-            // Deadlines, not pauses; after a long stop they begin anew.
+            // Deadlines, not pauses; after a long stop they begin again.
             self.next += self.interval;
             if self.next <= now {
                 self.next = now + self.interval;

@@ -32,7 +32,7 @@ pub struct ReplayFeed {
     /// The first row of the batch after the next one.
     first_after: Option<Metric>,
     next: Option<Vec<Metric>>,
-    /// The last row of the input whose row is the recording's first.
+    /// The last row of the input that has the recording's first row.
     lead: Metric,
     /// The shortest time between two of its rows so far.
     interval: Option<Duration>,

@@ -1,6 +1,6 @@
 //! What the screen knows: the rows that came, by namespace. Pure: rows in, numbers out.
 //!
-//! Nothing here grows with time. A namespace is told by the tags of its rows, whose text comes
+//! Nothing here grows with time. A namespace is known by the tags of its rows; their text comes
 //! from outside and is escaped where it is drawn.
 
 use crate::metric::{Metric, Value};
@@ -22,12 +22,12 @@ const MOST_NAMESPACES: usize = 64;
 const MOST_CPUS: usize = 8192;
 /// Over how many seconds the rates of a CPU are smoothed.
 const CPU_SECONDS: f64 = 10.0;
-/// Over how long the growth of the table is looked at, in nanoseconds.
+/// The time over which the growth of the table is measured, in nanoseconds.
 const GROWTH_NS: i64 = 5_000_000_000;
 /// How long after the last one events are still said to happen, in nanoseconds.
 const ALARM_NS: i64 = 3_000_000_000;
 
-/// What a counter says now.
+/// The present reading of a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Reading {
     /// Not known (yet).
@@ -46,7 +46,7 @@ pub struct Current {
     pub now: Reading,
     /// Events since the first row.
     pub since_start: Option<u64>,
-    /// Where it comes from; `None` where nothing gives it, or a recording does not say.
+    /// Where it comes from; `None` where nothing gives it, or where a recording has no origin.
     pub origin: Option<Origin>,
     total: Option<u64>,
 }
@@ -67,7 +67,7 @@ pub struct Misses {
     pub samples: Option<u64>,
     /// Rows that found no room.
     pub rows: Option<u64>,
-    /// Calls that probes missed or were skipped at; `None` where the kernel does not tell.
+    /// Calls that probes missed or were skipped at; `None` where the kernel does not count them.
     pub probes: Option<u64>,
     /// Events of all namespaces together whose own was not known.
     pub unplaced: Option<u64>,
@@ -102,7 +102,7 @@ impl FillStep {
         }
     }
 
-    /// What to say about it; nothing where there is room.
+    /// The word for it; empty where there is room.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -131,7 +131,7 @@ pub struct Namespace {
     pub max: Option<f64>,
     /// The counters, in the order of [`SERIES`].
     pub current: [Current; ALL],
-    /// The CPUs, by number; none where the rows do not tell them apart.
+    /// The CPUs, by number; none where no row is of a single CPU.
     pub cpus: Vec<CpuRates>,
     /// What was missed.
     pub misses: Misses,
@@ -191,7 +191,7 @@ impl Namespace {
         recent.peak.or(recent.mean).is_some_and(|rate| rate > 0.0)
     }
 
-    /// The counter that tells best how the work is spread over the CPUs: the first that any of
+    /// The counter that shows best how the work is spread over the CPUs: the first that any of
     /// them counts, insertions before all others.
     #[must_use]
     pub fn spread(&self) -> Option<usize> {
@@ -231,7 +231,7 @@ impl Namespace {
     }
 
     /// The table's level by a row of statistics. Where Telegraf's plugin wrote it, `entries` are the
-    /// sum over all CPUs: the table's own row says it. Extremes are in our rows only, whose
+    /// sum over all CPUs: the table's own row has the number. Extremes are in our rows only, whose
     /// `entries` are no sum and were read at the same moment as the counters.
     fn level(&self, row: &Metric) -> EntriesLevel {
         let number = |field: Field| row.field(field.name).and_then(number);
@@ -291,7 +291,7 @@ impl Namespace {
     }
 }
 
-/// What a row says of a counter that stood at `before`, `elapsed` nanoseconds ago.
+/// Reads from a row a counter that stood at `before`, `elapsed` nanoseconds ago.
 fn reading(
     row: &Metric,
     series: &Series,
@@ -308,9 +308,9 @@ fn reading(
         // Telegraf's documented counters are on every row, the causes are not.
         (None, None) => Reading::NotCounted,
         (Some(total), None) => match (number(total), before, elapsed) {
-            // Line protocol has a 0 for what nobody counts, but no rate.
+            // Line protocol has a 0 for a counter that is not counted, but no rate.
             (Some(0.0), ..) if has_rates => Reading::NotCounted,
-            // A recording that has no rates: the difference over the time says the same.
+            // A recording that has no rates: the difference over the time is the same.
             (Some(total), Some(before), Some(elapsed @ 1..)) if total >= before as f64 => {
                 Reading::Rate((total - before as f64) * 1e9 / elapsed as f64)
             }
@@ -331,7 +331,7 @@ fn integer(row: &Metric, field: &str) -> Option<u64> {
     row.field(field).and_then(number).map(|v| v as u64)
 }
 
-/// All namespaces and which of them is looked at.
+/// All namespaces, and the one that is shown.
 #[derive(Debug, Clone, Default)]
 pub struct Screen {
     /// In the order in which their first rows came.
@@ -362,7 +362,7 @@ impl Screen {
             self.namespaces.iter().map(|n| n.history.last().map(|last| last.end_ns)).collect();
         let is_table =
             |row: &Metric| row.name != self_metrics::MEASUREMENT && row.tag("cpu").is_none();
-        // The rows of the table before those that its count is wanted for.
+        // The rows of the table come before those that need its count.
         let (tables, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| is_table(row));
         for row in tables.into_iter().chain(others) {
             let Some(at) = self.place(row) else {

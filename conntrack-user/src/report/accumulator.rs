@@ -153,7 +153,7 @@ impl SourceAccumulator {
         }
     }
 
-    /// The moment has all its rows: what it says of the time since the one before.
+    /// Takes a moment that has all its rows, for the time since the one before.
     fn complete(&mut self, options: &Options) {
         if !self.is_open {
             return;
@@ -309,7 +309,7 @@ impl SourceAccumulator {
         }
     }
 
-    /// What there is to say of the source.
+    /// Reports the source.
     pub(super) fn report(&mut self, context: &Context<'_>) -> SourceReport {
         let (from_ns, to_ns) = self.span.unwrap_or_default();
         let (statistics, table) = (self.statistics.finish(), self.table.finish());

@@ -6,7 +6,7 @@ use crate::schema::field::CpuTrack;
 
 /// Columns of a plot: about as many as it is wide.
 const COLUMNS: usize = 1024;
-/// Columns of the heat map, whose cells are to be seen.
+/// Columns of the heat map, with cells that are large enough to be seen.
 const HEAT_COLUMNS: usize = 96;
 
 /// Columns over the time of a recording.

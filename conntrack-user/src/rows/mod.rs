@@ -40,7 +40,7 @@ pub struct RowBuilder {
     layout: Arc<Layout>,
     all_fields: Vec<(Name, FieldValue)>,
     cpu_fields: Vec<(Name, FieldValue)>,
-    /// Columns that are maintained, by what header and release say or a value other than 0.
+    /// Columns that are maintained, by header and release or by a value other than 0.
     maintained: Vec<bool>,
     tags: InputTags,
     /// The last number of rows that was compared with the mask's.
@@ -234,7 +234,8 @@ impl RowBuilder {
         self.notice.take()
     }
 
-    /// The mask says which CPU a row is; where the numbers differ, it says nothing.
+    /// Warns where the mask, which numbers the rows' CPUs, has another number of CPUs than there are
+    /// rows.
     fn compare_with_mask(&mut self, rows: usize) {
         if rows == 0 || rows == std::mem::replace(&mut self.compared_rows, rows) {
             return;
@@ -247,7 +248,7 @@ impl RowBuilder {
         }
     }
 
-    /// Warns once of calls that the probes missed, and again after they were attached anew.
+    /// Warns once of calls that the probes missed, and again after they were attached again.
     fn note_misses(&mut self, window: &Window) {
         let missed = window.events.missed.unwrap_or(0);
         if missed > 0 && !self.warned_of_misses {

@@ -72,7 +72,7 @@ fn what_probes_missed_is_in_the_row_and_makes_the_rest_unknown() {
     assert!(notice.unwrap().contains("missed 7 calls"));
     let (values, notice) = row(Some(7), &names);
     assert_eq!((values, notice), (vec![Value::Integer(7), zero, Value::Float(0.0)], None));
-    // Attached anew on a kernel that does not count.
+    // Attached again on a kernel that does not count.
     assert_eq!(row(None, &names).0, [Value::Unknown, zero, Value::Float(0.0)]);
 }
 

@@ -24,7 +24,7 @@ pub struct Program {
     pub name: &'static str,
     /// Calls at which the kernel skipped the program because a tracing program ran on that CPU
     /// already (`recursion_misses`); such an event is not counted. `None` before 6.7, where the
-    /// kernel does not tell.
+    /// kernel does not report it.
     pub skipped: Option<u64>,
     /// Calls that its probe missed: another probe ran on that CPU, or too many calls were under
     /// way for a return probe (`nmissed`). `None` before 6.7.
@@ -44,7 +44,7 @@ pub struct HostWide {
     pub alloc_failed: u64,
     /// Those of them for which the table was full, by packets, ctnetlink and BPF.
     pub refused_full: u64,
-    /// Events of namespaces that could not be told; they are in no row.
+    /// Events whose namespace is unknown; they are in no row.
     pub unplaced: u64,
 }
 
@@ -100,7 +100,7 @@ pub struct StatTable {
     pub values: Vec<u32>,
     /// How many leading columns of each row could be read; 0 for a row that is not readable.
     pub filled: Vec<u16>,
-    /// The number of each row's CPU; empty where the source does not tell, as procfs.
+    /// The number of each row's CPU; empty where the source does not number them, as procfs.
     pub cpus: Vec<u32>,
     /// Whether a running kernel gave them: such counters wrap and are never zeroed, unlike those
     /// of a plain file, which may be replaced.

@@ -61,7 +61,7 @@ pub(super) fn invalid(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// Entries that are taken away between the first packet's look-up and its insertion. The probes
+/// Entries that are taken away between the first packet's lookup and its insertion. The probes
 /// show it from 5.10 on, where neither `conntrack -F` nor `-D` can be the cause: they take away
 /// entries that are in the table.
 pub(super) fn dying(evidence: &Evidence) -> Option<Finding> {

@@ -9,7 +9,7 @@ use crate::schema::fields::{
     TABLE_FULL_EVICTABLE,
 };
 
-/// Entries for each bucket above which look-ups are slow; the kernel's own default is 1 from 5.15
+/// Entries for each bucket above which lookups are slow; the kernel's own default is 1 from 5.15
 /// on and was 4 before (`nf_conntrack_init_start`). Each entry stands in two chains.
 const LONG: f64 = 4.0;
 
@@ -64,15 +64,15 @@ pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
     }
     // What was turned away would have stood there, too.
     let turned_away = (dropped + evicted + not_created) * (LIFETIME / evidence.seconds).min(1.0);
-    let wanted = ((peak.max(max) + turned_away).max(2.0 * max) as u64).next_power_of_two();
+    let enough = ((peak.max(max) + turned_away).max(2.0 * max) as u64).next_power_of_two();
     let mut remedies = vec![format!(
-        "sysctl -w net.netfilter.nf_conntrack_max={wanted} or more (in the host's own namespace; \
+        "sysctl -w net.netfilter.nf_conntrack_max={enough} or more (in the host's own namespace; \
          some {} MiB when full)",
-        number((wanted as f64 * ENTRY / (1 << 20) as f64).round())
+        number((enough as f64 * ENTRY / (1 << 20) as f64).round())
     )];
-    if evidence.buckets.is_some_and(|buckets| buckets < wanted as f64 / LONG) {
+    if evidence.buckets.is_some_and(|buckets| buckets < enough as f64 / LONG) {
         remedies.push(format!(
-            "sysctl -w net.netfilter.nf_conntrack_buckets={wanted} (in the host's own namespace)"
+            "sysctl -w net.netfilter.nf_conntrack_buckets={enough} (in the host's own namespace)"
         ));
     }
     remedies

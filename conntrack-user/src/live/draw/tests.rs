@@ -1,6 +1,6 @@
 //! Whole screens from made-up rows, beside golden texts.
 //!
-//! `CTPULSE_BLESS=1 cargo test live` writes the golden texts anew; look at the diff.
+//! `CTPULSE_BLESS=1 cargo test live` writes the golden texts again; read the diff.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ const START_NS: i64 = 1_795_571_392_000_000_000;
 const ROW_NS: i64 = 500_000_000;
 const MAX: f64 = 262_144.0;
 
-/// A gateway whose table fills within two minutes; at 85 s a burst, from 110 s on drops.
+/// A gateway with a table that fills within two minutes; at 85 s a burst, from 110 s on drops.
 struct Gateway {
     seconds: f64,
     entries: f64,
@@ -310,14 +310,14 @@ fn a_paused_picture_stands_still_and_catches_up() {
 fn zoom_changes_the_time_of_a_column() {
     let mut app = app_after(30.0);
     app.width = 120;
-    let says = |app: &App, what: &str| text(&picture(app, 120, 40)).contains(what);
-    assert!(says(&app, "76 s, 1 s a column"), "{}", text(&picture(&app, 120, 40)));
+    let shows = |app: &App, what: &str| text(&picture(app, 120, 40)).contains(what);
+    assert!(shows(&app, "76 s, 1 s a column"), "{}", text(&picture(&app, 120, 40)));
     app.act(Action::ZoomIn);
-    assert!(says(&app, ", 500 ms a column"));
+    assert!(shows(&app, ", 500 ms a column"));
     (0..3).for_each(|_| _ = app.act(Action::ZoomIn));
-    assert!(says(&app, ", 500 ms a column"), "no finer than the rows");
+    assert!(shows(&app, ", 500 ms a column"), "no finer than the rows");
     (0..9).for_each(|_| _ = app.act(Action::ZoomOut));
-    assert!(says(&app, ", 5 min a column"), "{}", text(&picture(&app, 120, 40)));
+    assert!(shows(&app, ", 5 min a column"), "{}", text(&picture(&app, 120, 40)));
 }
 
 #[test]
