@@ -21,13 +21,10 @@ use crate::schema::maintained;
 use crate::schema::measure::Measure;
 use crate::schema::provenance::{Origin, derived_fields, event_fields};
 use crate::schema::raw::{Counted, EVENTS, Layout, Release};
-use crate::settings::Input;
+use crate::settings::{Input, OWN_NETNS};
 
 /// The measurement's name, as Telegraf's plugin has it.
 pub const MEASUREMENT: &str = "conntrack";
-
-/// Value of the `netns` tag on the rows of the namespace that the program runs in.
-const OWN_NETNS: &str = "self";
 
 /// Makes the rows of one input.
 #[derive(Debug)]
