@@ -14,38 +14,11 @@
 //! ([`Attribution::begin_anew`]): a remainder that is handed over never goes back, and leaves out
 //! what it cannot know. Misses that the kernel does not count make it too high.
 
-use crate::accumulate::Counted;
 use crate::accumulate::interval::IntervalStats;
-use crate::schema::raw::{EVENTS, Layout};
-use conntrack_ebpf::Event;
-
-/// What is known by subtraction only; the number is the index into [`DerivedDrops`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum DerivedDrop {
-    /// Packets that were dropped because their entry was dying before it was inserted.
-    Dying = 0,
-    /// Packets in the kernel's `drop` that no other cause explains.
-    Other,
-}
-
-impl DerivedDrop {
-    /// Each of them, in the order of the indices.
-    pub const ALL: [Self; 2] = [Self::Dying, Self::Other];
-
-    /// Whether it is known on a kernel with these columns, where these events are counted.
-    #[must_use]
-    pub fn is_known(self, layout: &Layout, counted: &Counted) -> bool {
-        let has = |column: &str| layout.column(column).is_some();
-        // Before 5.10 `insert_failed` was also raised for races that were resolved.
-        let since_5_10 = has("clash_resolve") && has("insert_failed") && has("drop");
-        let needed: &[Event] = match self {
-            Self::Dying => &[Event::ClashDropped],
-            Self::Other => &[Event::ClashDropped, Event::TableFull],
-        };
-        since_5_10 && needed.iter().all(|event| counted[*event as usize])
-    }
-}
+use crate::schema::field::DerivedDrop;
+use crate::schema::fields::{IN_DROP, IN_INSERT_FAILED};
+use crate::schema::provenance::DropColumns;
+use crate::schema::raw::{Counted, EVENTS};
 
 /// Packets by remainder, for all CPUs together, since the event source was attached.
 pub type DerivedDrops = [u64; DerivedDrop::ALL.len()];
@@ -56,9 +29,10 @@ struct Sums {
     insert_failed: u64,
     chaintoolong: u64,
     drop: u64,
-    clash: u64,
-    table_full: u64,
-    tracker: u64,
+    /// The packets in `insert_failed` whose cause the probes counted.
+    failures_explained: u64,
+    /// The packets in `drop` whose cause the probes counted.
+    drops_explained: u64,
 }
 
 /// Follows both sides, sample by sample.
@@ -88,22 +62,24 @@ impl Attribution {
         Self { tally: IntervalStats::new(1, DerivedDrop::ALL.len(), false), ..Self::default() }
     }
 
-    /// Takes one sample: what each column of `layout` counted since some time, and each event.
-    pub fn add(&mut self, layout: &Layout, columns: &[u64], events: &[u64; EVENTS]) {
-        let column = |name: &str| layout.column(name).and_then(|at| columns.get(at).copied());
+    /// Takes one sample: what each column counted since some time, and each event.
+    pub fn add(&mut self, at: &DropColumns, columns: &[u64], events: &[u64; EVENTS]) {
+        let column = |at: Option<usize>| at.and_then(|at| columns.get(at).copied()).unwrap_or(0);
+        let sum = |explaining: &Counted| {
+            events.iter().zip(explaining).map(|(count, is_one)| count * u64::from(*is_one)).sum()
+        };
         let now = Sums {
-            insert_failed: column("insert_failed").unwrap_or(0),
-            chaintoolong: column("chaintoolong").unwrap_or(0),
-            drop: column("drop").unwrap_or(0),
-            clash: events[Event::ClashDropped as usize],
-            table_full: events[Event::TableFull as usize],
-            tracker: events[Event::TrackerDropped as usize],
+            insert_failed: column(at.insert_failed),
+            chaintoolong: column(at.chaintoolong),
+            drop: column(at.drop),
+            failures_explained: sum(&IN_INSERT_FAILED),
+            drops_explained: sum(&IN_DROP),
         };
         match self.samples {
             0 => self.first = now,
             1 => {
-                let Sums { clash, table_full, tracker, .. } = self.first;
-                self.first = Sums { clash, table_full, tracker, ..now };
+                let Sums { failures_explained, drops_explained, .. } = self.first;
+                self.first = Sums { failures_explained, drops_explained, ..now };
             }
             _ => self.compare(&now),
         }
@@ -113,12 +89,12 @@ impl Attribution {
 
     fn compare(&mut self, now: &Sums) {
         let (first, last) = (self.first, self.last);
-        let clash = now.clash - first.clash;
+        let failures = now.failures_explained - first.failures_explained;
         let chain = now.chaintoolong.saturating_sub(first.chaintoolong);
-        let dying = (last.insert_failed - first.insert_failed).saturating_sub(clash + chain);
-        let explained = clash + now.table_full - first.table_full + now.tracker - first.tracker;
+        let dying = (last.insert_failed - first.insert_failed).saturating_sub(failures + chain);
+        let drops = now.drops_explained - first.drops_explained;
         self.raise(DerivedDrop::Dying, dying);
-        self.raise(DerivedDrop::Other, (last.drop - first.drop).saturating_sub(explained));
+        self.raise(DerivedDrop::Other, (last.drop - first.drop).saturating_sub(drops));
     }
 
     /// The last window is on its way.
@@ -147,7 +123,10 @@ impl Attribution {
 
 #[cfg(test)]
 mod tests {
+    use conntrack_ebpf::Event;
+
     use super::*;
+    use crate::schema::raw::Layout;
 
     fn layout() -> Layout {
         let names = ["entries", "clash_resolve", "insert_failed", "drop", "chaintoolong"];
@@ -160,7 +139,7 @@ mod tests {
         let mut events = [0; EVENTS];
         events[Event::ClashDropped as usize] = probes[0];
         events[Event::TableFull as usize] = probes[1];
-        attribution.add(&layout(), &[9, 9, failed, drop, chain], &events);
+        attribution.add(&DropColumns::of(&layout()), &[9, 9, failed, drop, chain], &events);
         attribution.totals
     }
 
@@ -219,17 +198,5 @@ mod tests {
         add(&mut attribution, [0, 113, 0], [0, 70]);
         assert_eq!(add(&mut attribution, [0, 113, 0], [0, 70]), [0, 3]);
         assert_eq!(attribution.tally.events, [0, 1]);
-    }
-
-    #[test]
-    fn it_is_known_only_where_the_causes_are() {
-        let mut counted = [true; EVENTS];
-        assert!(DerivedDrop::Other.is_known(&layout(), &counted));
-        counted[Event::TableFull as usize] = false;
-        assert!(!DerivedDrop::Other.is_known(&layout(), &counted));
-        assert!(DerivedDrop::Dying.is_known(&layout(), &counted));
-        let names = ["entries", "insert_failed", "drop"].map(String::from).to_vec();
-        let old = Layout { names, maintained: false };
-        assert!(!DerivedDrop::Dying.is_known(&old, &[true; EVENTS]));
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use conntrack_ebpf::Event;
 
-use crate::accumulate::Counted;
 use crate::accumulate::derived_drops::{Attribution, DerivedDrops};
 use crate::accumulate::interval::{IntervalStats, SampleWindow};
-use crate::schema::raw::{EVENTS, HostWide, Layout, Program};
+use crate::schema::provenance::DropColumns;
+use crate::schema::raw::{Counted, EVENTS, HostWide, Program};
 
 /// The event source's part of a window.
 #[derive(Debug, Clone, Default)]
@@ -126,11 +126,11 @@ impl EventAccumulator {
         self.missed = missed;
     }
 
-    /// Compares with the kernel's side of the same sample: what each column of `layout` counted
-    /// since some time, and the table's entries.
+    /// Compares with the kernel's side of the same sample: what each column counted since some
+    /// time, and the table's entries.
     pub(crate) fn compare(
         &mut self,
-        layout: &Layout,
+        drop_columns: &DropColumns,
         columns: &[u64],
         entries: Option<u32>,
         at: Duration,
@@ -138,7 +138,7 @@ impl EventAccumulator {
         if self.totals.is_empty() {
             return;
         }
-        self.attribution.add(layout, columns, &self.sums);
+        self.attribution.add(drop_columns, columns, &self.sums);
         self.first = self.first.or(entries.map(|_| at));
         // Entries were read before the events: only where nothing moved are they of one moment.
         let was_at_rest = self.balance.is_some_and(|(_, at_rest)| at_rest);
@@ -208,10 +208,6 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn layout() -> Layout {
-        Layout { names: vec!["entries".into()], maintained: false }
-    }
-
     fn counters(alloc: u64, free: u64) -> Vec<u64> {
         let mut counters = vec![0; EVENTS];
         counters[Event::Alloc as usize] = alloc;
@@ -242,9 +238,9 @@ mod tests {
         let mut events = EventAccumulator::new(false);
         events.expect([true; EVENTS]);
         events.add(&counters(50, 40));
-        events.compare(&layout(), &[0], Some(7), SECOND);
+        events.compare(&DropColumns::default(), &[0], Some(7), SECOND);
         events.add(&counters(80, 45));
-        events.compare(&layout(), &[0], Some(30), 2 * SECOND);
+        events.compare(&DropColumns::default(), &[0], Some(30), 2 * SECOND);
         let mut window = EventWindow::default();
         events.fill(&mut window, Some(30), Some(2 * SECOND), Some(SECOND));
         assert_eq!(window.drift, Some(-2));
@@ -258,7 +254,7 @@ mod tests {
         let mut window = EventWindow::default();
         let mut drift = |alloc, entries| {
             events.add(&counters(alloc, 0));
-            events.compare(&layout(), &[0], Some(entries), SECOND);
+            events.compare(&DropColumns::default(), &[0], Some(entries), SECOND);
             events.fill(&mut window, Some(entries), None, None);
             window.drift
         };
@@ -276,14 +272,14 @@ mod tests {
     fn a_source_that_came_later_is_not_averaged_over_the_time_before() {
         let mut events = EventAccumulator::new(false);
         events.expect([true; EVENTS]);
-        events.compare(&layout(), &[0], Some(0), SECOND);
+        events.compare(&DropColumns::default(), &[0], Some(0), SECOND);
         events.add(&counters(0, 0));
-        events.compare(&layout(), &[0], Some(0), 9 * SECOND);
+        events.compare(&DropColumns::default(), &[0], Some(0), 9 * SECOND);
         let mut window = EventWindow::default();
         events.fill(&mut window, Some(0), Some(9 * SECOND), Some(SECOND));
         assert_eq!(window.elapsed, None);
         events.add(&counters(10, 0));
-        events.compare(&layout(), &[0], Some(10), 10 * SECOND);
+        events.compare(&DropColumns::default(), &[0], Some(10), 10 * SECOND);
         events.fill(&mut window, Some(10), Some(10 * SECOND), Some(SECOND));
         assert_eq!(window.elapsed, Some(SECOND));
         assert_eq!(window.tally.events[Event::Alloc as usize], 10);

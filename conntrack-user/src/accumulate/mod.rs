@@ -17,15 +17,13 @@ use std::time::Duration;
 use crate::accumulate::events::{EventAccumulator, EventWindow};
 use crate::accumulate::interval::{IntervalStats, SampleWindow};
 use crate::accumulate::loss::Loss;
-use crate::schema::raw::{ENTRIES_COLUMN, EVENTS, Layout, ReadTime, StatTable};
+use crate::schema::provenance::DropColumns;
+use crate::schema::raw::{Counted, ENTRIES_COLUMN, Layout, ReadTime, StatTable};
 
 /// No kernel path counts one counter on one CPU faster than this (3.7 ns an event), nor as much
 /// between two samples, however far apart. A counter of a plain file that seems to have wrapped by
 /// more did not wrap: it started again from 0.
 const FASTEST_EVENTS_PER_SECOND: f64 = (1u64 << 28) as f64;
-
-/// Which events the event source counts, by [`conntrack_ebpf::Event`]; none without one.
-pub type Counted = [bool; EVENTS];
 
 /// What one emission covers, ready to become rows. Reused from one emission to the next.
 #[derive(Debug, Clone, Default)]
@@ -96,6 +94,8 @@ pub struct Accumulator {
     sample_interval: Duration,
     wants_row_peaks: bool,
     layout: Arc<Layout>,
+    /// The columns of the layout that derived drop causes are computed from.
+    drop_columns: DropColumns,
     filled: Vec<u16>,
     cpus: Vec<u32>,
     previous: Vec<u32>,
@@ -122,6 +122,7 @@ impl Accumulator {
             sample_interval,
             wants_row_peaks,
             layout: Arc::default(),
+            drop_columns: DropColumns::default(),
             filled: Vec::new(),
             cpus: Vec::new(),
             previous: Vec::new(),
@@ -182,7 +183,7 @@ impl Accumulator {
             let (min, max) = (known.min.min(now), known.max.max(now));
             self.entries = Some(Extremes { last: now, min, max });
         }
-        self.events.compare(&self.layout, &self.column_sums, table.entries(), at);
+        self.events.compare(&self.drop_columns, &self.column_sums, table.entries(), at);
         self.end_window(read);
     }
 
@@ -218,6 +219,7 @@ impl Accumulator {
     /// The first sample, or one of another shape: counters from here on, rates unknown.
     fn begin(&mut self, table: &StatTable, read: ReadTime) {
         self.layout = Arc::clone(&table.layout);
+        self.drop_columns = DropColumns::of(&self.layout);
         self.filled.clone_from(&table.filled);
         self.cpus.clone_from(&table.cpus);
         self.previous.clone_from(&table.values);

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::schema::raw::EVENTS;
 use crate::source::stat_text::StatParser;
 
 const SECOND: Duration = Duration::from_secs(1);

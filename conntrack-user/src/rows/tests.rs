@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::accumulate::Accumulator;
+use crate::schema::fields::DOCUMENTED;
 use crate::schema::raw::StatTable;
 use crate::settings::Collect;
 use crate::source::{cpu_mask, stat_text::StatParser};
@@ -71,7 +72,7 @@ fn what_probes_missed_is_in_the_row_and_makes_the_rest_unknown() {
     assert!(notice.unwrap().contains("missed 7 calls"));
     let (values, notice) = row(Some(7), &names);
     assert_eq!((values, notice), (vec![Value::Integer(7), zero, Value::Float(0.0)], None));
-    // Attached anew on a kernel that does not count.
+    // Attached again on a kernel that does not count.
     assert_eq!(row(None, &names).0, [Value::Unknown, zero, Value::Float(0.0)]);
 }
 
@@ -180,7 +181,7 @@ fn a_burst_between_two_rows_leaves_a_trace_on_the_table_row() {
     let extremes = |change: fn(&mut Input), count: Option<(f64, f64)>| {
         let mut input = Input::new(Duration::from_secs(10));
         change(&mut input);
-        let entries = crate::accumulate::Extremes { last: 7, min: 6, max: 800 };
+        let entries = Extremes { last: 7, min: 6, max: 800 };
         let window = Window {
             count: count.map(|(min, max)| Range { min, max }),
             entries: input.collect.percpu.then_some(entries),

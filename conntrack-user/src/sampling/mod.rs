@@ -140,7 +140,7 @@ impl Sampler {
         consumer: Thread,
     ) -> (Self, Outbox) {
         let window_bytes =
-            cpus.max(1) * crate::schema::raw::DOCUMENTED.len() * 2 * size_of::<u64>();
+            cpus.max(1) * crate::schema::fields::DOCUMENTED.len() * 2 * size_of::<u64>();
         let capacity = (WINDOWS_BYTES / window_bytes).clamp(FEWEST_WINDOWS, MOST_WINDOWS);
         let (windows, windows_out) = RingBuffer::new(capacity);
         let (mut spent_in, spent) = RingBuffer::new(capacity);

@@ -47,7 +47,8 @@ use symbols::{Symbols, TABLE, TABLE_SIZE};
 use types::Types;
 
 use super::namespace::Pinned;
-use crate::schema::raw::{EVENT_NAMES, HostWide, Program};
+use crate::schema::fields::EVENT_NAMES;
+use crate::schema::raw::{HostWide, Program};
 
 /// What to attach, and for whom.
 #[derive(Debug, Clone, Copy)]
