@@ -101,7 +101,7 @@ pub(crate) fn status_and_net(connection: u64) -> Option<(u32, u64)> {
 
 /// The kernel's clock, in jiffies.
 #[inline(always)]
-pub(crate) fn jiffies() -> u64 {
+fn jiffies() -> u64 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_jiffies64() }
 }

@@ -96,12 +96,13 @@ pub(crate) fn count_of_all(event: Event) -> u32 {
 #[inline(always)]
 pub(crate) fn count_unplaced(event: Event) -> u32 {
     count_of_all(event);
-    count_lost()
+    count_unknown()
 }
 
-/// Counts a return that no entry was found for, so that nothing is known of the call.
+/// Counts a call of which it is not known whether it is an event: its entry was missed, or what it
+/// was called with cannot be read.
 #[inline(always)]
-pub(crate) fn count_lost() -> u32 {
+pub(crate) fn count_unknown() -> u32 {
     count_of_all(Event::Unplaced)
 }
 
@@ -112,14 +113,15 @@ fn count_in(apart: Apart, net: u64, event: Event) -> u32 {
         Apart::One(inode) => of_one(net, inode),
         Apart::Many => of_many(net),
     };
-    if let Some(counters) = counters {
-        add(counters, event);
+    match counters {
+        Some(counters) => add(counters, event),
+        None => _ = count_unplaced(event),
     }
     0
 }
 
 /// The counters of `net` where there are two slots: each remembers the last namespace that it
-/// counted for, and slot 1 has only one.
+/// counted for, and slot 1 has only one. `None` where its number cannot be read.
 #[inline(always)]
 fn of_one(net: u64, wanted: u32) -> Option<*mut Counters> {
     let first = cpu() * 2;
@@ -131,20 +133,20 @@ fn of_one(net: u64, wanted: u32) -> Option<*mut Counters> {
     if remembers(others, net) {
         return Some(others);
     }
-    let Some(inode) = kernel::inode(net) else { return Some(others) };
+    let inode = kernel::inode(net)?;
     let counters = if inode == wanted { own } else { others };
     remember(counters, net);
     Some(counters)
 }
 
 /// The counters of `net` where there are many slots: slot 0 remembers the last namespace and its
-/// slot.
+/// slot. `None` where the number of `net` cannot be read.
 #[inline(always)]
 fn of_many(net: u64) -> Option<*mut Counters> {
     let first = cpu() * slots();
     let memory = element(first)?;
     if !remembers(memory, net) {
-        let Some(inode) = kernel::inode(net) else { return Some(memory) };
+        let inode = kernel::inode(net)?;
         // SAFETY: user space fills the map before anything is attached and never changes it.
         let slot = unsafe { NAMESPACES.get(inode) }.copied().unwrap_or(0);
         // SAFETY: the array's element of this CPU, which no other CPU writes and no program

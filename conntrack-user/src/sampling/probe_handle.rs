@@ -125,10 +125,11 @@ impl Probes {
                 return;
             }
             Some(Ok(reader)) => {
+                let hooks = reader.events.hook_count();
                 source.reader = Some(reader);
                 self.accepted = Accepted::default();
                 self.is_new = true;
-                Notice::Attached
+                Notice::Attached(hooks)
             }
             Some(Err(error)) => {
                 self.asked_before_loss = false;

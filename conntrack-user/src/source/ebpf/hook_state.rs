@@ -41,6 +41,37 @@ impl HookState {
     pub fn is_unexpected(&self) -> bool {
         matches!(self, Self::Copies(_) | Self::Differs(_))
     }
+
+    /// Whether the kernel has the function, and its events are not counted all the same.
+    fn is_left_out(&self) -> bool {
+        self.is_unexpected() || matches!(self, Self::Refused(_))
+    }
+
+    /// Why the hook `name` is left out, in one line, if the kernel has its function.
+    pub(super) fn warning(&self, name: &str) -> Option<String> {
+        let text = self.is_left_out().then(|| self.to_string())?;
+        // A refusal may have the verifier's log behind its first line.
+        Some(format!("no {name}: {}", text.lines().next().unwrap_or_default()))
+    }
+}
+
+/// How many hooks have probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HookCount {
+    /// Hooks that have them.
+    pub attached: usize,
+    /// Hooks that were asked for.
+    pub of: usize,
+}
+
+impl std::fmt::Display for HookCount {
+    /// Prints `14 hooks`, or `11 of 14 hooks`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.attached != self.of {
+            write!(f, "{} of ", self.attached)?;
+        }
+        write!(f, "{} hooks", self.of)
+    }
 }
 
 impl std::fmt::Display for HookState {

@@ -37,7 +37,7 @@ use diagnostics::Diagnostics;
 use drops::Reports;
 pub use error::EventsError;
 use error::explain;
-pub use hook_state::HookState;
+pub use hook_state::{HookCount, HookState};
 use loader::Constants;
 use offsets::TupleLayout;
 use probe_table::{AttachWhen, HOOKS, Hook};
@@ -343,11 +343,20 @@ impl Events {
         self.programs.missed().is_some()
     }
 
-    /// One line for each hook whose function the kernel has in a form that the programs are not
-    /// written for.
-    pub fn warnings(&self) -> impl Iterator<Item = String> {
-        let unexpected = self.states().filter(|(_, state)| state.is_unexpected());
-        unexpected.map(|(hook, state)| format!("no {}: {state}", hook.name))
+    /// How many of the hooks that were asked for are attached.
+    #[must_use]
+    pub fn hook_count(&self) -> HookCount {
+        let asked = self.states.iter().filter(|state| !matches!(state, HookState::NotAsked(_)));
+        let attached = self.states.iter().filter(|state| state.is_attached());
+        HookCount { attached: attached.count(), of: asked.count() }
+    }
+
+    /// Logs which hooks are left out though the kernel has their functions, and at debug level what
+    /// is counted.
+    fn log(&self) {
+        log::debug!("{}", self.describe());
+        let warnings = self.states().filter_map(|(hook, state)| state.warning(hook.name));
+        warnings.for_each(|warning| log::warn!("{warning}"));
     }
 
     /// Events of `slot` since the programs were attached, on all CPUs.

@@ -14,7 +14,7 @@ use crate::sampling::probe_handle::EventSource;
 use crate::settings::{Ebpf, Input};
 use crate::source::cpu_mask;
 use crate::source::ebpf::reattach::{Attach, Attacher};
-use crate::source::ebpf::{AttachOptions, EventReader, Events, EventsError, HookState};
+use crate::source::ebpf::{AttachOptions, EventReader, Events, EventsError};
 use crate::source::namespace::{Pinned, another_than};
 use crate::source::roots::Place;
 
@@ -61,13 +61,9 @@ impl Attached {
         };
         let why_not = match attached {
             Ok(events) => {
-                let asked = |state: &&HookState| !matches!(state, HookState::NotAsked(_));
-                let asked: Vec<_> = events.states().map(|(_, state)| state).filter(asked).collect();
-                let attached = asked.iter().filter(|state| state.is_attached()).count();
-                let notice = StartNotice::Probes { attached, of: asked.len() };
+                let notice = StartNotice::Probes(events.hook_count());
                 log::log!(notice.level(), "{notice}");
-                log::debug!("{}", events.describe());
-                events.warnings().for_each(|warning| log::warn!("{warning}"));
+                events.log();
                 return Ok(Self::Yes(events));
             }
             Err(why_not) => why_not,
@@ -247,6 +243,7 @@ impl SharedProbes {
         namespaces.sort_unstable_by_key(|namespace| namespace.inode);
         namespaces.dedup_by_key(|namespace| namespace.inode);
         let events = attach_for(&namespaces, self.more)?;
+        events.log();
         for (input, its) in wanting {
             shares[input] = Some(Share {
                 events: Arc::downgrade(&events),
