@@ -1,6 +1,6 @@
 //! The life of a connection: allocated, begun, inserted, taken off the table, destroyed, freed.
 //!
-//! These run once per connection, and what they cost is what the probes cost.
+//! These programs run once per connection; nearly all the cost of the probes is here.
 
 use aya_ebpf::macros::{kprobe, kretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
@@ -96,7 +96,7 @@ fn delete_from_lists(ctx: ProbeContext) -> u32 {
     let key = beginning(&ctx, Kind::Plain);
     if reports::are_wanted()
         // First, since most entries have expired when they go, and this is one read where the next
-        // is a look at 127 places. `early_drop` evicts in its own namespace only.
+        // searches 127 places. `early_drop` evicts in its own namespace only.
         && !is_expired(connection)
         && let net = net_of_connection(connection)
         && around(key, Kind::EarlyDrop, |[own, ..]| net == Some(own)).is_some()

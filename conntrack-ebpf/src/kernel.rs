@@ -102,7 +102,7 @@ pub(crate) fn status_and_net(connection: u64) -> Option<(u32, u64)> {
 /// The kernel's clock, in jiffies.
 #[inline(always)]
 fn jiffies() -> u64 {
-    // SAFETY: a helper without arguments.
+    // SAFETY: the helper has no arguments and no preconditions.
     unsafe { bpf_jiffies64() }
 }
 

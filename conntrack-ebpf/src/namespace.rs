@@ -1,11 +1,10 @@
 //! Which namespace an event belongs to: its slot among the counters.
 //!
-//! Namespaces are constants by the time the verifier sees the programs, so what is not used is
-//! not there. The common case is one read of the connection, one look at the counters and a
-//! comparison: each CPU remembers the addresses of the namespaces that it saw. That is right as
-//! long as an address means the same, and it does: user space holds every namespace with a slot
-//! open while the programs live, so its address goes to no other; and one without a slot can only
-//! be followed by another without.
+//! Namespaces are constants when the verifier sees the programs, so unused branches are removed.
+//! The common case is one read of the connection, one of the counters and a comparison: each CPU
+//! remembers the addresses of the namespaces that it saw. User space holds every namespace with a
+//! slot open while the programs live, so no other namespace gets its address; one without a slot
+//! can only be followed by another without.
 
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
@@ -46,7 +45,7 @@ impl Apart {
     }
 }
 
-/// Whether anything but slot 0 can be meant.
+/// Whether namespaces have slots of their own.
 #[inline(always)]
 pub(crate) fn are_told_apart() -> bool {
     !matches!(Apart::load(), Apart::None)
@@ -59,7 +58,8 @@ pub(crate) fn is_sampled(inode: u32) -> bool {
         // Nothing is reported where namespaces cannot be told apart.
         Apart::None => false,
         Apart::One(wanted) => inode == wanted,
-        // SAFETY: user space fills the map before anything is attached and never changes it.
+        // SAFETY: user space fills the map before anything is attached and never changes it, so the
+        // reference stays valid.
         Apart::Many => unsafe { NAMESPACES.get(inode) }.is_some(),
     }
 }
@@ -147,25 +147,27 @@ fn of_many(net: u64) -> Option<*mut Counters> {
     let memory = element(first)?;
     if !remembers(memory, net) {
         let inode = kernel::inode(net)?;
-        // SAFETY: user space fills the map before anything is attached and never changes it.
+        // SAFETY: user space fills the map before anything is attached and never changes it, so the
+        // reference stays valid.
         let slot = unsafe { NAMESPACES.get(inode) }.copied().unwrap_or(0);
-        // SAFETY: the array's element of this CPU, which no other CPU writes and no program
-        // interrupts here.
+        // SAFETY: `memory` comes from `element`: it is in the array, no other CPU writes it, and no
+        // tracing program interrupts another one on its CPU.
         unsafe { (*memory).last_slot = u64::from(slot) };
         remember(memory, net);
     }
-    // SAFETY: as above.
+    // SAFETY: `memory` comes from `element`: it is in the array, and no other CPU writes it.
     element(first + unsafe { (*memory).last_slot } as u32)
 }
 
 #[inline(always)]
 fn remembers(counters: *mut Counters, net: u64) -> bool {
-    // SAFETY: as above.
+    // SAFETY: `counters` comes from `element`: it is in the array, and no other CPU writes it.
     unsafe { (*counters).last_net == !net }
 }
 
 #[inline(always)]
 fn remember(counters: *mut Counters, net: u64) {
-    // SAFETY: as above.
+    // SAFETY: `counters` comes from `element`: it is in the array, no other CPU writes it, and no
+    // tracing program interrupts another one on its CPU.
     unsafe { (*counters).last_net = !net };
 }

@@ -1,4 +1,4 @@
-//! Counters that cost a probe or more per packet: attached only where somebody asks for them.
+//! Counters that cost a probe or more per packet: attached with `ebpf_per_packet` only.
 
 use aya_ebpf::macros::{kprobe, kretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
@@ -70,7 +70,7 @@ fn tuple_taken_return(ctx: RetProbeContext) -> u32 {
 }
 
 /// `int nf_conntrack_tcp_packet(struct nf_conn *ct, struct sk_buff *skb, ...)`: `NF_DROP` (0) for
-/// a packet that would open a connection again which somebody else is just taking away (5.1 on).
+/// a packet that would open a connection again while it is taken away (5.1 on).
 #[kprobe]
 fn tcp_packet(ctx: ProbeContext) -> u32 {
     remember(&ctx, ctx.arg(0).unwrap_or(0))

@@ -3,7 +3,7 @@
 //!
 //! The function drops for four reasons: a lost race (counted and reported in `clash`), a chain that
 //! is too long, an entry that is dying or stale, and an entry that is in the table already, which is
-//! nobody's loss. Only the entry's state tells them apart.
+//! no loss. Only the state of the entry distinguishes them.
 
 use aya_ebpf::macros::{kprobe, kretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
