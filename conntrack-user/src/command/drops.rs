@@ -98,7 +98,7 @@ fn attach(
         ..AttachOptions::new(pinned, highest)
     };
     let mut events = Events::attach(&wanted).context("drops cannot be seen")?;
-    events.hear();
+    events.log_diagnostics();
     let asked = |(_, state): &(&Hook, &HookState)| !matches!(state, HookState::NotAsked(_));
     let asked = events.states().filter(asked);
     let hooks = events.hook_count();

@@ -9,19 +9,10 @@ use crate::accumulate::Accumulator;
 use crate::accumulate::accepted::Accepted;
 use crate::sampling::channel::Notice;
 use crate::source::ebpf::EventReader;
-use crate::source::ebpf::reattach::Attacher;
+use crate::source::ebpf::reattach::EventSource;
 
 /// How often it is tried to attach probes again, at most.
 const ATTACH_RETRY: Duration = Duration::from_secs(10);
-
-/// The event source of one input, and the way to attach it anew.
-#[derive(Debug)]
-pub struct EventSource {
-    /// The attached programs' counters; `None` while there is nothing to attach to.
-    pub reader: Option<EventReader>,
-    /// Attaches probes for this input.
-    pub attacher: Attacher,
-}
 
 /// What a sampler knows of its probes; none where the input wants none.
 #[derive(Debug)]

@@ -1,9 +1,10 @@
-//! What became of a hook, and why one is not attached.
+//! The state of a hook: attached, or why not.
 
 use super::offsets;
 use super::probe_table::AttachWhen;
+use super::refusal::Refusal;
 
-/// What became of one hook.
+/// The state of one hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HookState {
     /// Attached to these functions.
@@ -19,13 +20,13 @@ pub enum HookState {
     NoTypes,
     /// The kernel has these copies of a function, of which a probe would see one.
     Copies(Vec<String>),
-    /// The prototype of a function is another than expected, in these words.
+    /// The prototype of a function is not the expected one: a description of the difference.
     Differs(String),
-    /// The kernel refused, in these words.
-    Refused(String),
+    /// The kernel refused the programs.
+    Refused(Refusal),
     /// The hook of this name is not attached, without which it would count the wrong thing.
     Lacks(&'static str),
-    /// Nobody asked for it.
+    /// It was not asked for.
     NotAsked(AttachWhen),
 }
 
