@@ -26,6 +26,7 @@ use crate::source::ebpf::EventsError;
 use crate::source::ebpf::reattach::EventSource;
 use crate::source::ebpf::sharing::FirstProbes;
 use crate::source::mounts;
+use crate::source::namespace::HeldProcesses;
 use crate::source::reader::{Reader, lacks_table_files, settled};
 use crate::source::roots::Place;
 
@@ -48,6 +49,8 @@ pub struct Plan {
     pub confine: Confine,
     /// The rights that were kept when an earlier pipeline of this process confined it.
     pub confined: Option<Needs>,
+    /// The processes that an earlier pipeline of this process sampled by number.
+    pub processes: HeldProcesses,
     /// The configuration, which is read again.
     pub config: Option<PathBuf>,
     /// Called by the sink's thread when the run has come to its end.
@@ -63,6 +66,8 @@ pub struct Pipeline {
     rows: Arc<AtomicU64>,
     /// The rights that this process kept, if it is confined.
     pub confined: Option<Needs>,
+    /// The processes that are sampled by number.
+    pub processes: HeldProcesses,
 }
 
 /// How a run ended.
@@ -88,7 +93,8 @@ impl Pipeline {
     /// The system's error when a thread cannot be started, or why the event source cannot be
     /// attached, or the process confined, where it must.
     pub fn start(mut inputs: Vec<Input>, mut plan: Plan) -> io::Result<Self> {
-        let places = resolve(&mut inputs, &plan.roots);
+        let mut processes = std::mem::take(&mut plan.processes);
+        let places = resolve(&mut inputs, &plan.roots, &mut processes);
         let probes = attach_probes(&inputs, &places)?;
         let asks_for_table = asks_for_table(&inputs, &places, plan.confined.as_ref());
         let confined = match plan.confined.take() {
@@ -119,7 +125,7 @@ impl Pipeline {
             Ok((control, thread.spawn(move || sampler.run())?))
         });
         let samplers = samplers.collect::<io::Result<_>>()?;
-        Ok(Self { samplers, sink, draining, reopening, rows, confined })
+        Ok(Self { samplers, sink, draining, reopening, rows, confined, processes })
     }
 
     /// Asks every input for one emission now.
@@ -165,9 +171,10 @@ impl Pipeline {
 }
 
 /// Finds the place of each input, and the source that its configuration and place give.
-fn resolve(inputs: &mut [Input], roots: &Roots) -> Vec<Place> {
-    let places: Vec<Place> =
+fn resolve(inputs: &mut [Input], roots: &Roots, processes: &mut HeldProcesses) -> Vec<Place> {
+    let mut places: Vec<Place> =
         inputs.iter().map(|input| Place::resolve(roots, input.netns.as_ref())).collect();
+    processes.replace(places.iter_mut().filter_map(|place| place.process.as_mut()));
     for (input, place) in inputs.iter_mut().zip(&places) {
         // Telegraf's numbers are those of procfs's columns.
         let compat = input.compat_telegraf;

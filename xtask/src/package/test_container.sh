@@ -17,13 +17,13 @@ flows() {
     done
 }
 
-# What a container prints during 50 new connections, in /run/rows and /run/log.
+# What a container prints during 50 new connections, in /run/rows and /run/messages.
 sampled() {
-    "$@" --interval 200ms --count 15 --format influx > /run/rows 2> /run/log &
-    until_true grep -q '^conntrack' /run/rows || { cat /run/log; return 1; }
+    "$@" --interval 200ms --count 15 --format influx > /run/rows 2> /run/messages &
+    until_true grep -q '^conntrack' /run/rows || { cat /run/messages; return 1; }
     flows $((20000 + RANDOM % 20000))
     wait $!
-    cat /run/log
+    cat /run/messages
     head -2 /run/rows
 }
 
@@ -53,13 +53,13 @@ without_capabilities_it_reads_the_counters() {
 the_default_seccomp_profile_is_named() {
     sampled $run --cap-add BPF --cap-add PERFMON --cap-add NET_ADMIN "$(cat image)"
     [ "$(largest insert)" -eq 0 ]
-    grep -i seccomp /run/log
+    grep -i seccomp /run/messages
 }
 
 with_sys_admin_it_has_probes() {
     sampled $run --cap-add SYS_ADMIN --cap-add NET_ADMIN "$(cat image)"
     [ "$(largest insert)" -ge 50 ]
-    not grep -iE 'seccomp|cannot' /run/log
+    not grep -iE 'seccomp|cannot' /run/messages
 }
 
 without_the_seccomp_profile_bpf_and_perfmon_are_enough() {
