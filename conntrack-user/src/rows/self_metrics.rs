@@ -10,8 +10,8 @@ use conntrack_ebpf::Event;
 use crate::accumulate::Window;
 use crate::metric::{Metric, Name, Value};
 use crate::schema::fields::{
-    DRIFT, EVENT_NAMES, EVENTS_PREFIX, HOST_ALLOC_FAILED, HOST_UNPLACED, PROGRAM_MISSED,
-    PROGRAM_RUN_TIME, PROGRAM_RUNS, PROGRAM_SKIPPED, ROWS_LOST, SAMPLES_MISSED,
+    DRIFT, EVENTS_PREFIX, HOST_ALLOC_FAILED, HOST_UNPLACED, PROGRAM_MISSED, PROGRAM_RUN_TIME,
+    PROGRAM_RUNS, PROGRAM_SKIPPED, ROWS_LOST, SAMPLES_MISSED,
 };
 use crate::schema::raw::{EVENTS, HostWide, Program};
 
@@ -28,11 +28,11 @@ pub fn row(window: &Window, timestamp_ns: i64) -> Metric {
     add(SAMPLES_MISSED.name, Value::Integer(window.loss.samples_missed));
     add(ROWS_LOST.name, Value::Integer(window.loss.rows_lost));
     let events = &window.events;
-    for (event, name) in Event::ALL.into_iter().zip(EVENT_NAMES) {
+    for event in Event::ALL {
         if events.counted[event as usize] && !events.totals.is_empty() {
             let cpus = events.totals.chunks_exact(EVENTS);
             let sum = cpus.map(|cpu| cpu[event as usize]).fold(0, u64::wrapping_add);
-            add(&format!("{EVENTS_PREFIX}{name}"), Value::Integer(sum));
+            add(&format!("{EVENTS_PREFIX}{}", event.name()), Value::Integer(sum));
         }
     }
     if let Some(HostWide { alloc_failed, unplaced, .. }) = events.host_wide {
@@ -70,8 +70,8 @@ mod tests {
 
     #[test]
     fn every_event_has_a_field_and_negative_drift_its_sign() {
-        for (event, name) in Event::ALL.into_iter().zip(EVENT_NAMES) {
-            assert_eq!(format!("{event:?}").to_lowercase(), name.replace('_', ""));
+        for event in Event::ALL {
+            assert_eq!(format!("{event:?}").to_lowercase(), event.name().replace('_', ""));
         }
         let mut window = Window::default();
         window.events.counted = [true; EVENTS];

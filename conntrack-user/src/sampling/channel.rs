@@ -7,7 +7,7 @@ use std::thread::Thread;
 use rtrb::{Consumer, Producer};
 
 use crate::accumulate::Window;
-use crate::source::ebpf::EventsError;
+use crate::source::ebpf::{EventsError, HookCount};
 use crate::source::procfs::StatError;
 use crate::source::reader::StatSource;
 use crate::source::stat_text::Oddities;
@@ -32,8 +32,8 @@ pub enum Notice {
     Foreign,
     /// The probes were detached, because the statistics that their counters belong to are gone.
     Detached,
-    /// The probes were attached again; their counters start from 0.
-    Attached,
+    /// Probes were attached to so many hooks, and their counters start from 0.
+    Attached(HookCount),
     /// The probes are gone and cannot be attached again.
     NotAttached(EventsError),
 }

@@ -251,34 +251,6 @@ pub const PROGRAM_FIELDS: [ProgramField; 4] =
 /// The prefix of the fields with the events of the probes, on the row about `ctpulse`.
 pub const EVENTS_PREFIX: &str = "events_";
 
-/// The name of each event in fields and messages, by [`Event`].
-pub const EVENT_NAMES: [&str; EVENTS] = [
-    "insert",
-    "new",
-    "expect_new",
-    "delete",
-    "delete_list",
-    "alloc",
-    "alloc_failed",
-    "free",
-    "table_full",
-    "table_full_evictable",
-    "early_drop",
-    "clash_resolved",
-    "clash_dropped",
-    "tracker_dropped",
-    "found",
-    "ignored",
-    "unplaced",
-    "evicted",
-    "insert_dying",
-    "insert_refused",
-    "no_memory",
-    "create_table_full",
-    "gc_early_drop",
-    "new_refused",
-];
-
 /// What `ctpulse drops` prints, by [`Cause`].
 pub const REPORTED_CAUSES: [ReportedCause; Cause::ALL.len()] = [
     reported(Cause::TableFull, "table_full", "table full"),
