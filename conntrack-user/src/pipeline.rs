@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::CapabilitySet;
 
-use crate::accumulate::loss::Loss;
+use crate::accumulate::Loss;
 use crate::confine::{Needs, capabilities, confine};
 use crate::logging::INPUT_TARGET;
 use crate::notices::StartNotice;

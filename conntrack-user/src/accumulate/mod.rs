@@ -9,14 +9,12 @@ pub mod accepted;
 pub mod derived_drops;
 pub mod events;
 pub mod interval;
-pub mod loss;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accumulate::events::{EventAccumulator, EventWindow};
 use crate::accumulate::interval::{IntervalStats, SampleWindow};
-use crate::accumulate::loss::Loss;
 use crate::schema::raw::{ENTRIES_COLUMN, EVENTS, Layout, ReadTime, StatTable};
 
 /// No kernel path counts one counter on one CPU faster than this (3.7 ns an event), nor as much
@@ -59,6 +57,17 @@ pub struct Window {
     pub timestamp_ns: i64,
     /// What was missed since the start.
     pub loss: Loss,
+}
+
+/// What was missed since the start of one input, counted, so that no number is silently wrong. Only ever
+/// grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Loss {
+    /// Sampling ticks without a sample: the one before ran late, or ctnetlink gave no whole answer.
+    pub samples_missed: u64,
+    /// Emissions that could not be handed over because the consumer was stuck. Their events are in
+    /// the next emission: a lost row loses resolution, never events.
+    pub rows_lost: u64,
 }
 
 /// A gauge with its extremes over the samples of an emission.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use log::Level;
 
-use crate::accumulate::loss::Loss;
+use crate::accumulate::Loss;
 use crate::confine::Rewrites;
 use crate::logging::INPUT_TARGET;
 use crate::metric::Metric;

@@ -17,8 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::accumulate::loss::Loss;
-use crate::accumulate::{Accumulator, Range, Window};
+use crate::accumulate::{Accumulator, Loss, Range, Window};
 use crate::rows::timestamp::{Timestamps, nanoseconds};
 use crate::sampling::channel::{Control, Notice, Outbox};
 use crate::sampling::lateness::Histogram;
