@@ -7,7 +7,7 @@ pub mod self_metrics;
 pub mod telegraf;
 pub mod timestamp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use conntrack_ebpf::Event;
@@ -43,9 +43,10 @@ pub struct RowBuilder {
     tags: InputTags,
     /// The last number of rows that was compared with the mask's.
     compared_rows: usize,
-    /// Whether it was said that the probes miss calls.
+    /// Whether the missed calls of the probes were reported.
     misses_told: bool,
-    notice: Option<String>,
+    /// In the order in which they are to be logged.
+    notices: VecDeque<String>,
 }
 
 #[derive(Debug)]
@@ -135,7 +136,7 @@ impl RowBuilder {
             tags: InputTags { cpu: "cpu".into(), netns },
             compared_rows: 0,
             misses_told: false,
-            notice: None,
+            notices: VecDeque::new(),
         };
         builder.learn(&Arc::default());
         builder
@@ -240,9 +241,9 @@ impl RowBuilder {
         }
     }
 
-    /// Something that the user should be told once; one line.
+    /// Takes the next warning that is to be logged, one line; there may be several.
     pub fn take_notice(&mut self) -> Option<String> {
-        self.notice.take()
+        self.notices.pop_front()
     }
 
     /// The mask says which CPU a row is; where the numbers differ, it says nothing.
@@ -251,7 +252,7 @@ impl RowBuilder {
             return;
         }
         if self.input.collect.percpu && !self.cpus.is_empty() && rows != self.cpus.len() {
-            self.notice = Some(format!(
+            self.notices.push_back(format!(
                 "{rows} rows of statistics for {} possible CPUs; rows are numbered in their order",
                 self.cpus.len()
             ));
@@ -262,7 +263,7 @@ impl RowBuilder {
     fn note_misses(&mut self, window: &Window) {
         let missed = window.events.missed.unwrap_or(0);
         if missed > 0 && !self.misses_told {
-            self.notice = Some(format!(
+            self.notices.push_back(format!(
                 "the probes have missed {missed} calls of the kernel's functions, so what they count \
                  is too low by as many; drop_dying and drop_other are left out while events_missed \
                  rises"
@@ -479,17 +480,15 @@ fn sum_of_event(counters: &[u64], rows: usize, row: RowScope, event: Event) -> O
     }
 }
 
-/// What is left over of the kernel's counters, for all CPUs together.
+/// The rest of a kernel's counter, for all CPUs together.
 fn left_over(window: &Window, remainder: DerivedDrop, measure: Measure) -> Value {
-    let (events, at) = (&window.events, remainder as usize);
+    let Some(derived) = &window.events.derived else { return Value::Unknown };
+    let count = &derived.drops[remainder as usize];
     match measure {
-        _ if events.has_new_misses => Value::Unknown,
-        Measure::Total if events.totals.is_empty() => Value::Unknown,
-        Measure::Total => Value::Integer(events.remainders[at]),
-        Measure::Rate => rate(events.remainder_tally.events.get(at).copied(), events.elapsed),
+        Measure::Total => Value::Integer(count.total),
+        Measure::Rate => rate(Some(count.events), derived.elapsed),
         Measure::PeakRate | Measure::PeakCount => {
-            let peaks = events.remainder_tally.peaks.get(at);
-            peak(peaks.filter(|_| window.has_event_peaks()), measure)
+            peak(derived.elapsed.is_some().then_some(&count.peak), measure)
         }
     }
 }

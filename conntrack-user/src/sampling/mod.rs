@@ -318,9 +318,11 @@ impl Sampler {
         }
     }
 
-    /// Reads the statistics and the probes' counters between two readings of the clock.
+    /// Reads the statistics, and the probes' counters before and after them, between two readings of
+    /// the clock.
     fn read(&mut self) -> Result<(Oddities, ReadTime), StatError> {
         let before = self.clock.elapsed();
+        self.probes.read_before();
         let oddities = self.reader.read_stat(&mut self.table)?;
         let read_at = SystemTime::now();
         self.probes.read();
@@ -416,6 +418,9 @@ impl Sampler {
             self.report.loss.rows_lost += 1;
             return;
         };
+        if self.accumulator.take_restart() {
+            let _ = self.notices.push(Notice::Restarted);
+        }
         self.probes.read_missed(&mut self.accumulator);
         self.accumulator.fill(&mut window);
         let notices = &mut self.notices;

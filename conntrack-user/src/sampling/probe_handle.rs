@@ -27,6 +27,8 @@ pub struct EventSource {
 #[derive(Debug)]
 pub struct Probes {
     source: Option<EventSource>,
+    /// The counters before the kernel's were read, and after it.
+    before: Vec<u64>,
     counters: Vec<u64>,
     accepted: Accepted,
     attach_at: Duration,
@@ -43,6 +45,7 @@ impl Probes {
     pub fn new(source: Option<EventSource>) -> Self {
         Self {
             source,
+            before: Vec::new(),
             counters: Vec::new(),
             accepted: Accepted::default(),
             attach_at: Duration::ZERO,
@@ -68,7 +71,14 @@ impl Probes {
         }
     }
 
-    /// Reads the counters, beside a sample.
+    /// Reads the counters, before the kernel's of the same sample.
+    pub fn read_before(&mut self) {
+        if let Some(reader) = self.source.as_ref().and_then(|source| source.reader.as_ref()) {
+            reader.read(&mut self.before);
+        }
+    }
+
+    /// Reads the counters, after the kernel's.
     pub fn read(&mut self) {
         if let Some(reader) = self.source.as_ref().and_then(|source| source.reader.as_ref()) {
             reader.read(&mut self.counters);
@@ -80,7 +90,7 @@ impl Probes {
     pub fn add_to(&mut self, accumulator: &mut Accumulator) {
         self.announce(accumulator);
         if self.reader().is_some() {
-            accumulator.add_events(&self.counters);
+            accumulator.add_events(&self.before, &self.counters);
         }
     }
 
