@@ -14,9 +14,9 @@
 //! sample gives a lower and an upper bound of the rest ([`Bounds`]).
 //!
 //! A packet is on one side only while its CPU is between the two counters: a CPU has at most one such
-//! packet at a time, and is through with it within [`LONGEST_UNDER_WAY`]. `nf_ct_resolve_clash` raises the kernel's
-//! counters before its probe does, the other explained drops are seen by their probe first. The bounds
-//! leave room for these packets where the counters have moved in that time.
+//! packet at a time, for at most [`LONGEST_UNDER_WAY`]. `nf_ct_resolve_clash` raises the kernel's
+//! counters before its probe does, the other explained drops are counted by their probe first. The
+//! bounds leave room for these packets where the counters have moved in that time.
 //!
 //! The rest only grows, so each lower bound holds from then on and each upper bound holds until then.
 //! The total is the highest lower bound less the lowest upper bound since the comparison began.
@@ -29,8 +29,8 @@
 //!   when the comparison began.
 //!
 //! A peak is the lower bound at the end of a window less the upper bound at its beginning, over the
-//! longest time that the window can have had: never above the true rate of that window. What the
-//! total catches up on is in no peak.
+//! longest time that the window can have had: never above the true rate of that window. Drops with
+//! which the total catches up are in no peak.
 //!
 //! A call that a probe missed would be taken for another cause. So where calls were missed since the
 //! last hand-over, the drops that were found since then are taken back and a new comparison begins

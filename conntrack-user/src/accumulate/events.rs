@@ -29,7 +29,7 @@ pub struct EventWindow {
     /// Time over which the tally counts.
     pub elapsed: Option<Duration>,
     /// Entries less the source's allocations plus frees, both since it was attached: 0 at rest,
-    /// off by what is under way while busy, and further off by what the probes missed. `None`
+    /// off by the entries under way while busy, and further off by the calls that probes missed. `None`
     /// without the two events.
     pub drift: Option<i64>,
     /// Calls that the probes are known to have missed since they were attached; `None` where that
@@ -187,7 +187,7 @@ impl EventAccumulator {
         self.has_new_misses = false;
     }
 
-    /// Copies what is known at `now`; the last hand-over was `then`.
+    /// Copies the numbers as of `now`; the last hand-over was `then`.
     pub(crate) fn fill(
         &self,
         window: &mut EventWindow,
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(window.drift, Some(-2));
     }
 
-    /// Attached while connections come: the first comparison is off by what was under way.
+    /// Attached while connections come: the first comparison is off by those under way.
     #[test]
     fn drift_is_corrected_at_the_first_rest() {
         let mut events = EventAccumulator::new(false);

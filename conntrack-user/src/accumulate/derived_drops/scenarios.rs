@@ -1,4 +1,4 @@
-//! Derived drops of a simulated machine: what is found is compared with the truth.
+//! Derived drops of a simulated machine, compared with the truth.
 
 use proptest::prelude::*;
 
@@ -7,7 +7,7 @@ use super::*;
 
 const OTHER: usize = DerivedDrop::Other as usize;
 
-/// How far a total may be behind, where both samples were read in 20 microseconds.
+/// How far a total may be behind, as of the first of the two samples; the comparison began with the other.
 fn behind(machine: &Machine, reads: [&Read; 2]) -> u64 {
     let during = |read: &Read| machine.explained(read.probes_before, read.probes_after);
     reads.into_iter().map(during).sum::<u64>() + 4 * CPUS as u64
@@ -81,8 +81,8 @@ fn a_storm_of_explained_drops_hides_no_others() {
     assert_eq!(observer.derived().unwrap().drops[DerivedDrop::Dying as usize].total, 0);
 }
 
-/// Attached while a full table drops 10,000 packets a second, beside 50 of another cause: what was
-/// dropped in the first sample was missing for good, 20,100 packets at one sample a second.
+/// Attached while a full table drops 10,000 packets a second, beside 50 of another cause: the
+/// drops of the first sample were missing for good, 20,100 packets at one sample a second.
 #[test]
 fn probes_that_are_attached_in_a_storm_lose_no_drops() {
     for sample_interval in [10 * MS, SECOND] {
