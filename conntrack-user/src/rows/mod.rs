@@ -7,7 +7,7 @@ pub mod self_metrics;
 pub mod telegraf;
 pub mod timestamp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use conntrack_ebpf::Event;
@@ -42,9 +42,10 @@ pub struct RowBuilder {
     tags: InputTags,
     /// The last number of rows that was compared with the mask's.
     compared_rows: usize,
-    /// Whether it was said that the probes miss calls.
+    /// Whether the missed calls of the probes were reported.
     warned_of_misses: bool,
-    notice: Option<String>,
+    /// In the order in which they are to be logged.
+    notices: VecDeque<String>,
 }
 
 #[derive(Debug)]
@@ -115,7 +116,7 @@ impl RowBuilder {
             tags: InputTags { cpu: "cpu".into(), netns },
             compared_rows: 0,
             warned_of_misses: false,
-            notice: None,
+            notices: VecDeque::new(),
         };
         builder.learn(&Arc::default());
         builder
@@ -226,9 +227,9 @@ impl RowBuilder {
         }
     }
 
-    /// Takes a message for the user, to be reported once; one line.
+    /// Takes the next warning that is to be logged, one line; there may be several.
     pub fn take_notice(&mut self) -> Option<String> {
-        self.notice.take()
+        self.notices.pop_front()
     }
 
     /// Warns where the mask, which numbers the rows' CPUs, has another number of CPUs than there are
@@ -238,7 +239,7 @@ impl RowBuilder {
             return;
         }
         if self.input.collect.percpu && !self.cpus.is_empty() && rows != self.cpus.len() {
-            self.notice = Some(format!(
+            self.notices.push_back(format!(
                 "{rows} rows of statistics for {} possible CPUs; rows are numbered in their order",
                 self.cpus.len()
             ));
@@ -249,7 +250,7 @@ impl RowBuilder {
     fn note_misses(&mut self, window: &Window) {
         let missed = window.events.missed.unwrap_or(0);
         if missed > 0 && !self.warned_of_misses {
-            self.notice = Some(format!(
+            self.notices.push_back(format!(
                 "the probes have missed {missed} calls of the kernel's functions, so what they count \
                  is too low by as many; drop_dying and drop_other are left out while events_missed \
                  rises"
@@ -469,17 +470,15 @@ fn sum_of_event(counters: &[u64], rows: usize, row: RowScope, event: Event) -> O
     }
 }
 
-/// Returns what the kernel counted and the probes do not explain, for all CPUs together.
+/// Returns the rest of a kernel's counter, for all CPUs together.
 fn derived(window: &Window, drop: DerivedDrop, measure: Measure) -> Value {
-    let (events, at) = (&window.events, drop as usize);
+    let Some(derived) = &window.events.derived else { return Value::Unknown };
+    let count = &derived.drops[drop as usize];
     match measure {
-        _ if events.has_new_misses => Value::Unknown,
-        Measure::Total if events.totals.is_empty() => Value::Unknown,
-        Measure::Total => Value::Integer(events.remainders[at]),
-        Measure::Rate => rate(events.remainder_tally.events.get(at).copied(), events.elapsed),
+        Measure::Total => Value::Integer(count.total),
+        Measure::Rate => rate(Some(count.events), derived.elapsed),
         Measure::PeakRate | Measure::PeakCount => {
-            let peaks = events.remainder_tally.peaks.get(at);
-            peak(peaks.filter(|_| window.has_event_peaks()), measure)
+            peak(derived.elapsed.is_some().then_some(&count.peak), measure)
         }
     }
 }
