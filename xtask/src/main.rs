@@ -9,6 +9,7 @@ mod bench;
 mod ebpf;
 mod fuzz;
 mod package;
+mod pictures;
 mod soak;
 mod test;
 mod tools;
@@ -40,6 +41,8 @@ enum Task {
     /// Build the Debian package and the static binary's tarball, or the container image, and their
     /// checksums.
     Package(package::Options),
+    /// Draw the pictures in README.md from the program and a recording.
+    Pictures(pictures::Options),
     /// Build the binary for aarch64, and compare what it says with what the x86-64 one does.
     Cross,
     /// Install, start, upgrade and purge the Debian package in a machine of its own.
@@ -58,6 +61,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::BuildEbpf => ebpf::build(),
         Task::CheckEbpf => ebpf::check(),
         Task::Package(options) => package::package(&options),
+        Task::Pictures(options) => pictures::run(&options),
         Task::Cross => package::cross(),
         Task::TestPackage(options) => package::test_package(&options),
         Task::TestContainer(options) => package::test_container(&options),
