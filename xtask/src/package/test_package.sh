@@ -9,7 +9,7 @@ steps=(an_old_package_installs_and_starts_nothing
     connections_are_in_the_recording
     a_reload_begins_a_moved_recording_anew
     a_textfile_of_the_service_is_readable
-    a_crash_is_mended
+    it_is_started_again_after_a_crash
     an_upgrade_keeps_the_configuration_and_goes_on
     a_new_root_starts_it_again
     removal_stops_the_service_and_keeps_the_configuration
@@ -107,7 +107,7 @@ END
     until_true systemctl --quiet is-active ctpulse
 }
 
-a_crash_is_mended() {
+it_is_started_again_after_a_crash() {
     before=$(main_pid)
     kill -KILL "$before"
     came_back() { pid=$(main_pid) && [ "$pid" -gt 0 ] && [ "$pid" != "$before" ]; }
