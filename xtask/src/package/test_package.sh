@@ -7,7 +7,7 @@ steps=(an_old_package_installs_and_starts_nothing
     the_service_starts_with_its_probes
     the_service_is_confined
     connections_are_in_the_recording
-    a_reload_begins_a_moved_recording_anew
+    a_reload_reopens_a_moved_recording
     a_textfile_of_the_service_is_readable
     it_is_started_again_after_a_crash
     an_upgrade_keeps_the_configuration_and_goes_on
@@ -75,7 +75,7 @@ connections_are_in_the_recording() {
 }
 
 # What logrotate does with `nocreate` and a reload in `postrotate`.
-a_reload_begins_a_moved_recording_anew() {
+a_reload_reopens_a_moved_recording() {
     before=$(main_pid)
     mv "$recording" "$recording.moved"
     systemctl reload ctpulse
