@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if tools::find("c++")?.is_none() {
         bail!("no fuzzer can be built here: libFuzzer takes a C++ compiler (apt install g++)");
     }
-    let fuzzer = Fuzzer { program: cargo_fuzz(&root)?, root };
+    let fuzzer = Fuzzer { program: tools::cargo_program("cargo-fuzz", VERSION)?, root };
     let mut lines = Vec::new();
     let mut all_held = true;
     for name in names {
@@ -66,22 +66,6 @@ fn names(root: &Path, wanted: Option<&str>) -> anyhow::Result<Vec<String>> {
         Some(wanted) => Ok(vec![wanted.to_owned()]),
         None => Ok(names),
     }
-}
-
-/// cargo-fuzz, built where it is not there.
-fn cargo_fuzz(root: &Path) -> anyhow::Result<PathBuf> {
-    let directory = root.join(".cache/cargo-fuzz").join(VERSION);
-    let program = directory.join("bin/cargo-fuzz");
-    if !program.is_file() {
-        let mut install = workspace::cargo();
-        install.args(["install", "--locked", "cargo-fuzz", "--version", VERSION, "--root"]);
-        install.arg(&directory);
-        eprintln!("xtask: {}", shown(&install));
-        if !install.status().context("cannot start cargo")?.success() {
-            bail!("`{}` failed: no fuzzer can be built here", shown(&install));
-        }
-    }
-    Ok(program)
 }
 
 struct Fuzzer {

@@ -6,8 +6,10 @@
 //! object and proves it, `package` makes what people install. This file only picks one.
 
 mod bench;
+mod deny;
 mod ebpf;
 mod fuzz;
+mod msrv;
 mod package;
 mod pictures;
 mod soak;
@@ -38,6 +40,10 @@ enum Task {
     BuildEbpf,
     /// Prove that the committed eBPF object is its sources'; exit code 1 when it is not.
     CheckEbpf,
+    /// Check licences, sources, duplicates and advisories of the dependencies (deny.toml).
+    Deny,
+    /// Check that the workspace builds with the Rust release that Cargo.toml declares.
+    Msrv,
     /// Build the Debian package and the static binary's tarball, or the container image, and their
     /// checksums.
     Package(package::Options),
@@ -60,6 +66,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Vm(options) => vm::run(&options),
         Task::BuildEbpf => ebpf::build(),
         Task::CheckEbpf => ebpf::check(),
+        Task::Deny => deny::run(),
+        Task::Msrv => msrv::run(),
         Task::Package(options) => package::package(&options),
         Task::Pictures(options) => pictures::run(&options),
         Task::Cross => package::cross(),

@@ -175,6 +175,25 @@ pub(crate) fn find(program: &str) -> anyhow::Result<Option<PathBuf>> {
     Ok(env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.is_file()))
 }
 
+/// Returns the path of a cargo subcommand, and builds it into `.cache` where it is missing.
+///
+/// # Errors
+/// It cannot be built, for example because the registry cannot be reached.
+pub(crate) fn cargo_program(name: &str, version: &str) -> anyhow::Result<PathBuf> {
+    let directory = workspace::root().join(".cache").join(name).join(version);
+    let program = directory.join("bin").join(name);
+    if !program.is_file() {
+        let mut install = workspace::cargo();
+        install.args(["install", "--locked", name, "--version", version, "--root"]);
+        install.arg(&directory);
+        eprintln!("xtask: {}", shown(&install));
+        if !install.status().context("cannot start cargo")?.success() {
+            bail!("`{}` failed: {name} cannot be built here", shown(&install));
+        }
+    }
+    Ok(program)
+}
+
 /// Installs what is missing if that is possible; what is missing still.
 fn provide_each(tools: &[Tool]) -> anyhow::Result<Vec<&'static str>> {
     let missing = missing(tools)?;
