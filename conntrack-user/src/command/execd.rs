@@ -14,6 +14,7 @@ use crate::logging;
 use crate::output::text::{Target, Text};
 use crate::pipeline::{Pipeline, Plan};
 use crate::sampling::Trigger;
+use crate::source::namespace::HeldProcesses;
 
 pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let loaded = super::settings(&args.collect, args.signal != Signal::None);
@@ -57,6 +58,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
             ends_with_inputs: false,
             confine: settings.confine,
             confined: None,
+            processes: HeldProcesses::default(),
             config: None,
             on_end: Box::new(move || _ = end.send(RunEvent::End)),
         };

@@ -35,6 +35,7 @@ use crate::metric::filter::Filter;
 use crate::pipeline::{Pipeline, Plan};
 use crate::sampling::Trigger;
 use crate::settings::{Collect, Confine, DEFAULT_DIRS, DEFAULT_FILES, Settings};
+use crate::source::namespace::HeldProcesses;
 
 /// `--interval` where it is not given.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -155,6 +156,7 @@ fn sample(
         ends_with_inputs: false,
         confine: Confine::Off,
         confined: None,
+        processes: HeldProcesses::default(),
         config: None,
         on_end: Box::new(move || _ = end.send(RunEvent::End)),
     };

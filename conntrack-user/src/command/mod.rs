@@ -134,7 +134,8 @@ fn settings_each(
     }
     for input in &mut settings.inputs {
         input.wait |= args.sample.wait;
-        if !input.wait {
+        // The number of a process that is to come is not known.
+        if !input.wait || matches!(input.netns, Some(Netns::Pid(_))) {
             existence::check(&settings.roots, input.netns.as_ref())?;
         }
     }

@@ -50,8 +50,7 @@ pub enum AbsentNamespace {
     },
     /// No such process.
     #[error(
-        "there is no process {pid} in {proc}, so there is no network namespace pid:{pid}; \
-         `ctpulse run --wait` waits for it",
+        "there is no process {pid} in {proc}, so there is no network namespace pid:{pid}",
         proc = proc.display()
     )]
     Process {
