@@ -16,7 +16,7 @@ const HEAD: &str = "\
 Crates that are part of ctpulse, with their licences; the texts follow.
 
 The program also contains the Rust standard library (MIT or Apache-2.0) and zstd (BSD-3-Clause).
-The static binaries contain the GNU C library, too; glibc.txt beside them says which.
+The static binaries also contain the GNU C library; glibc.txt beside them names its version.
 
 ";
 
@@ -55,7 +55,7 @@ struct Dependency {
 
 #[derive(Deserialize)]
 struct Kind {
-    /// None for what is linked, otherwise `build` or `dev`.
+    /// None for linked packages, otherwise `build` or `dev`.
     kind: Option<String>,
 }
 
@@ -70,7 +70,7 @@ pub(super) fn text() -> anyhow::Result<String> {
     cargo.args(["--features", "conntrack-ebpf/programs"]);
     cargo.args(["--filter-platform", "x86_64-unknown-linux-gnu"]);
     let metadata: Metadata = serde_json::from_str(&run_checked(&mut cargo)?)
-        .context("cargo's metadata is not what it was")?;
+        .context("the output of cargo metadata has an unknown form")?;
 
     let permissive = permissive()?;
     let mut list = String::from(HEAD);
@@ -99,10 +99,10 @@ fn linked(metadata: &Metadata) -> anyhow::Result<Vec<&Package>> {
     let nodes: HashMap<_, _> = metadata.resolve.nodes.iter().map(|it| (&*it.id, it)).collect();
     let ours = metadata.packages.iter().find(|it| it.name == "ctpulse" && it.source.is_none());
     let mut found: BTreeSet<&str> = BTreeSet::new();
-    let mut next = vec![&*ours.context("cargo knows no ctpulse")?.id];
+    let mut next = vec![&*ours.context("cargo metadata has no package ctpulse")?.id];
     while let Some(id) = next.pop() {
         if found.insert(id) {
-            let node = nodes.get(id).context("cargo's metadata has a hole")?;
+            let node = nodes.get(id).context("cargo metadata lacks a package")?;
             let is_linked = |it: &&Dependency| it.dep_kinds.iter().any(|it| it.kind.is_none());
             next.extend(node.deps.iter().filter(is_linked).map(|it| &*it.pkg));
         }
@@ -132,8 +132,8 @@ struct Licenses {
     allow: Vec<String>,
 }
 
-/// Whether an SPDX expression without nesting of more than one level offers a permissive licence
-/// in each of its parts.
+/// Returns whether each part of an SPDX expression offers a permissive licence. Parentheses may not
+/// be nested.
 fn is_permissive(license: &str, permissive: &[String]) -> bool {
     let license = license.replace('/', " OR ");
     let plain = |part: &str| part.trim().trim_matches(['(', ')']).trim().to_owned();
@@ -146,8 +146,8 @@ fn is_permissive(license: &str, permissive: &[String]) -> bool {
 fn license_files(manifest: &Path) -> anyhow::Result<Vec<String>> {
     let directory = manifest.parent().unwrap_or(manifest);
     let mut texts = Vec::new();
-    for entry in fs::read_dir(directory).context("a crate's sources are not there")? {
-        let path = entry.context("a crate's sources cannot be read")?.path();
+    for entry in fs::read_dir(directory).context("the sources of a crate are missing")? {
+        let path = entry.context("the sources of a crate cannot be read")?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
         let is_license = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"]
             .iter()
