@@ -6,7 +6,7 @@ use crate::settings::Netns;
 /// Returns the prefix of a command that is to run in the namespace that was sampled.
 pub(super) fn inside(evidence: &Evidence) -> String {
     let prefix = match &evidence.netns {
-        None => return String::new(),
+        None | Some(Netns::Own) => return String::new(),
         Some(Netns::Name(name)) => format!("ip netns exec {name} "),
         Some(Netns::Pid(pid)) => format!("nsenter -t {pid} -n "),
         Some(Netns::Path(path)) => format!("nsenter --net={} ", path.display()),

@@ -27,7 +27,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    logging::warn_briefly(&warnings);
     if settings.listen.is_some() {
         log::warn!("'listen' has no effect under execd; `ctpulse run` answers scrapes");
     }

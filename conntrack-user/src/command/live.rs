@@ -54,7 +54,7 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         let _ = said.try_send(Event::Said(message));
         terminal::is_entered()
     });
-    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    logging::warn_briefly(&warnings);
     terminal::leave_on_panic();
 
     let (ended, said, turn) = super::runtime()?.block_on(async {

@@ -32,7 +32,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let configuration = Configuration::of(&args.collect);
     let (settings, warnings) = settings(args, format)?;
     logging::start(logging::LogReader::Person, settings.log_level);
-    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    logging::warn_briefly(&warnings);
     if args.once && args.collect.sample.ebpf == Some(Ebpf::On) {
         return Err(super::UsageError(
             "--ebpf on and --once: probes count from when they are attached, and one reading \

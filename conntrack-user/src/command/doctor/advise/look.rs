@@ -65,7 +65,7 @@ pub(super) fn evidence(args: &DoctorArgs) -> anyhow::Result<Vec<(String, Evidenc
 }
 
 fn own() -> Netns {
-    Netns::Name("self".to_owned())
+    Netns::Own
 }
 
 fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
