@@ -54,7 +54,7 @@ const GROWTH_KIB: f64 = 256.0;
 
 /// Runs, watches, and prints the table; exit code 1 when something grew or is missing.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let ctpulse = if options.dev { built_by_tests()? } else { build()? };
+    let ctpulse = if options.dev { workspace::built_by_tests()? } else { build()? };
     let directory = workspace::root().join("target/soak");
     match fs::remove_dir_all(&directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -73,15 +73,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     table.add("soak", figures(&soaked, &read));
     print!("{table}");
     Ok(if table.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The binary of `cargo test`: a build without what tests need would take another minute.
-fn built_by_tests() -> anyhow::Result<PathBuf> {
-    let ctpulse = workspace::release_dir()?.with_file_name("debug").join("ctpulse");
-    if !ctpulse.is_file() {
-        bail!("{} is missing; `cargo test` builds it", ctpulse.display());
-    }
-    Ok(ctpulse)
 }
 
 fn build() -> anyhow::Result<PathBuf> {

@@ -30,7 +30,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         return Ok(code.map_or(ExitCode::FAILURE, ExitCode::from));
     }
-    if pictures::check()? != ExitCode::SUCCESS {
+    if pictures::check(&workspace::built_by_tests()?)? != ExitCode::SUCCESS {
         return Ok(ExitCode::FAILURE);
     }
     if soak::run(&soak::Options::short())? != ExitCode::SUCCESS {

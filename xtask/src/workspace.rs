@@ -31,6 +31,18 @@ pub(crate) fn release_dir() -> anyhow::Result<PathBuf> {
     Ok(target.with_context(|| format!("{} is in no directory", program.display()))?.join("release"))
 }
 
+/// The `ctpulse` of `cargo test`. Another build with other features would take a minute more.
+///
+/// # Errors
+/// `cargo test` has not built it yet.
+pub(crate) fn built_by_tests() -> anyhow::Result<PathBuf> {
+    let ctpulse = release_dir()?.with_file_name("debug").join("ctpulse");
+    if !ctpulse.is_file() {
+        bail!("{} is missing; `cargo test` builds it", ctpulse.display());
+    }
+    Ok(ctpulse)
+}
+
 /// `command` as a user would type it, the program without its directory.
 pub(crate) fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());

@@ -37,15 +37,16 @@ struct Picture {
     svg: String,
 }
 
-/// Draws the pictures, then writes or compares them.
+/// Builds the program, draws the pictures, then writes or compares them.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let ctpulse = build()?;
     if options.check {
-        return check();
+        return check(&ctpulse);
     }
     let directory = workspace::root().join(DIRECTORY);
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
-    for Picture { name, svg } in draw()? {
+    for Picture { name, svg } in draw(&ctpulse)? {
         let file = directory.join(name);
         fs::write(&file, svg).with_context(|| format!("cannot write {}", file.display()))?;
         eprintln!("pictures: {DIRECTORY}/{name} written");
@@ -53,9 +54,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Compares the committed pictures with the program's output; exit code 1 when one differs.
-pub(crate) fn check() -> anyhow::Result<ExitCode> {
-    let differing = differing(&workspace::root().join(DIRECTORY), &draw()?);
+/// Compares the committed pictures with the output of `ctpulse`; exit code 1 when one differs.
+pub(crate) fn check(ctpulse: &Path) -> anyhow::Result<ExitCode> {
+    let differing = differing(&workspace::root().join(DIRECTORY), &draw(ctpulse)?);
     for name in &differing {
         eprintln!("pictures: {DIRECTORY}/{name} differs from the program's output");
     }
@@ -74,15 +75,14 @@ fn differing(directory: &Path, pictures: &[Picture]) -> Vec<&'static str> {
     pictures.iter().filter(is_other).map(|picture| picture.name).collect()
 }
 
-fn draw() -> anyhow::Result<[Picture; 2]> {
-    let ctpulse = build()?;
-    let screen = terminal::last_screen(&ctpulse, RECORDING)?;
+fn draw(ctpulse: &Path) -> anyhow::Result<[Picture; 2]> {
+    let screen = terminal::last_screen(ctpulse, RECORDING)?;
     let live = screen::svg(&screen, &format!("ctpulse live --replay {RECORDING}"));
-    let report = page::svg(&report(&ctpulse)?)?;
+    let report = page::svg(&report(ctpulse)?)?;
     Ok([Picture { name: "live.svg", svg: live }, Picture { name: "report.svg", svg: report }])
 }
 
-/// Builds the program as the tests do, so that a check after them builds nothing.
+/// Builds the program without optimisation.
 fn build() -> anyhow::Result<PathBuf> {
     let mut build = workspace::cargo();
     build.args(["build", "--locked", "--package", "ctpulse", "--bin", "ctpulse"]);
