@@ -139,8 +139,8 @@ impl Accumulator {
         }
     }
 
-    /// Takes the event source's counters, [`EVENTS`] for each CPU, read beside the sample that
-    /// is added next.
+    /// Takes the event source's counters, [`EVENTS`](crate::schema::raw::EVENTS) for each CPU, read
+    /// beside the sample that is added next.
     pub fn add_events(&mut self, now: &[u64]) {
         self.events.add(now);
     }
