@@ -78,8 +78,7 @@ pub enum FieldKind {
     Own,
 }
 
-/// A drop cause that is known by subtraction only; the number is the index into
-/// [`crate::accumulate::derived_drops::DerivedDrops`].
+/// A drop cause that is known by subtraction only; the number is the index into arrays of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum DerivedDrop {
