@@ -149,7 +149,7 @@ impl Accumulator {
         }
     }
 
-    /// Takes the event source's counters, [`EVENTS`] for each CPU, read before and after the
+    /// Takes the event source's counters, [`EVENTS`](crate::schema::raw::EVENTS) for each CPU, read before and after the
     /// statistics of the sample that is added next.
     pub fn add_events(&mut self, before: &[u64], after: &[u64]) {
         self.events.add(before, after);
