@@ -3,7 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "output/fifo.rs"]
+mod fifo;
+#[path = "output/replaced.rs"]
+mod replaced;
 mod support;
+#[path = "output/textfile.rs"]
+mod textfile;
 
 use std::path::Path;
 use std::time::Duration;
@@ -191,18 +197,49 @@ fn a_mounted_textfile_is_written_in_place() {
     }
 }
 
+/// Waits for a condition.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What a command writes to standard error.
+struct Log(tempfile::NamedTempFile);
+
+impl Log {
+    fn of(command: &mut std::process::Command) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        command.stderr(file.reopen().unwrap());
+        Self(file)
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.0.path()).unwrap()
+    }
+
+    fn wait_for(&self, words: &str) {
+        let start = std::time::Instant::now();
+        while !self.text().contains(words) {
+            assert!(start.elapsed() < Duration::from_secs(20), "never: {words}\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 /// A `ctpulse` that writes a row each 20 ms, and what it logged.
 struct Writer {
     running: Running,
-    log: tempfile::NamedTempFile,
+    log: Log,
 }
 
 impl Writer {
     fn start(path: &Path, arguments: &[&str]) -> Self {
-        let log = tempfile::NamedTempFile::new().unwrap();
         let mut command = ctpulse();
         command.args(["--interval", "20ms", "--output"]).arg(path).args(arguments);
-        command.args(roots(&fixture("5.15"))).stderr(log.reopen().unwrap());
+        let log = Log::of(command.args(roots(&fixture("5.15"))));
         let running = Running::start_unread(&mut command);
         let writer = Self { running, log };
         writer.until("rows come", || length(path) > 0);
@@ -210,7 +247,7 @@ impl Writer {
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.log.path()).unwrap()
+        self.log.text()
     }
 
     fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
@@ -222,7 +259,7 @@ impl Writer {
     }
 
     fn until_logged(&self, words: &str) {
-        self.until(words, || self.log().contains(words));
+        self.log.wait_for(words);
     }
 
     fn end(mut self) {

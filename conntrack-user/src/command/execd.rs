@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -17,6 +18,9 @@ use crate::sampling::Trigger;
 use crate::source::namespace::HeldProcesses;
 
 pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
+    let runtime = super::runtime()?;
+    let (to, mut from) = happenings();
+    wait_for_requests(&runtime, &to)?;
     let loaded = super::settings(&args.collect, args.signal != Signal::None);
     let level = loaded.as_ref().map_or(log::LevelFilter::Info, |(s, _)| s.log_level);
     logging::start(logging::LogReader::Telegraf, level);
@@ -34,16 +38,10 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     super::tag_globally(&mut settings, false);
     let trigger = if args.signal == Signal::None { Trigger::Interval } else { Trigger::Asked };
     let options = EncoderOptions { subsecond: true, ..EncoderOptions::default() };
-    let ended = super::runtime()?.block_on(async {
-        let (to, mut from) = happenings();
+    let ended = runtime.block_on(async {
         on_signal(SignalKind::terminate(), &to, || RunEvent::End)?;
         if !is_ignored(SignalKind::interrupt()) {
             on_signal(SignalKind::interrupt(), &to, || RunEvent::End)?;
-        }
-        // Each is taken as a wish for a row, whatever --signal says: by default they kill.
-        for kind in [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()]
-        {
-            on_signal(kind, &to, || RunEvent::Gather)?;
         }
         super::become_user(&settings)?;
         let end = to.clone();
@@ -75,6 +73,16 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Takes each of Telegraf's signals as a request for a row, whatever --signal is. First of all, since
+/// Telegraf may send one at once, and by default they end the process.
+fn wait_for_requests(runtime: &Runtime, to: &UnboundedSender<RunEvent>) -> anyhow::Result<()> {
+    let _runtime = runtime.enter();
+    for kind in [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()] {
+        on_signal(kind, to, || RunEvent::Gather)?;
+    }
+    Ok(())
 }
 
 /// Reads standard input on a thread of its own: a newline is a wish for a row where `signal`

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::SignalKind;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::reload::Configuration;
 use super::stream::{RunEvent, Turn, attend, finish, happenings, is_ignored, on_signal, stop};
@@ -13,7 +13,7 @@ use crate::cli::RunArgs;
 use crate::format::{Csv, EncoderOptions, Format, encoder};
 use crate::logging;
 use crate::output::Destination;
-use crate::output::text::{Target, Text};
+use crate::output::text::{NoReader, Target, Text};
 use crate::pipeline::{Pipeline, Plan};
 use crate::recording::{Rotation, is_compressed};
 use crate::sampling::{SamplingReport, Trigger};
@@ -25,12 +25,42 @@ use crate::source::namespace::HeldProcesses;
 /// what most scrapes are apart.
 const SCRAPED_INTERVAL: Duration = Duration::from_secs(15);
 
+/// How often a FIFO is tried that no process reads.
+const READER_POLL: Duration = Duration::from_millis(50);
+
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    // Before this process opens descriptors itself: the output may be the number of one.
     let target = Target::resolve(args.output.as_deref())?;
+    let streamed = super::runtime()?.block_on(stream(args, &target))?;
+    if streamed.complete && streamed.rows == 0 && is_bounded(args) {
+        bail!(
+            "nothing was written: nothing could be read (`ctpulse doctor` tells why), or filters \
+             left no row"
+        );
+    }
+    let code = finish(&streamed.reports, args.stats);
+    // An input that ended by itself has less than was asked for, and has said so.
+    let is_cut_short = streamed.reports.iter().any(|report| report.has_ended);
+    Ok(if is_cut_short { ExitCode::FAILURE } else { code })
+}
+
+/// From the arguments to the end of the run.
+async fn stream(args: &RunArgs, target: &Target) -> anyhow::Result<Streamed> {
+    let (to, mut from) = happenings();
+    // First of all: until then SIGHUP ends the process, and does not reach process 1 at all.
+    wait_for_hang_up(&to)?;
+    let is_init = std::process::id() == 1;
+    if is_init {
+        wait_for_end(args, &to)?;
+    }
     let terminal = target.is_terminal();
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Influx });
     let configuration = Configuration::of(&args.collect);
     let (settings, warnings) = settings(args, format)?;
+    if !is_init {
+        // Only now: reading the configuration may take long, and the default action ends that.
+        wait_for_end(args, &to)?;
+    }
     logging::start(logging::LogReader::Person, settings.log_level);
     logging::warn_briefly(&warnings);
     if args.once && args.collect.sample.ebpf == Some(Ebpf::On) {
@@ -43,33 +73,62 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     super::become_user(&settings)?;
     let is_written = settings.listen.is_none() || args.format.is_some() || args.output.is_some();
-    let text = is_written.then(|| text(args, target, format, &settings)).transpose()?;
-    let streamed = super::runtime()?.block_on(async {
-        let (to, from) = happenings();
-        wait_for_signals(args, &to)?;
-        let destination: Box<dyn Destination> = match settings.listen {
-            Some(address) => {
-                let server = Server::bind(address)?;
-                log::info!("listening on http://{}/metrics", server.address());
-                let (published, latest) = Published::new(&settings.inputs, text);
-                tokio::spawn(server.serve(latest));
-                Box::new(published)
-            }
-            None => Box::new(text),
-        };
-        Run { args, format, to, configuration }.stream(settings, destination, from).await
-    })?;
-    let is_bounded = args.once || args.count.is_some() || args.duration.is_some();
-    if streamed.complete && streamed.rows == 0 && is_bounded {
-        bail!(
-            "nothing was written: nothing could be read (`ctpulse doctor` tells why), or filters \
-             left no row"
-        );
+    let mut text = None;
+    if is_written {
+        let open = || self::text(args, target, format, &settings);
+        text = once_read(open, &to, &mut from).await?;
+        if text.is_none() && is_bounded(args) {
+            bail!("nothing was written: no process opened the output for reading");
+        } else if text.is_none() {
+            return Ok(Streamed::default());
+        }
     }
-    let code = finish(&streamed.reports, args.stats);
-    // An input that ended by itself has less than was asked for, and has said so.
-    let is_cut_short = streamed.reports.iter().any(|report| report.has_ended);
-    Ok(if is_cut_short { ExitCode::FAILURE } else { code })
+    let destination: Box<dyn Destination> = match settings.listen {
+        Some(address) => {
+            let server = Server::bind(address)?;
+            log::info!("listening on http://{}/metrics", server.address());
+            let (published, latest) = Published::new(&settings.inputs, text);
+            tokio::spawn(server.serve(latest));
+            Box::new(published)
+        }
+        None => Box::new(text),
+    };
+    Run { args, format, to, configuration }.stream(settings, destination, from).await
+}
+
+/// Opens the output, of a FIFO once it has a reader; `None` where the run ends before.
+async fn once_read(
+    open: impl Fn() -> anyhow::Result<Text>,
+    to: &UnboundedSender<RunEvent>,
+    from: &mut UnboundedReceiver<RunEvent>,
+) -> anyhow::Result<Option<Text>> {
+    let (mut is_reported, mut hung_up) = (false, false);
+    loop {
+        match open() {
+            Err(error) if error.is::<NoReader>() => {
+                if !std::mem::replace(&mut is_reported, true) {
+                    log::info!("waiting for a reader: {error}");
+                }
+            }
+            opened => {
+                if hung_up {
+                    // What the pipeline is to do, once there is one.
+                    let _ = to.send(RunEvent::HangUp);
+                }
+                return opened.map(Some);
+            }
+        }
+        match tokio::time::timeout(READER_POLL, from.recv()).await {
+            Err(_) | Ok(Some(RunEvent::Gather)) => {}
+            Ok(Some(RunEvent::HangUp)) => (hung_up, is_reported) = (true, false),
+            Ok(Some(RunEvent::End) | None) => return Ok(None),
+        }
+    }
+}
+
+/// Whether the run ends by itself, so that it must have written something.
+fn is_bounded(args: &RunArgs) -> bool {
+    args.once || args.count.is_some() || args.duration.is_some()
 }
 
 /// A run, which goes on with other settings after SIGHUP.
@@ -95,7 +154,7 @@ impl Run<'_> {
         mut self,
         mut settings: Settings,
         mut destination: Box<dyn Destination>,
-        mut from: tokio::sync::mpsc::UnboundedReceiver<RunEvent>,
+        mut from: UnboundedReceiver<RunEvent>,
     ) -> anyhow::Result<Streamed> {
         let mut streamed = Streamed::default();
         let mut left = if self.args.once { Some(1) } else { self.args.count };
@@ -127,6 +186,9 @@ impl Run<'_> {
                     break None;
                 }
                 pipeline.reopen();
+                if self.configuration.path().is_none() {
+                    log::info!("there is no configuration to read again (--config)");
+                }
                 let load = || self::settings(self.args, self.format);
                 let kept = pipeline.confined.as_ref();
                 if let Some(new) = self.configuration.reload(load, &settings, kept) {
@@ -156,14 +218,19 @@ impl Run<'_> {
     }
 }
 
-/// What ends the run or has it read files again. SIGINT and SIGHUP stay ignored where they were.
-fn wait_for_signals(args: &RunArgs, to: &UnboundedSender<RunEvent>) -> anyhow::Result<()> {
+/// What has the run read files again. SIGHUP stays ignored where it was.
+fn wait_for_hang_up(to: &UnboundedSender<RunEvent>) -> anyhow::Result<()> {
+    if is_ignored(SignalKind::hangup()) {
+        return Ok(());
+    }
+    on_signal(SignalKind::hangup(), to, || RunEvent::HangUp)
+}
+
+/// What ends the run. SIGINT stays ignored where it was.
+fn wait_for_end(args: &RunArgs, to: &UnboundedSender<RunEvent>) -> anyhow::Result<()> {
     on_signal(SignalKind::terminate(), to, || RunEvent::End)?;
     if !is_ignored(SignalKind::interrupt()) {
         on_signal(SignalKind::interrupt(), to, || RunEvent::End)?;
-    }
-    if !is_ignored(SignalKind::hangup()) {
-        on_signal(SignalKind::hangup(), to, || RunEvent::HangUp)?;
     }
     if let Some(duration) = args.duration {
         let to = to.clone();
@@ -195,7 +262,7 @@ fn settings(args: &RunArgs, format: Format) -> anyhow::Result<(Settings, Vec<Str
 /// The text output.
 fn text(
     args: &RunArgs,
-    target: Target,
+    target: &Target,
     format: Format,
     settings: &Settings,
 ) -> anyhow::Result<Text> {

@@ -1,23 +1,34 @@
 //! What `--output` names: whatever open(2) takes.
 //!
-//! `/dev/stdout`, `/dev/fd/N` and links to them name an open descriptor: standard output and
-//! standard error are taken as they are, since a socket, such as the journal's, cannot be opened
-//! again. Other links lead to the file that is written, also where that is not there yet.
+//! `/dev/stdout`, `/dev/fd/N` and links to them name an open descriptor, which is taken as it is: a
+//! socket, such as the journal's, cannot be opened again, and a file that a shell opened for reading
+//! is not for writing. Other links lead to the file that is written, also where that is not there yet.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _};
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::fd::FromRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::text::Output;
 use crate::format::Format;
 use crate::recording::{Content, RecordingFile, Rotation, is_compressed, refusal};
 
+/// What messages call descriptor 1.
+const STANDARD_OUTPUT: &str = "standard output";
+
 /// As many links as the kernel follows (`MAXSYMLINKS`).
 const MOST_LINKS: usize = 40;
+
+/// A FIFO that no process reads: open(2) would wait for a reader, whatever signal comes.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is a FIFO, and no process has opened it for reading", .0.display())]
+pub struct NoReader(PathBuf);
 
 /// Where rows are to go.
 #[derive(Debug)]
@@ -32,10 +43,11 @@ impl Target {
     /// The target that `output` names; standard output for `-` or without one.
     ///
     /// # Errors
-    /// A descriptor that is not open, or links that lead in a circle.
+    /// A descriptor that is not open for writing, the name of a directory, or links that lead in a
+    /// circle.
     pub fn resolve(output: Option<&Path>) -> anyhow::Result<Self> {
         let Some(output) = output.filter(|output| *output != Path::new("-")) else {
-            return standard_output();
+            return descriptor(1, STANDARD_OUTPUT.to_owned());
         };
         if output.as_os_str().is_empty() {
             bail!("--output is empty; write a file, or - for standard output");
@@ -43,7 +55,13 @@ impl Target {
         let mut path = output.to_owned();
         for _ in 0..MOST_LINKS {
             if let Some(number) = descriptor_of(&path) {
-                return descriptor(number, output);
+                return descriptor(number, output.display().to_string());
+            }
+            if names_a_directory(&path) && !path.is_dir() {
+                bail!(
+                    "cannot write to {}: a name that ends in / is a directory's; name a file",
+                    output.display()
+                );
             }
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let parent = parent.unwrap_or(Path::new(".")).to_owned();
@@ -61,7 +79,7 @@ impl Target {
         bail!("{} leads in a circle of links", output.display())
     }
 
-    /// Whether somebody looks at it.
+    /// Whether it is a terminal.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::Descriptor(_, file) if file.is_terminal())
@@ -71,9 +89,9 @@ impl Target {
     /// header of a CSV file that goes on.
     ///
     /// # Errors
-    /// What is wrong with the file or its directory.
+    /// [`NoReader`], or what is wrong with the file or its directory.
     pub fn open(
-        self,
+        &self,
         format: Format,
         rotation: Option<Rotation>,
     ) -> anyhow::Result<(Output, Option<String>)> {
@@ -81,26 +99,43 @@ impl Target {
             Self::Descriptor(name, _) if rotation.is_some() => {
                 bail!("{name} cannot be rotated; name a file")
             }
-            Self::Descriptor(name, file) => return Ok((Output::new(name, file), None)),
+            Self::Descriptor(name, file) => {
+                let file = file.try_clone().with_context(|| format!("cannot write to {name}"))?;
+                return Ok((Output::new(name.clone(), file), None));
+            }
             Self::Path(path) => path,
         };
-        let kind = std::fs::metadata(&path).map(|metadata| metadata.file_type());
+        let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
         if kind.as_ref().is_ok_and(std::fs::FileType::is_dir) {
             bail!("cannot write to {}: it is a directory", path.display());
         }
         if kind.as_ref().map_or(true, std::fs::FileType::is_file) {
-            return regular(path, format, rotation);
+            return regular(path.clone(), format, rotation);
         }
-        if rotation.is_some() || is_compressed(&path) {
+        if rotation.is_some() || is_compressed(path) {
             bail!("{} is no file that can be rotated or compressed", path.display());
         }
-        let file = OpenOptions::new().append(true).open(&path).map_err(|error| {
-            let is_socket = kind.as_ref().is_ok_and(std::fs::FileType::is_socket);
-            if is_socket { io::Error::other("it is a socket") } else { refusal(&path, error) }
-        });
-        let file = file.with_context(|| format!("cannot write to {}", path.display()))?;
+        let file = open_at_once(path, &kind?)?;
         Ok((Output::new(path.display().to_string(), file), None))
     }
+}
+
+/// Opens a device or a FIFO without waiting, for a reader or for a modem's carrier.
+fn open_at_once(path: &Path, kind: &std::fs::FileType) -> anyhow::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let opened = options.open(path).and_then(|file| {
+        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+        Ok(file)
+    });
+    let opened = match opened {
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) && kind.is_fifo() => {
+            return Err(NoReader(path.to_owned()).into());
+        }
+        Err(_) if kind.is_socket() => Err(io::Error::other("it is a socket")),
+        opened => opened.map_err(|error| refusal(path, error)),
+    };
+    opened.with_context(|| format!("cannot write to {}", path.display()))
 }
 
 /// A regular file, or one that will be.
@@ -128,37 +163,62 @@ fn regular(
     Ok((Output::recording(name, file), begun.header))
 }
 
-fn standard_output() -> anyhow::Result<Target> {
-    let duplicate = io::stdout().as_fd().try_clone_to_owned();
-    let file = File::from(duplicate.context("cannot write to standard output")?);
-    Ok(Target::Descriptor("standard output".to_owned(), file))
+/// Whether only a directory may have this name, as open(2) has it.
+fn names_a_directory(path: &Path) -> bool {
+    let name = path.as_os_str().as_bytes();
+    name.ends_with(b"/") || name.ends_with(b"/.")
 }
 
 /// The number of the own descriptor that a path names.
 fn descriptor_of(path: &Path) -> Option<u32> {
-    let path = path.to_str()?;
-    match path {
+    match path.to_str()? {
         "/dev/stdin" => return Some(0),
         "/dev/stdout" => return Some(1),
         "/dev/stderr" => return Some(2),
         _ => {}
     }
-    let own = format!("/proc/{}/fd/", std::process::id());
-    let directories = ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/", own.as_str()];
-    directories.iter().find_map(|directory| path.strip_prefix(directory)?.parse().ok())
+    let number = path.file_name().and_then(OsStr::to_str)?.parse().ok()?;
+    lists_descriptors(path.parent()?).then_some(number)
 }
 
-fn descriptor(number: u32, output: &Path) -> anyhow::Result<Target> {
-    let name = output.display().to_string();
-    let file = match number {
-        1 => return standard_output(),
-        2 => io::stderr().as_fd().try_clone_to_owned().map(File::from),
-        _ => OpenOptions::new().append(true).open(format!("/proc/self/fd/{number}")),
+/// Whether the own descriptors are in `directory`: `/dev/fd`, `/proc/self/fd`, `/proc/PID/task/TID/fd`.
+fn lists_descriptors(directory: &Path) -> bool {
+    // Also where procfs is not mounted.
+    if [Path::new("/dev/fd"), Path::new("/proc/self/fd")].contains(&directory) {
+        return true;
+    }
+    let (Ok(directory), Ok(own)) =
+        (directory.canonicalize(), Path::new("/proc/self").canonicalize())
+    else {
+        return false;
     };
-    let file = file.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => io::Error::other(format!("descriptor {number} is not open")),
-        _ => error,
-    });
-    let file = file.with_context(|| format!("cannot write to {name}"))?;
+    directory.ends_with("fd") && directory.starts_with(own)
+}
+
+/// The open descriptor `number`, which messages call `name`.
+fn descriptor(number: u32, name: String) -> anyhow::Result<Target> {
+    let name = if number == 1 { STANDARD_OUTPUT.to_owned() } else { name };
+    let file = match duplicate(number) {
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
+            bail!("cannot write to {name}: descriptor {number} is not open")
+        }
+        file => file.with_context(|| format!("cannot write to {name}"))?,
+    };
+    let access = fcntl_getfl(&file).map(|flags| flags & OFlags::ACCMODE);
+    if access.is_ok_and(|access| access != OFlags::WRONLY && access != OFlags::RDWR) {
+        bail!("cannot write to {name}: descriptor {number} is not open for writing");
+    }
     Ok(Target::Descriptor(name, file))
+}
+
+#[allow(unsafe_code, reason = "a number from the command line has no owner in this program")]
+fn duplicate(number: u32) -> io::Result<File> {
+    let number = i32::try_from(number).unwrap_or(-1);
+    // SAFETY: fcntl(2) takes any number; one that is not open gives EBADF.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new, so this is its only owner.
+    Ok(unsafe { File::from_raw_fd(copy) })
 }

@@ -1,45 +1,64 @@
 //! Rows as text, and where the text goes: a descriptor, a file that each batch replaces, or one
 //! that is appended to.
 
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
-
-pub use super::target::Target;
-use super::textfile;
+use super::descriptor::Descriptor;
+pub use super::target::{NoReader, Target};
+use super::textfile::Textfile;
 use crate::confine::Rewrites;
 use crate::format::Encoder;
 use crate::metric::Metric;
 use crate::output::{Destination, Emission, WriteOutcome};
-use crate::recording::{FileError, RecordingFile};
-
-/// Pipes take writes up to this size whole or not at all (POSIX `PIPE_BUF`, 4,096 on Linux).
-const WHOLE_WRITE: usize = 4096;
+use crate::recording::{FileChange, FileError, RecordingFile};
 
 /// How long a file that could not be opened again is left in peace.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often a batch is written to a file that is truncated at that moment.
+const ATTEMPTS: u32 = 3;
 
 /// Rows as text.
 pub struct Text {
     encoder: Box<dyn Encoder>,
     output: Output,
     buffer: Vec<u8>,
-    /// Why nothing can be written now: the disk is full, and somebody may make room.
-    full: Option<io::Error>,
-    /// Emissions that found no room.
+    /// Why nothing can be written now, such as a full disk; later rows may be.
+    failure: Option<io::Error>,
+    /// Emissions that were not written.
     lost: u64,
-    /// When the file that took the place of the open one could not be opened.
-    refused: Option<Instant>,
+    refused: Option<Refused>,
+}
+
+/// A change of the file that could not be followed.
+struct Refused {
+    change: FileChange,
+    at: Instant,
+    why: String,
+}
+
+/// Why a batch was not written.
+enum WriteFailure {
+    /// Later batches may be written.
+    Passing(io::Error),
+    /// The run ends.
+    Final(io::Error),
+}
+
+impl From<io::Error> for WriteFailure {
+    fn from(error: io::Error) -> Self {
+        if is_full(&error) { Self::Passing(error) } else { Self::Final(error) }
+    }
 }
 
 impl Text {
     /// Text in the encoder's format, to `output`.
     #[must_use]
     pub fn new(encoder: Box<dyn Encoder>, output: Output) -> Self {
-        Self { encoder, output, buffer: Vec::new(), full: None, lost: 0, refused: None }
+        Self { encoder, output, buffer: Vec::new(), failure: None, lost: 0, refused: None }
     }
 }
 
@@ -51,7 +70,7 @@ impl Destination for Text {
     fn rewrites(&self) -> Option<Rewrites<'_>> {
         match &self.output.way {
             TextTarget::Lines(_) => None,
-            TextTarget::Replace(path) => Some(Rewrites::Replaced(path)),
+            TextTarget::Replace(file) => Some(Rewrites::Replaced(file.path())),
             TextTarget::Append(file) if file.rotates() => Some(Rewrites::Aside(file.path())),
             TextTarget::Append(file) => Some(Rewrites::Reopened(file.path())),
         }
@@ -60,26 +79,20 @@ impl Destination for Text {
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<WriteOutcome> {
         let number = emissions.len() as u64;
         let rows: Vec<Metric> = emissions.into_iter().flat_map(|emission| emission.rows).collect();
-        let written = self.write_rows(&rows);
-        let name = &self.output.name;
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
-            Err(error) if is_full(&error) => {
-                self.lost += number;
-                if self.full.is_none() {
-                    log::warn!(
-                        "cannot write to {name}: {error}; rows are lost until there is room"
-                    );
-                }
-                self.full = Some(error);
+        match self.write_rows(&rows) {
+            Ok(()) => {}
+            Err(WriteFailure::Passing(error)) => {
+                self.lose(number, error);
                 return Ok(WriteOutcome::Lost);
             }
-            Err(error) => return Err(self.cannot(&error)),
-            Ok(()) => {}
+            Err(WriteFailure::Final(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Err(error);
+            }
+            Err(WriteFailure::Final(error)) => return Err(self.cannot(&error)),
         }
-        if self.full.take().is_some() {
-            let lost = self.lost;
-            log::warn!("{name} can be written again; {lost} emissions in all found no room");
+        if self.failure.take().is_some() {
+            let (name, lost) = (&self.output.name, self.lost);
+            log::warn!("{name} can be written again; {lost} emissions in all are lost");
         }
         if let Some(notice) = self.encoder.take_notice() {
             log::warn!("{notice}");
@@ -88,25 +101,35 @@ impl Destination for Text {
     }
 
     fn reopen(&mut self) {
-        let TextTarget::Append(file) = &self.output.way else { return };
         self.refused = None;
-        if file.change().is_none() {
-            log::info!("{} is still the file that is written", self.output.name);
-        } else if let Err(error) = self.follow_changes() {
-            log::error!("{error}");
+        let name = &self.output.name;
+        match &self.output.way {
+            TextTarget::Lines(_) => log::info!("{name} stays open: it is no file that is reopened"),
+            TextTarget::Replace(_) => {
+                log::info!("{name} is replaced by each emission; it needs no reopening");
+            }
+            TextTarget::Append(file) if file.change().is_none() => {
+                log::info!("{name} is still the file that is written");
+            }
+            TextTarget::Append(_) => {
+                if let Err(failure) = self.follow_changes() {
+                    let (WriteFailure::Passing(error) | WriteFailure::Final(error)) = failure;
+                    log::error!("{}", self.cannot(&error));
+                }
+            }
         }
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        let finished = self.full.take().map_or_else(|| self.output.finish(), Err);
+        let finished = self.failure.take().map_or_else(|| self.output.finish(), Err);
         finished.map_err(|error| self.cannot(&error))
     }
 }
 
 impl Text {
-    /// Writes rows as one batch; once more where the file was truncated meanwhile.
-    fn write_rows(&mut self, rows: &[Metric]) -> io::Result<()> {
-        loop {
+    /// Writes rows as one batch; again where the file was truncated meanwhile.
+    fn write_rows(&mut self, rows: &[Metric]) -> Result<(), WriteFailure> {
+        for _ in 0..ATTEMPTS {
             self.follow_changes()?;
             self.buffer.clear();
             self.encoder.encode(rows, &mut self.buffer);
@@ -114,56 +137,110 @@ impl Text {
                 return Ok(());
             }
         }
+        // Also a file that was moved and then truncated, which cannot be followed.
+        Err(WriteFailure::Passing(io::Error::other("it is truncated while it is written")))
     }
 
-    /// Begins anew where another program moved, removed or truncated the file. Where the new file
-    /// cannot be opened, rows go on into the open one, unless that is what was truncated.
-    fn follow_changes(&mut self) -> io::Result<()> {
-        let TextTarget::Append(file) = &mut self.output.way else { return Ok(()) };
-        let Some(change) = file.change() else { return Ok(()) };
-        if self.refused.is_some_and(|at| at.elapsed() < RETRY) {
-            return Ok(());
+    /// Counts emissions that were not written, with a warning when the reason is another one.
+    fn lose(&mut self, emissions: u64, error: io::Error) {
+        self.lost += emissions;
+        let why = error.to_string();
+        if self.failure.as_ref().is_none_or(|failure| failure.to_string() != why) {
+            let until = if is_full(&error) { "there is room" } else { "it can be written again" };
+            log::warn!("cannot write to {}: {why}; rows are lost until {until}", self.output.name);
         }
+        self.failure = Some(error);
+    }
+
+    /// Begins anew where another program moved, removed, truncated or overwrote the file. Where that
+    /// cannot be done, rows go on into a file that was moved; otherwise they are lost.
+    fn follow_changes(&mut self) -> Result<(), WriteFailure> {
         let name = &self.output.name;
+        let file = match &mut self.output.way {
+            TextTarget::Lines(descriptor) if descriptor.was_truncated() => {
+                descriptor.begin_anew()?;
+                self.encoder.begin_anew(None);
+                log::info!("{name} was truncated; it is begun anew");
+                return Ok(());
+            }
+            TextTarget::Lines(_) | TextTarget::Replace(_) => return Ok(()),
+            TextTarget::Append(file) => file,
+        };
+        let Some(change) = file.change() else {
+            self.refused = None;
+            return Ok(());
+        };
+        let same = self.refused.as_ref().filter(|refused| refused.change == change);
+        if let Some(refused) = same.filter(|refused| refused.at.elapsed() < RETRY) {
+            return refused.outcome();
+        }
         match file.begin_anew(change) {
             Ok(begun) => {
                 self.refused = None;
                 self.encoder.begin_anew(begun.header.as_deref());
-                log::info!("{name} was {change}; it is begun anew");
-            }
-            Err(error) if change == crate::recording::FileChange::Truncated => {
-                return Err(io::Error::other(error));
+                if change == FileChange::Overwritten {
+                    log::warn!("{name} was overwritten by another program; rows follow its text");
+                } else {
+                    log::info!("{name} was {change}; it is begun anew");
+                }
+                if begun.cut > 0 {
+                    log::warn!("{name} ended within a record; its {} bytes are cut off", begun.cut);
+                }
+                Ok(())
             }
             Err(error) => {
-                if self.refused.is_none() {
-                    log::warn!(
-                        "{name} was {change}; rows go on into the old file: {}",
-                        reason(&error)
-                    );
+                let why = reason(&error);
+                let is_new = same.is_none_or(|refused| refused.why != why);
+                let refused = Refused { change, at: Instant::now(), why };
+                if is_new && change == FileChange::Moved {
+                    let why = &refused.why;
+                    log::warn!("{name} was moved; rows go on into the old file: {why}");
                 }
-                self.refused = Some(Instant::now());
+                self.refused.insert(refused).outcome()
             }
         }
-        Ok(())
     }
 
     fn cannot(&self, error: &io::Error) -> io::Error {
-        let lost = match self.lost {
-            0 => String::new(),
-            lost => format!("; {lost} emissions found no room"),
+        let lost = match (self.lost, is_full(error)) {
+            (0, _) => String::new(),
+            (lost, true) => format!("; {lost} emissions found no room"),
+            (lost, false) => format!("; {lost} emissions are lost"),
         };
         io::Error::other(format!("cannot write to {}: {error}{lost}", self.output.name))
     }
 }
 
-/// Why a file cannot be opened again, with what may be in the way.
+impl Refused {
+    /// Rows may go on into a file that was moved: it has another name.
+    fn outcome(&self) -> Result<(), WriteFailure> {
+        match self.change {
+            FileChange::Moved => Ok(()),
+            change => {
+                let text = format!("it was {change}, and cannot be begun anew: {}", self.why);
+                Err(WriteFailure::Passing(io::Error::other(text)))
+            }
+        }
+    }
+}
+
+/// Why a file cannot be opened again.
 fn reason(error: &FileError) -> String {
     match error {
-        FileError::Io(_, error) if error.kind() == io::ErrorKind::PermissionDenied => format!(
-            "{error}; privileges for it may have been given up at the start (--confine off keeps them)"
-        ),
-        FileError::Io(_, error) => error.to_string(),
+        FileError::Io(_, error) => with_remedy(error),
         error => error.to_string(),
+    }
+}
+
+/// The error, with what may be in the way and what to do.
+fn with_remedy(error: &io::Error) -> String {
+    match error.kind() {
+        // Landlock allows the directory that was there at the start, not another of its name.
+        io::ErrorKind::PermissionDenied => format!(
+            "{error}; privileges for it may have been given up at the start, or its directory \
+             replaced since: restart ctpulse, or use --confine off"
+        ),
+        _ => error.to_string(),
     }
 }
 
@@ -175,28 +252,26 @@ pub struct Output {
 }
 
 enum TextTarget {
-    /// An unbuffered descriptor; writes are whole lines.
-    Lines(Box<dyn WriteFd>),
+    /// A descriptor that is open.
+    Lines(Descriptor),
     /// A file that is replaced as a whole by each batch.
-    Replace(PathBuf),
+    Replace(Textfile),
     /// A file that is appended to.
     Append(Box<RecordingFile>),
 }
 
-trait WriteFd: Write + AsFd + Send {}
-impl<T: Write + AsFd + Send> WriteFd for T {}
-
 impl Output {
     /// An output to a descriptor: a file, or a duplicate of standard output; `name` is what
     /// error messages call it.
-    pub fn new(name: impl Into<String>, file: impl Write + AsFd + Send + 'static) -> Self {
-        Self { name: name.into(), way: TextTarget::Lines(Box::new(file)) }
+    #[must_use]
+    pub fn new(name: impl Into<String>, file: File) -> Self {
+        Self { name: name.into(), way: TextTarget::Lines(Descriptor::new(file)) }
     }
 
     /// An output that replaces the regular file `path` by each batch of rows.
     #[must_use]
     pub fn replacing(path: PathBuf) -> Self {
-        Self { name: path.display().to_string(), way: TextTarget::Replace(path) }
+        Self { name: path.display().to_string(), way: TextTarget::Replace(Textfile::new(path)) }
     }
 
     /// An output to a file that is appended to; `name` is what error messages call it.
@@ -206,11 +281,21 @@ impl Output {
     }
 
     /// Writes a batch; `false` where the file was truncated meanwhile.
-    fn write_batch(&mut self, text: &[u8]) -> io::Result<bool> {
+    fn write_batch(&mut self, text: &[u8]) -> Result<bool, WriteFailure> {
         match &mut self.way {
-            TextTarget::Append(file) => file.write(text),
-            TextTarget::Lines(file) => write_lines(file.as_mut(), text).map(|()| true),
-            TextTarget::Replace(path) => textfile::replace(path, text).map(|()| true),
+            TextTarget::Append(file) => Ok(file.write(text)?),
+            TextTarget::Lines(descriptor) => {
+                descriptor.write(text)?;
+                Ok(true)
+            }
+            TextTarget::Replace(file) => match file.write(text) {
+                Ok(()) => Ok(true),
+                // The directory may come back, as a recording's may.
+                Err(error) if file.was_written() && !is_full(&error) => {
+                    Err(WriteFailure::Passing(io::Error::new(error.kind(), with_remedy(&error))))
+                }
+                Err(error) => Err(error.into()),
+            },
         }
     }
 
@@ -222,40 +307,7 @@ impl Output {
     }
 }
 
-/// Writes `text`, which consists of whole lines, in pieces of whole lines that a pipe takes at
-/// once: whoever ends this process in between leaves no torn line there.
-fn write_lines(file: &mut dyn WriteFd, mut text: &[u8]) -> io::Result<()> {
-    while !text.is_empty() {
-        let mut piece = text.len();
-        if piece > WHOLE_WRITE {
-            let end = memchr::memrchr(b'\n', &text[..WHOLE_WRITE]);
-            let longer = || memchr::memchr(b'\n', text);
-            piece = end.or_else(longer).map_or(text.len(), |newline| newline + 1);
-        }
-        let (now, later) = text.split_at(piece);
-        write_all_waiting(file, now)?;
-        text = later;
-    }
-    Ok(())
-}
-
-fn write_all_waiting(file: &mut dyn WriteFd, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // Somebody who shares the descriptor made it non-blocking.
-                poll(&mut [PollFd::new(&file.as_fd(), PollFlags::OUT)], None)?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Whether somebody may make room for what could not be written.
+/// Whether there may be room for it later.
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

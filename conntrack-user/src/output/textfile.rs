@@ -2,56 +2,168 @@
 //! one whole exposition at any time.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::io::{self, Seek as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
+
 use crate::recording::refusal;
+use crate::source::namespace::{identity, identity_of};
 
 /// A new file is for another user to read, whatever the umask of this one.
 const MODE: u32 = 0o644;
 
-/// Replaces the regular file `path`, which keeps its mode and, as far as this process may give it
-/// away, its owner. A file that is mounted by itself cannot be replaced and is written in place.
-///
-/// # Errors
-/// The system's, with the directory named where that is what refuses.
-pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut new = path.to_owned().into_os_string();
-    new.push(format!(".{}.new", std::process::id()));
-    let new = PathBuf::from(new);
-    let created = match File::create_new(&new) {
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem && path.is_file() => {
-            return write_in_place(path, text);
-        }
-        created => created.map_err(|error| refusal(&new, error))?,
-    };
-    let replaced = fill(created, path, text).and_then(|()| std::fs::rename(&new, path));
-    if replaced.is_ok() {
-        return Ok(());
+/// Names that are tried for the new file.
+const MOST_NAMES: u32 = 16;
+
+/// A regular file that is replaced by each batch. It keeps its mode and, as far as this process may
+/// give it away, its owner.
+pub(super) struct Textfile {
+    path: PathBuf,
+    /// The file that was there at the start, for writing in place: a confined process may not open
+    /// it again.
+    old: Option<File>,
+    was_written: bool,
+}
+
+impl Textfile {
+    /// The file at `path`, or none yet.
+    pub(super) fn new(path: PathBuf) -> Self {
+        let old = OpenOptions::new().write(true).open(&path).ok();
+        Self { path, old, was_written: false }
     }
-    let _ = std::fs::remove_file(&new);
-    match replaced {
+
+    /// The path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a batch was written, so that a failure is not one of the command line.
+    pub(super) fn was_written(&self) -> bool {
+        self.was_written
+    }
+
+    /// Replaces the file. One that cannot be replaced, since it is mounted by itself or its
+    /// directory takes no new files, is written in place.
+    ///
+    /// # Errors
+    /// The system's, with the directory named where that is what refuses.
+    pub(super) fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        match self.replace(text) {
+            // Landlock refuses the rename before the file system does.
+            Err(_) if self.path.is_dir() => {
+                Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"))
+            }
+            replaced => {
+                self.was_written |= replaced.is_ok();
+                replaced
+            }
+        }
+    }
+
+    fn replace(&mut self, text: &[u8]) -> io::Result<()> {
+        let (new, mut file) = match create_beside(&self.path) {
+            Err(error) if is_refused(&error) && self.path.is_file() => {
+                return self.write_in_place(text).map_err(|in_place| match in_place.kind() {
+                    // Neither may be done: the directory is the reason.
+                    io::ErrorKind::PermissionDenied => error,
+                    _ => in_place,
+                });
+            }
+            created => created?,
+        };
+        // Open until it has its name, and with it locked.
+        let replaced =
+            fill(&mut file, &self.path, text).and_then(|()| std::fs::rename(&new, &self.path));
+        let Err(error) = replaced else {
+            self.old = None;
+            return Ok(());
+        };
+        let _ = std::fs::remove_file(&new);
         // The mount point that a container's engine makes for one file.
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => write_in_place(path, text),
-        replaced => replaced,
+        if error.kind() == io::ErrorKind::ResourceBusy && self.path.is_file() {
+            return self.write_in_place(text);
+        }
+        Err(error)
+    }
+
+    /// Writes over the old text, so that the file is never empty.
+    fn write_in_place(&mut self, text: &[u8]) -> io::Result<()> {
+        let is_there = |old: &File| {
+            identity(&self.path).is_ok_and(|now| identity_of(old).is_ok_and(|old| old == now))
+        };
+        let mut file = match self.old.take().filter(is_there) {
+            Some(old) => old,
+            None => OpenOptions::new().write(true).open(&self.path)?,
+        };
+        file.rewind()?;
+        file.write_all(text)?;
+        file.set_len(text.len() as u64)?;
+        self.old = Some(file);
+        Ok(())
     }
 }
 
-fn fill(mut file: File, old: &Path, text: &[u8]) -> io::Result<()> {
+/// Whether a directory takes no new files.
+fn is_refused(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+}
+
+/// Creates the file that is to take the place of `path`, and locks it. A killed process leaves such
+/// a file; in a container the next one has the same number, so the old file is removed unless a
+/// process still writes it.
+fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    let mut error = io::Error::from(io::ErrorKind::AlreadyExists);
+    for number in 0..MOST_NAMES {
+        let new = name_beside(path, number);
+        let created = match File::create_new(&new) {
+            Err(exists) if exists.kind() == io::ErrorKind::AlreadyExists && is_left(&new) => {
+                std::fs::remove_file(&new).and_then(|()| File::create_new(&new))
+            }
+            created => created,
+        };
+        match created {
+            Ok(file) => {
+                // A file system without locks has nothing to show to another process.
+                let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+                return Ok((new, file));
+            }
+            Err(other) if std::fs::symlink_metadata(&new).is_ok() => {
+                error = io::Error::new(other.kind(), format!("{} is in the way", new.display()));
+            }
+            Err(other) => return Err(refusal(&new, other)),
+        }
+    }
+    Err(error)
+}
+
+fn name_beside(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(format!(".{}", std::process::id()));
+    if number > 0 {
+        name.push(format!(".{number}"));
+    }
+    name.push(".new");
+    name.into()
+}
+
+/// Whether no process is writing the file.
+fn is_left(new: &Path) -> bool {
+    let no_wait = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let Ok(file) = OpenOptions::new().read(true).custom_flags(no_wait).open(new) else {
+        return true;
+    };
+    flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(rustix::io::Errno::WOULDBLOCK)
+}
+
+fn fill(file: &mut File, old: &Path, text: &[u8]) -> io::Result<()> {
     if let Ok(old) = std::fs::metadata(old) {
-        // Only root may give a file away; anybody may keep their own.
-        let _ = std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()));
+        // Only root may give a file away; everyone may keep their own.
+        let _ = std::os::unix::fs::fchown(&*file, Some(old.uid()), Some(old.gid()));
         file.set_permissions(old.permissions())?;
     } else {
         file.set_permissions(Permissions::from_mode(MODE))?;
     }
     file.write_all(text)
-}
-
-/// Over what is there, so that it is never empty.
-fn write_in_place(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).open(path)?;
-    file.write_all(text)?;
-    file.set_len(text.len() as u64)
 }

@@ -4,9 +4,10 @@
 //! killed process left of one is cut off at the next start, so a batch is there or absent. A
 //! name that ends in `.zst` compresses: each batch then ends in a flushed block of whole lines.
 //!
-//! Other programs may rename, remove or truncate the file (logrotate does): that is noticed before
-//! the next batch, which then begins a new file, or the same one from its start.
+//! Other programs may rename, remove, truncate or overwrite the file (logrotate does): that is noticed
+//! before the next batch, which then begins a new file, or continues what the file holds now.
 
+use std::cmp::Ordering;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -55,6 +56,8 @@ pub enum FileChange {
     Removed,
     /// It is shorter than what was written.
     Truncated,
+    /// It is longer than what was written.
+    Overwritten,
 }
 
 impl std::fmt::Display for FileChange {
@@ -63,6 +66,7 @@ impl std::fmt::Display for FileChange {
             Self::Moved => "moved",
             Self::Removed => "removed",
             Self::Truncated => "truncated",
+            Self::Overwritten => "overwritten by another program",
         })
     }
 }
@@ -86,6 +90,8 @@ pub struct RecordingFile {
     length: u64,
     rotation: Option<Rotation>,
     packing: Option<Packing>,
+    /// Why it is not rotated though it is due.
+    unrotated: Option<String>,
 }
 
 impl RecordingFile {
@@ -101,7 +107,9 @@ impl RecordingFile {
         let result = open(&path).and_then(|file| {
             let identity = identity_of(&file)?;
             let (path, length) = (path.clone(), 0);
-            let mut this = Self { path, content, file, identity, length, rotation, packing: None };
+            let (packing, unrotated) = (None, None);
+            let mut this =
+                Self { path, content, file, identity, length, rotation, packing, unrotated };
             let begun = this.begin()?;
             Ok((this, begun))
         });
@@ -138,22 +146,29 @@ impl RecordingFile {
         let open = self.file.metadata().ok()?;
         match identity(&self.path) {
             Ok(now) if now == self.identity => {
-                (open.len() < self.length).then_some(FileChange::Truncated)
+                match open.len().cmp(&self.length) {
+                    Ordering::Less => Some(FileChange::Truncated),
+                    // Text that is not read again may be added to.
+                    Ordering::Greater if self.content != Content::Other => {
+                        Some(FileChange::Overwritten)
+                    }
+                    Ordering::Equal | Ordering::Greater => None,
+                }
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => None,
-            Err(_) if std::os::unix::fs::MetadataExt::nlink(&open) == 0 => {
-                Some(FileChange::Removed)
-            }
+            // Also where another file has the name already.
+            _ if std::os::unix::fs::MetadataExt::nlink(&open) == 0 => Some(FileChange::Removed),
             Ok(_) | Err(_) => Some(FileChange::Moved),
         }
     }
 
-    /// Begins anew after a change: the path's file, or the same one where it was truncated.
+    /// Begins anew after a change: the path's file, or the same one where it was truncated or
+    /// overwritten.
     ///
     /// # Errors
     /// See [`FileError`]; the file that was open stays so.
     pub fn begin_anew(&mut self, change: FileChange) -> Result<Begun, FileError> {
-        if change == FileChange::Truncated {
+        if matches!(change, FileChange::Truncated | FileChange::Overwritten) {
             return self.begin().map_err(|error| explained(self.path.clone(), error));
         }
         let permissions = self.file.metadata().map(|metadata| metadata.permissions());
@@ -175,7 +190,7 @@ impl RecordingFile {
     /// The system's. The file then is as it was before, unless that fails as well.
     pub fn write(&mut self, text: &[u8]) -> io::Result<bool> {
         if self.rotation.is_some_and(|rotation| self.is_due(rotation, text.len() as u64)) {
-            self.rotate()?;
+            self.rotate_if_possible();
         }
         match &mut self.packing {
             None => self.write_whole(text),
@@ -197,7 +212,9 @@ impl RecordingFile {
     /// # Errors
     /// The system's; every row is in the file all the same.
     pub fn finish(&mut self) -> io::Result<()> {
-        let Some(packing) = &mut self.packing else { return Ok(()) };
+        let is_own = self.file.metadata()?.len() == self.length;
+        // What another program wrote must not get the end of a frame that it overwrote.
+        let Some(packing) = self.packing.as_mut().filter(|_| is_own) else { return Ok(()) };
         let within = packing.is_within_a_frame();
         let end = packing.end()?;
         if end.is_empty() {
@@ -224,7 +241,8 @@ impl RecordingFile {
             self.file.set_len(length.saturating_sub(added))?;
             return Ok(false);
         }
-        self.length = length;
+        // If it is longer, another program wrote, too: `change` finds that before the next batch.
+        self.length += added;
         Ok(true)
     }
 
@@ -233,28 +251,54 @@ impl RecordingFile {
         self.length > 0 && next >= rotation.size
     }
 
+    /// Rotates. A file that cannot be put aside, such as one that is mounted by itself, grows on.
+    fn rotate_if_possible(&mut self) {
+        let Err(error) = self.rotate() else {
+            self.unrotated = None;
+            return;
+        };
+        let why = match error.kind() {
+            io::ErrorKind::ResourceBusy => format!("{error} (it may be mounted by itself)"),
+            _ => error.to_string(),
+        };
+        if self.unrotated.as_ref() != Some(&why) {
+            let name = self.path.display();
+            log::warn!("cannot rotate {name}: {why}; it grows beyond the size of --rotate");
+        }
+        self.unrotated = Some(why);
+    }
+
     /// Puts the file aside as `path.1`, the one of that name as `path.2` and so on.
     fn rotate(&mut self) -> io::Result<()> {
-        self.finish()?;
-        let keep = self.rotation.map_or(1, |rotation| rotation.keep);
-        // The oldest is replaced by the rename of the next.
-        for number in (1..keep).rev() {
-            let from = rotated(&self.path, number);
-            if from.exists() {
-                std::fs::rename(&from, rotated(&self.path, number + 1))?;
-            }
+        let aside = rotated(&self.path, 0);
+        if aside.exists() {
+            // A process was killed before it had moved the others.
+            self.shift()?;
         }
         let permissions = self.file.metadata()?.permissions();
-        std::fs::rename(&self.path, rotated(&self.path, 1))?;
-        let new = open(&self.path);
+        // First, since this may be refused: then the others stay where they are.
+        std::fs::rename(&self.path, &aside)?;
+        let new = self.finish().and_then(|()| open(&self.path));
         if new.is_err() {
             // The file that is open is the one to write to, until a new one can be made.
-            let _ = std::fs::rename(rotated(&self.path, 1), &self.path);
+            let _ = std::fs::rename(&aside, &self.path);
         }
         self.file = new?;
         self.identity = identity_of(&self.file)?;
         self.file.set_permissions(permissions)?;
         self.length = self.file.metadata()?.len();
+        self.shift()
+    }
+
+    /// Moves each file that was put aside to the next number; the last one is replaced.
+    fn shift(&self) -> io::Result<()> {
+        let keep = self.rotation.map_or(1, |rotation| rotation.keep);
+        for number in (0..keep).rev() {
+            let from = rotated(&self.path, number);
+            if from.exists() {
+                std::fs::rename(&from, rotated(&self.path, number + 1))?;
+            }
+        }
         Ok(())
     }
 }
@@ -290,6 +334,10 @@ pub fn refusal(path: &Path, error: io::Error) -> io::Error {
 
 fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+    if !file.metadata()?.is_file() {
+        // A FIFO would be filled until nothing can be written.
+        return Err(io::Error::other("it is no regular file"));
+    }
     lock(&file)?;
     Ok(file)
 }

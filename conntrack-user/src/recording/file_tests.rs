@@ -189,3 +189,80 @@ fn a_directory_that_refuses_is_named() {
     let Err(FileError::Io(_, error)) = append(&file.join("fw.influx")) else { panic!("opened") };
     assert_eq!(error.to_string(), format!("{} is not a directory", file.display()));
 }
+
+#[test]
+fn a_longer_file_is_continued_where_it_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["fw.influx", "fw.influx.zst"] {
+        let (path, other) = (dir.path().join(name), dir.path().join(format!("other-{name}")));
+        let (mut file, _) = append(&other).unwrap();
+        (0..50).for_each(|_| assert!(file.write(ROW.as_bytes()).unwrap()));
+        file.finish().unwrap();
+        let text = std::fs::read(&other).unwrap();
+        let (mut file, _) = append(&path).unwrap();
+        file.write(ROW.as_bytes()).unwrap();
+        assert_eq!(file.change(), None);
+        std::fs::write(&path, &text).unwrap();
+        // Another program's file does not get the end of this one's frame.
+        file.finish().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), text);
+        assert_eq!(file.change(), Some(FileChange::Overwritten));
+        assert_eq!(file.begin_anew(FileChange::Overwritten).unwrap(), Begun::default());
+        assert!(file.write(ROW.repeat(2).as_bytes()).unwrap());
+        assert_eq!(file.change(), None);
+        file.finish().unwrap();
+        assert_eq!(rows(&path), (52, 0), "{name}");
+        // Foreign text is not touched.
+        std::fs::write(&path, "dear diary\n".repeat(1000)).unwrap();
+        assert_eq!(file.change(), Some(FileChange::Overwritten));
+        let refused = file.begin_anew(FileChange::Overwritten);
+        assert!(matches!(refused, Err(FileError::NoRecording { .. })), "{name}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "dear diary\n".repeat(1000));
+    }
+}
+
+/// A file that cannot be put aside: here a directory has the name for it.
+#[test]
+fn a_file_that_cannot_be_rotated_grows_on_and_the_others_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["fw.influx", "fw.influx.zst"] {
+        let path = dir.path().join(name);
+        let rotation = Some(Rotation { size: 20, keep: 3 });
+        let (mut file, _) = RecordingFile::append(path.clone(), content(&path), rotation).unwrap();
+        file.write(ROW.repeat(2).as_bytes()).unwrap();
+        file.write(ROW.repeat(3).as_bytes()).unwrap();
+        let aside = rotated(&path, 1);
+        assert_eq!((rows(&aside).0, rotated(&path, 2).exists()), (2, false));
+        std::fs::create_dir(rotated(&path, 0)).unwrap();
+        std::fs::write(rotated(&path, 0).join("file"), "").unwrap();
+        std::fs::create_dir(rotated(&path, 2)).unwrap();
+        std::fs::create_dir(rotated(&path, 3)).unwrap();
+        std::fs::write(rotated(&path, 3).join("file"), "").unwrap();
+        (0..20).for_each(|_| assert!(file.write(ROW.as_bytes()).unwrap()));
+        assert_eq!((rows(&aside).0, file.change()), (2, None));
+        // Once it can be, it is.
+        std::fs::remove_dir_all(rotated(&path, 0)).unwrap();
+        std::fs::remove_dir(rotated(&path, 2)).unwrap();
+        std::fs::remove_dir_all(rotated(&path, 3)).unwrap();
+        file.write(ROW.as_bytes()).unwrap();
+        file.finish().unwrap();
+        assert_eq!(rows(&path), (2 + 3 + 20 + 1, 0), "{name}");
+        assert!(!rotated(&path, 0).exists() && rotated(&path, 2).exists());
+    }
+}
+
+#[test]
+fn a_file_that_becomes_a_fifo_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows.csv");
+    let (mut file, _) = RecordingFile::append(path.clone(), Content::Csv, None).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    // Rows would be lost in the old file, which has no name.
+    assert_eq!(file.change(), Some(FileChange::Removed));
+    let Err(FileError::Io(_, error)) = file.begin_anew(FileChange::Removed) else {
+        panic!("a FIFO is a recording")
+    };
+    assert_eq!(error.to_string(), "it is no regular file");
+}
