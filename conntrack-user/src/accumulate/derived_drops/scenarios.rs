@@ -13,6 +13,10 @@ fn behind(machine: &Machine, reads: [&Read; 2]) -> u64 {
     reads.into_iter().map(during).sum::<u64>() + 4 * CPUS as u64
 }
 
+fn higher(a: Peak, b: Peak) -> Peak {
+    Peak { rate: a.rate.max(b.rate), count: a.count.max(b.count) }
+}
+
 /// 1,000 drops a second; one tick is 200 ms late. `drop_other_rate_max` was 20,000.
 #[test]
 fn a_late_tick_makes_no_peak() {
@@ -289,12 +293,10 @@ proptest! {
                 for (at, found) in derived.drops.iter().enumerate() {
                     handed_over[at] += found.events;
                     prop_assert_eq!(handed_over[at], found.total);
-                    let most = |a: Peak, b: Peak| Peak { rate: a.rate.max(b.rate), count: a.count.max(b.count) };
-                    peaks[at] = most(peaks[at], found.peak);
+                    peaks[at] = higher(peaks[at], found.peak);
                 }
                 for ((_, event), most) in EXPLAINED.iter().zip(&mut probed) {
-                    let peak = window.events.tally.peaks[*event as usize];
-                    *most = Peak { rate: most.rate.max(peak.rate), count: most.count.max(peak.count) };
+                    *most = higher(*most, window.events.tally.peaks[*event as usize]);
                 }
             }
         }
