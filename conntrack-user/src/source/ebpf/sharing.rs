@@ -23,7 +23,7 @@ pub struct FirstProbes {
 }
 
 impl FirstProbes {
-    /// Attaches probes for the inputs that want events, each at its place.
+    /// Attaches probes for the inputs that have events, each at its place.
     #[must_use]
     pub fn attach(inputs: &[Input], places: &[Place]) -> Self {
         let shared = Arc::new(SharedProbes::new(inputs, places));
@@ -90,7 +90,7 @@ impl FirstProbes {
 
 /// Whether the input's rows have a place for events: plain files are of another kernel, or of
 /// another time.
-fn wants_events(input: &Input, place: &Place) -> bool {
+fn has_events(input: &Input, place: &Place) -> bool {
     let statistics = input.collect.all || input.collect.percpu;
     input.ebpf != Ebpf::Off && !input.compat_telegraf && statistics && place.is_live()
 }
@@ -108,7 +108,7 @@ pub struct SharedProbes {
     per_packet: bool,
     /// Whether any input has a row about ctpulse itself.
     internal: bool,
-    /// Where each input has its namespace; `None` for one that wants no events.
+    /// Where each input has its namespace; `None` for one without events.
     places: Vec<Option<Place>>,
     /// For each input, the probes that were attached for it last.
     shares: Mutex<Vec<Option<Share>>>,
@@ -142,7 +142,7 @@ impl Share {
 impl SharedProbes {
     fn new(inputs: &[Input], places: &[Place]) -> Self {
         let place =
-            |(input, place): (&Input, &Place)| wants_events(input, place).then(|| place.clone());
+            |(input, place): (&Input, &Place)| has_events(input, place).then(|| place.clone());
         let places: Vec<_> = inputs.iter().zip(places).map(place).collect();
         let shares = places.iter().map(|_| None).collect();
         Self {
