@@ -13,14 +13,14 @@ use aya_log::EbpfLogger;
 use log::{Level, Log};
 
 /// The target of such lines: the programs' crate.
-pub const TARGET: &str = "conntrack_ebpf";
+pub(crate) const TARGET: &str = "conntrack_ebpf";
 
 /// How often the ring is read.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Whether the messages are logged.
 #[must_use]
-pub fn are_wanted() -> bool {
+pub(super) fn are_wanted() -> bool {
     log::log_enabled!(target: TARGET, Level::Debug)
 }
 

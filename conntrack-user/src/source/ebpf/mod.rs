@@ -9,10 +9,10 @@
 
 mod attach;
 pub mod btf;
-pub mod counters;
-pub mod diagnostics;
+mod counters;
+pub(crate) mod diagnostics;
 pub mod drops;
-pub mod error;
+pub(crate) mod error;
 mod hook_state;
 mod loader;
 pub mod offsets;
@@ -20,9 +20,9 @@ pub mod probe_table;
 mod programs;
 mod prototypes;
 mod reader;
-pub mod reattach;
+pub(crate) mod reattach;
 mod refusal;
-pub mod sharing;
+pub(crate) mod sharing;
 pub mod symbols;
 pub mod types;
 

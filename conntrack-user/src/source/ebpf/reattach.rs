@@ -33,7 +33,7 @@ pub trait Attach: Send {
 }
 
 /// Probes for an input, or why there are none.
-pub type AttachResult = Result<EventReader, EventsError>;
+pub(crate) type AttachResult = Result<EventReader, EventsError>;
 
 /// The event source of one input.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use crate::source::namespace::{Pinned, another_than};
 use crate::source::roots::Place;
 
 /// The probes that all inputs share at the start, or why there are none.
-pub struct FirstProbes {
+pub(crate) struct FirstProbes {
     shared: Arc<SharedProbes>,
     events: Result<Arc<Events>, EventsError>,
 }
@@ -25,7 +25,7 @@ pub struct FirstProbes {
 impl FirstProbes {
     /// Attaches probes for the inputs that have events, each at its place.
     #[must_use]
-    pub fn attach(inputs: &[Input], places: &[Place]) -> Self {
+    pub(crate) fn attach(inputs: &[Input], places: &[Place]) -> Self {
         let shared = Arc::new(SharedProbes::new(inputs, places));
         let must = inputs.iter().any(|input| input.ebpf == Ebpf::On);
         let events = shared.attach_first(must);
@@ -36,20 +36,20 @@ impl FirstProbes {
     ///
     /// # Errors
     /// Why there are none.
-    pub fn events(&self) -> Result<&Events, &EventsError> {
+    pub(crate) fn events(&self) -> Result<&Events, &EventsError> {
         self.events.as_deref()
     }
 
     /// Whether there are probes, or may be some later.
     #[must_use]
-    pub fn may_attach(&self) -> bool {
+    pub(crate) fn may_attach(&self) -> bool {
         self.events.as_ref().err().is_none_or(EventsError::may_pass)
     }
 
     /// Whether the probes do not know the kernel's types, so that other processes are searched for
     /// another namespace again and again.
     #[must_use]
-    pub fn is_blind(&self) -> bool {
+    pub(crate) fn is_blind(&self) -> bool {
         self.events.as_ref().is_ok_and(|events| events.blind().is_some())
     }
 
@@ -59,7 +59,7 @@ impl FirstProbes {
     ///
     /// # Errors
     /// The system's, when the thread cannot be started.
-    pub fn source_of(
+    pub(crate) fn source_of(
         &self,
         number: usize,
         input: &Input,
@@ -103,7 +103,7 @@ fn module() -> Option<u64> {
 
 /// The probes that inputs share.
 #[derive(Debug)]
-pub struct SharedProbes {
+struct SharedProbes {
     /// Whether any input asks for the hooks that cost something for each packet.
     per_packet: bool,
     /// Whether any input has a row about ctpulse itself.
