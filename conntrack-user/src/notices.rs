@@ -101,6 +101,7 @@ impl Notice {
             Self::Lost(_)
             | Self::Sysctl(_)
             | Self::Odd(_)
+            | Self::Restarted
             | Self::NotAttached(_)
             | Self::Foreign => Level::Warn,
             Self::Ended(_) => Level::Error,
@@ -121,6 +122,9 @@ impl fmt::Display for Notice {
                 "statistics: {} bad, {} short, {} long rows; the first bad line is {}",
                 odd.bad_rows, odd.short_rows, odd.long_rows, odd.first_bad_line
             ),
+            Self::Restarted => {
+                f.write_str("the statistics file started again; nothing is counted for that time")
+            }
             Self::Detached => f.write_str("probes detached, as there are no statistics"),
             Self::Attached(hooks) => write!(f, "probes attached to {hooks}, counting from 0"),
             Self::NotAttached(error) => {
@@ -346,6 +350,7 @@ mod tests {
             Notice::Sysctl(SysctlError::Read { path: sysctl.clone(), error: denied() }),
             Notice::Sysctl(SysctlError::NotANumber { path: sysctl, text: "1 2".to_owned() }),
             Notice::Odd(Oddities { bad_rows: 1, first_bad_line: 2, short_rows: 3, long_rows: 4 }),
+            Notice::Restarted,
             Notice::Detached,
             Notice::Attached(HookCount { attached: 11, of: 14 }),
             Notice::Foreign,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use log::LevelFilter;
 use rustix::thread::CapabilitySet;
 
-use crate::accumulate::loss::Loss;
+use crate::accumulate::Loss;
 use crate::confine::{Needs, capabilities, confine};
 use crate::logging::INPUT_TARGET;
 use crate::notices::StartNotice;

@@ -1,9 +1,9 @@
-//! `cargo xtask fuzz`: the fuzz targets of tests/fuzz, one after the other.
+//! `cargo xtask fuzz`: runs the fuzz targets of tests/fuzz, one after the other.
 //!
-//! cargo-fuzz is built into `.cache/cargo-fuzz`, and the targets with it by the stable compiler:
-//! without a sanitizer no nightly one is needed, and the parsers have no `unsafe` that it could
-//! watch. Inputs that reach something new, and those that fail, go to `.cache/fuzz`; what of them is
-//! worth keeping is copied to tests/fuzz/corpus, which an ordinary test feeds to the same functions.
+//! cargo-fuzz is built into `.cache/cargo-fuzz`, and it builds the targets with the stable compiler. A
+//! sanitizer would need a nightly compiler, and the parsers have no `unsafe` for it to check. Inputs that
+//! reach new code, and inputs that fail, are written to `.cache/fuzz`. Copy the useful ones to
+//! tests/fuzz/corpus: the test `corpus` runs the same functions on them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use crate::workspace::{self, shown};
 
 const VERSION: &str = "0.13.2";
 
-/// The longest input, in bytes: rows are not longer, and short ones are tried more often.
+/// The maximum length of an input in bytes. Rows are not longer, and the fuzzer tries more short inputs.
 const LONGEST: u32 = 4096;
 
-/// What `cargo xtask fuzz` can be told.
+/// Options of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// How long each target runs
@@ -34,9 +34,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let root = workspace::root();
     let names = names(&root, options.target.as_deref())?;
     if tools::find("c++")?.is_none() {
-        bail!("no fuzzer can be built here: libFuzzer takes a C++ compiler (apt install g++)");
+        bail!("the fuzzer cannot be built here: libFuzzer needs a C++ compiler (apt install g++)");
     }
-    let fuzzer = Fuzzer { program: cargo_fuzz(&root)?, root };
+    let fuzzer = Fuzzer { program: tools::cargo_program("cargo-fuzz", VERSION)?, root };
     let mut lines = Vec::new();
     let mut all_held = true;
     for name in names {
@@ -52,36 +52,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if all_held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The targets, in their order.
-fn names(root: &Path, wanted: Option<&str>) -> anyhow::Result<Vec<String>> {
+/// Returns the names of the targets in order, or only the given one.
+fn names(root: &Path, only: Option<&str>) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(root.join("tests/fuzz/fuzz_targets"))? {
         names.extend(entry?.path().file_stem().map(|name| name.to_string_lossy().into_owned()));
     }
     names.sort_unstable();
-    match wanted {
-        Some(wanted) if !names.iter().any(|name| name == wanted) => {
-            bail!("there is no target '{wanted}'; there are {}", names.join(", "))
+    match only {
+        Some(only) if !names.iter().any(|name| name == only) => {
+            bail!("unknown target '{only}'; the targets are {}", names.join(", "))
         }
-        Some(wanted) => Ok(vec![wanted.to_owned()]),
+        Some(only) => Ok(vec![only.to_owned()]),
         None => Ok(names),
     }
-}
-
-/// cargo-fuzz, built where it is not there.
-fn cargo_fuzz(root: &Path) -> anyhow::Result<PathBuf> {
-    let directory = root.join(".cache/cargo-fuzz").join(VERSION);
-    let program = directory.join("bin/cargo-fuzz");
-    if !program.is_file() {
-        let mut install = workspace::cargo();
-        install.args(["install", "--locked", "cargo-fuzz", "--version", VERSION, "--root"]);
-        install.arg(&directory);
-        eprintln!("xtask: {}", shown(&install));
-        if !install.status().context("cannot start cargo")?.success() {
-            bail!("`{}` failed: no fuzzer can be built here", shown(&install));
-        }
-    }
-    Ok(program)
 }
 
 struct Fuzzer {
@@ -90,43 +74,43 @@ struct Fuzzer {
 }
 
 impl Fuzzer {
-    /// Where a target's new inputs are.
+    /// The directory of the new inputs of a target.
     fn found(&self, name: &str) -> PathBuf {
         self.root.join(".cache/fuzz").join(name)
     }
 
-    /// Runs libFuzzer for `seconds`; how many inputs it tried, or `None` if one failed.
+    /// Runs libFuzzer for `seconds`. Returns the number of inputs, or `None` if one failed.
     fn run(&self, name: &str, seconds: u64) -> anyhow::Result<Option<u64>> {
         let (found, kept) = (self.found(name), self.root.join("tests/fuzz/corpus").join(name));
         for directory in [&found, &kept] {
             fs::create_dir_all(directory)
-                .with_context(|| format!("cannot make {}", directory.display()))?;
+                .with_context(|| format!("cannot create {}", directory.display()))?;
         }
         let mut command = Command::new(&self.program);
         command.current_dir(&self.root).env("CARGO_TARGET_DIR", self.root.join("target/fuzz"));
         command.args(["run", "--fuzz-dir", "tests/fuzz", "--sanitizer", "none", name]);
-        // New inputs go to the first.
+        // libFuzzer writes new inputs to the first directory.
         command.arg(&found).arg(&kept);
         command.arg("--").arg(format!("-max_total_time={seconds}")).arg("-print_final_stats=1");
         command.arg(format!("-max_len={LONGEST}")).arg("-timeout=25").arg("-rss_limit_mb=1024");
         command.arg(format!("-artifact_prefix={}/", found.display()));
         let output = command.stdin(Stdio::null()).stdout(Stdio::null()).output();
         let output = output.with_context(|| format!("cannot start {}", shown(&command)))?;
-        let told = String::from_utf8_lossy(&output.stderr);
+        let log = String::from_utf8_lossy(&output.stderr);
         if output.status.success() {
-            return Ok(Some(executed(&told).unwrap_or(0)));
+            return Ok(Some(executed(&log).unwrap_or(0)));
         }
-        eprintln!("{told}");
-        if !told.contains("libFuzzer") && !told.contains("INFO: Seed") {
+        eprintln!("{log}");
+        if !log.contains("libFuzzer") && !log.contains("INFO: Seed") {
             bail!("`{}` failed ({})", shown(&command), output.status);
         }
         Ok(None)
     }
 }
 
-/// How many inputs libFuzzer says that it has tried.
-fn executed(told: &str) -> Option<u64> {
-    let line = told.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+/// The number of inputs that libFuzzer reports in its final statistics.
+fn executed(log: &str) -> Option<u64> {
+    let line = log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     line?.trim().parse().ok()
 }
 
@@ -136,8 +120,8 @@ mod tests {
 
     #[test]
     fn the_number_of_inputs_is_in_the_final_statistics() {
-        let told = "Done 7 runs\nstat::number_of_executed_units: 123456\nstat::x: 1\n";
-        assert_eq!(executed(told), Some(123_456));
+        let log = "Done 7 runs\nstat::number_of_executed_units: 123456\nstat::x: 1\n";
+        assert_eq!(executed(log), Some(123_456));
         assert_eq!(executed("Done 7 runs"), None);
     }
 

@@ -1,14 +1,18 @@
-//! `cargo xtask`: everything that the README and CI call.
+//! `cargo xtask`: the tasks of the README and of CI.
 //!
-//! Each subcommand has a module of its own: `test` installs what the tests need and runs them,
-//! `bench` measures ctpulse against the least that its work can cost, `vm` runs tests in kernels
-//! of their own, `soak` runs for long, `fuzz` feeds the parsers, `ebpf` makes the committed eBPF
-//! object and proves it, `package` makes what people install. This file only picks one.
+//! Each subcommand has its own module. `test` installs the tools of the tests and runs these, `bench`
+//! measures the cost of ctpulse, `vm` runs tests in virtual machines, `soak` is a long run, `fuzz` runs the
+//! parsers on generated inputs, `ebpf` builds and verifies the committed eBPF object, `deny` and `msrv`
+//! check the dependencies and the Rust version, `package` builds the packages, and `pictures` draws the
+//! pictures of the README. This file selects one.
 
 mod bench;
+mod deny;
 mod ebpf;
 mod fuzz;
+mod msrv;
 mod package;
+mod pictures;
 mod soak;
 mod test;
 mod tools;
@@ -25,26 +29,32 @@ use clap::Parser;
 enum Task {
     /// Run every test; as root, install the tools that they need first.
     Test,
-    /// Measure ctpulse against its bars and print a table; exit code 1 when one is missed.
+    /// Measure the cost of ctpulse and print a table; exit code 1 when a limit is exceeded.
     Bench(bench::Options),
-    /// Give the parsers inputs that nobody thought of; exit code 1 when one fails.
+    /// Run the parsers on generated inputs; exit code 1 when one fails.
     Fuzz(fuzz::Options),
-    /// Run for long at 1,000 samples a second; exit code 1 when something grows or is missing.
+    /// Run for 30 minutes at 1,000 samples a second; exit code 1 when memory grows or rows are missing.
     Soak(soak::Options),
     /// Boot Debian's kernels in QEMU and run the in-kernel tests in them.
     Vm(vm::Options),
-    /// Build the eBPF object and its manifest; as root, install what that takes first.
+    /// Build the eBPF object and its manifest; as root, install the requirements first.
     BuildEbpf,
-    /// Prove that the committed eBPF object is its sources'; exit code 1 when it is not.
+    /// Check that the committed eBPF object was built from its sources; exit code 1 if not.
     CheckEbpf,
+    /// Check licences, sources, duplicates and advisories of the dependencies (deny.toml).
+    Deny,
+    /// Check that the workspace builds with the Rust release that Cargo.toml declares.
+    Msrv,
     /// Build the Debian package and the static binary's tarball, or the container image, and their
     /// checksums.
     Package(package::Options),
-    /// Build the binary for aarch64, and compare what it says with what the x86-64 one does.
+    /// Draw the pictures in README.md from the program and a recording.
+    Pictures(pictures::Options),
+    /// Build the binary for aarch64, and compare its output with that of the x86-64 binary.
     Cross,
-    /// Install, start, upgrade and purge the Debian package in a machine of its own.
+    /// Install, start, upgrade and purge the Debian package in a virtual machine.
     TestPackage(package::PackageOptions),
-    /// Run the container image under podman in a machine of its own.
+    /// Run the container image under podman in a virtual machine.
     TestContainer(package::ContainerOptions),
 }
 
@@ -57,7 +67,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Vm(options) => vm::run(&options),
         Task::BuildEbpf => ebpf::build(),
         Task::CheckEbpf => ebpf::check(),
+        Task::Deny => deny::run(),
+        Task::Msrv => msrv::run(),
         Task::Package(options) => package::package(&options),
+        Task::Pictures(options) => pictures::run(&options),
         Task::Cross => package::cross(),
         Task::TestPackage(options) => package::test_package(&options),
         Task::TestContainer(options) => package::test_container(&options),

@@ -2,7 +2,7 @@
 //!
 //! The run records, compressed and rotated, a row a second of everything and of each CPU. What
 //! must not grow is read from `/proc/PID` once a second; what must not be missing is counted in
-//! the recording and held against what the run itself told. The short form, which
+//! the recording and compared with the numbers that the run reported. The short form, which
 //! `cargo xtask test` runs, shows that all of this works and would find a steep leak.
 
 use std::fs;
@@ -20,13 +20,13 @@ use crate::bench::measure::{Stats, status_kib};
 use crate::bench::table::{Figure, Table};
 use crate::workspace::{self, run_checked, shown};
 
-/// What `cargo xtask soak` can be told.
+/// Options of `cargo xtask soak`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// How long it runs
+    /// The length of the run
     #[arg(long, default_value_t = 30.0, value_parser = minutes)]
     minutes: f64,
-    /// Run the unoptimised build that the tests have made
+    /// Run the unoptimised build of the tests
     #[arg(long)]
     dev: bool,
 }
@@ -49,12 +49,12 @@ const PER_SECOND: f64 = 1000.0;
 /// The part of the samples due that must have been taken: a loaded machine misses some.
 const TAKEN: f64 = 0.5;
 
-/// What a leak would exceed: allocators and the page cache of libraries move less.
+/// The limit of the growth: allocators and the page cache of libraries vary by less than this.
 const GROWTH_KIB: f64 = 256.0;
 
 /// Runs, watches, and prints the table; exit code 1 when something grew or is missing.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let ctpulse = if options.dev { built_by_tests()? } else { build()? };
+    let ctpulse = if options.dev { workspace::built_by_tests()? } else { build()? };
     let directory = workspace::root().join("target/soak");
     match fs::remove_dir_all(&directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -75,15 +75,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if table.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The binary of `cargo test`: a build without what tests need would take another minute.
-fn built_by_tests() -> anyhow::Result<PathBuf> {
-    let ctpulse = workspace::release_dir()?.with_file_name("debug").join("ctpulse");
-    if !ctpulse.is_file() {
-        bail!("there is no {}; `cargo test` makes it", ctpulse.display());
-    }
-    Ok(ctpulse)
-}
-
 fn build() -> anyhow::Result<PathBuf> {
     let mut build = workspace::cargo();
     build.args(["build", "--release", "--locked", "--package", "ctpulse", "--bin", "ctpulse"]);
@@ -94,24 +85,27 @@ fn build() -> anyhow::Result<PathBuf> {
     Ok(workspace::release_dir()?.join("ctpulse"))
 }
 
-/// Where the run reads the statistics, as `doctor` says.
+/// The source of the statistics, as `doctor` prints it.
 fn statistics(ctpulse: &Path) -> anyhow::Result<String> {
     let mut doctor = Command::new(ctpulse);
-    // Where something is missing it fails, and says so in that line.
+    // Where statistics are missing it fails, and this line has the reason.
     let output = doctor.arg("doctor").output().with_context(|| shown(&doctor))?;
-    let told = String::from_utf8_lossy(&output.stdout);
-    let line = told.lines().find_map(|line| line.get(4..)?.strip_prefix("statistics "));
-    Ok(line.with_context(|| format!("`{}` says nothing of them", shown(&doctor)))?.trim().into())
+    let log = String::from_utf8_lossy(&output.stdout);
+    let line = log.lines().find_map(|line| line.get(4..)?.strip_prefix("statistics "));
+    Ok(line
+        .with_context(|| format!("`{}` prints no line about them", shown(&doctor)))?
+        .trim()
+        .into())
 }
 
-/// What a run told of its probes when it began.
-fn probes(told: &str) -> String {
+/// The line that a run printed about its probes at its start.
+fn probes(log: &str) -> String {
     let of_probes = ["probes are on", "probes are off"];
-    let is_told = |line: &&str| of_probes.iter().any(|start| line.contains(start));
-    told.lines().find(is_told).unwrap_or("it told nothing").to_owned()
+    let is_of_probes = |line: &&str| of_probes.iter().any(|start| line.contains(start));
+    log.lines().find(is_of_probes).unwrap_or("no line about them").to_owned()
 }
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Held {
     resident_kib: f64,
@@ -120,7 +114,7 @@ struct Held {
 }
 
 impl Held {
-    /// What the process `pid` holds now.
+    /// Reads the resources of the process `pid`.
     fn of(pid: u32) -> anyhow::Result<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"));
@@ -132,7 +126,7 @@ impl Held {
     }
 }
 
-/// What was seen of a run.
+/// The observations of a run.
 #[derive(Debug)]
 struct Soaked {
     /// From the first sample to the end.
@@ -140,7 +134,7 @@ struct Soaked {
     /// Once a second, after the run had a tenth of its time (a minute at most) to settle.
     held: Vec<Held>,
     stats: Stats,
-    /// Whether there were any, in its own words.
+    /// The line about the probes.
     probes: String,
 }
 
@@ -168,25 +162,25 @@ fn soak(ctpulse: &Path, recording: &Path, length: Duration) -> anyhow::Result<So
             Err(error) => watched = Err(error),
         }
     }
-    // It may have ended by itself, which its status tells.
+    // It may have exited by itself; its status shows this.
     let _ = kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM);
     let length = start.elapsed();
-    let mut told = String::new();
+    let mut log = String::new();
     if let Some(mut stderr) = child.stderr.take() {
-        std::io::Read::read_to_string(&mut stderr, &mut told)?;
+        std::io::Read::read_to_string(&mut stderr, &mut log)?;
     }
     let status = child.wait()?;
-    eprint!("{told}");
+    eprint!("{log}");
     watched.with_context(|| format!("`{}` cannot be watched", shown(&command)))?;
     if !status.success() {
         bail!("`{}` failed ({status})", shown(&command));
     }
-    let line = told.lines().find(|line| line.starts_with("ticks="));
+    let line = log.lines().find(|line| line.starts_with("ticks="));
     let stats = Stats::parse(line.context("it printed no line `ticks=`")?);
-    Ok(Soaked { length, held, stats, probes: probes(&told) })
+    Ok(Soaked { length, held, stats, probes: probes(&log) })
 }
 
-/// What `report` says of the recording.
+/// The output of `report` for the recording.
 fn read(ctpulse: &Path, recording: &Path) -> anyhow::Result<Value> {
     let mut report = Command::new(ctpulse);
     let text = run_checked(report.args(["report", "--format", "json"]).arg(recording))?;
@@ -201,13 +195,13 @@ fn figures(soaked: &Soaked, report: &Value) -> anyhow::Result<Vec<Figure>> {
     let seconds = soaked.length.as_secs_f64();
     let (ticks, missed) = (soaked.stats.get("ticks")?, soaked.stats.get("missed")?);
     let due = PER_SECOND * seconds;
-    let untold = due - ticks - missed;
+    let unaccounted = due - ticks - missed;
     let source = &report["sources"][0];
     let number = |value: &Value| value.as_f64().with_context(|| format!("no number: {value}"));
     let emissions = number(&source["emissions"])?;
     let bad_lines = number(&report["recording"]["bad_lines"])?;
     let lost = soaked.stats.get("rows_lost")? + number(&source["losses"]["rows_lost"])?;
-    let told = number(&source["losses"]["samples_missed"])?;
+    let reported = number(&source["losses"]["samples_missed"])?;
     Ok(vec![
         Figure::value("seconds", "s", seconds),
         Figure::value("resident memory, at most", "MiB", resident / 1024.0),
@@ -219,9 +213,8 @@ fn figures(soaked: &Soaked, report: &Value) -> anyhow::Result<Vec<Figure>> {
         Figure::ratio("samples, of those due", "", ticks, due).at_least_times(TAKEN),
         Figure::value("samples missed", "", missed),
         // A start and an end take some milliseconds.
-        Figure::value("samples neither taken nor told", "", untold.abs())
-            .at_most(PER_SECOND / 10.0),
-        Figure::value("misses not told in the rows", "", missed - told).at_most(PER_SECOND),
+        Figure::value("samples unaccounted for", "", unaccounted.abs()).at_most(PER_SECOND / 10.0),
+        Figure::value("misses not reported in the rows", "", missed - reported).at_most(PER_SECOND),
         Figure::value("rows lost", "", lost).at_most(0.0),
         Figure::value("emissions in the recording", "", emissions),
         Figure::value("emissions missing there", "", seconds.floor() - emissions).at_most(1.0),
@@ -236,7 +229,7 @@ mod tests {
     use super::*;
 
     /// Whether a run of 100 s that ended with this would pass.
-    fn passes(last: Held, stats: &str, told: f64, emissions: u32) -> bool {
+    fn passes(last: Held, stats: &str, reported: f64, emissions: u32) -> bool {
         let first = Held { resident_kib: 5000.0, descriptors: 14, threads: 4.0 };
         let soaked = Soaked {
             length: Duration::from_secs(100),
@@ -244,7 +237,7 @@ mod tests {
             stats: Stats::parse(stats),
             probes: String::new(),
         };
-        let losses = json!({ "rows_lost": 0.0, "samples_missed": told });
+        let losses = json!({ "rows_lost": 0.0, "samples_missed": reported });
         let report = json!({
             "recording": { "bad_lines": 0 },
             "sources": [{ "emissions": emissions, "losses": losses }],
@@ -272,9 +265,9 @@ mod tests {
 
     #[test]
     fn what_is_said_of_probes_is_found() {
-        let told = "ctpulse: probes are on, attached to 9 hooks\nticks=1";
-        assert_eq!(probes(told), "ctpulse: probes are on, attached to 9 hooks");
-        let told = "ctpulse: probes are off: this kernel has no kprobes; new, delete unknown";
-        assert_eq!(probes(told), told);
+        let log = "ctpulse: probes are on, attached to 9 hooks\nticks=1";
+        assert_eq!(probes(log), "ctpulse: probes are on, attached to 9 hooks");
+        let log = "ctpulse: probes are off: this kernel has no kprobes; new, delete unknown";
+        assert_eq!(probes(log), log);
     }
 }

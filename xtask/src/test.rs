@@ -1,14 +1,15 @@
-//! `cargo xtask test`: whether the eBPF object is the sources' by its manifest, the tools, then
-//! every test of the workspace, a short soak, then those that run in virtual machines.
+//! `cargo xtask test`: compares the eBPF object's manifest with its sources, installs the tools, runs
+//! every test of the workspace, compares the pictures in README.md with the program's output, runs
+//! a short soak, and then the tests in virtual machines.
 //!
-//! Tests that need root look for `CTPULSE_TEST_ROOT=1`, which is set here when we are; without
-//! it they say on stderr that they did not run.
+//! Tests that need root check for `CTPULSE_TEST_ROOT=1`, which is set here for root. Without it they
+//! print on standard error that they did not run.
 
 use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::{ebpf, soak, tools, vm, workspace};
+use crate::{ebpf, pictures, soak, tools, vm, workspace};
 
 /// Runs the tests and exits as cargo does, or else as `cargo xtask vm`.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
@@ -28,6 +29,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     if !status.success() {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         return Ok(code.map_or(ExitCode::FAILURE, ExitCode::from));
+    }
+    if pictures::check(&workspace::built_by_tests()?)? != ExitCode::SUCCESS {
+        return Ok(ExitCode::FAILURE);
     }
     if soak::run(&soak::Options::short())? != ExitCode::SUCCESS {
         return Ok(ExitCode::FAILURE);

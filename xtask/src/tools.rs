@@ -1,8 +1,8 @@
-//! The programs that the tests call and the packages that the eBPF build takes, and how a Debian
-//! system gets them.
+//! The programs that the tests call, the packages that the eBPF build needs, and their installation on
+//! Debian.
 //!
-//! What is missing is installed when we are root and there is apt-get. Otherwise what cannot be
-//! tested is said, with the command that helps; the tests say so again when they skip.
+//! Missing ones are installed as root where apt-get exists. Otherwise a warning lists the tests that
+//! cannot run, with the command that installs the tools; these tests print `NOT RUN HERE`.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -19,7 +19,7 @@ use crate::workspace::{self, run_checked, shown};
 struct Tool {
     program: &'static str,
     package: &'static str,
-    /// What it is for: completes "no tests of ...".
+    /// The subject of these tests: completes "no tests of ...".
     serves: &'static str,
 }
 
@@ -37,10 +37,10 @@ const ZSH: Tool = Tool { program: "zsh", package: "zsh", serves: "completions in
 const FISH: Tool = Tool { program: "fish", package: "fish", serves: "completions in fish" };
 const GROFF: Tool = Tool { program: "groff", package: "groff-base", serves: "manual pages" };
 
-/// What the tests on this host call.
+/// The tools of the tests on this host.
 const FOR_TESTS: [Tool; 7] = [IP, NFT, STRACE, CONNTRACK, ZSH, FISH, GROFF];
 
-/// What it takes to make virtual machines, and what runs in them.
+/// The tools that create virtual machines, and those that run in them.
 const FOR_VM: [Tool; 10] = [
     IP,
     NFT,
@@ -54,7 +54,7 @@ const FOR_VM: [Tool; 10] = [
     for_vm("dpkg-deb", "dpkg"),
 ];
 
-/// What the measurements in a virtual machine are held against.
+/// The reference of the measurements in a virtual machine.
 const FOR_MEASURING: [Tool; 1] =
     [Tool { program: "bpftrace", package: "bpftrace", serves: "cost against bpftrace" }];
 
@@ -62,15 +62,15 @@ const fn for_vm(program: &'static str, package: &'static str) -> Tool {
     Tool { program, package, serves: "kernels in virtual machines" }
 }
 
-/// Debian keeps most of the tools where a user's PATH does not look.
+/// Debian installs most of the tools in directories that are not in a user's PATH.
 const ADMIN_DIRS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Whether we are root.
+/// Returns whether the process runs as root.
 pub(crate) fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// PATH, with the administrators' directories at its end.
+/// Returns PATH with the administrators' directories appended.
 pub(crate) fn search_path() -> anyhow::Result<OsString> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut dirs: Vec<PathBuf> = env::split_paths(&path).collect();
@@ -82,19 +82,19 @@ pub(crate) fn search_path() -> anyhow::Result<OsString> {
     env::join_paths(dirs).context("PATH cannot be extended")
 }
 
-/// Makes sure that every tool of the tests is there, or says what will not be tested.
+/// Installs the missing tools of the tests, or warns about the tests that cannot run.
 ///
 /// # Errors
-/// When an installation was tried and failed.
+/// An installation failed.
 pub(crate) fn provide() -> anyhow::Result<()> {
     provide_each(&FOR_TESTS).map(|_| ())
 }
 
-/// Has Debian's Prometheus unpacked in `.cache/prometheus`, where its tests look: installed, it
-/// would start a server. What stands in the way of that is said.
+/// Unpacks Debian's Prometheus into `.cache/prometheus`, where its tests search it. Installing the
+/// package would start a server. A warning reports why this is impossible.
 ///
 /// # Errors
-/// When it was tried and failed.
+/// The download failed.
 pub(crate) fn provide_prometheus() -> anyhow::Result<()> {
     let directory = workspace::root().join(".cache/prometheus");
     if directory.join("usr/bin/promtool").is_file() || is_there("promtool")? {
@@ -107,7 +107,7 @@ pub(crate) fn provide_prometheus() -> anyhow::Result<()> {
         return Ok(());
     }
     fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot make {}", directory.display()))?;
+        .with_context(|| format!("cannot create {}", directory.display()))?;
     apt_get(&["update"])?;
     let mut download = Command::new("apt-get");
     run_checked(download.args(["-qq", "download", "prometheus"]).current_dir(&directory))?;
@@ -121,30 +121,33 @@ pub(crate) fn provide_prometheus() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same for `cargo xtask vm`; the programs that are missing all the same.
+/// Installs the tools of `cargo xtask vm`, and returns the programs that are still missing.
 ///
 /// # Errors
-/// When an installation was tried and failed.
+/// An installation failed.
 pub(crate) fn provide_for_vm() -> anyhow::Result<Vec<&'static str>> {
     provide_each(&FOR_VM)
 }
 
-/// The same for the measurements in a virtual machine.
+/// Installs the tools of the measurements in a virtual machine, and returns the missing ones.
 ///
 /// # Errors
-/// When an installation was tried and failed.
+/// An installation failed.
 pub(crate) fn provide_for_measuring() -> anyhow::Result<Vec<&'static str>> {
     provide_each(&FOR_MEASURING)
 }
 
-/// Installs those of Debian's `packages` that are missing, and says so with the reason; what
-/// stands in the way of that. Packages that the system has are never removed for it.
+/// Installs the missing ones of Debian's `packages`, and prints the reason `why`. Returns why this is
+/// impossible, if it is. Installed packages are never removed.
 ///
 /// # Errors
-/// When an installation was tried and failed.
+/// An installation failed.
 pub(crate) fn provide_packages(packages: &[&str], why: &str) -> anyhow::Result<Option<String>> {
     if !is_there("dpkg-query")? {
-        return Ok(Some(format!("{} are Debian's packages", packages.join(", "))));
+        return Ok(Some(format!(
+            "not a Debian system, and the packages {} are needed",
+            packages.join(", ")
+        )));
     }
     let mut missing = Vec::new();
     for package in packages {
@@ -160,8 +163,8 @@ pub(crate) fn provide_packages(packages: &[&str], why: &str) -> anyhow::Result<O
     }
     let missing = missing.join(" ");
     if !is_root() || !is_there("apt-get")? {
-        let reason = if is_root() { "there is no apt-get here" } else { "not root" };
-        return Ok(Some(format!("{reason}; it takes: sudo apt-get install {missing}")));
+        let reason = if is_root() { "apt-get is missing" } else { "not root" };
+        return Ok(Some(format!("{reason}; to install them: sudo apt-get install {missing}")));
     }
     eprintln!("xtask: installing {missing}: {why}");
     apt_get(&["update"])?;
@@ -169,13 +172,32 @@ pub(crate) fn provide_packages(packages: &[&str], why: &str) -> anyhow::Result<O
     Ok(None)
 }
 
-/// The path of a program.
+/// Returns the path of a program.
 pub(crate) fn find(program: &str) -> anyhow::Result<Option<PathBuf>> {
     let path = search_path()?;
     Ok(env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.is_file()))
 }
 
-/// Installs what is missing if that is possible; what is missing still.
+/// Returns the path of a cargo subcommand, and builds it into `.cache` where it is missing.
+///
+/// # Errors
+/// It cannot be built, for example because the registry cannot be reached.
+pub(crate) fn cargo_program(name: &str, version: &str) -> anyhow::Result<PathBuf> {
+    let directory = workspace::root().join(".cache").join(name).join(version);
+    let program = directory.join("bin").join(name);
+    if !program.is_file() {
+        let mut install = workspace::cargo();
+        install.args(["install", "--locked", name, "--version", version, "--root"]);
+        install.arg(&directory);
+        eprintln!("xtask: {}", shown(&install));
+        if !install.status().context("cannot start cargo")?.success() {
+            bail!("`{}` failed: {name} cannot be built here", shown(&install));
+        }
+    }
+    Ok(program)
+}
+
+/// Installs the missing tools if possible, and returns the programs that are still missing.
 fn provide_each(tools: &[Tool]) -> anyhow::Result<Vec<&'static str>> {
     let missing = missing(tools)?;
     if missing.is_empty() {
@@ -185,18 +207,16 @@ fn provide_each(tools: &[Tool]) -> anyhow::Result<Vec<&'static str>> {
     let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
     let packages = packages.join(" ");
     if !is_root() || !is_there("apt-get")? {
-        let why = if is_root() { "there is no apt-get here" } else { "not root" };
+        let why = if is_root() { "apt-get is missing" } else { "not root" };
         eprintln!("xtask: WARNING: tools are missing and cannot be installed ({why}).");
         for Tool { program, serves, .. } in missing {
             eprintln!("xtask: WARNING:   no `{program}`: no tests of {serves}");
         }
-        eprintln!("xtask: WARNING: to get them: sudo apt-get install {packages}");
+        eprintln!("xtask: WARNING: to install them: sudo apt-get install {packages}");
         return Ok(programs);
     }
     for Tool { program, package, serves } in missing {
-        eprintln!(
-            "xtask: installing {package}: `{program}` is missing; it serves tests of {serves}"
-        );
+        eprintln!("xtask: installing {package}: tests of {serves} need `{program}`");
     }
     let hint = "`cargo test --workspace` runs the tests that need no tools";
     apt_get(&["update"]).context(hint)?;

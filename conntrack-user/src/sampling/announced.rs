@@ -51,6 +51,11 @@ impl Announced {
         self.send(Notice::Sysctl(error));
     }
 
+    /// Announces that the counters of a plain file have started again.
+    pub(super) fn restart(&mut self) {
+        self.send(Notice::Restarted);
+    }
+
     /// Announces that the sampled namespace cannot be entered.
     pub(super) fn foreign(&mut self) {
         self.foreign = self.foreign || self.send(Notice::Foreign);

@@ -28,6 +28,8 @@ pub enum Notice {
     Sysctl(SysctlError),
     /// The statistics file is not quite as kernels print it.
     Odd(Oddities),
+    /// The counters of a plain statistics file started again.
+    Restarted,
     /// The sampled namespace could not be entered: host-wide sysctl files only.
     Foreign,
     /// The probes were detached, because the statistics that their counters belong to are gone.

@@ -19,8 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::accumulate::loss::Loss;
-use crate::accumulate::{Accumulator, Range, Window};
+use crate::accumulate::{Accumulator, Loss, Range, Window};
 use crate::rows::timestamp::{Timestamps, nanoseconds};
 use crate::sampling::announced::Announced;
 use crate::sampling::channel::{Control, Outbox};
@@ -151,7 +150,7 @@ impl Sampler {
         consumer: Thread,
     ) -> (Self, Outbox) {
         let window_bytes =
-            cpus.max(1) * crate::schema::raw::DOCUMENTED.len() * 2 * size_of::<u64>();
+            cpus.max(1) * crate::schema::fields::DOCUMENTED.len() * 2 * size_of::<u64>();
         let capacity = (WINDOWS_BYTES / window_bytes).clamp(FEWEST_WINDOWS, MOST_WINDOWS);
         let (windows, windows_out) = RingBuffer::new(capacity);
         let (mut spent_in, spent) = RingBuffer::new(capacity);
@@ -314,9 +313,11 @@ impl Sampler {
         }
     }
 
-    /// Reads the statistics and the probes' counters between two readings of the clock.
+    /// Reads the statistics, and the probes' counters before and after them, between two readings of
+    /// the clock.
     fn read(&mut self) -> Result<(Oddities, ReadTime), StatError> {
         let before = self.clock.elapsed();
+        self.probes.read_before();
         let oddities = self.reader.read_stat(&mut self.table)?;
         let read_at = SystemTime::now();
         self.probes.read();
@@ -390,6 +391,9 @@ impl Sampler {
             self.report.loss.rows_lost += 1;
             return;
         };
+        if self.accumulator.take_restart() {
+            self.announced.restart();
+        }
         self.probes.read_missed(&mut self.accumulator);
         self.accumulator.fill(&mut window);
         let reader = &mut self.reader;

@@ -17,6 +17,8 @@ const ATTACH_RETRY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Probes {
     source: Option<EventSource>,
+    /// The counters before the kernel's were read, and after it.
+    before: Vec<u64>,
     counters: Vec<u64>,
     accepted: Accepted,
     attach_at: Duration,
@@ -32,6 +34,7 @@ impl Probes {
     pub(super) fn new(source: Option<EventSource>) -> Self {
         Self {
             source,
+            before: Vec::new(),
             counters: Vec::new(),
             accepted: Accepted::default(),
             attach_at: Duration::ZERO,
@@ -56,7 +59,14 @@ impl Probes {
         }
     }
 
-    /// Reads the counters, beside a sample.
+    /// Reads the counters, before the kernel's of the same sample.
+    pub(super) fn read_before(&mut self) {
+        if let Some(reader) = self.source.as_ref().and_then(|source| source.reader.as_ref()) {
+            reader.read(&mut self.before);
+        }
+    }
+
+    /// Reads the counters, after the kernel's.
     pub(super) fn read(&mut self) {
         if let Some(reader) = self.source.as_ref().and_then(|source| source.reader.as_ref()) {
             reader.read(&mut self.counters);
@@ -68,7 +78,7 @@ impl Probes {
     pub(super) fn add_to(&mut self, accumulator: &mut Accumulator) {
         self.expect_events(accumulator);
         if self.reader().is_some() {
-            accumulator.add_events(&self.counters);
+            accumulator.add_events(&self.before, &self.counters);
         }
     }
 

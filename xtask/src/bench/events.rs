@@ -1,6 +1,6 @@
-//! What the probes cost, as a virtual machine measured it (tests/guest/bench.rs): every figure is
-//! the median of its rounds. Where two took turns the ratio is the median of the rounds' ratios: a
-//! busy host slows both of a round.
+//! The cost of the probes, measured in a virtual machine (tests/guest/bench.rs). Every figure is the
+//! median of its rounds. Where two programs alternate, the ratio is the median of the ratios of the
+//! rounds, because a busy host slows both programs of a round.
 
 use anyhow::bail;
 
@@ -8,10 +8,10 @@ use super::measure::Stats;
 use super::median;
 use super::table::{Figure, Table};
 
-/// What a guest told: the name of a figure, and its numbers in one round.
-struct Told(Vec<(String, Stats)>);
+/// The reports of a guest: the name of a figure, and its numbers in one round.
+struct Reported(Vec<(String, Stats)>);
 
-impl Told {
+impl Reported {
     fn parse(lines: &[String]) -> Self {
         let figures = lines.iter().filter_map(|line| line.split_once(' '));
         Self(figures.map(|(name, numbers)| (name.to_owned(), Stats::parse(numbers))).collect())
@@ -26,7 +26,7 @@ impl Told {
         let rounds = self.0.iter().filter(|(name, _)| name == figure);
         let numbers: Vec<f64> = rounds.map(|(_, stats)| of(stats)).collect::<Result<_, _>>()?;
         if numbers.is_empty() {
-            bail!("the guest did not tell; its console is in .cache/vm");
+            bail!("the guest reported no figures; its console is in .cache/vm");
         }
         median(numbers)
     }
@@ -50,31 +50,31 @@ impl Told {
     }
 }
 
-/// Adds the figures of what a guest told, or says why there are none.
-pub(super) fn add(table: &mut Table, told: anyhow::Result<Vec<String>>) {
-    let told = match told {
-        Ok(lines) => Told::parse(&lines),
+/// Adds the figures that a guest reported, or the reason why they are missing.
+pub(super) fn add(table: &mut Table, reported: anyhow::Result<Vec<String>>) {
+    let reported = match reported {
+        Ok(lines) => Reported::parse(&lines),
         Err(error) => return table.add("probes, in a virtual machine", Err(error)),
     };
-    table.add("run time per event", run_time(&told));
-    table.add("connections per second", connections(&told));
-    table.add("events lost", losses(&told));
-    table.add("CPU per sample with probes", cpu(&told));
-    table.add("attach time, all probes", attach(&told));
-    table.add("cost per packet", packets(&told));
-    table.add("cost per dropped packet", drops(&told));
+    table.add("run time per event", run_time(&reported));
+    table.add("connections per second", connections(&reported));
+    table.add("events lost", losses(&reported));
+    table.add("CPU per sample with probes", cpu(&reported));
+    table.add("attach time, all probes", attach(&reported));
+    table.add("cost per packet", packets(&reported));
+    table.add("cost per dropped packet", drops(&reported));
 }
 
-fn run_time(told: &Told) -> anyhow::Result<Vec<Figure>> {
-    let against = |who: &str, name: &str| told.turns("run_time", who, name, "ns");
+fn run_time(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
+    let against = |who: &str, name: &str| reported.turns("run_time", who, name, "ns");
     Ok(vec![
         against("keyed", "run time per event, bpftrace by netns")?.at_most_times(0.7),
         against("bare", "run time per event, bpftrace count")?.at_most_times(1.3),
     ])
 }
 
-fn connections(told: &Told) -> anyhow::Result<Vec<Figure>> {
-    let rate = |name: &str, figure: &str| told.turns(figure, "reference", name, "/s");
+fn connections(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
+    let rate = |name: &str, figure: &str| reported.turns(figure, "reference", name, "/s");
     Ok(vec![
         rate("new connections: UDP, a socket each", "connections_of_new_sockets")?
             .at_least_times(0.97),
@@ -86,38 +86,44 @@ fn connections(told: &Told) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-fn losses(told: &Told) -> anyhow::Result<Vec<Figure>> {
-    let (ours, reference) = (told.get("losses", "ours")?, told.get("losses", "reference")?);
+fn losses(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
+    let (ours, reference) = (reported.get("losses", "ours")?, reported.get("losses", "reference")?);
     let name = format!(
         "events lost of {} at {:.0}/s, conntrack -E",
-        told.get("losses", "of")?,
-        told.get("losses", "per_second")?
+        reported.get("losses", "of")?,
+        reported.get("losses", "per_second")?
     );
     Ok(vec![Figure::pair(&name, "", ours, reference).at_most(0.0)])
 }
 
-fn cpu(told: &Told) -> anyhow::Result<Vec<Figure>> {
-    let figure = told.turns("cpu_per_sample", "reference", "CPU per sample with probes", "µs")?;
+fn cpu(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
+    let figure =
+        reported.turns("cpu_per_sample", "reference", "CPU per sample with probes", "µs")?;
     Ok(vec![figure.at_most_times(1.5)])
 }
 
-fn attach(told: &Told) -> anyhow::Result<Vec<Figure>> {
-    Ok(vec![Figure::value("attach time, all probes", "ms", told.get("attach", "ours")?)])
+fn attach(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
+    Ok(vec![Figure::value("attach time, all probes", "ms", reported.get("attach", "ours")?)])
 }
 
-fn packets(told: &Told) -> anyhow::Result<Vec<Figure>> {
-    let runs = told.get("packet_cost", "runs")?;
-    let time = told.get("packet_cost", "ours")?;
+fn packets(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
+    let runs = reported.get("packet_cost", "runs")?;
+    let time = reported.get("packet_cost", "ours")?;
     Ok(vec![
         Figure::value(&format!("per packet: run time of {runs:.1} programs"), "ns", time),
-        told.turns("packets_per_second", "reference", "per packet: datagrams of one flow", "/s")?,
+        reported.turns(
+            "packets_per_second",
+            "reference",
+            "per packet: datagrams of one flow",
+            "/s",
+        )?,
     ])
 }
 
-fn drops(told: &Told) -> anyhow::Result<Vec<Figure>> {
+fn drops(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![
-        told.turns("drop_cost", "reference", "per drop: reported, and only counted", "ns")?,
-        told.turns("drops_per_second", "reference", "drops in a flood, the same", "/s")?,
+        reported.turns("drop_cost", "reference", "per drop: reported, and only counted", "ns")?,
+        reported.turns("drops_per_second", "reference", "drops in a flood, the same", "/s")?,
     ])
 }
 
@@ -133,8 +139,11 @@ mod tests {
         let shown = table.to_string();
         assert!(shown.contains("10.50 ns   25.00 ns  0.45 x  <= 0.7 x  ok"), "{shown}");
         assert!(shown.contains("10.50 ns    9.00 ns  1.16 x  <= 1.3 x  ok"), "{shown}");
-        // What it did not tell was not held.
-        assert!(shown.contains("events lost: not measured: the guest did not tell"), "{shown}");
+        // A figure without a report is not met.
+        assert!(
+            shown.contains("events lost: not measured: the guest reported no figures"),
+            "{shown}"
+        );
         assert!(!table.is_ok());
     }
 
@@ -143,7 +152,7 @@ mod tests {
         let rounds = ["10 reference=20", "40 reference=50", "90 reference=100"];
         let lines = rounds.map(|round| format!("cpu_per_sample ours={round}"));
         let mut table = Table::default();
-        table.add("cpu", cpu(&Told::parse(&lines)));
+        table.add("cpu", cpu(&Reported::parse(&lines)));
         assert!(table.to_string().contains("40.00 µs   50.00 µs  0.80 x  <= 1.5 x  ok"));
     }
 

@@ -1,9 +1,9 @@
-//! What the dashboard costs: CPU time of `ctpulse live` at ten pictures a second on a screen of
+//! The cost of the dashboard: CPU time of `ctpulse live` at ten pictures a second on a screen of
 //! 200x60, against `ctpulse run` at the same sampling.
 //!
 //! The pseudo-terminal is read as fast as it is written, as a good connection does. At 1,000
-//! samples a second the bar holds; at the default of ten, `run` does next to nothing, and the
-//! figure says what a picture costs beside that.
+//! samples a second the bar holds; at the default of ten, `run` takes almost no time, and the
+//! figure is mostly the cost of the pictures.
 
 use std::io::Read;
 use std::path::Path;

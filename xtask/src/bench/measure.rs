@@ -29,7 +29,7 @@ impl Stats {
 
     /// The number under `name`.
     pub(crate) fn get(&self, name: &str) -> anyhow::Result<f64> {
-        self.0.get(name).copied().with_context(|| format!("no {name}= in what it printed"))
+        self.0.get(name).copied().with_context(|| format!("no {name}= in its output"))
     }
 }
 
@@ -38,7 +38,7 @@ impl Stats {
 pub(crate) struct Finished {
     /// CPU time of the whole process, user and system.
     pub(crate) cpu: Duration,
-    /// What it printed on stderr, in the line that starts with `ticks=`.
+    /// Its output on stderr, from the line that starts with `ticks=`.
     pub(crate) stats: Stats,
 }
 
@@ -110,7 +110,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself; there is nobody to tell.
+        // It may have exited by itself; an error has no receiver here.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

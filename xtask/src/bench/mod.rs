@@ -2,9 +2,9 @@
 //!
 //! Every figure is a ratio to a reference that runs in the same invocation, in turns with
 //! ctpulse, or an absolute bar. `measure` runs processes and takes numbers, `events` has those of
-//! the probes from a virtual machine, `table` judges and prints them; this file says what is
-//! measured and for how long. None of it runs in
-//! `cargo test`: a timed test fails on somebody else's busy machine.
+//! the probes from a virtual machine, `table` compares them with their limits and prints them; this file selects the measurements and
+//! their length. None of it runs in
+//! `cargo test`: a test that asserts a time fails on a busy machine.
 
 mod events;
 mod live;
@@ -24,14 +24,14 @@ use crate::tools;
 use crate::vm;
 use crate::workspace::{self, shown};
 
-/// What `cargo xtask bench` can be told.
+/// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Take seconds instead of minutes: shows that everything runs; the numbers are noisy and
-    /// a missed bar does not fail
+    /// Take seconds instead of minutes, to check that everything runs: the numbers are noisy, and an
+    /// exceeded limit does not fail
     #[arg(long)]
     quick: bool,
-    /// Measure only what the probes cost, in a virtual machine
+    /// Measure only the cost of the probes, in a virtual machine
     #[arg(long)]
     probes: bool,
 }
@@ -45,7 +45,7 @@ struct Plan {
     /// When resident memory is read first, and how long after that again.
     settle: Duration,
     minute: Duration,
-    /// Starts of which the median counts.
+    /// Number of starts; the figure is their median.
     starts: usize,
     /// Length of the recording that is reported on, and how often it is.
     recording: u64,
@@ -100,7 +100,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     events::add(&mut table, vm::measure(bench.ctpulse.clone(), options.quick));
     print!("{table}");
     if options.quick {
-        println!("--quick: the numbers are noisy and no bar counts");
+        println!("--quick: the numbers are noisy, and no limit counts");
     }
     Ok(if table.is_ok() || options.quick { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,8 +1,8 @@
 //! The figures of `ctpulse report`: a recording of a gibibyte, against the line-protocol crate
 //! alone.
 //!
-//! Both read the same file in turns and are one thread each, so CPU time is what it takes; the
-//! file is in the page cache, as far as there is room.
+//! Both read the same file alternately and are single-threaded, so CPU time is their cost. The file is
+//! in the page cache as far as the memory suffices.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ use super::median;
 use super::table::Figure;
 use crate::workspace::{run_checked, shown};
 
-/// What is measured with.
+/// The programs of the measurement.
 pub(super) struct Programs<'a> {
     /// The program.
     pub(super) ctpulse: &'a Path,
@@ -77,7 +77,7 @@ fn cpu_and_peak(command: &mut Command) -> anyhow::Result<(Duration, f64)> {
     let path = format!("/proc/{}/status", child.id());
     let mut peak = None;
     let status = loop {
-        // The peak is kept until the end, so the last look is close to it.
+        // The kernel keeps the peak, so the last read is close to it.
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         peak = status_kib(&text, "VmHWM:").or(peak);
         if let Some(status) = child.try_wait()? {

@@ -1,18 +1,18 @@
-//! The figures: what was measured, against what, and whether the bar holds.
+//! The figures with their references, limits and verdicts.
 //!
-//! A figure that could not be taken is a line too, with its reason below the table: a bar that
-//! was not measured was not held.
+//! A figure that could not be measured is also a line, with the reason below the table: a limit that
+//! was not measured is not met.
 
 use std::fmt;
 
-/// How a figure stands to its bar.
+/// The relation of a figure to its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// The bar holds.
+    /// The limit is met.
     Ok,
-    /// It does not, or could not be measured.
+    /// The limit is exceeded, or the figure could not be measured.
     Miss,
-    /// There is no bar.
+    /// The figure has no limit.
     Report,
 }
 
@@ -120,7 +120,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Adds what was measured, or one line named `subject` that says that it was not.
+    /// Adds the figures, or one line named `subject` for a failed measurement.
     pub(crate) fn add(&mut self, subject: &str, measured: anyhow::Result<Vec<Figure>>) {
         match measured {
             Ok(figures) => self.figures.extend(figures),
@@ -132,7 +132,7 @@ impl Table {
         }
     }
 
-    /// Whether every bar holds.
+    /// Returns whether every limit is met.
     pub(crate) fn is_ok(&self) -> bool {
         self.figures.iter().all(|figure| figure.verdict != Verdict::Miss)
     }

@@ -1,7 +1,7 @@
-//! Whether two objects are the same to the kernel.
+//! Compares two objects as the kernel loads them.
 //!
 //! Two versions of a compiler describe the same program with different types and line numbers.
-//! What is loaded are the sections that take part in execution: instructions, maps, globals and
+//! The kernel loads the sections that take part in execution: instructions, maps, globals and
 //! the license, with the names in them and what they refer to. Only those are compared here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ struct Section {
     references: BTreeSet<(u64, u32, String)>,
 }
 
-/// What is different in `built`, one line per section; empty when nothing that matters is.
+/// The differences of `built`, one line per section. Differences without an effect are left out.
 ///
 /// # Errors
 /// When one of them is no object.
@@ -120,12 +120,12 @@ pub(super) mod tests {
     #[test]
     fn what_is_loaded_matters() {
         let object = committed();
-        for (section, said) in [
+        for (section, message) in [
             ("kprobe", "section kprobe: the instructions differ"),
             ("license", "section license: the content differs"),
             ("maps", "section maps: the content differs"),
         ] {
-            assert_eq!(differences(&object, &changed(section)).unwrap(), [said]);
+            assert_eq!(differences(&object, &changed(section)).unwrap(), [message]);
         }
     }
 
@@ -144,7 +144,7 @@ pub(super) mod tests {
         for at in places {
             object[at..at + new.len()].copy_from_slice(new);
         }
-        let said = differences(&committed(), &object).unwrap();
-        assert_eq!(said, ["section kprobe: only one of the two has hash_insert, hash_inserz"]);
+        let message = differences(&committed(), &object).unwrap();
+        assert_eq!(message, ["section kprobe: only one of the two has hash_insert, hash_inserz"]);
     }
 }

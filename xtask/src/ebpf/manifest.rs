@@ -1,4 +1,4 @@
-//! The manifest beside the committed object: what the object was built from, and with what.
+//! The manifest beside the committed object: its sources and its toolchain.
 //!
 //! Two SHA-256 digests tie the object to its sources without a compiler: one of the object, one
 //! of everything that decides about its bytes (the files of `conntrack-ebpf`, and the versions
@@ -15,13 +15,13 @@ use sha2::{Digest, Sha256};
 /// The crate of the programs, below the workspace's root.
 const CRATE: &str = "conntrack-ebpf";
 
-/// Crates whose names begin so are part of the object.
+/// Crates with these name prefixes are part of the object.
 const KERNEL_SIDE: [&str; 4] = ["aya-ebpf", "aya-log-common", "aya-log-ebpf", "aya-log-parser"];
 
 const HEAD: &str = "# Written by `cargo xtask build-ebpf`, as the object beside it; `cargo xtask \
                     check-ebpf`\n# proves that the two and the sources belong together.\n\n";
 
-/// What is known about the committed object.
+/// The facts about the committed object.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
@@ -29,7 +29,7 @@ pub(crate) struct Manifest {
     pub(crate) object: String,
     /// SHA-256 of its sources, see [`Sources`].
     pub(crate) sources: String,
-    /// What it was built with.
+    /// The toolchain of the build.
     pub(crate) toolchain: Versions,
     /// The crates that are part of it, with their versions.
     pub(crate) crates: BTreeMap<String, String>,
@@ -47,7 +47,7 @@ pub(crate) struct Versions {
     pub(crate) llvm: String,
 }
 
-/// What the object is built from, as it is in the checkout.
+/// The sources of the object in the checkout.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sources {
     /// SHA-256 over the files and the crates' versions, each with its name and length.
@@ -60,11 +60,11 @@ impl Manifest {
     /// Reads the manifest at `path`.
     ///
     /// # Errors
-    /// When there is none, or it is not one.
+    /// The manifest is missing or not valid.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text =
             fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is no manifest", path.display()))
+        toml::from_str(&text).with_context(|| format!("{} is not a manifest", path.display()))
     }
 
     /// The manifest's text.
@@ -77,12 +77,12 @@ impl Manifest {
     pub(crate) fn disagreement(&self, object: &[u8], sources: &Sources) -> Option<String> {
         if self.crates != sources.crates {
             let (now, then) = (listed(&sources.crates), listed(&self.crates));
-            return Some(format!("Cargo.lock has {now}, and the object is of {then}"));
+            return Some(format!("Cargo.lock has {now}, and the object was built with {then}"));
         }
         if self.sources != sources.digest {
-            return Some(format!("the sources of {CRATE} are not those that the object is of"));
+            return Some(format!("the sources of {CRATE} differ from those of the object"));
         }
-        (self.object != digest(object)).then(|| "the object is not the manifest's".to_owned())
+        (self.object != digest(object)).then(|| "the object differs from the manifest's".to_owned())
     }
 }
 
@@ -101,7 +101,7 @@ impl Sources {
         let text =
             fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
         let crates =
-            kernel_side(&text).with_context(|| format!("{} is no lock file", lock.display()))?;
+            kernel_side(&text).with_context(|| format!("{} is not a lock file", lock.display()))?;
 
         let mut hash = Sha256::new();
         for (name, content) in &files {
@@ -236,13 +236,13 @@ mod tests {
             *changed.last_mut().unwrap() ^= 1;
             fs::write(&path, changed).unwrap();
             let after = Sources::read(root.path()).unwrap();
-            let said = manifest.disagreement(b"object", &after).unwrap();
-            assert!(said.contains("sources of conntrack-ebpf"), "{name}: {said}");
+            let message = manifest.disagreement(b"object", &after).unwrap();
+            assert!(message.contains("sources of conntrack-ebpf"), "{name}: {message}");
             fs::write(&path, content).unwrap();
         }
         assert_eq!(Sources::read(root.path()).unwrap(), before);
-        let said = manifest.disagreement(b"objecu", &before).unwrap();
-        assert!(said.contains("the object is not the manifest's"), "{said}");
+        let message = manifest.disagreement(b"objecu", &before).unwrap();
+        assert!(message.contains("the object differs from the manifest's"), "{message}");
     }
 
     #[test]
@@ -276,8 +276,11 @@ mod tests {
         fs::write(&lock, LOCK.replace("0.2.1", "0.2.2")).unwrap();
         let after = Sources::read(root.path()).unwrap();
         assert_ne!(after.digest, before.digest);
-        let said = manifest(b"", &before).disagreement(b"", &after).unwrap();
-        assert_eq!(said, "Cargo.lock has aya-ebpf 0.2.2, and the object is of aya-ebpf 0.2.1");
+        let message = manifest(b"", &before).disagreement(b"", &after).unwrap();
+        assert_eq!(
+            message,
+            "Cargo.lock has aya-ebpf 0.2.2, and the object was built with aya-ebpf 0.2.1"
+        );
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! `cargo xtask build-ebpf` and `check-ebpf`: the committed eBPF object, made and proved.
+//! `cargo xtask build-ebpf` and `check-ebpf`: build and verify the committed eBPF object.
 //!
 //! Users build with stable Rust alone, since the object is committed in `conntrack-ebpf/object`.
-//! `manifest` says what it was built from and with, `toolchain` builds it, and `compare` tells
-//! whether two objects are the same to the kernel. The check has two parts: the digests, which
-//! take no tools, and a rebuild, where the toolchain can be had.
+//! `manifest` records its sources and toolchain, `toolchain` builds it, and `compare` checks whether
+//! two objects are equal for the kernel. The check has two parts: the digests, which need no tools,
+//! and a rebuild, where the toolchain can be installed.
 
 mod compare;
 mod manifest;
@@ -82,7 +82,7 @@ pub(crate) fn check_digests() -> anyhow::Result<(Manifest, Vec<u8>)> {
     if let Some(reason) = manifest.disagreement(&object, &Sources::read(&workspace::root())?) {
         bail!("{reason}: {REMEDY}");
     }
-    println!("the eBPF object is the manifest's, and so are the sources");
+    println!("the eBPF object and its sources match the manifest");
     Ok((manifest, object))
 }
 
@@ -98,7 +98,7 @@ fn built() -> anyhow::Result<(Vec<u8>, Sources, Versions)> {
     Ok((object, sources, toolchain.versions))
 }
 
-/// What a rebuild says about the committed object, which passes.
+/// The result of comparing a rebuild with the committed object.
 ///
 /// # Errors
 /// When it does not.
@@ -110,12 +110,12 @@ fn verdict(
 ) -> anyhow::Result<String> {
     let same = committed_by == built_by;
     if committed == built {
-        let with = if same { "" } else { ", though the toolchain is not the manifest's" };
-        return Ok(format!("the eBPF object is what its sources build, to the byte{with}"));
+        let with = if same { "" } else { ", although the toolchain differs from the manifest's" };
+        return Ok(format!("the eBPF object is identical to a build of its sources{with}"));
     }
     let differences = compare::differences(committed, built)?;
     let other = format!(
-        "the manifest's toolchain is another (it: {}; here: {})",
+        "the toolchain of the manifest differs (manifest: {}; here: {})",
         shown(committed_by),
         shown(built_by)
     );
@@ -123,18 +123,18 @@ fn verdict(
         let toolchains = if same { String::new() } else { format!("\n  {other}") };
         let differences = differences.join("\n  ");
         bail!(
-            "the eBPF object is not what its sources build: {REMEDY}\n  {differences}{toolchains}"
+            "the eBPF object differs from a build of its sources: {REMEDY}\n  {differences}{toolchains}"
         );
     }
     if same {
         bail!(
-            "the eBPF object has the programs and maps that its sources build, but describes \
+            "the eBPF object has the same programs and maps as a build of its sources, but describes \
              them differently (BTF), with the same toolchain: {REMEDY}"
         );
     }
     Ok(format!(
-        "the eBPF object has the programs and maps that its sources build; bytes that describe \
-         them (BTF) differ, since {other}"
+        "the eBPF object has the same programs and maps as a build of its sources; bytes that describe \
+         them (BTF) differ, because {other}"
     ))
 }
 
@@ -142,8 +142,8 @@ fn shown(Versions { rustc, bpf_linker, llvm }: &Versions) -> String {
     format!("{rustc}, bpf-linker {bpf_linker}, LLVM {llvm}")
 }
 
-/// Writes a file unless it has this content, so that what depends on it stays fresh; whether it
-/// had another.
+/// Writes a file unless it already has this content, so that cargo does not rebuild its dependents.
+/// Returns whether the content changed.
 fn write(path: &Path, content: &[u8]) -> anyhow::Result<bool> {
     if fs::read(path).is_ok_and(|present| present == content) {
         return Ok(false);
@@ -173,10 +173,10 @@ mod tests {
         let [committed, instructions, _] = objects();
         for rustc in ["rustc 1.96.0", "rustc 1.97.0"] {
             let [then, now] = [versions("rustc 1.96.0"), versions(rustc)];
-            let said = verdict(&then, &now, &committed, &instructions).unwrap_err().to_string();
-            assert!(said.contains("section kprobe: the instructions differ"), "{said}");
-            assert!(said.contains(REMEDY), "{said}");
-            assert_eq!(said.contains("here: rustc 1.97.0"), then != now, "{said}");
+            let message = verdict(&then, &now, &committed, &instructions).unwrap_err().to_string();
+            assert!(message.contains("section kprobe: the instructions differ"), "{message}");
+            assert!(message.contains(REMEDY), "{message}");
+            assert_eq!(message.contains("here: rustc 1.97.0"), then != now, "{message}");
         }
     }
 
@@ -184,9 +184,9 @@ mod tests {
     fn other_descriptions_pass_with_another_toolchain_only() {
         let [committed, _, description] = objects();
         let [then, now] = [versions("rustc 1.96.0"), versions("rustc 1.97.0")];
-        let said = verdict(&then, &now, &committed, &description).unwrap();
-        assert!(said.contains("here: rustc 1.97.0"), "{said}");
+        let message = verdict(&then, &now, &committed, &description).unwrap();
+        assert!(message.contains("here: rustc 1.97.0"), "{message}");
         assert!(verdict(&then, &then, &committed, &description).is_err());
-        assert!(verdict(&then, &now, &committed, &committed).unwrap().contains("to the byte"));
+        assert!(verdict(&then, &now, &committed, &committed).unwrap().contains("is identical"));
     }
 }

@@ -1,9 +1,9 @@
-//! What builds the eBPF object, and the build itself.
+//! The toolchain of the eBPF object, and the build.
 //!
-//! The compiler is Debian's, since building `core` for the kernel takes its sources; the linker
-//! is bpf-linker, built against Debian's LLVM into `.cache/bpf-linker`. Everything that could
-//! decide about the object's bytes is said here: profile, flags and architecture do not depend
-//! on the caller's environment, and paths are replaced, so that every checkout builds the same.
+//! The compiler is Debian's, because its sources are needed to build `core` for the kernel. The linker
+//! is bpf-linker, built against Debian's LLVM into `.cache/bpf-linker`. This module sets everything that
+//! could influence the bytes of the object: profile, flags and architecture do not depend on the
+//! caller's environment, and paths are replaced, so that every checkout builds the same object.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -44,7 +44,7 @@ const TARGET: &str = "bpfel-unknown-none";
 /// The registers that hold a probed function's arguments are this architecture's.
 const ARCHITECTURE: &str = "x86_64";
 
-/// What an environment can say about a build; none of it is passed on.
+/// Environment variables that influence a build; none of them is passed on.
 const FOREIGN: [&str; 7] = [
     "RUSTC",
     "RUSTFLAGS",
@@ -55,7 +55,7 @@ const FOREIGN: [&str; 7] = [
     "CARGO_TARGET_",
 ];
 
-/// The profile, whatever the workspace's own is.
+/// The profile, which does not depend on that of the workspace.
 const PROFILE: [(&str, &str); 9] = [
     ("OPT_LEVEL", "3"),
     ("DEBUG", "2"), // bpf-linker makes BTF of it; the rest is stripped below
@@ -68,7 +68,7 @@ const PROFILE: [(&str, &str); 9] = [
     ("INCREMENTAL", "false"),
 ];
 
-/// What stands in the way of a build here, after what can be installed was.
+/// Installs the requirements of a build, and returns why it is impossible here, if it is.
 ///
 /// # Errors
 /// When an installation was tried and failed.
@@ -86,7 +86,7 @@ pub(crate) struct Toolchain {
 }
 
 impl Toolchain {
-    /// Looks at what is installed, and builds the linker where `cache` has none of this version.
+    /// Reads the installed versions, and builds the linker if `cache` has none of this version.
     ///
     /// # Errors
     /// When something does not run, or compiler and linker do not go together.
@@ -94,7 +94,7 @@ impl Toolchain {
         let rustc = run_checked(clean(RUSTC).arg("-vV"))?;
         let line = rustc.lines().next().unwrap_or_default().to_owned();
         let theirs = rustc.lines().find_map(|line| line.strip_prefix("LLVM version: "));
-        let theirs = theirs.context("rustc does not say its LLVM's version")?;
+        let theirs = theirs.context("rustc prints no LLVM version")?;
         let llvm = run_checked(Command::new(format!("{LLVM}/bin/llvm-config")).arg("--version"))?;
         let llvm = llvm.trim().to_owned();
         if major(theirs) > major(&llvm) {
@@ -174,14 +174,14 @@ impl Toolchain {
         let mut metadata = self.cargo("metadata", target);
         metadata.args(["--quiet", "--locked", "--format-version", "1", "--all-features"]);
         let metadata: Metadata = serde_json::from_str(&run_checked(&mut metadata)?)
-            .context("cargo's metadata is not what it was")?;
+            .context("the output of cargo metadata has an unknown form")?;
         let ours = metadata.packages.into_iter().filter(|package| package.source.is_some());
         let ours: BTreeSet<_> = ours
             .filter(|package| package.name.starts_with("aya-ebpf"))
             .filter_map(|package| Some(package.manifest_path.parent()?.parent()?.to_owned()))
             .collect();
         if ours.is_empty() {
-            bail!("cargo knows no aya-ebpf in this workspace");
+            bail!("cargo metadata has no package aya-ebpf");
         }
         Ok(ours)
     }
@@ -206,8 +206,8 @@ impl Toolchain {
     }
 }
 
-/// A program without what the environment says about builds, nor the libraries of the toolchain
-/// that runs us.
+/// A command without the environment variables about builds and without the libraries of the
+/// toolchain that started this program.
 fn clean(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -239,7 +239,7 @@ fn major(version: &str) -> Option<u32> {
     version.split('.').next()?.parse().ok()
 }
 
-/// Whether the text of `path` is in `object`; a root directory means nothing.
+/// Returns whether the text of `path` is in `object`. A root directory is not checked.
 fn mentions(object: &[u8], path: &Path) -> bool {
     let path = path.as_os_str().as_bytes();
     path.len() > 1 && object.windows(path.len()).any(|window| window == path)

@@ -72,15 +72,15 @@ pub(super) fn tarball(target: Target, binary: &Path) -> anyhow::Result<PathBuf> 
     Ok(packed)
 }
 
-/// Which C library the binary was linked with, and what its licence asks to be said of it.
+/// The notice about the C library in the binary, as its licence requires.
 fn glibc(target: Target) -> anyhow::Result<String> {
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat", "${Version} ${source:Package} ${source:Version}"]);
     let package = target.c_library();
-    let told = run_checked(query.arg(package))
+    let printed = run_checked(query.arg(package))
         .context("only Debian's C library is known by its version")?;
-    let [version, name, of] = *told.split(' ').collect::<Vec<_>>() else {
-        bail!("dpkg-query says {told:?}");
+    let [version, name, of] = *printed.split(' ').collect::<Vec<_>>() else {
+        bail!("unexpected output of dpkg-query: {printed:?}");
     };
     Ok(format!(
         "bin/ctpulse contains the GNU C Library of Debian's package {package} {version},\n\

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use crate::tools;
 use crate::workspace::{self, run_checked, shown};
 
-/// What a binary is built for.
+/// The target of a binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     /// Built by the workspace's own toolchain.
@@ -63,7 +63,7 @@ impl Target {
     }
 }
 
-/// What stands in the way of a build here, after what can be installed was.
+/// Installs the requirements of a build, and returns why it is impossible here, if it is.
 ///
 /// # Errors
 /// When an installation was tried and failed.
@@ -80,7 +80,7 @@ pub(super) fn obstacle(target: Target) -> anyhow::Result<Option<String>> {
 /// When the build fails, or the binary asks for a library.
 pub(super) fn build(target: Target) -> anyhow::Result<PathBuf> {
     let triple = target.triple();
-    // Apart from other builds: another compiler, and other flags for the same target.
+    // Separate from other builds: the compiler and the flags for the target differ.
     let place = workspace::root().join("target/static");
     let mut cargo = match target {
         Target::X86_64 => workspace::cargo(),
@@ -113,7 +113,7 @@ fn debians() -> Command {
     cargo
 }
 
-/// Whether a binary is for `target` and asks for no library and no loader.
+/// Checks that a binary is for `target` and needs no library and no loader.
 fn check(binary: &Path, target: Target) -> anyhow::Result<()> {
     use object::read::elf::{FileHeader, ProgramHeader};
     use object::{Endianness, elf};
@@ -157,9 +157,9 @@ pub(super) fn run_alone(binary: &Path) -> anyhow::Result<()> {
     let mut alone = Command::new("chroot");
     alone.env_clear().env("PATH", tools::search_path()?).arg(&root);
     alone.args(["/ctpulse", "--once", "--format", "influx", "--proc-root", "/proc"]);
-    let said = run_checked(&mut alone);
+    let message = run_checked(&mut alone);
     fs::remove_dir_all(&root).context("cannot remove the empty root")?;
-    if !said?.contains("ip_conntrack_count=") {
+    if !message?.contains("ip_conntrack_count=") {
         bail!("the static binary does not read a fixture in an empty root");
     }
     println!("the static binary runs in an empty root");
@@ -214,7 +214,7 @@ pub(super) fn compare(native: &Path, foreign: &Path) -> anyhow::Result<usize> {
     Ok(compared)
 }
 
-/// What a command prints, with the time of the reading, which is never the same, as T.
+/// The output of a command, with T instead of the time of the read, which always differs.
 fn output(command: &mut Command) -> anyhow::Result<String> {
     let text = run_checked(command)?;
     let mut plain = String::new();
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_binary_with_libraries_is_not_static() {
         let this = std::env::current_exe().unwrap();
-        let said = check(&this, Target::X86_64).unwrap_err().to_string();
-        assert!(said.contains("not static") || said.contains("another machine"), "{said}");
+        let message = check(&this, Target::X86_64).unwrap_err().to_string();
+        assert!(message.contains("not static") || message.contains("another machine"), "{message}");
     }
 }

@@ -13,7 +13,7 @@ use super::directory;
 use crate::tools;
 use crate::workspace::{self, run_checked, shown};
 
-/// What the image is called after it was loaded.
+/// The name of the image after it was loaded.
 const NAME: &str = concat!("localhost/ctpulse:", env!("CARGO_PKG_VERSION"));
 
 /// Builds the image of a tarball of `archive`; its path.

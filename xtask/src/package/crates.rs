@@ -1,5 +1,5 @@
 //! The crates as a registry would have them: each that `cargo install ctpulse` needs is packed, and
-//! built from what was packed.
+//! built from the packed sources.
 
 use std::fs;
 use std::process::Stdio;

@@ -1,6 +1,6 @@
-//! The Debian package: what it has beside the binary, cargo-deb, and lintian's judgement.
+//! The Debian package: its files beside the binary, cargo-deb, and lintian.
 //!
-//! `[package.metadata.deb]` in conntrack-user/Cargo.toml says what goes where. Manual pages and
+//! `[package.metadata.deb]` in conntrack-user/Cargo.toml lists the files and their places. Manual pages and
 //! completions come from the binary itself.
 
 use std::fs;
@@ -15,7 +15,7 @@ use crate::workspace::{self, run_checked, shown};
 
 const CARGO_DEB: &str = "3.8.0";
 
-/// Where what the binary tells about itself is written.
+/// The directory of the generated files.
 fn generated_directory() -> PathBuf {
     directory().join("generated")
 }
@@ -37,7 +37,7 @@ pub(super) fn build() -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// What the binary tells about itself, written if it is not yet.
+/// Writes the manual pages, completions and notices, unless they exist.
 ///
 /// # Errors
 /// When the binary cannot be built.
@@ -57,7 +57,7 @@ fn generate() -> anyhow::Result<()> {
     let binary = workspace::release_dir()?.join("ctpulse");
     let place = generated_directory();
     if place.exists() {
-        fs::remove_dir_all(&place).context("cannot remove what was generated before")?;
+        fs::remove_dir_all(&place).context("cannot remove the generated files")?;
     }
     run_checked(Command::new(&binary).args(["man", "--output"]).arg(place.join("man")))?;
     for (shell, name) in [("bash", "ctpulse.bash"), ("zsh", "_ctpulse"), ("fish", "ctpulse.fish")] {
@@ -77,7 +77,7 @@ fn cargo_deb() -> anyhow::Result<PathBuf> {
     let place = workspace::root().join(".cache/cargo-deb").join(CARGO_DEB);
     let program = place.join("bin/cargo-deb");
     if !program.is_file() {
-        eprintln!("xtask: installing cargo-deb {CARGO_DEB}: it makes the Debian package");
+        eprintln!("xtask: installing cargo-deb {CARGO_DEB}: it builds the Debian package");
         let mut cargo = workspace::cargo();
         cargo.args(["install", "cargo-deb", "--version", CARGO_DEB, "--locked", "--root"]);
         cargo.arg(&place).env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_TARGET");
@@ -100,7 +100,7 @@ fn changelog_time() -> anyhow::Result<String> {
     Ok(run_checked(Command::new("date").args(["+%s", "--date", date]))?.trim().to_owned())
 }
 
-/// Has lintian look at the package.
+/// Checks the package with lintian.
 fn judge(package: &Path) -> anyhow::Result<()> {
     if let Some(reason) = tools::provide_packages(&["lintian"], "it judges the Debian package")? {
         eprintln!("xtask: NOT RUN HERE: lintian on the package: {reason}");
@@ -109,11 +109,11 @@ fn judge(package: &Path) -> anyhow::Result<()> {
     let mut lintian = Command::new("lintian");
     lintian.args(["--allow-root", "--fail-on", "error,warning"]).arg(package);
     let output = lintian.output().context("cannot start lintian")?;
-    let said = String::from_utf8_lossy(&output.stdout);
+    let report = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
-        bail!("the package is not as Debian's should be:\n{}", said.trim_end());
+        bail!("lintian reports problems of the package:\n{}", report.trim_end());
     }
-    print!("{said}");
-    println!("lintian finds no error and no warning in {}", package.display());
+    print!("{report}");
+    println!("lintian: no error and no warning in {}", package.display());
     Ok(())
 }

@@ -104,7 +104,7 @@ fn links(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Whether the file of a link on `page` exists and has the heading that the link names.
+/// Returns whether the file of a link on `page` exists and has the heading in the link.
 fn resolves(page: &Path, link: &str) -> anyhow::Result<bool> {
     let (file, heading) = link.split_once('#').map_or((link, None), |(f, h)| (f, Some(h)));
     let target = match file {

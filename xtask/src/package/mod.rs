@@ -1,11 +1,11 @@
-//! `cargo xtask package`, `cross`, `test-package` and `test-container`: what people install, and
-//! whether it works.
+//! `cargo xtask package`, `cross`, `test-package` and `test-container`: builds and
+//! tests the packages.
 //!
-//! `binary` builds the program for a target without any library, `notices` lists whose crates
-//! are in it, `documents` copies the documentation and checks its links, `deb` makes and judges the
-//! Debian package, `archive` the tarballs and checksums, `container` the image. `test_package` and
-//! `test_container` try the results in a `system` of their own. Everything comes out in
-//! `target/package`. `crates` packs what `cargo install ctpulse` takes from a registry.
+//! `binary` builds the program without libraries for a target, `notices` lists its crates with their
+//! licences, `documents` copies the documentation and checks its links, `deb` builds and checks the Debian
+//! package, `archive` builds the tarballs and checksums, and `container` builds the image. `test_package`
+//! and `test_container` test the results in a `system` in QEMU. All results are in `target/package`.
+//! `crates` packs the crates that `cargo install ctpulse` takes from a registry.
 
 mod archive;
 mod binary;
@@ -83,11 +83,10 @@ fn image() -> anyhow::Result<PathBuf> {
     container::image(&static_tarball()?)
 }
 
-/// Builds the aarch64 binary, and compares what it says of the fixtures with what the x86-64
-/// one does.
+/// Builds the aarch64 binary, and compares its output for the fixtures with that of the x86-64 binary.
 ///
 /// # Errors
-/// When it cannot be built, or they differ.
+/// The binary cannot be built, or the outputs differ.
 pub(crate) fn cross() -> anyhow::Result<ExitCode> {
     if let Some(reason) = binary::obstacle(Target::Aarch64)? {
         eprintln!("xtask: NOT RUN HERE: the build for aarch64 (cargo xtask cross): {reason}");
@@ -99,7 +98,7 @@ pub(crate) fn cross() -> anyhow::Result<ExitCode> {
     let native = binary::build(Target::X86_64)?;
     let foreign = binary::build(Target::Aarch64)?;
     let compared = binary::compare(&native, &foreign)?;
-    println!("aarch64 says what x86-64 says: {compared} outputs are the same to the byte");
+    println!("{compared} outputs on aarch64 and x86-64 are identical");
     println!("{}", archive::tarball(Target::Aarch64, &foreign)?.display());
     archive::checksums(&directory)?;
     Ok(ExitCode::SUCCESS)

@@ -1,7 +1,7 @@
-//! Whose crates are in the binary, under which licences, with the licences' texts.
+//! The crates in the binary with their licences and the texts of these.
 //!
-//! Permissive licences ask for nothing more than to be passed on with the program. A crate under
-//! another licence is an error here, before it is in a package.
+//! A permissive licence only requires that its text is passed on with the program. A crate under
+//! another licence is an error here, before it is in a package. deny.toml lists the licences.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -12,25 +12,11 @@ use serde::Deserialize;
 
 use crate::workspace::{self, run_checked};
 
-/// Licences that a crate may have, or offer among others.
-const PERMISSIVE: [&str; 10] = [
-    "MIT",
-    "Apache-2.0",
-    "Apache-2.0 WITH LLVM-exception",
-    "BSD-2-Clause",
-    "BSD-3-Clause",
-    "0BSD",
-    "ISC",
-    "Zlib",
-    "Unlicense",
-    "Unicode-3.0",
-];
-
 const HEAD: &str = "\
 Crates that are part of ctpulse, with their licences; the texts follow.
 
 The program also contains the Rust standard library (MIT or Apache-2.0) and zstd (BSD-3-Clause).
-The static binaries contain the GNU C library, too; glibc.txt beside them says which.
+The static binaries also contain the GNU C library; glibc.txt beside them names its version.
 
 ";
 
@@ -69,7 +55,7 @@ struct Dependency {
 
 #[derive(Deserialize)]
 struct Kind {
-    /// None for what is linked, otherwise `build` or `dev`.
+    /// None for linked packages, otherwise `build` or `dev`.
     kind: Option<String>,
 }
 
@@ -84,15 +70,16 @@ pub(super) fn text() -> anyhow::Result<String> {
     cargo.args(["--features", "conntrack-ebpf/programs"]);
     cargo.args(["--filter-platform", "x86_64-unknown-linux-gnu"]);
     let metadata: Metadata = serde_json::from_str(&run_checked(&mut cargo)?)
-        .context("cargo's metadata is not what it was")?;
+        .context("the output of cargo metadata has an unknown form")?;
 
+    let permissive = permissive()?;
     let mut list = String::from(HEAD);
     let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for package in linked(&metadata)? {
         let name = format!("{} {}", package.name, package.version);
         let license = package.license.as_deref().unwrap_or_default();
-        if !is_permissive(license) {
-            bail!("{name} is under {license:?}, which is no permissive licence");
+        if !is_permissive(license, &permissive) {
+            bail!("{name} is under {license:?}, which deny.toml does not allow");
         }
         list.push_str(&format!("{name}: {license}\n"));
         for text in license_files(&package.manifest_path)? {
@@ -112,10 +99,10 @@ fn linked(metadata: &Metadata) -> anyhow::Result<Vec<&Package>> {
     let nodes: HashMap<_, _> = metadata.resolve.nodes.iter().map(|it| (&*it.id, it)).collect();
     let ours = metadata.packages.iter().find(|it| it.name == "ctpulse" && it.source.is_none());
     let mut found: BTreeSet<&str> = BTreeSet::new();
-    let mut next = vec![&*ours.context("cargo knows no ctpulse")?.id];
+    let mut next = vec![&*ours.context("cargo metadata has no package ctpulse")?.id];
     while let Some(id) = next.pop() {
         if found.insert(id) {
-            let node = nodes.get(id).context("cargo's metadata has a hole")?;
+            let node = nodes.get(id).context("cargo metadata lacks a package")?;
             let is_linked = |it: &&Dependency| it.dep_kinds.iter().any(|it| it.kind.is_none());
             next.extend(node.deps.iter().filter(is_linked).map(|it| &*it.pkg));
         }
@@ -126,22 +113,41 @@ fn linked(metadata: &Metadata) -> anyhow::Result<Vec<&Package>> {
     Ok(found)
 }
 
-/// Whether an SPDX expression without nesting of more than one level offers a permissive licence
-/// in each of its parts.
-fn is_permissive(license: &str) -> bool {
+/// The licences that a crate may have, or offer among others: those that deny.toml allows.
+fn permissive() -> anyhow::Result<Vec<String>> {
+    let file = workspace::root().join("deny.toml");
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let rules: Rules = toml::from_str(&text).context("deny.toml is not valid")?;
+    Ok(rules.licenses.allow)
+}
+
+#[derive(Deserialize)]
+struct Rules {
+    licenses: Licenses,
+}
+
+#[derive(Deserialize)]
+struct Licenses {
+    allow: Vec<String>,
+}
+
+/// Returns whether each part of an SPDX expression offers a permissive licence. Parentheses may not
+/// be nested.
+fn is_permissive(license: &str, permissive: &[String]) -> bool {
     let license = license.replace('/', " OR ");
-    let plain = |part: &str| part.trim().trim_matches(['(', ')']).to_owned();
+    let plain = |part: &str| part.trim().trim_matches(['(', ')']).trim().to_owned();
     license
         .split(" AND ")
-        .all(|part| part.split(" OR ").any(|choice| PERMISSIVE.contains(&plain(choice).trim())))
+        .all(|part| part.split(" OR ").any(|choice| permissive.contains(&plain(choice))))
 }
 
 /// The texts of the licence files beside a manifest.
 fn license_files(manifest: &Path) -> anyhow::Result<Vec<String>> {
     let directory = manifest.parent().unwrap_or(manifest);
     let mut texts = Vec::new();
-    for entry in fs::read_dir(directory).context("a crate's sources are not there")? {
-        let path = entry.context("a crate's sources cannot be read")?.path();
+    for entry in fs::read_dir(directory).context("the sources of a crate are missing")? {
+        let path = entry.context("the sources of a crate cannot be read")?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
         let is_license = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"]
             .iter()
@@ -160,11 +166,12 @@ mod tests {
 
     #[test]
     fn every_part_has_to_offer_a_permissive_licence() {
+        let permissive = permissive().unwrap();
         for good in ["MIT", "MIT OR GPL-2.0", "MIT/Apache-2.0", "(MIT OR X) AND Unicode-3.0"] {
-            assert!(is_permissive(good), "{good}");
+            assert!(is_permissive(good, &permissive), "{good}");
         }
         for bad in ["", "GPL-2.0", "MIT AND GPL-2.0", "LGPL-2.1 OR MPL-2.0"] {
-            assert!(!is_permissive(bad), "{bad}");
+            assert!(!is_permissive(bad, &permissive), "{bad}");
         }
     }
 

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Runs the steps of a test in a machine of its own, as a unit of the system that booted. The file
-# /root/test.sh sets `steps`, has a function for each of them, and may set `unit`, whose journal a
-# failure prints. Marks are those of xtask/src/vm/console.rs.
+# Runs the steps of a test in a virtual machine, as a unit of the booted system. The file
+# /root/test.sh sets `steps` and has a function for each of them. It may set `unit`: a failure prints the
+# journal of this unit. xtask/src/vm/console.rs parses the marks.
 
 cd /root
 export LC_ALL=C.UTF-8

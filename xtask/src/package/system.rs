@@ -1,4 +1,4 @@
-//! A Debian system of its own for a test of what is packaged, booted in QEMU.
+//! A Debian system in QEMU for the tests of the packages.
 //!
 //! debootstrap makes a clean system, once for each set of packages. A copy of it gets the files of
 //! the test and the steps, which systemd starts. The machine boots Debian's kernel 6.12, so that
@@ -52,24 +52,24 @@ pub(super) struct System {
     pub(super) test: &'static str,
 }
 
-/// What stands in the way of such a system here, after what can be installed was.
+/// Installs the requirements of such a system, and returns why it is impossible here, if it is.
 ///
 /// # Errors
 /// When an installation was tried and failed.
 pub(super) fn obstacle() -> anyhow::Result<Option<String>> {
     if !tools::is_root() {
-        return Ok(Some("not root, which a Debian system is made as".to_owned()));
+        return Ok(Some("not root, and only root can create a Debian system".to_owned()));
     }
     let missing = tools::provide_packages(&PACKAGES, "they make a Debian system")?;
     Ok(missing.or(vm::obstacle()?))
 }
 
 impl System {
-    /// Makes the system, lets `fill` put files into its /root, boots it and runs the steps; whether
-    /// all of them passed.
+    /// Creates the system, calls `fill` to put files into its /root, boots it and runs the steps.
+    /// Returns whether all of them passed.
     ///
     /// # Errors
-    /// When the system cannot be made or booted.
+    /// The system cannot be created or booted.
     pub(super) fn run(
         &self,
         options: &MachineOptions,
@@ -84,13 +84,13 @@ impl System {
         run_checked(Command::new("chmod").arg("755").arg(&steps))?;
         let units = root.join("etc/systemd/system");
         fs::write(units.join("ctpulse-guest.service"), UNIT).context("cannot write the unit")?;
-        let wanted = units.join("default.target.wants");
-        fs::create_dir_all(&wanted).context("cannot have the steps started")?;
+        let target = units.join("default.target.wants");
+        fs::create_dir_all(&target).context("cannot enable the steps")?;
         std::os::unix::fs::symlink(
             "../ctpulse-guest.service",
-            wanted.join("ctpulse-guest.service"),
+            target.join("ctpulse-guest.service"),
         )
-        .context("cannot have the steps started")?;
+        .context("cannot enable the steps")?;
         let passed = vm::boot_disk(&vm::Disk {
             root: &root,
             kernel: KERNEL,
@@ -127,7 +127,7 @@ impl System {
         if partial.exists() {
             fs::remove_dir_all(&partial).context("cannot remove a partial system")?;
         }
-        eprintln!("xtask: making a clean Debian system ({name})");
+        eprintln!("xtask: creating a clean Debian system ({name})");
         let included = [INCLUDED, self.packages].join(",");
         let included = included.trim_end_matches(',');
         let mut make = Command::new("debootstrap");

@@ -17,7 +17,7 @@ flows() {
     done
 }
 
-# What a container prints during 50 new connections, in /run/rows and /run/messages.
+# Writes the output of a container during 50 new connections to /run/rows and /run/messages.
 sampled() {
     "$@" --interval 200ms --count 15 --format influx > /run/rows 2> /run/messages &
     until_true grep -q '^conntrack' /run/rows || { cat /run/messages; return 1; }

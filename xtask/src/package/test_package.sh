@@ -7,9 +7,9 @@ steps=(an_old_package_installs_and_starts_nothing
     the_service_starts_with_its_probes
     the_service_is_confined
     connections_are_in_the_recording
-    a_reload_begins_a_moved_recording_anew
+    a_reload_reopens_a_moved_recording
     a_textfile_of_the_service_is_readable
-    a_crash_is_mended
+    it_is_started_again_after_a_crash
     an_upgrade_keeps_the_configuration_and_goes_on
     a_new_root_starts_it_again
     removal_stops_the_service_and_keeps_the_configuration
@@ -43,15 +43,15 @@ the_service_starts_with_its_probes() {
     systemctl enable --now ctpulse
     until_true test -s "$recording"
     systemctl is-active ctpulse
-    # What it could not do it would have said.
-    journalctl --unit ctpulse --output cat --no-pager | tee /run/said
-    not grep -iE 'warn|error|cannot|refused' /run/said
+    # It logs an operation that failed.
+    journalctl --unit ctpulse --output cat --no-pager | tee /run/log
+    not grep -iE 'warn|error|cannot|refused' /run/log
 }
 
 the_service_is_confined() {
     pid=$(main_pid)
-    # CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF: bits 12, 21, 38 and 39; of these it keeps
-    # what is needed here.
+    # CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF: bits 12, 21, 38 and 39. It keeps those that
+    # this host needs.
     cap_bnd=$(awk '/^CapBnd/ { print $2 }' "/proc/$pid/status")
     [ "$cap_bnd" = 000000c000201000 ]
     cap_eff=$(awk '/^CapEff/ { print $2 }' "/proc/$pid/status")
@@ -75,7 +75,7 @@ connections_are_in_the_recording() {
 }
 
 # What logrotate does with `nocreate` and a reload in `postrotate`.
-a_reload_begins_a_moved_recording_anew() {
+a_reload_reopens_a_moved_recording() {
     before=$(main_pid)
     mv "$recording" "$recording.moved"
     systemctl reload ctpulse
@@ -107,7 +107,7 @@ END
     until_true systemctl --quiet is-active ctpulse
 }
 
-a_crash_is_mended() {
+it_is_started_again_after_a_crash() {
     before=$(main_pid)
     kill -KILL "$before"
     came_back() { pid=$(main_pid) && [ "$pid" -gt 0 ] && [ "$pid" != "$before" ]; }
@@ -122,7 +122,7 @@ an_upgrade_keeps_the_configuration_and_goes_on() {
     before=$(main_pid)
     dpkg --force-confold -i new.deb
     grep -q 'interval = "2s"' /etc/ctpulse/ctpulse.conf
-    # What the new package brings is beside it, where the two packages differ in it.
+    # The file of the new package is beside it, because the two packages differ in it.
     grep -q 'of the old package' /etc/ctpulse/ctpulse.conf
     [ -f /etc/ctpulse/ctpulse.conf.dpkg-dist ]
     not grep -q 'of the old package' /etc/ctpulse/ctpulse.conf.dpkg-dist
@@ -135,7 +135,7 @@ an_upgrade_keeps_the_configuration_and_goes_on() {
 }
 
 a_new_root_starts_it_again() {
-    # What a boot does: all units of the target.
+    # A boot starts all units of the target.
     systemctl stop ctpulse
     systemctl start multi-user.target --no-block
     until_true systemctl --quiet is-active ctpulse

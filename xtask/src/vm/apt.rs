@@ -1,7 +1,7 @@
 //! Packages of any Debian suite, without a change to the system's sources.
 //!
-//! apt gets a list of sources and directories of its own. The list says the repositories of the
-//! system's sources, with another suite: no repository's address is written down here.
+//! apt gets a list of sources and directories of its own. The list has the repositories of the
+//! system's sources, with another suite, so this file contains no address of a repository.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ impl Apt {
             bail!("this system has no apt sources to download kernels from");
         }
         fs::write(directory.join("sources.list"), sources).context("cannot write apt's sources")?;
-        eprintln!("xtask: reading what kernels {suite} has");
+        eprintln!("xtask: reading the kernels in {suite}");
         run_checked(apt.command("apt-get")?.args(["-qq", "update"]).stderr(Stdio::inherit()))?;
         Ok(apt)
     }
@@ -72,7 +72,7 @@ impl Apt {
     /// Downloads a package, which apt verifies; the path of its file.
     ///
     /// # Errors
-    /// When there is none or apt-get fails.
+    /// The package does not exist, or apt-get fails.
     pub(crate) fn download(&self, package: &str) -> anyhow::Result<PathBuf> {
         let place = self.directory.join("download");
         let _ = fs::remove_dir_all(&place);
@@ -96,8 +96,8 @@ impl Apt {
             let path = self.directory.join(path);
             command.arg("-o").arg(format!("{option}={}", path.display()));
         }
-        // What is installed does not count, nobody reads translations, and the user that apt
-        // otherwise downloads as may not write here.
+        // Ignore the installed packages, skip translations, and do not download as the user _apt, who
+        // may not write here.
         for option in
             ["Dir::State::status=/dev/null", "Acquire::Languages=none", "APT::Sandbox::User="]
         {

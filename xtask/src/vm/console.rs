@@ -1,10 +1,10 @@
-//! What lines of a guest's console mean.
+//! Parses the lines of a guest's console.
 //!
-//! The init writes its marks through the kernel's log, which never tears a line and never
-//! stands after the beginning of somebody else's; so they are looked for anywhere in a line.
+//! The init writes its marks to the kernel's log, which never splits a line. A mark may follow the
+//! beginning of another program's line, so it is searched anywhere in a line.
 //! Faults count only in lines of the kernel: a test may print such words too.
 
-/// What a line tells.
+/// The meaning of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
     /// A test that will run.
@@ -15,10 +15,10 @@ pub(crate) enum Event<'a> {
     Ended {
         /// Its name.
         test: &'a str,
-        /// Whether its process said so.
+        /// The result that its process reported.
         passed: bool,
     },
-    /// What a test measured: `NAME number=...`.
+    /// A measurement: `NAME number=...`.
     Measured(&'a str),
     /// All tests have ended.
     Done,
@@ -28,7 +28,7 @@ pub(crate) enum Event<'a> {
 
 const MARK: &str = "ctpulse-guest: ";
 
-/// What the kernel says when something in it went wrong.
+/// Messages of the kernel about faults in it.
 const FAULTS: [&str; 6] =
     ["Kernel panic", "Oops", "BUG:", "[#1]", "UBSAN:", "general protection fault"];
 

@@ -1,7 +1,7 @@
 //! A guest that boots a whole system from a disk, for `cargo xtask test-package`.
 //!
-//! The disk is an ext4 file system made of a directory, without mounting anything. What the
-//! system tells of its tests it tells as all guests do (see `console`).
+//! The disk is an ext4 file system made of a directory, without mounting anything. The
+//! system reports the results of its tests like all guests (see `console`).
 
 use std::fs;
 use std::path::Path;
@@ -12,10 +12,10 @@ use anyhow::{Context, bail};
 use super::kernel::Kernel;
 use super::machine::{Accelerator, Hardware};
 use super::run::{self, Shown};
-use super::{image, kernels, obstacle, tell, tool, turn};
+use super::{image, kernels, obstacle, print_result, tool, turn};
 use crate::workspace::run_checked;
 
-/// How large the disk is; what is not written takes no room.
+/// The size of the disk. Unwritten parts take no space.
 const SIZE: &str = "2G";
 
 /// MiB of memory.
@@ -30,12 +30,12 @@ pub(crate) struct Disk<'a> {
     pub(crate) kernel: &'a str,
     /// How long it may take.
     pub(crate) patience: Duration,
-    /// Whether its console is shown.
+    /// Show the console.
     pub(crate) verbose: bool,
 }
 
-/// Boots a system whose tests start by themselves; whether all of them passed, of which there was
-/// one at least.
+/// Boots a system that starts its tests by itself. Returns whether at least one test ran and all
+/// passed.
 ///
 /// # Errors
 /// When no virtual machine can run here, or the disk cannot be made.
@@ -58,7 +58,7 @@ pub(crate) fn boot_disk(disk: &Disk<'_>) -> anyhow::Result<bool> {
     let hardware =
         Hardware { accelerator: Accelerator::Tcg, memory_mib: MEMORY, disk: Some(&file) };
     let run = run::attend(&kernel, &initramfs, hardware, &consoles, disk.patience, &mut show)?;
-    tell(name, &run, start);
+    print_result(name, &run, start);
     Ok(run.is_good())
 }
 

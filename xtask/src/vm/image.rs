@@ -43,7 +43,7 @@ const MODULES: [&str; 22] = [
     "sch_netem",
 ];
 
-/// What it takes to mount a disk.
+/// The modules that mounting a disk needs.
 const FOR_DISKS: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
 
 /// Tools that the tests call, and busybox for the init.
@@ -54,21 +54,21 @@ const DIRECTORIES: [&str; 16] = [
     "usr", "usr/bin", "usr/sbin", "var",
 ];
 
-/// What a guest is to do.
+/// The task of a guest.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Work<'a> {
     /// Tests.
     Tests {
-        /// Those whose names contain this.
+        /// The tests with names that contain this.
         filter: &'a str,
         /// How many connections one of them begins, if not a few.
         connections: Option<u64>,
     },
-    /// The measurements, for as long as this says: `quick` or `full`.
+    /// The measurements, `quick` or `full`.
     Measurements(&'a str),
 }
 
-/// What is the same in the guests of all kernels.
+/// The part that is the same in the guests of all kernels.
 #[derive(Debug)]
 pub(crate) struct Image {
     base: Vec<u8>,
@@ -151,7 +151,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// A binary of ours, whose debug information would be most of the archive.
+/// Reads a binary without its debug information, which would be most of the archive.
 fn without_debug_info(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut strip = tool("strip")?;
     let stripped = path.with_extension("stripped");

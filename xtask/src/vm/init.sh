@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # The init of the guests that `cargo xtask vm` boots: file systems, modules, then each test in a
-# process of its own. What it has to say goes through the kernel's log, whose lines are never
-# torn, and is read by xtask/src/vm/console.rs. It must not end: the kernel would panic.
+# separate process. It reports through the kernel's log, because its lines are never split;
+# xtask/src/vm/console.rs parses them. The init must not exit: the kernel would panic.
 
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 /bin/busybox --install -s /bin
@@ -20,8 +20,7 @@ mount -t bpf bpf /sys/fs/bpf
 ln -s /run /var/run
 ln -s /proc/self/fd /dev/fd
 
-# What is on its way to the console comes out before anything more does: changing a terminal
-# waits for that.
+# Changing a terminal waits until pending output was written, so the output before comes first.
 say() {
     stty -F /dev/console -onlcr
     echo "<1>ctpulse-guest: $*" > /dev/kmsg

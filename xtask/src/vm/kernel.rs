@@ -44,7 +44,7 @@ const SERIES: [Series; 3] = [
     },
 ];
 
-/// Suites where a package is looked for whose suite nobody names.
+/// The suites in which a package without a given suite is searched.
 const SUITES: [&str; 2] = ["bookworm", "bullseye"];
 
 /// The packages of one kernel depend on each other by names that begin so.
@@ -66,7 +66,7 @@ impl Kernels {
     /// The kernel that a user names: a series, a package or a directory.
     ///
     /// # Errors
-    /// When there is none, or it cannot be downloaded.
+    /// The kernel does not exist, or cannot be downloaded.
     pub(crate) fn get(&mut self, name: &str) -> anyhow::Result<Kernel> {
         if let Some(series) = SERIES.iter().find(|series| series.name == name) {
             return self.newest(series);
@@ -77,7 +77,7 @@ impl Kernels {
         }
         if !name.starts_with("linux-") {
             let series = SERIES.map(|series| series.name).join(", ");
-            bail!("{name:?} is no kernel: neither {series}, nor a package, nor a directory");
+            bail!("{name:?} is not a kernel: neither {series}, nor a package, nor a directory");
         }
         let (package, suite) =
             name.split_once('/').map_or((name, None), |(name, suite)| (name, Some(suite)));
@@ -89,7 +89,7 @@ impl Kernels {
                 return self.download(package, suite);
             }
         }
-        bail!("there is no package {package} in {}", suite.unwrap_or(&SUITES.join(" or ")))
+        bail!("no package {package} in {}", suite.unwrap_or(&SUITES.join(" or ")))
     }
 
     fn newest(&mut self, series: &Series) -> anyhow::Result<Kernel> {
@@ -125,17 +125,17 @@ impl Kernels {
         if partial.exists() {
             fs::remove_dir_all(&partial).context("cannot remove a partial kernel")?;
         }
-        let mut wanted = vec![package.to_owned()];
+        let mut needed = vec![package.to_owned()];
         let mut next = 0;
-        while let Some(package) = wanted.get(next) {
+        while let Some(package) = needed.get(next) {
             eprintln!("xtask: downloading {package} from {suite}");
             let file = apt.download(package)?;
             run_checked(tool("dpkg-deb")?.arg("-x").arg(&file).arg(&partial))?;
             let depends = run_checked(tool("dpkg-deb")?.arg("-f").arg(&file).arg("Depends"))?;
             let _ = fs::remove_file(&file);
             for part in parts(&depends) {
-                if !wanted.contains(&part) {
-                    wanted.push(part);
+                if !needed.contains(&part) {
+                    needed.push(part);
                 }
             }
             next += 1;
@@ -166,7 +166,7 @@ fn parts(depends: &str) -> Vec<String> {
 /// A kernel that can be booted.
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    /// As `uname -r` says.
+    /// As printed by `uname -r`.
     pub(crate) version: String,
     /// What QEMU boots.
     pub(crate) image: PathBuf,
@@ -179,7 +179,7 @@ impl Kernel {
     /// in usr/lib/modules.
     ///
     /// # Errors
-    /// When there is none, or more than one.
+    /// No kernel or more than one is found.
     pub(crate) fn in_directory(directory: &Path) -> anyhow::Result<Self> {
         let cannot = || format!("no kernel in {}", directory.display());
         let mut images = Vec::new();
@@ -217,8 +217,8 @@ impl Kernel {
         self.base.join("lib/modules").join(&self.version)
     }
 
-    /// The files of a module and of what it depends on, in load order; none if this kernel has
-    /// it built in, or not at all.
+    /// The files of a module and of its dependencies, in load order. Empty if this kernel has the
+    /// module built in, or lacks it.
     ///
     /// # Errors
     /// When modprobe cannot be started.

@@ -58,7 +58,7 @@ impl Accelerator {
     }
 }
 
-/// What a guest runs on.
+/// The machine of a guest.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hardware<'a> {
     /// How its instructions are executed.
@@ -69,7 +69,7 @@ pub(crate) struct Hardware<'a> {
     pub(crate) disk: Option<&'a Path>,
 }
 
-/// What comes from a console.
+/// Input from a console.
 #[derive(Debug)]
 pub(crate) enum Line {
     /// A line without its end.

@@ -17,8 +17,8 @@ const KERNEL: &str = "6.12";
 /// How long a guest may take: bpftrace's compiler alone runs for minutes where it is emulated.
 const PATIENCE: Duration = Duration::from_secs(2400);
 
-/// Has a guest measure the release build `ctpulse` beside bpftrace; the lines `NAME number=...`
-/// that it told. A measurement that fails leaves its lines out, and says so on standard error.
+/// Measures the release build `ctpulse` beside bpftrace in a guest, and returns its lines
+/// `NAME number=...`. A failed measurement has no lines, and prints an error on standard error.
 ///
 /// # Errors
 /// When no virtual machine can run here, or the guest or its kernel came to harm.

@@ -3,7 +3,7 @@
 //! `kernel` finds and unpacks a kernel (`apt` downloads it from its suite), `image` makes an
 //! initramfs of our binaries, a few tools and the kernel's modules, `machine` boots it in QEMU,
 //! `console` reads what its init (init.sh) and its kernel print, and `run` turns that into one
-//! verdict per test. This file says which kernels and tests; `measure` has a guest measure, for
+//! verdict per test. This file selects the kernels and tests; `measure` has a guest measure, for
 //! `cargo xtask bench`, and `disk` boots a system from a disk, for `cargo xtask test-package`. Kernels stay in `.cache/kernels` and consoles in `.cache/vm`.
 
 mod apt;
@@ -42,7 +42,7 @@ const DEFAULT: [&str; 3] = ["5.10", "6.1", "6.12"];
 /// which one waits for the kernel's garbage collector, two minutes on 5.10.
 const TIMEOUT: u64 = 1800;
 
-/// What `cargo xtask vm` can be told.
+/// Options of `cargo xtask vm`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// A kernel to boot, instead of 5.10, 6.1 and 6.12; repeat it for several. Debian's newest
@@ -50,11 +50,11 @@ pub(crate) struct Options {
     /// (linux-image-...-cloud-amd64/trixie-backports), or a directory with an unpacked package
     #[arg(long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
-    /// Seconds after which a guest that has not ended has failed
+    /// Seconds after which a guest that still runs has failed
     #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT)]
     timeout: u64,
-    /// How many guests run at once, each of which takes a CPU and 1 GiB; as many as there are
-    /// CPUs if not given
+    /// How many guests run at once. Each takes a CPU and 1 GiB. The default is one
+    /// for each CPU
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<NonZeroUsize>,
     /// How QEMU executes a guest
@@ -63,11 +63,11 @@ pub(crate) struct Options {
     /// Show the guests' consoles while they run
     #[arg(long, short)]
     verbose: bool,
-    /// Put bpftrace (200 MB with its libraries) into the guest too
+    /// Also add bpftrace (200 MB with its libraries) to the guest
     #[arg(long)]
     bpftrace: bool,
-    /// How many connections `every_connection_is_counted_however_many_they_are` begins; about
-    /// 10,000 a second on an idle machine, so give --timeout too
+    /// Number of connections in `every_connection_is_counted_however_many_they_are`; about 10,000 a
+    /// second on an idle machine, so give --timeout too
     #[arg(long, value_name = "NUMBER")]
     connections: Option<u64>,
     /// Run only the tests whose names contain this
@@ -89,19 +89,19 @@ impl Default for Options {
     }
 }
 
-/// What stands in the way of virtual machines here, after what can be installed was.
+/// Installs the requirements, and returns why virtual machines cannot run here, if they cannot.
 ///
 /// # Errors
 /// When an installation was tried and failed.
 pub(crate) fn obstacle() -> anyhow::Result<Option<String>> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        return Ok(Some("the kernels are for x86-64, and this machine is another".to_owned()));
+        return Ok(Some("the kernels are for x86-64, and this machine is not".to_owned()));
     }
     let missing = tools::provide_for_vm()?;
     Ok((!missing.is_empty()).then(|| format!("missing: {}", missing.join(", "))))
 }
 
-/// Runs the tests in each kernel, and says what came of them.
+/// Runs the tests in each kernel, and prints the results.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(reason) = obstacle()? {
         bail!("no virtual machine can run here: {reason}");
@@ -183,7 +183,7 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// Tests the kernels, several at a time; whether all tests passed in all of them.
+/// Tests the kernels, several at a time. Returns whether all tests passed in all of them.
 fn test_each(
     kernels: &[Kernel],
     image: &Image,
@@ -210,7 +210,7 @@ fn test_each(
     })
 }
 
-/// Boots one kernel; whether all tests passed, of which there was one at least.
+/// Boots one kernel. Returns whether at least one test ran and all passed.
 fn test(
     kernel: &Kernel,
     image: &Image,
@@ -227,12 +227,12 @@ fn test(
             run::Shown::Verdict(verdict) => println!("{verdict}"),
         })?;
 
-    tell(name, &run, start);
+    print_result(name, &run, start);
     Ok(run.is_good())
 }
 
-/// Says what came of one guest.
-fn tell(name: &str, run: &run::Run, start: Instant) {
+/// Prints the result of one guest.
+fn print_result(name: &str, run: &run::Run, start: Instant) {
     let seconds = start.elapsed().as_secs_f64();
     let (passed, failed) = (run.passed, run.failed.len());
     let boot = run.booted.map_or("no test found".to_owned(), |booted| {

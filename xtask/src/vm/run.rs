@@ -1,4 +1,4 @@
-//! One guest from its boot to its end, and what it told of its tests on the way.
+//! One guest from its boot to its end, and the results of its tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::plural;
 /// How many of the console's last lines a failure shows.
 const LAST_LINES: usize = 60;
 
-/// What is to be shown while a guest runs.
+/// Output while a guest runs.
 pub(super) enum Shown<'a> {
     /// A line of its console.
     Line(&'a str),
@@ -87,7 +87,7 @@ pub(super) fn attend(
     Ok(run)
 }
 
-/// What one guest has told so far.
+/// The reports of one guest so far.
 #[derive(Debug, Default)]
 pub(super) struct Run {
     kernel: String,
@@ -96,7 +96,7 @@ pub(super) struct Run {
     listed: Vec<String>,
     pub(super) passed: usize,
     pub(super) failed: Vec<String>,
-    /// What was measured, `NAME number=...`.
+    /// Measurements, `NAME number=...`.
     pub(super) measured: Vec<String>,
     /// The test that runs, since when, and the lines since then.
     current: Option<(String, Instant, Vec<String>)>,
@@ -108,7 +108,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Takes a line; how a test ended, if it tells that.
+    /// Processes a line. Returns the result of a test, if the line has one.
     fn take(&mut self, line: &str) -> Option<String> {
         match console::event(line) {
             Some(Event::Listed(test)) => {
@@ -127,7 +127,7 @@ impl Run {
             Some(Event::Trouble(text)) => {
                 // What follows belongs to the first.
                 if self.trouble.is_empty() {
-                    self.trouble.push(format!("the kernel said: {text}"));
+                    self.trouble.push(format!("kernel message: {text}"));
                 }
                 self.keep(line);
             }
@@ -177,12 +177,12 @@ impl Run {
         verdict
     }
 
-    /// Whether all tests passed, of which there was one at least.
+    /// Returns whether at least one test ran and all passed.
     pub(super) fn is_good(&self) -> bool {
         self.done && self.passed > 0 && self.failed.is_empty() && self.trouble.is_empty()
     }
 
-    /// What the console told of what failed, on standard error.
+    /// Prints the console lines about failures on standard error.
     pub(super) fn show_lines(&self) {
         let skipped = self.last_lines.len().saturating_sub(2 * LAST_LINES);
         let mut text = format!("xtask: {}: from the console:\n", self.kernel);
@@ -221,7 +221,7 @@ mod tests {
         let hung = run(&good[..2]);
         assert_eq!((hung.passed, &hung.failed[..]), (0, &["a".to_owned()][..]));
         let warned = run(&[&good[..], &["[    1.2] WARNING: CPU: 0", done]].concat());
-        assert_eq!(warned.trouble, ["the kernel said: WARNING: CPU: 0"]);
+        assert_eq!(warned.trouble, ["kernel message: WARNING: CPU: 0"]);
     }
 
     #[test]
