@@ -30,7 +30,7 @@ use crate::source::namespace::HeldProcesses;
 use crate::source::reader::{Reader, lacks_table_files, settled};
 use crate::source::roots::Place;
 
-/// What a run needs besides its inputs.
+/// The settings of a run besides its inputs.
 pub struct Plan {
     /// Where the kernel's files are.
     pub roots: Roots,
@@ -190,8 +190,8 @@ fn log_notice(notice: &StartNotice<'_>) {
     log::log!(notice.level(), "{notice}");
 }
 
-/// Attaches the event source for the inputs that want it, and logs which hooks it has, or why there is
-/// none: an error where an input must have it.
+/// Attaches the event source, and logs which hooks it has, or why there is none: an error where an
+/// input must have it.
 fn attach_probes(inputs: &[Input], places: &[Place]) -> io::Result<FirstProbes> {
     let probes = FirstProbes::attach(inputs, places);
     match probes.events() {
@@ -211,7 +211,7 @@ fn attach_probes(inputs: &[Input], places: &[Place]) -> io::Result<FirstProbes> 
     Ok(probes)
 }
 
-/// What the threads will need of the system.
+/// The rights and files that the threads will need.
 fn needs(
     inputs: &[Input],
     places: &[Place],

@@ -89,7 +89,8 @@ impl Announced {
     pub(super) fn loss(&mut self, error: StatError) -> bool {
         // A refusal has a remedy, even where a loss was announced before conntrack was there.
         let is_refusal = matches!(error.netlink(), Some(NetlinkError::Refused));
-        if self.loss && !(is_refusal && !self.refusal) {
+        let is_new = !self.loss || is_refusal && !self.refusal;
+        if !is_new {
             return false;
         }
         self.loss = self.send(Notice::Lost(error));

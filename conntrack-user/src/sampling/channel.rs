@@ -1,4 +1,4 @@
-//! What passes between a sampling thread and the others: windows and notices one way, wishes
+//! The channel between a sampling thread and the others: windows and notices one way, requests
 //! the other. Everything is bounded and nothing locks.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -13,7 +13,7 @@ use crate::source::reader::StatSource;
 use crate::source::stat_text::Oddities;
 use crate::source::sysctl::SysctlError;
 
-/// Something that a person should be told, in the order in which it happened.
+/// A change that is logged, in the order in which it happened.
 #[derive(Debug)]
 pub enum Notice {
     /// The statistics cannot be read any more (or not yet).
@@ -40,7 +40,7 @@ pub enum Notice {
     NotAttached(EventsError),
 }
 
-/// The sampler's ears: what other threads may ask of it, without a lock.
+/// Requests of other threads to the sampler, without a lock.
 #[derive(Debug, Default)]
 pub struct Control {
     stop: AtomicBool,
@@ -54,7 +54,7 @@ impl Control {
         sampler.unpark();
     }
 
-    /// Takes one wish for an emission, if there is one.
+    /// Takes one request for an emission, if there is one.
     #[must_use]
     pub fn take_gather(&self) -> bool {
         let take = |waiting: u32| waiting.checked_sub(1);
@@ -67,20 +67,20 @@ impl Control {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Asks the sampler to end; what was handed over stays in the ring.
+    /// Asks the sampler to end; windows that were handed over stay in the ring.
     pub fn stop(&self, sampler: &Thread) {
         self.stop.store(true, Ordering::Release);
         sampler.unpark();
     }
 }
 
-/// The consumer's end: windows to read and to give back, notices to tell.
+/// The consumer's end: windows to read and to give back, notices to log.
 #[derive(Debug)]
 pub struct Outbox {
     /// Filled windows, oldest first.
     pub windows: Consumer<Box<Window>>,
     /// Windows that were read and may be filled again.
     pub spent: Producer<Box<Window>>,
-    /// What a person should be told.
+    /// Notices to log.
     pub notices: Consumer<Notice>,
 }

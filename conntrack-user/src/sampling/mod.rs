@@ -56,12 +56,12 @@ pub enum Trigger {
     Asked,
 }
 
-/// What a sampler did, once it has ended.
+/// The work of a sampler that has ended.
 #[derive(Debug, Default)]
 pub struct SamplingReport {
     /// Reads of the statistics, or emissions of an input without them.
     pub ticks: u64,
-    /// What was missed.
+    /// Samples and rows that were missed.
     pub loss: Loss,
     /// How late the ticks were.
     pub lateness: Histogram,
@@ -87,7 +87,7 @@ pub struct Sampler {
     ending: Option<StatError>,
     /// The last loss was one of the namespace itself.
     another_namespace: bool,
-    /// The extremes of the number of entries, where no statistics are wanted.
+    /// The extremes of the number of entries, for an input without statistics.
     count: Option<Range>,
     timestamps: Timestamps,
     /// Real-time clock beside the last good read, or beside the last tick if there was none
@@ -362,7 +362,7 @@ impl Sampler {
         }
     }
 
-    /// Asking again at once did not help; the next tick may, or opening everything anew.
+    /// Asking again at once did not help; the next tick may, or opening everything again.
     fn missed(&mut self, error: StatError) {
         self.report.loss.samples_missed += 1;
         let now = self.clock.elapsed();

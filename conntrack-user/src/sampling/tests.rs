@@ -63,15 +63,15 @@ fn reads_that_fail_for_long_are_a_loss() {
     assert!(outbox.notices.pop().is_err(), "it may pass");
     sampler.clock -= PATIENCE;
     sampler.tick(None);
-    let told = outbox.notices.pop().unwrap();
-    assert!(matches!(&told, Notice::Lost(error) if error.is_passing()), "{told:?}");
+    let notice = outbox.notices.pop().unwrap();
+    assert!(matches!(&notice, Notice::Lost(error) if error.is_passing()), "{notice:?}");
     assert_eq!(sampler.reader.statistics(), None);
 
-    // Opened anew, it reads the recorded file.
+    // Opened again, it reads the recorded file.
     sampler.clock -= RETRY;
     sampler.tick(None);
-    let told = outbox.notices.pop().unwrap();
-    assert!(matches!(told, Notice::Found(StatSource::Procfs(_))), "{told:?}");
+    let notice = outbox.notices.pop().unwrap();
+    assert!(matches!(notice, Notice::Found(StatSource::Procfs(_))), "{notice:?}");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_refusal_is_announced_once_even_after_another_loss() {
     sampler.lost(refused());
     sampler.lost(refused());
     sampler.lost(StatError::Netlink(NetlinkError::NotLoaded));
-    let told = std::iter::from_fn(|| outbox.notices.pop().ok());
-    let told: Vec<String> = told.map(|notice| format!("{notice:?}")).collect();
-    assert_eq!(told, ["Lost(Netlink(NotLoaded))", "Lost(Netlink(Refused))"]);
+    let notices = std::iter::from_fn(|| outbox.notices.pop().ok());
+    let notices: Vec<String> = notices.map(|notice| format!("{notice:?}")).collect();
+    assert_eq!(notices, ["Lost(Netlink(NotLoaded))", "Lost(Netlink(Refused))"]);
 }

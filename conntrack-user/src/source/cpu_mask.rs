@@ -1,4 +1,4 @@
-//! The possible-CPU mask, which tells what CPU each row of the statistics file belongs to.
+//! The mask of possible CPUs, which gives the CPU of each row of the statistics file.
 //!
 //! The kernel prints one row per possible CPU and leaves the CPU's number out
 //! (`ct_cpu_seq_start` walks `cpu_possible`), so a mask with holes shifts the rows.

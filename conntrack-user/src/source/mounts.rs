@@ -1,4 +1,5 @@
-//! How procfs is mounted: options that hide files and processes, and whose view a mount is.
+//! How procfs is mounted: the options that hide files and processes, and the process whose view it
+//! shows.
 
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 //! `/proc/net` and `/proc/sys/net` show the namespace of the task that opens them, so the
 //! files of another namespace are opened from a thread that entered it. The thread leaves
 //! again at once: a thread, like an open statistics file (`seq_open_net` takes a reference),
-//! keeps a deleted namespace alive. Where that is what is wanted, [`Pinned`] does it.
+//! keeps a deleted namespace alive. [`Pinned`] does so on purpose.
 
 use std::fs::File;
 use std::io;
@@ -53,7 +53,7 @@ pub enum NamespaceError {
     Return(io::Error),
 }
 
-/// What tells one namespace from another as long as it lives: device and inode of its file.
+/// Identifies a namespace as long as it lives: device and inode of its file.
 pub type Identity = (u64, u64);
 
 /// The identity of the namespace that `path` names now.
@@ -147,7 +147,7 @@ fn has_ended(error: &io::Error) -> bool {
 /// in the kernel becomes another's.
 #[derive(Debug, Clone)]
 pub struct Pinned {
-    /// Its inode number, which tells it from all that live with it.
+    /// Its inode number, which no other namespace has at the same time.
     pub inode: u32,
     _file: Arc<File>,
 }

@@ -98,7 +98,7 @@ impl StatError {
         matches!(self, Self::Namespace(NoProcess(_) | ProcessEnded(_)))
     }
 
-    /// Why ctnetlink does not answer, where it is wanted.
+    /// Why ctnetlink does not answer, where it is configured.
     #[must_use]
     pub fn netlink(&self) -> Option<&NetlinkError> {
         match self {
@@ -108,7 +108,7 @@ impl StatError {
     }
 }
 
-/// The sysctl files show the namespace of whoever opens them; these two are the same in all.
+/// The sysctl files show the namespace of the process that opens them; these two are the same in all.
 const HOST_WIDE: [&str; 2] = [LIMIT.name, BUCKETS.name];
 
 /// The kernel's files of one input.
@@ -162,7 +162,7 @@ impl Procfs {
         self.foreign
     }
 
-    /// Whether [`Procfs::open_missing`] has something to look for.
+    /// Whether [`Procfs::open_missing`] has something to open.
     #[must_use]
     pub fn is_incomplete(&self, wants_stat: bool) -> bool {
         let shown = |file: &&SysctlFile| !self.foreign || HOST_WIDE.contains(&file.key.as_str());
@@ -174,7 +174,7 @@ impl Procfs {
     /// inside the sampled namespace. `report` gets each sysctl file that gives no number.
     ///
     /// # Errors
-    /// [`StatError`] when the statistics file is wanted and cannot be opened, or when the
+    /// [`StatError`] when the statistics file is asked for and cannot be opened, or when the
     /// namespace cannot be entered.
     pub fn open_missing(
         &mut self,
@@ -355,7 +355,7 @@ impl StatFile {
                 Ok(0) => break,
                 Ok(read) => length += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                // What a file of procfs says when its module was unloaded (`proc_reg_read`).
+                // The error of a file of procfs when its module was unloaded (`proc_reg_read`).
                 Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
                     return Err(StatError::Missing(net_of(path)));
                 }

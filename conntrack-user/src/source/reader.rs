@@ -49,7 +49,7 @@ impl std::fmt::Display for StatSource {
     }
 }
 
-/// `source`, where it can be told before anything is opened: `auto` is procfs for plain files, and
+/// `source`, where it is known before anything is opened: `auto` is procfs for plain files, and
 /// where procfs has a column for everything. That is how the kernel was built, so ctnetlink is not
 /// asked either while the file is missing, since the module goes or comes.
 #[must_use]
@@ -139,7 +139,7 @@ impl Reader {
         self.procfs.is_foreign()
     }
 
-    /// Whether [`Reader::open_missing`] has something to look for.
+    /// Whether [`Reader::open_missing`] has something to open.
     #[must_use]
     pub fn is_incomplete(&self, wants_stat: bool) -> bool {
         wants_stat && !self.has_statistics() || self.procfs.is_incomplete(false)
@@ -149,7 +149,7 @@ impl Reader {
     /// the sysctl files. `report` gets each sysctl file that gives no number.
     ///
     /// # Errors
-    /// [`StatError`] when the statistics are wanted and nothing gives them, or when the namespace
+    /// [`StatError`] when the statistics are asked for and nothing gives them, or when the namespace
     /// cannot be entered.
     pub fn open_missing(
         &mut self,
@@ -165,7 +165,7 @@ impl Reader {
         opened
     }
 
-    /// Opens ctnetlink where that is wanted, or where procfs has no statistics.
+    /// Opens ctnetlink where it is configured, or where procfs has no statistics.
     fn open_rest(
         &mut self,
         looks_for_stat: bool,
@@ -203,7 +203,7 @@ impl Reader {
         }
         let opened = self.ask_netlink();
         self.refused = match &opened {
-            // That costs no more than a look.
+            // That costs no more than opening a file that does not exist.
             Err(StatError::Netlink(NetlinkError::NotLoaded)) => None,
             Err(StatError::Netlink(error)) => Some((Instant::now(), error.clone())),
             _ => None,
@@ -223,14 +223,14 @@ impl Reader {
         if self.table.is_none() {
             let open =
                 || Netlink::open().and_then(|mut netlink| netlink.read_table().map(|()| netlink));
-            // The start says it where it cannot be asked; later the fields are left out.
+            // A notice at the start reports that it cannot be asked; later the fields are left out.
             self.table = self.inside(open).ok();
         } else if self.table.as_mut().is_some_and(|table| table.read_table().is_err()) {
             self.table = None;
         }
     }
 
-    /// Closes the statistics, from wherever they come; they are looked for anew.
+    /// Closes the statistics, from wherever they come; they are opened again later.
     pub fn close_statistics(&mut self) {
         self.netlink = None;
         self.table = None;
@@ -329,7 +329,7 @@ impl Reader {
     }
 
     /// Reads every sysctl file into `values`, one per [`Reader::sysctls`]; `None` where there is
-    /// none and ctnetlink has not told the number either. `report` gets each that went away or
+    /// none and ctnetlink has not sent the number either. `report` gets each that went away or
     /// holds no number.
     pub fn read_sysctls(
         &mut self,
@@ -358,7 +358,7 @@ impl Reader {
         self.procfs.read_count(report)
     }
 
-    /// What ctnetlink told last of a number that has a sysctl file, too.
+    /// The number that ctnetlink sent last in place of a sysctl file.
     #[must_use]
     pub fn told(&self, key: &str) -> Option<u32> {
         let netlink = self.netlink.as_ref().or(self.table.as_ref())?;
@@ -424,7 +424,7 @@ mod tests {
         let place = Place::resolve(&Roots::default(), None);
         let mut reader = Reader::new(place, Vec::new(), Source::Netlink);
         let mut open = |before: Duration| {
-            // No kernel of today says that about a question that it may have refused, too.
+            // No kernel of today answers so to a question that it may have refused, too.
             reader.refused = Some((Instant::now() - before, NetlinkError::Interrupted));
             reader.open_missing(true, &mut |error| panic!("{error}"))
         };

@@ -182,7 +182,7 @@ fn eight_digits(word: [u8; 8]) -> Option<u32> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x80 * ONES;
     let x = u64::from_be_bytes(word);
-    // For bytes below 0x80: the high bit says whether a byte is at least `least`.
+    // For bytes below 0x80: the high bit is set where a byte is at least `least`.
     let at_least = |least: u64| x.wrapping_add((0x80 - least) * ONES);
     let digit = at_least(b'0'.into()) & !at_least(u64::from(b'9') + 1);
     let letter = at_least(b'a'.into()) & !at_least(u64::from(b'f') + 1);

@@ -70,7 +70,7 @@ impl SysctlFile {
     ///
     /// # Errors
     /// The first candidate's fault, from the last on, that exists and gives no number; an
-    /// earlier candidate may be open all the same. A fault is told once, until a read succeeds.
+    /// earlier candidate may be open all the same. A fault is reported once, until a read succeeds.
     pub fn open(&mut self) -> Result<(), SysctlError> {
         self.open = None;
         let mut fault = None;
@@ -96,7 +96,7 @@ impl SysctlFile {
         if std::mem::replace(&mut self.fault_told, true) { Ok(()) } else { Err(fault) }
     }
 
-    /// Closes the file, so that the next [`SysctlFile::open`] looks for it again.
+    /// Closes the file, so that the next [`SysctlFile::open`] opens it again.
     pub fn close(&mut self) {
         self.open = None;
     }
@@ -104,7 +104,7 @@ impl SysctlFile {
     /// Reads the number, without an allocation; `None` when no file is open.
     ///
     /// # Errors
-    /// [`SysctlError`], told once until a read succeeds; the file is then closed.
+    /// [`SysctlError`], reported once until a read succeeds; the file is then closed.
     pub fn read(&mut self) -> Result<Option<f64>, SysctlError> {
         let Some((file, at)) = &self.open else { return Ok(None) };
         match read(file, &self.candidates[*at]) {
@@ -115,7 +115,7 @@ impl SysctlFile {
             }
             Err(error) => {
                 self.open = None;
-                // It went away, with its module or namespace; whoever reads it looks again.
+                // It went away, with its module or namespace; the caller opens it again.
                 if matches!(&error, SysctlError::Read { error, .. } if is_absent(error)) {
                     return Ok(None);
                 }

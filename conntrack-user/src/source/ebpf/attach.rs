@@ -17,7 +17,7 @@ use super::loader::{self, Constants};
 use super::probe_table::{AttachWhen, HOOKS, Hook, Variant};
 use super::programs::Programs;
 use super::refusal::{Refusal, explain};
-use super::symbols::{Found, Symbols, TABLE, TABLE_SIZE};
+use super::symbols::{Found, GENERATION, Symbols, TABLE, TABLE_SIZE};
 use super::types::Types;
 use super::{Events, HookState};
 use crate::source::namespace::Pinned;
@@ -116,7 +116,7 @@ impl Kernel {
     }
 
     /// Finds the functions of a variant's probes, or why they cannot be used.
-    fn functions(&self, variant: &Variant) -> Result<Vec<String>, HookState> {
+    fn functions(&self, variant: &Variant) -> Functions {
         if variant.needs_types && self.types.is_err() {
             return Err(HookState::NoTypes);
         }
@@ -139,14 +139,17 @@ impl Kernel {
     }
 }
 
-/// What will be loaded and attached.
+/// The functions of a variant, or why they cannot be used.
+type Functions = Result<Vec<String>, HookState>;
+
+/// The programs to load and attach.
 struct Plan<'a> {
     hooks: &'a [Hook],
     namespaces: &'a [Pinned],
     constants: Constants,
     /// For each hook its variants, each with its functions or why it cannot be used; `None` for a hook
     /// that is not asked for.
-    variants: Vec<Option<Vec<Result<Vec<String>, HookState>>>>,
+    variants: Vec<Option<Vec<Functions>>>,
 }
 
 impl<'a> Plan<'a> {
@@ -159,7 +162,7 @@ impl<'a> Plan<'a> {
             offsets: types.map(|types| types.offsets).unwrap_or_default(),
             table: kernel.symbols.address(TABLE),
             table_size: kernel.symbols.address(TABLE_SIZE),
-            generation: kernel.symbols.address(super::symbols::GENERATION),
+            generation: kernel.symbols.address(GENERATION),
             diagnostics: diagnostics::are_wanted(),
             reports: if types.is_some() { options.reports } else { 0 },
             latency: options.latency,
@@ -198,11 +201,7 @@ impl<'a> Plan<'a> {
 }
 
 /// Attaches the first variant of a hook that works, or returns why the best one does not.
-fn attach_hook(
-    ebpf: &mut Ebpf,
-    hook: &Hook,
-    variants: &[Result<Vec<String>, HookState>],
-) -> HookState {
+fn attach_hook(ebpf: &mut Ebpf, hook: &Hook, variants: &[Functions]) -> HookState {
     let mut why_not = None;
     for (way, (variant, functions)) in hook.ways.iter().zip(variants).enumerate() {
         let attached = functions.clone().and_then(|functions| {

@@ -365,7 +365,7 @@ impl<'a> Btf<'a> {
             let this = btf.type_at(at)?;
             match this.kind {
                 kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
-                    id = this.size_or_type
+                    id = this.size_or_type;
                 }
                 _ => return Ok(Some((btf, at))),
             }

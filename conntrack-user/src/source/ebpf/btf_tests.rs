@@ -12,7 +12,7 @@ fn btf(types: &[u32], strings: &str) -> Vec<u8> {
     words.chain(strings.bytes()).collect()
 }
 
-/// The same with a header of 7.x, whose layout section says how long each kind is.
+/// The same with a header of 7.x, with a layout section that has the length of each kind.
 fn with_layout(types: &[u32], layout: &[[u8; 4]], strings: &str) -> Vec<u8> {
     let types_length = types.len() as u32 * 4;
     let strings_length = strings.len().next_multiple_of(4) as u32;

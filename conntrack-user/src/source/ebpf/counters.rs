@@ -10,7 +10,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// A read-only view of the map of counters.
 #[derive(Debug)]
-pub struct Mapped {
+pub(super) struct Mapped {
     start: *mut Counters,
     length: usize,
 }
@@ -25,7 +25,7 @@ impl Mapped {
     ///
     /// # Errors
     /// The system's error; before 5.5 arrays cannot be mapped.
-    pub fn new(map: BorrowedFd<'_>, length: usize) -> std::io::Result<Self> {
+    pub(super) fn new(map: BorrowedFd<'_>, length: usize) -> std::io::Result<Self> {
         let bytes = length * size_of::<Counters>();
         // SAFETY: a new mapping at an address of the kernel's choice, of an array that has
         // `length` elements.
@@ -40,7 +40,7 @@ impl Mapped {
     /// # Panics
     /// If there is no such element.
     #[must_use]
-    pub fn get(&self, index: usize) -> [u64; Event::COUNT] {
+    pub(super) fn get(&self, index: usize) -> [u64; Event::COUNT] {
         assert!(index < self.length);
         // SAFETY: inside the mapping, which lives as long as `self`; page-aligned, so aligned.
         let events = unsafe { &raw mut (*self.start.add(index)).events }.cast::<u64>();

@@ -1,7 +1,7 @@
-//! What the programs themselves have to say, at debug level (`aya-log`).
+//! The messages of the programs themselves, at debug level (`aya-log`).
 //!
-//! They speak on their slow paths only, and not at all unless somebody listens: the level is a
-//! constant to the verifier, which takes the unused code out.
+//! They are printed on slow paths only, and only if they are logged: the level is a constant for the
+//! verifier, which removes the unused code.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,20 +13,20 @@ use aya_log::EbpfLogger;
 use log::{Level, Log};
 
 /// The target of such lines: the programs' crate.
-pub const TARGET: &str = "conntrack_ebpf";
+pub(crate) const TARGET: &str = "conntrack_ebpf";
 
-/// How often the ring is looked into.
+/// How often the ring is read.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Whether somebody listens.
+/// Whether the messages are logged.
 #[must_use]
-pub fn are_wanted() -> bool {
+pub(super) fn are_wanted() -> bool {
     log::log_enabled!(target: TARGET, Level::Debug)
 }
 
-/// What the programs say, and a thread that logs it until this value goes.
+/// The messages of the programs, and a thread that logs them until this value is dropped.
 pub(super) struct Diagnostics {
-    unheard: Option<EbpfLogger<&'static dyn Log>>,
+    logger: Option<EbpfLogger<&'static dyn Log>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -34,13 +34,13 @@ pub(super) struct Diagnostics {
 impl Diagnostics {
     /// Opens the ring; `None` when that is impossible, which costs nothing but these lines.
     pub(super) fn open(ebpf: &mut Ebpf) -> Option<Self> {
-        let unheard = Some(EbpfLogger::init(ebpf).ok()?);
-        Some(Self { unheard, stop: Arc::default(), thread: None })
+        let logger = Some(EbpfLogger::init(ebpf).ok()?);
+        Some(Self { logger, stop: Arc::default(), thread: None })
     }
 
     /// Starts the thread, unless it runs.
     pub(super) fn listen(&mut self) {
-        let Some(mut logger) = self.unheard.take() else { return };
+        let Some(mut logger) = self.logger.take() else { return };
         let stopped = Arc::clone(&self.stop);
         let thread = std::thread::Builder::new().name("diagnostics".into()).spawn(move || {
             while !stopped.load(Ordering::Acquire) {

@@ -1,6 +1,6 @@
 //! Reports of single drops and evictions, as the programs put them into their ring.
 
-#![allow(unsafe_code, reason = "the programs' memory has a fixed layout that aya must be told")]
+#![allow(unsafe_code, reason = "the programs' memory has a fixed layout that aya must know")]
 
 use std::mem::offset_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,7 +28,7 @@ pub struct DropReport {
     pub cpu: u32,
     /// The inode number of its network namespace.
     pub inode: u32,
-    /// Its conntrack zone, 0 but where rules say otherwise.
+    /// Its conntrack zone, 0 unless rules set another one.
     pub zone: u16,
     /// Whose: the original direction. `None` where it could not be read.
     pub tuple: Option<Tuple>,
@@ -70,7 +70,7 @@ struct CpuLatency(Latency);
 // SAFETY: whole words only, and every value of them is one.
 unsafe impl Pod for CpuLatency {}
 
-/// A CPU's memory of its reports, as aya wants to have it called.
+/// A CPU's memory of its reports, in the type that aya requires.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 struct Memory(Reporting);
@@ -103,7 +103,7 @@ impl Reports {
         })
     }
 
-    /// The next report, if there is one; nobody is woken for it.
+    /// Returns the next report, if there is one, without waiting.
     pub fn take_next(&mut self) -> Option<DropReport> {
         loop {
             let item = self.ring.next()?;

@@ -7,7 +7,7 @@ use super::refusal::{Object, Refusal};
 use crate::schema::maintained;
 
 /// Where the kernel shows how far it is locked down, if securityfs is mounted.
-pub const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+pub(crate) const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
 /// Why no event can be counted at all.
 #[derive(Debug, thiserror::Error)]
@@ -192,7 +192,7 @@ fn value<'a>(status: &'a str, key: &str) -> Option<&'a str> {
 
 /// Whether the kernel is locked down against reading its memory.
 #[must_use]
-pub fn is_locked_down() -> bool {
+pub(crate) fn is_locked_down() -> bool {
     let lockdown = std::fs::read_to_string(LOCKDOWN).unwrap_or_default();
     lockdown.contains("[confidentiality]")
 }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     /// Public reports from containers, where the message named a map ("COUNTERS", "DROPS"): what is
-    /// refused first says nothing of the reason.
+    /// refused first is not the reason.
     #[test]
     fn a_denial_has_the_cause_that_is_around_it() {
         let status = |seccomp| format!("CapEff:\t000000c000000000\nSeccomp:\t{seccomp}\n");

@@ -9,10 +9,10 @@
 
 mod attach;
 pub mod btf;
-pub mod counters;
-pub mod diagnostics;
+mod counters;
+pub(crate) mod diagnostics;
 pub mod drops;
-pub mod error;
+pub(crate) mod error;
 mod hook_state;
 mod loader;
 pub mod offsets;
@@ -20,9 +20,9 @@ pub mod probe_table;
 mod programs;
 mod prototypes;
 mod reader;
-pub mod reattach;
+pub(crate) mod reattach;
 mod refusal;
-pub mod sharing;
+pub(crate) mod sharing;
 pub mod symbols;
 pub mod types;
 
@@ -55,7 +55,7 @@ pub struct Events {
     ebpf: Ebpf,
     diagnostics: Mutex<Option<Diagnostics>>,
     /// Inode numbers of the namespaces in the order of their slots, from 1 on; empty where they
-    /// cannot be told apart.
+    /// cannot be distinguished.
     inodes: Vec<u32>,
     /// The same namespaces, held open so that no other namespace gets their addresses.
     held: Mutex<Vec<Option<Pinned>>>,
@@ -64,7 +64,7 @@ pub struct Events {
     states: Vec<HookState>,
     /// Whether the kernel's table of connections can be read.
     sees_table: bool,
-    /// Why namespaces cannot be told apart, if they cannot.
+    /// Why namespaces cannot be distinguished, if they cannot.
     blind: Option<BtfError>,
     /// The layout of tuples for the reports, until they are taken.
     reports: Option<TupleLayout>,
@@ -125,13 +125,13 @@ impl Events {
         self.hooks.iter().zip(&self.states)
     }
 
-    /// Why namespaces cannot be told apart: all events are then in slot 0.
+    /// Why namespaces cannot be distinguished: all events are then in slot 0.
     #[must_use]
     pub fn blind(&self) -> Option<&BtfError> {
         self.blind.as_ref()
     }
 
-    /// The slot of a namespace: 0, that of all events together, where they cannot be told apart.
+    /// The slot of a namespace: 0, that of all events together, where they cannot be distinguished.
     #[must_use]
     pub fn slot(&self, namespace: &Pinned) -> Option<usize> {
         if self.blind.is_some() {
@@ -164,7 +164,7 @@ impl Events {
         }
     }
 
-    /// Whether `event` is counted, for the namespaces that are told apart.
+    /// Whether `event` is counted, for the namespaces that have slots.
     #[must_use]
     pub fn counts(&self, event: Event) -> bool {
         let mut hooks = self.states().filter(|(hook, _)| hook.events.contains(&event));
@@ -188,9 +188,9 @@ impl Events {
     pub fn host_wide(&self) -> HostWide {
         let sum = |events: &[Event]| {
             let counters = (0..self.length).map(|index| self.counters.get(index));
-            let wanted =
+            let counts =
                 counters.flat_map(|counters| events.iter().map(move |e| counters[*e as usize]));
-            wanted.fold(0, u64::wrapping_add)
+            counts.fold(0, u64::wrapping_add)
         };
         HostWide {
             alloc_failed: sum(&[Event::AllocFailed]),

@@ -25,7 +25,7 @@ pub struct Variant {
     /// All of them, or none.
     pub probes: &'static [Probe],
     /// Whether the programs read more of the kernel's structures than the namespace, so that
-    /// without its types (BTF) they would count something else.
+    /// without its types (BTF) they would miscount.
     pub needs_types: bool,
 }
 
@@ -34,21 +34,21 @@ pub struct Variant {
 pub enum AttachWhen {
     /// Always: rows show what it counts.
     Always,
-    /// Where somebody asks for it, since it costs something for each packet.
+    /// Only on request, since it costs something for each packet.
     PerPacket,
-    /// Where the row about ctpulse itself is wanted, the programs' diagnostics, or reports of
-    /// drops: nothing else shows what it counts.
+    /// For the row about ctpulse itself, the programs' diagnostics, or reports of drops: nothing else
+    /// shows its counters.
     Internal,
     /// Where drops are reported one by one: it is a call of each new connection more.
     Reports,
 }
 
-/// Something to count.
+/// A kernel function or a group of them, and the events that its programs count.
 #[derive(Debug, Clone, Copy)]
 pub struct Hook {
-    /// What `doctor` and messages call it.
+    /// Its name in `doctor` and messages.
     pub name: &'static str,
-    /// What its programs count.
+    /// The events that its programs count.
     pub events: &'static [Event],
     /// In order of preference.
     pub ways: &'static [Variant],

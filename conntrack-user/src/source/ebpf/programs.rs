@@ -1,9 +1,9 @@
-//! How each attached program fares: what the kernel skipped, and what it spent.
+//! The statistics of each attached program: skipped calls, runs and their time.
 //!
 //! Three things can keep a program from seeing a call. Another tracing program ran on that CPU
 //! already (`trace_call_bpf`); another probe did (`kprobe_running`), or too many calls of a
-//! function were under way for its return probe (`nmissed`). From 6.7 on the kernel tells all of
-//! them, of the program and of its link.
+//! function were under way for its return probe (`nmissed`). From 6.7 on the kernel counts all of
+//! them, in the program and in its link.
 
 #![allow(unsafe_code, reason = "no crate asks the kernel about misses without an allocation")]
 
@@ -15,11 +15,11 @@ use aya_obj::generated::{bpf_attr, bpf_attr__bindgen_ty_9, bpf_cmd, bpf_link_inf
 use crate::schema::maintained;
 use crate::schema::raw::Program;
 
-/// Since then the kernel counts what it skipped: programs in `trace_call_bpf`, probes in their
-/// link. Before, it prints 0 for the former and has no word for the latter.
+/// Since this release the kernel counts skipped calls: of programs in `trace_call_bpf`, of probes in
+/// their link. Before, it prints 0 for the former and nothing for the latter.
 const MISSES_FROM: maintained::Release = (6, 7);
 
-/// Attached programs and where the kernel tells about them.
+/// Attached programs and the descriptors of their statistics.
 #[derive(Debug, Default)]
 pub(super) struct Programs(Vec<AttachedProgram>);
 
@@ -33,7 +33,7 @@ struct AttachedProgram {
 }
 
 impl Programs {
-    /// Finds what there is about the programs `names`, all of them attached.
+    /// Finds the descriptors of the programs `names`, all of them attached.
     pub(super) fn open(ebpf: &Ebpf, names: &[&'static str]) -> Self {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let counts = maintained::parse_release(&release).unwrap_or_default() >= MISSES_FROM;
@@ -48,13 +48,13 @@ impl Programs {
         Self(attached.collect())
     }
 
-    /// Fills in how each program fares.
+    /// Reads the statistics of each program.
     pub(super) fn read(&self, programs: &mut Vec<Program>) {
         programs.clear();
         programs.extend(self.0.iter().map(AttachedProgram::read));
     }
 
-    /// How many calls all of them missed; `None` where the kernel does not count that.
+    /// Returns how many calls all of them missed; `None` where the kernel does not count that.
     pub(super) fn missed(&self) -> Option<u64> {
         let missed = |attached: &AttachedProgram| {
             let Program { skipped, missed, .. } = attached.read();
@@ -96,7 +96,7 @@ fn links() -> Vec<(RawFd, u32)> {
     descriptors.filter_map(link).collect()
 }
 
-/// What the kernel knows of a program.
+/// Reads the statistics of a program.
 fn program_info(program: RawFd) -> Option<bpf_prog_info> {
     // SAFETY: all zeros are a value of this structure of numbers.
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
@@ -116,7 +116,7 @@ fn missed(link: RawFd) -> Option<u64> {
     is_known.then_some(kprobe.missed)
 }
 
-/// Has the kernel fill in `info` about the object of a descriptor; whether it did.
+/// Has the kernel fill in `info` about the object of a descriptor; returns whether it did.
 ///
 /// # Safety
 /// `info` is `length` bytes that may take any value.

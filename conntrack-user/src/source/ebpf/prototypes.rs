@@ -1,5 +1,5 @@
-//! The prototypes that the programs are written for. A kernel whose function has another one would have
-//! them read the wrong arguments without any error.
+//! The prototypes that the programs are written for. With another prototype they would read the wrong
+//! arguments without any error.
 
 use super::btf::{BtfValue, Prototype};
 
@@ -45,12 +45,12 @@ const PROTOTYPES: [(&str, &[Expected], Expected); 18] = [
     ("init_conntrack", &[NET, CONNECTION, TUPLE, PACKET, Integer, Integer], TUPLE_HASH),
 ];
 
-/// The functions whose prototypes are known.
+/// The functions that have a known prototype.
 pub(super) fn functions() -> impl Iterator<Item = &'static str> {
     PROTOTYPES.iter().map(|(name, ..)| *name)
 }
 
-/// What is different in the prototype that a kernel has of `function`, if anything is.
+/// Describes how the prototype that a kernel has of `function` differs, if it does.
 pub(super) fn difference(function: &str, found: &Prototype) -> Option<String> {
     let (_, parameters, result) = PROTOTYPES.iter().find(|(name, ..)| *name == function)?;
     if found.parameters.len() != parameters.len() {

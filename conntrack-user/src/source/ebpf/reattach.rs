@@ -25,7 +25,7 @@ pub trait Attach: Send {
     /// Why it is impossible now.
     fn attach(&mut self) -> Result<EventReader, EventsError>;
 
-    /// Checks that the attached probes still count what they should; called every [`CHECK`].
+    /// Checks that the attached probes still count what they should; called every 10 s.
     ///
     /// # Errors
     /// Why they must be given up.
@@ -33,7 +33,7 @@ pub trait Attach: Send {
 }
 
 /// Probes for an input, or why there are none.
-pub type AttachResult = Result<EventReader, EventsError>;
+pub(crate) type AttachResult = Result<EventReader, EventsError>;
 
 /// The event source of one input.
 #[derive(Debug)]

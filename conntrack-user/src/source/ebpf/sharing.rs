@@ -17,15 +17,15 @@ use crate::source::namespace::{Pinned, another_than};
 use crate::source::roots::Place;
 
 /// The probes that all inputs share at the start, or why there are none.
-pub struct FirstProbes {
+pub(crate) struct FirstProbes {
     shared: Arc<SharedProbes>,
     events: Result<Arc<Events>, EventsError>,
 }
 
 impl FirstProbes {
-    /// Attaches probes for the inputs that want events, each at its place.
+    /// Attaches probes for the inputs that have events, each at its place.
     #[must_use]
-    pub fn attach(inputs: &[Input], places: &[Place]) -> Self {
+    pub(crate) fn attach(inputs: &[Input], places: &[Place]) -> Self {
         let shared = Arc::new(SharedProbes::new(inputs, places));
         let must = inputs.iter().any(|input| input.ebpf == Ebpf::On);
         let events = shared.attach_first(must);
@@ -36,20 +36,20 @@ impl FirstProbes {
     ///
     /// # Errors
     /// Why there are none.
-    pub fn events(&self) -> Result<&Events, &EventsError> {
+    pub(crate) fn events(&self) -> Result<&Events, &EventsError> {
         self.events.as_deref()
     }
 
     /// Whether there are probes, or may be some later.
     #[must_use]
-    pub fn may_attach(&self) -> bool {
+    pub(crate) fn may_attach(&self) -> bool {
         self.events.as_ref().err().is_none_or(EventsError::may_pass)
     }
 
     /// Whether the probes do not know the kernel's types, so that other processes are searched for
     /// another namespace again and again.
     #[must_use]
-    pub fn is_blind(&self) -> bool {
+    pub(crate) fn is_blind(&self) -> bool {
         self.events.as_ref().is_ok_and(|events| events.blind().is_some())
     }
 
@@ -59,7 +59,7 @@ impl FirstProbes {
     ///
     /// # Errors
     /// The system's, when the thread cannot be started.
-    pub fn source_of(
+    pub(crate) fn source_of(
         &self,
         number: usize,
         input: &Input,
@@ -90,7 +90,7 @@ impl FirstProbes {
 
 /// Whether the input's rows have a place for events: plain files are of another kernel, or of
 /// another time.
-fn wants_events(input: &Input, place: &Place) -> bool {
+fn has_events(input: &Input, place: &Place) -> bool {
     let statistics = input.collect.all || input.collect.percpu;
     input.ebpf != Ebpf::Off && !input.compat_telegraf && statistics && place.is_live()
 }
@@ -103,12 +103,12 @@ fn module() -> Option<u64> {
 
 /// The probes that inputs share.
 #[derive(Debug)]
-pub struct SharedProbes {
+struct SharedProbes {
     /// Whether any input asks for the hooks that cost something for each packet.
     per_packet: bool,
     /// Whether any input has a row about ctpulse itself.
     internal: bool,
-    /// Where each input has its namespace; `None` for one that wants no events.
+    /// Where each input has its namespace; `None` for one without events.
     places: Vec<Option<Place>>,
     /// For each input, the probes that were attached for it last.
     shares: Mutex<Vec<Option<Share>>>,
@@ -142,7 +142,7 @@ impl Share {
 impl SharedProbes {
     fn new(inputs: &[Input], places: &[Place]) -> Self {
         let place =
-            |(input, place): (&Input, &Place)| wants_events(input, place).then(|| place.clone());
+            |(input, place): (&Input, &Place)| has_events(input, place).then(|| place.clone());
         let places: Vec<_> = inputs.iter().zip(places).map(place).collect();
         let shares = places.iter().map(|_| None).collect();
         Self {

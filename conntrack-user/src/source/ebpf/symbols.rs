@@ -1,7 +1,7 @@
 //! The kernel's symbols: which of the functions that hooks name it has, and under what name.
 //!
 //! Functions are found in `/proc/kallsyms`, because compilers rename static ones
-//! (`init_conntrack.isra.0`). Names are there for everybody; addresses are 0 for whom
+//! (`init_conntrack.isra.0`). Every process can read the names; addresses are 0 where
 //! `kernel.kptr_restrict` hides them.
 
 use std::collections::{HashMap, HashSet};
@@ -18,17 +18,17 @@ pub const TABLE_SIZE: &str = "nf_conntrack_htable_size";
 /// The generation of connections' extensions: a number.
 pub const GENERATION: &str = "nf_conntrack_ext_genid";
 
-/// The variables whose addresses the programs want.
+/// The variables that the programs read by their addresses.
 const VARIABLES: [&str; 3] = [TABLE, TABLE_SIZE, GENERATION];
 
-/// What of the kernel's symbols the hooks can use.
+/// The symbols of the kernel that hooks and programs can use.
 #[derive(Debug, Default)]
 pub struct Symbols {
     functions: Vec<String>,
     variables: HashMap<&'static str, u64>,
 }
 
-/// What the kernel has of a function.
+/// The symbols that the kernel has of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found<'a> {
     /// The function, under this name.

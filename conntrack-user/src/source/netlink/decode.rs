@@ -101,7 +101,7 @@ impl Default for Answer {
 /// are passed over; a message whose attributes cannot be read is counted, and loses no other.
 ///
 /// # Errors
-/// [`NetlinkError`]: what the kernel says, or that this is no netlink.
+/// [`NetlinkError`]: the error that the kernel sent, or that this is no netlink.
 pub fn decode(
     mut datagram: &[u8],
     sequence: u32,
@@ -174,7 +174,7 @@ impl Answer {
         self.oddities = Oddities::default();
     }
 
-    /// The limit of entries, where the kernel tells it (from 4.18 on).
+    /// The limit of entries, where the kernel sends it (from 4.18 on).
     #[must_use]
     pub fn max(&self) -> Option<u32> {
         self.table.get(GLOBAL_MAX)
@@ -206,8 +206,8 @@ impl Answer {
             }
             // Most attributes of an entry are no numbers.
             Request::Entries => {
-                let told = row.map(|row| [STATUS, TIMEOUT].map(|kind| row.attributes.get(kind)));
-                if let Some([Some(status), left]) = told {
+                let sent = row.map(|row| [STATUS, TIMEOUT].map(|kind| row.attributes.get(kind)));
+                if let Some([Some(status), left]) = sent {
                     self.entries.note(status, left, self.silence);
                 }
                 return;

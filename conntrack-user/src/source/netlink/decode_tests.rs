@@ -187,8 +187,9 @@ fn errors_of_the_kernel_have_their_meaning() {
     let fail = |code: Vec<u8>| counters(&mut Answer::default(), &code).unwrap_err();
     let refused = fail(code(NLMSG_ERROR, -1));
     assert_eq!(refused, NetlinkError::Refused);
-    for mend in ["CAP_NET_ADMIN", "setcap cap_net_admin+ep", "AmbientCapabilities=CAP_NET_ADMIN"] {
-        assert!(refused.to_string().contains(mend), "{refused}");
+    for remedy in ["CAP_NET_ADMIN", "setcap cap_net_admin+ep", "AmbientCapabilities=CAP_NET_ADMIN"]
+    {
+        assert!(refused.to_string().contains(remedy), "{refused}");
     }
     assert_eq!(fail(code(NLMSG_ERROR, -22)), NetlinkError::Unsupported);
     for shortage in [-4, -11, -12, -105] {
@@ -273,7 +274,7 @@ proptest! {
         prop_assert!(decoded.is_ok_and(|p| p == Progress::Done) || number < 0);
     }
 
-    /// Bytes that look like what the kernel sends, with some of them changed.
+    /// Messages as the kernel sends them, with some bytes changed.
     #[test]
     fn spoiled_answers_never_panic(
         rows in prop::collection::vec((any::<u16>(), prop::collection::vec((0..40u16, any::<u32>()), 0..20)), 0..8),

@@ -1,4 +1,4 @@
-//! How many of the table's entries the kernel could evict, from a look at some of them.
+//! How many of the table's entries the kernel could evict, by a sample of them.
 //!
 //! A dump goes through the table in the order of its buckets, which hold entries by a keyed hash:
 //! the first some thousands are a fair sample of all, at the same cost however large the table is.
@@ -13,10 +13,10 @@ use super::{ATTEMPTS, Netlink};
 const SEEN_REPLY: u32 = 1 << 1;
 const ASSURED: u32 = 1 << 2;
 
-/// What was seen of the entries that were looked at.
+/// Properties of the entries that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Entries {
-    /// Those that were looked at.
+    /// Entries that were read.
     pub seen: u32,
     /// Of those: never answered (conntrack-tools calls them `[UNREPLIED]`).
     pub unreplied: u32,
@@ -26,7 +26,7 @@ pub struct Entries {
     pub silent: u32,
 }
 
-/// What tells a connection that has been silent for long: how long its entry is kept.
+/// Identifies a connection that has been silent for long, by how long its entry is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Silence {
     /// The setting `nf_conntrack_tcp_timeout_established`, in seconds.

@@ -8,7 +8,7 @@ const HIGHEST_ERRNO: i32 = 4095;
 /// ctnetlink could not be asked, or its answer not be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetlinkError {
-    /// The kernel wants a capability for every message (`nfnetlink_rcv`).
+    /// The kernel requires a capability for every message (`nfnetlink_rcv`).
     #[error(
         "ctnetlink cannot be asked: missing CAP_NET_ADMIN; run as root, or grant it (setcap \
          cap_net_admin+ep, or AmbientCapabilities=CAP_NET_ADMIN in a systemd unit)"
@@ -76,7 +76,7 @@ impl NetlinkError {
         if is_shortage(errno) { Self::Overrun } else { Self::Talk(errno) }
     }
 
-    /// Whether it is so until somebody changes the system or this program's rights.
+    /// Whether it lasts until the system or this program's rights are changed.
     #[must_use]
     pub fn is_lasting(&self) -> bool {
         matches!(self, Self::Refused | Self::Unsupported | Self::Socket(_))
@@ -89,7 +89,7 @@ impl NetlinkError {
     }
 }
 
-/// What the kernel says when it has no memory for the moment.
+/// The kernel has no memory for the moment.
 fn is_shortage(errno: Errno) -> bool {
     matches!(errno, Errno::NOBUFS | Errno::NOMEM | Errno::AGAIN | Errno::INTR)
 }

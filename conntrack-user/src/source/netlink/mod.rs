@@ -30,7 +30,7 @@ use crate::schema::raw::StatTable;
 /// The largest datagram that the kernel makes of a dump (`netlink_dump`).
 const BUFFER: usize = 32 << 10;
 
-/// How often a question is asked whose answer was lost or torn.
+/// How often a question is asked again after its answer was lost or torn.
 const ATTEMPTS: u32 = 3;
 
 /// ctnetlink in one network namespace.
@@ -53,7 +53,7 @@ impl Netlink {
         let (kind, flags) = (SocketType::RAW, SocketFlags::CLOEXEC);
         let socket = socket_with(AddressFamily::NETLINK, kind, flags, Some(NETFILTER))
             .map_err(NetlinkError::Socket)?;
-        // Connected to the kernel, nobody else can send to it (`netlink_getsockbyportid`).
+        // Connected to the kernel, so no other process can send to it (`netlink_getsockbyportid`).
         connect(&socket, &SocketAddrNetlink::new(0, 0)).map_err(NetlinkError::Socket)?;
         Ok(Self {
             socket,
@@ -103,7 +103,7 @@ impl Netlink {
         self.answer.entries()
     }
 
-    /// The limit of entries, as it was answered last; kernels before 4.18 do not tell it.
+    /// The limit of entries, as it was answered last; kernels before 4.18 do not send it.
     #[must_use]
     pub fn max(&self) -> Option<u32> {
         self.answer.max()

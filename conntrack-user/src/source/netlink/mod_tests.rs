@@ -2,7 +2,7 @@ use std::io::Write;
 
 use super::*;
 
-/// ctnetlink of this host, where it can be asked; says so aloud where it cannot.
+/// ctnetlink of this host; prints that the test does not run where it cannot be asked.
 fn asked(test: &str) -> Option<(Netlink, StatTable)> {
     let mut netlink = Netlink::open().unwrap();
     let mut table = StatTable::default();
