@@ -211,6 +211,46 @@ fn stopped_for_a_while_it_goes_on_with_one_row_and_true_rates() {
     }
 }
 
+/// The file of another boot: one CPU's counter shows it, the other's is higher than before.
+#[test]
+fn a_plain_file_that_starts_again_is_reported_and_makes_no_burst() {
+    let root = copy_of("5.15");
+    let path = statistics_of(root.path());
+    let text = |drops: [u32; 4]| {
+        let row = |drop: u32| format!("00000005  00000001 00000002 {drop:08x}\n");
+        format!("entries  clashres found drop\n{}", drops.map(row).concat())
+    };
+    fs::write(&path, text([6_000_000, 10, 0, 0])).unwrap();
+    let mut command = ctpulse();
+    command.args(["--interval", "100ms", "--sample-interval", "10ms", "--format", "influx"]);
+    let log = Log::of(command.args(roots(root.path())));
+    let running = Running::start(&mut command);
+    let row_with = |drops: u64| -> String {
+        let rows = std::iter::from_fn(|| running.line(SOON));
+        rows.into_iter().find(|row| integer(row, "drop") == Some(drops)).unwrap()
+    };
+    let is_still = |row: &str| {
+        for field in ["drop_rate", "drop_rate_max"] {
+            let rate = number(row, field);
+            assert!(matches!(rate, None | Some("0")), "{field} in {row}");
+        }
+    };
+    row_with(6_000_010);
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    let write = |drops| {
+        let text = text(drops);
+        std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), 0).unwrap();
+    };
+    write([5_000_000, 500, 0, 0]);
+    is_still(&row_with(5_000_500));
+    assert_eq!(log.wait_for("started again"), 1);
+    is_still(&row_with(5_000_500));
+    write([5_000_000, 540, 0, 0]);
+    let next = row_with(5_000_540);
+    assert_eq!(integer(&next, "drop_sample_max"), Some(40), "{next}");
+    assert_eq!(log.text().matches("started again").count(), 1, "{}", log.text());
+}
+
 /// `ctpulse | consumer`, where the consumer runs out of memory or is killed.
 #[test]
 fn a_consumer_that_dies_ends_it_quietly() {

@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ctpulse::schema::field::{Field, FieldKind, RowKind};
+use ctpulse::schema::fields::{FIELDS, PROGRAM_FIELDS};
+use ctpulse::schema::measure::Measure;
 use serde_json::Value;
 use support::{Running, ctpulse, fixture, not_run_here, output, repository, roots, text};
 
@@ -64,29 +67,32 @@ fn what_is_exposed_follows_the_conventions() {
     output(Command::new(promtool).args(["check", "metrics"]).stdin(exposition));
 }
 
-/// The fields of the contract, by its text.
-fn fields() -> BTreeSet<String> {
-    let schema = fs::read_to_string(repository().join("docs/schema.md")).unwrap();
-    let words = schema.split('`').skip(1).step_by(2).map(str::to_owned);
-    words.filter(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')).collect()
+/// The names of all fields in rows, with the measures of each counter.
+fn field_names() -> BTreeSet<String> {
+    FIELDS.iter().flat_map(|field| with_measures(field, field.name)).map(str::to_owned).collect()
 }
 
-/// Whether a field is in the contract, by itself or as what is made of each counter.
-fn is_field(name: &str, fields: &BTreeSet<String>) -> bool {
-    let ends = ["", "_rate", "_rate_max", "_sample_max"];
-    ends.iter().any(|end| name.strip_suffix(end).is_some_and(|field| fields.contains(field)))
+/// The names of all metrics.
+fn metric_names() -> BTreeSet<String> {
+    let metric = |field: &'static Field| {
+        let is_gauge = field.kind == FieldKind::Gauge;
+        let total = if is_gauge { "" } else { "_total" };
+        let own = format!("{}{total}", field.prometheus);
+        let measures = with_measures(field, field.prometheus).into_iter().skip(1);
+        let names = std::iter::once(own).chain(measures.map(str::to_owned));
+        let row = if field.row == RowKind::Own { "internal_ctpulse" } else { "conntrack" };
+        names.map(move |name| format!("{row}_{name}"))
+    };
+    let of_programs = PROGRAM_FIELDS.iter();
+    let of_programs = of_programs.map(|of| format!("internal_ctpulse_{}_total", of.prometheus));
+    FIELDS.iter().flat_map(metric).chain(of_programs).collect()
 }
 
-/// Whether a metric is one that a field becomes.
-fn is_metric(name: &str, fields: &BTreeSet<String>) -> bool {
-    if let Some(program) = name.strip_prefix("internal_ctpulse_program_") {
-        return ["missed_total", "skipped_total", "runs_total", "run_time_seconds_total"]
-            .contains(&program);
-    }
-    let Some(field) = name.strip_prefix("conntrack_") else { return false };
-    let of_table =
-        ["table_entries", "table_entries_min", "table_entries_max", "table_limit", "table_buckets"];
-    of_table.contains(&field) || is_field(field.strip_suffix("_total").unwrap_or(field), fields)
+/// A field's name, and those of its measures where it has any.
+fn with_measures(field: &Field, name: &'static str) -> Vec<&'static str> {
+    let counts = matches!(field.kind, FieldKind::Counter | FieldKind::DerivedDrop(_));
+    let measures = Measure::BESIDE_TOTAL.into_iter().filter(|_| counts);
+    std::iter::once(name).chain(measures.map(|measure| field.of(measure))).collect()
 }
 
 /// The words that begin so.
@@ -98,15 +104,15 @@ fn words<'a>(text: &'a str, starts: &[&str]) -> Vec<&'a str> {
 
 #[test]
 fn alerts_and_dashboard_ask_for_what_there_is() {
-    let fields = fields();
-    assert!(is_metric("conntrack_drop_rate_max", &fields));
-    assert!(!is_metric("conntrack_drops_total", &fields));
+    let (fields, metrics) = (field_names(), metric_names());
+    assert!(metrics.contains("conntrack_drop_rate_max"));
+    assert!(!metrics.contains("conntrack_drop"), "a counter ends in _total");
     let starts = ["conntrack_", "internal_ctpulse_"];
     let mut seen = 0;
     for line in packaged("prometheus/alerts.yml").lines() {
         let is_text = ["summary:", "description:"].iter().any(|key| line.contains(key));
         for name in words(line, &starts).into_iter().filter(|_| !is_text) {
-            assert!(is_metric(name, &fields), "alerts.yml asks for {name}");
+            assert!(metrics.contains(name), "alerts.yml asks for {name}");
             seen += 1;
         }
     }
@@ -117,7 +123,7 @@ fn alerts_and_dashboard_ask_for_what_there_is() {
         for target in panel["targets"].as_array().into_iter().flatten() {
             if let Some(expression) = target["expr"].as_str() {
                 for name in words(expression, &starts) {
-                    assert!(is_metric(name, &fields), "the dashboard asks for {name}");
+                    assert!(metrics.contains(name), "the dashboard asks for {name}");
                     seen += 1;
                 }
             }
@@ -136,7 +142,7 @@ fn alerts_and_dashboard_ask_for_what_there_is() {
                 for name in
                     quoted.filter(|name| !["conntrack", "cpu", "host", "netns"].contains(name))
                 {
-                    assert!(is_field(name, &fields), "the dashboard asks for {name}");
+                    assert!(fields.contains(name), "the dashboard asks for {name}");
                     seen += 1;
                 }
             }

@@ -1,36 +1,35 @@
-//! From the entry of a function to its return, for those whose return value does not name what
-//! they were called with; and from a function to the one that called it.
+//! Connects the return of a function with its entry, where the return value does not name the
+//! arguments, and a function with its caller.
 //!
-//! A call's key is where the stack will be when it has returned (at its entry the return address, 8
-//! bytes on x86-64, is still on it) and which function's it is, in the low bits that are 0 in an
-//! address of the stack. Nothing here is a CPU's: a task may return on another one. Calls under
-//! way are few (one per CPU and interrupt level, and those of preempted tasks), so they lie in an
-//! array by a hash of the key: no allocation, no lock, a bounded time. Two calls of the same hash
-//! displace each other, which key and check word show: the one that is lost is counted as such. A
-//! call of which the return is missed leaves its record behind; the record has the time, so that
-//! it is not taken for a later call's ([`Call::values_of`]).
+//! The key of a call is the address of the stack after its return (at its entry the return address, 8
+//! bytes on x86-64, is still on the stack) with the kind of function in the low bits, which are 0 in
+//! such an address. A key belongs to no CPU: a task may return on another one. Calls under way are
+//! few (one per CPU and interrupt level, and those of preempted tasks), so they lie in an array by a
+//! hash of the key: no allocation, no lock, a bounded time. Two calls of the same hash displace each
+//! other; key and check word show that, and the lost one is counted as such. A call whose return is
+//! missed leaves its record behind; the record has the task and the time, so that it is not taken
+//! for a later call ([`Call::is_under_way`]).
 
 use aya_ebpf::Global;
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
-use conntrack_ebpf::{CALL_VALUES, Call, NEAR_BYTES};
-
-use crate::kernel::jiffies;
+use conntrack_ebpf::{CALL_NS, CALL_VALUES, Call, NEAR_BYTES, NESTED_CALL_NS, Now};
 
 // `conntrack_ebpf::names::CALL_BITS`.
 #[unsafe(no_mangle)]
 static CALL_BITS: Global<u32> = Global::new(0);
 
-/// As many as the loader says.
+/// The loader sets the number of entries.
 #[map]
 static CALLS: Array<Call> = Array::with_max_entries(1, 0);
 
-/// Which function's a call is, where another must be able to find it, or where two programs are
+/// The function of a call, where another call must be able to find it, or where two programs are
 /// attached to one function.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Any that only its own return looks for.
+    /// Any that only its own return searches.
     Plain = 0,
     /// `__nf_conntrack_alloc`.
     Alloc,
@@ -53,7 +52,7 @@ pub(crate) fn beginning(ctx: &ProbeContext, kind: Kind) -> u64 {
 /// The key of the call that ends.
 #[inline(always)]
 pub(crate) fn ending(ctx: &RetProbeContext, kind: Kind) -> u64 {
-    // SAFETY: as above.
+    // SAFETY: the kernel passes the registers at the return, valid while this runs.
     unsafe { (*ctx.regs).rsp | kind as u64 }
 }
 
@@ -67,37 +66,33 @@ pub(crate) fn remember(ctx: &ProbeContext, value: u64) -> u32 {
 #[inline(always)]
 pub(crate) fn remember_at(key: u64, values: [u64; CALL_VALUES]) -> u32 {
     if let Some(call) = place(key) {
-        // SAFETY: the array's element; the check shows what another CPU writes at the same time.
-        unsafe { call.write_volatile(Call::new(key, values, jiffies())) };
+        // SAFETY: `place` returns an element of the array; a record that another CPU writes to it at
+        // the same time fails the check.
+        unsafe { call.write_volatile(Call::new(key, values, now())) };
     }
     0
 }
 
-/// What was remembered for the call that ends.
+/// Returns what was remembered for the call that ends.
 #[inline(always)]
 pub(crate) fn recall(ctx: &RetProbeContext) -> Option<u64> {
     recall_at(ending(ctx, Kind::Plain)).map(|[value, ..]| value)
 }
 
-/// What was remembered under a key, which stays remembered.
-#[inline(always)]
-fn peek_at(key: u64) -> Option<[u64; CALL_VALUES]> {
-    // SAFETY: the array's element; the check shows what is torn.
-    unsafe { place(key)?.read_volatile() }.values_of(key, jiffies())
-}
-
-/// What was remembered under a key, which is forgotten: a later call at this place whose entry was
+/// Returns what was remembered under a key, and forgets it: a later call at this place whose entry was
 /// missed must not find it.
 #[inline(always)]
 pub(crate) fn recall_at(key: u64) -> Option<[u64; CALL_VALUES]> {
-    let values = peek_at(key)?;
-    // SAFETY: the array's element.
-    unsafe { (&raw mut (*place(key)?).key).write_volatile(0) };
+    let call = place(key)?;
+    // SAFETY: `place` returns an element of the array; a torn record fails the check.
+    let values = unsafe { call.read_volatile() }.values_of(key, now(), CALL_NS)?;
+    // SAFETY: the same element, of which only the key is written.
+    unsafe { (&raw mut (*call).key).write_volatile(0) };
     Some(values)
 }
 
-/// The key of the call of this kind that is under way around the one with the key `inner`, and of which
-/// `is_it` knows the values: another one at a place in between was left behind by a missed return, or
+/// The key of the call of this kind that is under way around the one with the key `inner`, and whose
+/// values `is_it` accepts: another one at a place in between was left behind by a missed return, or
 /// by a call that began before its return was probed.
 #[inline(always)]
 pub(crate) fn around(
@@ -106,17 +101,28 @@ pub(crate) fn around(
     is_it: impl Fn([u64; CALL_VALUES]) -> bool,
 ) -> Option<u64> {
     let stack = inner & !7;
+    let now = now();
     for words in 1..NEAR_WORDS {
         let key = (stack + 8 * words) | kind as u64;
         let call = place(key)?;
-        // SAFETY: the array's element.
-        if unsafe { (&raw const (*call).key).read_volatile() } == key
-            && peek_at(key).is_some_and(&is_it)
-        {
+        // SAFETY: `place` returns an element of the array.
+        if unsafe { (&raw const (*call).key).read_volatile() } != key {
+            continue;
+        }
+        // SAFETY: the same element; a torn record fails the check.
+        let values = unsafe { call.read_volatile() }.values_of(key, now, NESTED_CALL_NS);
+        if values.is_some_and(&is_it) {
             return Some(key);
         }
     }
     None
+}
+
+/// The running task and the time.
+#[inline(always)]
+pub(crate) fn now() -> Now {
+    // SAFETY: both helpers have no arguments and no preconditions.
+    unsafe { Now { task: bpf_get_current_task(), time_ns: bpf_ktime_get_ns() } }
 }
 
 #[inline(always)]

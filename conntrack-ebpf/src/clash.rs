@@ -1,4 +1,4 @@
-//! Races: two packets of one connection both began it, and only one entry can be inserted.
+//! Races: two packets began the same connection, and only one entry can be inserted.
 
 use aya_ebpf::macros::{kprobe, kretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
@@ -10,8 +10,8 @@ use crate::namespace::{are_told_apart, count_of_net, count_unplaced};
 use crate::reports::{self, report_connection};
 
 /// `static __cold noinline int nf_ct_resolve_clash(struct sk_buff *skb, struct
-/// nf_conntrack_tuple_hash *h, u32 reply_hash)`: `NF_DROP` (0) or `NF_ACCEPT` (1). What it returns
-/// with may be another connection's packet, so the namespace is that of its beginning.
+/// nf_conntrack_tuple_hash *h, u32 reply_hash)`: `NF_DROP` (0) or `NF_ACCEPT` (1). At its return the
+/// packet may belong to another connection, so its entry remembers the namespace.
 #[kprobe]
 fn resolve_clash(ctx: ProbeContext) -> u32 {
     if !are_told_apart() {
@@ -39,7 +39,7 @@ fn resolve_clash_return(ctx: RetProbeContext) -> u32 {
         remember_at(insertion, [0, start, 0, 0]);
     }
     if !accepted {
-        // It is the packet's until that is freed.
+        // The packet holds the losing connection until it is freed.
         report_connection(Cause::Clash, net, loser);
     }
     count_of_net(net, event)

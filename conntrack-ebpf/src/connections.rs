@@ -1,6 +1,6 @@
 //! The life of a connection: allocated, begun, inserted, taken off the table, destroyed, freed.
 //!
-//! These run once per connection, and what they cost is what the probes cost.
+//! These programs run once per connection; nearly all the cost of the probes is here.
 
 use aya_ebpf::macros::{kprobe, kretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
@@ -73,16 +73,19 @@ fn free(ctx: ProbeContext) -> u32 {
 #[kprobe]
 fn destroy(ctx: ProbeContext) -> u32 {
     let connection = ctx.arg(0).unwrap_or(0);
-    match status_and_net(connection) {
-        Some((status, _)) if status & TEMPLATE != 0 => 0,
-        Some((status, net))
-            if status & (CONFIRMED | EXPECTED) == 0 && timeout(connection) == Some(0) =>
-        {
-            count_of_net(net, Event::NewRefused)
-        }
-        Some((_, net)) => count_of_net(net, Event::Delete),
-        None => count_unplaced(Event::Delete),
+    let Some((status, net)) = status_and_net(connection) else {
+        return count_unplaced(Event::Delete);
+    };
+    if status & TEMPLATE != 0 {
+        return 0;
     }
+    let is_unconfirmed = status & (CONFIRMED | EXPECTED) == 0;
+    let event = match is_unconfirmed.then(|| timeout(connection)) {
+        None | Some(Some(1..)) => Event::Delete,
+        Some(Some(0)) => Event::NewRefused,
+        Some(None) => return count_unplaced(Event::Delete),
+    };
+    count_of_net(net, event)
 }
 
 /// `static void __nf_ct_delete_from_lists(struct nf_conn *ct)` (6.1 on), `static void
@@ -93,7 +96,7 @@ fn delete_from_lists(ctx: ProbeContext) -> u32 {
     let key = beginning(&ctx, Kind::Plain);
     if reports::are_wanted()
         // First, since most entries have expired when they go, and this is one read where the next
-        // is a look at 127 places. `early_drop` evicts in its own namespace only.
+        // searches 127 places. `early_drop` evicts in its own namespace only.
         && !is_expired(connection)
         && let net = net_of_connection(connection)
         && around(key, Kind::EarlyDrop, |[own, ..]| net == Some(own)).is_some()
@@ -107,9 +110,13 @@ fn delete_from_lists(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn evicted(connection: u64, event: Event, cause: Cause) {
-    let net = net_of_connection(connection).unwrap_or(0);
-    count_of_net(net, event);
-    report_connection(cause, net, connection);
+    match net_of_connection(connection) {
+        Some(net) => {
+            count_of_net(net, event);
+            report_connection(cause, net, connection);
+        }
+        None => _ = count_unplaced(event),
+    }
 }
 
 /// `static noinline struct nf_conntrack_tuple_hash *init_conntrack(struct net *net, ...)`, under

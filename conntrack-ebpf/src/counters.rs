@@ -1,4 +1,4 @@
-//! The counters, and the one way to add to them.
+//! The counters, and the function that adds to them.
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
@@ -9,7 +9,7 @@ use conntrack_ebpf::{Counters, Event};
 /// `BPF_F_MMAPABLE`: user space reads the counters without a system call.
 const MMAPABLE: u32 = 1 << 10;
 
-/// As many as the loader says.
+/// The loader sets the number of entries.
 #[map]
 static COUNTERS: Array<Counters> = Array::with_max_entries(1, MMAPABLE);
 
@@ -20,7 +20,7 @@ static SLOTS: Global<u32> = Global::new(1);
 /// Number of the running CPU.
 #[inline(always)]
 pub(crate) fn cpu() -> u32 {
-    // SAFETY: a helper without arguments.
+    // SAFETY: the helper has no arguments and no preconditions.
     unsafe { bpf_get_smp_processor_id() }
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn element(index: u32) -> Option<*mut Counters> {
 /// Adds one to a counter of an element of the running CPU.
 #[inline(always)]
 pub(crate) fn add(counters: *mut Counters, event: Event) {
-    // SAFETY: the array's element of this CPU, which no other CPU writes and no program
-    // interrupts here.
+    // SAFETY: `counters` comes from `element`: it is in the array, no other CPU writes it, and no
+    // tracing program interrupts another one on its CPU (`bpf_prog_active`).
     unsafe { (*counters).events[event as usize] += 1 };
 }

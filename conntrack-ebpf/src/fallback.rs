@@ -11,7 +11,7 @@ use conntrack_ebpf::Event;
 
 use crate::calls::{recall, remember};
 use crate::kernel::{CONFIRMED, NAT_CLASH, connection_of_packet, status};
-use crate::namespace::{count_lost, count_of_connection};
+use crate::namespace::{count_of_connection, count_unknown};
 
 /// `IP_CT_IS_REPLY` (`include/uapi/linux/netfilter/nf_conntrack_common.h`): from here on a
 /// packet's `ctinfo` is of the reply direction, which inserts nothing.
@@ -25,10 +25,11 @@ const ACCEPT: u32 = 1;
 #[kprobe]
 fn insert_prepare(ctx: ProbeContext) -> u32 {
     let connection: u64 = ctx.arg(0).unwrap_or(0);
-    if status(connection).unwrap_or(0) & NAT_CLASH != 0 {
-        return 0;
+    match status(connection) {
+        Some(status) if status & NAT_CLASH != 0 => 0,
+        Some(_) => count_of_connection(connection, Event::Insert),
+        None => count_unknown(),
     }
-    count_of_connection(connection, Event::Insert)
 }
 
 /// `int nf_conntrack_hash_check_insert(struct nf_conn *ct)`: 0, or an error.
@@ -44,7 +45,7 @@ fn check_insert_return(ctx: RetProbeContext) -> u32 {
             count_of_connection(connection, Event::Insert)
         }
         Some(_) => 0,
-        None => count_lost(),
+        None => count_unknown(),
     }
 }
 
@@ -54,13 +55,20 @@ fn check_insert_return(ctx: RetProbeContext) -> u32 {
 #[kprobe]
 fn confirm(ctx: ProbeContext) -> u32 {
     let packet: u64 = ctx.arg(0).unwrap_or(0);
-    match connection_of_packet(packet) {
-        Some((connection, info))
-            if info < IS_REPLY && status(connection).unwrap_or(CONFIRMED) & CONFIRMED == 0 =>
-        {
-            remember(&ctx, connection)
+    let Some((connection, info)) = connection_of_packet(packet) else {
+        count_unknown();
+        return remember(&ctx, 0);
+    };
+    if info >= IS_REPLY {
+        return remember(&ctx, 0);
+    }
+    match status(connection) {
+        Some(status) if status & CONFIRMED == 0 => remember(&ctx, connection),
+        Some(_) => remember(&ctx, 0),
+        None => {
+            count_unknown();
+            remember(&ctx, 0)
         }
-        _ => remember(&ctx, 0),
     }
 }
 
@@ -70,12 +78,14 @@ fn confirm_return(ctx: RetProbeContext) -> u32 {
         return 0;
     }
     match recall(&ctx) {
-        None => count_lost(),
-        Some(connection @ 1..)
-            if status(connection).unwrap_or(0) & (CONFIRMED | NAT_CLASH) == CONFIRMED =>
-        {
-            count_of_connection(connection, Event::Insert)
-        }
-        _ => 0,
+        None => count_unknown(),
+        Some(0) => 0,
+        Some(connection) => match status(connection) {
+            Some(status) if status & (CONFIRMED | NAT_CLASH) == CONFIRMED => {
+                count_of_connection(connection, Event::Insert)
+            }
+            Some(_) => 0,
+            None => count_unknown(),
+        },
     }
 }

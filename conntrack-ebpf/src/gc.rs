@@ -6,10 +6,9 @@
 use aya_ebpf::macros::{kprobe, kretprobe, map};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
-use conntrack_ebpf::Call;
+use conntrack_ebpf::{Call, GC_RUN_NS, is_near};
 
-use crate::calls::{Kind, beginning};
-use crate::kernel::jiffies;
+use crate::calls::{Kind, beginning, now};
 
 #[map]
 static GC_RUN: Array<Call> = Array::with_max_entries(1, 0);
@@ -19,8 +18,8 @@ static GC_RUN: Array<Call> = Array::with_max_entries(1, 0);
 fn gc_worker(ctx: ProbeContext) -> u32 {
     if let Some(run) = GC_RUN.get_ptr_mut(0) {
         let stack = beginning(&ctx, Kind::Plain);
-        // SAFETY: the array's element, which only the one run of the collector writes.
-        unsafe { run.write_volatile(Call::new(stack, [0; 4], jiffies())) };
+        // SAFETY: the array's only element, which only the one run of the collector writes.
+        unsafe { run.write_volatile(Call::new(stack, [0; 4], now())) };
     }
     0
 }
@@ -28,7 +27,7 @@ fn gc_worker(ctx: ProbeContext) -> u32 {
 #[kretprobe]
 fn gc_worker_return(_ctx: RetProbeContext) -> u32 {
     if let Some(run) = GC_RUN.get_ptr_mut(0) {
-        // SAFETY: as above.
+        // SAFETY: the array's only element, which only the one run of the collector writes.
         unsafe { (&raw mut (*run).key).write_volatile(0) };
     }
     0
@@ -38,7 +37,10 @@ fn gc_worker_return(_ctx: RetProbeContext) -> u32 {
 #[inline(always)]
 pub(crate) fn is_around(key: u64) -> bool {
     let Some(run) = GC_RUN.get_ptr_mut(0) else { return false };
-    // SAFETY: the array's element; what another CPU writes at the same time is of another stack.
-    let run = unsafe { run.read_volatile() };
-    run.key != 0 && run.is_gc_around(key & !7, jiffies())
+    // The key alone first: each deletion on the host comes here.
+    // SAFETY: the array's only element; a key is one aligned word, so it is never torn.
+    let caller = unsafe { (&raw const (*run).key).read_volatile() };
+    // SAFETY: the same element. It is torn only if the collector's run begins or ends meanwhile, on
+    // another CPU, and then its task is another one than this.
+    is_near(caller, key & !7) && unsafe { run.read_volatile() }.is_under_way(now(), GC_RUN_NS)
 }

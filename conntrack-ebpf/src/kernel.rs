@@ -101,8 +101,8 @@ pub(crate) fn status_and_net(connection: u64) -> Option<(u32, u64)> {
 
 /// The kernel's clock, in jiffies.
 #[inline(always)]
-pub(crate) fn jiffies() -> u64 {
-    // SAFETY: a helper without arguments.
+fn jiffies() -> u64 {
+    // SAFETY: the helper has no arguments and no preconditions.
     unsafe { bpf_jiffies64() }
 }
 

@@ -1,5 +1,5 @@
-//! How long insertions take, in powers of two: for `ctpulse drops --latency`. Where nobody asks for
-//! it, the verifier takes it out.
+//! How long insertions take, in powers of two: for `ctpulse drops --latency`. Without that
+//! option the verifier removes this code.
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
@@ -24,7 +24,7 @@ pub(crate) fn start(connection: u64) -> u64 {
         return 0;
     }
     match net_of_connection(connection).and_then(inode) {
-        // SAFETY: a helper without arguments.
+        // SAFETY: the helper has no arguments and no preconditions.
         Some(inode) if is_sampled(inode) => unsafe { bpf_ktime_get_ns() },
         _ => 0,
     }
@@ -36,12 +36,12 @@ pub(crate) fn end(start: u64) {
     if TAKE_LATENCY.load() == 0 || start == 0 {
         return;
     }
-    // SAFETY: a helper without arguments.
+    // SAFETY: the helper has no arguments and no preconditions.
     let elapsed = unsafe { bpf_ktime_get_ns() }.wrapping_sub(start) | 1;
     let bucket = elapsed.ilog2() as usize;
     let bucket = if bucket < LATENCY_BUCKETS { bucket } else { LATENCY_BUCKETS - 1 };
     if let Some(latency) = LATENCIES.get_ptr_mut(0) {
-        // SAFETY: this CPU's element, and no program interrupts here.
+        // SAFETY: the element of this CPU alone, and no tracing program interrupts another one here.
         unsafe { (*latency).buckets[bucket] += 1 };
     }
 }

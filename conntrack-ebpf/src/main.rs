@@ -5,8 +5,8 @@
 //! comes), so a plain addition to the CPU's own counter is safe. Above each hook stands the kernel
 //! function's prototype and the releases in which it was read.
 //!
-//! `connections`, `fallback`, `pressure`, `gc`, `clash`, `refusals` and `packets` hold the programs by what
-//! they are about; `namespace`, `counters`, `calls`, `reports` and `latency` what they share.
+//! `connections`, `fallback`, `pressure`, `gc`, `clash`, `refusals` and `packets` hold the programs by
+//! subject; `namespace`, `counters`, `calls`, `reports` and `latency` hold what they share.
 
 #![no_std]
 #![no_main]

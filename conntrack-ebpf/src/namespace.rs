@@ -1,11 +1,10 @@
 //! Which namespace an event belongs to: its slot among the counters.
 //!
-//! Namespaces are constants by the time the verifier sees the programs, so what is not used is
-//! not there. The common case is one read of the connection, one look at the counters and a
-//! comparison: each CPU remembers the addresses of the namespaces that it saw. That is right as
-//! long as an address means the same, and it does: user space holds every namespace with a slot
-//! open while the programs live, so its address goes to no other; and one without a slot can only
-//! be followed by another without.
+//! Namespaces are constants when the verifier sees the programs, so unused branches are removed.
+//! The common case is one read of the connection, one of the counters and a comparison: each CPU
+//! remembers the addresses of the namespaces that it saw. User space holds every namespace with a
+//! slot open while the programs live, so no other namespace gets its address; one without a slot
+//! can only be followed by another without.
 
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
@@ -46,7 +45,7 @@ impl Apart {
     }
 }
 
-/// Whether anything but slot 0 can be meant.
+/// Whether namespaces have slots of their own.
 #[inline(always)]
 pub(crate) fn are_told_apart() -> bool {
     !matches!(Apart::load(), Apart::None)
@@ -59,7 +58,8 @@ pub(crate) fn is_sampled(inode: u32) -> bool {
         // Nothing is reported where namespaces cannot be told apart.
         Apart::None => false,
         Apart::One(wanted) => inode == wanted,
-        // SAFETY: user space fills the map before anything is attached and never changes it.
+        // SAFETY: user space fills the map before anything is attached and never changes it, so the
+        // reference stays valid.
         Apart::Many => unsafe { NAMESPACES.get(inode) }.is_some(),
     }
 }
@@ -96,12 +96,13 @@ pub(crate) fn count_of_all(event: Event) -> u32 {
 #[inline(always)]
 pub(crate) fn count_unplaced(event: Event) -> u32 {
     count_of_all(event);
-    count_lost()
+    count_unknown()
 }
 
-/// Counts a return that no entry was found for, so that nothing is known of the call.
+/// Counts a call of which it is not known whether it is an event: its entry was missed, or what it
+/// was called with cannot be read.
 #[inline(always)]
-pub(crate) fn count_lost() -> u32 {
+pub(crate) fn count_unknown() -> u32 {
     count_of_all(Event::Unplaced)
 }
 
@@ -112,14 +113,15 @@ fn count_in(apart: Apart, net: u64, event: Event) -> u32 {
         Apart::One(inode) => of_one(net, inode),
         Apart::Many => of_many(net),
     };
-    if let Some(counters) = counters {
-        add(counters, event);
+    match counters {
+        Some(counters) => add(counters, event),
+        None => _ = count_unplaced(event),
     }
     0
 }
 
 /// The counters of `net` where there are two slots: each remembers the last namespace that it
-/// counted for, and slot 1 has only one.
+/// counted for, and slot 1 has only one. `None` where its number cannot be read.
 #[inline(always)]
 fn of_one(net: u64, wanted: u32) -> Option<*mut Counters> {
     let first = cpu() * 2;
@@ -131,39 +133,41 @@ fn of_one(net: u64, wanted: u32) -> Option<*mut Counters> {
     if remembers(others, net) {
         return Some(others);
     }
-    let Some(inode) = kernel::inode(net) else { return Some(others) };
+    let inode = kernel::inode(net)?;
     let counters = if inode == wanted { own } else { others };
     remember(counters, net);
     Some(counters)
 }
 
 /// The counters of `net` where there are many slots: slot 0 remembers the last namespace and its
-/// slot.
+/// slot. `None` where the number of `net` cannot be read.
 #[inline(always)]
 fn of_many(net: u64) -> Option<*mut Counters> {
     let first = cpu() * slots();
     let memory = element(first)?;
     if !remembers(memory, net) {
-        let Some(inode) = kernel::inode(net) else { return Some(memory) };
-        // SAFETY: user space fills the map before anything is attached and never changes it.
+        let inode = kernel::inode(net)?;
+        // SAFETY: user space fills the map before anything is attached and never changes it, so the
+        // reference stays valid.
         let slot = unsafe { NAMESPACES.get(inode) }.copied().unwrap_or(0);
-        // SAFETY: the array's element of this CPU, which no other CPU writes and no program
-        // interrupts here.
+        // SAFETY: `memory` comes from `element`: it is in the array, no other CPU writes it, and no
+        // tracing program interrupts another one on its CPU.
         unsafe { (*memory).last_slot = u64::from(slot) };
         remember(memory, net);
     }
-    // SAFETY: as above.
+    // SAFETY: `memory` comes from `element`: it is in the array, and no other CPU writes it.
     element(first + unsafe { (*memory).last_slot } as u32)
 }
 
 #[inline(always)]
 fn remembers(counters: *mut Counters, net: u64) -> bool {
-    // SAFETY: as above.
+    // SAFETY: `counters` comes from `element`: it is in the array, and no other CPU writes it.
     unsafe { (*counters).last_net == !net }
 }
 
 #[inline(always)]
 fn remember(counters: *mut Counters, net: u64) {
-    // SAFETY: as above.
+    // SAFETY: `counters` comes from `element`: it is in the array, no other CPU writes it, and no
+    // tracing program interrupts another one on its CPU.
     unsafe { (*counters).last_net = !net };
 }

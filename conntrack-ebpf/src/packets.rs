@@ -1,4 +1,4 @@
-//! Counters that cost a probe or more per packet: attached only where somebody asks for them.
+//! Counters that cost a probe or more per packet: attached with `ebpf_per_packet` only.
 
 use aya_ebpf::macros::{kprobe, kretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
@@ -8,7 +8,7 @@ use crate::calls::{recall, remember};
 use crate::kernel::{
     TEMPLATE, around_hash, connection_of_packet, net_of_connection, net_of_hook, status_and_net,
 };
-use crate::namespace::{count_of_connection, count_of_net, count_unplaced};
+use crate::namespace::{count_of_connection, count_of_net, count_unknown, count_unplaced};
 use crate::reports::{are_wanted, report_connection};
 
 /// `IP_CT_UNTRACKED`: the packet is exempt.
@@ -18,7 +18,9 @@ const UNTRACKED: u32 = 7;
 /// packet may come with a connection already (5.1 on; before it had other arguments).
 #[kprobe]
 fn packet_in(ctx: ProbeContext) -> u32 {
-    let Some((connection, info)) = connection_of_packet(ctx.arg(0).unwrap_or(0)) else { return 0 };
+    let Some((connection, info)) = connection_of_packet(ctx.arg(0).unwrap_or(0)) else {
+        return count_unknown();
+    };
     if info == UNTRACKED {
         return match net_of_hook(ctx.arg(1).unwrap_or(0)) {
             Some(net) => count_of_net(net, Event::Ignored),
@@ -30,7 +32,8 @@ fn packet_in(ctx: ProbeContext) -> u32 {
     }
     match status_and_net(connection) {
         Some((status, net)) if status & TEMPLATE == 0 => count_of_net(net, Event::Ignored),
-        _ => 0,
+        Some(_) => 0,
+        None => count_unknown(),
     }
 }
 
@@ -67,7 +70,7 @@ fn tuple_taken_return(ctx: RetProbeContext) -> u32 {
 }
 
 /// `int nf_conntrack_tcp_packet(struct nf_conn *ct, struct sk_buff *skb, ...)`: `NF_DROP` (0) for
-/// a packet that would open a connection again which somebody else is just taking away (5.1 on).
+/// a packet that would open a connection again while it is taken away (5.1 on).
 #[kprobe]
 fn tcp_packet(ctx: ProbeContext) -> u32 {
     remember(&ctx, ctx.arg(0).unwrap_or(0))

@@ -1,4 +1,4 @@
-//! A full table: what was evicted, what was dropped, and whether it had to be.
+//! A full table: evictions, drops, and drops that an eviction elsewhere could have avoided.
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
@@ -22,8 +22,8 @@ static TABLE_SIZE: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 static TUPLE_HASH_NODE: Global<u32> = Global::new(0);
 
-/// As many buckets as the kernel itself looks at before it drops (`NF_CT_EVICTION_RANGE`), and
-/// as many entries of each as a look can afford.
+/// The number of buckets that the kernel itself searches before it drops (`NF_CT_EVICTION_RANGE`),
+/// and the number of entries read of each.
 const BUCKETS: u32 = 8;
 const CHAIN: u32 = 4;
 
@@ -76,7 +76,7 @@ fn is_evictable(net: u64) -> Option<bool> {
     if size == 0 {
         return None;
     }
-    // SAFETY: a helper without arguments.
+    // SAFETY: the helper has no arguments and no preconditions.
     let start = unsafe { bpf_get_prandom_u32() };
     for bucket in 0..BUCKETS {
         let bucket = (start.wrapping_add(bucket)) % size;

@@ -3,7 +3,7 @@
 //!
 //! The function drops for four reasons: a lost race (counted and reported in `clash`), a chain that
 //! is too long, an entry that is dying or stale, and an entry that is in the table already, which is
-//! nobody's loss. Only the entry's state tells them apart.
+//! no loss. Only the state of the entry distinguishes them.
 
 use aya_ebpf::macros::{kprobe, kretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
@@ -12,7 +12,7 @@ use conntrack_ebpf::{Cause, Event};
 use crate::calls::{Kind, beginning, ending, recall_at, remember_at};
 use crate::kernel::{CONFIRMED, DYING, REPLY, connection_of_packet, is_stale, status_and_net};
 use crate::latency;
-use crate::namespace::{count_lost, count_of_net};
+use crate::namespace::{count_of_net, count_unknown};
 use crate::reports::report_connection;
 
 /// `int __nf_conntrack_confirm(struct sk_buff *skb)`: `NF_ACCEPT`, or `NF_DROP` (0). A reply, which
@@ -24,21 +24,25 @@ fn insertion(ctx: ProbeContext) -> u32 {
         Some((connection, ctinfo)) if ctinfo < REPLY => {
             remember_at(key, [connection, latency::start(connection), 0, 0])
         }
-        _ => remember_at(key, [0; 4]),
+        Some(_) => remember_at(key, [0; 4]),
+        None => {
+            count_unknown();
+            remember_at(key, [0; 4])
+        }
     }
 }
 
 #[kretprobe]
 fn insertion_return(ctx: RetProbeContext) -> u32 {
     let Some([connection, start, ..]) = recall_at(ending(&ctx, Kind::Insertion)) else {
-        return count_lost();
+        return count_unknown();
     };
     latency::end(start);
     // No connection in the reply direction, or where a lost race has reported its own.
     if connection == 0 || ctx.ret::<u64>() as u32 != 0 {
         return 0;
     }
-    let Some((status, net)) = status_and_net(connection) else { return 0 };
+    let Some((status, net)) = status_and_net(connection) else { return count_unknown() };
     if status & (CONFIRMED | DYING) == CONFIRMED {
         return 0;
     }

@@ -1,8 +1,8 @@
-//! Reports of single drops and evictions, with whose they were: for `ctpulse drops`.
+//! Reports of single drops and evictions, with their connections: for `ctpulse drops`.
 //!
 //! The counters stay exact whatever happens here. A CPU reports a number of drops in each window
-//! of time and leaves out what is more, which it counts; so does a ring without room. Where
-//! nobody asks for reports, the verifier takes all of this out.
+//! of time, and counts those that it leaves out, and those for which the ring has no room. Without
+//! reports the verifier removes this code.
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
@@ -14,11 +14,10 @@ use conntrack_ebpf::{Cause, DropRecord, REPORT_WINDOW_BITS, Reporting, TUPLE_BYT
 use crate::kernel;
 use crate::namespace::is_sampled;
 
-/// `BPF_RB_NO_WAKEUP`: whoever reads the ring looks into it now and then, so that a flood wakes
-/// nobody for each packet.
+/// `BPF_RB_NO_WAKEUP`: user space polls the ring, so that a flood causes no wake-up for each packet.
 const NO_WAKEUP: u64 = 1;
 
-/// As large as the loader says.
+/// The loader sets the size.
 #[map]
 static DROPS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
@@ -29,7 +28,7 @@ static REPORTING: PerCpuArray<Reporting> = PerCpuArray::with_max_entries(1, 0);
 #[unsafe(no_mangle)]
 static REPORTS: Global<u64> = Global::new(0);
 
-/// Whether somebody asks for reports.
+/// Whether drops are reported.
 #[inline(always)]
 pub(crate) fn are_wanted() -> bool {
     REPORTS.load() != 0
@@ -43,8 +42,8 @@ pub(crate) fn report_connection(cause: Cause, net: u64, connection: u64) {
     }
 }
 
-/// Reports the drop of what has this original tuple (an address in the kernel, 0 for none), if its
-/// namespace is one of those that are sampled.
+/// Reports the drop of a connection by its original tuple (an address in the kernel, 0 for none), if
+/// its namespace is sampled.
 #[inline(always)]
 pub(crate) fn report(cause: Cause, net: u64, zone: u16, tuple: u64) {
     if !are_wanted() {
@@ -56,8 +55,8 @@ pub(crate) fn report(cause: Cause, net: u64, zone: u16, tuple: u64) {
     }
     let Some(memory) = REPORTING.get_ptr_mut(0) else { return };
     let number = cause as usize;
-    // SAFETY: a helper without arguments; the element is this CPU's alone, and no program
-    // interrupts here.
+    // SAFETY: the helper has no arguments; `memory` is the element of this CPU alone, and no tracing
+    // program interrupts another one here.
     let time_ns = unsafe {
         let time_ns = bpf_ktime_get_ns();
         let window = time_ns >> REPORT_WINDOW_BITS;
@@ -73,12 +72,13 @@ pub(crate) fn report(cause: Cause, net: u64, zone: u16, tuple: u64) {
         time_ns
     };
     let Some(mut place) = DROPS.reserve::<DropRecord>(0) else {
-        // SAFETY: as above.
+        // SAFETY: `memory` is the element of this CPU alone, and no tracing program interrupts here.
         unsafe { (*memory).lost[number] += 1 };
         return;
     };
     let record = place.as_mut_ptr();
-    // SAFETY: the ring's memory, which is ours until it is submitted; every byte is written.
+    // SAFETY: `reserve` returned room for one record, which nothing else accesses until it is submitted;
+    // every byte is written.
     unsafe {
         (*record).time_ns = time_ns;
         (*record).cause = cause as u32;
@@ -87,7 +87,7 @@ pub(crate) fn report(cause: Cause, net: u64, zone: u16, tuple: u64) {
         (*record).zone = u32::from(zone);
         (*record).tuple = [0; TUPLE_BYTES];
         if tuple != 0 {
-            // What cannot be read stays 0.
+            // A tuple that cannot be read stays 0.
             let _ = bpf_probe_read_kernel_buf(tuple as *const u8, &mut (*record).tuple);
         }
     }

@@ -9,7 +9,7 @@ use log::Level;
 
 use crate::confine::LayerError;
 use crate::sampling::channel::Notice;
-use crate::source::ebpf::EventsError;
+use crate::source::ebpf::{EventsError, HookCount};
 use crate::source::mounts;
 use crate::source::namespace::NamespaceError;
 use crate::source::netlink::NetlinkError;
@@ -21,12 +21,7 @@ use crate::source::sysctl::SysctlError;
 #[derive(Debug)]
 pub enum StartNotice<'a> {
     /// Probes are attached.
-    Probes {
-        /// Hooks that have one.
-        attached: usize,
-        /// Hooks that should.
-        of: usize,
-    },
+    Probes(HookCount),
     /// There are none.
     NoProbes(&'a EventsError),
     /// A layer of the confinement is missing.
@@ -44,7 +39,7 @@ impl StartNotice<'_> {
     #[must_use]
     pub fn level(&self) -> Level {
         match self {
-            Self::Probes { .. } | Self::NoProbes(_) | Self::NotConfined(..) => Level::Info,
+            Self::Probes(_) | Self::NoProbes(_) | Self::NotConfined(..) => Level::Info,
             Self::NoCpuNumbers(_) | Self::OwnProcfs(_) | Self::NoLimit => Level::Warn,
         }
     }
@@ -53,12 +48,7 @@ impl StartNotice<'_> {
 impl fmt::Display for StartNotice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Probes { attached, of } if attached == of => {
-                write!(f, "probes are on, attached to {of} hooks")
-            }
-            Self::Probes { attached, of } => {
-                write!(f, "probes are on, attached to {attached} of {of} hooks")
-            }
+            Self::Probes(hooks) => write!(f, "probes are on, attached to {hooks}"),
             Self::NoProbes(error) => {
                 let why = without_probes(error);
                 write!(f, "probes are off: {why}; new, delete, drop causes unknown")
@@ -107,10 +97,11 @@ impl Notice {
     #[must_use]
     pub fn level(&self) -> Level {
         match self {
-            Self::Found(_) | Self::Netlink | Self::Detached | Self::Attached => Level::Info,
+            Self::Found(_) | Self::Netlink | Self::Detached | Self::Attached(_) => Level::Info,
             Self::Lost(_)
             | Self::Sysctl(_)
             | Self::Odd(_)
+            | Self::Restarted
             | Self::NotAttached(_)
             | Self::Foreign => Level::Warn,
             Self::Ended(_) => Level::Error,
@@ -131,8 +122,11 @@ impl fmt::Display for Notice {
                 "statistics: {} bad, {} short, {} long rows; the first bad line is {}",
                 odd.bad_rows, odd.short_rows, odd.long_rows, odd.first_bad_line
             ),
+            Self::Restarted => {
+                f.write_str("the statistics file started again; nothing is counted for that time")
+            }
             Self::Detached => f.write_str("probes detached, as there are no statistics"),
-            Self::Attached => f.write_str("probes attached, counting from 0"),
+            Self::Attached(hooks) => write!(f, "probes attached to {hooks}, counting from 0"),
             Self::NotAttached(error) => {
                 write!(f, "probes cannot be attached: {}", without_probes(error))
             }
@@ -356,8 +350,9 @@ mod tests {
             Notice::Sysctl(SysctlError::Read { path: sysctl.clone(), error: denied() }),
             Notice::Sysctl(SysctlError::NotANumber { path: sysctl, text: "1 2".to_owned() }),
             Notice::Odd(Oddities { bad_rows: 1, first_bad_line: 2, short_rows: 3, long_rows: 4 }),
+            Notice::Restarted,
             Notice::Detached,
-            Notice::Attached,
+            Notice::Attached(HookCount { attached: 11, of: 14 }),
             Notice::Foreign,
         ]);
         let line = |level, text: String| {
@@ -375,8 +370,8 @@ mod tests {
         let mut starts: Vec<StartNotice<'_>> = events.iter().map(StartNotice::NoProbes).collect();
         starts.extend(layers.iter().map(|(name, error)| StartNotice::NotConfined(name, error)));
         starts.extend([
-            StartNotice::Probes { attached: 14, of: 14 },
-            StartNotice::Probes { attached: 11, of: 14 },
+            StartNotice::Probes(HookCount { attached: 14, of: 14 }),
+            StartNotice::Probes(HookCount { attached: 11, of: 14 }),
             StartNotice::NoCpuNumbers("/sys/devices/system/cpu/possible".as_ref()),
             StartNotice::OwnProcfs("/host/proc".as_ref()),
             StartNotice::NoLimit,

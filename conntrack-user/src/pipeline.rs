@@ -4,12 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::mpsc::Sender;
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
+use log::LevelFilter;
 use rustix::thread::CapabilitySet;
 
-use crate::accumulate::loss::Loss;
+use crate::accumulate::Loss;
 use crate::confine::{Needs, capabilities, confine};
 use crate::logging::INPUT_TARGET;
 use crate::notices::StartNotice;
@@ -18,9 +20,11 @@ use crate::rows::RowBuilder;
 use crate::sampling::channel::Control;
 use crate::sampling::{Sampler, SamplingReport, Trigger};
 use crate::schema::maintained;
-use crate::settings::{Confine, Input, Roots, Source};
+use crate::settings::{Confine, Ebpf, Input, Roots, Source};
 use crate::source::cpu_mask;
-use crate::source::ebpf::sharing::{Attached, SharedProbes};
+use crate::source::ebpf::EventsError;
+use crate::source::ebpf::reattach::EventSource;
+use crate::source::ebpf::sharing::FirstProbes;
 use crate::source::mounts;
 use crate::source::namespace::HeldProcesses;
 use crate::source::reader::{Reader, lacks_table_files, settled};
@@ -31,7 +35,7 @@ pub struct Plan {
     /// Where the kernel's files are.
     pub roots: Roots,
     /// The lowest level that inputs without one of their own log.
-    pub log_level: log::LevelFilter,
+    pub log_level: LevelFilter,
     /// Where emissions come from.
     pub trigger: Trigger,
     /// Where the rows go.
@@ -40,10 +44,10 @@ pub struct Plan {
     pub count: Option<u64>,
     /// Whether the run ends when every input has ended by itself.
     pub ends_with_inputs: bool,
-    /// Whether what is not needed any more is given up before the threads start; there must be
+    /// Whether rights that are no longer needed are given up before the threads start; there must be
     /// no other threads then.
     pub confine: Confine,
-    /// What was kept when an earlier pipeline of this process confined it.
+    /// The rights that were kept when an earlier pipeline of this process confined it.
     pub confined: Option<Needs>,
     /// The processes that an earlier pipeline of this process sampled by number.
     pub processes: HeldProcesses,
@@ -60,7 +64,7 @@ pub struct Pipeline {
     draining: Arc<AtomicBool>,
     reopening: Arc<AtomicBool>,
     rows: Arc<AtomicU64>,
-    /// What this process kept, if it is confined.
+    /// The rights that this process kept, if it is confined.
     pub confined: Option<Needs>,
     /// The processes that are sampled by number.
     pub processes: HeldProcesses,
@@ -70,15 +74,15 @@ pub struct Pipeline {
 pub struct Outcome {
     /// One per input.
     pub reports: Vec<SamplingReport>,
-    /// Whether everything that was handed over was written, as far as somebody read it.
+    /// Whether everything that was handed over was written, as far as the output was read.
     pub flushed: bool,
-    /// Whether whoever read the output has gone.
+    /// Whether the reader of the output has gone.
     pub reader_gone: bool,
     /// Rows of conntrack with a value that were written.
     pub rows: u64,
     /// Emissions that were written of each input.
     pub written: u64,
-    /// What took the rows; `None` where it is stuck.
+    /// The destination of the rows; `None` where it is stuck.
     pub destination: Option<Box<dyn Destination>>,
 }
 
@@ -88,112 +92,34 @@ impl Pipeline {
     /// # Errors
     /// The system's error when a thread cannot be started, or why the event source cannot be
     /// attached, or the process confined, where it must.
-    pub fn start(mut inputs: Vec<Input>, plan: Plan) -> io::Result<Self> {
-        let mut places: Vec<Place> =
-            inputs.iter().map(|input| Place::resolve(&plan.roots, input.netns.as_ref())).collect();
-        let mut processes = plan.processes;
-        processes.replace(places.iter_mut().filter_map(|place| place.process.as_mut()));
-        for (input, place) in inputs.iter_mut().zip(&places) {
-            // Telegraf's numbers are those of procfs's columns.
-            let compat = input.compat_telegraf;
-            input.source = if compat { Source::Procfs } else { settled(input.source, place) };
-        }
-        if let Some(root) = plan.roots.proc_root.as_deref().filter(|root| is_own_procfs(root)) {
-            let notice = StartNotice::OwnProcfs(root);
-            log::log!(notice.level(), "{notice}");
-        }
-        let events = Attached::new(&inputs, &places)?;
-        let (probes, blind) = (events.may_attach(), events.is_blind());
-        let rewrites = plan.destination.rewrites();
-        let mut needs = Needs::new(&inputs, &places, probes, blind, rewrites);
+    pub fn start(mut inputs: Vec<Input>, mut plan: Plan) -> io::Result<Self> {
+        let mut processes = std::mem::take(&mut plan.processes);
+        let places = resolve(&mut inputs, &plan.roots, &mut processes);
+        let probes = attach_probes(&inputs, &places)?;
         let asks_for_table = asks_for_table(&inputs, &places, plan.confined.as_ref());
-        needs.netlink |= asks_for_table.contains(&true);
-        needs.listener = plan.destination.is_served();
-        if let Some(directory) = plan.config.as_deref().and_then(Path::parent) {
-            // An editor replaces the file, so the directory is what counts.
-            let here = directory.as_os_str().is_empty();
-            needs.files.push(if here { ".".into() } else { directory.to_owned() });
-        }
-        let confined = match plan.confined {
+        let confined = match plan.confined.take() {
             Some(kept) => Some(kept),
-            None => confine(plan.confine, &needs).map_err(io::Error::other)?.then_some(needs),
+            None => {
+                let needs = needs(&inputs, &places, &probes, &plan, &asks_for_table);
+                confine(plan.confine, &needs).map_err(io::Error::other)?.then_some(needs)
+            }
         };
-        let together = Arc::new(SharedProbes::new(&inputs, &places));
-        let draining = Arc::new(AtomicBool::new(false));
-        let (lanes_in, lanes_out) = std::sync::mpsc::channel::<Vec<InputState>>();
-        let (mut destination, count, on_end) = (plan.destination, plan.count, plan.on_end);
-        let ends_with_inputs = plan.ends_with_inputs;
-        destination.begin(&inputs);
-        let reopening = Arc::new(AtomicBool::new(false));
-        let sink_reopening = Arc::clone(&reopening);
-        let rows = Arc::new(AtomicU64::new(0));
-        let (sink_draining, sink_rows) = (Arc::clone(&draining), Arc::clone(&rows));
-        let sink = std::thread::Builder::new().name("sink".into()).spawn(move || {
-            // The samplers wake this thread by its handle, so it is there before its lanes.
-            let Ok(lanes) = lanes_out.recv() else {
-                return Ok(Ended { ending: Ending::Drained, written: 0, destination });
-            };
-            let (draining, reopening, rows) = (sink_draining, sink_reopening, sink_rows);
-            Sink { lanes, destination, count, ends_with_inputs, draining, reopening, rows, on_end }
-                .run()
-        })?;
-        let (mut lanes, mut samplers) = (Vec::new(), Vec::new());
+        let (trigger, log_level) = (plan.trigger, plan.log_level);
+        let sink = SinkThread::start(&inputs, plan)?;
+        let (mut states, mut samplers) = (Vec::new(), Vec::new());
         let placed = inputs.into_iter().zip(places).zip(asks_for_table);
-        for (number, ((input, place), asks)) in placed.enumerate() {
-            let cpus = cpu_mask::read(&place.sys_root).unwrap_or_else(|error| {
-                let path = place.sys_root.join(cpu_mask::POSSIBLE);
-                let notice = StartNotice::NoCpuNumbers(&path);
-                log::log!(notice.level(), "{notice}");
-                log::debug!("{error}");
-                Vec::new()
-            });
-            let release = maintained::read_release(&place.osrelease());
-            let candidates = place.sysctl_candidates(&input);
-            let keys: Vec<String> = candidates.iter().map(|(key, _)| key.clone()).collect();
-            let events = events.source_of(number, &input, &cpus, &together)?;
-            let mut reader = Reader::new(place, candidates, input.source);
-            if asks {
-                reader.ask_for_table();
-            }
-            let control = Arc::new(Control::default());
-            let (sampler, outbox) = Sampler::new(
-                input.clone(),
-                plan.trigger,
-                reader,
-                events,
-                cpus.len(),
-                Arc::clone(&control),
-                sink.thread().clone(),
-            );
-            let name = input.name();
-            let level = input.log_level.unwrap_or(plan.log_level);
-            if log::Level::Debug <= level {
-                let (every, sample) = (input.interval, input.sample_interval);
-                let (major, minor) = release.unwrap_or_default();
-                log::debug!(
-                    target: INPUT_TARGET,
-                    "[{name}] a row every {every:?}, sampled every {sample:?}; kernel \
-                     {major}.{minor}, {} possible CPUs; table row: {}",
-                    cpus.len(),
-                    keys.join(" ")
-                );
-            }
-            lanes.push(InputState {
-                name,
-                log_level: level,
-                outbox,
-                filter: input.filter.clone(),
-                rows: RowBuilder::new(input, cpus, release, keys),
-                rows_waiting: None,
-                told_loss: Loss::default(),
-                not_written: 0,
-                written: 0,
-                has_ended: false,
-            });
-            samplers.push((control, sampler));
+        for (number, ((input, place), asks_for_table)) in placed.enumerate() {
+            let prepared = PreparedInput::new(input, place, asks_for_table);
+            let events = probes.source_of(number, &prepared.input, &prepared.cpus)?;
+            let level = prepared.input.log_level.unwrap_or(log_level);
+            prepared.log(level);
+            let (sampler, state) = prepared.into_parts(events, trigger, level, sink.consumer());
+            samplers.push(sampler);
+            states.push(state);
         }
+        let SinkThread { thread: sink, inputs, draining, reopening, rows } = sink;
         // The receiver lives as long as the sink's thread waits for it.
-        let _ = lanes_in.send(lanes);
+        let _ = inputs.send(states);
         let samplers = samplers.into_iter().map(|(control, sampler)| {
             let thread = std::thread::Builder::new().name("sampler".into());
             Ok((control, thread.spawn(move || sampler.run())?))
@@ -209,7 +135,7 @@ impl Pipeline {
         }
     }
 
-    /// Has the output looked for anew, by its name.
+    /// Opens the output again by its name.
     pub fn reopen(&self) {
         self.reopening.store(true, Ordering::Release);
         self.sink.thread().unpark();
@@ -244,8 +170,184 @@ impl Pipeline {
     }
 }
 
+/// Finds the place of each input, and the source that its configuration and place give.
+fn resolve(inputs: &mut [Input], roots: &Roots, processes: &mut HeldProcesses) -> Vec<Place> {
+    let mut places: Vec<Place> =
+        inputs.iter().map(|input| Place::resolve(roots, input.netns.as_ref())).collect();
+    processes.replace(places.iter_mut().filter_map(|place| place.process.as_mut()));
+    for (input, place) in inputs.iter_mut().zip(&places) {
+        // Telegraf's numbers are those of procfs's columns.
+        let compat = input.compat_telegraf;
+        input.source = if compat { Source::Procfs } else { settled(input.source, place) };
+    }
+    if let Some(root) = roots.proc_root.as_deref().filter(|root| is_own_procfs(root)) {
+        log_notice(&StartNotice::OwnProcfs(root));
+    }
+    places
+}
+
+fn log_notice(notice: &StartNotice<'_>) {
+    log::log!(notice.level(), "{notice}");
+}
+
+/// Attaches the event source for the inputs that want it, and logs which hooks it has, or why there is
+/// none: an error where an input must have it.
+fn attach_probes(inputs: &[Input], places: &[Place]) -> io::Result<FirstProbes> {
+    let probes = FirstProbes::attach(inputs, places);
+    match probes.events() {
+        Ok(events) => {
+            log_notice(&StartNotice::Probes(events.hook_count()));
+            events.log();
+        }
+        Err(error) if inputs.iter().any(|input| input.ebpf == Ebpf::On) => {
+            return Err(io::Error::other(format!("no event source: {error}")));
+        }
+        Err(EventsError::NotWanted) => {}
+        Err(error) => {
+            log_notice(&StartNotice::NoProbes(error));
+            log::debug!("{error}");
+        }
+    }
+    Ok(probes)
+}
+
+/// What the threads will need of the system.
+fn needs(
+    inputs: &[Input],
+    places: &[Place],
+    probes: &FirstProbes,
+    plan: &Plan,
+    asks_for_table: &[bool],
+) -> Needs {
+    let (may_attach, is_blind) = (probes.may_attach(), probes.is_blind());
+    let mut needs = Needs::new(inputs, places, may_attach, is_blind, plan.destination.rewrites());
+    needs.netlink |= asks_for_table.contains(&true);
+    needs.listener = plan.destination.is_served();
+    if let Some(directory) = plan.config.as_deref().and_then(Path::parent) {
+        // An editor replaces the file, so the directory is needed.
+        let here = directory.as_os_str().is_empty();
+        needs.files.push(if here { ".".into() } else { directory.to_owned() });
+    }
+    needs
+}
+
+/// The sink's thread, and how others reach it.
+struct SinkThread {
+    thread: JoinHandle<io::Result<Ended>>,
+    /// Takes the sink's ends of all inputs, once.
+    inputs: Sender<Vec<InputState>>,
+    draining: Arc<AtomicBool>,
+    reopening: Arc<AtomicBool>,
+    rows: Arc<AtomicU64>,
+}
+
+impl SinkThread {
+    /// Starts the thread. The samplers wake it by its handle, so it starts before there are inputs,
+    /// and waits for them.
+    fn start(inputs: &[Input], plan: Plan) -> io::Result<Self> {
+        let Plan { mut destination, count, ends_with_inputs, on_end, .. } = plan;
+        destination.begin(inputs);
+        let (draining, reopening, rows) =
+            <(Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicU64>)>::default();
+        let shared = (Arc::clone(&draining), Arc::clone(&reopening), Arc::clone(&rows));
+        let (inputs, inputs_out) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new().name("sink".into()).spawn(move || {
+            let Ok(lanes) = inputs_out.recv() else {
+                return Ok(Ended { ending: Ending::Drained, written: 0, destination });
+            };
+            let (draining, reopening, rows) = shared;
+            Sink { lanes, destination, count, ends_with_inputs, draining, reopening, rows, on_end }
+                .run()
+        })?;
+        Ok(Self { thread, inputs, draining, reopening, rows })
+    }
+
+    /// The thread that the samplers wake.
+    fn consumer(&self) -> Thread {
+        self.thread.thread().clone()
+    }
+}
+
+/// One input with what is read once, before its thread starts.
+struct PreparedInput {
+    input: Input,
+    reader: Reader,
+    cpus: Vec<u32>,
+    release: Option<maintained::Release>,
+    /// The keys of the table row.
+    keys: Vec<String>,
+}
+
+impl PreparedInput {
+    fn new(input: Input, place: Place, asks_for_table: bool) -> Self {
+        let cpus = cpu_mask::read(&place.sys_root).unwrap_or_else(|error| {
+            log_notice(&StartNotice::NoCpuNumbers(&place.sys_root.join(cpu_mask::POSSIBLE)));
+            log::debug!("{error}");
+            Vec::new()
+        });
+        let release = maintained::read_release(&place.osrelease());
+        let candidates = place.sysctl_candidates(&input);
+        let keys = candidates.iter().map(|(key, _)| key.clone()).collect();
+        let mut reader = Reader::new(place, candidates, input.source);
+        if asks_for_table {
+            reader.ask_for_table();
+        }
+        Self { input, reader, cpus, release, keys }
+    }
+
+    fn log(&self, level: LevelFilter) {
+        if log::Level::Debug > level {
+            return;
+        }
+        let (every, sample) = (self.input.interval, self.input.sample_interval);
+        let (major, minor) = self.release.unwrap_or_default();
+        log::debug!(
+            target: INPUT_TARGET,
+            "[{}] a row every {every:?}, sampled every {sample:?}; kernel {major}.{minor}, {} \
+             possible CPUs; table row: {}",
+            self.input.name(),
+            self.cpus.len(),
+            self.keys.join(" ")
+        );
+    }
+
+    /// The sampler with the handle to stop it, and the sink's end.
+    fn into_parts(
+        self,
+        events: Option<EventSource>,
+        trigger: Trigger,
+        log_level: LevelFilter,
+        consumer: Thread,
+    ) -> ((Arc<Control>, Sampler), InputState) {
+        let Self { input, reader, cpus, release, keys } = self;
+        let control = Arc::new(Control::default());
+        let (sampler, outbox) = Sampler::new(
+            input.clone(),
+            trigger,
+            reader,
+            events,
+            cpus.len(),
+            Arc::clone(&control),
+            consumer,
+        );
+        let state = InputState {
+            name: input.name(),
+            log_level,
+            outbox,
+            filter: input.filter.clone(),
+            rows: RowBuilder::new(input, cpus, release, keys),
+            rows_waiting: None,
+            told_loss: Loss::default(),
+            not_written: 0,
+            written: 0,
+            has_ended: false,
+        };
+        ((control, sampler), state)
+    }
+}
+
 /// For each input whether ctnetlink is asked for the table's count and limit, which no sysctl file
-/// has; a warning where it may not be. `kept` is what this process kept when it was confined.
+/// has; a warning where it may not be. `kept` are the rights that this process kept when it was confined.
 fn asks_for_table(inputs: &[Input], places: &[Place], kept: Option<&Needs>) -> Vec<bool> {
     let held = capabilities::held().unwrap_or(CapabilitySet::empty());
     let may_ask = held.contains(CapabilitySet::NET_ADMIN) && kept.is_none_or(|kept| kept.netlink);
@@ -260,13 +362,13 @@ fn asks_for_table(inputs: &[Input], places: &[Place], kept: Option<&Needs>) -> V
     });
     let asks = asks.collect();
     if lacking {
-        log::log!(StartNotice::NoLimit.level(), "{}", StartNotice::NoLimit);
+        log_notice(&StartNotice::NoLimit);
     }
     asks
 }
 
 /// Whether `root` is procfs and shows another network namespace than that of its process 1: its
-/// `net` is that of whoever reads it.
+/// `net` is that of the process that reads it.
 fn is_own_procfs(root: &Path) -> bool {
     let namespace = |path: &Path| std::fs::read_link(path).ok();
     let own = namespace("/proc/self/ns/net".as_ref());

@@ -12,7 +12,8 @@ use ctpulse::drops::line;
 use ctpulse::format::{Csv, Encoder, Influx};
 use ctpulse::metric::{Metric, Value};
 use ctpulse::recording::{Catalog, ReadCounts, RecordingReader, frames};
-use ctpulse::schema::raw::{RENAMED, StatTable};
+use ctpulse::schema::fields::FIELDS;
+use ctpulse::schema::raw::StatTable;
 use ctpulse::source::ebpf::btf::Btf;
 use ctpulse::source::ebpf::drops::{DropReport, decode};
 use ctpulse::source::ebpf::offsets::{Offsets, TupleLayout};
@@ -77,7 +78,8 @@ pub fn stat_text(bytes: &[u8]) {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), table.columns());
-    assert!(RENAMED.iter().all(|(kernel, _)| !names.iter().any(|name| name == kernel)));
+    let mut renamed = FIELDS.iter().filter_map(|field| field.header);
+    assert!(renamed.all(|column| !names.iter().any(|name| name == column)));
 }
 
 /// The rows of a statistics text, with no thought of speed.

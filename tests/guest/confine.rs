@@ -87,7 +87,7 @@ fn a_confined_agent_attaches_again_when_the_module_is_loaded_again() {
     wait_to_be_told(&stderr, "probes detached");
     modules.load();
     track();
-    wait_to_be_told(&stderr, "probes attached, counting from 0");
+    wait_to_be_told(&stderr, "hooks, counting from 0");
     let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let sockets: Vec<_> =
         (0..25).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
@@ -115,7 +115,7 @@ fn a_confined_agent_takes_up_a_namespace_that_was_replaced() {
     drop((sockets, namespace));
     wait_to_be_told(&stderr, "probes detached");
     let namespace = Namespace::named(name);
-    wait_to_be_told(&stderr, "probes attached, counting from 0");
+    wait_to_be_told(&stderr, "hooks, counting from 0");
     let (_, _sockets) = namespace.udp_flows(30);
     let line = settled(&running, "", "insert", 30);
     assert_eq!(integer(&line, "entries"), Some(30), "{line}");

@@ -2,10 +2,11 @@
 //! shows as 0 moves.
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::probes::Setting;
-use crate::support::{Namespace, Running, ctpulse, integer, number, text};
+use crate::support::{Namespace, Running, ctpulse, integer, number, output, text};
 use crate::{SOON, in_guest};
 
 /// A running agent with probes, looking into one namespace or more.
@@ -162,7 +163,7 @@ fn a_connection_that_is_refused_is_new_and_not_inserted() {
 
 /// How many programs of probes the kernel holds.
 fn programs() -> usize {
-    let listed = std::process::Command::new("bpftool").args(["prog", "show"]).output();
+    let listed = Command::new("bpftool").args(["prog", "show"]).output();
     text(&listed.unwrap().stdout).matches("kprobe").count()
 }
 
@@ -194,6 +195,57 @@ fn probes_are_attached_again_when_the_module_is_loaded_again() {
     while running.line(Duration::from_millis(600)).is_some() {}
     modules.load();
     counts_again(&running);
+}
+
+/// `/proc/kallsyms` with a copy of each `function`, as a compiler makes them (`f.constprop.0`), until
+/// this value goes.
+struct Copies {
+    _file: tempfile::NamedTempFile,
+}
+
+const SYMBOLS: &str = "/proc/kallsyms";
+
+impl Copies {
+    fn of(function: &str) -> Self {
+        let mut symbols = fs::read_to_string(SYMBOLS).unwrap();
+        let line = symbols.lines().find(|line| line.split_whitespace().nth(2) == Some(function));
+        let copy = line.unwrap().replacen(function, &format!("{function}.constprop.0"), 1);
+        symbols.push_str(&format!("{copy}\n"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), symbols).unwrap();
+        output(Command::new("mount").arg("--bind").arg(file.path()).arg(SYMBOLS));
+        Self { _file: file }
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        output(Command::new("umount").arg(SYMBOLS));
+    }
+}
+
+/// The module that is loaded again is another build: one of its functions has copies now.
+#[test]
+fn hooks_left_out_when_probes_are_attached_again_are_reported() {
+    in_guest();
+    let mut modules = crate::Modules::new();
+    let stderr = tempfile::NamedTempFile::new().unwrap();
+    let mut command = ctpulse();
+    command.args(["--ebpf", "on", "--format", "influx", "--interval", "200ms"]);
+    let running = Running::start(command.stderr(stderr.reopen().unwrap()));
+    settled(&running, "", "insert", 0);
+    let log = || fs::read_to_string(stderr.path()).unwrap();
+    assert!(!log().contains("no clash"), "{}", log());
+    let _copies = Copies::of("nf_ct_resolve_clash");
+    modules.unload();
+    modules.load();
+    let attached = |line: &&str| line.contains("probes attached to ");
+    crate::wait_for("attached again", || log().lines().any(|line| attached(&line)));
+    let log = log();
+    let warning = "warning: no clash: this kernel has 2 copies of the function";
+    assert_eq!(log.matches(warning).count(), 1, "{log}");
+    let notice = log.lines().find(attached).unwrap();
+    assert!(notice.contains(" of ") && notice.ends_with(" hooks, counting from 0"), "{log}");
 }
 
 /// Each of them would cost every connection once more. One of the inputs notices seconds after the

@@ -1,4 +1,4 @@
-//! Connections that began and that their tracker accepted: what the kernel counted as `new` up to 4.8.
+//! Connections that began and that their tracker accepted: the kernel's `new` up to 4.8.
 //!
 //! `init_conntrack` returns before the tracker sees the first packet. A stray ACK with `tcp_loose` 0, an
 //! ICMP reply without a request or a bad checksum is refused right after that, still in
@@ -15,7 +15,7 @@ struct CpuCounts {
     accepted: u64,
 }
 
-/// Follows what each CPU counted, sample by sample.
+/// Follows the counters of each CPU, sample by sample.
 #[derive(Debug, Default)]
 pub struct Accepted {
     cpus: Vec<CpuCounts>,
@@ -24,10 +24,10 @@ pub struct Accepted {
 impl Accepted {
     /// Replaces the connections that began by those that were accepted, in the counters of all CPUs,
     /// [`EVENTS`] for each. No number ever goes back. While refusals come in, it leaves out one
-    /// connection of each CPU that counted some since the last sample: that one may be refused yet.
+    /// connection of each CPU that counted some since the last sample: the tracker may still refuse it.
     ///
-    /// A connection that was counted and then refused, the first on its CPU, is made up for by the
-    /// next that any CPU accepts, so that the sum is right at rest.
+    /// The first refusal of a CPU may come after its connection was counted. The next connection that
+    /// any CPU accepts is not counted then, so that the sum is right at rest.
     pub fn take_off_refused(&mut self, counters: &mut [u64]) {
         self.cpus.resize(counters.len() / EVENTS, CpuCounts::default());
         let settled = |events: &[u64]| {
@@ -54,7 +54,7 @@ impl Accepted {
 mod tests {
     use super::*;
 
-    /// Begun and refused by each CPU; what is left.
+    /// Connections begun and refused by each CPU; returns those accepted.
     fn sample<const CPUS: usize>(accepted: &mut Accepted, cpus: [(u64, u64); CPUS]) -> [u64; CPUS] {
         let mut counters = vec![0; CPUS * EVENTS];
         for (cpu, (begun, refused)) in counters.chunks_exact_mut(EVENTS).zip(cpus) {
@@ -74,7 +74,7 @@ mod tests {
             assert_eq!(sample(&mut accepted, [(strays + 1, strays)]), [0]);
         }
         assert_eq!(sample(&mut accepted, [(1000, 1000)]), [0]);
-        // Three real ones among them.
+        // Three accepted connections among them.
         assert_eq!(sample(&mut accepted, [(1503, 1500)]), [2]);
         assert_eq!(sample(&mut accepted, [(1503, 1500)]), [3]);
     }

@@ -1,235 +1,318 @@
-//! Why packets were dropped, where neither the kernel's counters nor the probes tell alone: what
-//! is left of the one when the other is taken off.
+//! Drop causes that only a subtraction gives: the kernel's counter less the drops that are explained
+//! by probes or by another column.
 //!
-//! From 5.10 on `__nf_conntrack_confirm` raises `insert_failed` for a lost race, a long chain and
-//! an entry that is dying (or whose extensions are stale), so the last is what the first two
-//! leave. `drop` is raised for a full table, a lost race, and rarely for a tracker's verdict, a
-//! sequence number that cannot be adjusted or a failed allocation: the rest.
+//! From 5.10 on `__nf_conntrack_confirm` raises `insert_failed` for a lost race, a long chain and an
+//! entry that is dying (or has stale extensions): [`DerivedDrop::Dying`] is the rest after the first
+//! two. `drop` is raised for a full table, a lost race, and rarely for a tracker's verdict, a sequence
+//! number that cannot be adjusted or a failed allocation: [`DerivedDrop::Other`] is the rest after the
+//! first three.
 //!
-//! Both sides are read one after the other while packets are under way, so the kernel's number of
-//! one sample is compared with the probes' of the next: a remainder may come a sample late.
+//! # Two sides of a running machine
 //!
-//! A call that a probe missed would be left over as something else. So where calls were missed since
-//! the last hand-over, what was found since then is taken back and the comparison begins anew
-//! ([`Attribution::begin_anew`]): a remainder that is handed over never goes back, and leaves out
-//! what it cannot know. Misses that the kernel does not count make it too high.
+//! The two sides cannot be read at one moment. So a sample reads the probes' counters before and after
+//! the kernel's: the number of explained drops at the kernel's read is between the two, and each
+//! sample gives a lower and an upper bound of the rest ([`Bounds`]).
+//!
+//! A packet is on one side only while its CPU is between the two counters: a CPU has at most one such
+//! packet at a time, for at most [`LONGEST_UNDER_WAY`]. `nf_ct_resolve_clash` raises the kernel's
+//! counters before its probe does, the other explained drops are counted by their probe first. The
+//! bounds leave room for these packets where the counters have moved in that time.
+//!
+//! The rest only grows, so each lower bound holds from then on and each upper bound holds until then.
+//! The total is the highest lower bound less the lowest upper bound since the comparison began.
+//! Therefore it
+//!
+//! * never goes back, and is never above the true number since the comparison began;
+//! * is behind by at most the explained drops that were counted during two reads, that of the last
+//!   sample and that of the first one, and by four for each CPU;
+//! * is exact when neither `insert_failed` nor a probe has counted for twice that time, if the same held
+//!   when the comparison began.
+//!
+//! A peak is the lower bound at the end of a window less the upper bound at its beginning, over the
+//! longest time that the window can have had: never above the true rate of that window. Drops with
+//! which the total catches up are in no peak.
+//!
+//! A call that a probe missed would be taken for another cause. So where calls were missed since the
+//! last hand-over, the drops that were found since then are taken back and a new comparison begins
+//! ([`DerivedDropAccumulator::take_back`]). Misses that the kernel does not count make the total too
+//! high.
 
-use crate::accumulate::Counted;
-use crate::accumulate::interval::IntervalStats;
-use crate::schema::raw::{EVENTS, Layout};
-use conntrack_ebpf::Event;
+use std::time::Duration;
 
-/// What is known by subtraction only; the number is the index into [`DerivedDrops`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum DerivedDrop {
-    /// Packets that were dropped because their entry was dying before it was inserted.
-    Dying = 0,
-    /// Packets in the kernel's `drop` that no other cause explains.
-    Other,
+use crate::accumulate::interval::{Peak, SampleWindow};
+use crate::schema::field::DerivedDrop;
+use crate::schema::fields::{IN_DROP, IN_INSERT_FAILED};
+use crate::schema::provenance::DropColumns;
+use crate::schema::raw::{EVENTS, ReadTime};
+
+/// The longest time for which a packet is counted on one side only. It takes some microseconds, but the
+/// CPU of a virtual machine may be taken away meanwhile, and kernels with `CONFIG_PREEMPT` let other
+/// tasks run.
+const LONGEST_UNDER_WAY: Duration = Duration::from_millis(20);
+
+/// The drops of one cause, for all CPUs together.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct DerivedCount {
+    /// Packets since the comparison began.
+    pub total: u64,
+    /// Packets since the last hand-over.
+    pub events: u64,
+    /// The busiest window since then.
+    pub peak: Peak,
 }
 
-impl DerivedDrop {
-    /// Each of them, in the order of the indices.
-    pub const ALL: [Self; 2] = [Self::Dying, Self::Other];
-
-    /// Whether it is known on a kernel with these columns, where these events are counted.
-    #[must_use]
-    pub fn is_known(self, layout: &Layout, counted: &Counted) -> bool {
-        let has = |column: &str| layout.column(column).is_some();
-        // Before 5.10 `insert_failed` was also raised for races that were resolved.
-        let since_5_10 = has("clash_resolve") && has("insert_failed") && has("drop");
-        let needed: &[Event] = match self {
-            Self::Dying => &[Event::ClashDropped],
-            Self::Other => &[Event::ClashDropped, Event::TableFull],
-        };
-        since_5_10 && needed.iter().all(|event| counted[*event as usize])
-    }
+/// The derived drops of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct DerivedWindow {
+    /// By [`DerivedDrop`].
+    pub drops: [DerivedCount; DerivedDrop::ALL.len()],
+    /// Time over which the events count; `None` where nothing was compared since the last hand-over,
+    /// so that rates and peaks are unknown.
+    pub elapsed: Option<Duration>,
 }
 
-/// Packets by remainder, for all CPUs together, since the event source was attached.
-pub type DerivedDrops = [u64; DerivedDrop::ALL.len()];
+/// One sample of both sides, over all CPUs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BothSides<'a> {
+    /// The number of events of each column since some time.
+    pub columns: &'a [u64],
+    /// The probes' counters, read before the columns.
+    pub before: &'a [u64; EVENTS],
+    /// The same, read after the columns.
+    pub after: &'a [u64; EVENTS],
+    /// The number of CPUs.
+    pub cpus: u64,
+}
 
-/// What the subtraction takes.
+/// The counters of one sample that the subtraction takes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
     insert_failed: u64,
     chaintoolong: u64,
     drop: u64,
-    clash: u64,
-    table_full: u64,
-    tracker: u64,
+    before: Explained,
+    after: Explained,
 }
 
-/// Follows both sides, sample by sample.
-#[derive(Debug, Default)]
-pub struct Attribution {
-    /// The probes' side at the first sample, the kernel's at the second: what a packet under way
-    /// between the two sides of the first has raised is in neither.
-    first: Sums,
-    /// How many samples there were, up to two.
-    samples: u8,
-    /// At the last sample.
-    last: Sums,
-    /// What was found before the first sample.
-    before: DerivedDrops,
-    /// What was found when the last window was handed over.
-    handed_over: DerivedDrops,
-    /// What was found so far.
-    pub totals: DerivedDrops,
-    /// The same since the last hand-over, as one row.
-    pub tally: IntervalStats,
+/// The packets whose cause the probes have counted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Explained {
+    /// Those in `insert_failed`, such as lost races: the kernel counts them before the probe does.
+    failures: u64,
+    /// Those in `drop`.
+    drops: u64,
+    /// Those in `drop` alone, such as a full table: the probe counts them before the kernel does.
+    probe_first: u64,
 }
 
-impl Attribution {
-    /// An attribution that starts with the next sample.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { tally: IntervalStats::new(1, DerivedDrop::ALL.len(), false), ..Self::default() }
+impl Explained {
+    fn of(events: &[u64; EVENTS]) -> Self {
+        let mut sums = Self::default();
+        for (event, count) in events.iter().enumerate() {
+            let add = |sum: &mut u64, is_in: bool| {
+                *sum = sum.wrapping_add(if is_in { *count } else { 0 });
+            };
+            add(&mut sums.failures, IN_INSERT_FAILED[event]);
+            add(&mut sums.drops, IN_DROP[event]);
+            add(&mut sums.probe_first, IN_DROP[event] && !IN_INSERT_FAILED[event]);
+        }
+        sums
+    }
+}
+
+/// Bounds of the true rest at the moment at which the kernel was read, from a zero that is the same for
+/// all samples.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bounds {
+    low: i64,
+    high: i64,
+}
+
+impl Sums {
+    fn of(at: DropColumns, sides: &BothSides<'_>) -> Self {
+        let column = |at: Option<usize>| at.and_then(|at| sides.columns.get(at).copied());
+        Self {
+            insert_failed: column(at.insert_failed).unwrap_or(0),
+            chaintoolong: column(at.chaintoolong).unwrap_or(0),
+            drop: column(at.drop).unwrap_or(0),
+            before: Explained::of(sides.before),
+            after: Explained::of(sides.after),
+        }
     }
 
-    /// Takes one sample: what each column of `layout` counted since some time, and each event.
-    pub fn add(&mut self, layout: &Layout, columns: &[u64], events: &[u64; EVENTS]) {
-        let column = |name: &str| layout.column(name).and_then(|at| columns.get(at).copied());
-        let now = Sums {
-            insert_failed: column("insert_failed").unwrap_or(0),
-            chaintoolong: column("chaintoolong").unwrap_or(0),
-            drop: column("drop").unwrap_or(0),
-            clash: events[Event::ClashDropped as usize],
-            table_full: events[Event::TableFull as usize],
-            tracker: events[Event::TrackerDropped as usize],
+    /// Returns the bounds of each rest, by [`DerivedDrop`]; `older` is a sample that is
+    /// older than any packet under way.
+    fn bounds(&self, older: &Self, cpus: u64) -> [Bounds; DerivedDrop::ALL.len()] {
+        let under_way = |now: u64, then: u64| now.saturating_sub(then).min(cpus).cast_signed();
+        // Lost races that the kernel has counted and the probe has not: each has raised this, too.
+        let kernel_first = under_way(self.insert_failed, older.insert_failed);
+        // And the other way round.
+        let probe_first = under_way(self.before.probe_first, older.after.probe_first);
+        // The kernel raises this before `insert_failed`.
+        let chain_first = under_way(self.chaintoolong, older.chaintoolong);
+
+        let rest = |of: u64, explained: u64| of.wrapping_sub(explained).cast_signed();
+        let not_long = self.insert_failed.wrapping_sub(self.chaintoolong);
+        let dying = Bounds {
+            low: rest(not_long, self.after.failures) - kernel_first,
+            high: rest(not_long, self.before.failures) + chain_first,
         };
-        match self.samples {
-            0 => self.first = now,
-            1 => {
-                let Sums { clash, table_full, tracker, .. } = self.first;
-                self.first = Sums { clash, table_full, tracker, ..now };
+        let other = Bounds {
+            low: rest(self.drop, self.after.drops) - kernel_first,
+            high: rest(self.drop, self.before.drops) + probe_first,
+        };
+        [dying, other]
+    }
+}
+
+/// The comparison of one cause.
+#[derive(Debug, Clone, Copy, Default)]
+struct Comparison {
+    /// Drops that earlier comparisons found.
+    earlier: u64,
+    highest_low: i64,
+    lowest_high: i64,
+    /// The upper bounds where the present window began, and the present row.
+    window_began: i64,
+    row_began: i64,
+    total_at_hand_over: u64,
+    peak: Peak,
+}
+
+impl Comparison {
+    fn total(&self) -> u64 {
+        let found = self.highest_low.saturating_sub(self.lowest_high);
+        self.earlier + u64::try_from(found).unwrap_or(0)
+    }
+
+    fn begin(&mut self, bounds: Bounds) {
+        (self.highest_low, self.lowest_high) = (bounds.low, bounds.high);
+        (self.window_began, self.row_began) = (bounds.high, bounds.high);
+    }
+
+    /// Ends a window. Steady drops among many explained ones are too few in a window to be seen
+    /// there, so that the row until now is a window, too.
+    fn end_window(&mut self, bounds: Bounds, window: &SampleWindow, row: &SampleWindow) {
+        self.highest_low = self.highest_low.max(bounds.low);
+        self.lowest_high = self.lowest_high.min(bounds.high);
+        for (began, window) in [(self.window_began, window), (self.row_began, row)] {
+            if let Ok(counted @ 1..) = u64::try_from(bounds.low.saturating_sub(began)) {
+                self.peak.take(counted, window);
             }
-            _ => self.compare(&now),
         }
-        self.samples = (self.samples + 1).min(2);
-        self.last = now;
+        self.window_began = bounds.high;
     }
 
-    fn compare(&mut self, now: &Sums) {
-        let (first, last) = (self.first, self.last);
-        let clash = now.clash - first.clash;
-        let chain = now.chaintoolong.saturating_sub(first.chaintoolong);
-        let dying = (last.insert_failed - first.insert_failed).saturating_sub(clash + chain);
-        let explained = clash + now.table_full - first.table_full + now.tracker - first.tracker;
-        self.raise(DerivedDrop::Dying, dying);
-        self.raise(DerivedDrop::Other, (last.drop - first.drop).saturating_sub(explained));
+    fn handed_over(&mut self) {
+        self.total_at_hand_over = self.total();
+        self.row_began = self.window_began;
+        self.peak = Peak::default();
     }
 
-    /// The last window is on its way.
-    pub fn handed_over(&mut self) {
-        self.handed_over = self.totals;
-        self.tally.clear();
+    fn take_back(&mut self) {
+        let known = self.total_at_hand_over;
+        *self = Self { earlier: known, total_at_hand_over: known, ..Self::default() };
     }
 
-    /// Takes back what was found since the last hand-over, and compares from the next sample on.
-    pub fn begin_anew(&mut self) {
-        (self.totals, self.before) = (self.handed_over, self.handed_over);
-        self.tally.clear();
-        self.tally.forget_window();
-        self.samples = 0;
+    fn count(&self) -> DerivedCount {
+        let total = self.total();
+        DerivedCount { total, events: total - self.total_at_hand_over, peak: self.peak }
+    }
+}
+
+/// Compares both sides at the end of each sample window.
+#[derive(Debug, Default)]
+pub(crate) struct DerivedDropAccumulator {
+    /// `None` on kernels without these counters.
+    columns: Option<DropColumns>,
+    /// A sample that is older than any packet under way.
+    older: Option<Sums>,
+    /// A later sample, and when it was read: it is the older one when it is old enough.
+    newer: Option<(Sums, ReadTime)>,
+    comparisons: [Comparison; DerivedDrop::ALL.len()],
+    /// When the last sample was read; `None` until a comparison has begun.
+    compared: Option<ReadTime>,
+    /// When the sample was read at which the present row began.
+    row_began: Option<ReadTime>,
+    /// Whether two samples were compared.
+    is_known: bool,
+}
+
+impl DerivedDropAccumulator {
+    /// Returns an accumulator for the kernel's counters in these columns. The comparison begins
+    /// [`LONGEST_UNDER_WAY`] after the first sample.
+    pub(crate) fn new(columns: DropColumns) -> Self {
+        let has_both = columns.insert_failed.is_some() && columns.drop.is_some();
+        Self { columns: has_both.then_some(columns), ..Self::default() }
     }
 
-    fn raise(&mut self, remainder: DerivedDrop, found: u64) {
-        let to = self.before[remainder as usize] + found;
-        let total = &mut self.totals[remainder as usize];
-        if let Some(more) = to.checked_sub(*total).filter(|more| *more > 0) {
-            *total = to;
-            self.tally.note(remainder as usize, remainder as usize, more);
+    /// Forgets the totals, for other probes.
+    pub(crate) fn reset(&mut self) {
+        *self = Self { columns: self.columns, ..Self::default() };
+    }
+
+    /// Takes a sample that ends a window, or the very first one. `sample_interval` is the nominal time
+    /// between two samples.
+    pub(crate) fn add(&mut self, sides: &BothSides<'_>, read: ReadTime, sample_interval: Duration) {
+        let Some(columns) = self.columns else { return };
+        let now = Sums::of(columns, sides);
+        if self.newer.is_none_or(|(_, newer)| read.before >= newer.after + LONGEST_UNDER_WAY) {
+            self.older = self.newer.replace((now, read)).map(|(sums, _)| sums);
         }
+        // A packet that was under way when the probes were attached is explained by none of them: nothing
+        // is compared until it is through.
+        let Some(older) = self.older else { return };
+        let bounds = now.bounds(&older, sides.cpus);
+        let comparisons = self.comparisons.iter_mut().zip(bounds);
+        if let (Some(window_began), Some(row_began)) = (self.compared.replace(read), self.row_began)
+        {
+            let since = |began: ReadTime| SampleWindow {
+                longest: read.after.saturating_sub(began.before),
+                sample_interval,
+            };
+            let (window, row) = (since(window_began), since(row_began));
+            comparisons.for_each(|(comparison, bounds)| {
+                comparison.end_window(bounds, &window, &row);
+            });
+            self.is_known = true;
+        } else {
+            self.row_began = Some(read);
+            comparisons.for_each(|(comparison, bounds)| comparison.begin(bounds));
+        }
+    }
+
+    /// Starts a row after the last window was handed over.
+    pub(crate) fn handed_over(&mut self) {
+        self.comparisons.iter_mut().for_each(Comparison::handed_over);
+        self.row_began = self.compared;
+    }
+
+    /// Takes back the drops that were found since the last hand-over, and begins a new comparison, as
+    /// after the probes were attached.
+    pub(crate) fn take_back(&mut self) {
+        self.comparisons.iter_mut().for_each(Comparison::take_back);
+        (self.older, self.newer) = (None, None);
+        (self.compared, self.row_began) = (None, None);
+        self.is_known = false;
+    }
+
+    /// Returns the drops that are known; `None` until two samples were compared.
+    pub(crate) fn window(&self) -> Option<DerivedWindow> {
+        if !self.is_known {
+            return None;
+        }
+        let elapsed = self.compared.zip(self.row_began);
+        let elapsed = elapsed.map(|(now, then)| now.after.saturating_sub(then.after));
+        Some(DerivedWindow {
+            drops: self.comparisons.map(|comparison| comparison.count()),
+            elapsed: elapsed.filter(|elapsed| !elapsed.is_zero()),
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn layout() -> Layout {
-        let names = ["entries", "clash_resolve", "insert_failed", "drop", "chaintoolong"];
-        Layout { names: names.map(String::from).to_vec(), maintained: false }
-    }
-
-    /// `insert_failed`, `drop` and `chaintoolong`; lost races and full tables.
-    fn add(attribution: &mut Attribution, kernel: [u64; 3], probes: [u64; 2]) -> DerivedDrops {
-        let [failed, drop, chain] = kernel;
-        let mut events = [0; EVENTS];
-        events[Event::ClashDropped as usize] = probes[0];
-        events[Event::TableFull as usize] = probes[1];
-        attribution.add(&layout(), &[9, 9, failed, drop, chain], &events);
-        attribution.totals
-    }
-
-    #[test]
-    fn what_no_cause_explains_is_left_over() {
-        let mut attribution = Attribution::new();
-        assert_eq!(add(&mut attribution, [100, 200, 10], [7, 8]), [0, 0]);
-        assert_eq!(add(&mut attribution, [100, 200, 10], [7, 8]), [0, 0]);
-        // 3 races, 1 long chain, 2 dying; 5 times full, 4 for other reasons.
-        add(&mut attribution, [106, 212, 11], [10, 13]);
-        assert_eq!(add(&mut attribution, [106, 212, 11], [10, 13]), [2, 4]);
-        assert_eq!(attribution.tally.events, [2, 4]);
-    }
-
-    #[test]
-    fn a_drop_whose_probe_has_not_returned_yet_is_explained_in_time() {
-        let mut attribution = Attribution::new();
-        add(&mut attribution, [0, 0, 0], [0, 0]);
-        add(&mut attribution, [0, 0, 0], [0, 0]);
-        // The kernel has counted the race, the probe has not; a sample later it has.
-        assert_eq!(add(&mut attribution, [1, 1, 0], [0, 0]), [0, 0]);
-        assert_eq!(add(&mut attribution, [1, 1, 0], [1, 0]), [0, 0]);
-        // The probe has counted and the kernel's number was read before.
-        assert_eq!(add(&mut attribution, [1, 1, 0], [2, 0]), [0, 0]);
-        assert_eq!(add(&mut attribution, [2, 2, 0], [2, 0]), [0, 0]);
-    }
-
-    #[test]
-    fn a_drop_between_the_two_sides_of_the_first_sample_is_nobodys() {
-        let mut attribution = Attribution::new();
-        // Read from the kernel, then dropped, then read from the probes.
-        add(&mut attribution, [0, 0, 0], [1, 1]);
-        add(&mut attribution, [1, 2, 0], [1, 1]);
-        add(&mut attribution, [1, 2, 0], [1, 1]);
-        assert_eq!(add(&mut attribution, [1, 2, 0], [1, 1]), [0, 0]);
-    }
-
-    /// 100 times full, of which the probes missed 40, and two drops of another cause before.
-    #[test]
-    fn what_probes_missed_is_left_out_and_not_taken_for_another_cause() {
-        let mut attribution = Attribution::new();
-        for _ in 0..2 {
-            add(&mut attribution, [0, 0, 0], [0, 0]);
-        }
-        add(&mut attribution, [0, 2, 0], [0, 0]);
-        assert_eq!(add(&mut attribution, [0, 2, 0], [0, 0]), [0, 2]);
-        attribution.handed_over();
-        add(&mut attribution, [0, 102, 0], [0, 60]);
-        assert_eq!(add(&mut attribution, [0, 102, 0], [0, 60]), [0, 42]);
-        attribution.begin_anew();
-        assert_eq!((attribution.totals, &attribution.tally.events[..]), ([0, 2], &[0, 0][..]));
-        // What comes later is known again.
-        for _ in 0..3 {
-            assert_eq!(add(&mut attribution, [0, 102, 0], [0, 60]), [0, 2]);
-        }
-        add(&mut attribution, [0, 113, 0], [0, 70]);
-        assert_eq!(add(&mut attribution, [0, 113, 0], [0, 70]), [0, 3]);
-        assert_eq!(attribution.tally.events, [0, 1]);
-    }
-
-    #[test]
-    fn it_is_known_only_where_the_causes_are() {
-        let mut counted = [true; EVENTS];
-        assert!(DerivedDrop::Other.is_known(&layout(), &counted));
-        counted[Event::TableFull as usize] = false;
-        assert!(!DerivedDrop::Other.is_known(&layout(), &counted));
-        assert!(DerivedDrop::Dying.is_known(&layout(), &counted));
-        let names = ["entries", "insert_failed", "drop"].map(String::from).to_vec();
-        let old = Layout { names, maintained: false };
-        assert!(!DerivedDrop::Dying.is_known(&old, &[true; EVENTS]));
-    }
-}
+mod machine;
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
+mod tests;

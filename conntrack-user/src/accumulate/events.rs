@@ -1,21 +1,21 @@
-//! The event source's side of merging: its counters since it was attached, what they counted
-//! since the last hand-over, and how they stand to the kernel's own.
+//! The event source's counters: since it was attached, since the last hand-over, and compared with the
+//! kernel's own.
 //!
-//! As `merge`, nothing here allocates once the number of CPUs is known.
+//! Nothing here allocates once the number of CPUs is known.
 
 use std::time::Duration;
 
 use conntrack_ebpf::Event;
 
-use crate::accumulate::Counted;
-use crate::accumulate::derived_drops::{Attribution, DerivedDrops};
+use crate::accumulate::derived_drops::{BothSides, DerivedDropAccumulator, DerivedWindow};
 use crate::accumulate::interval::{IntervalStats, SampleWindow};
-use crate::schema::raw::{EVENTS, HostWide, Layout, Program};
+use crate::schema::provenance::DropColumns;
+use crate::schema::raw::{Counted, EVENTS, HostWide, Layout, Program, ReadTime};
 
 /// The event source's part of a window.
 #[derive(Debug, Clone, Default)]
 pub struct EventWindow {
-    /// Which events are counted; once known it stays, so that the rows keep their fields.
+    /// Which events are counted: all false while no source is attached.
     pub counted: Counted,
     /// Counters since the source was attached, [`EVENTS`] per CPU in the order of the rows; empty
     /// without one.
@@ -23,29 +23,25 @@ pub struct EventWindow {
     /// Events since the last hand-over, or since the source was attached if that was later, and
     /// peaks.
     pub tally: IntervalStats,
-    /// What is left over of the kernel's counters, since the source was attached.
-    pub remainders: DerivedDrops,
-    /// The same since the last hand-over.
-    pub remainder_tally: IntervalStats,
-    /// Time over which the tallies count.
+    /// The rest of the kernel's counters, which the source does not explain; `None` until two samples
+    /// were compared, and where calls were missed since the last hand-over.
+    pub derived: Option<DerivedWindow>,
+    /// Time over which the tally counts.
     pub elapsed: Option<Duration>,
     /// Entries less the source's allocations plus frees, both since it was attached: 0 at rest,
-    /// off by what is under way while busy, and further off by what the probes missed. `None`
+    /// off by the entries under way while busy, and further off by the calls that probes missed. `None`
     /// without the two events.
     pub drift: Option<i64>,
     /// Calls that the probes are known to have missed since they were attached; `None` where that
     /// is not known.
     pub missed: Option<u64>,
-    /// Whether some of them were missed since the last hand-over, so that what is left over of the
-    /// kernel's counters is not known for that time.
-    pub has_new_misses: bool,
     /// The source's programs; empty unless asked for.
     pub programs: Vec<Program>,
-    /// What it knows for all namespaces together only; `None` unless asked for.
+    /// Counters that it has for all namespaces together only; `None` unless asked for.
     pub host_wide: Option<HostWide>,
 }
 
-/// What changes the number of entries.
+/// The events that change the number of entries.
 const MOVING: [usize; 2] = [Event::Alloc as usize, Event::Free as usize];
 
 /// Takes the event source's counters and keeps what the next emission needs.
@@ -54,10 +50,11 @@ pub struct EventAccumulator {
     wants_row_peaks: bool,
     counted: Counted,
     totals: Vec<u64>,
-    /// What all CPUs together counted since the first read.
-    sums: [u64; EVENTS],
+    /// The counters over all CPUs, read before the last sample and after it.
+    before: [u64; EVENTS],
+    after: [u64; EVENTS],
     tally: IntervalStats,
-    attribution: Attribution,
+    derived: DerivedDropAccumulator,
     missed: Option<u64>,
     has_new_misses: bool,
     /// The time of the first read.
@@ -75,9 +72,10 @@ impl EventAccumulator {
             wants_row_peaks,
             counted: Counted::default(),
             totals: Vec::new(),
-            sums: [0; EVENTS],
+            before: [0; EVENTS],
+            after: [0; EVENTS],
             tally: IntervalStats::default(),
-            attribution: Attribution::new(),
+            derived: DerivedDropAccumulator::default(),
             missed: None,
             has_new_misses: false,
             first: None,
@@ -93,52 +91,49 @@ impl EventAccumulator {
 
     /// The source is gone, and nothing is counted until another is expected.
     pub(crate) fn forget(&mut self) {
-        *self = Self::new(self.wants_row_peaks);
+        self.reset(Counted::default());
     }
 
-    /// Takes the counters, [`EVENTS`] for each CPU.
-    pub(crate) fn add(&mut self, now: &[u64]) {
-        if self.totals.len() != now.len() {
-            let counted = self.counted;
-            *self = Self { counted, ..Self::new(self.wants_row_peaks) };
-            self.totals.extend_from_slice(now);
-            self.tally = IntervalStats::new(now.len() / EVENTS, EVENTS, self.wants_row_peaks);
-            return;
-        }
-        self.is_moving = false;
-        for (i, (now, total)) in now.iter().zip(&mut self.totals).enumerate() {
-            let counted = now.wrapping_sub(*total);
-            if counted != 0 {
-                *total = *now;
-                self.sums[i % EVENTS] += counted;
-                self.is_moving |= MOVING.contains(&(i % EVENTS));
-                self.tally.note(i, i % EVENTS, counted);
+    fn reset(&mut self, counted: Counted) {
+        let mut derived = std::mem::take(&mut self.derived);
+        derived.reset();
+        *self = Self { counted, derived, ..Self::new(self.wants_row_peaks) };
+    }
+
+    /// Takes the counters, [`EVENTS`] for each CPU, read before and after the kernel's.
+    pub(crate) fn add(&mut self, before: &[u64], after: &[u64]) {
+        if self.totals.len() == after.len() {
+            self.is_moving = false;
+            for (i, (now, total)) in after.iter().zip(&mut self.totals).enumerate() {
+                let counted = now.wrapping_sub(*total);
+                if counted != 0 {
+                    *total = *now;
+                    self.is_moving |= MOVING.contains(&(i % EVENTS));
+                    self.tally.note(i, i % EVENTS, counted);
+                }
             }
+        } else {
+            self.reset(self.counted);
+            self.totals.extend_from_slice(after);
+            self.tally = IntervalStats::new(after.len() / EVENTS, EVENTS, self.wants_row_peaks);
         }
+        (self.before, self.after) = (over_all_cpus(before), over_all_cpus(after));
     }
 
     /// Takes the number of calls that the probes are known to have missed since they were attached.
     pub(crate) fn note_missed(&mut self, missed: Option<u64>) {
         if missed.unwrap_or(0) > self.missed.unwrap_or(0) {
             self.has_new_misses = true;
-            self.attribution.begin_anew();
+            self.derived.take_back();
         }
         self.missed = missed;
     }
 
-    /// Compares with the kernel's side of the same sample: what each column of `layout` counted
-    /// since some time, and the table's entries.
-    pub(crate) fn compare(
-        &mut self,
-        layout: &Layout,
-        columns: &[u64],
-        entries: Option<u32>,
-        at: Duration,
-    ) {
+    /// Compares with the table's number of `entries` of the same sample, read `at` that time.
+    pub(crate) fn compare_entries(&mut self, entries: Option<u32>, at: Duration) {
         if self.totals.is_empty() {
             return;
         }
-        self.attribution.add(layout, columns, &self.sums);
         self.first = self.first.or(entries.map(|_| at));
         // Entries were read before the events: only where nothing moved are they of one moment.
         let was_at_rest = self.balance.is_some_and(|(_, at_rest)| at_rest);
@@ -149,30 +144,50 @@ impl EventAccumulator {
     }
 
     fn balance_of(&self, entries: u32) -> i64 {
-        let sum = |event: Event| self.sums[event as usize].cast_signed();
+        let sum = |event: Event| self.after[event as usize].cast_signed();
         i64::from(entries) - sum(Event::Alloc) + sum(Event::Free)
+    }
+
+    /// Compares with the number of events of each of the kernel's columns, of the same sample. The
+    /// sample ends a window or is the first one.
+    pub(crate) fn compare_drops(
+        &mut self,
+        columns: &[u64],
+        read: ReadTime,
+        sample_interval: Duration,
+    ) {
+        let cpus = self.totals.len() / EVENTS;
+        if cpus > 0 {
+            let (before, after) = (&self.before, &self.after);
+            let sides = BothSides { columns, before, after, cpus: cpus as u64 };
+            self.derived.add(&sides, read, sample_interval);
+        }
     }
 
     /// A sample window ends.
     pub(crate) fn end_window(&mut self, window: &SampleWindow) {
         self.tally.end_window(window);
-        self.attribution.tally.end_window(window);
     }
 
-    /// The kernel's counters have no history from here on, and nothing that rests on them.
-    pub(crate) fn begin(&mut self) {
+    /// The kernel's counters of `layout` have no history from here on, and nothing that rests on them.
+    pub(crate) fn begin(&mut self, layout: &Layout) {
         self.tally.clear();
         self.tally.forget_window();
-        self.attribution = Attribution::new();
+        self.derived = DerivedDropAccumulator::new(DropColumns::of(layout));
+    }
+
+    /// The kernel's counters started again: nothing is compared across this moment.
+    pub(crate) fn kernel_restarted(&mut self) {
+        self.derived.take_back();
     }
 
     pub(crate) fn handed_over(&mut self) {
         self.tally.clear();
-        self.attribution.handed_over();
+        self.derived.handed_over();
         self.has_new_misses = false;
     }
 
-    /// Copies what is known at `now`; the last hand-over was `then`.
+    /// Copies the numbers as of `now`; the last hand-over was `then`.
     pub(crate) fn fill(
         &self,
         window: &mut EventWindow,
@@ -184,9 +199,7 @@ impl EventAccumulator {
         window.totals.clone_from(&self.totals);
         self.tally.copy_to(&mut window.tally);
         window.missed = self.missed;
-        window.has_new_misses = self.has_new_misses;
-        window.remainders = self.attribution.totals;
-        self.attribution.tally.copy_to(&mut window.remainder_tally);
+        window.derived = self.derived.window().filter(|_| !self.has_new_misses);
         window.elapsed = match (now, then, self.first) {
             (Some(now), Some(then), Some(first)) => now.checked_sub(then.max(first)),
             _ => None,
@@ -202,14 +215,26 @@ impl EventAccumulator {
     }
 }
 
+/// Returns each event's counter over all CPUs.
+fn over_all_cpus(counters: &[u64]) -> [u64; EVENTS] {
+    let mut sums = [0u64; EVENTS];
+    for cpu in counters.chunks_exact(EVENTS) {
+        for (sum, counter) in sums.iter_mut().zip(cpu) {
+            *sum = sum.wrapping_add(*counter);
+        }
+    }
+    sums
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn layout() -> Layout {
-        Layout { names: vec!["entries".into()], maintained: false }
+    /// Takes counters that stood still while the kernel was read.
+    fn add(events: &mut EventAccumulator, counters: &[u64]) {
+        events.add(counters, counters);
     }
 
     fn counters(alloc: u64, free: u64) -> Vec<u64> {
@@ -219,7 +244,7 @@ mod tests {
         counters
     }
 
-    /// A window that found no room is followed by one that covers its time, too.
+    /// A window that found no room is followed by a window that covers its time, too.
     #[test]
     fn misses_are_new_until_they_are_handed_over() {
         let mut events = EventAccumulator::new(false);
@@ -227,7 +252,7 @@ mod tests {
         let mut fill = |events: &mut EventAccumulator, missed| {
             events.note_missed(missed);
             events.fill(&mut window, None, None, None);
-            (window.missed, window.has_new_misses)
+            (window.missed, events.has_new_misses)
         };
         assert_eq!(fill(&mut events, Some(0)), (Some(0), false));
         assert_eq!(fill(&mut events, Some(3)), (Some(3), true));
@@ -237,28 +262,52 @@ mod tests {
         assert_eq!(fill(&mut events, None), (None, false));
     }
 
+    /// The row that could not be handed over is part of the next one.
     #[test]
-    fn drift_is_what_the_identity_is_off_by() {
+    fn derived_drops_are_unknown_until_new_misses_are_handed_over() {
+        let names = ["insert_failed", "drop"].map(String::from).to_vec();
+        let mut events = EventAccumulator::new(false);
+        events.begin(&Layout { names, maintained: false });
+        let mut taken = 0;
+        let mut known = |events: &mut EventAccumulator| {
+            for _ in 0..3 {
+                taken += 1;
+                add(events, &counters(0, 0));
+                events.compare_drops(&[0, 0], ReadTime::from(SECOND * taken), SECOND);
+            }
+            let mut window = EventWindow::default();
+            events.fill(&mut window, None, None, None);
+            window.derived.is_some()
+        };
+        assert!(known(&mut events));
+        events.note_missed(Some(1));
+        assert!(!known(&mut events));
+        events.handed_over();
+        assert!(known(&mut events));
+    }
+
+    #[test]
+    fn drift_is_the_error_of_the_balance() {
         let mut events = EventAccumulator::new(false);
         events.expect([true; EVENTS]);
-        events.add(&counters(50, 40));
-        events.compare(&layout(), &[0], Some(7), SECOND);
-        events.add(&counters(80, 45));
-        events.compare(&layout(), &[0], Some(30), 2 * SECOND);
+        add(&mut events, &counters(50, 40));
+        events.compare_entries(Some(7), SECOND);
+        add(&mut events, &counters(80, 45));
+        events.compare_entries(Some(30), 2 * SECOND);
         let mut window = EventWindow::default();
         events.fill(&mut window, Some(30), Some(2 * SECOND), Some(SECOND));
         assert_eq!(window.drift, Some(-2));
     }
 
-    /// Attached while connections come: the first comparison is off by what was under way.
+    /// Attached while connections come: the first comparison is off by those under way.
     #[test]
-    fn drift_is_put_right_at_the_first_rest() {
+    fn drift_is_corrected_at_the_first_rest() {
         let mut events = EventAccumulator::new(false);
         events.expect([true; EVENTS]);
         let mut window = EventWindow::default();
         let mut drift = |alloc, entries| {
-            events.add(&counters(alloc, 0));
-            events.compare(&layout(), &[0], Some(entries), SECOND);
+            add(&mut events, &counters(alloc, 0));
+            events.compare_entries(Some(entries), SECOND);
             events.fill(&mut window, Some(entries), None, None);
             window.drift
         };
@@ -276,14 +325,14 @@ mod tests {
     fn a_source_that_came_later_is_not_averaged_over_the_time_before() {
         let mut events = EventAccumulator::new(false);
         events.expect([true; EVENTS]);
-        events.compare(&layout(), &[0], Some(0), SECOND);
-        events.add(&counters(0, 0));
-        events.compare(&layout(), &[0], Some(0), 9 * SECOND);
+        events.compare_entries(Some(0), SECOND);
+        add(&mut events, &counters(0, 0));
+        events.compare_entries(Some(0), 9 * SECOND);
         let mut window = EventWindow::default();
         events.fill(&mut window, Some(0), Some(9 * SECOND), Some(SECOND));
         assert_eq!(window.elapsed, None);
-        events.add(&counters(10, 0));
-        events.compare(&layout(), &[0], Some(10), 10 * SECOND);
+        add(&mut events, &counters(10, 0));
+        events.compare_entries(Some(10), 10 * SECOND);
         events.fill(&mut window, Some(10), Some(10 * SECOND), Some(SECOND));
         assert_eq!(window.elapsed, Some(SECOND));
         assert_eq!(window.tally.events[Event::Alloc as usize], 10);

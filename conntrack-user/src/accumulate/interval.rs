@@ -1,7 +1,7 @@
 //! Events counted between emissions, and the busiest sample among them.
 //!
-//! Used alike for the kernel's counters (per row of the statistics file) and for the event
-//! source's (per CPU): the caller notes how many events a cell counted since the last sample.
+//! Used for the kernel's counters (per row of the statistics file) and for the event source's (per CPU):
+//! the caller notes how many events a cell counted since the last sample.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub struct Peak {
 }
 
 impl Peak {
-    fn take(&mut self, counted: u64, window: &SampleWindow) {
+    pub(super) fn take(&mut self, counted: u64, window: &SampleWindow) {
         self.rate = self.rate.max(window.rate(counted));
         self.count = self.count.max(window.in_one_sample(counted));
     }
@@ -68,7 +68,7 @@ pub struct IntervalStats {
 }
 
 impl IntervalStats {
-    /// A tally of `rows` times `columns` cells, all 0.
+    /// Returns statistics of `rows` times `columns` cells, all 0.
     #[must_use]
     pub fn new(rows: usize, columns: usize, wants_row_peaks: bool) -> Self {
         let cells = rows * columns;
@@ -112,14 +112,14 @@ impl IntervalStats {
         self.row_recent.fill(0);
     }
 
-    /// Starts anew after a hand-over; the window that has not ended goes on.
+    /// Starts again after a hand-over; the window that has not ended goes on.
     pub fn clear(&mut self) {
         self.events.fill(0);
         self.peaks.fill(Peak::default());
         self.row_peaks.fill(Peak::default());
     }
 
-    /// Copies what a window shows, reusing its memory.
+    /// Copies the events and peaks into `window`, reusing its memory.
     pub fn copy_to(&self, window: &mut Self) {
         window.events.clone_from(&self.events);
         window.peaks.clone_from(&self.peaks);

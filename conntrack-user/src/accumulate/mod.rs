@@ -1,40 +1,35 @@
-//! The arithmetic that has meaning: from successive reads to counters, rates and bursts.
+//! From successive reads to counters, rates and peaks.
 //!
 //! [`Accumulator`] takes every sample, widens the kernel's 32-bit counters, notices when they
 //! start again, and keeps the largest rate and the table's extremes until the next emission.
-//! [`Window`] is what an emission hands over: plain numbers, no names formatted, no I/O.
+//! An emission hands over a [`Window`]: plain numbers, no names formatted, no I/O.
 //! Nothing here allocates once the shape of the file is known.
 
 pub mod accepted;
 pub mod derived_drops;
 pub mod events;
 pub mod interval;
-pub mod loss;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accumulate::events::{EventAccumulator, EventWindow};
 use crate::accumulate::interval::{IntervalStats, SampleWindow};
-use crate::accumulate::loss::Loss;
-use crate::schema::raw::{ENTRIES_COLUMN, EVENTS, Layout, ReadTime, StatTable};
+use crate::schema::raw::{Counted, ENTRIES_COLUMN, Layout, ReadTime, StatTable};
 
 /// No kernel path counts one counter on one CPU faster than this (3.7 ns an event), nor as much
 /// between two samples, however far apart. A counter of a plain file that seems to have wrapped by
 /// more did not wrap: it started again from 0.
 const FASTEST_EVENTS_PER_SECOND: f64 = (1u64 << 28) as f64;
 
-/// Which events the event source counts, by [`conntrack_ebpf::Event`]; none without one.
-pub type Counted = [bool; EVENTS];
-
-/// What one emission covers, ready to become rows. Reused from one emission to the next.
+/// The numbers of one emission, ready to become rows. Reused from one emission to the next.
 #[derive(Debug, Clone, Default)]
 pub struct Window {
     /// The columns of the statistics file.
     pub layout: Arc<Layout>,
     /// Leading columns that each row has, 0 for a row that could not be read.
     pub filled: Vec<u16>,
-    /// The number of each row's CPU; empty where the source does not tell.
+    /// The number of each row's CPU; empty where the source does not have it.
     pub cpus: Vec<u32>,
     /// Counters since boot (or since the kernel's last reset), widened to 64 bits, row after
     /// row. Empty when there are no statistics.
@@ -57,8 +52,19 @@ pub struct Window {
     /// Real-time clock beside the read, in nanoseconds since 1970; rounded where `precision`
     /// says so.
     pub timestamp_ns: i64,
-    /// What was missed since the start.
+    /// Samples and emissions that were missed since the start.
     pub loss: Loss,
+}
+
+/// What was missed since the start of one input, counted, so that no number is silently wrong. Only ever
+/// grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Loss {
+    /// Sampling ticks without a sample: the one before ran late, or ctnetlink gave no whole answer.
+    pub samples_missed: u64,
+    /// Emissions that could not be handed over because the consumer was stuck. Their events are in
+    /// the next emission: a lost row loses resolution, never events.
+    pub rows_lost: u64,
 }
 
 /// A gauge with its extremes over the samples of an emission.
@@ -72,7 +78,7 @@ pub struct Extremes {
     pub max: u32,
 }
 
-/// The least and the most of what was sampled.
+/// The least and the most of the samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range {
     /// The least.
@@ -89,7 +95,7 @@ impl Range {
     }
 }
 
-/// Takes samples and keeps what the next emission needs.
+/// Takes samples and keeps the numbers of the next emission.
 #[derive(Debug)]
 pub struct Accumulator {
     /// The nominal time between two samples.
@@ -101,21 +107,24 @@ pub struct Accumulator {
     previous: Vec<u32>,
     totals: Vec<u64>,
     tally: IntervalStats,
-    /// What each column counted since the start, over all rows.
+    /// The number of events of each column since the start, over all rows.
     column_sums: Vec<u64>,
     events: EventAccumulator,
     handed_over_at: Option<Duration>,
+    /// Time since then for which nothing was counted.
+    uncounted: Duration,
     /// The earliest moment at which the sample was read that ended the last sample window.
     window_began: Duration,
     has_peaks: bool,
     entries: Option<Extremes>,
     opened_again: bool,
+    restarted: bool,
     /// When the last sample was taken, since the clock's start.
     sampled_at: Option<Duration>,
 }
 
 impl Accumulator {
-    /// An accumulator for samples about `sample_interval` apart.
+    /// Returns an accumulator for samples about `sample_interval` apart.
     #[must_use]
     pub fn new(sample_interval: Duration, wants_row_peaks: bool) -> Self {
         Self {
@@ -130,18 +139,20 @@ impl Accumulator {
             column_sums: Vec::new(),
             events: EventAccumulator::new(wants_row_peaks),
             handed_over_at: None,
+            uncounted: Duration::ZERO,
             window_began: Duration::ZERO,
             has_peaks: false,
             entries: None,
             opened_again: false,
+            restarted: false,
             sampled_at: None,
         }
     }
 
-    /// Takes the event source's counters, [`EVENTS`] for each CPU, read beside the sample that
-    /// is added next.
-    pub fn add_events(&mut self, now: &[u64]) {
-        self.events.add(now);
+    /// Takes the event source's counters, [`EVENTS`](crate::schema::raw::EVENTS) for each CPU, read before and after the
+    /// statistics of the sample that is added next.
+    pub fn add_events(&mut self, before: &[u64], after: &[u64]) {
+        self.events.add(before, after);
     }
 
     /// Takes the number of calls that the event source is known to have missed.
@@ -154,7 +165,7 @@ impl Accumulator {
         self.events.expect(counted);
     }
 
-    /// The event source is gone: what it counted is the kernel's again, or not counted at all.
+    /// The event source is gone: its counters are the kernel's again, or not counted at all.
     pub fn forget_events(&mut self) {
         self.events.forget();
     }
@@ -165,14 +176,17 @@ impl Accumulator {
         let at = read.after;
         let same_columns = Arc::ptr_eq(&self.layout, &table.layout) || self.layout == table.layout;
         let same_rows = self.filled.len() == table.rows() && self.cpus == table.cpus;
-        if !same_columns || !same_rows || self.totals.is_empty() {
+        let mut known = self.filled.iter().zip(&table.filled);
+        let is_whole = known.all(|(known, now)| now >= known);
+        let is_first = !same_columns || !same_rows || self.totals.is_empty();
+        if is_first {
             self.begin(table, read);
-        } else if self.opened_again {
+        } else if std::mem::take(&mut self.opened_again) {
+            self.go_on(table, read);
+        } else if !table.is_live && self.has_restarted(table, at) {
+            self.restarted = true;
             self.go_on(table, read);
         } else {
-            if !table.is_live {
-                self.forget_restarted(table, at);
-            }
             self.count(table);
         }
         self.opened_again = false;
@@ -182,8 +196,17 @@ impl Accumulator {
             let (min, max) = (known.min.min(now), known.max.max(now));
             self.entries = Some(Extremes { last: now, min, max });
         }
-        self.events.compare(&self.layout, &self.column_sums, table.entries(), at);
-        self.end_window(read);
+        self.events.compare_entries(table.entries(), at);
+        let ends_window = self.end_window(read);
+        // Without some CPU's row the kernel's side is too low.
+        if is_whole && (ends_window || is_first) {
+            self.events.compare_drops(&self.column_sums, read, self.sample_interval);
+        }
+    }
+
+    /// Whether the counters of a plain file have started again since this was last asked.
+    pub fn take_restart(&mut self) -> bool {
+        std::mem::take(&mut self.restarted)
     }
 
     /// Whether there was a sample since the last emission that was handed over.
@@ -202,7 +225,7 @@ impl Accumulator {
         }
     }
 
-    /// Goes on with what a file that was opened again shows.
+    /// Goes on with counters that have no history: those of a file that was opened again or replaced.
     fn go_on(&mut self, table: &StatTable, read: ReadTime) {
         self.filled.clone_from(&table.filled);
         self.previous.clone_from(&table.values);
@@ -210,9 +233,9 @@ impl Accumulator {
         self.totals.extend(table.values.iter().map(|&value| u64::from(value)));
         self.tally.forget_window();
         self.window_began = read.before;
-        if self.tally.events.iter().all(|&events| events == 0) {
-            self.handed_over_at = Some(read.after);
-        }
+        self.uncounted +=
+            self.sampled_at.map_or(Duration::ZERO, |last| read.after.saturating_sub(last));
+        self.events.kernel_restarted();
     }
 
     /// The first sample, or one of another shape: counters from here on, rates unknown.
@@ -224,14 +247,15 @@ impl Accumulator {
         self.totals = table.values.iter().map(|&value| u64::from(value)).collect();
         self.tally = IntervalStats::new(table.rows(), table.columns(), self.wants_row_peaks);
         self.column_sums = vec![0; table.columns()];
-        self.events.begin();
+        self.events.begin(&table.layout);
         self.has_peaks = false;
         self.entries = None;
         self.handed_over_at = Some(read.after);
+        self.uncounted = Duration::ZERO;
         self.window_began = read.before;
     }
 
-    /// Adds what every counter counted since the last sample.
+    /// Adds the events of every counter since the last sample.
     fn count(&mut self, table: &StatTable) {
         for (row, &filled) in table.filled.iter().enumerate() {
             let known = usize::from(self.filled[row]);
@@ -253,44 +277,41 @@ impl Accumulator {
         }
     }
 
-    /// Forgets the counters of each CPU that started again from 0: the file was replaced by one of
-    /// another boot. Only plain files need this. The counters of a running kernel are never zeroed
-    /// while their file stays open, so there a counter that goes back has wrapped.
-    fn forget_restarted(&mut self, table: &StatTable, at: Duration) {
+    /// Whether a counter started again from 0: the file was replaced by one of another boot, so that no
+    /// counter in it has a history. Only plain files need this. The counters of a running kernel are
+    /// never zeroed while their file stays open, so there a counter that goes back has wrapped.
+    fn has_restarted(&self, table: &StatTable, at: Duration) -> bool {
         let elapsed = self.sampled_at.map_or(0.0, |last| at.saturating_sub(last).as_secs_f64());
         let most = FASTEST_EVENTS_PER_SECOND * elapsed.clamp(0.001, 1.0);
         let columns = self.tally.columns();
-        for (row, &filled) in table.filled.iter().enumerate() {
-            let known = usize::from(filled.min(self.filled[row]));
-            let mut counters = (ENTRIES_COLUMN + 1..known).map(|column| row * columns + column);
-            let started_again = counters.any(|i| {
+        let mut rows = table.filled.iter().zip(&self.filled).enumerate();
+        rows.any(|(row, (&now, &known))| {
+            let counters = ENTRIES_COLUMN + 1..usize::from(now.min(known));
+            counters.map(|column| row * columns + column).any(|i| {
                 let (now, before) = (table.values[i], self.previous[i]);
                 now < before && f64::from(now.wrapping_sub(before)) > most
-            });
-            if started_again {
-                let cells = row * columns..(row + 1) * columns;
-                self.previous[cells.clone()].fill(0);
-                self.totals[cells].fill(0);
-            }
-        }
+            })
+        })
     }
 
     /// Ends a sample window with this sample, whose events may be a peak, unless the window is too
     /// short (a late tick is followed by one on time) or its end too uncertain, because the thread
-    /// was delayed while it read. The events then belong to the next window, which is longer.
-    fn end_window(&mut self, read: ReadTime) {
+    /// was delayed while it read. The events then belong to the next window, which is longer. Returns
+    /// whether it has ended one.
+    fn end_window(&mut self, read: ReadTime) -> bool {
         let longest = read.after.saturating_sub(self.window_began);
         if longest.is_zero() || longest < self.sample_interval / 2 || !read.is_exact_for(longest) {
-            return;
+            return false;
         }
         let window = SampleWindow { longest, sample_interval: self.sample_interval };
         self.tally.end_window(&window);
         self.events.end_window(&window);
         self.has_peaks = true;
         self.window_began = read.before;
+        true
     }
 
-    /// Copies what is known into `window`. Nothing is forgotten until
+    /// Copies the numbers into `window`. Nothing is forgotten until
     /// [`Accumulator::handed_over`], so an emission that finds no room loses no event.
     pub fn fill(&self, window: &mut Window) {
         window.layout = Arc::clone(&self.layout);
@@ -302,16 +323,18 @@ impl Accumulator {
         let entries = self.entries.map(|entries| entries.last);
         self.events.fill(&mut window.events, entries, now, then);
         window.elapsed = match (now, then) {
-            (Some(now), Some(then)) => now.checked_sub(then).filter(|elapsed| !elapsed.is_zero()),
+            (Some(now), Some(then)) => now.checked_sub(then + self.uncounted),
             _ => None,
         };
+        window.elapsed = window.elapsed.filter(|elapsed| !elapsed.is_zero());
         window.has_peaks = self.has_peaks;
         window.entries = self.entries;
     }
 
-    /// The window that was filled last is on its way: rates and extremes start anew.
+    /// The window that was filled last is on its way: rates and extremes start again.
     pub fn handed_over(&mut self) {
         self.handed_over_at = self.sampled_at;
+        self.uncounted = Duration::ZERO;
         self.tally.clear();
         self.events.handed_over();
         self.has_peaks = false;

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use crate::schema::field::{Field, Raises};
+use crate::schema::fields::{
+    self, CHAINTOOLONG, DROP, DROP_CLASH, DROP_DYING, DROP_TRACKER, EARLY_DROP, FOUND,
+    INSERT_FAILED, NEW, SEARCHED,
+};
 use crate::settings::Netns;
 use crate::source::netlink::entries::Entries;
 
 /// The counters without which it cannot be concluded that nothing was lost.
-const NEEDED: [&str; 3] = ["drop", "early_drop", "insert_failed"];
+const NEEDED: [Field; 3] = [DROP, EARLY_DROP, INSERT_FAILED];
 
 /// Where the numbers come from, which decides what commands can run there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,7 +70,7 @@ pub struct Evidence {
     /// `nf_conntrack_buckets`, of the whole host.
     pub buckets: Option<f64>,
     /// The events of each counter meanwhile, by its name in the schema; a counter that is not
-    /// maintained on that host is absent, as far as the source can tell.
+    /// maintained on that host is absent, as far as the source shows.
     pub counted: BTreeMap<String, f64>,
     /// Whether any counter was above 0, since the host was booted or the namespace made.
     pub is_any_above_zero: Option<bool>,
@@ -88,9 +93,14 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Returns a counter's events; `None` where it is not counted.
+    pub(super) fn counted(&self, counter: &Field) -> Option<f64> {
+        self.counted.get(counter.name).copied()
+    }
+
     /// Returns a counter's events; 0 where it is not counted.
-    pub(super) fn count(&self, counter: &str) -> f64 {
-        self.counted.get(counter).copied().unwrap_or(0.0)
+    pub(super) fn count(&self, counter: &Field) -> f64 {
+        self.counted(counter).unwrap_or(0.0)
     }
 
     /// Returns the share of the table that was full at the peak, 0 to 1 and a little more.
@@ -102,26 +112,27 @@ impl Evidence {
     /// Whether the counters that show losses are there, and two readings of them at least.
     #[must_use]
     pub fn has_statistics(&self) -> bool {
-        self.seconds > 0.0 && NEEDED.iter().all(|name| self.counted.contains_key(*name))
+        self.seconds > 0.0 && NEEDED.iter().all(|field| self.counted(field).is_some())
     }
 
-    /// Returns the tuples that NAT found taken; `None` where `found` counts look-ups of packets:
+    /// Returns the tuples that NAT found taken; `None` where `found` counts lookups of packets:
     /// with `ebpf_per_packet`, and on kernels up to 4.8, which alone maintain `searched` and `new`
     /// together. (Telegraf's `searched` is `clash_resolve` on kernels from 5.10 on, without `new`.)
     pub(super) fn found_taken(&self) -> Option<f64> {
-        let is_per_packet = self.counted.contains_key("drop_tracker");
-        let is_old = self.count("searched") > 0.0 && self.count("new") > 0.0;
-        self.counted.get("found").copied().filter(|_| !is_per_packet && !is_old)
+        let is_per_packet = self.counted(&DROP_TRACKER).is_some();
+        let is_old = self.count(&SEARCHED) > 0.0 && self.count(&NEW) > 0.0;
+        self.counted(&FOUND).filter(|_| !is_per_packet && !is_old)
     }
 
     /// Returns the packets of the kernel's `drop` that neither a known cause explains nor a failed
     /// insertion: the kernel raises both counters for most of those.
     pub(super) fn undivided(&self) -> f64 {
-        let failed = self.count("insert_failed") - self.count("chaintoolong");
-        let clashes = (failed - self.count("drop_dying")).max(self.count("drop_clash"));
-        let others = ["drop_table_full", "drop_tracker", "drop_other"];
-        let explained: f64 = others.iter().map(|cause| self.count(cause)).sum();
-        (self.count("drop") - explained - clashes).max(0.0)
+        let failed = self.count(&INSERT_FAILED) - self.count(&CHAINTOOLONG);
+        let clashes = (failed - self.count(&DROP_DYING)).max(self.count(&DROP_CLASH));
+        let others = fields::causes()
+            .filter(|field| field.cause.is_some_and(|cause| cause.raises == Raises::Drop));
+        let explained: f64 = others.map(|cause| self.count(cause)).sum();
+        (self.count(&DROP) - explained - clashes).max(0.0)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Findings and their remedies, from measured numbers: `ctpulse doctor --advise`.
 //!
-//! Pure: [`Evidence`] comes from a live look of some seconds or from a recording, and each rule
+//! Pure: [`Evidence`] comes from some seconds of sampling or from a recording, and each rule
 //! makes at most one [`Finding`] of it. Every finding has a number, the good one too. "Nothing is
 //! wrong" needs statistics that span the time; without them the finding is [`Severity::Unknown`].
 

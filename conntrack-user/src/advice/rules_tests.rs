@@ -3,6 +3,8 @@
 use super::super::evidence::{Host, Samples, Steadiness};
 use super::super::{ESTABLISHED, advise};
 use super::*;
+use crate::schema::field::Raises;
+use crate::schema::fields;
 use crate::settings::Netns;
 use crate::source::netlink::entries::Entries;
 
@@ -99,6 +101,29 @@ fn what_was_missed_is_reported_beside_the_result() {
     assert_eq!(findings[2].title, "the probes missed calls");
 }
 
+/// Every cause of the catalog, alone: the kernel's own counter has the same packets where it
+/// counts that cause, so nothing is left over for another rule.
+#[test]
+fn a_drop_of_any_cause_is_a_problem() {
+    for field in fields::causes() {
+        let cause = field.cause.unwrap();
+        let count = |counter: Raises| if cause.raises.includes(counter) { 9.0 } else { 0.0 };
+        let mut counted = vec![
+            ("drop", count(Raises::Drop)),
+            ("insert_failed", count(Raises::InsertFailed)),
+            (field.name, 9.0),
+        ];
+        counted.extend(field.copy_of.map(|original| (original, 9.0)));
+        let mut of_unknown_size = evidence(1000.0, &counted);
+        (of_unknown_size.max, of_unknown_size.buckets) = (None, None);
+        for evidence in [evidence(1000.0, &counted), of_unknown_size] {
+            let findings = advise(&evidence);
+            assert_eq!(findings[0].severity, Severity::Problem, "{}: {findings:#?}", field.name);
+            assert!(findings[0].evidence.contains('9'), "{}: {findings:#?}", field.name);
+        }
+    }
+}
+
 #[test]
 fn unanswered_entries_are_a_finding_whatever_the_fill() {
     let with = |peak: f64, seen: u32, unreplied: u32, evictable: u32| Evidence {
@@ -177,7 +202,7 @@ fn a_full_table_is_too_small_and_a_fuller_one_soon() {
     night.seconds = 36_000.0;
     assert!(only(&night).remedies[0].contains("nf_conntrack_max=16384 "), "{night:?}");
     assert_eq!(only(&evidence(3300.0, &[])).severity, Severity::Warning);
-    // Without probes the causes are not told apart; those of failed insertions are others.
+    // Without probes the causes are not distinguished; those of failed insertions are others.
     let counted = [("drop", 9.0), ("insert_failed", 2.0), ("clash_resolve", 0.0)];
     let findings = advise(&evidence(4000.0, &counted));
     assert!(findings[0].evidence.contains(", 7 packets dropped"), "{findings:?}");
@@ -319,7 +344,7 @@ fn a_few_ports_are_told_from_a_mixture_by_their_steadiness() {
     assert_eq!(only(&eight).title, mixed);
 }
 
-/// Up to 4.8 and with `ebpf_per_packet` it counts look-ups of packets.
+/// Up to 4.8 and with `ebpf_per_packet` it counts lookups of packets.
 #[test]
 fn found_is_used_only_where_it_counts_taken_ports() {
     let failed = [("drop", 9.0), ("insert_failed", 9.0), ("found", 9e6)];

@@ -98,14 +98,14 @@ fn attach(
         ..AttachOptions::new(pinned, highest)
     };
     let mut events = Events::attach(&wanted).context("drops cannot be seen")?;
-    events.hear();
+    events.log_diagnostics();
     let asked = |(_, state): &(&Hook, &HookState)| !matches!(state, HookState::NotAsked(_));
-    let asked: Vec<_> = events.states().filter(asked).collect();
-    let attached = asked.iter().filter(|(_, state)| state.is_attached()).count();
-    if attached < asked.len() {
-        log::warn!("{}", StartNotice::Probes { attached, of: asked.len() });
+    let asked = events.states().filter(asked);
+    let hooks = events.hook_count();
+    if hooks.attached < hooks.of {
+        log::warn!("{}", StartNotice::Probes(hooks));
     }
-    for (hook, state) in asked.iter().filter(|(_, state)| !state.is_attached()) {
+    for (hook, state) in asked.filter(|(_, state)| !state.is_attached()) {
         log::debug!("no {}: {state}", hook.name);
     }
     let Some(reports) = events.take_reports()? else {

@@ -9,37 +9,19 @@ pub mod totals;
 
 use conntrack_ebpf::Cause;
 
+use crate::schema::fields::REPORTED_CAUSES;
+
 /// The cause in a machine's words: the schema's `drop_...` field without its beginning, where
 /// there is one.
 #[must_use]
 pub fn cause_name(cause: Cause) -> &'static str {
-    match cause {
-        Cause::TableFull => "table_full",
-        Cause::NoMemory => "no_memory",
-        Cause::Evicted => "evicted",
-        Cause::Clash => "clash",
-        Cause::Dying => "dying",
-        Cause::LongChain => "chaintoolong",
-        Cause::Tracker => "tracker",
-        Cause::CreateTableFull => "create_table_full",
-        Cause::GcEarlyDrop => "gc_early_drop",
-    }
+    REPORTED_CAUSES[cause as usize].word
 }
 
 /// The cause in a person's words.
 #[must_use]
 pub fn cause_words(cause: Cause) -> &'static str {
-    match cause {
-        Cause::TableFull => "table full",
-        Cause::NoMemory => "no memory",
-        Cause::Evicted => "evicted",
-        Cause::Clash => "lost a race",
-        Cause::Dying => "entry dying",
-        Cause::LongChain => "chain too long",
-        Cause::Tracker => "tracker",
-        Cause::CreateTableFull => "not created",
-        Cause::GcEarlyDrop => "evicted by gc",
-    }
+    REPORTED_CAUSES[cause as usize].words
 }
 
 /// The protocol's name as `/etc/protocols` has it, or its number.

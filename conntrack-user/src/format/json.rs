@@ -3,7 +3,7 @@
 //! `{"fields":{...},"name":"conntrack","tags":{...},"timestamp":1615233542000000000}`
 //!
 //! Timestamps are integers in nanoseconds, as Telegraf writes them with
-//! `json_timestamp_units = "1ns"`; its default is whole seconds, which cannot tell two rows of
+//! `json_timestamp_units = "1ns"`; its default is whole seconds, which cannot distinguish two rows of
 //! a fast sampler apart. A field that is unknown or that the kernel does not maintain is left
 //! out, and so is a row without a field.
 

@@ -2,7 +2,7 @@
 //!
 //! A format turns the rows of one emission into bytes. It sees [`Metric`]s only, never a
 //! source, and keeps no state beyond what its text needs (a CSV header, a table's heading).
-//! Formats differ in how they say that a number is missing: line protocol writes 0 where
+//! Formats differ in how they show that a number is missing: line protocol writes 0 where
 //! Telegraf does, the others leave it out or write `-`. No format writes a float that is
 //! infinite or not a number.
 
@@ -33,7 +33,7 @@ pub(crate) fn described_columns() -> Vec<(String, String)> {
 
 /// Every documented field, with its meaning.
 pub(crate) fn described_fields() -> Vec<(String, String)> {
-    prometheus_help::fields()
+    prometheus_help::described()
 }
 
 /// Turns rows into the bytes of one output format.
@@ -52,7 +52,7 @@ pub trait Encoder: Send {
     /// The next rows stand in another file than those before: an empty one, or one under `header`.
     fn begin_anew(&mut self, _header: Option<&str>) {}
 
-    /// Something that the user should be told once, such as a column that could not be
+    /// Takes a message for the user, to be reported once, such as a column that could not be
     /// written. It is one line of text, and taking it removes it.
     fn take_notice(&mut self) -> Option<String> {
         None
@@ -97,7 +97,7 @@ pub fn encoder(format: Format, options: EncoderOptions) -> Box<dyn Encoder> {
     }
 }
 
-/// Appends formatted text. Writing to a `Vec` cannot fail, so there is no result to look at.
+/// Appends formatted text. Writing to a `Vec` cannot fail, so there is no result to check.
 fn append(out: &mut Vec<u8>, text: Arguments<'_>) {
     let _ = out.write_fmt(text);
 }

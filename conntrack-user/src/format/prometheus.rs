@@ -7,7 +7,7 @@
 //!
 //! There are no timestamps: `node_exporter`'s textfile collector refuses a file with one, and a
 //! scrape sets its own. A field that is unknown or that the kernel does not maintain is left
-//! out, because absence is how Prometheus says "unknown".
+//! out, because Prometheus shows an unknown value by its absence.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -1,10 +1,13 @@
-//! What a field is called in Prometheus, by its conventions.
+//! The name and the kind of a field in Prometheus, by its conventions.
 //!
-//! Counters end in `_total`, units are base units, no gauge ends in `_count`, and what is a
-//! dimension is a label. Where a field's own name follows these it is kept.
+//! Counters end in `_total`, units are base units, no gauge ends in `_count`, and dimensions are
+//! labels. The names stand in the catalog; a field whose own name follows the rules keeps it.
 
 use super::Number;
 use crate::rows::self_metrics;
+use crate::schema::field::{FieldKind, ProgramField};
+use crate::schema::fields::{self, PROGRAM_FIELDS, PROGRAM_RUN_TIME};
+use crate::schema::measure::Measure;
 
 /// Counter or gauge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +24,7 @@ impl Kind {
         }
     }
 
-    /// What the names of samples end in beyond the family's.
+    /// The suffix of a sample's name behind the family's.
     pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::Counter => "_total",
@@ -36,57 +39,39 @@ pub(super) struct Sample<'a> {
     pub kind: Kind,
     /// The name behind that of the measurement, without `_total`.
     pub name: &'a str,
-    /// The label `program` of what is told of one probe.
+    /// The label `program`, where the number is one program's.
     pub program: Option<&'a str>,
     pub number: Number,
 }
 
-/// Integer fields that go up and down; all others but the largest counts are counters.
-const GAUGES: [&str; 3] = ["entries", "entries_max", "entries_min"];
-
-/// The end of a field with the largest number of events in one sample.
-const LARGEST_COUNT: &str = "_sample_max";
-
-/// Names of the sysctl files that would read like a part of a histogram, or like an extreme.
-const TABLE: [(&str, &str); 5] = [
-    ("ip_conntrack_count", "table_entries"),
-    ("ip_conntrack_count_min", "table_entries_min"),
-    ("ip_conntrack_count_max", "table_entries_max"),
-    ("ip_conntrack_max", "table_limit"),
-    ("ip_conntrack_buckets", "table_buckets"),
-];
-
-/// What is told of each probe, and its name here.
-const OF_PROGRAMS: [(&str, &str); 4] = [
-    ("_missed", "program_missed"),
-    ("_skipped", "program_skipped"),
-    ("_run_time_ns", "program_run_time_seconds"),
-    ("_runs", "program_runs"),
-];
-
 /// The sample that a field of `measurement` becomes.
 pub(super) fn sample<'a>(measurement: &str, field: &'a str, number: Number) -> Sample<'a> {
-    let of_program =
-        OF_PROGRAMS.iter().find_map(|(end, name)| Some((field.strip_suffix(end)?, *name)));
+    let known = fields::find(field);
     if measurement == self_metrics::MEASUREMENT
-        && field != "samples_missed"
-        && let Some((program, name)) = of_program
+        && known.is_none()
+        && let Some((program, of_program)) = of_a_program(field)
     {
         let number = match number {
-            Number::Integer(time) if name.ends_with("_seconds") => Number::Float(time as f64 / 1e9),
+            Number::Integer(time) if of_program == PROGRAM_RUN_TIME => {
+                Number::Float(time as f64 / 1e9)
+            }
             number => number,
         };
+        let name = of_program.prometheus;
         return Sample { kind: Kind::Counter, name, program: Some(program), number };
     }
+    let is_gauge = known.is_some_and(|field| field.kind == FieldKind::Gauge)
+        || Measure::split(field).1 == Measure::PeakCount;
     let kind = match number {
-        Number::Float(_) => Kind::Gauge,
-        Number::Integer(_) if GAUGES.contains(&field) || field.ends_with(LARGEST_COUNT) => {
-            Kind::Gauge
-        }
-        Number::Integer(_) => Kind::Counter,
+        Number::Integer(_) if !is_gauge => Kind::Counter,
+        Number::Integer(_) | Number::Float(_) => Kind::Gauge,
     };
-    let name = TABLE.iter().find(|(own, _)| *own == field).map_or(field, |(_, name)| name);
-    Sample { kind, name, program: None, number }
+    Sample { kind, name: known.map_or(field, |field| field.prometheus), program: None, number }
+}
+
+/// Splits a field's name into a program's name and what is counted of it.
+fn of_a_program(field: &str) -> Option<(&str, ProgramField)> {
+    PROGRAM_FIELDS.into_iter().find_map(|of| Some((field.strip_suffix(of.suffix)?, of)))
 }
 
 #[cfg(test)]
@@ -94,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_of_a_program_has_it_as_a_label() {
+    fn a_number_of_a_program_has_the_program_as_a_label() {
         let named = |measurement, field| {
             let Sample { kind, name, program, number } =
                 sample(measurement, field, Number::Integer(2_500_000_000));

@@ -5,7 +5,7 @@
 //! answers the operator's question: is the table filling, and is anything being lost? A peak of a
 //! few packets in one sample is no rate, and is shown as `3 pkt`. Lines are
 //! at most 80 columns wide. Rows of several network namespaces get a `netns` column, and the
-//! columns that tell the least make room for it. Where filters leave nothing that the table
+//! least useful columns make room for it. Where filters leave nothing that the table
 //! shows, the rows are printed as `key=value` pairs.
 
 use anstyle::{AnsiColor, Style};
@@ -13,6 +13,12 @@ use anstyle::{AnsiColor, Style};
 use super::prometheus_help::help;
 use super::{Encoder, EncoderOptions, Number, append};
 use crate::metric::{Metric, Value};
+use crate::schema::field::Field;
+use crate::schema::fields::{
+    CHAINTOOLONG, CLASH_RESOLVE, COUNT, DROP, EARLY_DROP, ENTRIES, INSERT, INSERT_FAILED, INVALID,
+    LIMIT, NEW,
+};
+use crate::schema::measure::Measure;
 use crate::text::human;
 
 /// Lines between two headings.
@@ -32,7 +38,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table as `options` say.
+    /// Creates a table with these options.
     #[must_use]
     pub fn new(options: EncoderOptions) -> Self {
         let EncoderOptions { colour, subsecond, totals } = options;
@@ -147,15 +153,16 @@ fn shares_a_field(a: &Metric, b: &Metric) -> bool {
 
 /// Whether the row has a field of the columns on the table's level, even an unknown one.
 fn has_level(row: &Metric) -> bool {
-    ["ip_conntrack_count", "ip_conntrack_max", "entries"].iter().any(|f| row.field(f).is_some())
+    [COUNT, LIMIT, ENTRIES].iter().any(|field| row.field(field.name).is_some())
 }
 
 /// Whether the row has a field of the columns with rates, even an unknown one.
 fn has_rate(row: &Metric) -> bool {
-    row.field("insert_rate").is_some()
+    let has = |field: &Field, measure: Measure| row.field(field.of(measure)).is_some();
+    has(&INSERT, Measure::Rate)
         || COLUMNS.iter().any(|column| match column.shows {
-            Shows::Rate(field, _) => row.field(field).is_some(),
-            Shows::DropPeak => row.field("drop_rate_max").is_some(),
+            Shows::Rate(field, _) => has(field, Measure::Rate),
+            Shows::DropPeak => has(&DROP, Measure::PeakRate),
             Shows::Count | Shows::Max | Shows::Fill => false,
         })
 }
@@ -173,8 +180,8 @@ enum Shows {
     Count,
     Max,
     Fill,
-    /// A field in events per second, and the colour of one that is not zero.
-    Rate(&'static str, Option<AnsiColor>),
+    /// A counter in events per second, and the colour of a rate above zero.
+    Rate(&'static Field, Option<AnsiColor>),
     /// Packets per second in the busiest sample, or their number where it is below [`FEW`].
     DropPeak,
 }
@@ -186,18 +193,18 @@ const COLUMNS: [TableColumn; 11] = [
     column(["", "count"], Shows::Count),
     TableColumn { heading: ["", "max"], shows: Shows::Max, yields_to_netns: true },
     column(["", "fill"], Shows::Fill),
-    column(["new", "/s"], Shows::Rate("new_rate", None)),
-    column(["inval", "/s"], Shows::Rate("invalid_rate", None)),
-    column(["insrt", "fail"], Shows::Rate("insert_failed_rate", Some(AnsiColor::Red))),
-    column(["drop", "/s"], Shows::Rate("drop_rate", Some(AnsiColor::Red))),
+    column(["new", "/s"], Shows::Rate(&NEW, None)),
+    column(["inval", "/s"], Shows::Rate(&INVALID, None)),
+    column(["insrt", "fail"], Shows::Rate(&INSERT_FAILED, Some(AnsiColor::Red))),
+    column(["drop", "/s"], Shows::Rate(&DROP, Some(AnsiColor::Red))),
     column(["drop", "peak"], Shows::DropPeak),
-    column(["early", "drop"], Shows::Rate("early_drop_rate", Some(AnsiColor::Yellow))),
+    column(["early", "drop"], Shows::Rate(&EARLY_DROP, Some(AnsiColor::Yellow))),
     TableColumn {
         heading: ["clash", "/s"],
-        shows: Shows::Rate("clash_resolve_rate", None),
+        shows: Shows::Rate(&CLASH_RESOLVE, None),
         yields_to_netns: true,
     },
-    column(["chain", "long"], Shows::Rate("chaintoolong_rate", Some(AnsiColor::Red))),
+    column(["chain", "long"], Shows::Rate(&CHAINTOOLONG, Some(AnsiColor::Red))),
 ];
 
 const fn column(heading: [&'static str; 2], shows: Shows) -> TableColumn {
@@ -208,13 +215,13 @@ const fn column(heading: [&'static str; 2], shows: Shows) -> TableColumn {
 pub(super) fn described() -> Vec<(String, String)> {
     let describe = |column: &TableColumn| {
         let text = match column.shows {
-            Shows::Count => help("table_entries"),
-            Shows::Max => help("table_limit"),
+            Shows::Count => COUNT.help.to_owned(),
+            Shows::Max => LIMIT.help.to_owned(),
             Shows::Fill => "Entries in percent of the limit.".to_owned(),
-            Shows::Rate(field, _) => help(field),
+            Shows::Rate(field, _) => help(field.of(Measure::Rate)),
             Shows::DropPeak => {
                 let few = format!("fewer than {FEW} are a number of packets (`3 pkt`)");
-                format!("{} In one sample; {few}.", help("drop_rate_max"))
+                format!("{} In one sample; {few}.", help(DROP.of(Measure::PeakRate)))
             }
         };
         (column.heading.join(" ").trim().to_owned(), text)
@@ -318,7 +325,7 @@ fn cell(shows: Shows, rows: &[&Metric], width: usize) -> (String, Style) {
     };
     let text = match shows {
         Shows::Fill => human::percent(value),
-        Shows::DropPeak => match known(rows, "drop_sample_max") {
+        Shows::DropPeak => match known(rows, DROP.of(Measure::PeakCount)) {
             Some(packets) if packets > 0.0 && packets < FEW => {
                 format!("{:.0} pkt", packets.floor())
             }
@@ -343,20 +350,25 @@ fn coloured(colour: AnsiColor) -> Style {
 
 fn shown_value(shows: Shows, rows: &[&Metric]) -> Option<f64> {
     match shows {
-        Shows::Count => known(rows, "ip_conntrack_count").or_else(|| known(rows, "entries")),
-        Shows::Max => known(rows, "ip_conntrack_max"),
+        Shows::Count => known(rows, COUNT.name).or_else(|| known(rows, ENTRIES.name)),
+        Shows::Max => known(rows, LIMIT.name),
         Shows::Fill => {
             let max = shown_value(Shows::Max, rows).filter(|max| *max > 0.0)?;
             Some(shown_value(Shows::Count, rows)? / max * 100.0).filter(|fill| fill.is_finite())
         }
-        Shows::Rate("new_rate", _) => match field(rows, "new_rate") {
-            // A kernel that no longer counts `new` counts only a few of the insertions, too.
-            _ if field(rows, "new") == Some(Value::NotMaintained) => None,
-            None => known(rows, "insert_rate"),
-            Some(_) => known(rows, "new_rate"),
-        },
-        Shows::Rate(name, _) => known(rows, name),
-        Shows::DropPeak => known(rows, "drop_rate_max"),
+        // A kernel that no longer counts `new` counts only a few of the insertions, too.
+        Shows::Rate(counter, _)
+            if *counter == NEW && field(rows, NEW.name) == Some(Value::NotMaintained) =>
+        {
+            None
+        }
+        Shows::Rate(counter, _)
+            if *counter == NEW && field(rows, NEW.of(Measure::Rate)).is_none() =>
+        {
+            known(rows, INSERT.of(Measure::Rate))
+        }
+        Shows::Rate(counter, _) => known(rows, counter.of(Measure::Rate)),
+        Shows::DropPeak => known(rows, DROP.of(Measure::PeakRate)),
     }
 }
 

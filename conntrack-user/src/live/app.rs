@@ -1,4 +1,4 @@
-//! What is looked at and how: the rows' state, and on top of it what the keys have chosen.
+//! What is shown and how: the rows' state, and on top of it what the keys have chosen.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ pub enum Request {
     Step,
     /// Stop the process.
     Suspend,
-    /// Draw everything anew.
+    /// Draw everything again.
     Redraw,
 }
 
@@ -126,7 +126,7 @@ impl App {
         self.is_replay
     }
 
-    /// What to say while there is nothing to show.
+    /// The message while there is nothing to show.
     #[must_use]
     pub fn waiting(&self) -> &'static str {
         if self.is_replay { "no row yet" } else { "waiting for the first row" }

@@ -100,7 +100,7 @@ impl Feed for LiveFeed {
     fn run(&mut self, now: Instant, _take: &mut dyn FnMut(Batch)) -> Result<(), FeedError> {
         if now >= self.next {
             (self.ask)();
-            // Deadlines, not pauses; after a long stop they begin anew.
+            // Deadlines, not pauses; after a long stop they begin again.
             self.next += self.interval;
             if self.next <= now {
                 self.next = now + self.interval;
@@ -149,7 +149,7 @@ impl<F: FnMut(Batch) -> bool + Send> Destination for ToScreen<F> {
 fn origins(builder: &RowBuilder) -> [Option<Origin>; ALL] {
     let mut origins = [None; ALL];
     for (name, origin) in builder.origins() {
-        if let Some(at) = SERIES.iter().position(|series| *series.field == **name) {
+        if let Some(at) = SERIES.iter().position(|series| *series.field.name == **name) {
             origins[at] = Some(origin);
         }
     }

@@ -1,7 +1,7 @@
 //! The last minutes in fixed memory: one slot for each row that came, oldest forgotten first.
 //!
 //! A slot covers the time since the row before it. Columns of a picture are spans of time, not
-//! rows, so that a changed interval, a lost row and a gap each look like what they are.
+//! rows, so that a changed interval, a lost row and a gap each show as what they are.
 
 use std::collections::VecDeque;
 

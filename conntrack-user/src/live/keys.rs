@@ -67,7 +67,7 @@ pub enum Action {
     Scroll(i32),
     /// Stop the process, as the shell's Ctrl-Z does.
     Suspend,
-    /// Draw everything anew.
+    /// Draw everything again.
     Redraw,
 }
 

@@ -24,8 +24,8 @@ pub struct Recorded {
     /// Rows that wait for older ones, and those that need not wait any more.
     order: Order,
     ready: VecDeque<Metric>,
-    /// How many lines and files that could not be read have been told.
-    told: (u64, usize),
+    /// How many unreadable lines and files have been reported.
+    reported: (u64, usize),
 }
 
 impl Recorded {
@@ -38,20 +38,20 @@ impl Recorded {
             tally: ReadCounts::default(),
             order: Order::default(),
             ready: VecDeque::new(),
-            told: (0, 0),
+            reported: (0, 0),
         }
     }
 
     /// Tells of the first bad line at once, and of the others at the end.
-    fn tell(&mut self, is_end: bool) {
+    fn report(&mut self, is_end: bool) {
         let ReadCounts { bad_lines, first_bad_line, unreadable, .. } = &self.tally;
-        if let (0, Some(first)) = (self.told.0, first_bad_line) {
+        if let (0, Some(first)) = (self.reported.0, first_bad_line) {
             log::warn!("{first}; the line is left out");
         } else if is_end && *bad_lines > 1 {
             log::warn!("{bad_lines} lines could not be read");
         }
-        unreadable[self.told.1..].iter().for_each(|why| log::warn!("cannot read {why}"));
-        self.told = (*bad_lines, unreadable.len());
+        unreadable[self.reported.1..].iter().for_each(|why| log::warn!("cannot read {why}"));
+        self.reported = (*bad_lines, unreadable.len());
     }
 }
 
@@ -73,7 +73,7 @@ impl Rows for Recorded {
         {
             return Err(io::Error::other(why.clone()));
         }
-        self.tell(row.is_none());
+        self.report(row.is_none());
         Ok(row)
     }
 }

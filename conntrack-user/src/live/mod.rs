@@ -4,7 +4,7 @@
 //!   sink's thread or a recording       terminal's keys, signals, log lines
 //!            | rows (feed)                      | events (ui)
 //!            v                                  v
-//!     state, history: what is known      app, keys: what is looked at
+//!     state, history: what is known      app, keys: what is shown
 //!            +---------------+------------------+
 //!                            v
 //!                          draw -> ratatui's buffer -> terminal

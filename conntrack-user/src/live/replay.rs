@@ -8,6 +8,7 @@ use super::feed::{Batch, Feed, FeedError};
 use super::load::Rows;
 use super::series::ALL;
 use crate::metric::Metric;
+use crate::schema::fields::{COUNT, DROP, LIMIT, SAMPLES_MISSED};
 
 /// A gap in the recording longer than this, and than some rows, is not waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
@@ -31,7 +32,7 @@ pub struct ReplayFeed {
     /// The first row of the batch after the next one.
     first_after: Option<Metric>,
     next: Option<Vec<Metric>>,
-    /// The last row of the input whose row is the recording's first.
+    /// The last row of the input that has the recording's first row.
     lead: Metric,
     /// The shortest time between two of its rows so far.
     interval: Option<Duration>,
@@ -121,8 +122,8 @@ struct OurRows(Box<dyn Rows>);
 
 impl OurRows {
     fn next(&mut self) -> io::Result<Option<Metric>> {
-        let fields = ["drop", "ip_conntrack_max", "ip_conntrack_count", "samples_missed"];
-        let is_ours = |row: &Metric| fields.iter().any(|field| row.field(field).is_some());
+        let fields = [DROP, LIMIT, COUNT, SAMPLES_MISSED];
+        let is_ours = |row: &Metric| fields.iter().any(|field| row.field(field.name).is_some());
         loop {
             let row = self.0.next_row()?;
             if row.as_ref().is_none_or(is_ours) {

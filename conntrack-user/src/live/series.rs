@@ -1,79 +1,105 @@
-//! Which counters the dashboard follows, in what order and in what words.
+//! The counters that the dashboard follows, in the order of the screen.
 //!
-//! The order is that of the screen: what comes first is still there on the smallest one.
+//! The catalog declares them. Rates come first, of which the smallest screen shows the first ones,
+//! then the causes of drops, then the parts of causes.
 
-/// A counter of the schema that is followed over time.
-#[derive(Debug, Clone, Copy)]
-pub struct Series {
-    /// The field with the total.
-    pub field: &'static str,
-    /// The field with the mean rate, in events per second.
-    pub rate: &'static str,
-    /// The field with the largest rate of one sample.
-    pub peak: &'static str,
-    /// The field with the largest number of events in one sample.
-    pub count: &'static str,
-    /// What it counts, in a few words.
-    pub meaning: &'static str,
-    /// What is happening while it counts, where that is a worry.
-    pub alarm: Option<&'static str>,
-}
-
-macro_rules! series {
-    ($($field:literal $(as $rated:literal)? $meaning:literal $alarm:expr;)*) => {
-        [$(Series {
-            field: $field,
-            rate: series!(@ "_rate" $field $($rated)?),
-            peak: series!(@ "_rate_max" $field $($rated)?),
-            count: series!(@ "_sample_max" $field $($rated)?),
-            meaning: $meaning,
-            alarm: $alarm,
-        }),*]
-    };
-    (@ $suffix:literal $field:literal) => { concat!($field, $suffix) };
-    (@ $suffix:literal $field:literal $rated:literal) => { concat!($rated, $suffix) };
-}
+use crate::schema::field::{Field, LiveGroup, LiveSeries};
+use crate::schema::fields::{self, FIELDS};
+use crate::schema::measure::Measure;
 
 /// How many counters are shown as rates.
-pub const RATES: usize = 12;
-/// How many causes of drops are told apart.
-pub const CAUSES: usize = 6;
-/// All of them, and the one that qualifies a cause.
-pub const ALL: usize = RATES + CAUSES + 1;
+pub const RATES: usize = COUNTS[0];
+/// How many causes of drops are distinguished.
+pub const CAUSES: usize = COUNTS[1];
+/// All of them, and the parts of causes.
+pub const ALL: usize = RATES + CAUSES + COUNTS[2];
 
-/// Index of `insert` in [`SERIES`].
-pub const INSERT: usize = 0;
-/// Index of `drop`.
-pub const DROP: usize = 2;
-/// Index of `table_full_evictable`, which counts a part of `drop_table_full`.
-pub const EVICTABLE: usize = ALL - 1;
-
-/// Rates first, then the causes of drops. Each refused insertion of a long chain is a packet
-/// lost, so the rate of the one is that of the other.
-pub const SERIES: [Series; ALL] = series! {
-    "insert" "entries put into the table" None;
-    "delete" "connections destroyed" None;
-    "drop" "packets dropped" Some("DROPPING");
-    "insert_failed" "insertions that failed" Some("FAILING");
-    "early_drop" "entries evicted to make room" Some("EVICTING");
-    "clash_resolve" "insertion races resolved" None;
-    "new" "connections begun" None;
-    "chaintoolong" "refused, hash chain too long" Some("REFUSING");
-    "invalid" "packets that cannot be tracked" None;
-    "found" "look-ups and NAT ports taken" None;
-    "search_restart" "look-ups started again" None;
-    "icmp_error" "packets refused as malformed" None;
-    "drop_table_full" "table full" None;
-    "drop_clash" "race not resolvable" None;
-    "drop_chaintoolong" as "chaintoolong" "hash chain too long" None;
-    "drop_dying" "entry was dying" None;
-    "drop_tracker" "TCP tracker" None;
-    "drop_other" "other" None;
-    "table_full_evictable" "evictable elsewhere" None;
-};
-
+/// The index of `insert` in [`SERIES`].
+pub const INSERT: usize = position(&fields::INSERT);
+/// The index of `new`.
+pub const NEW: usize = position(&fields::NEW);
+/// The index of `drop`.
+pub const DROP: usize = position(&fields::DROP);
 /// The indices of the causes of drops.
 pub const CAUSE_INDICES: std::ops::Range<usize> = RATES..RATES + CAUSES;
+
+/// The counters: rates by their position, then causes and parts in the order of the catalog.
+pub const SERIES: [Series; ALL] = {
+    let mut series: [Option<Series>; ALL] = [None; ALL];
+    let (mut at, mut cause, mut part) = (0, RATES, RATES + CAUSES);
+    while at < FIELDS.len() {
+        let field = &FIELDS[at];
+        at += 1;
+        let Some(live) = field.live else { continue };
+        let position = match live.group {
+            LiveGroup::Rates(position) => position,
+            LiveGroup::Causes => {
+                cause += 1;
+                cause - 1
+            }
+            LiveGroup::PartOf(_) => {
+                part += 1;
+                part - 1
+            }
+        };
+        assert!(series[position].is_none(), "two counters have one position");
+        series[position] = Some(Series { field, live });
+    }
+    let mut all = [series[0].expect("a counter"); ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = series[at].expect("a counter at each position");
+        at += 1;
+    }
+    all
+};
+
+/// How many rates, causes and parts of causes the catalog has.
+const COUNTS: [usize; 3] = {
+    let mut counts = [0; 3];
+    let mut at = 0;
+    while at < FIELDS.len() {
+        if let Some(live) = FIELDS[at].live {
+            counts[match live.group {
+                LiveGroup::Rates(_) => 0,
+                LiveGroup::Causes => 1,
+                LiveGroup::PartOf(_) => 2,
+            }] += 1;
+        }
+        at += 1;
+    }
+    counts
+};
+
+/// A counter that is followed over time.
+#[derive(Debug, Clone, Copy)]
+pub struct Series {
+    /// The counter.
+    pub field: &'static Field,
+    /// Its place on the screen, and words for it.
+    pub live: LiveSeries,
+}
+
+impl Series {
+    /// Returns the name of the field with one of its measures. A copy of another counter takes the
+    /// rates of that one, which older recordings have, too.
+    #[must_use]
+    pub fn of(&self, measure: Measure) -> &'static str {
+        let original = self.field.copy_of.and_then(fields::find);
+        match measure {
+            Measure::Total => self.field.name,
+            _ => original.unwrap_or(self.field).of(measure),
+        }
+    }
+}
+
+/// Returns the position of one of the rates.
+const fn position(field: &Field) -> usize {
+    match field.live {
+        Some(LiveSeries { group: LiveGroup::Rates(position), .. }) => position,
+        _ => panic!("the counter is none of the rates"),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -81,10 +107,18 @@ mod tests {
 
     #[test]
     fn the_indices_are_those_of_their_names() {
-        assert_eq!(SERIES[INSERT].field, "insert");
-        assert_eq!(SERIES[DROP].field, "drop");
-        assert_eq!(SERIES[EVICTABLE].field, "table_full_evictable");
-        assert!(SERIES[CAUSE_INDICES].iter().all(|cause| cause.field.starts_with("drop_")));
-        assert!(SERIES[..RATES].iter().all(|rate| !rate.field.starts_with("drop_")));
+        assert_eq!(SERIES[INSERT].field.name, "insert");
+        assert_eq!(SERIES[NEW].field.name, "new");
+        assert_eq!(SERIES[DROP].field.name, "drop");
+        assert_eq!(SERIES[ALL - 1].field.name, "table_full_evictable");
+        assert!(SERIES[CAUSE_INDICES].iter().all(|cause| cause.field.cause.is_some()));
+        assert!(SERIES[..RATES].iter().all(|rate| rate.field.cause.is_none()));
+    }
+
+    #[test]
+    fn a_copy_has_the_rates_of_its_original() {
+        let copy = SERIES.iter().find(|series| series.field.copy_of.is_some()).unwrap();
+        assert_eq!(copy.of(Measure::Total), "drop_chaintoolong");
+        assert_eq!(copy.of(Measure::PeakRate), "chaintoolong_rate_max");
     }
 }

@@ -1,14 +1,20 @@
 //! What the screen knows: the rows that came, by namespace. Pure: rows in, numbers out.
 //!
-//! Nothing here grows with time. A namespace is told by the tags of its rows, whose text comes
+//! Nothing here grows with time. A namespace is known by the tags of its rows; their text comes
 //! from outside and is escaped where it is drawn.
 
 use crate::metric::{Metric, Value};
 use crate::rows::self_metrics;
+use crate::schema::field::Field;
+use crate::schema::fields::{
+    COUNT, DRIFT, ENTRIES, ENTRIES_MAX, ENTRIES_MIN, HOST_ALLOC_FAILED, HOST_UNPLACED, LIMIT,
+    PROGRAM_MISSED, PROGRAM_SKIPPED, ROWS_LOST, SAMPLE_SECONDS, SAMPLES_MISSED,
+};
+use crate::schema::measure::Measure;
 use crate::schema::provenance::Origin;
 
 use super::history::{EntriesLevel, FEW, History, RateSample};
-use super::series::{ALL, DROP, INSERT, RATES, SERIES, Series};
+use super::series::{ALL, DROP, INSERT, NEW, RATES, SERIES, Series};
 
 /// Namespaces (of all hosts of a recording) that are followed; rows of more are counted.
 const MOST_NAMESPACES: usize = 64;
@@ -16,12 +22,12 @@ const MOST_NAMESPACES: usize = 64;
 const MOST_CPUS: usize = 8192;
 /// Over how many seconds the rates of a CPU are smoothed.
 const CPU_SECONDS: f64 = 10.0;
-/// Over how long the growth of the table is looked at, in nanoseconds.
+/// The time over which the growth of the table is measured, in nanoseconds.
 const GROWTH_NS: i64 = 5_000_000_000;
 /// How long after the last one events are still said to happen, in nanoseconds.
 const ALARM_NS: i64 = 3_000_000_000;
 
-/// What a counter says now.
+/// The present reading of a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Reading {
     /// Not known (yet).
@@ -40,7 +46,7 @@ pub struct Current {
     pub now: Reading,
     /// Events since the first row.
     pub since_start: Option<u64>,
-    /// Where it comes from; `None` where nothing gives it, or a recording does not say.
+    /// Where it comes from; `None` where nothing gives it, or where a recording has no origin.
     pub origin: Option<Origin>,
     total: Option<u64>,
 }
@@ -61,7 +67,7 @@ pub struct Misses {
     pub samples: Option<u64>,
     /// Rows that found no room.
     pub rows: Option<u64>,
-    /// Calls that probes missed or were skipped at; `None` where the kernel does not tell.
+    /// Calls that probes missed or were skipped at; `None` where the kernel does not count them.
     pub probes: Option<u64>,
     /// Events of all namespaces together whose own was not known.
     pub unplaced: Option<u64>,
@@ -96,7 +102,7 @@ impl FillStep {
         }
     }
 
-    /// What to say about it; nothing where there is room.
+    /// The word for it; empty where there is room.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -125,7 +131,7 @@ pub struct Namespace {
     pub max: Option<f64>,
     /// The counters, in the order of [`SERIES`].
     pub current: [Current; ALL],
-    /// The CPUs, by number; none where the rows do not tell them apart.
+    /// The CPUs, by number; none where no row is of a single CPU.
     pub cpus: Vec<CpuRates>,
     /// What was missed.
     pub misses: Misses,
@@ -185,22 +191,22 @@ impl Namespace {
         recent.peak.or(recent.mean).is_some_and(|rate| rate > 0.0)
     }
 
-    /// The counter that tells best how the work is spread over the CPUs: the first that any of
+    /// The counter that shows best how the work is spread over the CPUs: the first that any of
     /// them counts, insertions before all others.
     #[must_use]
     pub fn spread(&self) -> Option<usize> {
         let sum = |series: usize| self.cpus.iter().map(|cpu| cpu.rates[series]).sum::<f32>();
-        let order = [INSERT, 6, DROP].into_iter().chain(3..RATES);
+        let order = [INSERT, NEW, DROP].into_iter().chain(DROP + 1..RATES);
         order.into_iter().find(|series| sum(*series) >= 0.01)
     }
 
     fn take_statistics(&mut self, row: &Metric) {
         let elapsed = self.history.last().map(|last| row.timestamp_ns - last.end_ns);
-        let has_rates = row.field(SERIES[DROP].rate).is_some();
+        let has_rates = row.field(SERIES[DROP].of(Measure::Rate)).is_some();
         let mut samples = [RateSample::UNKNOWN; ALL];
         for ((series, current), sample) in SERIES.iter().zip(&mut self.current).zip(&mut samples) {
             current.now = reading(row, series, current.total, elapsed, has_rates);
-            if let Some(total) = integer(row, series.field) {
+            if let Some(total) = integer(row, series.field.name) {
                 // A counter that goes back started again from 0.
                 let more =
                     current.total.map_or(0, |before| total.checked_sub(before).unwrap_or(total));
@@ -208,40 +214,42 @@ impl Namespace {
                 current.total = Some(total);
             }
             if let Reading::Rate(rate) = current.now {
-                let peak = row.field(series.peak).and_then(number).unwrap_or(rate);
-                let few = integer(row, series.count).filter(|count| *count < FEW).unwrap_or(0);
+                let peak = row.field(series.of(Measure::PeakRate)).and_then(number).unwrap_or(rate);
+                let few = integer(row, series.of(Measure::PeakCount));
+                let few = few.filter(|count| *count < FEW).unwrap_or(0);
                 *sample = RateSample { mean: rate as f32, peak: peak as f32, few: few as u8 };
             }
         }
         let level = self.level(row);
         self.count = Some(level.last).filter(|last| !last.is_nan());
-        self.misses.samples = integer(row, "samples_missed").or(self.misses.samples);
-        self.misses.rows = integer(row, "rows_lost").or(self.misses.rows);
-        self.sample_seconds = row.field("sample_seconds").and_then(number).or(self.sample_seconds);
+        self.misses.samples = integer(row, SAMPLES_MISSED.name).or(self.misses.samples);
+        self.misses.rows = integer(row, ROWS_LOST.name).or(self.misses.rows);
+        self.sample_seconds =
+            row.field(SAMPLE_SECONDS.name).and_then(number).or(self.sample_seconds);
         self.at_ns = row.timestamp_ns;
         self.history.push(row.timestamp_ns, level, samples);
     }
 
     /// The table's level by a row of statistics. Where Telegraf's plugin wrote it, `entries` are the
-    /// sum over all CPUs: the table's own row says it. Extremes are in our rows only, whose
+    /// sum over all CPUs: the table's own row has the number. Extremes are in our rows only, whose
     /// `entries` are no sum and were read at the same moment as the counters.
     fn level(&self, row: &Metric) -> EntriesLevel {
-        let number = |field| row.field(field).and_then(number);
-        let entries = number("entries");
-        let ours = entries.filter(|_| number("entries_max").is_some());
+        let number = |field: Field| row.field(field.name).and_then(number);
+        let entries = number(ENTRIES);
+        let ours = entries.filter(|_| number(ENTRIES_MAX).is_some());
         ours.or(self.counted).or(entries).map_or(EntriesLevel::UNKNOWN, |last| EntriesLevel {
             last,
-            min: number("entries_min").unwrap_or(last),
-            max: number("entries_max").unwrap_or(last),
+            min: number(ENTRIES_MIN).unwrap_or(last),
+            max: number(ENTRIES_MAX).unwrap_or(last),
         })
     }
 
     fn take_table(&mut self, row: &Metric) {
-        let number = |field| row.field(field).and_then(number);
-        if let Some(count) = number("ip_conntrack_count") {
+        let number = |field: Field| row.field(field.name).and_then(number);
+        if let Some(count) = number(COUNT) {
             (self.counted, self.count) = (Some(count), Some(count));
         }
-        self.max = number("ip_conntrack_max").or(self.max);
+        self.max = number(LIMIT).or(self.max);
     }
 
     fn take_cpu(&mut self, label: &str, row: &Metric, elapsed: Option<i64>) {
@@ -259,7 +267,7 @@ impl Namespace {
         let seconds = elapsed.map_or(0.0, |ns| ns as f64 / 1e9);
         let share = (1.0 - (-seconds / CPU_SECONDS).exp()) as f32;
         for (series, smooth) in SERIES[..RATES].iter().zip(&mut self.cpus[at].rates) {
-            match row.field(series.rate).and_then(number) {
+            match row.field(series.of(Measure::Rate)).and_then(number) {
                 Some(rate) if smooth.is_nan() => *smooth = rate as f32,
                 Some(rate) => *smooth += (rate as f32 - *smooth) * share,
                 None => *smooth = f32::NAN,
@@ -269,21 +277,21 @@ impl Namespace {
 
     fn take_internal(&mut self, row: &Metric) {
         let misses = &mut self.misses;
-        misses.samples = integer(row, "samples_missed").or(misses.samples);
-        misses.rows = integer(row, "rows_lost").or(misses.rows);
-        misses.unplaced = integer(row, "host_unplaced").or(misses.unplaced);
-        misses.alloc_failed = integer(row, "host_alloc_failed").or(misses.alloc_failed);
-        misses.drift = row.field("drift").and_then(number);
+        misses.samples = integer(row, SAMPLES_MISSED.name).or(misses.samples);
+        misses.rows = integer(row, ROWS_LOST.name).or(misses.rows);
+        misses.unplaced = integer(row, HOST_UNPLACED.name).or(misses.unplaced);
+        misses.alloc_failed = integer(row, HOST_ALLOC_FAILED.name).or(misses.alloc_failed);
+        misses.drift = row.field(DRIFT.name).and_then(number);
         let missed = row.fields.iter().filter_map(|(key, value)| {
-            let of_a_probe =
-                key.ends_with("_skipped") || key.ends_with("_missed") && **key != *"samples_missed";
+            let of_a_probe = key.ends_with(PROGRAM_SKIPPED.suffix)
+                || key.ends_with(PROGRAM_MISSED.suffix) && **key != *SAMPLES_MISSED.name;
             number(*value).filter(|_| of_a_probe)
         });
         misses.probes = missed.reduce(|a, b| a + b).map(|sum| sum as u64);
     }
 }
 
-/// What a row says of a counter that stood at `before`, `elapsed` nanoseconds ago.
+/// Reads from a row a counter that stood at `before`, `elapsed` nanoseconds ago.
 fn reading(
     row: &Metric,
     series: &Series,
@@ -291,8 +299,8 @@ fn reading(
     elapsed: Option<i64>,
     has_rates: bool,
 ) -> Reading {
-    let rate = row.field(series.rate);
-    match (row.field(series.field), rate.and_then(number)) {
+    let rate = row.field(series.of(Measure::Rate));
+    match (row.field(series.field.name), rate.and_then(number)) {
         (Some(Value::NotMaintained), _) => Reading::NotCounted,
         (_, Some(rate)) => Reading::Rate(rate),
         (Some(Value::Unknown), None) => Reading::Unknown,
@@ -300,9 +308,9 @@ fn reading(
         // Telegraf's documented counters are on every row, the causes are not.
         (None, None) => Reading::NotCounted,
         (Some(total), None) => match (number(total), before, elapsed) {
-            // Line protocol has a 0 for what nobody counts, but no rate.
+            // Line protocol has a 0 for a counter that is not counted, but no rate.
             (Some(0.0), ..) if has_rates => Reading::NotCounted,
-            // A recording that has no rates: the difference over the time says the same.
+            // A recording that has no rates: the difference over the time is the same.
             (Some(total), Some(before), Some(elapsed @ 1..)) if total >= before as f64 => {
                 Reading::Rate((total - before as f64) * 1e9 / elapsed as f64)
             }
@@ -323,7 +331,7 @@ fn integer(row: &Metric, field: &str) -> Option<u64> {
     row.field(field).and_then(number).map(|v| v as u64)
 }
 
-/// All namespaces and which of them is looked at.
+/// All namespaces, and the one that is shown.
 #[derive(Debug, Clone, Default)]
 pub struct Screen {
     /// In the order in which their first rows came.
@@ -354,7 +362,7 @@ impl Screen {
             self.namespaces.iter().map(|n| n.history.last().map(|last| last.end_ns)).collect();
         let is_table =
             |row: &Metric| row.name != self_metrics::MEASUREMENT && row.tag("cpu").is_none();
-        // The rows of the table before those that its count is wanted for.
+        // The rows of the table come before those that need its count.
         let (tables, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| is_table(row));
         for row in tables.into_iter().chain(others) {
             let Some(at) = self.place(row) else {

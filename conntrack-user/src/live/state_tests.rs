@@ -25,7 +25,7 @@ fn take(screen: &mut Screen, rows: &[Metric]) {
 }
 
 fn current(screen: &Screen, field: &str) -> Current {
-    let at = SERIES.iter().position(|series| series.field == field).unwrap();
+    let at = SERIES.iter().position(|series| series.field.name == field).unwrap();
     screen.namespace().unwrap().current[at]
 }
 
@@ -55,7 +55,7 @@ fn a_recording_without_rates_gets_them_from_the_totals() {
         let expected = if seconds == 20 { Reading::Rate(5.0) } else { Reading::Unknown };
         assert_eq!(current(&screen, "drop").now, expected);
     }
-    // 50 more, and then 20 of a counter that began anew.
+    // 50 more, and then 20 of a counter that started again.
     assert_eq!(current(&screen, "drop").since_start, Some(70));
 }
 

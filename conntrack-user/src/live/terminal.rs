@@ -96,13 +96,13 @@ pub fn leave() {
     }
 }
 
-/// Has a panic of any thread leave the terminal before it is told. The hook also runs where a
+/// Has a panic of any thread leave the terminal before it is reported. The hook also runs where a
 /// panic aborts the program.
 pub fn leave_on_panic() {
-    let told = std::panic::take_hook();
+    let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         leave();
-        told(panic);
+        report(panic);
     }));
 }
 
@@ -127,8 +127,8 @@ impl Display {
         Ok(display)
     }
 
-    /// Enters the terminal after it was left, or after somebody else changed it, and draws
-    /// everything anew.
+    /// Enters the terminal after it was left, or after another program changed it, and draws
+    /// everything again.
     ///
     /// # Errors
     /// The system's.
@@ -146,7 +146,7 @@ impl Display {
         self.fit()
     }
 
-    /// Takes the terminal's size, and draws everything anew.
+    /// Takes the terminal's size, and draws everything again.
     ///
     /// # Errors
     /// The system's.
@@ -269,9 +269,9 @@ mod tests {
     fn what_cannot_show_a_picture_is_told() {
         let (_master, tty) = terminal(80, 24);
         assert!(check(&tty, Some(OsStr::new("xterm"))).is_ok());
-        for (term, told) in [(None, "not set"), (Some(""), "not set"), (Some("dumb"), "dumb")] {
+        for (term, reported) in [(None, "not set"), (Some(""), "not set"), (Some("dumb"), "dumb")] {
             let error = check(&tty, term.map(OsStr::new)).unwrap_err().to_string();
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(reported), "{error}");
         }
         let file = File::open("/dev/null").unwrap();
         assert!(check(&file, Some(OsStr::new("xterm"))).is_err());

@@ -15,7 +15,7 @@ use super::terminal::{Display, leave};
 /// The shortest time between two pictures.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// How long nothing may be looked at: the age of a message is.
+/// The longest time without drawing, so that the age of a message is shown.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How long a stop may take to reach every thread.
@@ -156,7 +156,7 @@ impl Ui {
         leave();
         kill_process(getpid(), Signal::STOP).map_err(io::Error::from)?;
         // Another thread may take the signal, so this one may still run for a moment: only its
-        // counterpart says that the stop is over.
+        // counterpart reports that the stop is over.
         let deadline = Instant::now() + STOPS_WITHIN;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -181,7 +181,7 @@ impl Ui {
 pub fn read_keys(to: SyncSender<Event>) -> io::Result<()> {
     std::thread::Builder::new().name("keys".into()).spawn(move || {
         while let Ok(event) = event::read() {
-            // Its size is told by the signal; there is no other event.
+            // The signal reports the new size; there is no other event.
             if let event::Event::Key(key) = event
                 && to.send(Event::Key(key)).is_err()
             {

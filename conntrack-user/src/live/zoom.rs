@@ -1,4 +1,4 @@
-//! How much time a column of a picture spans: enough for the last minute, unless the keys say
+//! How much time a column of a picture spans: enough for the last minute, unless the keys ask for
 //! otherwise, and never less than a row.
 
 use std::time::Duration;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use log::Level;
 
-use crate::accumulate::loss::Loss;
+use crate::accumulate::Loss;
 use crate::confine::Rewrites;
 use crate::logging::INPUT_TARGET;
 use crate::metric::Metric;
@@ -265,7 +265,7 @@ impl InputState {
         self.rows_waiting = Some(rows);
         // The ring has room for every window there is.
         let _ = self.outbox.spent.push(window);
-        if let Some(notice) = self.rows.take_notice() {
+        while let Some(notice) = self.rows.take_notice() {
             self.log(Level::Warn, format_args!("{notice}"));
         }
         if loss.rows_lost > self.told_loss.rows_lost {

@@ -6,9 +6,9 @@
 //! rates only where a recording has no counters.
 
 use super::Options;
-use super::cpus::{Cpus, Sum, followed};
+use super::cpus::{Cpus, Sum};
 use super::drawing::Drawing;
-use super::fields::{CAUSES, Meaning, is_constant_on_some_kernels, rank};
+use super::fields::{Counters, Meaning, has_bursts, is_constant_on_some_kernels};
 use super::gaps::Clock;
 use super::level::TableLevel;
 use super::moment::{CounterReading, Moment};
@@ -19,20 +19,8 @@ use super::track::{Step, Track};
 use super::unknown::{Completeness, unknown};
 use crate::recording::known::is_known;
 use crate::recording::{RecordedSeries, Row, SeriesId};
-
-/// The counters whose bursts are listed; the others move with one of these.
-const BURSTING: [&str; 10] = [
-    "drop",
-    "chaintoolong",
-    "drop_dying",
-    "early_drop",
-    "insert_failed",
-    "clash_resolve",
-    "invalid",
-    "new",
-    "insert",
-    "delete",
-];
+use crate::schema::field::{CpuTrack, Field};
+use crate::schema::fields::{self, rank};
 
 /// One counter of a source.
 #[derive(Debug, Default)]
@@ -74,8 +62,8 @@ pub(super) struct SourceAccumulator {
 
 /// What a source is reported with.
 pub(super) struct Context<'a> {
-    /// The counters' names.
-    pub(super) names: &'a [String],
+    /// The counters.
+    pub(super) counters: &'a Counters,
     /// Sentences about the whole recording.
     pub(super) unknown: &'a [String],
 }
@@ -111,7 +99,7 @@ impl SourceAccumulator {
         options: &Options,
         (time_ns, cpu): (i64, usize),
         counters: impl Iterator<Item = (usize, f64)>,
-        names: &[String],
+        tracks: &[Option<CpuTrack>],
         room: &mut usize,
     ) {
         self.count_row(options, time_ns);
@@ -120,15 +108,13 @@ impl SourceAccumulator {
         }
         let has_sum = self.statistics.emissions() > 0;
         for (number, value) in counters {
-            let followed = followed(&names[number]);
-            if has_sum && followed.is_none() {
+            let track = tracks[number];
+            if has_sum && track.is_none() {
                 continue;
             }
             let Some(step) = self.cpus.take(cpu, number, (time_ns, value), room) else { continue };
-            if let (Some(drawing), Some(is_loss)) = (&mut self.drawing, followed) {
-                let (lost, inserted) =
-                    if is_loss { (step.events, 0.0) } else { (0.0, step.events) };
-                drawing.of_a_cpu(step.to_ns, cpu, (lost, inserted));
+            if let (Some(drawing), Some(track)) = (&mut self.drawing, track) {
+                drawing.of_a_cpu(step.to_ns, cpu, track, step.events);
             }
         }
     }
@@ -167,7 +153,7 @@ impl SourceAccumulator {
         }
     }
 
-    /// The moment has all its rows: what it says of the time since the one before.
+    /// Takes a moment that has all its rows, for the time since the one before.
     fn complete(&mut self, options: &Options) {
         if !self.is_open {
             return;
@@ -323,7 +309,7 @@ impl SourceAccumulator {
         }
     }
 
-    /// What there is to say of the source.
+    /// Reports the source.
     pub(super) fn report(&mut self, context: &Context<'_>) -> SourceReport {
         let (from_ns, to_ns) = self.span.unwrap_or_default();
         let (statistics, table) = (self.statistics.finish(), self.table.finish());
@@ -335,8 +321,8 @@ impl SourceAccumulator {
         let (emissions, (interval_seconds, times)) =
             main.map_or((0, (None, Gaps::default())), |(clock, end)| (clock.emissions(), end));
         let mut gaps = Gaps { restarts: self.gaps.restarts, ..times };
-        if self.counters.len() < context.names.len() {
-            self.counters.resize_with(context.names.len(), Tallied::default);
+        if self.counters.len() < context.counters.names.len() {
+            self.counters.resize_with(context.counters.names.len(), Tallied::default);
         }
         let fill = self.level.report();
         let losses = self.losses.each_ref().map(|track| {
@@ -359,7 +345,7 @@ impl SourceAccumulator {
             ..Completeness::default()
         };
         let (mut moved, mut unmoved, mut not_counted) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, name) in context.names.iter().enumerate() {
+        for (at, name) in context.counters.names.iter().enumerate() {
             let (tracks, counter) = (self.tracks(at), &self.counters[at]);
             if !counter.is_seen && tracks.is_empty() {
                 continue;
@@ -422,15 +408,15 @@ impl SourceAccumulator {
             fill,
             bursts: moved
                 .iter()
-                .filter(|(_, name, _)| BURSTING.contains(&name.as_str()))
+                .filter(|(_, name, _)| has_bursts(name))
                 .flat_map(|(at, name, _)| self.counters[*at].rates.bursts(name))
                 .collect(),
             drop_causes: causes(&moved),
             gaps,
             losses: Losses { samples_missed: losses[0], rows_lost: losses[1] },
-            cpus: self.cpus.summary(context.names),
+            cpus: self.cpus.summary(&context.counters.cpu_tracks),
             unknown,
-            drawing: self.drawing.clone().map(|drawing| drawing.named(context.names)),
+            drawing: self.drawing.clone().map(|drawing| drawing.named(&context.counters.names)),
         }
     }
 
@@ -447,7 +433,7 @@ impl SourceAccumulator {
         }
         // What the kernel itself counts of insertions is a part.
         let has_moved = fill.is_some_and(|fill| fill.entries.max > fill.entries.min);
-        if name == "insert" && has_moved {
+        if name == fields::INSERT.name && has_moved {
             return true;
         }
         if self.has_rates { !counter.has_rate } else { is_constant_on_some_kernels(name) }
@@ -469,16 +455,19 @@ fn sample_events(reading: &CounterReading, sample_seconds: Option<f64>) -> Optio
     reading.sample_max.or(by_rate)
 }
 
+/// Returns the causes of drops with their packets, the worst first.
 fn causes(moved: &[(usize, &String, f64)]) -> Vec<Cause> {
-    let total_of =
-        |field: &str| moved.iter().find(|(_, name, _)| *name == field).map(|(.., total)| *total);
-    let sum: f64 = CAUSES.iter().filter_map(|(field, _)| total_of(field)).sum();
-    let cause = |(field, meaning): &(&str, &'static str)| {
-        let packets = total_of(field)?;
-        let percent = packets / sum * 100.0;
-        Some(Cause { field: (*field).to_owned(), meaning, packets, percent })
+    let total_of = |field: &Field| {
+        moved.iter().find(|(_, name, _)| *name == field.name).map(|(.., total)| *total)
     };
-    let mut causes: Vec<_> = CAUSES.iter().filter_map(cause).filter(|c| c.packets > 0.0).collect();
+    let sum: f64 = fields::causes().filter_map(total_of).sum();
+    let cause = |field: &Field| {
+        let (packets, meaning) = (total_of(field)?, field.cause?.meaning);
+        let percent = packets / sum * 100.0;
+        Some(Cause { field: field.name.to_owned(), meaning, packets, percent })
+    };
+    let mut causes: Vec<_> =
+        fields::causes().filter_map(cause).filter(|cause| cause.packets > 0.0).collect();
     causes.sort_by(|a, b| b.packets.total_cmp(&a.packets));
     causes
 }

@@ -1,4 +1,4 @@
-//! Rows in, a report out: finds out whose row each is, and leaves the rest to `source`.
+//! Rows in, a report out: finds the source of each row, and leaves the rest to `accumulator`.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub struct Aggregator {
     room: usize,
 }
 
-/// Whose row a series' rows are.
+/// The scope of a series' rows.
 #[derive(Debug, Clone, Copy)]
 enum RowScope {
     /// The namespace's: the table row or `cpu=all`.
@@ -96,7 +96,7 @@ impl Aggregator {
                     &self.options,
                     (row.time_ns, cpu),
                     counters,
-                    &self.counters.names,
+                    &self.counters.cpu_tracks,
                     &mut self.room,
                 );
             }
@@ -138,7 +138,7 @@ impl Aggregator {
         Some(place)
     }
 
-    /// What the rows say; `recording` is how they were read.
+    /// Reports the rows; `recording` is how they were read.
     #[must_use]
     pub fn finish(mut self, recording: ReadCounts) -> Report {
         for source in &mut self.sources {
@@ -150,7 +150,7 @@ impl Aggregator {
             self.refused.len() as u64,
             self.counters.left_out,
         );
-        let context = Context { names: &self.counters.names, unknown: &unknown };
+        let context = Context { counters: &self.counters, unknown: &unknown };
         let mut sources: Vec<_> =
             self.sources.iter_mut().map(|source| source.report(&context)).collect();
         sources.sort_by(|a, b| (&a.name, &a.tags).cmp(&(&b.name, &b.tags)));

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::summary::{Change, Report, SourceReport};
+use crate::schema::fields::rank;
 use crate::text::human::duration;
 
 /// Two recordings side by side.
@@ -112,7 +113,7 @@ fn change(before: Option<f64>, after: Option<f64>) -> Change {
 
 fn pair(old: &SourceReport, new: &SourceReport) -> Pair {
     let mut names: Vec<_> = new.counters.iter().chain(&old.counters).map(|c| &c.name).collect();
-    names.sort_by_key(|name| (super::fields::rank(name), name.as_str()));
+    names.sort_by_key(|name| (rank(name), name.as_str()));
     names.dedup();
     let counters = names.into_iter().map(|name| counter(name, old, new)).collect();
     let both = |of: fn(&SourceReport) -> Option<f64>| change(of(old), of(new));

@@ -3,16 +3,10 @@
 use super::gaps::Clock;
 use super::summary;
 use super::track::{Step, Track};
+use crate::schema::field::CpuTrack;
 
-/// The counters that are followed on each CPU, and whether they count losses.
-const FOLLOWED: [(&str, bool); 3] = [("drop", true), ("chaintoolong", true), ("insert", false)];
 /// The most CPUs that a kernel can have (`NR_CPUS`).
 const MOST: usize = 8192;
-
-/// Whether a counter of this name counts losses, if it is one of those that are followed.
-pub(super) fn followed(counter: &str) -> Option<bool> {
-    FOLLOWED.iter().find(|(name, _)| *name == counter).map(|(_, is_loss)| *is_loss)
-}
 
 /// The number in `cpu7`.
 pub(super) fn number(tag: &str) -> Option<usize> {
@@ -142,19 +136,19 @@ impl Cpus {
         tracks.filter(|track| track.values() > 0)
     }
 
-    /// Each CPU that has rows; `names` are the counters'.
-    pub(super) fn summary(&self, names: &[String]) -> Vec<summary::Cpu> {
+    /// Returns each CPU that has rows; `of_counters` is what each counter shows of a CPU.
+    pub(super) fn summary(&self, of_counters: &[Option<CpuTrack>]) -> Vec<summary::Cpu> {
         let cpus =
             self.cpus.iter().enumerate().filter_map(|(cpu, seen)| Some((cpu, seen.as_ref()?)));
-        let sum = |tracks: &[Track], is_loss: bool| {
-            let counted = names.iter().zip(tracks);
-            let of = counted.filter(|(name, _)| followed(name) == Some(is_loss));
+        let sum = |tracks: &[Track], shown: CpuTrack| {
+            let counted = of_counters.iter().zip(tracks);
+            let of = counted.filter(|(track, _)| **track == Some(shown));
             of.map(|(_, track)| track.total()).sum()
         };
         cpus.map(|(cpu, tracks)| summary::Cpu {
             cpu,
-            lost: sum(tracks, true),
-            inserted: sum(tracks, false),
+            lost: sum(tracks, CpuTrack::Lost),
+            inserted: sum(tracks, CpuTrack::Inserted),
         })
         .collect()
     }
@@ -165,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn losses_and_insertions_are_told_apart() {
+    fn losses_and_insertions_are_distinguished() {
         let mut cpus = Cpus::default();
         let mut room = 1000;
         for (at, value) in [10.0, 15.0, 2.0].into_iter().enumerate() {
@@ -173,8 +167,7 @@ mod tests {
             cpus.take(3, 0, (time_ns, value), &mut room);
             cpus.take(3, 2, (time_ns, value * 10.0), &mut room);
         }
-        let names = ["drop", "found", "insert"].map(str::to_owned);
-        let found = cpus.summary(&names);
+        let found = cpus.summary(&[Some(CpuTrack::Lost), None, Some(CpuTrack::Inserted)]);
         assert_eq!(found, [summary::Cpu { cpu: 3, lost: 7.0, inserted: 70.0 }]);
         assert_eq!((number("cpu12"), number("all"), number("cpu99999")), (Some(12), None, None));
     }

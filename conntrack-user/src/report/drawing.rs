@@ -2,10 +2,11 @@
 
 use super::level::EntryExtremes;
 use super::timeline::{Level, OfCpus, Rate, Timeline, TimelineColumn as _};
+use crate::schema::field::CpuTrack;
 
 /// Columns of a plot: about as many as it is wide.
 const COLUMNS: usize = 1024;
-/// Columns of the heat map, whose cells are to be seen.
+/// Columns of the heat map, with cells that are large enough to be seen.
 const HEAT_COLUMNS: usize = 96;
 
 /// Columns over the time of a recording.
@@ -66,13 +67,15 @@ impl Drawing {
     }
 
     /// Events on a CPU before this time.
-    pub(super) fn of_a_cpu(&mut self, time_ns: i64, cpu: usize, (lost, inserted): (f64, f64)) {
-        for (timeline, events) in [(&mut self.lost, lost), (&mut self.inserted, inserted)] {
-            if events > 0.0
-                && let Some(column) = timeline.at(time_ns)
-            {
-                column.add(cpu, events);
-            }
+    pub(super) fn of_a_cpu(&mut self, time_ns: i64, cpu: usize, track: CpuTrack, events: f64) {
+        let timeline = match track {
+            CpuTrack::Lost => &mut self.lost,
+            CpuTrack::Inserted => &mut self.inserted,
+        };
+        if events > 0.0
+            && let Some(column) = timeline.at(time_ns)
+        {
+            column.add(cpu, events);
         }
     }
 

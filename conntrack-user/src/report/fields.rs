@@ -1,6 +1,13 @@
-//! What a field's name means to the report.
+//! The meaning of a field's name in the report.
 
 use std::collections::HashMap;
+
+use crate::schema::field::{CpuTrack, Field, FieldKind, PlotGroup, WindowValue};
+use crate::schema::fields::{self, FIELDS};
+use crate::schema::measure::Measure;
+
+/// The prefix of the sysctl files' fields.
+const SYSCTL: &str = "ip_";
 
 /// The parts that a field can play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,36 +49,42 @@ const MOST: usize = 96;
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) names: Vec<String>,
+    /// What each of them shows of a single CPU, where it is followed on each.
+    pub(super) cpu_tracks: Vec<Option<CpuTrack>>,
     by_name: HashMap<String, usize>,
     /// Fields that found no room.
     pub(super) left_out: u64,
 }
 
 impl Counters {
-    /// What the field `name` means.
+    /// Returns the meaning of the field `name`.
     pub(super) fn meaning(&mut self, name: &str) -> Meaning {
-        match name {
-            "ip_conntrack_count" => Meaning::Count,
-            "entries" => Meaning::Entries,
-            "entries_min" | "ip_conntrack_count_min" => Meaning::EntriesMin,
-            "entries_max" | "ip_conntrack_count_max" => Meaning::EntriesMax,
-            "ip_conntrack_max" => Meaning::Max,
-            "samples_missed" => Meaning::SamplesMissed,
-            "rows_lost" => Meaning::RowsLost,
-            "sample_seconds" => Meaning::SampleSeconds,
-            _ if name.starts_with("ip_") || name.starts_with("entries_") => Meaning::Other,
-            _ => {
-                let suffixes = [
-                    ("_rate_max", Meaning::Peak as fn(usize) -> Meaning),
-                    ("_sample_max", Meaning::SampleMax),
-                    ("_rate", Meaning::Rate),
-                ];
-                let of = |(suffix, meaning)| Some((name.strip_suffix(suffix)?, meaning));
-                let (counter, meaning) =
-                    suffixes.into_iter().find_map(of).unwrap_or((name, Meaning::Counter));
-                self.number(counter).map_or(Meaning::Other, meaning)
-            }
+        match fields::find(name).and_then(|field| field.value) {
+            Some(WindowValue::Count) => Meaning::Count,
+            Some(WindowValue::Entries) => Meaning::Entries,
+            Some(WindowValue::EntriesMin) => Meaning::EntriesMin,
+            Some(WindowValue::EntriesMax) => Meaning::EntriesMax,
+            Some(WindowValue::Limit) => Meaning::Max,
+            Some(WindowValue::SamplesMissed) => Meaning::SamplesMissed,
+            Some(WindowValue::RowsLost) => Meaning::RowsLost,
+            Some(WindowValue::SampleSeconds) => Meaning::SampleSeconds,
+            Some(WindowValue::EventsMissed) | None => self.meaning_of_counter(name),
         }
+    }
+
+    fn meaning_of_counter(&mut self, name: &str) -> Meaning {
+        let (counter, measure) = Measure::split(name);
+        let is_gauge = fields::find(counter).is_some_and(|field| field.kind == FieldKind::Gauge);
+        if is_gauge || name.starts_with(SYSCTL) {
+            return Meaning::Other;
+        }
+        let meaning = match measure {
+            Measure::Total => Meaning::Counter,
+            Measure::Rate => Meaning::Rate,
+            Measure::PeakRate => Meaning::Peak,
+            Measure::PeakCount => Meaning::SampleMax,
+        };
+        self.number(counter).map_or(Meaning::Other, meaning)
     }
 
     fn number(&mut self, counter: &str) -> Option<usize> {
@@ -84,55 +97,38 @@ impl Counters {
         }
         let number = self.names.len();
         self.names.push(counter.to_owned());
+        self.cpu_tracks.push(fields::find(counter).and_then(|field| field.per_cpu));
         self.by_name.insert(counter.to_owned(), number);
         Some(number)
     }
 }
 
-/// Whether kernels since 4.9 print this counter as a constant 0, or count only a part of it.
+/// Whether a 0 of this counter may mean that it is not counted: some kernels print a constant, or
+/// count only a part that leaves out the traffic.
 pub(super) fn is_constant_on_some_kernels(name: &str) -> bool {
-    ["delete", "delete_list", "ignore", "insert", "new", "searched"].contains(&name)
+    fields::find(name).is_some_and(|field| {
+        let is_part = field.part.is_some_and(|part| part.zero_is_uncounted);
+        field.constant_from.is_some() || is_part
+    })
 }
 
-/// The causes of drops, worst first, in words.
-pub(super) const CAUSES: [(&str, &str); 6] = [
-    ("drop_table_full", "the table was full and nothing could be evicted"),
-    ("drop_chaintoolong", "a hash chain was too long"),
-    ("drop_clash", "a race between two first packets"),
-    ("drop_dying", "the entry was dying before it was inserted"),
-    ("drop_tracker", "the TCP tracker said so"),
-    ("drop_other", "none of these"),
-];
-
-/// Where a counter stands in a list: what is lost first, then what is done, then the rest.
-pub(super) fn rank(name: &str) -> usize {
-    const FIRST: [&str; 20] = [
-        "drop",
-        "drop_table_full",
-        "table_full_evictable",
-        "drop_clash",
-        "drop_chaintoolong",
-        "chaintoolong",
-        "drop_dying",
-        "drop_tracker",
-        "drop_other",
-        "early_drop",
-        "insert_failed",
-        "clash_resolve",
-        "invalid",
-        "new",
-        "insert",
-        "delete",
-        "delete_list",
-        "found",
-        "ignore",
-        "search_restart",
-    ];
-    FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len())
+/// Whether the bursts of this counter are listed: those that a plot shows. The others move with
+/// one of these.
+pub(super) fn has_bursts(name: &str) -> bool {
+    fields::find(name).is_some_and(|field| field.plot.is_some())
 }
 
-/// Whether the field `name` is a counter, and not a gauge, a rate, a peak, or what ctpulse reports of
-/// itself.
+/// Returns the counters of a plot, in its order.
+pub(super) fn of_plot(plot: PlotGroup) -> Vec<&'static Field> {
+    let position = |field: &&Field| field.plot.filter(|(of, _)| *of == plot).map(|(_, at)| at);
+    let mut counters: Vec<&Field> =
+        FIELDS.iter().filter(|field| position(field).is_some()).collect();
+    counters.sort_by_key(position);
+    counters
+}
+
+/// Whether the field `name` is a counter, and not a gauge, a rate, a peak, or a number that ctpulse
+/// reports of itself.
 #[must_use]
 pub fn is_counter(name: &str) -> bool {
     matches!(Counters::default().meaning(name), Meaning::Counter(_))
@@ -141,6 +137,19 @@ pub fn is_counter(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plot_has_a_counter_at_each_position() {
+        for plot in [PlotGroup::Losses, PlotGroup::Connections] {
+            let positions = of_plot(plot).into_iter().filter_map(|field| Some(field.plot?.1));
+            assert!(positions.enumerate().all(|(at, position)| at == position), "{plot:?}");
+        }
+        let losses = of_plot(PlotGroup::Losses);
+        for field in [fields::GC_EARLY_DROP, fields::CREATE_TABLE_FULL] {
+            assert!(losses.contains(&&field) && has_bursts(field.name), "{}", field.name);
+            assert!(fields::rank(field.name) < fields::rank("insert_failed"), "{}", field.name);
+        }
+    }
 
     #[test]
     fn names_have_their_meaning() {

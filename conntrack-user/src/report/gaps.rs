@@ -169,7 +169,7 @@ impl Intervals {
         Some(at(histogram, if histogram.len() == 2 { 1.0 } else { 0.5 }))
     }
 
-    /// What there is to say of gaps.
+    /// Reports the gaps.
     fn gaps(&self) -> Gaps {
         let mut gaps = Gaps::default();
         let (Some(period), Some(histogram)) = (self.period_us(), &self.histogram) else {

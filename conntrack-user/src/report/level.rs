@@ -1,6 +1,6 @@
 //! How full one source's table was, moment by moment.
 //!
-//! A share is one of the limit that was valid then, which somebody may have raised within a
+//! A share is one of the limit that was valid then, which may have been raised within a
 //! recording. Telegraf's plugin sums `entries` over the CPUs, so the table's own count goes first,
 //! and a bare `entries` counts only as long as nothing better was seen.
 
@@ -44,7 +44,7 @@ pub(super) struct EntryExtremes {
 }
 
 impl TableLevel {
-    /// Takes what `now` says of the `seconds` between it and the moment before.
+    /// Takes the values of `now` for the `seconds` between it and the moment before.
     pub(super) fn take(&mut self, now: &Moment, seconds: f64) -> Option<EntryExtremes> {
         let before = self.max;
         self.max = now.max.or(before);
@@ -118,7 +118,7 @@ impl TableLevel {
         if self.fullest.is_none_or(|before| fullest.percent > before.percent) {
             self.fullest = Some(fullest);
         }
-        // The first limit that is told is taken for the time before it, too.
+        // The first known limit is taken for the time before it, too.
         if is_first && let Some((peak, at_ns)) = self.peak {
             self.fullest = Some(Fullest { at_ns, ..of(peak, max) });
         }
@@ -134,7 +134,7 @@ impl TableLevel {
         Some((lowest, fullest.percent))
     }
 
-    /// What there is to say of it; nothing where no row has told.
+    /// Reports the level; nothing where no row has it.
     pub(super) fn report(&self) -> Option<Fill> {
         let (peak, peak_at_ns) = self.peak?;
         let mut limit_changes = self.changes.clone();

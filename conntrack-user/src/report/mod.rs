@@ -1,4 +1,4 @@
-//! What a recording says: rates, bursts, fill, drop causes, gaps, misses.
+//! The report of a recording: rates, bursts, fill, drop causes, gaps, misses.
 //!
 //! The pure middle of `ctpulse report`. [`Aggregator`] takes rows one by one, in memory that
 //! does not grow with them, and gives a [`Report`]; `text`, `compare` and `html` write that down.

@@ -2,7 +2,7 @@
 
 use super::fields::Meaning;
 
-/// What the rows of one gather say. They have one time, or times so near to each other that
+/// The values of the rows of one gather. They have one time, or times so near to each other that
 /// nothing lies between them.
 #[derive(Debug, Default)]
 pub(super) struct Moment {

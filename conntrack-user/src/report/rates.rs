@@ -107,7 +107,7 @@ impl Rates {
         self.peak.is_some_and(|peak| peak.rate > 0.0)
     }
 
-    /// What there is to say of a counter of this name with so many events in all.
+    /// Reports a counter of this name with so many events in all.
     pub(super) fn report(&self, name: &str, total: f64) -> Counter {
         Counter {
             name: name.to_owned(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::drawing::Drawing;
 use crate::recording::ReadCounts;
 
-/// What one recording says.
+/// The report of one recording.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// What was read, and what could not be.
@@ -23,7 +23,7 @@ pub struct Report {
     pub sources: Vec<SourceReport>,
 }
 
-/// What one source says.
+/// The report of one source.
 #[derive(Debug, Clone, Serialize)]
 pub struct SourceReport {
     /// The measurement.
@@ -49,7 +49,7 @@ pub struct SourceReport {
     /// The counters that stayed 0 and that this kernel does not count, or only in part, as far as
     /// the rows show.
     pub not_counted: Vec<String>,
-    /// How full the table was, if rows say so.
+    /// How full the table was, if rows show it.
     pub fill: Option<Fill>,
     /// The worst bursts, counter by counter.
     pub bursts: Vec<Burst>,
@@ -57,7 +57,7 @@ pub struct SourceReport {
     pub drop_causes: Vec<Cause>,
     /// Where rows are missing.
     pub gaps: Gaps,
-    /// What ctpulse itself missed; absent where rows do not say.
+    /// What ctpulse itself missed; absent where rows do not have it.
     pub losses: Losses,
     /// What each CPU did; empty without `cpuN` rows.
     pub cpus: Vec<Cpu>,
@@ -177,7 +177,7 @@ pub struct Above {
     pub known_seconds: f64,
 }
 
-/// A burst: a row whose peak is more than twice the median of all rows' peaks.
+/// A burst: a row with a peak of more than twice the median of all rows' peaks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Burst {
     /// The counter that burst.
@@ -205,11 +205,11 @@ pub struct Cause {
     pub meaning: &'static str,
     /// Packets.
     pub packets: f64,
-    /// Their share of all causes that are told, in percent.
+    /// Their share of all known causes, in percent.
     pub percent: f64,
 }
 
-/// Where rows are missing, and where counters began anew.
+/// Where rows are missing, and where counters started again.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Gaps {
     /// How often the time between two rows of one series was more than one and a half intervals.

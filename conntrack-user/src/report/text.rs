@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::compare::{Comparison, Pair};
 use super::summary::{Above, Change, Fill, Gaps, LimitChange, Report, SourceReport, Spreading};
+use crate::schema::fields::{DROP, INSERT};
 use crate::text::human::{date, duration, number, percent, printable, time_of_day};
 
 /// The width of numbers.
@@ -148,11 +149,11 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
         (source.losses.samples_missed, "sample", "missed"),
         (source.losses.rows_lost, "emission", "lost"),
     ];
-    let told = lost
+    let known = lost
         .iter()
         .filter_map(|(lost, what, how)| Some(format!("{} {how}", count((*lost)?, what))));
-    let told = told.collect::<Vec<_>>().join(", ");
-    line(out, "misses", if told.is_empty() { "not told by these rows" } else { &told });
+    let known = known.collect::<Vec<_>>().join(", ");
+    line(out, "misses", if known.is_empty() { "not told by these rows" } else { &known });
     source.unknown.iter().for_each(|why| line(out, "warning", &printable(why)));
     rates(source, window_seconds, &at, out);
     bursts(source, &at, out);
@@ -260,8 +261,8 @@ fn gaps(gaps: &Gaps, at: &dyn Fn(i64) -> String, out: &mut String) {
             parts.push(count(times as f64, what));
         }
     }
-    let told = parts.join(", ");
-    line(out, "gaps", if told.is_empty() { "none" } else { &told });
+    let known = parts.join(", ");
+    line(out, "gaps", if known.is_empty() { "none" } else { &known });
 }
 
 fn rates(source: &SourceReport, window_seconds: f64, at: &dyn Fn(i64) -> String, out: &mut String) {
@@ -349,7 +350,7 @@ fn cpus(source: &SourceReport, out: &mut String) {
         return;
     }
     let _ = write!(out, "\n{}:", count(source.cpus.len() as f64, "CPU"));
-    let mut told = false;
+    let mut has_share = false;
     for (what, of) in [
         ("packets lost", (|cpu| cpu.lost) as fn(&super::Cpu) -> f64),
         ("entries inserted", |cpu| cpu.inserted),
@@ -358,21 +359,25 @@ fn cpus(source: &SourceReport, out: &mut String) {
         let busiest = source.cpus.iter().max_by(|a, b| of(a).total_cmp(&of(b)));
         if let Some(busiest) = busiest.filter(|_| sum > 0.0) {
             let share = percent(of(busiest) / sum * 100.0);
-            let comma = if told { ";" } else { "" };
+            let comma = if has_share { ";" } else { "" };
             let _ = write!(out, "{comma} {share} of the {what} on cpu{}", busiest.cpu);
-            told = true;
+            has_share = true;
         }
     }
-    if !told {
-        out.push_str(if source.is_counted("drop") {
+    if !has_share {
+        out.push_str(if source.is_counted(DROP.name) {
             " nothing lost"
         } else {
             " losses not counted"
         });
     }
-    if !source.is_counted("insert") {
-        out.push_str(if told { "; insertions not counted" } else { ", insertions not counted" });
-    } else if !told {
+    if !source.is_counted(INSERT.name) {
+        out.push_str(if has_share {
+            "; insertions not counted"
+        } else {
+            ", insertions not counted"
+        });
+    } else if !has_share {
         out.push_str(", nothing inserted");
     }
     out.push('\n');

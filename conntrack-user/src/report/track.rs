@@ -13,7 +13,7 @@ const WRAP_BELIEVED: f64 = 268_435_456.0;
 /// Stretches that are kept apart; beyond them the two that are nearest to each other become one.
 const MOST: usize = 16;
 
-/// The events between two values of a counter, and whether it began anew.
+/// The events between two values of a counter, and whether it started again.
 pub(super) fn events(before: f64, after: f64) -> (f64, bool) {
     if after >= before {
         return (after - before, false);
@@ -25,7 +25,7 @@ pub(super) fn events(before: f64, after: f64) -> (f64, bool) {
 /// How far apart two times may be.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reach {
-    /// Rows no further apart than this were read together: a counter cannot begin anew between
+    /// Rows no further apart than this were read together: a counter cannot start again between
     /// them.
     pub(super) near_ns: i64,
     /// Rows further apart than this have a gap between them, which other rows may fill later.
@@ -39,7 +39,7 @@ pub(super) struct Step {
     pub(super) from_ns: i64,
     pub(super) to_ns: i64,
     pub(super) events: f64,
-    /// The counter began anew.
+    /// The counter started again.
     pub(super) is_reset: bool,
     /// There is a gap between the two.
     pub(super) is_gap: bool,
@@ -64,7 +64,7 @@ struct Stretch {
     is_backwards: bool,
     /// The value before the last one.
     before_last: f64,
-    /// The value before the counter began anew, if it did with the last one.
+    /// The value before the counter started again, if it did with the last one.
     before_reset: Option<f64>,
 }
 
@@ -222,18 +222,18 @@ impl Track {
         within + self.joints().map(|(from, to)| events(from.1, to.1).0).sum::<f64>()
     }
 
-    /// How often the counter began anew in a gap.
+    /// How often the counter started again in a gap.
     pub(super) fn resets_in_gaps(&self) -> u64 {
         self.joints().filter(|(from, to)| events(from.1, to.1).1).count() as u64
     }
 
-    /// How often the counter began anew.
+    /// How often the counter started again.
     pub(super) fn resets(&self) -> u64 {
         let within: u64 = self.stretches.iter().map(|stretch| stretch.resets).sum();
         within + self.resets_in_gaps()
     }
 
-    /// The time of the first value after the counter began anew.
+    /// The time of the first value after the counter started again.
     pub(super) fn first_reset_ns(&self) -> Option<i64> {
         let within = self.stretches.iter().filter_map(|stretch| stretch.first_reset_ns);
         let between = self.joints().filter(|(from, to)| events(from.1, to.1).1);
@@ -270,7 +270,7 @@ impl Track {
         self.disagreeing
     }
 
-    /// Values that are wrong, or after which a counter began anew with about the same.
+    /// Values that are wrong, or after which a counter started again with about the same.
     pub(super) fn odd(&self) -> u64 {
         self.odd
     }
@@ -292,7 +292,7 @@ impl Track {
 }
 
 impl Stretch {
-    /// Whether the counter did not begin anew but a value is wrong: it rises beyond the value
+    /// Whether the counter did not start again but a value is wrong: it rises beyond the value
     /// before, or falls to no less than the value before that.
     fn is_odd(&mut self, value: f64, step: Step) -> bool {
         let before =

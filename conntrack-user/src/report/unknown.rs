@@ -53,9 +53,9 @@ pub(super) struct Completeness<'a> {
     /// A counter of another name.
     pub(super) stranger: Option<String>,
     pub(super) restarts: u64,
-    /// The counter that began anew most often, and how often it did.
+    /// The counter that started again most often, and how often it did.
     pub(super) most_resets: Option<(u64, String)>,
-    /// How often the counter did that began anew least often, of those that show it.
+    /// How often the counter did that started again least often, of those that show it.
     pub(super) least_resets: Option<u64>,
     /// Wrong values, and a counter that has one.
     pub(super) odd: Option<(u64, String)>,
@@ -226,7 +226,7 @@ fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
             "counters began anew in {gaps}: what they counted before that in the gap is not known"
         ));
     }
-    // All counters begin anew together, but for those of the probes when ctpulse is started again.
+    // All counters start again together, but for those of the probes when ctpulse is started again.
     if let (Some((most, name)), Some(least), 0) =
         (&evidence.most_resets, evidence.least_resets, evidence.restarts)
         && *most > least

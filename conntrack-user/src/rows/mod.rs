@@ -1,24 +1,26 @@
 //! From a [`Window`] to rows: which fields the schema has, under what names, on which rows.
 //!
-//! The names are made once per layout; a row then only copies them. Rates are formed here from
-//! events and elapsed time, and "not maintained" is told from 0.
+//! Names and sources are resolved once per layout; a row then only copies the names. Rates are
+//! formed here from events and elapsed time, and "not maintained" is distinguished from 0.
 
 pub mod self_metrics;
 pub mod telegraf;
 pub mod timestamp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use conntrack_ebpf::Event;
 
-use crate::accumulate::derived_drops::DerivedDrop;
 use crate::accumulate::interval::Peak;
-use crate::accumulate::{Counted, Range, Window};
+use crate::accumulate::{Extremes, Range, Window};
 use crate::metric::{Metric, Name, Value};
-use crate::schema::maintained::{self, Release};
-use crate::schema::provenance::{FROM_REMAINDERS, Origin, event_counters};
-use crate::schema::raw::{COUNT, DOCUMENTED, ENTRIES, EVENTS, Layout, RENAMED};
+use crate::schema::field::{DerivedDrop, Field, RowKind, WindowValue};
+use crate::schema::fields::{COUNT, COUNT_MAX, COUNT_MIN, FIELDS};
+use crate::schema::maintained;
+use crate::schema::measure::Measure;
+use crate::schema::provenance::{Origin, derived_fields, event_fields};
+use crate::schema::raw::{Counted, EVENTS, Layout, Release};
 use crate::settings::{Input, OWN_NETNS};
 
 /// The measurement's name, as Telegraf's plugin has it.
@@ -33,16 +35,17 @@ pub struct RowBuilder {
     sysctl_keys: Vec<Name>,
     counted: Counted,
     layout: Arc<Layout>,
-    all_fields: Vec<(Name, Field)>,
-    cpu_fields: Vec<(Name, Field)>,
-    /// Columns that are maintained, by what header and release say or a value other than 0.
+    all_fields: Vec<(Name, FieldValue)>,
+    cpu_fields: Vec<(Name, FieldValue)>,
+    /// Columns that are maintained, by header and release or by a value other than 0.
     maintained: Vec<bool>,
     tags: InputTags,
     /// The last number of rows that was compared with the mask's.
     compared_rows: usize,
-    /// Whether it was said that the probes miss calls.
-    misses_told: bool,
-    notice: Option<String>,
+    /// Whether the missed calls of the probes were reported.
+    warned_of_misses: bool,
+    /// In the order in which they are to be logged.
+    notices: VecDeque<String>,
 }
 
 #[derive(Debug)]
@@ -51,50 +54,31 @@ struct InputTags {
     netns: Option<(Name, String)>,
 }
 
-/// What a field's value is.
+/// What the value of a field is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
-    CounterSource(CounterSource, Measure),
-    NoColumn,
-    EntriesMin,
-    EntriesMax,
-    SampleSeconds,
-    SamplesMissed,
-    RowsLost,
-    EventsMissed,
+struct FieldValue {
+    source: FieldSource,
+    measure: Measure,
 }
 
-/// Where a counter's events come from.
+/// Where the numbers of a field come from, with this layout and these probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CounterSource {
+enum FieldSource {
     /// The kernel's counter in this column.
     Column(usize),
+    /// The probes.
     Event(Event),
-    DerivedDrop(DerivedDrop),
+    /// The difference of both.
+    Derived(DerivedDrop),
+    /// The window.
+    Window(WindowValue),
+    /// Nothing: this kernel has no such column.
+    Absent,
 }
 
-/// What a field says of a counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Measure {
-    Total,
-    /// Events per second since the last row.
-    Rate,
-    /// The largest rate of one sample since then.
-    PeakRate,
-    /// The largest number of events in one sample since then.
-    PeakCount,
-}
-
-impl Measure {
-    /// What is told of a counter beside its total: the ends of the fields' names. The peaks are
-    /// there only where samples are taken between two rows.
-    fn beside_total(has_peaks: bool) -> impl Iterator<Item = (&'static str, Self)> {
-        let all = [
-            ("_rate", Self::Rate),
-            ("_rate_max", Self::PeakRate),
-            ("_sample_max", Self::PeakCount),
-        ];
-        all.into_iter().take(if has_peaks { all.len() } else { 1 })
+impl FieldSource {
+    fn total(self) -> FieldValue {
+        FieldValue { source: self, measure: Measure::Total }
     }
 }
 
@@ -131,8 +115,8 @@ impl RowBuilder {
             maintained: Vec::new(),
             tags: InputTags { cpu: "cpu".into(), netns },
             compared_rows: 0,
-            misses_told: false,
-            notice: None,
+            warned_of_misses: false,
+            notices: VecDeque::new(),
         };
         builder.learn(&Arc::default());
         builder
@@ -162,8 +146,8 @@ impl RowBuilder {
                 rows.push(self.metric(Some("all"), fields, timestamp_ns));
             }
             if self.input.collect.percpu {
-                let mut told = [&window.cpus, &self.cpus].into_iter();
-                let cpus = told.find(|cpus| cpus.len() == window.filled.len());
+                let mut numbered = [&window.cpus, &self.cpus].into_iter();
+                let cpus = numbered.find(|cpus| cpus.len() == window.filled.len());
                 for row in 0..window.filled.len() {
                     let cpu = cpus.map_or(row as u64, |cpus| u64::from(cpus[row]));
                     let fields = self.fields(window, RowScope::One(row));
@@ -199,17 +183,21 @@ impl RowBuilder {
     /// counter that nothing gives is not among them.
     pub fn origins(&self) -> impl Iterator<Item = (&Name, Origin)> {
         self.all_fields.iter().filter_map(|(name, field)| {
-            let Field::CounterSource(counter, Measure::Total) = field else { return None };
-            let origin = match counter {
-                CounterSource::Column(_)
+            if field.measure != Measure::Total {
+                return None;
+            }
+            let origin = match field.source {
+                FieldSource::Column(_)
                     if maintained::counts_a_part(&self.layout, self.release, name) =>
                 {
                     Origin::Part
                 }
-                CounterSource::Column(column) if self.maintained[*column] => Origin::Kernel,
-                CounterSource::Column(_) => return None,
-                CounterSource::Event(_) => Origin::Events,
-                CounterSource::DerivedDrop(_) => Origin::Both,
+                FieldSource::Column(column) if self.maintained[column] => Origin::Kernel,
+                FieldSource::Event(_) => Origin::Events,
+                FieldSource::Derived(_) => Origin::Both,
+                FieldSource::Column(_) | FieldSource::Window(_) | FieldSource::Absent => {
+                    return None;
+                }
             };
             Some((name, origin))
         })
@@ -219,7 +207,7 @@ impl RowBuilder {
     /// has them as `entries_min` and `entries_max`.
     fn add_extremes(&self, window: &Window, table: &mut BTreeMap<Name, Value>) {
         let is_elsewhere = self.input.collect.all || self.input.compat_telegraf;
-        let Some(count) = table.get(COUNT).copied() else { return };
+        let Some(count) = table.get(COUNT.name).copied() else { return };
         if is_elsewhere || !self.samples_between_rows() {
             return;
         }
@@ -231,44 +219,47 @@ impl RowBuilder {
             // Read after the last sample, or the only one.
             Range::widen(&mut range, count);
         }
-        for (end, extreme) in [("min", range.map(|r| r.min)), ("max", range.map(|r| r.max))] {
+        for (field, extreme) in
+            [(COUNT_MIN, range.map(|range| range.min)), (COUNT_MAX, range.map(|range| range.max))]
+        {
             let value = extreme.map_or(Value::Unknown, Value::Float);
-            table.insert(format!("{COUNT}_{end}").into(), value);
+            table.insert(field.name.into(), value);
         }
     }
 
-    /// Something that the user should be told once; one line.
+    /// Takes the next warning that is to be logged, one line; there may be several.
     pub fn take_notice(&mut self) -> Option<String> {
-        self.notice.take()
+        self.notices.pop_front()
     }
 
-    /// The mask says which CPU a row is; where the numbers differ, it says nothing.
+    /// Warns where the mask, which numbers the rows' CPUs, has another number of CPUs than there are
+    /// rows.
     fn compare_with_mask(&mut self, rows: usize) {
         if rows == 0 || rows == std::mem::replace(&mut self.compared_rows, rows) {
             return;
         }
         if self.input.collect.percpu && !self.cpus.is_empty() && rows != self.cpus.len() {
-            self.notice = Some(format!(
+            self.notices.push_back(format!(
                 "{rows} rows of statistics for {} possible CPUs; rows are numbered in their order",
                 self.cpus.len()
             ));
         }
     }
 
-    /// Warns once of calls that the probes missed, and again after they were attached anew.
+    /// Warns once of calls that the probes missed, and again after they were attached again.
     fn note_misses(&mut self, window: &Window) {
         let missed = window.events.missed.unwrap_or(0);
-        if missed > 0 && !self.misses_told {
-            self.notice = Some(format!(
+        if missed > 0 && !self.warned_of_misses {
+            self.notices.push_back(format!(
                 "the probes have missed {missed} calls of the kernel's functions, so what they count \
                  is too low by as many; drop_dying and drop_other are left out while events_missed \
                  rises"
             ));
         }
-        self.misses_told = missed > 0;
+        self.warned_of_misses = missed > 0;
     }
 
-    /// Names the fields of a layout.
+    /// Resolves the fields of a layout: their names, and the sources of their numbers.
     fn learn(&mut self, layout: &Arc<Layout>) {
         self.layout = Arc::clone(layout);
         self.maintained = layout
@@ -276,71 +267,76 @@ impl RowBuilder {
             .iter()
             .map(|name| maintained::maintains(layout, self.release, name))
             .collect();
-        let total = |counter| Field::CounterSource(counter, Measure::Total);
-        let mut fields: BTreeMap<String, Field> = BTreeMap::new();
-        for name in DOCUMENTED.into_iter().chain(RENAMED.map(|(_, name)| name)) {
-            let known =
-                layout.column(name).map_or(Field::NoColumn, |at| total(CounterSource::Column(at)));
-            if known != Field::NoColumn || DOCUMENTED.contains(&name) {
-                fields.insert(name.to_owned(), known);
-            }
-        }
-        for (column, name) in layout.names.iter().enumerate() {
-            fields.entry(name.clone()).or_insert(total(CounterSource::Column(column)));
-        }
-        let events: Vec<_> = event_counters(layout, self.release, &self.counted).collect();
-        for (name, event) in &events {
-            fields.insert((*name).to_owned(), total(CounterSource::Event(*event)));
-        }
-        if let Some(column) = layout.column("chaintoolong") {
-            // Each such insertion is a packet that is lost, and the kernel's `drop` leaves it out.
-            fields.insert("drop_chaintoolong".to_owned(), total(CounterSource::Column(column)));
-        }
-        let mut cpu_fields = fields.clone();
-        let has_peaks = self.samples_between_rows();
-        let add_rates =
-            |fields: &mut BTreeMap<String, Field>, name: &str, counter: CounterSource| {
-                for (end, measure) in Measure::beside_total(has_peaks) {
-                    fields.insert(format!("{name}{end}"), Field::CounterSource(counter, measure));
-                }
+        let mut all_fields = BTreeMap::new();
+        let mut cpu_fields = BTreeMap::new();
+        for (name, source) in self.sources(layout) {
+            let is_of_cpu = match source {
+                FieldSource::Column(_) | FieldSource::Event(_) | FieldSource::Absent => true,
+                // A packet may change the CPU between the two sides of a difference.
+                FieldSource::Derived(_) => false,
+                FieldSource::Window(value) => value == WindowValue::Entries,
             };
-        for (column, name) in layout.names.iter().enumerate().filter(|(_, n)| *n != ENTRIES) {
-            let also = (name == "chaintoolong").then_some("drop_chaintoolong");
-            for name in also.into_iter().chain([name.as_str()]) {
-                add_rates(&mut fields, name, CounterSource::Column(column));
-                if self.input.percpu_rates {
-                    add_rates(&mut cpu_fields, name, CounterSource::Column(column));
+            if is_of_cpu {
+                cpu_fields.insert(name.clone(), source.total());
+            }
+            for measure in self.measures(source) {
+                let name = format!("{name}{}", measure.suffix());
+                let value = FieldValue { source, measure: *measure };
+                if is_of_cpu && self.input.percpu_rates {
+                    cpu_fields.insert(name.clone(), value);
                 }
+                all_fields.insert(name, value);
             }
+            all_fields.insert(name, source.total());
         }
-        for (name, event) in events {
-            add_rates(&mut fields, name, CounterSource::Event(event));
-            if self.input.percpu_rates {
-                add_rates(&mut cpu_fields, name, CounterSource::Event(event));
-            }
-        }
-        for (name, remainder) in FROM_REMAINDERS {
-            if remainder.is_known(layout, &self.counted) {
-                let counter = CounterSource::DerivedDrop(remainder);
-                fields.insert(name.to_owned(), total(counter));
-                add_rates(&mut fields, name, counter);
-            }
-        }
-        fields.insert("entries_min".into(), Field::EntriesMin);
-        fields.insert("entries_max".into(), Field::EntriesMax);
-        if has_peaks {
-            fields.insert("sample_seconds".into(), Field::SampleSeconds);
-        }
-        fields.insert("samples_missed".into(), Field::SamplesMissed);
-        fields.insert("rows_lost".into(), Field::RowsLost);
-        if self.counted.contains(&true) {
-            fields.insert("events_missed".into(), Field::EventsMissed);
-        }
-        let named = |fields: BTreeMap<String, Field>| {
+        let named = |fields: BTreeMap<String, FieldValue>| {
             fields.into_iter().map(|(name, field)| (Name::from(name), field)).collect()
         };
-        self.all_fields = named(fields);
+        self.all_fields = named(all_fields);
         self.cpu_fields = named(cpu_fields);
+    }
+
+    /// Returns the fields that rows of statistics have, with the sources of their totals.
+    fn sources(&self, layout: &Layout) -> BTreeMap<String, FieldSource> {
+        let of_catalog = FIELDS.iter().filter(|field| field.row == RowKind::Statistics);
+        let mut sources: BTreeMap<String, FieldSource> = of_catalog
+            .filter_map(|field| Some((field.name.to_owned(), self.own_source(field, layout)?)))
+            .collect();
+        for (column, name) in layout.names.iter().enumerate() {
+            sources.entry(name.clone()).or_insert(FieldSource::Column(column));
+        }
+        for (field, event) in event_fields(layout, self.release, &self.counted) {
+            sources.insert(field.name.to_owned(), FieldSource::Event(event));
+        }
+        for (field, drop) in derived_fields(layout, &self.counted) {
+            sources.insert(field.name.to_owned(), FieldSource::Derived(drop));
+        }
+        sources
+    }
+
+    /// Returns the source that a field has without probes.
+    fn own_source(&self, field: &Field, layout: &Layout) -> Option<FieldSource> {
+        match field.value {
+            Some(WindowValue::SampleSeconds) if !self.samples_between_rows() => None,
+            Some(WindowValue::EventsMissed) if !self.counted.contains(&true) => None,
+            Some(value) => Some(FieldSource::Window(value)),
+            None => {
+                let column = layout.column(field.copy_of.unwrap_or(field.name));
+                let absent = field.is_documented().then_some(FieldSource::Absent);
+                column.map(FieldSource::Column).or(absent)
+            }
+        }
+    }
+
+    /// Returns what is reported of a source beside its total.
+    fn measures(&self, source: FieldSource) -> &'static [Measure] {
+        let all: &[Measure] = &Measure::BESIDE_TOTAL;
+        match source {
+            FieldSource::Window(_) | FieldSource::Absent => &[],
+            _ if self.samples_between_rows() => all,
+            // A peak would be the rate itself.
+            _ => &all[..1],
+        }
     }
 
     /// Whether samples are taken between two rows, so that bursts and extremes are known.
@@ -361,36 +357,34 @@ impl RowBuilder {
         fields.iter().map(|(name, field)| (name.clone(), self.value(window, row, *field))).collect()
     }
 
-    fn value(&self, window: &Window, row: RowScope, field: Field) -> Value {
+    fn value(&self, window: &Window, row: RowScope, field: FieldValue) -> Value {
         let Some(entries) = window.entries else {
             return Value::Unknown;
         };
+        match field.source {
+            FieldSource::Column(column) => self.column(window, row, column, field.measure),
+            FieldSource::Event(event) => Self::event(window, row, event, field.measure),
+            FieldSource::Derived(drop) => derived(window, drop, field.measure),
+            FieldSource::Window(value) => self.of_window(window, &entries, value),
+            FieldSource::Absent => Value::NotMaintained,
+        }
+    }
+
+    fn of_window(&self, window: &Window, entries: &Extremes, value: WindowValue) -> Value {
         let integer = |value: u32| Value::Integer(u64::from(value));
-        match field {
-            Field::CounterSource(CounterSource::Column(column), _)
-                if self.layout.names[column] == ENTRIES =>
-            {
-                integer(entries.last)
-            }
-            Field::CounterSource(CounterSource::Column(column), measure) => {
-                self.column(window, row, column, measure)
-            }
-            Field::CounterSource(CounterSource::Event(event), measure) => {
-                Self::event(window, row, event, measure)
-            }
-            Field::CounterSource(CounterSource::DerivedDrop(remainder), measure) => {
-                left_over(window, remainder, measure)
-            }
-            Field::NoColumn => Value::NotMaintained,
-            Field::EntriesMin => integer(entries.min),
-            Field::EntriesMax => integer(entries.max),
-            Field::SampleSeconds => Value::Float(self.input.sample_interval.as_secs_f64()),
-            Field::SamplesMissed => Value::Integer(window.loss.samples_missed),
-            Field::RowsLost => Value::Integer(window.loss.rows_lost),
-            Field::EventsMissed => {
+        match value {
+            WindowValue::Entries => integer(entries.last),
+            WindowValue::EntriesMin => integer(entries.min),
+            WindowValue::EntriesMax => integer(entries.max),
+            WindowValue::SampleSeconds => Value::Float(self.input.sample_interval.as_secs_f64()),
+            WindowValue::SamplesMissed => Value::Integer(window.loss.samples_missed),
+            WindowValue::RowsLost => Value::Integer(window.loss.rows_lost),
+            WindowValue::EventsMissed => {
                 let missed = window.events.missed.filter(|_| !window.events.totals.is_empty());
                 missed.map_or(Value::Unknown, Value::Integer)
             }
+            // These are sysctl files, on the row of the table.
+            WindowValue::Count | WindowValue::Limit => Value::Unknown,
         }
     }
 
@@ -476,17 +470,15 @@ fn sum_of_event(counters: &[u64], rows: usize, row: RowScope, event: Event) -> O
     }
 }
 
-/// What is left over of the kernel's counters, for all CPUs together.
-fn left_over(window: &Window, remainder: DerivedDrop, measure: Measure) -> Value {
-    let (events, at) = (&window.events, remainder as usize);
+/// Returns the rest of a kernel's counter, for all CPUs together.
+fn derived(window: &Window, drop: DerivedDrop, measure: Measure) -> Value {
+    let Some(derived) = &window.events.derived else { return Value::Unknown };
+    let count = &derived.drops[drop as usize];
     match measure {
-        _ if events.has_new_misses => Value::Unknown,
-        Measure::Total if events.totals.is_empty() => Value::Unknown,
-        Measure::Total => Value::Integer(events.remainders[at]),
-        Measure::Rate => rate(events.remainder_tally.events.get(at).copied(), events.elapsed),
+        Measure::Total => Value::Integer(count.total),
+        Measure::Rate => rate(Some(count.events), derived.elapsed),
         Measure::PeakRate | Measure::PeakCount => {
-            let peaks = events.remainder_tally.peaks.get(at);
-            peak(peaks.filter(|_| window.has_event_peaks()), measure)
+            peak(derived.elapsed.is_some().then_some(&count.peak), measure)
         }
     }
 }

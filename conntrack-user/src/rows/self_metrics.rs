@@ -9,45 +9,51 @@ use conntrack_ebpf::Event;
 
 use crate::accumulate::Window;
 use crate::metric::{Metric, Name, Value};
-use crate::schema::raw::{EVENT_NAMES, EVENTS, HostWide, Program};
+use crate::schema::fields::{
+    DRIFT, EVENTS_PREFIX, HOST_ALLOC_FAILED, HOST_UNPLACED, PROGRAM_MISSED, PROGRAM_RUN_TIME,
+    PROGRAM_RUNS, PROGRAM_SKIPPED, ROWS_LOST, SAMPLES_MISSED,
+};
+use crate::schema::raw::{EVENTS, HostWide, Program};
 
 /// The measurement's name, after Telegraf's `internal` input.
 pub const MEASUREMENT: &str = "internal_ctpulse";
 
-/// The row of one emission.
+/// Returns the row of one emission.
 #[must_use]
 pub fn row(window: &Window, timestamp_ns: i64) -> Metric {
     let mut fields: BTreeMap<Name, Value> = BTreeMap::new();
     let mut add = |name: &str, value: Value| {
         fields.insert(name.into(), value);
     };
-    add("samples_missed", Value::Integer(window.loss.samples_missed));
-    add("rows_lost", Value::Integer(window.loss.rows_lost));
+    add(SAMPLES_MISSED.name, Value::Integer(window.loss.samples_missed));
+    add(ROWS_LOST.name, Value::Integer(window.loss.rows_lost));
     let events = &window.events;
-    for (event, name) in Event::ALL.into_iter().zip(EVENT_NAMES) {
+    for event in Event::ALL {
         if events.counted[event as usize] && !events.totals.is_empty() {
             let cpus = events.totals.chunks_exact(EVENTS);
             let sum = cpus.map(|cpu| cpu[event as usize]).fold(0, u64::wrapping_add);
-            add(&format!("events_{name}"), Value::Integer(sum));
+            add(&format!("{EVENTS_PREFIX}{}", event.name()), Value::Integer(sum));
         }
     }
     if let Some(HostWide { alloc_failed, unplaced, .. }) = events.host_wide {
-        add("host_alloc_failed", Value::Integer(alloc_failed));
-        add("host_unplaced", Value::Integer(unplaced));
+        add(HOST_ALLOC_FAILED.name, Value::Integer(alloc_failed));
+        add(HOST_UNPLACED.name, Value::Integer(unplaced));
     }
     if let Some(drift) = events.drift {
-        add("drift", Value::Float(drift as f64));
+        add(DRIFT.name, Value::Float(drift as f64));
     }
     for Program { name, skipped, missed, runs, run_time_ns } in &events.programs {
-        if let Some(skipped) = skipped {
-            add(&format!("{name}_skipped"), Value::Integer(*skipped));
-        }
-        if let Some(missed) = missed {
-            add(&format!("{name}_missed"), Value::Integer(*missed));
-        }
-        if *runs > 0 {
-            add(&format!("{name}_runs"), Value::Integer(*runs));
-            add(&format!("{name}_run_time_ns"), Value::Integer(*run_time_ns));
+        let has_run = *runs > 0;
+        let known = [
+            (PROGRAM_SKIPPED, *skipped),
+            (PROGRAM_MISSED, *missed),
+            (PROGRAM_RUNS, has_run.then_some(*runs)),
+            (PROGRAM_RUN_TIME, has_run.then_some(*run_time_ns)),
+        ];
+        for (field, number) in known {
+            if let Some(number) = number {
+                add(&format!("{name}{}", field.suffix), Value::Integer(number));
+            }
         }
     }
     Metric {
@@ -64,8 +70,8 @@ mod tests {
 
     #[test]
     fn every_event_has_a_field_and_negative_drift_its_sign() {
-        for (event, name) in Event::ALL.into_iter().zip(EVENT_NAMES) {
-            assert_eq!(format!("{event:?}").to_lowercase(), name.replace('_', ""));
+        for event in Event::ALL {
+            assert_eq!(format!("{event:?}").to_lowercase(), event.name().replace('_', ""));
         }
         let mut window = Window::default();
         window.events.counted = [true; EVENTS];

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::accumulate::Window;
 use crate::metric::{Name, Value};
-use crate::schema::raw::{DOCUMENTED, Layout};
+use crate::schema::fields::DOCUMENTED;
+use crate::schema::raw::Layout;
 use crate::settings::Collect;
 
 /// The rows of one emission: value of the `cpu` tag and sorted fields. None when nothing could be

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::accumulate::Accumulator;
+use crate::schema::fields::DOCUMENTED;
 use crate::schema::raw::StatTable;
 use crate::settings::Collect;
 use crate::source::{cpu_mask, stat_text::StatParser};
@@ -52,7 +53,7 @@ fn what_probes_missed_is_in_the_row_and_makes_the_rest_unknown() {
     let mut at = 0;
     let mut row = |missed, names: &[&str]| {
         at += 1;
-        accumulator.add_events(&[0; 4 * EVENTS]);
+        accumulator.add_events(&[0; 4 * EVENTS], &[0; 4 * EVENTS]);
         accumulator.add(&table, Duration::from_secs(at));
         accumulator.note_missed(missed);
         accumulator.fill(&mut window);
@@ -64,15 +65,38 @@ fn what_probes_missed_is_in_the_row_and_makes_the_rest_unknown() {
     };
     let names = ["events_missed", "drop_other", "drop_dying_rate"];
     let zero = Value::Integer(0);
-    assert_eq!(row(Some(0), &names).0[..2], [zero, zero]);
+    let missed = |count| Value::Integer(count);
+    let unknown = |count| vec![missed(count), Value::Unknown, Value::Unknown];
+    // Two samples are compared from the third one on.
+    assert_eq!(row(Some(0), &names).0, unknown(0));
+    assert_eq!(row(Some(0), &names).0, unknown(0));
     assert_eq!(row(Some(0), &names).0, [zero, zero, Value::Float(0.0)]);
     let (values, notice) = row(Some(7), &names);
-    assert_eq!(values, [Value::Integer(7), Value::Unknown, Value::Unknown]);
+    assert_eq!(values, unknown(7));
     assert!(notice.unwrap().contains("missed 7 calls"));
-    let (values, notice) = row(Some(7), &names);
-    assert_eq!((values, notice), (vec![Value::Integer(7), zero, Value::Float(0.0)], None));
-    // Attached anew on a kernel that does not count.
+    assert_eq!(row(Some(7), &names), (unknown(7), None));
+    assert_eq!(row(Some(7), &names), (unknown(7), None));
+    assert_eq!(row(Some(7), &names).0, [missed(7), zero, Value::Float(0.0)]);
+    // Attached again on a kernel that does not count.
     assert_eq!(row(None, &names).0, [Value::Unknown, zero, Value::Float(0.0)]);
+}
+
+/// A warning of missed calls was replaced by one of the same row.
+#[test]
+fn two_warnings_of_one_row_are_both_kept() {
+    let text = std::fs::read(fixture("5.15/proc/net/stat/nf_conntrack")).unwrap();
+    let mut table = StatTable::default();
+    StatParser::default().parse(&text, &mut table).unwrap();
+    let mut builder = RowBuilder::new(input(false), vec![0], None, Vec::new());
+    let mut accumulator = Accumulator::new(Duration::from_secs(1), false);
+    accumulator.add(&table, Duration::ZERO);
+    accumulator.note_missed(Some(7));
+    let mut window = Window::default();
+    accumulator.fill(&mut window);
+    builder.rows(&window);
+    assert!(builder.take_notice().unwrap().contains("missed 7 calls"));
+    assert!(builder.take_notice().unwrap().contains("4 rows of statistics"));
+    assert_eq!(builder.take_notice(), None);
 }
 
 fn cpus(rows: &[Metric]) -> Vec<&str> {
@@ -180,7 +204,7 @@ fn a_burst_between_two_rows_leaves_a_trace_on_the_table_row() {
     let extremes = |change: fn(&mut Input), count: Option<(f64, f64)>| {
         let mut input = Input::new(Duration::from_secs(10));
         change(&mut input);
-        let entries = crate::accumulate::Extremes { last: 7, min: 6, max: 800 };
+        let entries = Extremes { last: 7, min: 6, max: 800 };
         let window = Window {
             count: count.map(|(min, max)| Range { min, max }),
             entries: input.collect.percpu.then_some(entries),

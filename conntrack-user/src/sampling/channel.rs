@@ -7,7 +7,7 @@ use std::thread::Thread;
 use rtrb::{Consumer, Producer};
 
 use crate::accumulate::Window;
-use crate::source::ebpf::EventsError;
+use crate::source::ebpf::{EventsError, HookCount};
 use crate::source::procfs::StatError;
 use crate::source::reader::StatSource;
 use crate::source::stat_text::Oddities;
@@ -28,12 +28,14 @@ pub enum Notice {
     Sysctl(SysctlError),
     /// The statistics file is not quite as kernels print it.
     Odd(Oddities),
+    /// The counters of a plain statistics file started again.
+    Restarted,
     /// The sampled namespace could not be entered: host-wide sysctl files only.
     Foreign,
     /// The probes were detached, because the statistics that their counters belong to are gone.
     Detached,
-    /// The probes were attached again; their counters start from 0.
-    Attached,
+    /// Probes were attached to so many hooks, and their counters start from 0.
+    Attached(HookCount),
     /// The probes are gone and cannot be attached again.
     NotAttached(EventsError),
 }

@@ -1,13 +1,15 @@
-//! The clock that drives the column: a thread that reads at absolute deadlines.
+//! The sampling thread of one input, which reads at absolute deadlines.
 //!
 //! Between emissions a tick is one read of the statistics (one `pread` of the file, or the
 //! questions to ctnetlink, which may wait in the kernel) and arithmetic on memory that is already
-//! there: no allocation, no lock, no open. An emission fills a window that was allocated before and hands it over through a bounded ring; when there is no room it is
-//! counted and its events go with the next one, so a stuck consumer delays nothing here.
+//! there: no allocation, no lock, no open. An emission fills a window that was allocated before and
+//! hands it over through a bounded ring; without room it is counted and its events go with the next
+//! one, so a stuck consumer delays nothing here.
 
+mod announced;
 pub mod channel;
 pub mod lateness;
-pub mod probe_handle;
+mod probe_handle;
 pub mod schedule;
 
 use std::num::NonZeroU64;
@@ -17,27 +19,27 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::accumulate::loss::Loss;
-use crate::accumulate::{Accumulator, Range, Window};
+use crate::accumulate::{Accumulator, Loss, Range, Window};
 use crate::rows::timestamp::{Timestamps, nanoseconds};
-use crate::sampling::channel::{Control, Notice, Outbox};
+use crate::sampling::announced::Announced;
+use crate::sampling::channel::{Control, Outbox};
 use crate::sampling::lateness::Histogram;
-use crate::sampling::probe_handle::{EventSource, Probes};
+use crate::sampling::probe_handle::Probes;
 use crate::sampling::schedule::{Schedule, first_emission};
 use crate::schema::raw::{ReadTime, StatTable};
 use crate::settings::{Input, Source};
-use crate::source::netlink::NetlinkError;
+use crate::source::ebpf::reattach::EventSource;
 use crate::source::procfs::StatError;
-use crate::source::reader::{Reader, StatSource};
+use crate::source::reader::Reader;
 use crate::source::stat_text::Oddities;
 
-/// How often a missing statistics file is looked for, at most.
+/// The shortest time between two attempts to open missing statistics.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// The same for missing sysctl files, of which some kernels have none.
 const SYSCTL_RETRY: Duration = Duration::from_secs(1);
 
-/// How long reads may fail, each in a way that passes, before that is told.
+/// How long reads may fail, each in a way that passes, before that is announced.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Memory that waiting windows may take, in bytes; at least [`FEWEST_WINDOWS`] fit all the same.
@@ -57,13 +59,13 @@ pub enum Trigger {
 /// What a sampler did, once it has ended.
 #[derive(Debug, Default)]
 pub struct SamplingReport {
-    /// Reads of the statistics file, or emissions where it is not wanted.
+    /// Reads of the statistics, or emissions of an input without them.
     pub ticks: u64,
     /// What was missed.
     pub loss: Loss,
     /// How late the ticks were.
     pub lateness: Histogram,
-    /// It ended by itself: there is nothing to sample any more.
+    /// Whether it ended by itself, as there is nothing to sample any more.
     pub has_ended: bool,
 }
 
@@ -76,21 +78,11 @@ pub struct Sampler {
     table: StatTable,
     accumulator: Accumulator,
     control: Arc<Control>,
-    consumer: Thread,
-    windows: Producer<Box<Window>>,
-    spent: Consumer<Box<Window>>,
-    notices: Producer<Notice>,
+    delivery: Delivery,
+    announced: Announced,
     report: SamplingReport,
     clock: Instant,
-    /// When the first of the reads failed that failed since the last good one.
-    failing_since: Option<Duration>,
-    stat_known_lost: bool,
-    refusal_told: bool,
-    source_told: bool,
-    foreign_told: bool,
-    last_oddities: Oddities,
-    stat_retry_at: Duration,
-    sysctl_retry_at: Duration,
+    retries: Retries,
     /// Why there is nothing to sample any more.
     ending: Option<StatError>,
     /// The last loss was one of the namespace itself.
@@ -101,6 +93,24 @@ pub struct Sampler {
     /// Real-time clock beside the last good read, or beside the last tick if there was none
     /// since the last emission.
     read_at: SystemTime,
+}
+
+/// The rings through which windows go to the consumer and come back.
+struct Delivery {
+    consumer: Thread,
+    windows: Producer<Box<Window>>,
+    spent: Consumer<Box<Window>>,
+}
+
+/// When to try again what has failed, on the sampler's clock.
+#[derive(Default)]
+struct Retries {
+    /// When the first of the reads failed that failed since the last good one.
+    failing_since: Option<Duration>,
+    /// When to open missing statistics.
+    statistics_at: Duration,
+    /// When to open missing sysctl files.
+    sysctls_at: Duration,
 }
 
 /// Nanoseconds since 1970.
@@ -115,7 +125,7 @@ enum EmissionCause {
     Start,
     /// An interval ends, and this is when it was due to.
     Regular(Duration),
-    /// Somebody asked for a row.
+    /// A row was asked for.
     Asked,
 }
 
@@ -140,7 +150,7 @@ impl Sampler {
         consumer: Thread,
     ) -> (Self, Outbox) {
         let window_bytes =
-            cpus.max(1) * crate::schema::raw::DOCUMENTED.len() * 2 * size_of::<u64>();
+            cpus.max(1) * crate::schema::fields::DOCUMENTED.len() * 2 * size_of::<u64>();
         let capacity = (WINDOWS_BYTES / window_bytes).clamp(FEWEST_WINDOWS, MOST_WINDOWS);
         let (windows, windows_out) = RingBuffer::new(capacity);
         let (mut spent_in, spent) = RingBuffer::new(capacity);
@@ -159,20 +169,11 @@ impl Sampler {
             probes: Probes::new(events),
             table: StatTable::default(),
             control,
-            consumer,
-            windows,
-            spent,
-            notices,
+            delivery: Delivery { consumer, windows, spent },
+            announced: Announced::new(notices),
             report: SamplingReport::default(),
             clock: Instant::now(),
-            failing_since: None,
-            stat_known_lost: false,
-            refusal_told: false,
-            source_told: false,
-            foreign_told: false,
-            last_oddities: Oddities::default(),
-            stat_retry_at: Duration::ZERO,
-            sysctl_retry_at: Duration::ZERO,
+            retries: Retries::default(),
             ending: None,
             another_namespace: false,
             read_at: SystemTime::UNIX_EPOCH,
@@ -183,8 +184,8 @@ impl Sampler {
     /// Samples until [`Control::stop`]; to be called on a thread of its own.
     #[must_use]
     pub fn run(mut self) -> SamplingReport {
-        // Timers of normal threads may fire 50 us late to save wake-ups; ticks are wanted on
-        // time. Where it is refused, they are that much later.
+        // Timers of normal threads may fire 50 us late to save wake-ups, and ticks should be on
+        // time. Where this is refused, they are that much later.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         self.clock = Instant::now();
         let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -196,7 +197,7 @@ impl Sampler {
         });
         self.timestamps = Timestamps::new(precision, start, first);
         let mut schedule = Schedule::new(sample, interval, self.input.collection_jitter, first);
-        self.probes.announce(&mut self.accumulator);
+        self.probes.expect_events(&mut self.accumulator);
         self.tick((self.trigger == Trigger::Interval).then_some(EmissionCause::Start));
         while !self.report.has_ended {
             match self.wait(schedule.deadline()) {
@@ -230,7 +231,7 @@ impl Sampler {
 
     fn wait(&self, deadline: Duration) -> Wake {
         loop {
-            // What was asked for before the end is still given.
+            // A row that was asked for before the end is still emitted.
             if self.control.take_gather() {
                 return Wake::Asked;
             }
@@ -247,7 +248,7 @@ impl Sampler {
     fn tick(&mut self, emission: Option<EmissionCause>) {
         self.report.ticks += 1;
         if emission.is_some() {
-            self.look_around();
+            self.open_again();
         }
         let began_at = SystemTime::now();
         if self.ending.is_some() {
@@ -261,7 +262,7 @@ impl Sampler {
             if !self.accumulator.has_sample() {
                 self.read_at = began_at;
             }
-            // What was counted until the end is still handed over.
+            // The events until the end are still handed over.
             if self.ending.is_none() || self.accumulator.has_sample() {
                 self.emit(emission);
             }
@@ -271,57 +272,52 @@ impl Sampler {
         }
     }
 
-    /// Ends the input; the consumer is told last.
+    /// Ends the input, or tries again at the next tick where there is no room for the notice.
     fn end(&mut self, error: StatError) {
-        match self.notices.push(Notice::Ended(error)) {
-            Ok(()) => self.report.has_ended = true,
-            // At the next tick, when there is room.
-            Err(rtrb::PushError::Full(Notice::Ended(error))) => self.ending = Some(error),
-            Err(_) => {}
-        }
-        self.consumer.unpark();
+        self.ending = self.announced.end(error).err();
+        self.report.has_ended = self.ending.is_none();
+        self.delivery.consumer.unpark();
     }
 
     /// One sample of the number of entries alone; the emission reads it with the other files.
     fn sample_count(&mut self) {
-        let notices = &mut self.notices;
-        let mut tell = |error| _ = notices.push(Notice::Sysctl(error));
-        if let Some(count) = self.reader.read_count(&mut tell) {
+        if let Some(count) = self.reader.read_count(&mut |error| self.announced.sysctl(error)) {
             Range::widen(&mut self.count, count);
         }
     }
 
-    /// What only an emission does besides reading: notice a namespace that is gone, and look
-    /// for files that are not there.
-    fn look_around(&mut self) {
+    /// At an emission only: notices a namespace that is gone, and opens missing sysctl files.
+    fn open_again(&mut self) {
         if let Err(error) = self.reader.check() {
             self.lost(error);
         }
         let now = self.clock.elapsed();
-        if now >= self.sysctl_retry_at && self.reader.is_incomplete(self.wants_stat()) {
-            self.sysctl_retry_at = now + SYSCTL_RETRY;
+        if now >= self.retries.sysctls_at && self.reader.is_incomplete(self.wants_stat()) {
+            self.retries.sysctls_at = now + SYSCTL_RETRY;
             self.open_missing();
         }
     }
 
     fn open_missing(&mut self) {
         let wants_stat = self.wants_stat();
-        let notices = &mut self.notices;
-        let mut tell = |error| _ = notices.push(Notice::Sysctl(error));
         let had_stat = self.reader.has_statistics();
-        if let Err(error) = self.reader.open_missing(wants_stat, &mut tell) {
+        let opened =
+            self.reader.open_missing(wants_stat, &mut |error| self.announced.sysctl(error));
+        if let Err(error) = opened {
             self.lost(error);
         } else if !had_stat {
             self.accumulator.opened_again(std::mem::take(&mut self.another_namespace));
         }
-        if self.reader.is_foreign() && !self.foreign_told {
-            self.foreign_told = self.notices.push(Notice::Foreign).is_ok();
+        if self.reader.is_foreign() {
+            self.announced.foreign();
         }
     }
 
-    /// Reads the statistics and the probes' counters between two readings of the clock.
+    /// Reads the statistics, and the probes' counters before and after them, between two readings of
+    /// the clock.
     fn read(&mut self) -> Result<(Oddities, ReadTime), StatError> {
         let before = self.clock.elapsed();
+        self.probes.read_before();
         let oddities = self.reader.read_stat(&mut self.table)?;
         let read_at = SystemTime::now();
         self.probes.read();
@@ -334,10 +330,10 @@ impl Sampler {
     fn sample(&mut self, emission: bool) {
         if !self.reader.has_statistics() {
             let now = self.clock.elapsed();
-            if now < self.stat_retry_at {
+            if now < self.retries.statistics_at {
                 return;
             }
-            self.stat_retry_at = now + RETRY;
+            self.retries.statistics_at = now + RETRY;
             self.open_missing();
             if !self.reader.has_statistics() {
                 return;
@@ -352,18 +348,14 @@ impl Sampler {
         }
         match read {
             Ok((oddities, at)) => {
-                self.failing_since = None;
+                self.retries.failing_since = None;
                 self.probes.add_to(&mut self.accumulator);
                 self.accumulator.add(&self.table, at);
-                self.tell_source();
+                let is_auto = self.input.source == Source::Auto;
+                self.announced.source(|| self.reader.statistics(), is_auto);
                 let now = self.clock.elapsed();
-                self.probes.attach_again(now, &mut self.accumulator, &mut self.notices);
-                if oddities != self.last_oddities
-                    && (oddities == Oddities::default()
-                        || self.notices.push(Notice::Odd(oddities)).is_ok())
-                {
-                    self.last_oddities = oddities;
-                }
+                self.probes.attach_again(now, &mut self.accumulator, &mut self.announced);
+                self.announced.oddities(oddities);
             }
             Err(error) if error.is_passing() => self.missed(error),
             Err(error) => self.lost(error),
@@ -374,54 +366,38 @@ impl Sampler {
     fn missed(&mut self, error: StatError) {
         self.report.loss.samples_missed += 1;
         let now = self.clock.elapsed();
-        if now.saturating_sub(*self.failing_since.get_or_insert(now)) >= PATIENCE {
-            self.failing_since = None;
+        if now.saturating_sub(*self.retries.failing_since.get_or_insert(now)) >= PATIENCE {
+            self.retries.failing_since = None;
             self.reader.close_statistics();
             self.lost(error);
         }
     }
 
-    /// Says where the statistics come from, if they were lost before or `auto` took ctnetlink.
-    fn tell_source(&mut self) {
-        let known = self.source_told && !self.stat_known_lost;
-        let Some(source) = (!known).then(|| self.reader.statistics()).flatten() else { return };
-        let notice = match source {
-            source if self.stat_known_lost => Notice::Found(source),
-            StatSource::Netlink if self.input.source == Source::Auto => Notice::Netlink,
-            _ => return self.source_told = true,
-        };
-        self.source_told = self.notices.push(notice).is_ok();
-        self.stat_known_lost &= !self.source_told;
-        self.refusal_told &= !self.source_told;
-    }
-
     fn lost(&mut self, error: StatError) {
-        self.probes.lost(&mut self.accumulator, &mut self.notices);
+        self.probes.lost(&mut self.accumulator, &mut self.announced);
         if error.is_final() {
             self.ending = Some(error);
             return;
         }
         self.another_namespace |= matches!(error, StatError::NamespaceGone(_));
-        // It says what to do, even where the loss was told before conntrack was there.
-        let is_refusal = matches!(error.netlink(), Some(NetlinkError::Refused));
-        if !self.stat_known_lost || is_refusal && !self.refusal_told {
-            self.stat_known_lost = self.notices.push(Notice::Lost(error)).is_ok();
-            self.refusal_told |= is_refusal && self.stat_known_lost;
-            self.consumer.unpark();
+        if self.announced.loss(error) {
+            self.delivery.consumer.unpark();
         }
     }
 
     /// Fills a window and hands it over, or counts that there was no room.
     fn emit(&mut self, emission: EmissionCause) {
-        let Ok(mut window) = self.spent.pop() else {
+        let Ok(mut window) = self.delivery.spent.pop() else {
             self.report.loss.rows_lost += 1;
             return;
         };
+        if self.accumulator.take_restart() {
+            self.announced.restart();
+        }
         self.probes.read_missed(&mut self.accumulator);
         self.accumulator.fill(&mut window);
-        let notices = &mut self.notices;
-        let mut tell = |error| _ = notices.push(Notice::Sysctl(error));
-        self.reader.read_sysctls(&mut window.sysctls, &mut tell);
+        let reader = &mut self.reader;
+        reader.read_sysctls(&mut window.sysctls, &mut |error| self.announced.sysctl(error));
         window.count = self.count;
         window.timestamp_ns = self.timestamp(emission);
         window.loss = self.report.loss;
@@ -432,11 +408,11 @@ impl Sampler {
             reader.events.programs(&mut window.events.programs);
         }
         // Both rings have room for every window there is.
-        if self.windows.push(window).is_ok() {
+        if self.delivery.windows.push(window).is_ok() {
             self.accumulator.handed_over();
             self.count = None;
         }
-        self.consumer.unpark();
+        self.delivery.consumer.unpark();
     }
 
     fn timestamp(&self, emission: EmissionCause) -> i64 {

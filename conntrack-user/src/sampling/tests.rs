@@ -1,12 +1,14 @@
-//! Tests of `sampler`: reads that fail for a while.
+//! Tests of the sampler: reads that fail for a while.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use super::*;
+use crate::sampling::channel::Notice;
 use crate::settings::{Collect, Roots};
-use crate::source::netlink::Netlink;
+use crate::source::netlink::{Netlink, NetlinkError};
+use crate::source::reader::StatSource;
 use crate::source::roots::Place;
 
 /// A sampler of a recorded kernel, and its consumer's end.
@@ -73,7 +75,7 @@ fn reads_that_fail_for_long_are_a_loss() {
 }
 
 #[test]
-fn what_to_do_is_told_once_even_after_another_loss() {
+fn a_refusal_is_announced_once_even_after_another_loss() {
     let (mut sampler, mut outbox) = sampler();
     let refused = || StatError::Netlink(NetlinkError::Refused);
     sampler.lost(StatError::Netlink(NetlinkError::NotLoaded));

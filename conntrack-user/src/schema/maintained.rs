@@ -1,69 +1,72 @@
 //! What kernels count: which of the printed counters are a constant 0, and since when.
 //!
-//! Facts read in `ct_cpu_seq_show` of the releases named. The header decides first, because
-//! distributions backport; the release only where the header says nothing. Columns that come from
-//! ctnetlink decide alone: it sends what the kernel maintains.
+//! The releases stand in [`super::fields`], as read in `ct_cpu_seq_show`. The header decides first,
+//! because distributions backport; the release decides only where the header leaves it open.
+//! Columns that come from ctnetlink decide alone: it sends what the kernel maintains.
 
 use std::path::Path;
 
-use crate::schema::raw::Layout;
+use super::fields::{self, CLASH_RESOLVE, SEARCHED};
+use super::raw::Layout;
+pub use super::raw::Release;
 
-/// Printed as a literal 0 from 4.9 on (commit 8e8118f, "remove packet hotpath stats").
-const CONSTANT_FROM_4_9: [&str; 4] = ["searched", "new", "delete", "delete_list"];
+/// The first release with a column `clashres`: a header without it is of an older kernel.
+const CLASHRES: Release = (5, 10);
 
-/// Printed as a literal 0 from 5.10 on, the first release with a column `clashres`.
-const CONSTANT_FROM_5_10: [&str; 4] = ["new", "ignore", "delete", "delete_list"];
+/// The release that gave up the counters of the packet path.
+const PACKET_PATH: Release = (4, 9);
 
-/// A kernel's release as far as conntrack's columns depend on it: major and minor.
-pub type Release = (u32, u32);
-
-/// Reads the release from an `osrelease` file; `None` when there is none or it is no number.
+/// Reads the release from an `osrelease` file; `None` where it cannot be read or is no number.
 #[must_use]
 pub fn read_release(path: &Path) -> Option<Release> {
     parse_release(&std::fs::read_to_string(path).ok()?)
 }
 
-/// The first two numbers of a release such as `5.10.0-46-cloud-amd64`.
+/// Returns the first two numbers of a release such as `5.10.0-46-cloud-amd64`.
 #[must_use]
 pub fn parse_release(text: &str) -> Option<Release> {
     let mut numbers = text.trim().split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// Whether this kernel maintains the counter `name`, as far as header and release tell; a
-/// value other than 0 always proves that it does. A column that is not there is not maintained,
-/// and of an old header without a known release the counters that 4.9 gave up are doubted.
+/// Whether this kernel maintains the counter `name`, as far as header and release show; a
+/// value other than 0 always proves that it does. A column that does not exist is not maintained,
+/// and an old header without a known release is not trusted for the counters that 4.9 gave up.
 #[must_use]
 pub fn maintains(layout: &Layout, release: Option<Release>, name: &str) -> bool {
     if layout.column(name).is_none() {
         return false;
     }
+    let Some(from) = fields::find(name).and_then(|field| field.constant_from) else { return true };
     if layout.maintained {
         return true;
     }
-    if layout.column("clash_resolve").is_some() {
-        return !CONSTANT_FROM_5_10.contains(&name);
+    if layout.column(CLASH_RESOLVE.name).is_some() {
+        return from > CLASHRES;
     }
-    !CONSTANT_FROM_4_9.contains(&name) || release.is_some_and(|release| release < (4, 9))
+    from >= CLASHRES || release.is_some_and(|release| release < from)
 }
 
 /// Whether the column `name` counts only a part of what it is documented to count, as from 4.9
 /// on: `insert` what ctnetlink and BPF insert and no packets, `found` the tuples that NAT finds
-/// taken and no look-ups of packets.
+/// taken and no lookups of packets.
 #[must_use]
 pub fn counts_a_part(layout: &Layout, release: Option<Release>, name: &str) -> bool {
-    let since_4_9 = if layout.maintained {
-        layout.column("searched").is_none()
+    if fields::find(name).is_none_or(|field| field.part.is_none()) {
+        return false;
+    }
+    if layout.maintained {
+        layout.column(SEARCHED.name).is_none()
     } else {
-        layout.column("clash_resolve").is_some() || release.is_none_or(|release| release >= (4, 9))
-    };
-    since_4_9 && ["insert", "found"].contains(&name)
+        layout.column(CLASH_RESOLVE.name).is_some()
+            || release.is_none_or(|release| release >= PACKET_PATH)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::raw::DOCUMENTED;
+    use crate::schema::fields::DOCUMENTED;
 
     fn layout(names: &[&str], maintained: bool) -> Layout {
         Layout { names: names.iter().map(ToString::to_string).collect(), maintained }

@@ -5,73 +5,17 @@
 
 use std::time::Duration;
 
-/// The 17 counters of Telegraf's documentation, in the order of the kernel's columns up to
-/// 5.9. A statistics row always carries all of them.
-pub const DOCUMENTED: [&str; 17] = [
-    "entries",
-    "searched",
-    "found",
-    "new",
-    "invalid",
-    "ignore",
-    "delete",
-    "delete_list",
-    "insert",
-    "insert_failed",
-    "drop",
-    "early_drop",
-    "icmp_error",
-    "expect_new",
-    "expect_create",
-    "expect_delete",
-    "search_restart",
-];
-
-/// The kernel's column names that mislead or differ from ctnetlink's, and the schema's name
-/// for each: from 5.10 the second column counts resolved clashes, from 5.15 the eighth counts
-/// insertions refused because of a long hash chain (`ct_cpu_seq_show`).
-pub const RENAMED: [(&str, &str); 2] =
-    [("clashres", "clash_resolve"), ("chainlength", "chaintoolong")];
-
-/// The gauge among the columns: the namespace's number of entries, the same on every row.
-pub const ENTRIES: &str = "entries";
-
-/// The same on the table row, from its sysctl file.
-pub const COUNT: &str = "ip_conntrack_count";
-
-/// The column of [`ENTRIES`]: the first in every kernel, and a text without it is refused.
+/// The column of `entries`: the first in every kernel, and a text without it is refused.
 pub const ENTRIES_COLUMN: usize = 0;
 
 /// How many kinds of events the event source counts, by [`conntrack_ebpf::Event`].
 pub const EVENTS: usize = conntrack_ebpf::Event::ALL.len();
 
-/// What each event is called in fields and messages, by [`conntrack_ebpf::Event`].
-pub const EVENT_NAMES: [&str; EVENTS] = [
-    "insert",
-    "new",
-    "expect_new",
-    "delete",
-    "delete_list",
-    "alloc",
-    "alloc_failed",
-    "free",
-    "table_full",
-    "table_full_evictable",
-    "early_drop",
-    "clash_resolved",
-    "clash_dropped",
-    "tracker_dropped",
-    "found",
-    "ignored",
-    "unplaced",
-    "evicted",
-    "insert_dying",
-    "insert_refused",
-    "no_memory",
-    "create_table_full",
-    "gc_early_drop",
-    "new_refused",
-];
+/// Which events the event source counts, by [`conntrack_ebpf::Event`]; none without one.
+pub type Counted = [bool; EVENTS];
+
+/// A kernel's release as far as conntrack's columns depend on it: major and minor.
+pub type Release = (u32, u32);
 
 /// How one eBPF program of the event source fares, since it was attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +24,7 @@ pub struct Program {
     pub name: &'static str,
     /// Calls at which the kernel skipped the program because a tracing program ran on that CPU
     /// already (`recursion_misses`); such an event is not counted. `None` before 6.7, where the
-    /// kernel does not tell.
+    /// kernel does not report it.
     pub skipped: Option<u64>,
     /// Calls that its probe missed: another probe ran on that CPU, or too many calls were under
     /// way for a return probe (`nmissed`). `None` before 6.7.
@@ -100,7 +44,7 @@ pub struct HostWide {
     pub alloc_failed: u64,
     /// Those of them for which the table was full, by packets, ctnetlink and BPF.
     pub refused_full: u64,
-    /// Events of namespaces that could not be told; they are in no row.
+    /// Events whose namespace is unknown; they are in no row.
     pub unplaced: u64,
 }
 
@@ -156,7 +100,7 @@ pub struct StatTable {
     pub values: Vec<u32>,
     /// How many leading columns of each row could be read; 0 for a row that is not readable.
     pub filled: Vec<u16>,
-    /// The number of each row's CPU; empty where the source does not tell, as procfs.
+    /// The number of each row's CPU; empty where the source does not number them, as procfs.
     pub cpus: Vec<u32>,
     /// Whether a running kernel gave them: such counters wrap and are never zeroed, unlike those
     /// of a plain file, which may be replaced.

@@ -18,7 +18,8 @@ use super::netlink::NetlinkError;
 use super::roots::Place;
 use super::stat_text::{Oddities, StatParser, StatTextError};
 use super::sysctl::{SysctlError, SysctlFile, is_absent};
-use crate::schema::raw::{COUNT, StatTable};
+use crate::schema::fields::{BUCKETS, COUNT, LIMIT};
+use crate::schema::raw::StatTable;
 
 /// The names of the statistics file below `net/stat`, the current one first.
 pub const STAT_FILES: [&str; 2] = ["nf_conntrack", "ip_conntrack"];
@@ -108,7 +109,7 @@ impl StatError {
 }
 
 /// The sysctl files show the namespace of whoever opens them; these two are the same in all.
-const HOST_WIDE: [&str; 2] = ["ip_conntrack_max", "ip_conntrack_buckets"];
+const HOST_WIDE: [&str; 2] = [LIMIT.name, BUCKETS.name];
 
 /// The kernel's files of one input.
 #[derive(Debug)]
@@ -262,7 +263,7 @@ impl Procfs {
     /// Reads the number of entries from its sysctl file; `None` where there is none. `report`
     /// gets the fault of a file that went away or holds no number.
     pub fn read_count(&mut self, report: &mut dyn FnMut(SysctlError)) -> Option<f64> {
-        let file = self.sysctls.iter_mut().find(|file| file.key == COUNT)?;
+        let file = self.sysctls.iter_mut().find(|file| file.key == COUNT.name)?;
         file.read().unwrap_or_else(|error| {
             report(error);
             None

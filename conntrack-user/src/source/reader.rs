@@ -17,7 +17,8 @@ use super::procfs::{Procfs, STAT_FILES, StatError};
 use super::roots::Place;
 use super::stat_text::{Oddities, StatParser};
 use super::sysctl::{SysctlError, SysctlFile};
-use crate::schema::raw::{COUNT, Layout, StatTable};
+use crate::schema::fields::{CHAINTOOLONG, CLASH_RESOLVE, COUNT, LIMIT};
+use crate::schema::raw::{Layout, StatTable};
 use crate::settings::Source;
 
 /// How long ctnetlink is not asked again after it did not answer: the question may start
@@ -25,10 +26,10 @@ use crate::settings::Source;
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Counters that ctnetlink may have where the header of procfs has none for them.
-const LATER: [&str; 2] = ["clash_resolve", "chaintoolong"];
+const LATER: [&str; 2] = [CLASH_RESOLVE.name, CHAINTOOLONG.name];
 
 /// The sysctl fields that ctnetlink has, too.
-const TABLE: [&str; 2] = ["ip_conntrack_count", "ip_conntrack_max"];
+const TABLE: [&str; 2] = [COUNT.name, LIMIT.name];
 
 /// Where the statistics come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -362,8 +363,8 @@ impl Reader {
     pub fn told(&self, key: &str) -> Option<u32> {
         let netlink = self.netlink.as_ref().or(self.table.as_ref())?;
         match key {
-            COUNT => netlink.entries(),
-            "ip_conntrack_max" => netlink.max(),
+            _ if key == COUNT.name => netlink.entries(),
+            _ if key == LIMIT.name => netlink.max(),
             _ => None,
         }
     }

@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use crate::schema::raw::{Layout, RENAMED, StatTable};
+use crate::schema::fields::{ENTRIES, name_of_column};
+use crate::schema::raw::{Layout, StatTable};
 use crate::text::sanitize::shown;
 
 /// A text that is not a conntrack statistics file.
@@ -115,7 +116,7 @@ fn parse_header(line: &[u8]) -> Result<Layout, StatTextError> {
     let mut words = line.split_ascii_whitespace().peekable();
     match words.peek() {
         None => return Err(StatTextError::Empty),
-        Some(&"entries") => {}
+        Some(word) if *word == ENTRIES.name => {}
         Some(word) => {
             let start: String = word.chars().take(32).flat_map(char::escape_default).collect();
             return Err(StatTextError::NotAHeader(start));
@@ -123,7 +124,7 @@ fn parse_header(line: &[u8]) -> Result<Layout, StatTextError> {
     }
     let mut names: Vec<String> = Vec::new();
     for word in words {
-        let renamed = RENAMED.iter().find(|(kernel, _)| *kernel == word).map_or(word, |(_, s)| s);
+        let renamed = name_of_column(word);
         let mut name = shown(renamed).into_owned();
         let mut copies = 1;
         while names.contains(&name) {

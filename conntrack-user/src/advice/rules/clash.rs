@@ -4,8 +4,13 @@
 //! NAT found taken: a search that fails tries up to 248 ports (128 + 64 + 32 + 16 + 8,
 //! `nf_nat_l4proto_unique_tuple`) and never more than its range has; a race finds none.
 
+use conntrack_ebpf::Cause;
+
 use super::commands::{drops, holders, inside};
 use super::{BY_SOURCE, Evidence, FULL, Finding, Severity, number, percent, within};
+use crate::schema::fields::{
+    CHAINTOOLONG, CLASH_RESOLVE, DROP, DROP_CLASH, DROP_DYING, INSERT_FAILED, REPORTED_CAUSES,
+};
 
 /// Taken ports for each failure from which on ports ran out, and below which it was a race.
 /// Measured: 68 and more with 100 ports and more; 0.14 at most in races.
@@ -16,6 +21,9 @@ const RACE: f64 = 0.2;
 /// mean that the lowest of them has to reach. In a mixture it is 0 in some row.
 const ROWS: u64 = 3;
 const STEADY: f64 = 0.75;
+
+/// The port of name servers.
+const DNS: u16 = 53;
 
 /// The most ports that one search tries.
 const TRIES: f64 = 248.0;
@@ -106,9 +114,9 @@ fn is_steady(evidence: &Evidence, ratio: f64) -> bool {
 /// Insertions that failed, whatever the cause, with the numbers that show it.
 pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     // A long chain and a dying entry raise it, too.
-    let others = evidence.count("chaintoolong") + evidence.count("drop_dying");
-    let failed = (evidence.count("insert_failed") - others).max(0.0);
-    let dropped = evidence.counted.get("drop_clash").copied();
+    let others = evidence.count(&CHAINTOOLONG) + evidence.count(&DROP_DYING);
+    let failed = (evidence.count(&INSERT_FAILED) - others).max(0.0);
+    let dropped = evidence.counted(&DROP_CLASH);
     let lost = dropped.unwrap_or(failed);
     if lost == 0.0 {
         return None;
@@ -117,8 +125,8 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     // From 4.7 to 5.9 races that were resolved are among the failures, and not in `drop`.
     let is_full = evidence.fill().is_some_and(|fill| fill >= FULL);
     let are_lost = dropped.is_some()
-        || evidence.counted.contains_key("clash_resolve")
-        || (!is_full && evidence.count("drop") >= lost);
+        || evidence.counted(&CLASH_RESOLVE).is_some()
+        || (!is_full && evidence.count(&DROP) >= lost);
     let what = match dropped {
         Some(_) => "packets lost before their entry was inserted",
         None if are_lost => "insertions failed, and their packets were lost",
@@ -168,11 +176,12 @@ fn for_exhaustion(evidence: &Evidence) -> [String; 4] {
     ]
 }
 
-/// What is known of raced look-ups of names, and the remedies.
+/// Returns what is known of raced lookups of names, and the remedies.
 fn for_races(evidence: &Evidence, cause: ClashCause) -> (String, Vec<String>) {
-    let of_clash = evidence.ports.iter().filter(|((cause, _), _)| *cause == "clash");
+    let clash = REPORTED_CAUSES[Cause::Clash as usize].word;
+    let of_clash = evidence.ports.iter().filter(|((cause, _), _)| *cause == clash);
     let seen: u64 = of_clash.map(|(_, count)| *count).sum();
-    let dns = evidence.ports.get(&("clash", 53)).copied().unwrap_or(0);
+    let dns = evidence.ports.get(&(clash, DNS)).copied().unwrap_or(0);
     let note = match seen {
         0 => String::new(),
         _ => format!("; {dns} of {seen} that were reported went to port 53"),

@@ -2,16 +2,21 @@
 
 use super::super::evidence::{Host, share};
 use super::commands::drops;
-use super::{Evidence, FULL, Finding, SYSCTL, Severity, number, percent, within};
+use super::{BY_SOURCE, Evidence, FULL, Finding, SYSCTL, Severity, number, percent, within};
+use crate::schema::field::Field;
+use crate::schema::fields::{
+    self, CHAINTOOLONG, CREATE_TABLE_FULL, DROP, DROP_CHAINTOOLONG, DROP_CLASH, DROP_DYING,
+    DROP_OTHER, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP, INSERT_FAILED, INVALID,
+};
 
-/// Counters of losses, and the one that is no loss and may be one behind a firewall.
-const LOST: [&str; 6] =
-    ["drop", "early_drop", "gc_early_drop", "create_table_full", "insert_failed", "chaintoolong"];
+/// The counters of losses. An INVALID packet is lost where a firewall drops it.
+const LOST: [Field; 7] =
+    [DROP, EARLY_DROP, GC_EARLY_DROP, CREATE_TABLE_FULL, INSERT_FAILED, CHAINTOOLONG, INVALID];
 
 /// Drops without a known cause, in a table that was not seen full.
 pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
     let dropped = evidence.undivided();
-    let has_causes = evidence.counted.contains_key("drop_table_full");
+    let has_causes = evidence.counted(&DROP_TABLE_FULL).is_some();
     let is_full = evidence.fill().is_some_and(|fill| fill >= FULL);
     if dropped == 0.0 || (!has_causes && is_full) {
         return None;
@@ -44,7 +49,7 @@ pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
 
 /// Drops of a cause that has no probe.
 pub(super) fn unexplained(evidence: &Evidence) -> Option<Finding> {
-    let other = evidence.count("drop_other");
+    let other = evidence.count(&DROP_OTHER);
     (other > 0.0).then(|| Finding {
         severity: Severity::Problem,
         title: "packets are dropped for a cause that is not told apart".to_owned(),
@@ -58,9 +63,34 @@ pub(super) fn unexplained(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// Drops of the causes that no other rule judges.
+pub(super) fn by_cause(evidence: &Evidence) -> Option<Finding> {
+    let is_judged = |cause: &Field| {
+        let has_rule = [DROP_CLASH, DROP_CHAINTOOLONG, DROP_DYING, DROP_OTHER].contains(cause);
+        // The rule about a table that is too small needs its size.
+        has_rule || *cause == DROP_TABLE_FULL && evidence.fill().is_some()
+    };
+    let lost = fields::causes().filter(|cause| !is_judged(cause)).filter_map(|cause| {
+        let count = evidence.counted(cause).filter(|count| *count > 0.0)?;
+        Some(format!("{} ({})", number(count), cause.cause?.meaning))
+    });
+    let lost: Vec<String> = lost.collect();
+    (!lost.is_empty()).then(|| Finding {
+        severity: Severity::Problem,
+        title: "packets are dropped".to_owned(),
+        evidence: format!("{} {}", lost.join(", "), within(evidence)),
+        remedies: vec![drops(
+            evidence,
+            &format!("--per-packet {BY_SOURCE}"),
+            "the sources of these packets",
+        )],
+        see: SYSCTL,
+    })
+}
+
 /// Evictions that no other rule can judge, for lack of the table's size.
 pub(super) fn evicted(evidence: &Evidence) -> Option<Finding> {
-    let evicted = evidence.count("early_drop") + evidence.count("gc_early_drop");
+    let evicted = evidence.count(&EARLY_DROP) + evidence.count(&GC_EARLY_DROP);
     (evicted > 0.0 && evidence.fill().is_none()).then(|| Finding {
         severity: Severity::Problem,
         title: "entries are evicted, and the table's size is not known".to_owned(),
@@ -83,10 +113,9 @@ pub(in super::super) fn healthy(evidence: &Evidence) -> Finding {
         (Some(peak), ..) => parts.push(format!("at most {} entries", number(peak))),
         _ => {}
     }
-    let counters = LOST.iter().chain(&["invalid"]);
-    parts.extend(counters.filter_map(|name| {
-        let count = *evidence.counted.get(*name)?;
-        Some(format!("{name} {}", number(count)))
+    parts.extend(LOST.iter().filter_map(|field| {
+        let count = evidence.counted(field)?;
+        Some(format!("{} {}", field.name, number(count)))
     }));
     if let Some(unreplied) = evidence.entries.and_then(|entries| share(entries, entries.unreplied))
     {

@@ -2,6 +2,7 @@
 
 use super::super::evidence::Samples;
 use super::{Evidence, Finding, SYSCTL, Severity, number, percent, within};
+use crate::schema::fields::EVENTS_MISSED;
 
 /// Samples missed a second, and their share where it is known, from which on peaks are doubtful.
 const MISSED_RATE: f64 = 1.0;
@@ -27,7 +28,7 @@ pub(super) fn unknown(evidence: &Evidence) -> Option<Finding> {
 
 /// Calls that the probes are known to have missed.
 pub(super) fn probes_missed(evidence: &Evidence) -> Option<Finding> {
-    let missed = evidence.count("events_missed");
+    let missed = evidence.count(&EVENTS_MISSED);
     (missed > 0.0).then(|| Finding {
         severity: Severity::Warning,
         title: "the probes missed calls".to_owned(),

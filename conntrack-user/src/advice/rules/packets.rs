@@ -3,6 +3,7 @@
 use super::super::evidence::Host;
 use super::commands::inside;
 use super::{Evidence, Finding, SYSCTL, Severity, number, percent, within};
+use crate::schema::fields::{DROP_DYING, INVALID, NEW};
 
 /// INVALID packets a second from which on they are worth a warning, and the share of the new
 /// connections that they have to reach, too, where these are counted: scans bring a few to every
@@ -15,9 +16,9 @@ const FEWEST_INVALID: f64 = 10.0;
 
 /// Packets that the trackers refuse: a firewall usually drops them, with no counter of its own.
 pub(super) fn invalid(evidence: &Evidence) -> Option<Finding> {
-    let invalid = evidence.count("invalid");
+    let invalid = evidence.count(&INVALID);
     let rate = invalid / evidence.seconds.max(f64::MIN_POSITIVE);
-    let new = evidence.counted.get("new").copied().filter(|new| *new > 0.0);
+    let new = evidence.counted(&NEW).filter(|new| *new > 0.0);
     let share = new.map(|new| invalid / new);
     if invalid < FEWEST_INVALID
         || rate < INVALID_RATE
@@ -60,11 +61,11 @@ pub(super) fn invalid(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// Entries that are taken away between the first packet's look-up and its insertion. The probes
+/// Entries that are taken away between the first packet's lookup and its insertion. The probes
 /// show it from 5.10 on, where neither `conntrack -F` nor `-D` can be the cause: they take away
 /// entries that are in the table.
 pub(super) fn dying(evidence: &Evidence) -> Option<Finding> {
-    let lost = evidence.count("drop_dying");
+    let lost = evidence.count(&DROP_DYING);
     (lost > 0.0).then(|| Finding {
         severity: Severity::Problem,
         title: "entries die before they are inserted".to_owned(),

@@ -3,8 +3,13 @@
 use super::commands::{COST, drops, holders};
 use super::{BY_SOURCE, Evidence, FILLING, FULL, Finding, SYSCTL, Severity};
 use super::{number, percent, within};
+use crate::schema::field::Field;
+use crate::schema::fields::{
+    CHAINTOOLONG, CREATE_TABLE_FULL, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP,
+    TABLE_FULL_EVICTABLE,
+};
 
-/// Entries for each bucket above which look-ups are slow; the kernel's own default is 1 from 5.15
+/// Entries for each bucket above which lookups are slow; the kernel's own default is 1 from 5.15
 /// on and was 4 before (`nf_conntrack_init_start`). Each entry stands in two chains.
 const LONG: f64 = 4.0;
 
@@ -16,23 +21,20 @@ const LIFETIME: f64 = 30.0;
 const ENTRY: f64 = 400.0;
 
 /// Room for entries that are created by other programs is missing, too.
-const EVICTED: [(&str, &str); 2] = [
-    ("early_drop", "entries evicted"),
-    ("gc_early_drop", "entries evicted by the garbage collector"),
-];
-const NOT_CREATED: &str = "create_table_full";
+const EVICTED: [(Field, &str); 2] =
+    [(EARLY_DROP, "entries evicted"), (GC_EARLY_DROP, "entries evicted by the garbage collector")];
 
 /// A table that is full or will soon be.
 pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
     let (peak, max, fill) = (evidence.peak?, evidence.max?, evidence.fill()?);
-    let dropped = match evidence.counted.get("drop_table_full") {
-        Some(dropped) => *dropped,
+    let dropped = match evidence.counted(&DROP_TABLE_FULL) {
+        Some(dropped) => dropped,
         // Without probes: the drops that no failed insertion explains, in a full table mostly these.
         None if fill >= FULL => evidence.undivided(),
         None => 0.0,
     };
     let evicted: f64 = EVICTED.iter().map(|(counter, _)| evidence.count(counter)).sum();
-    let not_created = evidence.count(NOT_CREATED);
+    let not_created = evidence.count(&CREATE_TABLE_FULL);
     let is_full = dropped + evicted + not_created > 0.0;
     let severity = match fill {
         _ if is_full => Severity::Problem,
@@ -44,7 +46,7 @@ pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
     if fill < FULL && is_full {
         text.push_str(" in any sample, though full in between");
     }
-    let evictions = EVICTED.map(|(counter, what)| (evidence.count(counter), what));
+    let evictions = EVICTED.map(|(counter, what)| (evidence.count(&counter), what));
     let counts = [(dropped, "packets dropped")]
         .into_iter()
         .chain(evictions)
@@ -52,7 +54,7 @@ pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
     for (count, what) in counts.filter(|(count, _)| *count > 0.0) {
         text.push_str(&format!(", {} {what}", number(count)));
     }
-    let evictable = evidence.count("table_full_evictable");
+    let evictable = evidence.count(&TABLE_FULL_EVICTABLE);
     if evictable > 0.0 && dropped > 0.0 {
         text.push_str(&format!(
             " ({} of the drops although entries could have been evicted: the kernel searches 8 \
@@ -62,15 +64,15 @@ pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
     }
     // What was turned away would have stood there, too.
     let turned_away = (dropped + evicted + not_created) * (LIFETIME / evidence.seconds).min(1.0);
-    let wanted = ((peak.max(max) + turned_away).max(2.0 * max) as u64).next_power_of_two();
+    let enough = ((peak.max(max) + turned_away).max(2.0 * max) as u64).next_power_of_two();
     let mut remedies = vec![format!(
-        "sysctl -w net.netfilter.nf_conntrack_max={wanted} or more (in the host's own namespace; \
+        "sysctl -w net.netfilter.nf_conntrack_max={enough} or more (in the host's own namespace; \
          some {} MiB when full)",
-        number((wanted as f64 * ENTRY / (1 << 20) as f64).round())
+        number((enough as f64 * ENTRY / (1 << 20) as f64).round())
     )];
-    if evidence.buckets.is_some_and(|buckets| buckets < wanted as f64 / LONG) {
+    if evidence.buckets.is_some_and(|buckets| buckets < enough as f64 / LONG) {
         remedies.push(format!(
-            "sysctl -w net.netfilter.nf_conntrack_buckets={wanted} (in the host's own namespace)"
+            "sysctl -w net.netfilter.nf_conntrack_buckets={enough} (in the host's own namespace)"
         ));
     }
     remedies
@@ -91,7 +93,7 @@ pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
 
 /// Insertions that were refused for the length of a hash chain.
 pub(super) fn chains_too_long(evidence: &Evidence) -> Option<Finding> {
-    let refused = evidence.count("chaintoolong");
+    let refused = evidence.count(&CHAINTOOLONG);
     if refused == 0.0 {
         return None;
     }

@@ -3,8 +3,8 @@
 use conntrack_ebpf::Event;
 
 use super::findings::Findings;
-use crate::accumulate::Counted;
 use crate::notices::without_probes;
+use crate::schema::raw::Counted;
 use crate::schema::raw::EVENTS;
 use crate::source::ebpf::error::LOCKDOWN;
 use crate::source::ebpf::offsets::VMLINUX;

@@ -13,11 +13,13 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use super::generate::print_quietly;
-use crate::accumulate::Counted;
 use crate::cli::DoctorArgs;
-use crate::schema::maintained::{self, Release};
-use crate::schema::provenance::{FROM_REMAINDERS, event_counters};
-use crate::schema::raw::{DOCUMENTED, EVENTS, RENAMED, StatTable};
+use crate::schema::field::FieldKind;
+use crate::schema::fields::{self, COUNT, DOCUMENTED, ENTRIES_MAX, ENTRIES_MIN, FIELDS, LIMIT};
+use crate::schema::maintained;
+use crate::schema::measure::Measure;
+use crate::schema::provenance::{derived_fields, event_fields};
+use crate::schema::raw::{Counted, EVENTS, Release, StatTable};
 use crate::settings::{Collect, DEFAULT_INTERVAL, Input, Netns, Source};
 use crate::source::cpu_mask;
 use crate::source::existence;
@@ -129,9 +131,7 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
     }
     let problems = findings.problems.len();
     sysctls(&mut reader, is_hidden, findings);
-    if findings.problems.len() == problems
-        && (!is_hidden || reader.told("ip_conntrack_max").is_some())
-    {
+    if findings.problems.len() == problems && (!is_hidden || reader.told(LIMIT.name).is_some()) {
         findings.works("the table's count and limit");
     }
     for fault in sysctl_faults {
@@ -213,9 +213,7 @@ fn sysctls(reader: &mut Reader, is_hidden: bool, findings: &mut Findings) {
                 findings.fact(&file.key, &format!("{value} (from {})", path.display()));
             }
             (None, Some(value)) => findings.fact(&file.key, &format!("{value} (from ctnetlink)")),
-            _ if !is_hidden
-                && ["ip_conntrack_count", "ip_conntrack_max"].contains(&file.key.as_str()) =>
-            {
+            _ if !is_hidden && [COUNT.name, LIMIT.name].contains(&file.key.as_str()) => {
                 findings.problem(
                     &file.key,
                     "no file gives it",
@@ -265,10 +263,8 @@ fn fields(
     findings.heading("where each field comes from");
     let layout = &table.layout;
     let columns = table.columns();
-    let from_events = |name: &str| {
-        let mut counters = event_counters(layout, release, counted);
-        counters.any(|(counter, _)| counter == name)
-    };
+    let from_events =
+        |name: &str| event_fields(layout, release, counted).any(|(field, _)| field.name == name);
     let more = layout.names.iter().filter(|name| !DOCUMENTED.contains(&name.as_str()));
     if columns == 0 {
         // One reason for all of them.
@@ -279,26 +275,27 @@ fn fields(
         let counted = |column: usize| {
             table.values.iter().skip(column).step_by(columns.max(1)).any(|&value| value != 0)
         };
+        let field = fields::find(name);
+        let uncountable = field.and_then(|field| field.uncountable);
         let source = match layout.column(name) {
             _ if from_events(name) => "events".to_owned(),
-            _ if name == "searched" && !maintained::maintains(layout, release, name) => {
-                "none: the kernel gave it up in 4.9, and no probe reaches that loop".to_owned()
+            _ if uncountable.is_some() && !maintained::maintains(layout, release, name) => {
+                format!("none: {}", uncountable.unwrap_or_default())
             }
             None if layout.maintained => "none: this kernel does not maintain it".to_owned(),
             None => "none: this kernel has no such column".to_owned(),
             Some(column) if counted(column) || maintained::maintains(layout, release, name) => {
-                let named = RENAMED.iter().find(|(_, schema)| *schema == name);
-                let note = match name {
-                    "insert" if maintained::counts_a_part(layout, release, name) => {
-                        "; counts only what ctnetlink and BPF insert, not packets"
+                let part = field.and_then(|field| field.part);
+                let note = match part {
+                    Some(part) if maintained::counts_a_part(layout, release, name) => {
+                        format!("; {}", part.doctor)
                     }
-                    "found" if maintained::counts_a_part(layout, release, name) => {
-                        "; counts only tuples that NAT finds taken (--ebpf-per-packet: look-ups too)"
+                    _ if field.is_some_and(|field| field.kind == FieldKind::Gauge) => {
+                        "; the same on every row, never summed".to_owned()
                     }
-                    "entries" => "; the same on every row, never summed",
-                    _ => "",
+                    _ => String::new(),
                 };
-                let column = named.map_or(name, |(kernel, _)| kernel);
+                let column = field.map_or(name, |field| field.kernel_column());
                 let place = if layout.maintained {
                     "ctnetlink".to_owned()
                 } else {
@@ -310,19 +307,19 @@ fn fields(
         };
         findings.field(name, &source)?;
     }
-    for (name, _) in event_counters(layout, release, counted) {
-        if !DOCUMENTED.contains(&name) {
-            findings.field(name, "events")?;
+    for (field, _) in event_fields(layout, release, counted) {
+        if !field.is_documented() {
+            findings.field(field.name, "events")?;
         }
     }
-    if layout.column("chaintoolong").is_some() {
-        let place = if layout.maintained { "ctnetlink" } else { "column chainlength" };
-        findings.field("drop_chaintoolong", &format!("kernel, {place}"))?;
+    let copies = FIELDS.iter().filter_map(|field| Some((field, fields::find(field.copy_of?)?)));
+    for (field, original) in copies.filter(|(_, field)| layout.column(field.name).is_some()) {
+        let column = format!("column {}", original.kernel_column());
+        let place = if layout.maintained { "ctnetlink" } else { &column };
+        findings.field(field.name, &format!("kernel, {place}"))?;
     }
-    for (name, remainder) in FROM_REMAINDERS {
-        if remainder.is_known(layout, counted) {
-            findings.field(name, "what is left of the kernel's counters less the events")?;
-        }
+    for (field, _) in derived_fields(layout, counted) {
+        findings.field(field.name, "what is left of the kernel's counters less the events")?;
     }
     for file in reader.sysctls() {
         if let Some(path) = file.path() {
@@ -331,11 +328,10 @@ fn fields(
             findings.field(&file.key, "kernel, ctnetlink")?;
         }
     }
-    findings.field(
-        "*_rate, *_rate_max, *_sample_max",
-        "differences of the counters above that are counted",
-    )?;
-    findings.field("entries_min, entries_max", "the samples between two rows")
+    let measures = Measure::BESIDE_TOTAL.map(|measure| format!("*{}", measure.suffix()));
+    findings.field(&measures.join(", "), "differences of the counters above that are counted")?;
+    let extremes = [ENTRIES_MIN.name, ENTRIES_MAX.name].join(", ");
+    findings.field(&extremes, "the samples between two rows")
 }
 
 fn describe_cpus(cpus: &[u32]) -> String {

@@ -1,4 +1,4 @@
-//! Rows that look like real ones, arbitrary rows, and what holds for every format.
+//! Realistic rows, arbitrary rows, and the properties of every format.
 
 mod csv;
 mod influx;

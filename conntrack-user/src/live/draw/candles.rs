@@ -1,5 +1,5 @@
 //! A sparkline of means and peaks: in each column a bar up to the mean and a thin line from
-//! there to the peak, so that a burst is told from a load.
+//! there to the peak, so that a burst and a load differ.
 
 use ratatui::layout::Rect;
 

@@ -4,8 +4,9 @@ use ratatui::layout::Rect;
 
 use super::pen::{Pen, Role};
 use super::{skip, words};
-use crate::live::series::{CAUSE_INDICES, DROP, EVICTABLE, SERIES};
+use crate::live::series::{ALL, CAUSE_INDICES, DROP, SERIES};
 use crate::live::state::{Namespace, Reading};
+use crate::schema::field::LiveGroup;
 
 const RATE: u16 = 8;
 const TOTAL: u16 = 9;
@@ -30,14 +31,19 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace) {
         pen.text(rest.x, rest.y, area.right(), text, Role::Dim);
         return;
     }
-    let full = causes.iter().position(|series| SERIES[*series].field == "drop_table_full");
-    if let Some(full) = full.filter(|_| !unknown(&EVICTABLE)) {
-        causes.insert(full + 1, EVICTABLE);
+    let parts = CAUSE_INDICES.end..ALL;
+    for part in parts.clone().filter(|part| !unknown(part)) {
+        let is_whole = |series: &usize| {
+            SERIES[part].live.group == LiveGroup::PartOf(SERIES[*series].field.name)
+        };
+        if let Some(whole) = causes.iter().position(is_whole) {
+            causes.insert(whole + 1, part);
+        }
     }
     let after = rest.y + causes.len() as u16;
     for (y, series) in (rest.y..rest.bottom()).zip(causes) {
         let shown = current(series);
-        let is_part = series == EVICTABLE;
+        let is_part = parts.contains(&series);
         let happens = matches!(shown.now, Reading::Rate(rate) if rate > 0.0);
         let role = match shown.since_start {
             _ if happens => Role::Alarm,
@@ -45,7 +51,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace) {
             _ => Role::Dim,
         };
         let indent = if is_part { 2 } else { 0 };
-        pen.text(rest.x + indent, y, name_end, SERIES[series].meaning, role);
+        pen.text(rest.x + indent, y, name_end, SERIES[series].live.meaning, role);
         pen.right(rate_end, y, RATE - 1, &words::reading(shown.now, 7), role);
         let total = words::rate(shown.since_start.map(|total| total as f64), 8);
         pen.right(area.right(), y, TOTAL - 1, &total, role);

@@ -27,7 +27,7 @@ pub(super) fn summary(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace) {
         pen.text(area.x, area.y + 1, area.right(), text, Role::Dim);
         return;
     };
-    let title = format!("CPUs, {}/s over 10 s", SERIES[series].field);
+    let title = format!("CPUs, {}/s over 10 s", SERIES[series].field.name);
     pen.heading(area.x, area.y, area.right(), &title);
     let mut rest = skip(area, 1);
     let (busiest, share, times) = imbalance(namespace, series);
@@ -65,10 +65,7 @@ pub(super) fn all(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace, app: &Ap
     let end = |column: usize| area.x + LABEL + (RATE + 1) * (column as u16 + 1);
     for (column, shown) in SERIES[..fits].iter().enumerate() {
         let role = if series == Some(column) { Role::Heading } else { Role::Dim };
-        let name = shown.field.replace("insert_failed", "ins_fail").replace("early_drop", "early");
-        let name = name.replace("clash_resolve", "clash").replace("chaintoolong", "chain");
-        let name = name.replace("search_restart", "restart").replace("icmp_error", "icmp_err");
-        pen.right(end(column), area.y + 1, RATE, &name, role);
+        pen.right(end(column), area.y + 1, RATE, shown.field.label, role);
     }
     let rest = skip(area, 2);
     let mut cpus: Vec<&CpuRates> = match series {
@@ -82,7 +79,7 @@ pub(super) fn all(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace, app: &Ap
         for (column, shown) in SERIES[..fits].iter().enumerate() {
             let rate = f64::from(cpu.rates[column]);
             let role = match rate {
-                rate if rate >= 0.01 && shown.alarm.is_some() => Role::Alarm,
+                rate if rate >= 0.01 && shown.live.alarm.is_some() => Role::Alarm,
                 rate if rate >= 0.01 => Role::Plain,
                 _ => Role::Dim,
             };

@@ -34,8 +34,8 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, app: &App) {
             y += 1;
         }
     };
-    let wanted = |of: &crate::live::keys::Key| of.replay.is_none_or(|of| of == app.is_replay());
-    for key in KEYS.iter().filter(|key| wanted(key)) {
+    let applies = |of: &crate::live::keys::Key| of.replay.is_none_or(|of| of == app.is_replay());
+    for key in KEYS.iter().filter(|key| applies(key)) {
         put(pen, key.name, key.what);
     }
     READING.into_iter().for_each(|line| put(pen, "", line));

@@ -1,8 +1,8 @@
 //! The picture: what the app knows, drawn into a buffer of any size.
 //!
-//! A file for each panel; this one says where they are. Nothing is lost on a small screen but
+//! A file for each panel; this one places them. Nothing is lost on a small screen but
 //! room: what matters most comes first and is cut last. Below 80x24 there are numbers without
-//! pictures, and a line that says what is needed.
+//! pictures, and a line with the size that is needed.
 
 mod candles;
 mod causes;

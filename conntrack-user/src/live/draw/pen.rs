@@ -10,7 +10,7 @@ use crate::text::human;
 /// What the terminal can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Theme {
-    /// Colours; without them bold, dim and reversed text say the same.
+    /// Colours; without them bold, dim and reversed text show the same.
     pub colour: bool,
     /// Nothing but ASCII, for terminals and locales without UTF-8.
     pub ascii: bool,
@@ -25,7 +25,7 @@ pub(super) enum Role {
     Dim,
     /// A panel's name.
     Heading,
-    /// Something to look at.
+    /// Something to check.
     Warning,
     /// Something that is wrong now.
     Alarm,

@@ -8,8 +8,9 @@ use super::pen::{Pen, Role};
 use super::{skip, words};
 use crate::live::app::App;
 use crate::live::history::Axis;
-use crate::live::series::SERIES;
+use crate::live::series::{SERIES, Series};
 use crate::live::state::{Current, Namespace, Reading};
+use crate::schema::provenance::Origin;
 
 /// Columns of name, source and numbers, each with the space before it.
 const NAME: u16 = 14;
@@ -78,10 +79,10 @@ fn rate(pen: &mut Pen<'_>, area: Rect, series: usize, namespace: &Namespace, axi
     let shown = &SERIES[series];
     let current = &namespace.current[series];
     let known = namespace.history.summary(series, axis.start_ns());
-    let alarm = shown.alarm.filter(|_| namespace.is_happening(series));
+    let alarm = shown.live.alarm.filter(|_| namespace.is_happening(series));
     let is_counted = current.now != Reading::NotCounted;
     let name = if is_counted { Role::Plain } else { Role::Dim };
-    let x = pen.text(area.x, area.y, area.x + NAME, shown.field, name);
+    let x = pen.text(area.x, area.y, area.x + NAME, shown.field.name, name);
     let alone = area.height == 1;
     if let Some(alarm) = alarm.filter(|_| alone) {
         pen.text(x + 1, area.y, area.x + NAME + FROM, alarm, Role::Alarm);
@@ -100,7 +101,7 @@ fn rate(pen: &mut Pen<'_>, area: Rect, series: usize, namespace: &Namespace, axi
     for (value, text) in numbers {
         end += NUMBER;
         let role = match value {
-            Some(value) if value > 0.0 && shown.alarm.is_some() => Role::Alarm,
+            Some(value) if value > 0.0 && shown.live.alarm.is_some() => Role::Alarm,
             Some(value) if value > 0.0 => Role::Plain,
             _ => Role::Dim,
         };
@@ -117,7 +118,7 @@ fn rate(pen: &mut Pen<'_>, area: Rect, series: usize, namespace: &Namespace, axi
         pen.text(x, area.y + 1, area.x + TEXT, meaning, Role::Dim);
         let columns = namespace.history.columns(series, axis);
         let top = columns.iter().filter_map(|column| column.peak).fold(0.0, f64::max);
-        let bar = if shown.alarm.is_some() { Role::Alarm } else { Role::Bar };
+        let bar = if shown.live.alarm.is_some() { Role::Alarm } else { Role::Bar };
         // A line between two counters' pictures keeps them apart.
         let lines = if area.height > 2 { area.height - 1 } else { area.height };
         candles(pen, chart(area, lines), &columns, top, bar);
@@ -133,14 +134,13 @@ fn origin(current: &Current) -> &'static str {
 }
 
 fn meaning(series: usize, current: &Current) -> &'static str {
-    use crate::schema::provenance::Origin;
-    match (current.now, current.origin, SERIES[series].field) {
-        (Reading::NotCounted, _, "insert" | "new" | "delete" | "found") => {
+    let Series { field, live } = SERIES[series];
+    match (current.now, current.origin, field.part) {
+        (Reading::NotCounted, ..) if field.event.is_some() => {
             "not counted here; probes may (--ebpf)"
         }
         (Reading::NotCounted, ..) => "this kernel does not count it",
-        (_, Some(Origin::Part), "insert") => "by ctnetlink only; probes count all",
-        (_, Some(Origin::Part), "found") => "NAT ports taken; probes count all",
-        _ => SERIES[series].meaning,
+        (_, Some(Origin::Part), Some(part)) => part.live,
+        _ => live.meaning,
     }
 }

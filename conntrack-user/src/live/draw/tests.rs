@@ -1,6 +1,6 @@
 //! Whole screens from made-up rows, beside golden texts.
 //!
-//! `CTPULSE_BLESS=1 cargo test live` writes the golden texts anew; look at the diff.
+//! `CTPULSE_BLESS=1 cargo test live` writes the golden texts again; read the diff.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use super::super::keys::Action;
 use super::super::series::{ALL, SERIES};
 use super::{Theme, draw};
 use crate::metric::{Metric, Name, Value};
+use crate::schema::measure::Measure;
 use crate::schema::provenance::Origin;
 
 const COLOURED: Theme = Theme { colour: true, ascii: false };
@@ -25,7 +26,7 @@ const START_NS: i64 = 1_795_571_392_000_000_000;
 const ROW_NS: i64 = 500_000_000;
 const MAX: f64 = 262_144.0;
 
-/// A gateway whose table fills within two minutes; at 85 s a burst, from 110 s on drops.
+/// A gateway with a table that fills within two minutes; at 85 s a burst, from 110 s on drops.
 struct Gateway {
     seconds: f64,
     entries: f64,
@@ -95,21 +96,24 @@ impl Gateway {
             ("search_restart".to_owned(), Value::NotMaintained),
         ];
         for series in &SERIES {
-            let found = rates.iter().find(|(field, ..)| *field == series.field);
+            let found = rates.iter().find(|(field, ..)| *field == series.field.name);
             let (mean, peak) = found.map_or((0.0, 0.0), |(_, mean, peak)| (*mean, *peak));
-            if ["search_restart", "drop_tracker"].contains(&series.field) {
+            if ["search_restart", "drop_tracker"].contains(&series.field.name) {
                 continue;
             }
-            let at = self.totals.iter().position(|(field, _)| *field == series.field);
+            let at = self.totals.iter().position(|(field, _)| *field == series.field.name);
             let at = at.unwrap_or_else(|| {
-                self.totals.push((series.field, 0.0));
+                self.totals.push((series.field.name, 0.0));
                 self.totals.len() - 1
             });
             self.totals[at].1 += mean * ROW_NS as f64 / 1e9;
-            fields.push((series.field.to_owned(), Value::Integer(self.totals[at].1 as u64)));
-            fields.push((series.rate.to_owned(), Value::Float(mean)));
-            fields.push((series.peak.to_owned(), Value::Float(peak)));
-            fields.push((series.count.to_owned(), Value::Integer((peak / 10.0).ceil() as u64)));
+            fields.push((series.field.name.to_owned(), Value::Integer(self.totals[at].1 as u64)));
+            fields.push((series.of(Measure::Rate).to_owned(), Value::Float(mean)));
+            fields.push((series.of(Measure::PeakRate).to_owned(), Value::Float(peak)));
+            fields.push((
+                series.of(Measure::PeakCount).to_owned(),
+                Value::Integer((peak / 10.0).ceil() as u64),
+            ));
         }
         let mut rows = vec![metric(Some("all".to_owned()), fields)];
         for (cpu, share) in [0.14, 0.08, 0.61, 0.17].into_iter().enumerate() {
@@ -135,7 +139,7 @@ impl Gateway {
 }
 
 fn origins() -> [Option<Origin>; ALL] {
-    std::array::from_fn(|at| match SERIES[at].field {
+    std::array::from_fn(|at| match SERIES[at].field.name {
         "insert" | "delete" | "new" | "drop_table_full" | "drop_clash" => Some(Origin::Events),
         "drop_dying" | "drop_other" => Some(Origin::Both),
         "found" => Some(Origin::Part),
@@ -306,14 +310,14 @@ fn a_paused_picture_stands_still_and_catches_up() {
 fn zoom_changes_the_time_of_a_column() {
     let mut app = app_after(30.0);
     app.width = 120;
-    let says = |app: &App, what: &str| text(&picture(app, 120, 40)).contains(what);
-    assert!(says(&app, "76 s, 1 s a column"), "{}", text(&picture(&app, 120, 40)));
+    let shows = |app: &App, what: &str| text(&picture(app, 120, 40)).contains(what);
+    assert!(shows(&app, "76 s, 1 s a column"), "{}", text(&picture(&app, 120, 40)));
     app.act(Action::ZoomIn);
-    assert!(says(&app, ", 500 ms a column"));
+    assert!(shows(&app, ", 500 ms a column"));
     (0..3).for_each(|_| _ = app.act(Action::ZoomIn));
-    assert!(says(&app, ", 500 ms a column"), "no finer than the rows");
+    assert!(shows(&app, ", 500 ms a column"), "no finer than the rows");
     (0..9).for_each(|_| _ = app.act(Action::ZoomOut));
-    assert!(says(&app, ", 5 min a column"), "{}", text(&picture(&app, 120, 40)));
+    assert!(shows(&app, ", 5 min a column"), "{}", text(&picture(&app, 120, 40)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The first line (what is looked at, when, how often), the last (the keys), and the one above
+//! The first line (what is shown, when, how often), the last (the keys), and the one above
 //! it (what was missed).
 
 use ratatui::layout::Rect;

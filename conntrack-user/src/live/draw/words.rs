@@ -32,7 +32,7 @@ pub(super) fn few(events: u8, sample_seconds: Option<f64>) -> String {
     format!("{events}/{length}")
 }
 
-/// The same of what a counter says now.
+/// The same of a counter's present reading.
 pub(super) fn reading(value: Reading, width: usize) -> String {
     match value {
         Reading::Rate(value) => human::number(value, width),

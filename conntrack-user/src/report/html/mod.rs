@@ -13,7 +13,10 @@ use std::fmt::Write as _;
 
 use self::plot::{Plot, Shade};
 use super::compare::Comparison;
+use super::fields::of_plot;
 use super::summary::{Report, SourceReport};
+use crate::schema::field::{Field, PlotGroup};
+use crate::schema::fields;
 use crate::text::human::{date, duration, time_of_day};
 use crate::text::sanitize::is_plain;
 
@@ -99,45 +102,33 @@ fn clock(source: &SourceReport, ns: i64) -> String {
     if date(ns) == date(source.from_ns) { time } else { format!("{} {time}", date(ns)) }
 }
 
-/// Counters that are drawn together: a title, and up to six names.
-const GROUPS: [(&str, &[&str]); 3] = [
-    (
-        "Lost and refused, per second",
-        &["drop", "chaintoolong", "drop_dying", "insert_failed", "early_drop"],
-    ),
-    (
-        "Causes of drops, packets per second",
-        &[
-            "drop_table_full",
-            "drop_clash",
-            "drop_chaintoolong",
-            "drop_dying",
-            "drop_tracker",
-            "drop_other",
-        ],
-    ),
-    ("Connections, per second", &["insert", "new", "delete", "clash_resolve", "invalid"]),
-];
+/// Returns the plots of counters that are drawn together: a title, and the counters.
+fn groups() -> [(&'static str, Vec<&'static Field>); 3] {
+    [
+        ("Lost and refused, per second", of_plot(PlotGroup::Losses)),
+        ("Causes of drops, packets per second", fields::causes().collect()),
+        ("Connections, per second", of_plot(PlotGroup::Connections)),
+    ]
+}
 
 fn plots(source: &SourceReport, out: &mut String) {
     let Some(drawing) = &source.drawing else { return };
     fill(source, drawing, out);
-    for (title, names) in GROUPS {
-        let moved = |name: &&&str| source.counters.iter().any(|counter| counter.name == **name);
-        let names: Vec<_> = names.iter().filter(moved).collect();
+    for (title, mut fields) in groups() {
+        fields.retain(|field| source.counters.iter().any(|counter| counter.name == field.name));
         let mut plot = Plot::new(title, "per second", source);
-        for name in &names {
-            if let Some(timeline) = drawing.of(name) {
+        for field in &fields {
+            if let Some(timeline) = drawing.of(field.name) {
                 let columns = timeline.columns().filter(|(_, rate)| rate.seconds > 0.0);
                 let shades = columns.map(|(at_ns, rate)| {
                     let mean = rate.events / rate.seconds;
                     Shade { at_ns, low: mean, high: rate.peak.max(mean) }
                 });
-                plot.add(name, shades.collect(), timeline.width_ns());
+                plot.add(field.name, shades.collect(), timeline.width_ns());
             }
         }
-        let shown = source.bursts.iter().filter(|burst| names.iter().any(|n| **n == burst.counter));
-        plot.mark(shown);
+        let is_shown = |name: &String| fields.iter().any(|field| field.name == name);
+        plot.mark(source.bursts.iter().filter(|burst| is_shown(&burst.counter)));
         out.push_str(&plot.figure());
     }
     heat::map(source, "Packets lost on each CPU", &drawing.lost, out);
@@ -171,4 +162,16 @@ fn time_labels(source: &SourceReport) -> usize {
 /// How long the source's rows are apart, in words.
 fn every(source: &SourceReport) -> String {
     source.interval_seconds.map_or_else(|| "one row".to_owned(), duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_of_a_plot_has_a_colour() {
+        for (title, fields) in groups() {
+            assert!((1..=palette::SERIES.len()).contains(&fields.len()), "{title}");
+        }
+    }
 }

@@ -14,17 +14,19 @@ pub(super) const ALARM: RGBColor = RGBColor(0xc6, 0x28, 0x28);
 
 /// The series of a plot, in their order; the first alarms. Told apart with any colour vision,
 /// and by their order in the legend.
-pub(super) const SERIES: [RGBColor; 6] = [
+pub(super) const SERIES: [RGBColor; 8] = [
     RGBColor(0x1f, 0x6f, 0xb4),
     RGBColor(0xd2, 0x69, 0x1e),
     RGBColor(0x2c, 0x8c, 0x62),
     RGBColor(0x8a, 0x4f, 0xb8),
     RGBColor(0x8c, 0x6d, 0x1f),
     RGBColor(0x5d, 0x67, 0x73),
+    RGBColor(0xb8, 0x3a, 0x7d),
+    RGBColor(0x17, 0x84, 0x8f),
 ];
 
 /// Each light colour's dark partner.
-const DARK: [(RGBColor, &str); 9] = [
+const DARK: [(RGBColor, &str); 11] = [
     (INK, "#e3e7eb"),
     (GRID, "#37404a"),
     (ALARM, "#ff7b72"),
@@ -34,6 +36,8 @@ const DARK: [(RGBColor, &str); 9] = [
     (SERIES[3], "#c79bf2"),
     (SERIES[4], "#d9bb62"),
     (SERIES[5], "#a3aeba"),
+    (SERIES[6], "#f08dbd"),
+    (SERIES[7], "#5ecfd6"),
 ];
 
 /// The colour as the SVG writer writes it.

@@ -26,15 +26,47 @@ pub enum BtfError {
 }
 
 const MAGIC: u16 = 0xeb9f;
-const INT: u32 = 1;
-const POINTER: u32 = 2;
-const STRUCT: u32 = 4;
-const UNION: u32 = 5;
-const ENUM: u32 = 6;
-const FORWARD: u32 = 7;
-const FUNCTION: u32 = 12;
-const FUNCTION_PROTOTYPE: u32 = 13;
-const ENUM64: u32 = 19;
+
+/// `BTF_KIND_*` of `include/uapi/linux/btf.h`.
+mod kind {
+    pub(super) const INT: u32 = 1;
+    pub(super) const POINTER: u32 = 2;
+    pub(super) const ARRAY: u32 = 3;
+    pub(super) const STRUCT: u32 = 4;
+    pub(super) const UNION: u32 = 5;
+    pub(super) const ENUM: u32 = 6;
+    pub(super) const FORWARD: u32 = 7;
+    pub(super) const TYPEDEF: u32 = 8;
+    pub(super) const VOLATILE: u32 = 9;
+    pub(super) const CONST: u32 = 10;
+    pub(super) const RESTRICT: u32 = 11;
+    pub(super) const FUNCTION: u32 = 12;
+    pub(super) const FUNCTION_PROTOTYPE: u32 = 13;
+    pub(super) const VARIABLE: u32 = 14;
+    pub(super) const DATA_SECTION: u32 = 15;
+    pub(super) const FLOAT: u32 = 16;
+    pub(super) const DECLARATION_TAG: u32 = 17;
+    pub(super) const TYPE_TAG: u32 = 18;
+    pub(super) const ENUM64: u32 = 19;
+}
+
+/// A kind has 7 bits from 7.0 on, a number of members 24; older kernels leave the rest 0.
+const KIND_SHIFT: u32 = 24;
+const KIND_MASK: u32 = 0x7f;
+const LENGTH_MASK: u32 = 0x00ff_ffff;
+
+/// The bit of a structure whose members' offsets are packed with bit-field sizes, and the offset in
+/// such a word.
+const PACKED_SHIFT: u32 = 31;
+const PACKED_OFFSET_MASK: u32 = 0x00ff_ffff;
+
+/// Bytes behind the header of an array, and for each member, enumerator and parameter.
+const ARRAY_BYTES: usize = 12;
+const MEMBER_BYTES: usize = 12;
+const WORD_PAIR_BYTES: usize = 8;
+
+/// How many typedefs and qualifiers, or structures within structures, are followed at most.
+const MOST_LEVELS: u32 = 16;
 
 /// Bytes of a type's common header.
 const TYPE_BYTES: usize = 12;
@@ -42,8 +74,8 @@ const TYPE_BYTES: usize = 12;
 /// Bytes of a header that has a layout section.
 const HEADER_WITH_LAYOUT: usize = 32;
 
-/// How many members are looked at for one question, at most: the kernel's largest structures have
-/// some hundreds.
+/// How many members are read for one offset, at most: the kernel's largest structures have some
+/// hundreds.
 const MOST_MEMBERS: u32 = 1 << 16;
 
 /// No function of the kernel has more parameters; BPF trampolines take 12 at most.
@@ -52,21 +84,21 @@ const MOST_PARAMETERS: usize = 64;
 /// One BTF.
 pub struct Btf<'a> {
     bytes: &'a [u8],
-    /// What this goes on from: its types and strings come first.
+    /// The BTF that this one continues: its types and strings come first.
     base: Option<&'a Btf<'a>>,
     strings: usize,
     strings_length: usize,
-    /// Where each type stands; type 0 is `void` and stands nowhere.
+    /// The position of each type; type 0 is `void` and has none.
     types: Vec<usize>,
-    /// The names of all structures that have members, and where each stands.
+    /// The names and positions of all structures that have members.
     structures: Vec<(u32, usize)>,
     /// The same of all functions.
     functions: Vec<(u32, usize)>,
-    /// Where the layout section is, and its length in bytes; 0 without one.
+    /// The position of the layout section, and its length in bytes; 0 without one.
     layout: (usize, usize),
 }
 
-/// What a parameter or a result is, as far as registers and pointers depend on it.
+/// The type of a parameter or a result, as far as registers and pointers depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BtfValue {
     /// Nothing; as the last parameter, any number of arguments.
@@ -96,7 +128,7 @@ impl std::fmt::Display for BtfValue {
 pub struct Prototype {
     /// In order.
     pub parameters: Vec<BtfValue>,
-    /// What it returns.
+    /// Its type of result.
     pub result: BtfValue,
 }
 
@@ -113,7 +145,7 @@ struct Type {
 }
 
 impl<'a> Btf<'a> {
-    /// Reads `bytes`, which go on from `base` if they are a module's.
+    /// Parses `bytes`, which continue `base` if they are a module's.
     ///
     /// # Errors
     /// [`BtfError::Malformed`].
@@ -143,9 +175,9 @@ impl<'a> Btf<'a> {
         while at < start + length {
             btf.types.push(at);
             let this = btf.type_at(at)?;
-            if this.kind == STRUCT && this.length > 0 {
+            if this.kind == kind::STRUCT && this.length > 0 {
                 btf.structures.push((this.name, at));
-            } else if this.kind == FUNCTION {
+            } else if this.kind == kind::FUNCTION {
                 btf.functions.push((this.name, at));
             }
             let more = btf.bytes_behind(&this).ok_or(BtfError::Malformed(at))?;
@@ -154,14 +186,16 @@ impl<'a> Btf<'a> {
         Ok(btf)
     }
 
-    /// How many bytes stand between a type's common header and the next type.
+    /// Returns the number of bytes between a type's common header and the next type.
     fn bytes_behind(&self, this: &Type) -> Option<usize> {
         Some(match this.kind {
-            POINTER | FORWARD..=FUNCTION | 16 | 18 => 0,
-            INT | 14 | 17 => 4,
-            3 => 12,
-            STRUCT | UNION | 15 | ENUM64 => 12 * this.length,
-            ENUM | FUNCTION_PROTOTYPE => 8 * this.length,
+            kind::POINTER | kind::FORWARD..=kind::FUNCTION | kind::FLOAT | kind::TYPE_TAG => 0,
+            kind::INT | kind::VARIABLE | kind::DECLARATION_TAG => 4,
+            kind::ARRAY => ARRAY_BYTES,
+            kind::STRUCT | kind::UNION | kind::DATA_SECTION | kind::ENUM64 => {
+                MEMBER_BYTES * this.length
+            }
+            kind::ENUM | kind::FUNCTION_PROTOTYPE => WORD_PAIR_BYTES * this.length,
             kind => {
                 let (once, each) = self.layout_of(kind)?;
                 once + each * this.length
@@ -169,7 +203,7 @@ impl<'a> Btf<'a> {
         })
     }
 
-    /// The sizes that the layout section has of a kind: what a type has once, and for each member.
+    /// Returns the sizes that the layout section has of a kind: once for a type, and for each member.
     fn layout_of(&self, kind: u32) -> Option<(usize, usize)> {
         let (start, length) = self.layout;
         let at = 4 * kind as usize;
@@ -189,9 +223,9 @@ impl<'a> Btf<'a> {
         let info = self.word(at + 4)?;
         Ok(Type {
             name: self.word(at)?,
-            kind: info >> 24 & 0x7f,
-            length: (info & 0x00ff_ffff) as usize,
-            packed: info >> 31 == 1,
+            kind: info >> KIND_SHIFT & KIND_MASK,
+            length: (info & LENGTH_MASK) as usize,
+            packed: info >> PACKED_SHIFT == 1,
             size_or_type: self.word(at + 8)?,
         })
     }
@@ -200,7 +234,7 @@ impl<'a> Btf<'a> {
         self.name(offset) == Some(name.as_bytes())
     }
 
-    /// The string at an offset, without its end; `None` where there is none.
+    /// Returns the string at an offset, without its end; `None` for an invalid offset.
     fn name(&self, offset: u32) -> Option<&[u8]> {
         let mut offset = offset as usize;
         if let Some(base) = self.base {
@@ -213,7 +247,7 @@ impl<'a> Btf<'a> {
         text.iter().position(|&byte| byte == 0).map(|end| &text[..end])
     }
 
-    /// The prototype of a function; `None` where it is not there.
+    /// Returns the prototype of a function; `None` where it is not there.
     ///
     /// # Errors
     /// [`BtfError::Malformed`].
@@ -225,24 +259,26 @@ impl<'a> Btf<'a> {
         let prototype = self.type_at(*at)?.size_or_type;
         let (btf, at) = self.by_id(prototype).ok_or(BtfError::Malformed(*at))?;
         let this = btf.type_at(at)?;
-        if this.kind != FUNCTION_PROTOTYPE || this.length > MOST_PARAMETERS {
+        if this.kind != kind::FUNCTION_PROTOTYPE || this.length > MOST_PARAMETERS {
             return Err(BtfError::Malformed(at));
         }
-        let parameter = |number| btf.value(btf.word(at + TYPE_BYTES + 8 * number + 4)?);
+        let parameter =
+            |number| btf.value(btf.word(at + TYPE_BYTES + WORD_PAIR_BYTES * number + 4)?);
         let parameters = (0..this.length).map(parameter).collect::<Result<_, _>>()?;
         Ok(Some(Prototype { parameters, result: btf.value(this.size_or_type)? }))
     }
 
-    /// What a parameter or a result of type `id` is.
+    /// Returns the kind of value of type `id`.
     fn value(&self, id: u32) -> Result<BtfValue, BtfError> {
         let Some((btf, at)) = self.unqualified(id)? else { return Ok(BtfValue::Void) };
         let this = btf.type_at(at)?;
         Ok(match this.kind {
-            INT | ENUM | ENUM64 => BtfValue::Integer,
-            POINTER => {
+            kind::INT | kind::ENUM | kind::ENUM64 => BtfValue::Integer,
+            kind::POINTER => {
                 let pointee = btf.unqualified(this.size_or_type)?;
                 let structure = pointee.map(|(btf, at)| Ok((btf, btf.type_at(at)?))).transpose()?;
-                let structure = structure.filter(|(_, to)| [STRUCT, FORWARD].contains(&to.kind));
+                let structure =
+                    structure.filter(|(_, to)| [kind::STRUCT, kind::FORWARD].contains(&to.kind));
                 let name = structure.and_then(|(btf, to)| btf.name(to.name)).unwrap_or_default();
                 BtfValue::Pointer(String::from_utf8_lossy(name).into_owned())
             }
@@ -250,14 +286,14 @@ impl<'a> Btf<'a> {
         })
     }
 
-    /// The structure of this name, and the BTF that it stands in.
+    /// Returns the structure of this name, and the BTF that has it.
     fn structure(&self, name: &str) -> Option<(&Self, usize)> {
         let found = self.structures.iter().find(|(offset, _)| self.is_named(*offset, name));
         let own = found.map(|(_, at)| (self, *at));
         own.or_else(|| self.base.and_then(|base| base.structure(name)))
     }
 
-    /// The size of a structure in bytes.
+    /// Returns the size of a structure in bytes.
     ///
     /// # Errors
     /// [`BtfError`].
@@ -268,7 +304,7 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// The byte offset of a member, or of a member of a member, of a structure by name.
+    /// Returns the byte offset of a member, or of a member of a member, of a structure by name.
     ///
     /// # Errors
     /// [`BtfError`].
@@ -280,8 +316,8 @@ impl<'a> Btf<'a> {
         if bits % 8 == 0 { Ok(bits / 8) } else { Err(absent()) }
     }
 
-    /// The same, in bits, inside the structure or union at `at`. `depth` and `left`, the members
-    /// that are looked at yet, bound types that refer to themselves.
+    /// The same, in bits, inside the structure or union at `at`. `depth` and `left`, the number of
+    /// members that may still be read, bound types that refer to themselves.
     fn offset_in(
         &self,
         at: usize,
@@ -291,16 +327,16 @@ impl<'a> Btf<'a> {
     ) -> Result<Option<u32>, BtfError> {
         let [name, rest @ ..] = path else { return Ok(Some(0)) };
         let this = self.type_at(at)?;
-        if depth > 16 || !matches!(this.kind, STRUCT | UNION) {
+        if depth > MOST_LEVELS || !matches!(this.kind, kind::STRUCT | kind::UNION) {
             return Ok(None);
         }
         for member in 0..this.length {
             let Some(less) = left.checked_sub(1) else { return Ok(None) };
             *left = less;
-            let member = at + 12 + 12 * member;
+            let member = at + TYPE_BYTES + MEMBER_BYTES * member;
             let mut bits = self.word(member + 8)?;
             if this.packed {
-                bits &= 0x00ff_ffff;
+                bits &= PACKED_OFFSET_MASK;
             }
             let member_name = self.word(member)?;
             let unnamed = self.is_named(member_name, "");
@@ -321,14 +357,16 @@ impl<'a> Btf<'a> {
         Ok(None)
     }
 
-    /// Where the type stands, with typedefs and qualifiers taken off.
+    /// Returns the position of a type behind its typedefs and qualifiers.
     fn unqualified(&self, id: u32) -> Result<Option<(&Self, usize)>, BtfError> {
         let mut id = id;
-        for _ in 0..16 {
+        for _ in 0..MOST_LEVELS {
             let Some((btf, at)) = self.by_id(id) else { return Ok(None) };
             let this = btf.type_at(at)?;
             match this.kind {
-                8..=11 | 18 => id = this.size_or_type,
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = this.size_or_type
+                }
                 _ => return Ok(Some((btf, at))),
             }
         }

@@ -1,3 +1,6 @@
+use super::kind::{
+    CONST, FORWARD, FUNCTION, FUNCTION_PROTOTYPE, INT, POINTER, STRUCT, TYPEDEF, UNION,
+};
 use super::*;
 
 /// Builds BTF by hand: types as words, then strings.
@@ -37,7 +40,7 @@ fn sample() -> Vec<u8> {
     btf(
         &[
             0,
-            kind(1, 0),
+            kind(INT, 0),
             4,
             32, // 1: int
             t,
@@ -50,7 +53,7 @@ fn sample() -> Vec<u8> {
             1,
             32, // 2: struct t
             t,
-            kind(8, 0),
+            kind(TYPEDEF, 0),
             2, // 3: typedef t
             0,
             kind(UNION, 2),
@@ -118,7 +121,7 @@ fn functions() -> Vec<u32> {
     let kind = |kind: u32, length: u32| kind << 24 | length;
     vec![
         0,
-        kind(10, 0),
+        kind(CONST, 0),
         7, // 6: const struct s
         s,
         kind(FORWARD, 0),

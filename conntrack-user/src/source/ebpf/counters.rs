@@ -15,9 +15,9 @@ pub struct Mapped {
     length: usize,
 }
 
-// SAFETY: the memory is read through atomics only, and unmapped when nobody has it any more.
+// SAFETY: the memory is read through atomics only, and unmapped when its one owner is dropped.
 unsafe impl Send for Mapped {}
-// SAFETY: as above.
+// SAFETY: shared references only read the memory, through atomics.
 unsafe impl Sync for Mapped {}
 
 impl Mapped {
@@ -40,13 +40,13 @@ impl Mapped {
     /// # Panics
     /// If there is no such element.
     #[must_use]
-    pub fn get(&self, index: usize) -> [u64; Event::ALL.len()] {
+    pub fn get(&self, index: usize) -> [u64; Event::COUNT] {
         assert!(index < self.length);
         // SAFETY: inside the mapping, which lives as long as `self`; page-aligned, so aligned.
         let events = unsafe { &raw mut (*self.start.add(index)).events }.cast::<u64>();
         std::array::from_fn(|event| {
-            // SAFETY: `event` is below 30, the number of counters; the kernel writes whole
-            // aligned words.
+            // SAFETY: `event` is below `Event::COUNT`, which is at most `MAX_EVENTS`, the length of the
+            // array; the kernel writes whole aligned words.
             unsafe { AtomicU64::from_ptr(events.add(event)) }.load(Ordering::Relaxed)
         })
     }

@@ -9,8 +9,9 @@ use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, Pod};
 use conntrack_ebpf::{Cause, DropRecord, LATENCY_BUCKETS, Latency, Reporting, TUPLE_BYTES, names};
 
-use super::error::{EventsError, explain};
+use super::error::EventsError;
 use super::offsets::TupleLayout;
+use super::refusal::explain;
 
 /// `NFPROTO_IPV4` and `NFPROTO_IPV6` (`include/uapi/linux/netfilter.h`).
 const IPV4: u16 = 2;

@@ -1,11 +1,12 @@
-//! Why events cannot be counted, with the mend where there is one.
+//! Why events cannot be counted, with the remedy where there is one.
 
-use conntrack_ebpf::names;
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
+use super::refusal::{Object, Refusal};
 use crate::schema::maintained;
 
-/// Where the kernel tells how far it is locked down, if securityfs is mounted.
+/// Where the kernel shows how far it is locked down, if securityfs is mounted.
 pub const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
 /// Why no event can be counted at all.
@@ -106,19 +107,21 @@ impl EventsError {
         matches!(self, Self::NoFunctions | Self::NoNamespace)
     }
 
-    /// Tells the common causes of a refusal apart.
+    /// Distinguishes the common causes of a refusal.
     #[must_use]
-    pub fn from_refusal(text: String) -> Self {
+    pub fn from_refusal(refusal: Refusal) -> Self {
         // Some kernels then refuse the programs as if they asked for a helper that is not there.
         if is_locked_down() {
             return Self::LockedDown;
         }
-        let denied = ["os error 1)", "os error 13)"].iter().any(|code| text.contains(code));
-        if denied { Self::of_denial(&text, &Surroundings::read()) } else { Self::Refused(text) }
+        match refusal.errno {
+            Some(Errno::PERM | Errno::ACCESS) => Self::of_denial(&refusal, &Surroundings::read()),
+            _ => Self::Refused(refusal.text),
+        }
     }
 
-    /// Why a process in these surroundings was not permitted what `text` says.
-    fn of_denial(text: &str, around: &Surroundings) -> Self {
+    /// Why a process in these surroundings was not permitted what `refusal` has.
+    fn of_denial(refusal: &Refusal, around: &Surroundings) -> Self {
         let missing = missing_capabilities(&around.status);
         if !missing.is_empty() {
             return Self::Capability(missing);
@@ -127,17 +130,14 @@ impl EventsError {
             return Self::UserNamespace;
         }
         let paranoid = around.paranoid.trim().parse::<i32>().ok();
-        if text.contains("perf_event_open")
+        if refusal.object == Object::PerfEvent
             && let Some(level) = paranoid.filter(|level| *level > 2)
         {
             return Self::Paranoid(level);
         }
         let counts_as_locked =
             maintained::parse_release(&around.release).is_some_and(|is| is < (5, 11));
-        if counts_as_locked
-            && around.has_memory_limit
-            && (text.contains(names::COUNTERS) || text.contains("map"))
-        {
+        if counts_as_locked && around.has_memory_limit && refusal.object == Object::Map {
             return Self::LockedMemory;
         }
         if value(&around.status, "Seccomp:") == Some("2") {
@@ -148,7 +148,7 @@ impl EventsError {
             return Self::SecurityModule(profile.to_owned());
         }
         Self::Refused(format!(
-            "{text}; the capabilities are there, and no seccomp filter or user namespace is: a \
+            "{refusal}; the capabilities are there, and no seccomp filter or user namespace is: a \
              security module may stand in the way (see the kernel's log)"
         ))
     }
@@ -197,23 +197,6 @@ pub fn is_locked_down() -> bool {
     lockdown.contains("[confidentiality]")
 }
 
-/// A reason in one line, with everything that caused it; the verifier's log is in it where the
-/// kernel gave one.
-#[must_use]
-pub fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        source = inner.source();
-    }
-    text
-}
-
 /// Those of `CAP_BPF` and `CAP_PERFMON` that a process with this `status` lacks;
 /// `CAP_SYS_ADMIN` stands for both.
 fn missing_capabilities(status: &str) -> String {
@@ -230,6 +213,10 @@ fn missing_capabilities(status: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aya::maps::MapError;
+    use aya::programs::ProgramError;
+    use aya::sys::SyscallError;
+
     use super::*;
 
     #[test]
@@ -256,8 +243,9 @@ mod tests {
             has_memory_limit: true,
         };
         let of = |around: &Surroundings| {
-            let text = "map error: failed to create map COUNTERS: (os error 1)".to_owned();
-            EventsError::of_denial(&text, around)
+            let name = "COUNTERS".to_owned();
+            let error = MapError::CreateError { name, io_error: Errno::PERM.into() };
+            EventsError::of_denial(&Refusal::of_map(&error), around)
         };
         assert!(matches!(of(&around(status(2))), EventsError::Seccomp));
         assert!(of(&around(status(2))).to_string().contains("seccomp=unconfined"));
@@ -273,16 +261,21 @@ mod tests {
             matches!(of(&profiled), EventsError::SecurityModule(name) if name == "docker-default (enforce)")
         );
         assert!(matches!(of(&around(status(0))), EventsError::Refused(_)));
-        let perf = "`perf_event_open` failed (os error 13)".to_owned();
+        let io_error = Errno::ACCESS.into();
+        let perf = ProgramError::from(SyscallError { call: "perf_event_open", io_error });
+        let perf = Refusal::of_program(&perf);
         let paranoid = Surroundings { paranoid: "3\n".to_owned(), ..around(status(2)) };
         assert!(matches!(EventsError::of_denial(&perf, &paranoid), EventsError::Paranoid(3)));
     }
 
     #[test]
-    fn a_refusal_that_is_no_matter_of_permission_keeps_its_words() {
-        let text = "the verifier says no (os error 22)".to_owned();
-        assert!(
-            matches!(EventsError::from_refusal(text.clone()), EventsError::Refused(t) if t == text)
-        );
+    fn a_refusal_for_another_reason_than_permission_keeps_its_text() {
+        let name = "COUNTERS".to_owned();
+        let error = MapError::CreateError { name, io_error: Errno::INVAL.into() };
+        let refusal = Refusal::of_map(&error);
+        let text = refusal.to_string();
+        assert!(text.contains("COUNTERS") && text.contains("os error 22"), "{text}");
+        let error = EventsError::from_refusal(refusal);
+        assert!(matches!(error, EventsError::Refused(t) if t == text));
     }
 }

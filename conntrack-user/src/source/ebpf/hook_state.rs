@@ -1,9 +1,10 @@
-//! What became of a hook, and why one is not attached.
+//! The state of a hook: attached, or why not.
 
 use super::offsets;
 use super::probe_table::AttachWhen;
+use super::refusal::Refusal;
 
-/// What became of one hook.
+/// The state of one hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HookState {
     /// Attached to these functions.
@@ -19,13 +20,13 @@ pub enum HookState {
     NoTypes,
     /// The kernel has these copies of a function, of which a probe would see one.
     Copies(Vec<String>),
-    /// The prototype of a function is another than expected, in these words.
+    /// The prototype of a function is not the expected one: a description of the difference.
     Differs(String),
-    /// The kernel refused, in these words.
-    Refused(String),
+    /// The kernel refused the programs.
+    Refused(Refusal),
     /// The hook of this name is not attached, without which it would count the wrong thing.
     Lacks(&'static str),
-    /// Nobody asked for it.
+    /// It was not asked for.
     NotAsked(AttachWhen),
 }
 
@@ -40,6 +41,37 @@ impl HookState {
     #[must_use]
     pub fn is_unexpected(&self) -> bool {
         matches!(self, Self::Copies(_) | Self::Differs(_))
+    }
+
+    /// Whether the kernel has the function, and its events are not counted all the same.
+    fn is_left_out(&self) -> bool {
+        self.is_unexpected() || matches!(self, Self::Refused(_))
+    }
+
+    /// Why the hook `name` is left out, in one line, if the kernel has its function.
+    pub(super) fn warning(&self, name: &str) -> Option<String> {
+        let text = self.is_left_out().then(|| self.to_string())?;
+        // A refusal may have the verifier's log behind its first line.
+        Some(format!("no {name}: {}", text.lines().next().unwrap_or_default()))
+    }
+}
+
+/// How many hooks have probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HookCount {
+    /// Hooks that have them.
+    pub attached: usize,
+    /// Hooks that were asked for.
+    pub of: usize,
+}
+
+impl std::fmt::Display for HookCount {
+    /// Prints `14 hooks`, or `11 of 14 hooks`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.attached != self.of {
+            write!(f, "{} of ", self.attached)?;
+        }
+        write!(f, "{} hooks", self.of)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Byte offsets of kernel structures, from the running kernel's type information.
 //!
 //! The layout of `struct nf_conn`, `net` and `sk_buff` differs between kernels and builds, and a
-//! wrong offset reads another field without any error, so none is written down: they are looked
-//! up in its types (`types`).
+//! wrong offset reads another field without any error, so none is written down here:
+//! `types` reads them.
 
-use conntrack_ebpf::ABSENT;
+use conntrack_ebpf::{ABSENT, names};
 
 use super::btf::{Btf, BtfError};
 
@@ -65,6 +65,27 @@ pub struct TupleLayout {
 }
 
 impl Offsets {
+    /// The value of each global of the programs that is an offset or a size.
+    #[must_use]
+    pub fn globals(&self) -> [(&'static str, u32); 14] {
+        [
+            (names::NF_CONN_NET, self.nf_conn_net),
+            (names::NF_CONN_STATUS, self.nf_conn_status),
+            (names::NF_CONN_TUPLEHASH, self.nf_conn_tuplehash),
+            (names::NF_CONN_TIMEOUT, self.nf_conn_timeout),
+            (names::NF_CONN_ZONE, self.nf_conn_zone),
+            (names::NF_CONN_EXT, self.nf_conn_ext),
+            (names::EXT_GENERATION, self.ext_generation),
+            (names::TUPLE_HASH_SIZE, self.tuple_hash_size),
+            (names::TUPLE_HASH_NODE, self.tuple_hash_node),
+            (names::TUPLE_HASH_DIR, self.tuple_hash_dir),
+            (names::TUPLE_HASH_TUPLE, self.tuple_hash_tuple),
+            (names::NET_INUM, self.net_inum),
+            (names::SK_BUFF_NFCT, self.sk_buff_nfct),
+            (names::HOOK_STATE_NET, self.hook_state_net),
+        ]
+    }
+
     /// Finds the offsets in types that were read.
     ///
     /// # Errors

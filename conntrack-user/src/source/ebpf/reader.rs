@@ -35,7 +35,7 @@ impl EventReader {
 
     /// Which events are counted.
     #[must_use]
-    pub fn counted(&self) -> [bool; Event::ALL.len()] {
+    pub fn counted(&self) -> [bool; Event::COUNT] {
         let asked = |event| self.per_packet || !PER_PACKET.contains(&event);
         Event::ALL.map(|event| self.events.counts(event) && asked(event))
     }
@@ -43,7 +43,7 @@ impl EventReader {
 
 /// The events of one CPU without those that an input did not ask for, which another input may have had
 /// counted: they would be taken off what is left of the kernel's `drop` and stand in no field.
-fn asked(mut events: [u64; Event::ALL.len()], per_packet: bool) -> [u64; Event::ALL.len()] {
+fn asked(mut events: [u64; Event::COUNT], per_packet: bool) -> [u64; Event::COUNT] {
     if !per_packet {
         PER_PACKET.iter().for_each(|event| events[*event as usize] = 0);
     }

@@ -1,8 +1,8 @@
 //! Attaching probes again, on a thread of its own: it takes a part of a second, for which the
 //! sampling thread has no time.
 //!
-//! Probes die without a word when the module that they are in is unloaded, and there may be
-//! nothing to attach to at first. The sampler asks, goes on sampling, and finds the answer at a
+//! The kernel removes probes silently when the module that they are in is unloaded, and there may
+//! be nothing to attach to at first. The sampler asks, goes on sampling, and finds the answer at a
 //! later tick; nothing locks.
 
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::source::ebpf::{EventReader, EventsError};
 
-/// How often it is looked whether what is attached may go on: see [`Attach::check`].
+/// How often attached probes are checked: see [`Attach::check`].
 const CHECK: Duration = Duration::from_secs(10);
 
-/// What the thread does.
+/// The work of the thread.
 pub trait Attach: Send {
     /// Attaches probes.
     ///
@@ -25,52 +25,62 @@ pub trait Attach: Send {
     /// Why it is impossible now.
     fn attach(&mut self) -> Result<EventReader, EventsError>;
 
-    /// Whether what was attached still counts what it should; called now and then.
+    /// Checks that the attached probes still count what they should; called every [`CHECK`].
     ///
     /// # Errors
-    /// Why not any more.
+    /// Why they must be given up.
     fn check(&mut self) -> Result<(), EventsError>;
 }
 
-/// What comes of it.
+/// Probes for an input, or why there are none.
 pub type AttachResult = Result<EventReader, EventsError>;
+
+/// The event source of one input.
+#[derive(Debug)]
+pub struct EventSource {
+    /// The attached programs' counters; `None` while there is nothing to attach to.
+    pub reader: Option<EventReader>,
+    /// Attaches probes for this input again.
+    pub attacher: Attacher,
+}
 
 /// The sampler's handle of the thread, which ends with it.
 #[derive(Debug)]
 pub struct Attacher {
-    shared: Arc<Shared>,
+    flags: Arc<Flags>,
     thread: Option<JoinHandle<()>>,
     answers: Consumer<AttachResult>,
     retired: Producer<EventReader>,
     is_asked: bool,
 }
 
+/// What the sampler and the thread set for each other.
 #[derive(Debug, Default)]
-struct Shared {
+struct Flags {
     asked: AtomicBool,
     attached: AtomicBool,
     stop: AtomicBool,
 }
 
 impl Attacher {
-    /// Starts the thread; `attached` says whether there are probes already.
+    /// Starts the thread; `attached` is true if there are probes already.
     ///
     /// # Errors
     /// The system's error.
     pub fn start(attach: impl Attach + 'static, attached: bool) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { attached: attached.into(), ..Shared::default() });
+        let flags = Arc::new(Flags { attached: attached.into(), ..Flags::default() });
         let (answers_in, answers) = RingBuffer::new(2);
         let (retired, retired_out) = RingBuffer::new(2);
-        let theirs = Arc::clone(&shared);
+        let theirs = Arc::clone(&flags);
         let thread = std::thread::Builder::new().name("attacher".into());
         let thread = thread.spawn(move || work(attach, &theirs, answers_in, retired_out))?;
-        Ok(Self { shared, thread: Some(thread), answers, retired, is_asked: false })
+        Ok(Self { flags, thread: Some(thread), answers, retired, is_asked: false })
     }
 
     /// Asks for new probes, unless that was done and not answered yet.
     pub fn ask(&mut self) {
         if !std::mem::replace(&mut self.is_asked, true) {
-            self.shared.asked.store(true, Ordering::Release);
+            self.flags.asked.store(true, Ordering::Release);
             self.wake();
         }
     }
@@ -81,17 +91,17 @@ impl Attacher {
         self.is_asked
     }
 
-    /// An answer, or an error that comes unasked: what is attached must be given up.
+    /// Returns an answer, or an error that comes unasked: then the probes must be given up.
     pub fn answer(&mut self) -> Option<AttachResult> {
         let answer = self.answers.pop().ok()?;
         self.is_asked = false;
         Some(answer)
     }
 
-    /// Gives up probes; the thread takes them away.
+    /// Gives up probes; the thread detaches them.
     pub fn retire(&mut self, reader: EventReader) {
-        self.shared.attached.store(false, Ordering::Release);
-        // Without room they are taken away here, which costs a tick or two.
+        self.flags.attached.store(false, Ordering::Release);
+        // Without room they are detached here, which costs a tick or two.
         let _ = self.retired.push(reader);
         self.wake();
     }
@@ -105,7 +115,7 @@ impl Attacher {
 
 impl Drop for Attacher {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
+        self.flags.stop.store(true, Ordering::Release);
         self.wake();
         if let Some(thread) = self.thread.take() {
             // A panic would have ended the program.
@@ -116,23 +126,23 @@ impl Drop for Attacher {
 
 fn work(
     mut attach: impl Attach,
-    shared: &Shared,
+    flags: &Flags,
     mut answers: Producer<AttachResult>,
     mut retired: Consumer<EventReader>,
 ) {
-    while !shared.stop.load(Ordering::Acquire) {
+    while !flags.stop.load(Ordering::Acquire) {
         while let Ok(reader) = retired.pop() {
             reader.events.release(reader.slot);
         }
-        if shared.asked.swap(false, Ordering::AcqRel) {
+        if flags.asked.swap(false, Ordering::AcqRel) {
             let answer = attach.attach();
-            shared.attached.store(answer.is_ok(), Ordering::Release);
-            // There is room: nobody asks before the last answer was taken.
+            flags.attached.store(answer.is_ok(), Ordering::Release);
+            // There is room: the sampler does not ask before it has taken the last answer.
             let _ = answers.push(answer);
-        } else if shared.attached.load(Ordering::Acquire)
+        } else if flags.attached.load(Ordering::Acquire)
             && let Err(error) = attach.check()
         {
-            shared.attached.store(false, Ordering::Release);
+            flags.attached.store(false, Ordering::Release);
             let _ = answers.push(Err(error));
         } else {
             std::thread::park_timeout(CHECK);
@@ -144,7 +154,7 @@ fn work(
 mod tests {
     use super::*;
 
-    /// Fails every time, and says how often it was asked.
+    /// Fails every time, and counts how often it was asked.
     struct Failing(Arc<std::sync::atomic::AtomicU32>);
 
     impl Attach for Failing {
@@ -183,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_go_on_is_said_unasked() {
+    fn a_failed_check_is_reported_unasked() {
         let mut attacher = Attacher::start(Failing(Arc::default()), true).unwrap();
         assert!(matches!(answer(&mut attacher), EventsError::NoNamespace));
     }

@@ -1,31 +1,91 @@
 //! Which inputs get events, from which probes, and how they get them again.
 //!
-//! All inputs share one set of probes at first. After the module was loaded again the first input
-//! that notices it has probes attached for all of them, and the others take their share of these
-//! ([`SharedProbes`]).
+//! All inputs share one set of probes at first ([`FirstProbes`]). After the module was loaded again
+//! the first input that notices it has probes attached for all of them, and the others take their
+//! share of these ([`SharedProbes`]).
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::notices::StartNotice;
-use crate::sampling::probe_handle::EventSource;
 use crate::settings::{Ebpf, Input};
 use crate::source::cpu_mask;
-use crate::source::ebpf::reattach::{Attach, Attacher};
-use crate::source::ebpf::{AttachOptions, EventReader, Events, EventsError, HookState};
+use crate::source::ebpf::reattach::{Attach, AttachResult, Attacher, EventSource};
+use crate::source::ebpf::{AttachOptions, EventReader, Events, EventsError};
 use crate::source::namespace::{Pinned, another_than};
 use crate::source::roots::Place;
 
-/// What there is of an event source at the start.
-pub enum Attached {
-    /// Probes.
-    Yes(Arc<Events>),
-    /// There is nothing to attach to yet; the statistics will tell when there is.
-    Later,
-    /// None, and there will be none.
-    No,
+/// The probes that all inputs share at the start, or why there are none.
+pub struct FirstProbes {
+    shared: Arc<SharedProbes>,
+    events: Result<Arc<Events>, EventsError>,
+}
+
+impl FirstProbes {
+    /// Attaches probes for the inputs that want events, each at its place.
+    #[must_use]
+    pub fn attach(inputs: &[Input], places: &[Place]) -> Self {
+        let shared = Arc::new(SharedProbes::new(inputs, places));
+        let must = inputs.iter().any(|input| input.ebpf == Ebpf::On);
+        let events = shared.attach_first(must);
+        Self { shared, events }
+    }
+
+    /// The probes.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub fn events(&self) -> Result<&Events, &EventsError> {
+        self.events.as_deref()
+    }
+
+    /// Whether there are probes, or may be some later.
+    #[must_use]
+    pub fn may_attach(&self) -> bool {
+        self.events.as_ref().err().is_none_or(EventsError::may_pass)
+    }
+
+    /// Whether the probes do not know the kernel's types, so that other processes are searched for
+    /// another namespace again and again.
+    #[must_use]
+    pub fn is_blind(&self) -> bool {
+        self.events.as_ref().is_ok_and(|events| events.blind().is_some())
+    }
+
+    /// Returns the share of input `number`, and the thread that attaches probes for it again when
+    /// they are gone, or as soon as there is something to attach to. `None` for an input without
+    /// events.
+    ///
+    /// # Errors
+    /// The system's, when the thread cannot be started.
+    pub fn source_of(
+        &self,
+        number: usize,
+        input: &Input,
+        cpus: &[u32],
+    ) -> io::Result<Option<EventSource>> {
+        let Some(place) = self.shared.place(number).filter(|_| self.may_attach()) else {
+            return Ok(None);
+        };
+        let mut input = InputProbes {
+            number,
+            cpus: cpus.to_vec(),
+            per_packet: input.ebpf_per_packet,
+            shared: Arc::clone(&self.shared),
+            types_error: None,
+        };
+        let reader = self.events.as_ref().ok().and_then(|events| {
+            events.log_diagnostics();
+            let namespace = place.namespace()?;
+            let reader = input.read(events, &namespace)?;
+            self.shared.shares()[number] =
+                Some(Share { is_taken: true, ..Share::new(events, module(), &namespace) });
+            Some(reader)
+        });
+        let attached = reader.is_some();
+        Ok(Some(EventSource { reader, attacher: Attacher::start(input, attached)? }))
+    }
 }
 
 /// Whether the input's rows have a place for events: plain files are of another kernel, or of
@@ -35,130 +95,7 @@ fn wants_events(input: &Input, place: &Place) -> bool {
     input.ebpf != Ebpf::Off && !input.compat_telegraf && statistics && place.is_live()
 }
 
-impl Attached {
-    /// Attaches the event source for the inputs that want it, and says in one line what it gives,
-    /// or why there is none.
-    ///
-    /// # Errors
-    /// Why there is none, where an input must have it.
-    pub fn new(inputs: &[Input], places: &[Place]) -> io::Result<Self> {
-        let must = inputs.iter().any(|input| input.ebpf == Ebpf::On);
-        let more = ExtraProbes::of(inputs);
-        let wanting: Vec<_> =
-            inputs.iter().zip(places).filter(|(input, place)| wants_events(input, place)).collect();
-        let found: Vec<Option<Pinned>> =
-            wanting.iter().map(|(_, place)| place.namespace()).collect();
-        let missing = found.iter().any(Option::is_none);
-        let mut namespaces: Vec<Pinned> = found.into_iter().flatten().collect();
-        namespaces.sort_unstable_by_key(|namespace| namespace.inode);
-        namespaces.dedup_by_key(|namespace| namespace.inode);
-        let attached = if wanting.is_empty() {
-            Err(EventsError::NotWanted)
-        } else if namespaces.is_empty() || must && missing {
-            Err(EventsError::NoNamespace)
-        } else {
-            attach_for(&namespaces, more)
-        };
-        let why_not = match attached {
-            Ok(events) => {
-                let asked = |state: &&HookState| !matches!(state, HookState::NotAsked(_));
-                let asked: Vec<_> = events.states().map(|(_, state)| state).filter(asked).collect();
-                let attached = asked.iter().filter(|state| state.is_attached()).count();
-                let notice = StartNotice::Probes { attached, of: asked.len() };
-                log::log!(notice.level(), "{notice}");
-                log::debug!("{}", events.describe());
-                events.warnings().for_each(|warning| log::warn!("{warning}"));
-                return Ok(Self::Yes(events));
-            }
-            Err(why_not) => why_not,
-        };
-        if must {
-            return Err(io::Error::other(format!("no event source: {why_not}")));
-        }
-        if !matches!(why_not, EventsError::NotWanted) {
-            let notice = StartNotice::NoProbes(&why_not);
-            log::log!(notice.level(), "{notice}");
-            log::debug!("{why_not}");
-        }
-        Ok(if why_not.may_pass() { Self::Later } else { Self::No })
-    }
-
-    /// Whether there are probes, or may be some.
-    #[must_use]
-    pub fn may_attach(&self) -> bool {
-        !matches!(self, Self::No)
-    }
-
-    /// Whether the probes do not know the kernel's types, so that other processes are looked into again and again.
-    #[must_use]
-    pub fn is_blind(&self) -> bool {
-        matches!(self, Self::Yes(events) if events.blind().is_some())
-    }
-
-    /// The share of input `number`, and how it gets its own when that is gone, or when there is
-    /// something to attach to at last.
-    ///
-    /// # Errors
-    /// The system's, when a thread cannot be started.
-    pub fn source_of(
-        &self,
-        number: usize,
-        input: &Input,
-        cpus: &[u32],
-        together: &Arc<SharedProbes>,
-    ) -> io::Result<Option<EventSource>> {
-        let Some(place) = together.place(number).filter(|_| self.may_attach()) else {
-            return Ok(None);
-        };
-        let again = Reattach {
-            number,
-            cpus: cpus.to_vec(),
-            per_packet: input.ebpf_per_packet,
-            together: Arc::clone(together),
-            blind: None,
-        };
-        if let Self::Yes(events) = self {
-            events.hear();
-        }
-        let reader = match self {
-            Self::Yes(events) => place.namespace().and_then(|namespace| {
-                let slot = events.slot(&namespace)?;
-                together.take(number, events, &namespace);
-                Some(EventReader {
-                    slot,
-                    events: Arc::clone(events),
-                    cpus: cpus.to_vec(),
-                    per_packet: input.ebpf_per_packet,
-                })
-            }),
-            _ => None,
-        };
-        let blind =
-            reader.as_ref().and_then(|reader| reader.events.blind().map(ToString::to_string));
-        let attached = reader.is_some();
-        let attacher = Attacher::start(Reattach { blind, ..again }, attached)?;
-        Ok(Some(EventSource { reader, attacher }))
-    }
-}
-
-/// What is wanted besides the hooks that are always attached.
-#[derive(Debug, Clone, Copy)]
-struct ExtraProbes {
-    per_packet: bool,
-    internal: bool,
-}
-
-impl ExtraProbes {
-    /// What any of the inputs wants.
-    fn of(inputs: &[Input]) -> Self {
-        Self {
-            per_packet: inputs.iter().any(|input| input.ebpf_per_packet),
-            internal: inputs.iter().any(|input| input.internal),
-        }
-    }
-}
-
-/// Which loading of conntrack's module there is now; the same as long as conntrack is built in. A
+/// Identifies one loading of conntrack's module; the same as long as conntrack is built in. A
 /// directory of sysfs has a new number each time that it is made.
 fn module() -> Option<u64> {
     std::fs::metadata("/sys/module/nf_conntrack").ok().map(|directory| directory.ino())
@@ -167,7 +104,10 @@ fn module() -> Option<u64> {
 /// The probes that inputs share.
 #[derive(Debug)]
 pub struct SharedProbes {
-    more: ExtraProbes,
+    /// Whether any input asks for the hooks that cost something for each packet.
+    per_packet: bool,
+    /// Whether any input has a row about ctpulse itself.
+    internal: bool,
     /// Where each input has its namespace; `None` for one that wants no events.
     places: Vec<Option<Place>>,
     /// For each input, the probes that were attached for it last.
@@ -186,7 +126,13 @@ struct Share {
 }
 
 impl Share {
-    /// The probes, if they count in `namespace` and in what is loaded as `module`.
+    /// A share that its input has not taken yet.
+    fn new(events: &Arc<Events>, module: Option<u64>, namespace: &Pinned) -> Self {
+        let namespace = namespace.inode;
+        Self { events: Arc::downgrade(events), module, namespace, is_taken: false }
+    }
+
+    /// Returns the probes, if they count in `namespace` and in what is loaded as `module`.
     fn probes(&self, namespace: &Pinned, module: Option<u64>) -> Option<Arc<Events>> {
         let is_same = self.module == module && module.is_some();
         self.events.upgrade().filter(|events| is_same && events.holds(namespace))
@@ -194,37 +140,41 @@ impl Share {
 }
 
 impl SharedProbes {
-    /// What `inputs` share, each at its place.
-    #[must_use]
-    pub fn new(inputs: &[Input], places: &[Place]) -> Self {
-        let wanting = inputs.iter().zip(places);
+    fn new(inputs: &[Input], places: &[Place]) -> Self {
         let place =
             |(input, place): (&Input, &Place)| wants_events(input, place).then(|| place.clone());
-        let places: Vec<_> = wanting.map(place).collect();
+        let places: Vec<_> = inputs.iter().zip(places).map(place).collect();
         let shares = places.iter().map(|_| None).collect();
-        Self { more: ExtraProbes::of(inputs), places, shares: Mutex::new(shares) }
+        Self {
+            per_packet: inputs.iter().any(|input| input.ebpf_per_packet),
+            internal: inputs.iter().any(|input| input.internal),
+            places,
+            shares: Mutex::new(shares),
+        }
     }
 
     fn place(&self, number: usize) -> Option<&Place> {
         self.places.get(number)?.as_ref()
     }
 
-    /// Input `number` has its share of `events` from the start.
-    fn take(&self, number: usize, events: &Arc<Events>, namespace: &Pinned) {
-        let share = Share {
-            events: Arc::downgrade(events),
-            module: module(),
-            namespace: namespace.inode,
-            is_taken: true,
-        };
-        self.shares()[number] = Some(share);
+    /// Attaches the probes for the namespaces that are there; with `must`, only if all are.
+    fn attach_first(&self, must: bool) -> Result<Arc<Events>, EventsError> {
+        if self.places.iter().all(Option::is_none) {
+            return Err(EventsError::NotWanted);
+        }
+        let found: Vec<_> = self.places.iter().flatten().map(Place::namespace).collect();
+        let is_missing = found.iter().any(Option::is_none);
+        let namespaces: Vec<Pinned> = found.into_iter().flatten().collect();
+        if namespaces.is_empty() || must && is_missing {
+            return Err(EventsError::NoNamespace);
+        }
+        self.attach(namespaces)
     }
 
-    /// Probes for input `number`, in `namespace`: those that were attached when another input asked
-    /// after the same loading of the module, or else new ones, which are for all other inputs, too,
-    /// that have none and whose namespace is there. Who asks first, and how much later the others do,
-    /// makes no difference.
-    fn attach(&self, number: usize, namespace: &Pinned) -> Result<Arc<Events>, EventsError> {
+    /// Returns probes for input `number`, in `namespace`: those that were attached when another
+    /// input asked after the same loading of the module, or else new ones. Which input asks first,
+    /// and how much later the others do, makes no difference.
+    fn attach_again(&self, number: usize, namespace: &Pinned) -> Result<Arc<Events>, EventsError> {
         // While one attaches the others wait for the lock.
         let mut shares = self.shares();
         let module = module();
@@ -235,30 +185,56 @@ impl SharedProbes {
             share.is_taken = true;
             return Ok(events);
         }
-        let mut wanting = vec![(number, namespace.clone())];
-        for (other, place) in self.places.iter().enumerate().filter(|(other, _)| *other != number) {
-            let Some(its) = place.as_ref().and_then(Place::namespace) else { continue };
-            let share = shares[other].as_ref();
-            if share.and_then(|share| share.probes(&its, module)).is_none() {
-                wanting.push((other, its));
-            }
-        }
-        let mut namespaces: Vec<_> = wanting.iter().map(|(_, its)| its.clone()).collect();
-        namespaces.sort_unstable_by_key(|namespace| namespace.inode);
-        namespaces.dedup_by_key(|namespace| namespace.inode);
-        let events = attach_for(&namespaces, self.more)?;
-        for (input, its) in wanting {
-            shares[input] = Some(Share {
-                events: Arc::downgrade(&events),
-                module,
-                namespace: its.inode,
-                is_taken: input == number,
-            });
+        let mut sharing = self.without_probes(number, &shares, module);
+        sharing.push((number, namespace.clone()));
+        let events = self.attach(sharing.iter().map(|(_, its)| its.clone()).collect())?;
+        events.log();
+        for (input, its) in sharing {
+            let share = Share::new(&events, module, &its);
+            shares[input] = Some(Share { is_taken: input == number, ..share });
         }
         Ok(events)
     }
 
-    /// Lets go of the namespaces that are held for inputs which have not asked yet, where these
+    /// Returns the other inputs that have no probes and whose namespace is there: new probes are for
+    /// all of them.
+    fn without_probes(
+        &self,
+        number: usize,
+        shares: &[Option<Share>],
+        module: Option<u64>,
+    ) -> Vec<(usize, Pinned)> {
+        let others = self.places.iter().zip(shares).enumerate();
+        let others = others.filter(|(other, _)| *other != number);
+        let without = others.filter_map(|(other, (place, share))| {
+            let its = place.as_ref().and_then(Place::namespace)?;
+            let has_probes = share.as_ref().and_then(|share| share.probes(&its, module)).is_some();
+            (!has_probes).then_some((other, its))
+        });
+        without.collect()
+    }
+
+    /// Attaches probes that count these namespaces apart; without the kernel's types only if there
+    /// is no other namespace, whose events they would count, too.
+    fn attach(&self, mut namespaces: Vec<Pinned>) -> Result<Arc<Events>, EventsError> {
+        namespaces.sort_unstable_by_key(|namespace| namespace.inode);
+        namespaces.dedup_by_key(|namespace| namespace.inode);
+        // The running kernel's CPUs, whatever mask the rows are numbered by.
+        let cpus = cpu_mask::read(Path::new("/sys"))
+            .map_err(|error| EventsError::Cpus(error.to_string()))?;
+        let highest = cpus.last().map_or(1, |&last| last as usize + 1);
+        let events = Events::attach(&AttachOptions {
+            per_packet: self.per_packet,
+            internal: self.internal,
+            ..AttachOptions::new(&namespaces, highest)
+        })?;
+        if let Some(types) = events.blind() {
+            check_alone(&namespaces, &types.to_string())?;
+        }
+        Ok(Arc::new(events))
+    }
+
+    /// Releases the namespaces that are held for inputs which have not asked yet, where these
     /// inputs would find another one, or none, by now.
     fn release_gone(&self) {
         for (place, share) in self.places.iter().zip(self.shares().iter_mut()) {
@@ -279,24 +255,7 @@ impl SharedProbes {
     }
 }
 
-/// Attaches probes that tell these namespaces apart; where they cannot, only if there is no
-/// other whose events they would count too.
-fn attach_for(namespaces: &[Pinned], more: ExtraProbes) -> Result<Arc<Events>, EventsError> {
-    // The running kernel's CPUs, whatever mask the rows are numbered by.
-    let cpus =
-        cpu_mask::read(Path::new("/sys")).map_err(|error| EventsError::Cpus(error.to_string()))?;
-    let highest = cpus.last().map_or(1, |&last| last as usize + 1);
-    let ExtraProbes { per_packet, internal } = more;
-    let wanted = AttachOptions { per_packet, internal, ..AttachOptions::new(namespaces, highest) };
-    let events = Events::attach(&wanted)?;
-    if let Some(types) = events.blind() {
-        check_alone(namespaces, &types.to_string())?;
-    }
-    Ok(Arc::new(events))
-}
-
-/// Without types all events are counted together, which is right where they are all of one
-/// namespace.
+/// Checks that there is no other namespace: without types all events are counted together.
 pub(crate) fn check_alone(namespaces: &[Pinned], types: &str) -> Result<(), EventsError> {
     let others = match namespaces {
         [own] => match another_than(own.inode) {
@@ -309,38 +268,43 @@ pub(crate) fn check_alone(namespaces: &[Pinned], types: &str) -> Result<(), Even
     Err(EventsError::Blind { types: types.to_owned(), others })
 }
 
-/// How one input gets probes again.
-struct Reattach {
+/// One input's use of the shared probes.
+struct InputProbes {
     /// The input's number.
     number: usize,
     cpus: Vec<u32>,
     per_packet: bool,
-    together: Arc<SharedProbes>,
+    shared: Arc<SharedProbes>,
     /// What is wrong with the kernel's types, where all events are counted together.
-    blind: Option<String>,
+    types_error: Option<String>,
 }
 
-impl Reattach {
+impl InputProbes {
     fn namespace(&self) -> Result<Pinned, EventsError> {
-        let place = self.together.place(self.number);
+        let place = self.shared.place(self.number);
         place.and_then(Place::namespace).ok_or(EventsError::NoNamespace)
+    }
+
+    /// Returns a reader of the counters in `namespace`, if they have a slot.
+    fn read(&mut self, events: &Arc<Events>, namespace: &Pinned) -> Option<EventReader> {
+        self.types_error = events.blind().map(ToString::to_string);
+        let slot = events.slot(namespace)?;
+        let (cpus, per_packet) = (self.cpus.clone(), self.per_packet);
+        Some(EventReader { events: Arc::clone(events), slot, cpus, per_packet })
     }
 }
 
-impl Attach for Reattach {
-    fn attach(&mut self) -> Result<EventReader, EventsError> {
+impl Attach for InputProbes {
+    fn attach(&mut self) -> AttachResult {
         let namespace = self.namespace()?;
-        let events = self.together.attach(self.number, &namespace)?;
-        events.hear();
-        self.blind = events.blind().map(ToString::to_string);
-        let slot = events.slot(&namespace).ok_or(EventsError::NoNamespace)?;
-        let Self { per_packet, .. } = *self;
-        Ok(EventReader { events, slot, cpus: self.cpus.clone(), per_packet })
+        let events = self.shared.attach_again(self.number, &namespace)?;
+        events.log_diagnostics();
+        self.read(&events, &namespace).ok_or(EventsError::NoNamespace)
     }
 
     fn check(&mut self) -> Result<(), EventsError> {
-        self.together.release_gone();
-        let Some(types) = &self.blind else { return Ok(()) };
+        self.shared.release_gone();
+        let Some(types) = &self.types_error else { return Ok(()) };
         check_alone(std::slice::from_ref(&self.namespace()?), types)
     }
 }

@@ -13,7 +13,9 @@ use netlink_packet_core::{NLM_F_DUMP_INTR, NetlinkBuffer, NlasIterator};
 use super::entries::{Entries, Silence};
 use super::error::NetlinkError;
 use super::request::{NFGENMSG, Request};
-use crate::schema::raw::{ENTRIES, Layout, StatTable};
+use crate::schema::field::Attribute;
+use crate::schema::fields::{ENTRIES, of_attribute};
+use crate::schema::raw::{Layout, StatTable};
 use crate::source::stat_text::Oddities;
 
 /// Types of `linux/netlink.h` below `NLMSG_MIN_TYPE`.
@@ -23,30 +25,6 @@ const NLMSG_OVERRUN: u16 = 4;
 
 /// Attribute types from here on are not kept; the kernel's highest is 15.
 const ATTRIBUTES: usize = 32;
-
-/// What `CTA_STATS_*` are called, by type (`linux/netfilter/nfnetlink_conntrack.h`). The first is
-/// no attribute.
-const COUNTERS: [&str; 16] = [
-    "",
-    "searched",
-    "found",
-    "new",
-    "invalid",
-    "ignore",
-    "delete",
-    "delete_list",
-    "insert",
-    "insert_failed",
-    "drop",
-    "early_drop",
-    "icmp_error",
-    "search_restart",
-    "clash_resolve",
-    "chaintoolong",
-];
-
-/// The same of `CTA_STATS_EXP_*`.
-const EXPECTATIONS: [&str; 4] = ["", "expect_new", "expect_create", "expect_delete"];
 
 /// `CTA_STATS_GLOBAL_ENTRIES` and `CTA_STATS_GLOBAL_MAX_ENTRIES` (from 4.18 on).
 const GLOBAL_ENTRIES: usize = 1;
@@ -295,14 +273,19 @@ fn kinds(shape: u32) -> impl Iterator<Item = usize> {
     (1..ATTRIBUTES).filter(move |kind| shape >> kind & 1 == 1)
 }
 
-/// The schema's names of the attributes; one that is not known has its number.
+/// The schema's names of the attributes; an unknown one has its number.
 fn layout((counters, expectations): (u32, u32)) -> Layout {
-    let name = |names: &[&str], prefix: &str, kind: usize| {
-        names.get(kind).map_or_else(|| format!("{prefix}_{kind}"), |&name| name.to_owned())
+    let name = |attribute: Attribute, unknown: String| {
+        of_attribute(attribute).map_or(unknown, |field| field.name.to_owned())
     };
-    let mut names = vec![ENTRIES.to_owned()];
-    names.extend(kinds(counters).map(|kind| name(&COUNTERS, "ctnetlink", kind)));
-    names.extend(kinds(expectations).map(|kind| name(&EXPECTATIONS, "ctnetlink_exp", kind)));
+    let mut names = vec![ENTRIES.name.to_owned()];
+    names.extend(
+        kinds(counters).map(|kind| name(Attribute::Stats(kind), format!("ctnetlink_{kind}"))),
+    );
+    names.extend(
+        kinds(expectations)
+            .map(|kind| name(Attribute::Expectations(kind), format!("ctnetlink_exp_{kind}"))),
+    );
     Layout { names, maintained: true }
 }
 

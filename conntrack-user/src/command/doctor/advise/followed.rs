@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use crate::advice::Steadiness;
 use crate::recording::{Catalog, Row, SeriesId};
 use crate::report::{self, SourceReport};
-
-/// A counter of calls that probes missed, not of traffic.
-const EVENTS_MISSED: &str = "events_missed";
+use crate::schema::field::FieldKind;
+use crate::schema::fields::{self, FOUND, INSERT_FAILED};
 
 /// What a field is to the advice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,10 +84,11 @@ impl Followed {
 }
 
 fn meaning(name: &str) -> FieldClass {
-    match name {
-        "insert_failed" => FieldClass::Failed,
-        "found" => FieldClass::Found,
-        EVENTS_MISSED => FieldClass::Other,
+    match fields::find(name) {
+        Some(field) if *field == INSERT_FAILED => FieldClass::Failed,
+        Some(field) if *field == FOUND => FieldClass::Found,
+        // The probes' misses say nothing about the traffic.
+        Some(field) if field.kind == FieldKind::Own => FieldClass::Other,
         _ if report::is_counter(name) => FieldClass::Counter,
         _ => FieldClass::Other,
     }

@@ -1,0 +1,342 @@
+//! Attaching the programs: a plan of the functions for each hook, then its execution.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Mutex;
+
+use aya::Ebpf;
+use aya::maps::Map;
+use aya::programs::{KProbe, ProgramError};
+use conntrack_ebpf::names;
+
+use super::btf::BtfError;
+use super::counters::Mapped;
+use super::diagnostics::{self, Diagnostics};
+use super::error::EventsError;
+use super::loader::{self, Constants};
+use super::probe_table::{AttachWhen, HOOKS, Hook, Variant};
+use super::programs::Programs;
+use super::refusal::{Refusal, explain};
+use super::symbols::{Found, Symbols, TABLE, TABLE_SIZE};
+use super::types::Types;
+use super::{Events, HookState};
+use crate::source::namespace::Pinned;
+
+/// Which hooks to attach, and the namespaces to count in.
+#[derive(Debug, Clone, Copy)]
+pub struct AttachOptions<'a> {
+    /// The hooks, [`HOOKS`] except in tests.
+    pub hooks: &'a [Hook],
+    /// The namespaces that have a slot of their own: 1, 2 and so on.
+    pub namespaces: &'a [Pinned],
+    /// One more than the highest possible CPU number.
+    pub cpus: usize,
+    /// Attach the hooks that cost something for each packet, too.
+    pub per_packet: bool,
+    /// Attach the hooks that only the row about ctpulse itself shows, too.
+    pub internal: bool,
+    /// How many drops a CPU may report one by one in a window of 8.4 ms, 0 for none; see
+    /// [`Events::take_reports`].
+    pub reports: u64,
+    /// With reports, measure how long insertions take.
+    pub latency: bool,
+}
+
+impl<'a> AttachOptions<'a> {
+    /// The hooks that are always attached.
+    #[must_use]
+    pub fn new(namespaces: &'a [Pinned], cpus: usize) -> Self {
+        Self {
+            hooks: &HOOKS,
+            namespaces,
+            cpus,
+            per_packet: false,
+            internal: false,
+            reports: 0,
+            latency: false,
+        }
+    }
+}
+
+impl Events {
+    /// Loads and attaches every program that is asked for and that this kernel takes.
+    ///
+    /// # Errors
+    /// [`EventsError`] when not one hook could be attached.
+    pub fn attach(options: &AttachOptions<'_>) -> Result<Self, EventsError> {
+        check_host()?;
+        let kernel = Kernel::read()?;
+        let plan = Plan::new(options, &kernel);
+        let mut ebpf = loader::load(&plan.constants)?;
+        let diagnostics = plan.constants.diagnostics.then(|| Diagnostics::open(&mut ebpf));
+        let states = plan.execute(&mut ebpf);
+        check_attached(&states)?;
+        let Plan { hooks, constants, namespaces, .. } = plan;
+        let has_reports = constants.reports > 0;
+        Ok(Self {
+            counters: map_counters(&ebpf, constants.length)?,
+            programs: Programs::open(&ebpf, &programs_of(hooks, &states)),
+            ebpf,
+            diagnostics: Mutex::new(diagnostics.flatten()),
+            held: Mutex::new(namespaces.iter().cloned().map(Some).collect()),
+            inodes: constants.inodes,
+            length: constants.length,
+            hooks: hooks.to_vec(),
+            states,
+            sees_table: constants.table != 0 && constants.table_size != 0,
+            reports: kernel.types.as_ref().ok().filter(|_| has_reports).map(|t| t.offsets.tuple),
+            blind: kernel.types.err(),
+            has_reports,
+        })
+    }
+}
+
+/// Checks what every probe needs of the host.
+fn check_host() -> Result<(), EventsError> {
+    if !cfg!(target_arch = "x86_64") {
+        return Err(EventsError::Architecture);
+    }
+    if !Path::new("/sys/bus/event_source/devices/kprobe/type").exists() {
+        return Err(EventsError::NoKprobes);
+    }
+    Ok(())
+}
+
+/// The running kernel, as far as a plan depends on it.
+struct Kernel {
+    symbols: Symbols,
+    /// Without types all events are counted in one slot.
+    types: Result<Types, BtfError>,
+}
+
+impl Kernel {
+    fn read() -> Result<Self, EventsError> {
+        let symbols = Symbols::read().map_err(EventsError::Symbols)?;
+        Ok(Self { symbols, types: Types::of_running_kernel() })
+    }
+
+    /// Finds the functions of a variant's probes, or why they cannot be used.
+    fn functions(&self, variant: &Variant) -> Result<Vec<String>, HookState> {
+        if variant.needs_types && self.types.is_err() {
+            return Err(HookState::NoTypes);
+        }
+        let mut functions = Vec::new();
+        for probe in variant.probes {
+            match self.symbols.find(probe.functions, probe.renamed_too) {
+                Found::One(function) => functions.push(function.to_owned()),
+                Found::Several(copies) => {
+                    return Err(HookState::Copies(copies.into_iter().map(str::to_owned).collect()));
+                }
+                Found::None => return Err(HookState::NoFunction(probe.functions)),
+            }
+        }
+        let types = self.types.as_ref().ok();
+        let objection = |function: &String| types.and_then(|types| types.objection(function));
+        match functions.iter().find_map(objection) {
+            Some(objection) => Err(HookState::Differs(objection)),
+            None => Ok(functions),
+        }
+    }
+}
+
+/// What will be loaded and attached.
+struct Plan<'a> {
+    hooks: &'a [Hook],
+    namespaces: &'a [Pinned],
+    constants: Constants,
+    /// For each hook its variants, each with its functions or why it cannot be used; `None` for a hook
+    /// that is not asked for.
+    variants: Vec<Option<Vec<Result<Vec<String>, HookState>>>>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(options: &AttachOptions<'a>, kernel: &Kernel) -> Self {
+        let types = kernel.types.as_ref().ok();
+        let namespaces = if types.is_some() { options.namespaces } else { &[] };
+        let constants = Constants {
+            inodes: namespaces.iter().map(|namespace| namespace.inode).collect(),
+            length: options.cpus.max(1) * (1 + namespaces.len()),
+            offsets: types.map(|types| types.offsets).unwrap_or_default(),
+            table: kernel.symbols.address(TABLE),
+            table_size: kernel.symbols.address(TABLE_SIZE),
+            generation: kernel.symbols.address(super::symbols::GENERATION),
+            diagnostics: diagnostics::are_wanted(),
+            reports: if types.is_some() { options.reports } else { 0 },
+            latency: options.latency,
+        };
+        let reports = constants.reports > 0;
+        let is_asked = |when| match when {
+            AttachWhen::Always => true,
+            AttachWhen::PerPacket => options.per_packet,
+            AttachWhen::Internal => options.internal || constants.diagnostics || reports,
+            AttachWhen::Reports => reports,
+        };
+        let variants = options.hooks.iter().map(|hook| {
+            let functions = || hook.ways.iter().map(|way| kernel.functions(way)).collect();
+            is_asked(hook.need).then(functions)
+        });
+        Self { hooks: options.hooks, namespaces, variants: variants.collect(), constants }
+    }
+
+    /// Attaches the hooks in their order, and detaches those that lack another one.
+    fn execute(&self, ebpf: &mut Ebpf) -> Vec<HookState> {
+        let planned = self.hooks.iter().zip(&self.variants);
+        let mut states: Vec<HookState> = planned
+            .map(|(hook, variants)| match variants {
+                Some(variants) => attach_hook(ebpf, hook, variants),
+                None => HookState::NotAsked(hook.need),
+            })
+            .collect();
+        while let Some((at, name)) = lacking(self.hooks, &states) {
+            if let HookState::Attached { way, .. } = states[at] {
+                detach(ebpf, &self.hooks[at].ways[way]);
+            }
+            states[at] = HookState::Lacks(name);
+        }
+        states
+    }
+}
+
+/// Attaches the first variant of a hook that works, or returns why the best one does not.
+fn attach_hook(
+    ebpf: &mut Ebpf,
+    hook: &Hook,
+    variants: &[Result<Vec<String>, HookState>],
+) -> HookState {
+    let mut why_not = None;
+    for (way, (variant, functions)) in hook.ways.iter().zip(variants).enumerate() {
+        let attached = functions.clone().and_then(|functions| {
+            attach_variant(ebpf, variant, &functions).map_err(HookState::Refused)?;
+            Ok(functions)
+        });
+        match attached {
+            Ok(mut functions) => {
+                functions.dedup();
+                return HookState::Attached { way, functions };
+            }
+            Err(state) => why_not = why_not.or(Some(state)),
+        }
+    }
+    why_not.unwrap_or(HookState::NoFunction(&[]))
+}
+
+/// Attaches all programs of a variant, or none.
+fn attach_variant(ebpf: &mut Ebpf, variant: &Variant, functions: &[String]) -> Result<(), Refusal> {
+    for (probe, function) in variant.probes.iter().zip(functions) {
+        if let Err(error) = attach_program(ebpf, probe.program, function) {
+            detach(ebpf, variant);
+            return Err(Refusal::of_program(&error));
+        }
+    }
+    Ok(())
+}
+
+fn attach_program(ebpf: &mut Ebpf, program: &str, function: &str) -> Result<(), ProgramError> {
+    let program = program_of(ebpf, program)?;
+    program.load()?;
+    program.attach(function, 0).map(drop)
+}
+
+/// Detaches the programs of a variant, those that are attached.
+fn detach(ebpf: &mut Ebpf, variant: &Variant) {
+    for probe in variant.probes {
+        // One that was never loaded is an error, and nothing to detach.
+        let _ = program_of(ebpf, probe.program).and_then(KProbe::unload);
+    }
+}
+
+fn program_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut KProbe, ProgramError> {
+    let program = ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?;
+    program.try_into()
+}
+
+/// Returns the first hook that is attached and needs another one that could not be, and the name of
+/// the other.
+fn lacking(hooks: &[Hook], states: &[HookState]) -> Option<(usize, &'static str)> {
+    let is_missing = |name: &str| {
+        let mut hooks = hooks.iter().zip(states);
+        hooks.any(|(hook, state)| hook.name == name && !state.is_attached())
+    };
+    let attached = hooks.iter().zip(states).enumerate().filter(|(_, (_, s))| s.is_attached());
+    attached
+        .filter_map(|(at, (hook, _))| Some((at, *hook.needs.iter().find(|n| is_missing(n))?)))
+        .next()
+}
+
+/// Returns why no hook is attached, if none is: what the kernel refused first, or that it has none of
+/// the functions.
+fn check_attached(states: &[HookState]) -> Result<(), EventsError> {
+    if states.iter().any(HookState::is_attached) {
+        return Ok(());
+    }
+    let refusal = states.iter().find_map(|state| match state {
+        HookState::Refused(refusal) => Some(refusal.clone()),
+        _ => None,
+    });
+    Err(refusal.map_or(EventsError::NoFunctions, EventsError::from_refusal))
+}
+
+fn map_counters(ebpf: &Ebpf, length: usize) -> Result<Mapped, EventsError> {
+    let Some(Map::Array(map)) = ebpf.map(names::COUNTERS) else {
+        return Err(EventsError::Refused("the object has no counters".to_owned()));
+    };
+    Mapped::new(map.fd().as_fd(), length).map_err(|error| {
+        EventsError::Refused(format!("cannot map the counters: {}", explain(&error)))
+    })
+}
+
+/// The names of the programs that are attached.
+fn programs_of(hooks: &[Hook], states: &[HookState]) -> Vec<&'static str> {
+    let variants = hooks.iter().zip(states).filter_map(|(hook, state)| match state {
+        HookState::Attached { way, .. } => hook.ways.get(*way),
+        _ => None,
+    });
+    variants.flat_map(|variant| variant.probes).map(|probe| probe.program).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_goes_without_the_one_that_it_needs() {
+        let there = HookState::Attached { way: 0, functions: Vec::new() };
+        let mut states = vec![there.clone(); HOOKS.len()];
+        assert_eq!(lacking(&HOOKS, &states), None);
+        let at = |name| HOOKS.iter().position(|hook| hook.name == name).unwrap();
+        states[at("table_full")] = HookState::NoTypes;
+        states[at("delete")] = HookState::NoTypes;
+        assert_eq!(lacking(&HOOKS, &states), Some((at("new"), "delete")));
+        states[at("new")] = HookState::Lacks("delete");
+        assert_eq!(lacking(&HOOKS, &states), Some((at("whose_drop"), "table_full")));
+        // A hook that a test leaves out on purpose is not missed.
+        let alone = [HOOKS[at("new")]];
+        assert_eq!(lacking(&alone, &[there]), None);
+    }
+
+    /// A kernel without types: what needs them is left out with the reason, and nothing of another
+    /// namespace is given a slot.
+    #[test]
+    fn a_plan_has_the_functions_of_each_variant() {
+        let text = b"ffffffffc0a1 t __nf_conntrack_insert_prepare\t[nf_conntrack]\n\
+            ffffffffc0a2 t early_drop\t[nf_conntrack]\n\
+            ffffffffc0a3 t early_drop.constprop.0\t[nf_conntrack]\n\
+            ffffffffc0a4 t nf_ct_resolve_clash\t[nf_conntrack]";
+        let types = Err(BtfError::Absent("types".to_owned()));
+        let kernel = Kernel { symbols: Symbols::parse(text), types };
+        let plan = Plan::new(&AttachOptions::new(&[], 2), &kernel);
+        let of = |name: &str| {
+            let at = HOOKS.iter().position(|hook| hook.name == name).unwrap();
+            plan.variants[at].clone()
+        };
+        let clash = vec!["nf_ct_resolve_clash".to_owned(); 2];
+        assert_eq!(of("clash"), Some(vec![Ok(clash)]));
+        let copies = vec!["early_drop".to_owned(), "early_drop.constprop.0".to_owned()];
+        assert_eq!(of("table_full"), Some(vec![Err(HookState::Copies(copies))]));
+        let insert = of("insert").unwrap();
+        let hash_insert = HookState::NoFunction(&["__nf_conntrack_hash_insert"]);
+        assert_eq!(insert[..2], [Err(hash_insert), Err(HookState::NoTypes)]);
+        assert_eq!(of("found"), None);
+        assert_eq!((plan.constants.length, plan.constants.inodes.len()), (2, 0));
+    }
+}
