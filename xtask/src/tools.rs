@@ -187,7 +187,8 @@ pub(crate) fn cargo_program(name: &str, version: &str) -> anyhow::Result<PathBuf
     let program = directory.join("bin").join(name);
     if !program.is_file() {
         let mut install = workspace::cargo();
-        install.args(["install", "--locked", name, "--version", version, "--root"]);
+        // Unoptimised: these programs run for seconds, and CI builds them in each fresh clone.
+        install.args(["install", "--debug", "--locked", name, "--version", version, "--root"]);
         install.arg(&directory);
         eprintln!("xtask: {}", shown(&install));
         if !install.status().context("cannot start cargo")?.success() {
