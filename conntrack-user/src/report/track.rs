@@ -148,7 +148,8 @@ impl Joint {
         let to = behind.behind_zeros.as_ref().map_or(behind.first, |zeros| zeros.behind);
         let (events, is_reset) = events(before.last, to, !behind.begins_with_reset);
         let zeros = before.zeros.iter().chain(&behind.behind_zeros);
-        let filled = if is_reset { 0 } else { zeros.map(|zeros| zeros.number).sum() };
+        let are_values = is_reset || before.last.1 == 0.0;
+        let filled = if are_values { 0 } else { zeros.map(|zeros| zeros.number).sum() };
         Self { from: (before.to_ns(), before.last.1), to, events, is_reset, filled }
     }
 }
@@ -262,7 +263,7 @@ impl Track {
         let here = self.stretches.get_mut(self.at)?;
         let to_ns = here.first.0;
         let is_gap = to_ns.saturating_sub(point.0) > reach.far_ns;
-        if point.1 == 0.0 && (here.first.1 > 0.0 || here.behind_zeros.is_some()) {
+        if point.1 == 0.0 && !is_gap && (here.first.1 > 0.0 || here.behind_zeros.is_some()) {
             let behind = here.first;
             let new = || Zeros { from_ns: point.0, to_ns: point.0, number: 0, behind };
             let zeros = here.behind_zeros.get_or_insert_with(|| Box::new(new()));
@@ -271,7 +272,7 @@ impl Track {
             here.values += 1;
             self.values += 1;
             let from_ns = point.0;
-            return Some(Step { from_ns, to_ns, events: 0.0, is_reset: false, is_gap });
+            return Some(Step { from_ns, to_ns, events: 0.0, is_reset: false, is_gap: false });
         }
         let to = here.behind_zeros.as_ref().map_or(here.first, |zeros| zeros.behind);
         let mut step = step(point, to, reach);
@@ -348,7 +349,7 @@ impl Track {
                 return;
             }
             self.disagreeing += u64::from(value != found.first.1);
-        } else if found.values == 2 {
+        } else if found.values == 2 && found.zeros.is_none() && found.behind_zeros.is_none() {
             let parts = [(found.first, (time_ns, value)), ((time_ns, value), found.last)];
             let steps = parts.map(|(from, to)| step(from, to, reach));
             found.events = steps.iter().map(|step| step.events.max(0.0)).sum();
@@ -646,6 +647,25 @@ mod tests {
         }
     }
 
+    /// `fill(0)` of a query.
+    #[test]
+    fn zeros_between_values_that_go_on_are_no_values() {
+        let values: Vec<_> =
+            [3.0, 5.0, 0.0, 0.0, 6.0, 9.0].into_iter().zip(0..).map(|(v, t)| (t, v)).collect();
+        let reversed: Vec<_> = values.iter().rev().copied().collect();
+        let twice: Vec<_> = values.iter().flat_map(|value| [*value; 2]).collect();
+        for order in [values, reversed, twice] {
+            let found = track(&order, REACH);
+            assert_eq!((found.total(), found.resets(), found.filled()), (6.0, 0, 2), "{order:?}");
+        }
+        // The counter began again, and counts nothing at first, or to the end.
+        let found = track(&[(0, 5.0), (1, 0.0), (2, 0.0), (3, 2.0)], REACH);
+        assert_eq!((found.total(), found.resets(), found.filled()), (2.0, 1, 0));
+        assert_eq!(found.first_reset_ns(), Some(1));
+        let found = track(&[(0, 5.0), (1, 6.0), (2, 0.0), (3, 0.0)], REACH);
+        assert_eq!((found.total(), found.resets(), found.zeros_at_end()), (1.0, 1, 2));
+    }
+
     #[test]
     fn what_cannot_be_ordered_is_counted() {
         let mut values: Vec<_> = (0..50).map(|at| (at, at as f64)).collect();
@@ -671,7 +691,7 @@ mod tests {
             fastrand::Rng::with_seed(seed).shuffle(&mut values);
             let found = track(&values, Reach { far_ns, ..REACH });
             prop_assert_eq!(found.total(), expected);
-            prop_assert_eq!((found.unordered(), found.resets()), (0, 0));
+            prop_assert_eq!((found.unordered(), found.resets(), found.filled()), (0, 0, 0));
             prop_assert!(found.stretches.len() <= MOST);
         }
     }
