@@ -35,6 +35,9 @@ const BURSTING: [&str; 10] = [
     "delete",
 ];
 
+/// A row that comes within this share of the interval does not wait for its turn.
+const AT_ONCE: f64 = 0.9;
+
 /// One counter of a source.
 #[derive(Debug, Default)]
 struct Tallied {
@@ -94,6 +97,8 @@ pub(super) struct SourceAccumulator {
     had_rates: bool,
     /// Any row has rates.
     has_rates: bool,
+    /// Restarts that took less than the interval.
+    early_restarts: u64,
     counters: Vec<Tallied>,
     level: TableLevel,
     gaps: Gaps,
@@ -128,6 +133,7 @@ impl SourceAccumulator {
             table: Clock::default(),
             had_rates: false,
             has_rates: false,
+            early_restarts: 0,
             counters: Vec::new(),
             level: TableLevel::default(),
             gaps: Gaps::default(),
@@ -245,6 +251,8 @@ impl SourceAccumulator {
                 if is_forwards { (had_rates, now.has_rates) } else { (now.has_rates, had_rates) };
             if before && !after && (now.has_counters || !is_forwards) {
                 self.gaps.restarts += 1;
+                let interval = self.statistics.interval().unwrap_or(0.0);
+                self.early_restarts += u64::from(step.seconds() < AT_ONCE * interval);
                 self.statistics.restarted(step.to_ns);
             }
         }
@@ -482,8 +490,8 @@ impl SourceAccumulator {
         let interval_seconds = times.interval;
         let mut gaps = Gaps { restarts: self.gaps.restarts, ..times.gaps };
         let alternating = gaps.restarts;
-        if is_often(alternating, emissions) {
-            // Rows of another program without rates are no restarts.
+        if is_often(alternating, emissions) && 2 * self.early_restarts > alternating {
+            // Rows of another program come between those with rates, and are no restarts.
             gaps.restarts = 0;
         }
         if self.counters.len() < context.names.len() {
