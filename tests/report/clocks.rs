@@ -42,7 +42,7 @@ fn a_clock_that_goes_back_makes_no_burst() {
     let truth = busy(300);
     let apart = |rows: Vec<Row>| rows.iter().flat_map(Row::fields_apart).collect::<Vec<_>>();
     let table_first = |mut rows: Vec<Row>| {
-        rows.chunks_mut(4).for_each(|gather| gather.reverse());
+        rows.chunks_mut(4).for_each(<[Row]>::reverse);
         rows
     };
     let only = |keep: fn(&Row) -> bool| truth.rows(0).into_iter().filter(keep).collect::<Vec<_>>();

@@ -44,12 +44,15 @@ struct Origin {
     jump: Option<Jump>,
 }
 
+/// A row with its time.
+type HeldRow = (SeriesId, i64, Vec<(FieldId, f64)>);
+
 /// A time that is before that of the row before, and the rows from then on.
 #[derive(Debug)]
 struct Jump {
     series: SeriesClock,
     to_ns: i64,
-    held: Vec<(SeriesId, i64, Vec<(FieldId, f64)>)>,
+    held: Vec<HeldRow>,
     values: usize,
     /// A counter went on as before.
     goes_on: bool,

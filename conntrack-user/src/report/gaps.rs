@@ -212,7 +212,7 @@ impl Intervals {
             }
         }
         self.last = Some(between);
-        let count = self.histogram.as_ref().map_or(0, |histogram| histogram.len());
+        let count = self.histogram.as_ref().map_or(0, Histogram::len);
         if count.is_power_of_two() || count.is_multiple_of(4096) {
             self.estimate_us = self.period_us().filter(|_| count >= ENOUGH);
         }

@@ -64,7 +64,7 @@ fn goes_on(before: &Ends, behind: &Ends) -> bool {
         (Some(a), Some(b)) => a != b,
         _ => false,
     };
-    apart > 0.0 && apart <= near && !IDENTITY.iter().any(|key| is_other(&key))
+    apart > 0.0 && apart <= near && !IDENTITY.iter().any(is_other)
 }
 
 /// The counters that are higher, if none is lower.
