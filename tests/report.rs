@@ -5,6 +5,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "report/clocks.rs"]
+mod clocks;
+#[path = "report/coverage.rs"]
+mod coverage;
 #[path = "report/forms.rs"]
 mod forms;
 #[path = "support/recordings.rs"]

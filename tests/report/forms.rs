@@ -14,7 +14,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use super::recordings::truth::{Form, ONLY_ALL, ONLY_CPUS, ONLY_TABLE, Row, Truth};
 use super::support::fixture;
 
-fn report_of(bytes: &[u8]) -> Report {
+pub(crate) fn report_of(bytes: &[u8]) -> Report {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
     report_of_file(file.path())
@@ -30,7 +30,7 @@ fn report_of_file(path: &Path) -> Report {
     aggregator.finish(tally)
 }
 
-fn totals(source: &SourceReport) -> BTreeMap<String, f64> {
+pub(crate) fn totals(source: &SourceReport) -> BTreeMap<String, f64> {
     source.counters.iter().map(|counter| (counter.name.clone(), counter.total)).collect()
 }
 

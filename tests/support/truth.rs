@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// 2026-11-25 07:10:00 UTC.
-const START_NS: i64 = 1_795_590_600_000_000_000;
-const SECOND_NS: i64 = 1_000_000_000;
+pub const START_NS: i64 = 1_795_590_600_000_000_000;
+pub const SECOND_NS: i64 = 1_000_000_000;
 const COUNTERS: [&str; 6] =
     ["drop", "early_drop", "found", "insert_failed", "invalid", "search_restart"];
 
@@ -32,6 +32,11 @@ impl Row {
     pub fn fields_apart(&self) -> Vec<Self> {
         let one = |field: &(&'static str, u64)| Self { fields: vec![*field], ..self.clone() };
         self.fields.iter().map(one).collect()
+    }
+
+    /// The second of the truth that the row belongs to.
+    pub fn second(&self) -> i64 {
+        (self.time_ns - START_NS) / SECOND_NS
     }
 
     pub fn later(mut self, by_ns: i64) -> Self {
@@ -64,6 +69,29 @@ impl Truth {
         let missing = if random.bool() { (30..33).collect() } else { BTreeSet::new() };
         let reset = random.bool().then(|| random.usize(40..55));
         Self { cpus, events, missing, reset }
+    }
+
+    /// The events that `events` gives for each second and CPU, in the order of [`COUNTERS`].
+    pub fn of(
+        cpus: usize,
+        seconds: usize,
+        mut events: impl FnMut(usize, usize) -> [u64; COUNTERS.len()],
+    ) -> Self {
+        let second = |second| (0..cpus).map(|cpu| events(second, cpu)).collect();
+        let events = (0..seconds).map(second).collect();
+        Self { cpus, events, missing: BTreeSet::new(), reset: None }
+    }
+
+    /// The same, with all counters beginning again at 0 in a second.
+    pub fn with_reset(self, second: usize) -> Self {
+        Self { reset: Some(second), ..self }
+    }
+
+    /// The most events of a counter in one second.
+    pub fn most(&self, counter: &str) -> u64 {
+        let at = COUNTERS.iter().position(|name| *name == counter).unwrap();
+        let seconds = self.events[1..].iter();
+        seconds.map(|cpus| cpus.iter().map(|cpu| cpu[at]).sum()).max().unwrap_or(0)
     }
 
     pub fn emissions(&self) -> u64 {

@@ -4,6 +4,8 @@
 //! tags it does not say: `timestamp,measurement` is followed by tags, then by fields, and both
 //! have known names; what is left over is a field if its first value is a number.
 
+use std::collections::HashMap;
+
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::known::is_known;
@@ -15,8 +17,12 @@ const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 const MOST_COLUMNS: usize = 1 << 12;
 /// Different headers of one file.
 const MOST_TABLES: usize = 256;
-/// Columns of InfluxDB's that say nothing of a row.
-const SKIPPED: [&str; 6] = ["", "result", "table", "_start", "_stop", "tags"];
+/// Columns of all of them.
+const MOST_COLUMNS_OF_TABLES: usize = 1 << 16;
+/// Columns of InfluxDB's that are no part of a row.
+const SKIPPED: [&str; 5] = ["", "result", "table", "_start", "_stop"];
+/// InfluxDB's column of all tags, such as `cpu=all,host=gw`.
+const ALL_TAGS: &str = "tags";
 /// Tags that `ctpulse` and Telegraf write.
 const TAGS: [&str; 3] = ["cpu", "host", "netns"];
 
@@ -26,6 +32,7 @@ enum CsvInputColumn {
     Time,
     Measurement,
     Tag(String),
+    AllTags,
     Field(FieldId),
     /// The name of the field that `Value` belongs to.
     FieldName,
@@ -41,6 +48,8 @@ pub(super) struct CsvTables {
     known: Vec<(Box<[u8]>, CsvTable)>,
     /// The place of the last one among them.
     last: usize,
+    columns: usize,
+    cells: Cells,
 }
 
 impl CsvTables {
@@ -54,40 +63,52 @@ impl CsvTables {
             self.last = at;
             return Ok(true);
         }
-        let Some(table) = CsvTable::of_header(line, catalog)? else { return Ok(false) };
-        if self.known.len() >= MOST_TABLES {
-            return Err(BadLine::TooMany(MOST_TABLES));
-        }
+        let columns = MOST_COLUMNS_OF_TABLES - self.columns;
+        let most = if self.known.len() >= MOST_TABLES { 0 } else { columns };
+        let table = CsvTable::of_header(line, &mut self.cells, most, catalog)?;
+        let Some(table) = table else { return Ok(false) };
+        self.columns += table.columns.len();
         self.last = self.known.len();
         self.known.push((line.into(), table));
         Ok(true)
     }
 
-    /// The header that holds; `None` before the first.
-    pub(super) fn last(&mut self) -> Option<&mut CsvTable> {
-        Some(&mut self.known.get_mut(self.last)?.1)
+    /// Reads `line` below the header that holds; `None` before the first header.
+    pub(super) fn parse(
+        &mut self,
+        line: &[u8],
+        catalog: &mut Catalog,
+        values: &mut Vec<(FieldId, f64)>,
+    ) -> Option<Result<(SeriesId, i64), BadLine>> {
+        let (_, table) = self.known.get_mut(self.last)?;
+        Some(table.parse(line, &mut self.cells, catalog, values))
     }
 }
 
 /// A header, and what is needed to read lines below it.
 #[derive(Debug)]
-pub(super) struct CsvTable {
+struct CsvTable {
     columns: Vec<CsvInputColumn>,
-    cells: Cells,
+    reader: Reader,
     /// The cells that make a series, for the catalog.
     head: Vec<u8>,
 }
 
 impl CsvTable {
-    /// Reads `line` as a header; `None` if it is none.
-    fn of_header(line: &[u8], catalog: &mut Catalog) -> Result<Option<Self>, BadLine> {
+    /// Reads `line` as a header of up to `most` columns; `None` if it is none.
+    fn of_header(
+        line: &[u8],
+        cells: &mut Cells,
+        most: usize,
+        catalog: &mut Catalog,
+    ) -> Result<Option<Self>, BadLine> {
         // Most lines that are no header have no time in them.
         if memchr::memmem::find(line, b"time").is_none() {
             return Ok(None);
         }
         for delimiter in DELIMITERS {
-            let mut cells = Cells::new(delimiter);
-            cells.split(line)?;
+            let mut reader = ReaderBuilder::new().delimiter(delimiter).build();
+            cells.split(&mut reader, line)?;
             let names: Vec<&str> = cells.all().map(|cell| text(cell).trim()).collect();
             let place = |known: &[&str]| names.iter().position(|name| known.contains(name));
             let (Some(time), Some(measurement)) = (
@@ -96,6 +117,14 @@ impl CsvTable {
             ) else {
                 continue;
             };
+            if names.len() > most {
+                return Err(BadLine::TooMany(MOST_TABLES));
+            }
+            // The first and the last place of each name.
+            let mut places: HashMap<&str, (usize, usize)> = HashMap::new();
+            for (at, name) in names.iter().enumerate() {
+                places.entry(name).or_insert((at, at)).1 = at;
+            }
             let mut columns: Vec<CsvInputColumn> = Vec::new();
             let mut fields_begin = false;
             for (at, name) in names.iter().enumerate() {
@@ -104,10 +133,11 @@ impl CsvTable {
                     Some((kind @ ("tag" | "field"), name)) => (kind, name),
                     _ => ("", *name),
                 };
-                let is_repeated = names[..at].contains(&name);
+                let (first, last) = places.get(name).copied().unwrap_or((at, at));
+                let is_repeated = first < at;
                 let is_field = kind == "field" || kind.is_empty() && is_known(name);
                 // A name that stands twice is a tag's and then a field's.
-                let is_first = is_field && names[at + 1..].contains(&name);
+                let is_first = is_field && last > at;
                 fields_begin |= is_field && !is_first;
                 columns.push(match name {
                     _ if at == time => CsvInputColumn::Time,
@@ -115,6 +145,7 @@ impl CsvTable {
                     "_field" => CsvInputColumn::FieldName,
                     "_value" => CsvInputColumn::Value,
                     _ if SKIPPED.contains(&name) => CsvInputColumn::Skipped,
+                    ALL_TAGS if kind.is_empty() => CsvInputColumn::AllTags,
                     _ if kind == "tag" || is_first || TAGS.contains(&name) => {
                         CsvInputColumn::Tag(name.to_owned())
                     }
@@ -127,36 +158,41 @@ impl CsvTable {
                     _ => CsvInputColumn::Undecided(name.to_owned()),
                 });
             }
-            return Ok(Some(Self { columns, cells, head: Vec::new() }));
+            return Ok(Some(Self { columns, reader, head: Vec::new() }));
         }
         Ok(None)
     }
 
     /// Reads `line` into `values`; the series, and the time in nanoseconds.
-    pub(super) fn parse(
+    fn parse(
         &mut self,
         line: &[u8],
+        cells: &mut Cells,
         catalog: &mut Catalog,
         values: &mut Vec<(FieldId, f64)>,
     ) -> Result<(SeriesId, i64), BadLine> {
-        self.cells.split(line)?;
-        let (found, expected) = (self.cells.count(), self.columns.len());
+        cells.split(&mut self.reader, line)?;
+        let (found, expected) = (cells.count(), self.columns.len());
         if found != expected {
             return Err(BadLine::Columns { found, expected });
         }
         // The header itself may stand here again, and decides nothing.
-        let time_ns = self.time().and_then(time::parse).ok_or(BadLine::Time)?;
-        self.decide(catalog)?;
+        let time_ns = self.time(cells).and_then(time::parse).ok_or(BadLine::Time)?;
+        self.decide(cells, catalog)?;
         let mut field = None;
         self.head.clear();
         // No line of line protocol begins so.
         self.head.extend_from_slice(b" csv");
-        for (column, cell) in self.columns.iter().zip(self.cells.all()) {
+        for (column, cell) in self.columns.iter().zip(cells.all()) {
             match column {
                 CsvInputColumn::Measurement => self.head.extend_from_slice(cell),
                 CsvInputColumn::Tag(key) => {
                     self.head.push(0);
                     self.head.extend_from_slice(key.as_bytes());
+                    self.head.push(0);
+                    self.head.extend_from_slice(cell);
+                }
+                CsvInputColumn::AllTags => {
                     self.head.push(0);
                     self.head.extend_from_slice(cell);
                 }
@@ -169,7 +205,7 @@ impl CsvTable {
             }
         }
         if let Some(field) = field {
-            let cells = self.columns.iter().zip(self.cells.all());
+            let cells = self.columns.iter().zip(cells.all());
             let value = cells.filter(|(column, _)| **column == CsvInputColumn::Value);
             for (_, cell) in value {
                 // Other measurements have fields of text.
@@ -181,19 +217,19 @@ impl CsvTable {
         if let Some(series) = catalog.known_head(&self.head) {
             return Ok((series, time_ns));
         }
-        let series = catalog.series_id(self.series())?;
+        let series = catalog.series_id(self.series(cells))?;
         catalog.learn_head(&self.head, series)?;
         Ok((series, time_ns))
     }
 
-    fn time(&self) -> Option<&str> {
-        let mut cells = self.columns.iter().zip(self.cells.all());
+    fn time<'a>(&self, cells: &'a Cells) -> Option<&'a str> {
+        let mut cells = self.columns.iter().zip(cells.all());
         Some(text(cells.find(|(column, _)| **column == CsvInputColumn::Time)?.1))
     }
 
     /// Decides which of the remaining columns are fields.
-    fn decide(&mut self, catalog: &mut Catalog) -> Result<(), BadLine> {
-        for (column, cell) in self.columns.iter_mut().zip(self.cells.all()) {
+    fn decide(&mut self, cells: &Cells, catalog: &mut Catalog) -> Result<(), BadLine> {
+        for (column, cell) in self.columns.iter_mut().zip(cells.all()) {
             if let CsvInputColumn::Undecided(name) = column
                 && !cell.is_empty()
             {
@@ -208,13 +244,18 @@ impl CsvTable {
         Ok(())
     }
 
-    fn series(&self) -> RecordedSeries {
+    fn series(&self, cells: &Cells) -> RecordedSeries {
         let mut series = RecordedSeries { name: String::new(), tags: Vec::new() };
-        for (column, cell) in self.columns.iter().zip(self.cells.all()) {
+        for (column, cell) in self.columns.iter().zip(cells.all()) {
             match column {
                 CsvInputColumn::Measurement => series.name = text(cell).to_owned(),
                 CsvInputColumn::Tag(key) if !cell.is_empty() => {
                     series.tags.push((key.clone(), text(cell).to_owned()));
+                }
+                CsvInputColumn::AllTags => {
+                    let pairs = text(cell).split(',').filter_map(|pair| pair.split_once('='));
+                    let tags = pairs.filter(|(_, value)| !value.is_empty());
+                    series.tags.extend(tags.map(|(key, value)| (key.to_owned(), value.to_owned())));
                 }
                 _ => {}
             }
@@ -249,25 +290,25 @@ fn text(cell: &[u8]) -> &str {
 /// A line, cut into its cells without their quotes.
 #[derive(Debug)]
 struct Cells {
-    reader: Reader,
     bytes: Vec<u8>,
     ends: Vec<usize>,
     count: usize,
 }
 
-impl Cells {
-    fn new(delimiter: u8) -> Self {
-        let reader = ReaderBuilder::new().delimiter(delimiter).build();
-        Self { reader, bytes: Vec::new(), ends: vec![0; MOST_COLUMNS], count: 0 }
+impl Default for Cells {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), ends: vec![0; MOST_COLUMNS], count: 0 }
     }
+}
 
-    fn split(&mut self, line: &[u8]) -> Result<(), BadLine> {
-        self.reader.reset();
+impl Cells {
+    fn split(&mut self, reader: &mut Reader, line: &[u8]) -> Result<(), BadLine> {
+        reader.reset();
         self.bytes.resize(line.len(), 0);
         let (mut read, mut written) = (0, 0);
         self.count = 0;
         loop {
-            let (result, input, output, ends) = self.reader.read_record(
+            let (result, input, output, ends) = reader.read_record(
                 &line[read..],
                 &mut self.bytes[written..],
                 &mut self.ends[self.count..],
@@ -304,8 +345,10 @@ mod tests {
 
     fn read(header: &str, line: &str) -> Result<Parsed, BadLine> {
         let (mut catalog, mut values) = (Catalog::default(), Vec::new());
-        let mut table = CsvTable::of_header(header.as_bytes(), &mut catalog)?.unwrap();
-        let (series, time_ns) = table.parse(line.as_bytes(), &mut catalog, &mut values)?;
+        let mut tables = CsvTables::default();
+        assert!(tables.take_header(header.as_bytes(), &mut catalog)?);
+        let row = tables.parse(line.as_bytes(), &mut catalog, &mut values).unwrap();
+        let (series, time_ns) = row?;
         let name = |(id, value): &(FieldId, f64)| (catalog.fields()[id.0].clone(), *value);
         Ok((catalog.series(series).to_string(), values.iter().map(name).collect(), time_ns))
     }
@@ -329,6 +372,11 @@ mod tests {
                 "conntrack cpu=all dc=eu",
             ),
             (
+                "name,tags,time,drop",
+                "conntrack,\"cpu=all,host=gw\",1700000000,3",
+                "conntrack cpu=all host=gw",
+            ),
+            (
                 ",result,table,_start,_stop,_time,_value,_field,_measurement,cpu",
                 ",,0,x,y,2023-11-14T22:13:20Z,3,drop,conntrack,all",
                 "conntrack cpu=all",
@@ -350,10 +398,8 @@ mod tests {
         assert_eq!(read(header, "1700000000,conntrack,all,").unwrap().1, []);
         let mut catalog = Catalog::default();
         for line in ["conntrack,cpu=all drop=1i 5", "time,drop", "timestamp", "", "\"time,name"] {
-            assert!(
-                CsvTable::of_header(line.as_bytes(), &mut catalog).unwrap().is_none(),
-                "{line}"
-            );
+            let found = CsvTables::default().take_header(line.as_bytes(), &mut catalog);
+            assert_eq!(found, Ok(false), "{line}");
         }
         assert!(is_headless(b"1700000000,conntrack,all,1") && !is_headless(b"17,18"));
         assert!(!is_headless(b"conntrack,cpu=all drop=1i 5"));
@@ -364,10 +410,9 @@ mod tests {
         fn nothing_panics(header in "[a-z,;\"]{0,30}", line in "[ -~]{0,60}") {
             let (mut catalog, mut values) = (Catalog::default(), Vec::new());
             for header in [header.clone(), format!("timestamp,measurement,{header}")] {
-                let table = CsvTable::of_header(header.as_bytes(), &mut catalog).unwrap();
-                if let Some(mut table) = table {
-                    let _ = table.parse(line.as_bytes(), &mut catalog, &mut values);
-                }
+                let mut tables = CsvTables::default();
+                tables.take_header(header.as_bytes(), &mut catalog).unwrap();
+                let _ = tables.parse(line.as_bytes(), &mut catalog, &mut values);
             }
         }
     }

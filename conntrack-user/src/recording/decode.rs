@@ -29,6 +29,8 @@ impl Form {
     fn of(start: &[u8]) -> Self {
         match start {
             start if start.starts_with(&ZSTD_MAGIC) => Self::Zstd,
+            // A frame that decoders skip, with which pzstd begins.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             [0x1f, 0x8b, ..] => Self::Gzip,
             // The window of Telegraf's and everyone's zlib, then a level, which makes both bytes
             // a multiple of 31.

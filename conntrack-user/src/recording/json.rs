@@ -12,7 +12,7 @@ struct JsonRow {
     fields: BTreeMap<String, Scalar>,
     name: String,
     #[serde(default)]
-    tags: BTreeMap<String, Scalar>,
+    tags: Option<BTreeMap<String, Scalar>>,
     timestamp: Option<Scalar>,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn parse(
         None | Some(Scalar::Other(_)) => return Err(BadLine::NoTime),
         Some(time) => time.time_ns().ok_or(BadLine::Time)?,
     };
-    let tags = row.tags.into_iter().filter_map(|(key, value)| Some((key, value.text()?)));
+    let tags = row.tags.into_iter().flatten().filter_map(|(key, value)| Some((key, value.text()?)));
     let series = RecordedSeries { name: row.name, tags: tags.collect() };
     Ok((catalog.series_id(series)?, time_ns))
 }

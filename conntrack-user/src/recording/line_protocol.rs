@@ -33,6 +33,9 @@ fn series(head: &[u8], catalog: &mut Catalog) -> Result<SeriesId, BadLine> {
     if name.is_empty() {
         return Err(BadLine::Syntax("no measurement"));
     }
+    if head.contains(&0) {
+        return Err(BadLine::Syntax("zero bytes in front of the fields"));
+    }
     let mut tags = Vec::new();
     while let Some(tag) = rest {
         let (pair, more) = split(tag, b',');

@@ -12,7 +12,7 @@ pub(super) const LONGEST: usize = 1 << 20;
 /// The buffer to begin with.
 const BUFFER: usize = 256 << 10;
 /// The byte order mark that some programs write in front of UTF-8.
-const MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much may stand between the parts of `{"metrics":[`.
 const LONGEST_OPENING: usize = 256;
 

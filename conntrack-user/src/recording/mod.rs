@@ -8,10 +8,12 @@
 //!
 //! `file` writes, `content` checks a file that is appended to, and `frames` finds what is whole in a
 //! zstd file; `decode` undoes compression, `lines` cuts text, `line_protocol`, `json` and `csv_rows` read one line each, `catalog` numbers
-//! series and fields, `order` sorts rows by time, `reader` puts these together. The meaning of rows
+//! series and fields, `order` sorts rows by time, `clock_steps` keeps the order of rows at which a
+//! clock was set back, `reader` puts these together. The meaning of rows
 //! is the matter of `report`.
 
 mod catalog;
+mod clock_steps;
 mod content;
 mod csv_rows;
 mod decode;
@@ -92,7 +94,7 @@ pub enum BadLine {
 }
 
 /// What reading gave, beside the rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ReadCounts {
     /// The files that could be opened, in the order in which they were read.
     pub files: Vec<String>,
@@ -106,6 +108,12 @@ pub struct ReadCounts {
     pub first_bad_line: Option<String>,
     /// Files that could not be read, or only in part: `file: why`.
     pub unreadable: Vec<String>,
+    /// Rows with a time before the year 2000: the clock was not set, or their unit is unknown.
+    pub before_2000: u64,
+    /// How often the clock of a source went back.
+    pub clock_steps: u64,
+    /// The sum of these steps.
+    pub clock_steps_seconds: f64,
     /// Files whose compressed data has no end: the writer was killed, or is at work.
     pub unfinished: Vec<String>,
 }

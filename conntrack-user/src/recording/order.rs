@@ -45,6 +45,19 @@ impl Order {
         }
     }
 
+    /// The times and values of a field in the series' rows that are held back, the latest first.
+    pub(super) fn latest(
+        &self,
+        series: SeriesId,
+        field: FieldId,
+    ) -> impl Iterator<Item = (i64, f64)> {
+        let rows = self.rows.iter().rev().filter(move |row| row.series == series);
+        rows.filter_map(move |row| {
+            let (_, value) = row.values.iter().find(|(other, _)| *other == field)?;
+            Some((row.time_ns, *value))
+        })
+    }
+
     /// Hands out the rows that are left: no other comes.
     pub fn finish(&mut self, each: &mut impl FnMut(Row<'_>)) {
         while !self.rows.is_empty() {

@@ -3,8 +3,9 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+use super::clock_steps::ClockSteps;
 use super::csv_rows::{CsvTables, is_headless};
-use super::lines::{Line, Lines};
+use super::lines::{Line, Lines, MARK};
 use super::order::Order;
 use super::{
     BadLine, Catalog, FieldId, ReadCounts, Row, SeriesId, decode, json, line_protocol, time,
@@ -19,9 +20,11 @@ pub fn read(
     each: &mut impl FnMut(&Catalog, Row<'_>),
 ) {
     let (mut reader, mut order) = (RecordingReader::new(files.to_vec()), Order::default());
+    let mut steps = ClockSteps::default();
     while let Some(row) = reader.next_row(catalog, tally) {
-        order.push(row, &mut |row| each(catalog, row));
+        steps.push(catalog, row, &mut order, &mut |row| each(catalog, row));
     }
+    steps.finish(tally, &mut order, &mut |row| each(catalog, row));
     order.finish(&mut |row| each(catalog, row));
 }
 
@@ -131,6 +134,7 @@ impl Open {
                 Ok(None) => {}
                 Ok(Some(row)) => {
                     tally.rows += 1;
+                    tally.before_2000 += u64::from(time::is_before_2000(row.1));
                     return Ok(Some(row));
                 }
                 Err(why) => {
@@ -155,13 +159,12 @@ fn parse_text(
     // Spaces and tabs may be empty cells.
     let cells = line.strip_suffix(b"\r").unwrap_or(line);
     let mut of_table = None;
-    if let Some(table) = tables.last()
-        && !matches!(cells.trim_ascii().first(), None | Some(b'#'))
-    {
+    if !matches!(cells.trim_ascii().first(), None | Some(b'#')) {
         values.clear();
-        match table.parse(cells, catalog, values) {
-            Ok(row) => return Ok(Some(row)),
-            Err(why) => of_table = Some(why),
+        match tables.parse(cells, catalog, values) {
+            Some(Ok(row)) => return Ok(Some(row)),
+            Some(Err(why)) => of_table = Some(why),
+            None => {}
         }
     }
     let why = match parse(line, catalog, values) {
@@ -190,9 +193,12 @@ pub(super) fn parse(
     values: &mut Vec<(FieldId, f64)>,
 ) -> Result<Option<(SeriesId, i64)>, BadLine> {
     let line = line.trim_ascii();
+    // Files that were put together have byte order marks in the middle.
+    let line = line.strip_prefix(MARK).unwrap_or(line);
     values.clear();
     match line.first() {
         None | Some(b'#') => Ok(None),
+        Some(0) => Err(BadLine::Syntax("zero bytes, as a crash leaves them")),
         Some(b'{') => json::parse(line, catalog, values).map(Some),
         Some(_) => {
             let (series, time) = line_protocol::parse(line, catalog, values)?;

@@ -1,7 +1,11 @@
 //! Timestamps in the units and notations that recordings have them in.
 
-/// A time since 1970 in the unit that its size gives: seconds up to the year 5138, then
-/// milliseconds and so on. None before 1973 can be mistaken, and there were no recordings.
+/// 2000-01-01 and 2100-01-01, in seconds since 1970.
+const YEARS: std::ops::Range<u64> = 946_684_800..4_102_444_800;
+
+/// Returns a time since 1970 in the unit with which it is in this century. Where there is none, the
+/// clock was not set: then it is seconds up to 1999, or else nanoseconds, as those are what
+/// programs write.
 pub(super) fn nanoseconds(time: i64) -> Option<i64> {
     time.checked_mul(unit_ns(time.unsigned_abs()))
 }
@@ -15,12 +19,15 @@ pub(super) fn nanoseconds_of_fraction(time: f64) -> Option<i64> {
 }
 
 fn unit_ns(time: u64) -> i64 {
-    match time {
-        0..100_000_000_000 => 1_000_000_000,
-        100_000_000_000..100_000_000_000_000 => 1_000_000,
-        100_000_000_000_000..100_000_000_000_000_000 => 1_000,
-        _ => 1,
-    }
+    [(1, 1_000_000_000), (1_000, 1_000_000), (1_000_000, 1_000)]
+        .into_iter()
+        .find(|(per_second, _)| YEARS.contains(&(time / per_second)))
+        .map_or(if time < YEARS.end { 1_000_000_000 } else { 1 }, |(_, unit_ns)| unit_ns)
+}
+
+/// Whether a time is before this century.
+pub(super) fn is_before_2000(time_ns: i64) -> bool {
+    time_ns < YEARS.start as i64 * 1_000_000_000
 }
 
 /// A time as text: RFC 3339, or a number.

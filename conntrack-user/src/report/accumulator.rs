@@ -9,18 +9,22 @@ use super::Options;
 use super::cpus::{Cpus, Sum};
 use super::drawing::Drawing;
 use super::fields::{Counters, Meaning, has_bursts, is_constant_on_some_kernels};
-use super::gaps::Clock;
+use super::gaps::{Clock, LONGER};
 use super::level::TableLevel;
 use super::moment::{CounterReading, Moment};
 use super::rates::{Addition, FEW, Rates};
+use super::successors::Ends;
 use super::summary::{Cause, Gaps, Losses, SourceReport};
 use super::timeline::Rate;
-use super::track::{Step, Track};
-use super::unknown::{Completeness, unknown};
+use super::track::{Falls, Reach, Step, Track};
+use super::unknown::{Completeness, is_often, unknown};
 use crate::recording::known::is_known;
 use crate::recording::{RecordedSeries, Row, SeriesId};
 use crate::schema::field::{CpuTrack, Field};
 use crate::schema::fields::{self, rank};
+
+/// A row that comes within this share of the interval does not wait for its turn.
+const AT_ONCE: f64 = 0.9;
 
 /// One counter of a source.
 #[derive(Debug, Default)]
@@ -31,7 +35,38 @@ struct Tallied {
     track: Track,
     /// Events by rates, for rows without the counter.
     rated: f64,
+    /// The sum of rates that count for one interval, whichever that is: of rows behind gaps, and
+    /// of the first rows.
+    rated_intervals: f64,
     rates: Rates,
+}
+
+/// Moments with nothing but zeros, the table's limit among them.
+#[derive(Debug, Default)]
+struct Blanks {
+    number: u64,
+    first_ns: Option<i64>,
+    /// The time of the first moment with more.
+    other_ns: Option<i64>,
+    /// So far there was no other.
+    is_leading: bool,
+}
+
+impl Blanks {
+    /// Takes a moment; whether it is the first one behind blank moments.
+    fn take(&mut self, now: &Moment) -> bool {
+        let is_blank = now.max == Some(0.0) && now.is_blank();
+        let first = if is_blank { &mut self.first_ns } else { &mut self.other_ns };
+        *first = earliest(*first, Some(now.time_ns));
+        self.number += u64::from(is_blank);
+        let was_leading = std::mem::replace(&mut self.is_leading, is_blank);
+        was_leading && !is_blank && self.other_ns == Some(now.time_ns)
+    }
+
+    /// Whether the rows begin with blank ones.
+    fn come_first(&self) -> bool {
+        self.first_ns.zip(self.other_ns).is_some_and(|(first, other)| first < other)
+    }
 }
 
 /// The state of one source.
@@ -50,10 +85,15 @@ pub(super) struct SourceAccumulator {
     had_rates: bool,
     /// Any row has rates.
     has_rates: bool,
+    /// Restarts that took less than the interval.
+    early_restarts: u64,
     counters: Vec<Tallied>,
     level: TableLevel,
     gaps: Gaps,
     disagreeing: u64,
+    /// Times with several rows of different values.
+    repeated: u64,
+    blanks: Blanks,
     losses: [Track; 2],
     sample_seconds: Option<f64>,
     cpus: Cpus,
@@ -81,10 +121,13 @@ impl SourceAccumulator {
             table: Clock::default(),
             had_rates: false,
             has_rates: false,
+            early_restarts: 0,
             counters: Vec::new(),
             level: TableLevel::default(),
             gaps: Gaps::default(),
             disagreeing: 0,
+            repeated: 0,
+            blanks: Blanks::default(),
             losses: Default::default(),
             sample_seconds: None,
             cpus: Cpus::default(),
@@ -98,7 +141,7 @@ impl SourceAccumulator {
         &mut self,
         options: &Options,
         (time_ns, cpu): (i64, usize),
-        counters: impl Iterator<Item = (usize, f64)>,
+        counters: impl Iterator<Item = (usize, f64)> + Clone,
         tracks: &[Option<CpuTrack>],
         room: &mut usize,
     ) {
@@ -107,12 +150,12 @@ impl SourceAccumulator {
             self.take_sum(options, &sum);
         }
         let has_sum = self.statistics.emissions() > 0;
+        let reach = self.cpus.reach(cpu, time_ns, counters.clone());
         for (number, value) in counters {
             let track = tracks[number];
-            if has_sum && track.is_none() {
-                continue;
-            }
-            let Some(step) = self.cpus.take(cpu, number, (time_ns, value), room) else { continue };
+            let (point, is_needed) = ((time_ns, value), !has_sum || track.is_some());
+            let step = self.cpus.take((cpu, number), point, reach, is_needed, room);
+            let Some(step) = step else { continue };
             if let (Some(drawing), Some(track)) = (&mut self.drawing, track) {
                 drawing.of_a_cpu(step.to_ns, cpu, track, step.events);
             }
@@ -163,10 +206,15 @@ impl SourceAccumulator {
         let table = now.table_ns.and_then(|time_ns| self.table.take(time_ns));
         let statistics = now.statistics_ns.and_then(|time_ns| self.take_statistics(&now, time_ns));
         let seconds = table.into_iter().chain(statistics).map(|step| step.seconds());
+        let is_behind_blanks = self.blanks.take(&now);
+        if is_behind_blanks {
+            self.level = TableLevel::default();
+        }
         let fill = self.take_level(&now, seconds.fold(0.0, f64::max));
         if let Some(time_ns) = now.statistics_ns {
-            self.take_counters(options, &now, time_ns, statistics, fill);
+            self.take_counters(options, &now, (time_ns, is_behind_blanks), statistics, fill);
         }
+        self.repeated += u64::from(now.has_risen && !now.disagrees);
         let reach = self.statistics.reach();
         for (track, value) in self.losses.iter_mut().zip(now.losses) {
             value.map(|value| track.take(now.time_ns, value, reach));
@@ -179,10 +227,6 @@ impl SourceAccumulator {
 
     /// The time of a row with statistics, and whether ctpulse was started again before it.
     fn take_statistics(&mut self, now: &Moment, time_ns: i64) -> Option<Step> {
-        if self.statistics.emissions() == 0 && self.cpus.count() > 0 {
-            // The sums over the CPUs so far are not needed.
-            self.counters.clear();
-        }
         let step = self.statistics.take(time_ns);
         let had_rates = std::mem::replace(&mut self.had_rates, now.has_rates);
         self.has_rates |= now.has_rates;
@@ -193,6 +237,8 @@ impl SourceAccumulator {
                 if is_forwards { (had_rates, now.has_rates) } else { (now.has_rates, had_rates) };
             if before && !after && (now.has_counters || !is_forwards) {
                 self.gaps.restarts += 1;
+                let interval = self.statistics.interval().unwrap_or(0.0);
+                self.early_restarts += u64::from(step.seconds() < AT_ONCE * interval);
                 self.statistics.restarted(step.to_ns);
             }
         }
@@ -201,7 +247,7 @@ impl SourceAccumulator {
 
     /// Entries and fill; the highest fill since the moment before, in percent.
     fn take_level(&mut self, now: &Moment, seconds: f64) -> Option<f64> {
-        let extremes = self.level.take(now, seconds)?;
+        let extremes = self.level.take(now, seconds, self.table.reach().far_ns)?;
         if let Some(drawing) = &mut self.drawing {
             drawing.level(now.time_ns, &extremes);
         }
@@ -212,33 +258,55 @@ impl SourceAccumulator {
         &mut self,
         options: &Options,
         now: &Moment,
-        time_ns: i64,
+        (time_ns, is_behind_blanks): (i64, bool),
         statistics: Option<Step>,
         fill_percent: Option<f64>,
     ) {
         if self.counters.len() < now.counters.len() {
             self.counters.resize_with(now.counters.len(), Tallied::default);
         }
-        let (reach, interval) = (self.statistics.reach(), self.statistics.interval());
+        let mut falls = Falls::default();
+        for (counter, reading) in self.counters.iter().zip(&now.counters) {
+            if let Some(value) = reading.value {
+                falls.take(&counter.track, (time_ns, value));
+            }
+        }
+        let reach = Reach { may_wrap: falls.may_wrap(), ..self.statistics.reach() };
+        let mut is_mixed = false;
+        let (interval, believed) = (self.statistics.interval(), self.statistics.believed());
         for (at, (counter, reading)) in self.counters.iter_mut().zip(&now.counters).enumerate() {
             if reading.is_empty() {
                 continue;
             }
             counter.is_seen = true;
             counter.has_rate |= reading.rate.or(reading.peak).is_some();
+            // Several rows of one time: all of them are behind those of the time before.
+            let is_coarse = reading.value.is_some_and(|value| reading.least < value);
+            if is_coarse && counter.track.is_below((time_ns, reading.least)) {
+                is_mixed = true;
+            }
             let step = match reading.value {
                 Some(value) => counter.track.take(time_ns, value, reach),
                 None => statistics,
             };
-            let seconds = step.map_or(0.0, |step| step.seconds());
+            if is_coarse && !(now.disagrees && now.has_risen) {
+                counter.track.begin_lower(time_ns, reading.least);
+            }
+            let mut seconds = step.map_or(0.0, |step| step.seconds());
             let events = match (reading.value, reading.rate) {
-                (Some(_), _) => step.map(|step| step.events),
-                (None, Some(rate)) => step.map(|_| rate * seconds),
+                (Some(_), _) => step.map(|step| step.events).filter(|_| !is_behind_blanks),
+                (None, Some(rate)) => {
+                    let is_one = believed.is_some_and(|interval| seconds <= LONGER * interval);
+                    if step.is_some() && is_one {
+                        counter.rated += rate * seconds;
+                    } else if step.is_some() {
+                        counter.rated_intervals += rate;
+                        seconds = believed.unwrap_or(seconds);
+                    }
+                    step.map(|_| rate * seconds)
+                }
                 (None, None) => None,
             };
-            if reading.value.is_none() {
-                counter.rated += events.unwrap_or(0.0);
-            }
             let sample_events = sample_events(reading, now.sample_seconds.or(self.sample_seconds));
             let addition = Addition {
                 at_ns: step.map_or(time_ns, |step| step.to_ns.max(time_ns)),
@@ -259,11 +327,12 @@ impl SourceAccumulator {
                 drawing.counter(at, addition.at_ns, Rate { events, seconds, peak });
             }
         }
+        self.disagreeing += u64::from(is_mixed && !now.disagrees);
     }
 
     /// What all CPUs together did, where no row has it.
     fn take_sum(&mut self, options: &Options, sum: &Sum) {
-        if self.statistics.emissions() > 0 {
+        if self.has_whole_near(sum.at_ns) {
             return;
         }
         if self.counters.len() < sum.events.len() {
@@ -290,6 +359,17 @@ impl SourceAccumulator {
         }
     }
 
+    /// Whether there is a row with the sum of the CPUs at a time, or there was between rows that
+    /// were read before.
+    fn has_whole_near(&self, time_ns: i64) -> bool {
+        let near_ns = self.cpus.clock.interval().map_or(0, |seconds| (seconds * 5e8) as i64);
+        let is_near = |from_ns: i64, to_ns: i64| {
+            (from_ns.saturating_sub(near_ns)..=to_ns.saturating_add(near_ns)).contains(&time_ns)
+        };
+        let is_now = self.is_open && self.now.statistics_ns.is_some_and(|ns| is_near(ns, ns));
+        is_now || self.statistics.span().is_some_and(|(from_ns, to_ns)| is_near(from_ns, to_ns))
+    }
+
     /// There are no more rows.
     pub(super) fn end(&mut self, options: &Options) {
         self.complete(options);
@@ -299,28 +379,107 @@ impl SourceAccumulator {
         self.counters.iter_mut().for_each(|counter| counter.rates.close_window(options));
     }
 
-    /// The tracks of the counter `at`: one, or one for each CPU where no row has the sum.
-    fn tracks(&self, at: usize) -> Vec<&Track> {
-        if self.statistics.emissions() > 0 {
-            let track = self.counters.get(at).map(|counter| &counter.track);
-            track.filter(|track| track.values() > 0).into_iter().collect()
-        } else {
-            self.cpus.tracks(at).collect()
+    /// The tracks of the counter `at`: one, or one for each CPU where rows with the sum are
+    /// missing or go back.
+    fn tracks(&self, at: usize, interval: Option<f64>) -> Vec<&Track> {
+        let whole = self.counters.get(at).map(|counter| &counter.track);
+        let whole = whole.filter(|track| track.values() > 0);
+        let cpus: Vec<&Track> = self.cpus.tracks(at).collect();
+        match whole {
+            Some(whole) if cpus.is_empty() || !self.are_cpus_better(whole, &cpus, interval) => {
+                vec![whole]
+            }
+            _ => cpus,
         }
     }
 
-    /// Reports the source.
+    /// Whether the sum of the CPUs' counters is more certain than the rows with the sum are: each
+    /// of them wraps by itself.
+    fn are_cpus_better(&self, whole: &Track, cpus: &[&Track], interval: Option<f64>) -> bool {
+        if self.cpus.is_short() || cpus.iter().any(|track| track.unordered() > 0) {
+            return false;
+        }
+        let goes_back = whole.resets() + whole.odd() + whole.disagreeing() > 0;
+        let spans = cpus.iter().filter_map(|track| track.span());
+        let span = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        let (Some((from_ns, to_ns)), Some(own)) = (span, whole.span()) else { return false };
+        let longer_ns = (interval.unwrap_or(0.0) * LONGER * 1e9) as i64;
+        let is_longer =
+            own.0.saturating_sub(from_ns) > longer_ns || to_ns.saturating_sub(own.1) > longer_ns;
+        let is_shorter =
+            from_ns.saturating_sub(own.0) > longer_ns || own.1.saturating_sub(to_ns) > longer_ns;
+        (is_longer || goes_back) && !is_shorter
+    }
+
+    /// Whether the rows with the sum go back where those of the CPUs do not.
+    fn is_replaced(&self, counter: &Tallied, tracks: &[&Track]) -> bool {
+        let backs = |track: &Track| track.resets() + track.odd();
+        let is_other = !tracks.iter().any(|track| std::ptr::eq(*track, &counter.track));
+        is_other
+            && backs(&counter.track) > tracks.iter().map(|track| backs(track)).max().unwrap_or(0)
+    }
+
+    /// Whether the rows of CPUs go on where there are none with their sum.
+    fn have_cpus_more_rows(&self, interval: Option<f64>) -> bool {
+        let longer_ns = (interval.unwrap_or(0.0) * LONGER * 1e9) as u64;
+        match (self.statistics.span(), self.cpus.clock.span()) {
+            (Some(whole), Some(cpus)) => {
+                (cpus.0 < whole.0 && cpus.0.abs_diff(whole.0) > longer_ns)
+                    || (cpus.1 > whole.1 && cpus.1.abs_diff(whole.1) > longer_ns)
+            }
+            (whole, _) => whole.is_none(),
+        }
+    }
+
+    /// How the source begins and ends.
+    pub(super) fn ends(&self, names: &[String]) -> Ends {
+        let mut ends = Ends {
+            origin: self.origin.clone(),
+            span: None,
+            interval_seconds: self.statistics.interval().unwrap_or(0.0),
+            counters: Vec::new(),
+        };
+        for (at, name) in names.iter().enumerate().filter(|(_, name)| is_known(name)) {
+            let tracks = self.tracks(at, self.statistics.interval());
+            for (from_ns, to_ns) in tracks.iter().filter_map(|track| track.span()) {
+                let (first, last) = ends.span.get_or_insert((from_ns, to_ns));
+                (*first, *last) = ((*first).min(from_ns), (*last).max(to_ns));
+            }
+            if !tracks.is_empty() {
+                let first = tracks.iter().map(|track| track.first()).sum();
+                let last = tracks.iter().map(|track| track.last()).sum();
+                ends.counters.push((name.clone(), first, last));
+            }
+        }
+        ends.counters.sort_by_key(|(name, ..)| rank(name));
+        ends
+    }
+
+    /// Reports what the rows show of the source.
     pub(super) fn report(&mut self, context: &Context<'_>) -> SourceReport {
         let (from_ns, to_ns) = self.span.unwrap_or_default();
         let (statistics, table) = (self.statistics.finish(), self.table.finish());
         let cpus = self.cpus.clock.finish();
-        let clocks =
+        let table_interval = table.interval;
+        let table_missing = table.gaps.missing;
+        let by_cpus = self.have_cpus_more_rows(
+            [statistics.interval, cpus.interval].into_iter().flatten().reduce(f64::max),
+        );
+        let mut clocks =
             [(&self.statistics, statistics), (&self.cpus.clock, cpus), (&self.table, table)];
-        let table_missing = clocks[2].1.1.missing;
+        if by_cpus {
+            clocks.swap(0, 1);
+        }
         let main = clocks.into_iter().find(|(clock, _)| clock.emissions() > 0);
-        let (emissions, (interval_seconds, times)) =
-            main.map_or((0, (None, Gaps::default())), |(clock, end)| (clock.emissions(), end));
-        let mut gaps = Gaps { restarts: self.gaps.restarts, ..times };
+        let (emissions, times) =
+            main.map(|(clock, times)| (clock.emissions(), times)).unwrap_or_default();
+        let interval_seconds = times.interval;
+        let mut gaps = Gaps { restarts: self.gaps.restarts, ..times.gaps };
+        let alternating = gaps.restarts;
+        if is_often(alternating, emissions) && 2 * self.early_restarts > alternating {
+            // Rows of another program come between those with rates, and are no restarts.
+            gaps.restarts = 0;
+        }
         if self.counters.len() < context.counters.names.len() {
             self.counters.resize_with(context.counters.names.len(), Tallied::default);
         }
@@ -329,15 +488,25 @@ impl SourceAccumulator {
             let is_known = track.values() > 0 && track.resets() <= self.gaps.restarts;
             is_known.then(|| track.total())
         });
+        let spans = [self.statistics.span(), self.cpus.clock.span()].into_iter().flatten();
+        let covered = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
         let mut evidence = Completeness {
             span: (from_ns, to_ns),
-            statistics: self.statistics.span().or(self.cpus.clock.span()),
-            statistics_rows: emissions_of(&self.statistics, &self.cpus.clock),
-            table: self.table.span(),
+            statistics: covered,
+            statistics_rows: self.statistics.emissions().max(self.cpus.clock.emissions()),
+            table: self.level.span(),
             table_rows: self.table.emissions(),
-            table_missing: table_missing.saturating_sub(gaps.missing),
+            table_missing: if self.level.span() == self.table.span() {
+                table_missing.saturating_sub(gaps.missing)
+            } else {
+                0
+            },
             interval_seconds,
-            partial_sums: if self.statistics.emissions() > 0 { 0 } else { self.cpus.partial() },
+            table_interval_seconds: table_interval,
+            undecided_gaps: times.undecided,
+            alternating: if gaps.restarts == alternating { 0 } else { alternating },
+            repeated: self.repeated,
+            partial_sums: if by_cpus { self.cpus.partial() } else { 0 },
             cpus: self.cpus.count(),
             left_out: self.cpus.left_out(),
             disagreeing: self.disagreeing,
@@ -346,7 +515,8 @@ impl SourceAccumulator {
         };
         let (mut moved, mut unmoved, mut not_counted) = (Vec::new(), Vec::new(), Vec::new());
         for (at, name) in context.counters.names.iter().enumerate() {
-            let (tracks, counter) = (self.tracks(at), &self.counters[at]);
+            let counter = &self.counters[at];
+            let tracks = self.tracks(at, interval_seconds);
             if !counter.is_seen && tracks.is_empty() {
                 continue;
             }
@@ -363,15 +533,29 @@ impl SourceAccumulator {
             );
             tracks.iter().for_each(|track| evidence.take(name, track));
             let values: u64 = tracks.iter().map(|track| track.values()).sum();
-            let total: f64 = tracks.iter().map(|track| track.total()).sum();
-            let total = if values > 0 { total } else { counter.rated };
-            if total > 0.0 || counter.rates.has_moved() {
+            let mut total: f64 = tracks.iter().map(|track| track.total()).sum();
+            if self.blanks.come_first() {
+                total -= tracks.iter().map(|track| track.rise_from_zero()).sum::<f64>();
+            }
+            if values == 0 {
+                let interval = interval_seconds.unwrap_or(0.0);
+                total = counter.rated + counter.rated_intervals * interval;
+                evidence.rates_only.push(name.clone());
+            }
+            let is_replaced = self.is_replaced(counter, &tracks);
+            if is_replaced {
+                evidence.replace(name, counter.track.resets() + counter.track.odd());
+            }
+            if total > 0.0 || (counter.rates.has_moved() && !is_replaced) {
                 moved.push((at, name, total));
             } else if self.is_uncounted(name, counter, &tracks, fill.as_ref()) {
                 not_counted.push(name);
             } else {
                 unmoved.push(name);
             }
+        }
+        if self.blanks.come_first() {
+            evidence.leading_blanks = self.blanks.number;
         }
         gaps.backwards = evidence.backwards;
         evidence.resets = gaps.resets;
@@ -442,11 +626,6 @@ impl SourceAccumulator {
 
 fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
     a.into_iter().chain(b).min()
-}
-
-/// The rows with statistics: of the whole namespace, or of its CPUs.
-fn emissions_of(statistics: &Clock, cpus: &Clock) -> u64 {
-    if statistics.emissions() > 0 { statistics.emissions() } else { cpus.emissions() }
 }
 
 /// The events in the sample with the peak of a row, if they are known.

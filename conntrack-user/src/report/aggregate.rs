@@ -6,15 +6,18 @@ use std::time::Duration;
 use super::accumulator::{Context, SourceAccumulator};
 use super::cpus;
 use super::fields::{Counters, Meaning};
+use super::successors;
 use super::summary::Report;
+use super::undecided::Undecided;
 use super::unknown::of_recording;
 use crate::recording::known::{is_known, is_unmistakable};
 use crate::recording::{Catalog, ReadCounts, RecordedSeries, Row, SeriesId};
 use crate::rows::MEASUREMENT;
 
-/// Sources that are kept apart; each takes up to half a megabyte.
+/// Sources that are kept apart; each takes up to 6 MiB with 96 counters whose
+/// rates differ by powers of ten, and some 0.3 MiB with those of a machine.
 const MOST_SOURCES: usize = 64;
-/// Counters of CPUs that are kept apart, in all sources together: some 30 MiB.
+/// Counters of CPUs that are kept apart, in all sources together: some 60 MiB.
 const MOST_OF_CPUS: usize = 1 << 18;
 
 /// What a report is asked for.
@@ -39,6 +42,8 @@ pub struct Aggregator {
     sources: Vec<SourceAccumulator>,
     by_origin: HashMap<RecordedSeries, usize>,
     other_rows: u64,
+    /// Rows of which it is not known yet whether they are conntrack's.
+    undecided: Undecided,
     refused_rows: u64,
     /// The series of those.
     refused: HashSet<SeriesId>,
@@ -67,6 +72,7 @@ impl Aggregator {
             sources: Vec::new(),
             by_origin: HashMap::new(),
             other_rows: 0,
+            undecided: Undecided::default(),
             refused_rows: 0,
             refused: HashSet::new(),
             room: MOST_OF_CPUS,
@@ -75,8 +81,20 @@ impl Aggregator {
 
     /// Takes a row.
     pub fn push(&mut self, catalog: &Catalog, row: Row<'_>) {
-        let known = self.places.get(row.series.0).copied().flatten();
-        let Some(place) = known.or_else(|| self.find_place(catalog, row)) else { return };
+        let place = match self.places.get(row.series.0).copied().flatten() {
+            Some(place) => place,
+            None => {
+                let Some(place) = self.find_place(catalog, row) else { return };
+                let waiting = self.undecided.remove(row.series);
+                self.other_rows -= waiting.number;
+                waiting.each(|waiting| self.take(catalog, place, waiting));
+                place
+            }
+        };
+        self.take(catalog, place, row);
+    }
+
+    fn take(&mut self, catalog: &Catalog, place: RowScope, row: Row<'_>) {
         self.meanings.resize(catalog.fields().len(), Meaning::Unmet);
         for (field, _) in row.values {
             if self.meanings[field.0] == Meaning::Unmet {
@@ -109,6 +127,10 @@ impl Aggregator {
         let number = cpu.map(cpus::number);
         if number == Some(None) || !is_ours(catalog, series, row) {
             self.other_rows += 1;
+            // A row with one field may have one that other programs have, too.
+            if number != Some(None) && has_field(catalog, row, is_known) {
+                self.undecided.push(row);
+            }
             return None;
         }
         let mut origin = series.clone();
@@ -149,10 +171,16 @@ impl Aggregator {
             self.refused_rows,
             self.refused.len() as u64,
             self.counters.left_out,
+            self.undecided.left_out(),
         );
         let context = Context { counters: &self.counters, unknown: &unknown };
+        let names = &self.counters.names;
+        let ends: Vec<_> = self.sources.iter().map(|source| source.ends(names)).collect();
         let mut sources: Vec<_> =
             self.sources.iter_mut().map(|source| source.report(&context)).collect();
+        for (source, unknown) in sources.iter_mut().zip(successors::unknown(&ends)) {
+            source.unknown.extend(unknown);
+        }
         sources.sort_by(|a, b| (&a.name, &a.tags).cmp(&(&b.name, &b.tags)));
         Report {
             recording,
@@ -166,8 +194,11 @@ impl Aggregator {
 
 /// Whether a row is conntrack's, whatever `name_override` and its like made of the measurement.
 fn is_ours(catalog: &Catalog, series: &RecordedSeries, row: Row<'_>) -> bool {
-    let has =
-        |is: fn(&str) -> bool| row.values.iter().any(|(field, _)| is(&catalog.fields()[field.0]));
+    let has = |is| has_field(catalog, row, is);
     let is_likely = || series.name.contains(MEASUREMENT) || series.tag("cpu").is_some();
     series.name == MEASUREMENT || has(is_unmistakable) || is_likely() && has(is_known)
+}
+
+fn has_field(catalog: &Catalog, row: Row<'_>, is: fn(&str) -> bool) -> bool {
+    row.values.iter().any(|(field, _)| is(&catalog.fields()[field.0]))
 }

@@ -2,7 +2,7 @@
 
 use super::gaps::Clock;
 use super::summary;
-use super::track::{Step, Track};
+use super::track::{Falls, Reach, Step, Track};
 use crate::schema::field::CpuTrack;
 
 /// The most CPUs that a kernel can have (`NR_CPUS`).
@@ -27,6 +27,8 @@ pub(super) struct Cpus {
     partial: u64,
     /// Values for which there was no room.
     left_out: u64,
+    /// Some tracks begin late or not at all: there was no room for them.
+    is_short: bool,
 }
 
 /// The rows of one gather.
@@ -80,13 +82,32 @@ impl Cpus {
         Some(Sum { at_ns: self.gather.time_ns, step, events })
     }
 
+    /// The reach of a row of the CPU `number` with these counters.
+    pub(super) fn reach(
+        &self,
+        number: usize,
+        time_ns: i64,
+        counters: impl Iterator<Item = (usize, f64)>,
+    ) -> Reach {
+        let tracks = self.cpus.get(number).and_then(Option::as_deref).unwrap_or_default();
+        let mut falls = Falls::default();
+        for (place, value) in counters {
+            if let Some(track) = tracks.get(place) {
+                falls.take(track, (time_ns, value));
+            }
+        }
+        Reach { may_wrap: falls.may_wrap(), ..self.clock.reach() }
+    }
+
     /// Takes the counter `place` of the CPU `number`; the events since the row before. `room` is
-    /// for how many counters of CPUs there is still memory.
+    /// for how many counters of CPUs there is still memory; a value that is not needed may be left
+    /// out without a word.
     pub(super) fn take(
         &mut self,
-        number: usize,
-        place: usize,
+        (number, place): (usize, usize),
         (time_ns, value): (i64, f64),
+        reach: Reach,
+        is_needed: bool,
         room: &mut usize,
     ) -> Option<Step> {
         if self.cpus.len() <= number {
@@ -99,13 +120,14 @@ impl Cpus {
         if tracks.len() <= place {
             let more = place + 1 - tracks.len();
             if *room < more {
-                self.left_out += 1;
+                self.left_out += u64::from(is_needed);
+                self.is_short = true;
                 return None;
             }
             *room -= more;
             tracks.resize_with(place + 1, Track::default);
         }
-        let step = tracks[place].take(time_ns, value, self.clock.reach())?;
+        let step = tracks[place].take(time_ns, value, reach)?;
         if self.gather.events.len() <= place {
             self.gather.events.resize(place + 1, None);
         }
@@ -123,6 +145,11 @@ impl Cpus {
     /// Gathers in which a CPU is missing.
     pub(super) fn partial(&self) -> u64 {
         self.partial
+    }
+
+    /// Whether tracks are missing, as there was no room for them.
+    pub(super) fn is_short(&self) -> bool {
+        self.is_short
     }
 
     /// Values for which there was no room.
@@ -164,8 +191,9 @@ mod tests {
         let mut room = 1000;
         for (at, value) in [10.0, 15.0, 2.0].into_iter().enumerate() {
             let time_ns = at as i64 * 1_000_000_000;
-            cpus.take(3, 0, (time_ns, value), &mut room);
-            cpus.take(3, 2, (time_ns, value * 10.0), &mut room);
+            let reach = cpus.clock.reach();
+            cpus.take((3, 0), (time_ns, value), reach, true, &mut room);
+            cpus.take((3, 2), (time_ns, value * 10.0), reach, true, &mut room);
         }
         let found = cpus.summary(&[Some(CpuTrack::Lost), None, Some(CpuTrack::Inserted)]);
         assert_eq!(found, [summary::Cpu { cpu: 3, lost: 7.0, inserted: 70.0 }]);
@@ -181,7 +209,9 @@ mod tests {
         {
             let time_ns = second * 1_000_000_000 + cpu as i64 * 1000;
             sums.extend(cpus.row(cpu, time_ns));
-            cpus.take(cpu, 0, (time_ns, (second * 10) as f64), &mut room);
+            let value = (second * 10) as f64;
+            let reach = cpus.reach(cpu, time_ns, [(0, value)].into_iter());
+            cpus.take((cpu, 0), (time_ns, value), reach, true, &mut room);
         }
         sums.extend(cpus.end());
         let sums: Vec<_> =
@@ -193,7 +223,10 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let (mut cpus, mut room) = (Cpus::default(), 10);
-        (0..100).for_each(|cpu| _ = cpus.take(cpu, 1, (0, 0.0), &mut room));
+        let reach = cpus.clock.reach();
+        for cpu in 0..100 {
+            cpus.take((cpu, 1), (0, 0.0), reach, true, &mut room);
+        }
         assert_eq!((room, cpus.left_out()), (0, 95));
     }
 }

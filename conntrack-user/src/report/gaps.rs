@@ -1,8 +1,9 @@
 //! The times of one series' rows: how far they are apart, and the places where rows are missing.
 //!
 //! The interval is the median time between two rows, so it is known for certain only at the end;
-//! until then an estimate decides which stretches of time are no windows for rates. Where two
-//! inputs write one series, their rows alternate: then it is the time between every second row.
+//! until then an estimate decides which stretches of time are no windows for rates. Where several
+//! inputs write one series, their rows take turns: then it is the time between every second (third,
+//! fourth) row.
 
 use hdrhistogram::Histogram;
 
@@ -10,7 +11,11 @@ use super::summary::{Gap, Gaps};
 use super::track::{Reach, Step, Track};
 
 /// Longer than this many intervals is a gap: at least one emission is missing.
-const LONGER: f64 = 1.5;
+pub(super) const LONGER: f64 = 1.5;
+/// The same where rows are irregular (`collection_jitter`): each may be almost an interval late.
+const LONGER_IF_IRREGULAR: f64 = 2.0;
+/// The most inputs of one series that are recognized.
+const MOST_INPUTS: usize = 4;
 /// Intervals before the estimate is believed: the first is often cut short.
 const ENOUGH: u64 = 8;
 /// How many gaps are kept, the longest.
@@ -69,8 +74,9 @@ impl Clock {
             Some(us) => Reach {
                 near_ns: NEAR_NS.min((us * 250.0) as i64),
                 far_ns: (us * 1000.0 * LONGER) as i64,
+                may_wrap: true,
             },
-            None => Reach { near_ns: SURELY_NEAR_NS, far_ns: i64::MAX },
+            None => Reach { near_ns: SURELY_NEAR_NS, far_ns: i64::MAX, may_wrap: true },
         }
     }
 
@@ -78,6 +84,11 @@ impl Clock {
     pub(super) fn interval(&self) -> Option<f64> {
         let us = self.estimate.estimate_us.or_else(|| self.estimate.period_us())?;
         Some(us / 1e6)
+    }
+
+    /// The interval in seconds, once there are enough rows to believe it.
+    pub(super) fn believed(&self) -> Option<f64> {
+        Some(self.estimate.estimate_us? / 1e6)
     }
 
     /// The rows with different times.
@@ -90,17 +101,27 @@ impl Clock {
         self.times.span()
     }
 
-    /// There are no more rows: what is to be said of interval and gaps.
-    pub(super) fn finish(&mut self) -> (Option<f64>, Gaps) {
+    /// There are no more rows: reports interval and gaps.
+    pub(super) fn finish(&mut self) -> Times {
         for (from_ns, to_ns) in self.times.gaps() {
             self.intervals.record(Gap { from_ns, to_ns, restart: false });
         }
-        let mut gaps = self.intervals.gaps();
+        let (mut gaps, undecided) = self.intervals.gaps();
         for gap in &mut gaps.longest {
             gap.restart = self.restarts.contains(&gap.to_ns);
         }
-        (self.intervals.period_us().map(|us| us / 1e6), gaps)
+        Times { interval: self.intervals.period_us().map(|us| us / 1e6), gaps, undecided }
     }
+}
+
+/// What the times of a series' rows show.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Times {
+    /// In seconds.
+    pub(super) interval: Option<f64>,
+    pub(super) gaps: Gaps,
+    /// Times between two rows of which it is not known whether a row is missing.
+    pub(super) undecided: u64,
 }
 
 /// The times between rows.
@@ -110,40 +131,88 @@ struct Intervals {
     digits: u8,
     /// In microseconds.
     histogram: Option<Histogram<u32>>,
-    /// From each row to the next but one.
-    pairs: Option<Histogram<u32>>,
+    /// From each row to the second, third and fourth behind it, where the time between rows
+    /// varies.
+    sums: [Option<Histogram<u32>>; MOST_INPUTS - 1],
+    /// How often the time between rows was another one than the time before.
+    varied: u64,
+    /// Rows since then.
+    since_varied: usize,
+    /// The last times between rows that are neighbours, in microseconds, the latest first.
+    chain: [u64; MOST_INPUTS],
+    chained: usize,
     last: Option<Gap>,
     estimate_us: Option<f64>,
     longest: Vec<Gap>,
 }
 
+/// A tenth of all times is shorter, and a tenth longer.
+fn spread(histogram: &Histogram<u32>) -> (f64, f64) {
+    let at = |quantile| histogram.value_at_quantile(quantile) as f64;
+    (at(0.1), at(0.9))
+}
+
+/// The mean of all times but for gaps.
+fn mean_below(histogram: &Histogram<u32>, median: f64) -> f64 {
+    let (mut sum, mut count) = (0.0, 0.0);
+    for bucket in histogram.iter_recorded() {
+        let value = bucket.value_iterated_to() as f64;
+        if value < 2.1 * median {
+            sum += value * bucket.count_since_last_iteration() as f64;
+            count += bucket.count_since_last_iteration() as f64;
+        }
+    }
+    if count > 0.0 { sum / count } else { median }
+}
+
 impl Intervals {
     fn new(digits: u8) -> Self {
-        let (histogram, pairs, longest) = (None, None, Vec::new());
-        Self { digits, histogram, pairs, last: None, estimate_us: None, longest }
+        Self {
+            digits,
+            histogram: None,
+            sums: Default::default(),
+            varied: 0,
+            since_varied: MOST_INPUTS,
+            chain: [0; MOST_INPUTS],
+            chained: 0,
+            last: None,
+            estimate_us: None,
+            longest: Vec::new(),
+        }
     }
 
     /// Takes the time between two rows.
     fn record(&mut self, between: Gap) {
-        let us = |from_ns: i64, to_ns: i64| (to_ns.abs_diff(from_ns) / 1000).max(1);
-        let [histogram, pairs] = [&mut self.histogram, &mut self.pairs].map(|histogram| {
+        let us = (between.to_ns.abs_diff(between.from_ns) / 1000).max(1);
+        let digits = self.digits;
+        let record = |histogram: &mut Option<Histogram<u32>>, us| {
             if histogram.is_none() {
-                *histogram = Histogram::new(self.digits).ok();
+                *histogram = Histogram::new(digits).ok();
             }
-            histogram
-        });
-        let (Some(histogram), Some(pairs)) = (histogram, pairs) else { return };
-        // They resize themselves, and no time is too long for them.
-        let _ = histogram.record(us(between.from_ns, between.to_ns));
-        if let Some(last) = self.last {
-            if last.to_ns == between.from_ns {
-                let _ = pairs.record(us(last.from_ns, between.to_ns));
-            } else if last.from_ns == between.to_ns {
-                let _ = pairs.record(us(between.from_ns, last.to_ns));
+            // It resizes itself, and no time is too long for it.
+            let _ = histogram.as_mut().map(|histogram| histogram.record(us));
+        };
+        record(&mut self.histogram, us);
+        let is_next = self
+            .last
+            .is_some_and(|last| last.to_ns == between.from_ns || last.from_ns == between.to_ns);
+        self.chain.rotate_right(1);
+        self.chain[0] = us;
+        self.chained = if is_next { (self.chained + 1).min(MOST_INPUTS) } else { 1 };
+        if self.chained > 1 && us.abs_diff(self.chain[1]) > us.min(self.chain[1]) / 16 {
+            self.varied += 1;
+            self.since_varied = 0;
+        }
+        // Regular rows need no sums.
+        if self.since_varied < MOST_INPUTS {
+            self.since_varied += 1;
+            for (at, sums) in self.sums.iter_mut().enumerate().take(self.chained.saturating_sub(1))
+            {
+                record(sums, self.chain[..at + 2].iter().sum());
             }
         }
         self.last = Some(between);
-        let count = histogram.len();
+        let count = self.histogram.as_ref().map_or(0, Histogram::len);
         if count.is_power_of_two() || count.is_multiple_of(4096) {
             self.estimate_us = self.period_us().filter(|_| count >= ENOUGH);
         }
@@ -155,37 +224,58 @@ impl Intervals {
         }
     }
 
-    fn period_us(&self) -> Option<f64> {
+    /// The time in which each of several inputs writes one row.
+    fn turn_us(&self) -> Option<f64> {
         let histogram = self.histogram.as_ref()?;
-        let at = |histogram: &Histogram<u32>, q| histogram.value_at_quantile(q) as f64;
-        let pairs = self.pairs.as_ref().filter(|pairs| pairs.len() >= ENOUGH / 2);
-        if let Some(pairs) = pairs
-            && at(histogram, 0.9) > LONGER * at(histogram, 0.1)
-            && at(pairs, 0.9) < 1.1 * at(pairs, 0.1)
-        {
-            return Some(at(pairs, 0.5));
+        let (low, high) = spread(histogram);
+        if high < 1.1 * low || self.varied < histogram.len() / 4 {
+            return None;
         }
-        // Of two intervals the first is cut short by the start, as inputs align to the clock.
-        Some(at(histogram, if histogram.len() == 2 { 1.0 } else { 0.5 }))
+        let sums = self.sums.iter().flatten().filter(|sums| sums.len() >= ENOUGH / 2);
+        // Were the times irregular, then those of several rows would be as well.
+        let mut even = sums.filter(|sums| {
+            let (least, most) = spread(sums);
+            most < 1.1 * least && 2.0 * (most - least) < high - low
+        });
+        even.next().map(|sums| sums.value_at_quantile(0.5) as f64)
     }
 
-    /// Reports the gaps.
-    fn gaps(&self) -> Gaps {
-        let mut gaps = Gaps::default();
+    fn period_us(&self) -> Option<f64> {
+        let histogram = self.histogram.as_ref()?;
+        self.turn_us().or_else(|| {
+            // Of two intervals the first is cut short by the start, as inputs align to the clock.
+            let quantile = if histogram.len() == 2 { 1.0 } else { 0.5 };
+            let median = histogram.value_at_quantile(quantile) as f64;
+            Some(if self.is_irregular(median) { mean_below(histogram, median) } else { median })
+        })
+    }
+
+    /// Whether rows come early and late, as with a `collection_jitter`.
+    fn is_irregular(&self, period: f64) -> bool {
+        let Some((low, high)) = self.histogram.as_ref().map(spread) else { return false };
+        low < 0.75 * period && high > 1.25 * period && self.turn_us().is_none()
+    }
+
+    /// Returns the gaps, and the number of times between rows that may be one.
+    fn gaps(&self) -> (Gaps, u64) {
+        let (mut gaps, mut undecided) = (Gaps::default(), 0);
         let (Some(period), Some(histogram)) = (self.period_us(), &self.histogram) else {
-            return gaps;
+            return (gaps, undecided);
         };
+        let longer = if self.is_irregular(period) { LONGER_IF_IRREGULAR } else { LONGER };
         for bucket in histogram.iter_recorded() {
             let intervals = bucket.value_iterated_to() as f64 / period;
-            if intervals > LONGER {
-                let count = bucket.count_since_last_iteration();
+            let count = bucket.count_since_last_iteration();
+            if intervals > longer {
                 gaps.gaps += count;
                 gaps.missing += (intervals.round() as u64).saturating_sub(1).max(1) * count;
+            } else if intervals > LONGER {
+                undecided += count;
             }
         }
-        let is_gap = |gap: &&Gap| (gap.to_ns - gap.from_ns) as f64 / 1e3 > LONGER * period;
+        let is_gap = |gap: &&Gap| (gap.to_ns - gap.from_ns) as f64 / 1e3 > longer * period;
         gaps.longest = self.longest.iter().filter(is_gap).copied().collect();
-        gaps
+        (gaps, undecided)
     }
 }
 
@@ -214,7 +304,7 @@ mod tests {
                 [0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 4.0, 1.0, 1.01, 2.0, 0.99, 1.0];
             let mut clock = clock(&apart, is_backwards);
             assert_eq!(clock.emissions(), 16);
-            let (interval, gaps) = clock.finish();
+            let Times { interval, gaps, .. } = clock.finish();
             assert_eq!((gaps.gaps, gaps.missing, gaps.longest.len()), (2, 4, 2));
             assert_eq!(gaps.longest[0].to_ns - gaps.longest[0].from_ns, 4_000_000_000);
             assert!((interval.unwrap() - 1.0).abs() < 0.001);
@@ -223,7 +313,7 @@ mod tests {
 
     #[test]
     fn the_first_of_two_intervals_is_cut_short() {
-        let (interval, gaps) = clock(&[0.107, 0.5], false).finish();
+        let Times { interval, gaps, .. } = clock(&[0.107, 0.5], false).finish();
         assert!((interval.unwrap() - 0.5).abs() < 0.001, "{interval:?}");
         assert_eq!(gaps.gaps, 0);
     }
@@ -231,7 +321,7 @@ mod tests {
     #[test]
     fn two_inputs_that_alternate_have_no_gaps() {
         let apart: Vec<_> = (0..60).flat_map(|_| [0.3, 0.7]).collect();
-        let (interval, gaps) = clock(&apart, false).finish();
+        let Times { interval, gaps, .. } = clock(&apart, false).finish();
         assert!((interval.unwrap() - 1.0).abs() < 0.001, "{interval:?}");
         assert_eq!(gaps.gaps, 0);
     }
@@ -239,7 +329,7 @@ mod tests {
     #[test]
     fn two_inputs_that_read_at_once_have_no_gaps_either() {
         let apart: Vec<_> = (0..60).flat_map(|_| [0.000_02, 0.999_98]).collect();
-        let (interval, gaps) = clock(&apart, false).finish();
+        let Times { interval, gaps, .. } = clock(&apart, false).finish();
         assert!((interval.unwrap() - 1.0).abs() < 0.001, "{interval:?}");
         assert_eq!(gaps.gaps, 0);
     }
@@ -248,7 +338,7 @@ mod tests {
     #[test]
     fn another_interval_at_the_beginning_is_no_lasting_mistake() {
         let apart: Vec<_> = [0.25; 10].into_iter().chain([10.0; 500]).collect();
-        let (interval, gaps) = clock(&apart, false).finish();
+        let Times { interval, gaps, .. } = clock(&apart, false).finish();
         assert!((interval.unwrap() / 10.0 - 1.0).abs() < 0.001, "{interval:?}");
         assert_eq!(gaps.gaps, 0);
     }
@@ -259,6 +349,6 @@ mod tests {
         for second in (23..40).chain([21, 22, 5, 6]) {
             clock.take(second * 1_000_000_000);
         }
-        assert_eq!((clock.emissions(), clock.finish().1.gaps), (40, 0));
+        assert_eq!((clock.emissions(), clock.finish().gaps.gaps), (40, 0));
     }
 }

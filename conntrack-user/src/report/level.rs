@@ -2,7 +2,8 @@
 //!
 //! A share is one of the limit that was valid then, which may have been raised within a
 //! recording. Telegraf's plugin sums `entries` over the CPUs, so the table's own count goes first,
-//! and a bare `entries` counts only as long as nothing better was seen.
+//! and a bare `entries` counts only as long as nothing better was seen, or where the table's rows
+//! are missing and both were the same before.
 
 use super::moment::Moment;
 use super::spread::Spread;
@@ -10,6 +11,8 @@ use super::summary::{Above, Fill, Fullest, LimitChange};
 
 /// The fill from which on the table counts as nearly full, in percent.
 const NEARLY_FULL: f64 = 90.0;
+/// Fewer entries show nothing of whether they are a sum over CPUs.
+const SOME_ENTRIES: f64 = 8.0;
 /// Changes of the limit that are listed; all are counted.
 const MOST_CHANGES: usize = 8;
 
@@ -30,6 +33,13 @@ pub(super) struct TableLevel {
     above: Option<Above>,
     /// Whether the entries so far are surely the table's and no sum over CPUs.
     is_sure: bool,
+    /// The times of all entries.
+    span: Option<(i64, i64)>,
+    /// The time of the table's last row.
+    last_count_ns: Option<i64>,
+    /// How often the entries of the statistics were those of the table, and how often not.
+    agreed: u64,
+    differed: u64,
 }
 
 /// The lowest and the highest since the moment before.
@@ -44,8 +54,19 @@ pub(super) struct EntryExtremes {
 }
 
 impl TableLevel {
-    /// Takes the values of `now` for the `seconds` between it and the moment before.
-    pub(super) fn take(&mut self, now: &Moment, seconds: f64) -> Option<EntryExtremes> {
+    /// Takes the values of `now` for the `seconds` between it and the moment before. `far_ns` is the
+    /// time after which a row of the table is missing.
+    pub(super) fn take(
+        &mut self,
+        now: &Moment,
+        seconds: f64,
+        far_ns: i64,
+    ) -> Option<EntryExtremes> {
+        if now.max == Some(0.0) && now.is_blank() && self.max.is_some_and(|max| max > 0.0) {
+            // No row of the table, but one that a query filled in.
+            return None;
+        }
+        let is_missing = self.is_missing(now, far_ns);
         let before = self.max;
         self.max = now.max.or(before);
         if let Some(max) = now.max {
@@ -54,9 +75,11 @@ impl TableLevel {
         let is_sure = now.count.or(now.entries_max).is_some();
         let last = match now.count {
             Some(count) => count,
-            None if is_sure || !self.is_sure => now.entries.or(now.entries_max)?,
+            None if is_sure || !self.is_sure || is_missing => now.entries.or(now.entries_max)?,
             None => return None,
         };
+        let (from_ns, to_ns) = self.span.get_or_insert((now.time_ns, now.time_ns));
+        (*from_ns, *to_ns) = ((*from_ns).min(now.time_ns), (*to_ns).max(now.time_ns));
         let is_anew = is_sure && !self.is_sure && self.peak.is_some();
         if is_anew {
             self.entries = Spread::default();
@@ -71,6 +94,32 @@ impl TableLevel {
         }
         let fill = self.take_fill(before, [low, last, high], now.time_ns, seconds);
         Some(EntryExtremes { entries: (low, high), fill, is_anew })
+    }
+
+    /// Whether a row of the table is missing, whose entries those of the statistics are.
+    fn is_missing(&mut self, now: &Moment, far_ns: i64) -> bool {
+        if let (Some(count), Some(entries)) = (now.count, now.entries) {
+            let is_known = count >= SOME_ENTRIES || entries >= SOME_ENTRIES;
+            let is_same = (count - entries).abs() <= count.max(entries) / 10.0;
+            self.agreed += u64::from(is_known && is_same);
+            self.differed += u64::from(is_known && !is_same);
+        }
+        match (now.count, self.last_count_ns) {
+            (Some(_), _) => {
+                self.last_count_ns = Some(now.time_ns);
+                false
+            }
+            (None, Some(last_ns)) => {
+                let is_far = now.time_ns.abs_diff(last_ns) > far_ns.unsigned_abs();
+                is_far && self.agreed > 0 && self.differed <= self.agreed / 8
+            }
+            (None, None) => false,
+        }
+    }
+
+    /// The times of the first and the last entries.
+    pub(super) fn span(&self) -> Option<(i64, i64)> {
+        self.span
     }
 
     /// Notes the limit of a time, and whether it changed between that and the time before; rows
@@ -171,7 +220,7 @@ mod tests {
         for (at, [count, entries, entries_max, max]) in moments.iter().copied().enumerate() {
             let time_ns = at as i64 * SECOND;
             let moment = Moment { time_ns, count, entries, entries_max, max, ..Moment::default() };
-            last = level.take(&moment, if at == 0 { 0.0 } else { 1.0 });
+            last = level.take(&moment, if at == 0 { 0.0 } else { 1.0 }, i64::MAX);
         }
         (level.report().unwrap(), last)
     }

@@ -17,10 +17,12 @@ mod level;
 mod moment;
 mod rates;
 mod spread;
+mod successors;
 mod summary;
 mod text;
 mod timeline;
 mod track;
+mod undecided;
 mod unknown;
 
 pub use self::aggregate::{Aggregator, Options};

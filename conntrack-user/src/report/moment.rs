@@ -18,6 +18,8 @@ pub(super) struct Moment {
     pub(super) has_rates: bool,
     /// A counter is lower in one row than in the one before: not both are of one source.
     pub(super) disagrees: bool,
+    /// A counter is higher in one row than in the one before: they were not read at once.
+    pub(super) has_risen: bool,
     /// Of the table's own row.
     pub(super) count: Option<f64>,
     pub(super) entries: Option<f64>,
@@ -31,6 +33,8 @@ pub(super) struct Moment {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CounterReading {
     pub(super) value: Option<f64>,
+    /// The smallest of several values, which was read first.
+    pub(super) least: f64,
     pub(super) rate: Option<f64>,
     pub(super) peak: Option<f64>,
     /// The largest number of events in one sample.
@@ -49,9 +53,12 @@ impl Moment {
         let highest = |old: &mut Option<f64>| *old = Some(old.map_or(value, |old| old.max(value)));
         match meaning {
             Meaning::Counter(at) => {
-                let old = self.counter(at).value;
+                let counter = self.counter(at);
+                let old = counter.value;
+                counter.least = old.map_or(value, |_| counter.least.min(value));
+                highest(&mut counter.value);
                 self.disagrees |= old.is_some_and(|old| value < old);
-                highest(&mut self.counter(at).value);
+                self.has_risen |= old.is_some_and(|old| value > old);
                 self.has_counters = true;
             }
             Meaning::Rate(at) => {
@@ -88,6 +95,15 @@ impl Moment {
             self.counters.resize(at + 1, CounterReading::default());
         }
         &mut self.counters[at]
+    }
+
+    /// Whether every value is 0, as those are that a query fills in (`fill(0)`).
+    pub(super) fn is_blank(&self) -> bool {
+        let is_zero = |value: Option<f64>| value.is_none_or(|value| value == 0.0);
+        [self.count, self.entries, self.max, self.sample_seconds].into_iter().all(is_zero)
+            && self.counters.iter().all(|counter| {
+                is_zero(counter.value) && is_zero(counter.rate) && is_zero(counter.peak)
+            })
     }
 
     /// Empties the moment but keeps its memory.

@@ -6,20 +6,36 @@
 //! a stretch changes nothing as long as the counter only rose there; where it did not, the track
 //! counts the value as one that it could not order.
 
-/// Telegraf's plugin keeps the kernel's 32 bits.
+/// Telegraf's plugin keeps the kernel's 32 bits, or the sum of such counters of CPUs.
 const WRAP: f64 = 4_294_967_296.0;
 /// A wrap is believed if this many events or fewer explain it.
 const WRAP_BELIEVED: f64 = 268_435_456.0;
+/// And no more than this many a second.
+const WRAP_BELIEVED_PER_SECOND: f64 = 16_777_216.0;
 /// Stretches that are kept apart; beyond them the two that are nearest to each other become one.
 const MOST: usize = 16;
 
-/// The events between two values of a counter, and whether it started again.
-pub(super) fn events(before: f64, after: f64) -> (f64, bool) {
-    if after >= before {
-        return (after - before, false);
+/// A value and its time.
+type Point = (i64, f64);
+
+/// Returns the events between two values of a counter, and whether it started again at 0.
+fn events(from: Point, to: Point, may_wrap: bool) -> (f64, bool) {
+    if to.1 >= from.1 {
+        return (to.1 - from.1, false);
     }
-    let wrapped = after + WRAP - before;
-    if before < WRAP && wrapped < WRAP_BELIEVED { (wrapped, false) } else { (after, true) }
+    match wrapped(from, to).filter(|_| may_wrap) {
+        Some(events) => (events, false),
+        None => (to.1, true),
+    }
+}
+
+/// Returns the events between two values if the counter may have wrapped between them.
+fn wrapped(from: Point, to: Point) -> Option<f64> {
+    // Several CPUs may wrap at once.
+    let events = to.1 + WRAP * ((from.1 - to.1) / WRAP).ceil() - from.1;
+    let seconds = (to.0.saturating_sub(from.0) as f64 / 1e9).max(1.0);
+    let believed = WRAP_BELIEVED.min(WRAP_BELIEVED_PER_SECOND * seconds);
+    (0.0..believed).contains(&events).then_some(events)
 }
 
 /// How far apart two times may be.
@@ -30,6 +46,37 @@ pub(super) struct Reach {
     pub(super) near_ns: i64,
     /// Rows further apart than this have a gap between them, which other rows may fill later.
     pub(super) far_ns: i64,
+    /// Whether a counter that went back may have wrapped. It did not where other counters of the
+    /// same row began again.
+    pub(super) may_wrap: bool,
+}
+
+/// How the counters of one row went back.
+#[derive(Debug, Default)]
+pub(super) struct Falls {
+    is_reset: bool,
+    /// The value before a possible wrap.
+    wrapped: Option<f64>,
+}
+
+impl Falls {
+    /// Takes one counter of the row.
+    pub(super) fn take(&mut self, track: &Track, (time_ns, value): Point) {
+        if value == track.latest {
+            return;
+        }
+        let Some((from, to)) = track.neighbours((time_ns, value)) else { return };
+        if to.1 < from.1 {
+            // Two counters wrap together only if they count the same.
+            let is_other = self.wrapped.replace(from.1).is_some_and(|other| other != from.1);
+            self.is_reset |= is_other || wrapped(from, to).is_none();
+        }
+    }
+
+    /// Whether a counter of the row may have wrapped.
+    pub(super) fn may_wrap(&self) -> bool {
+        !self.is_reset
+    }
 }
 
 /// What a value adds to its neighbour in time.
@@ -52,20 +99,59 @@ impl Step {
 }
 
 /// Values that are neighbours in time, without a gap.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Stretch {
-    first: (i64, f64),
-    last: (i64, f64),
+    first: Point,
+    last: Point,
     events: f64,
     resets: u64,
     first_reset_ns: Option<i64>,
     values: u64,
     /// It grew at its beginning.
     is_backwards: bool,
+    /// Other counters began again where it begins.
+    begins_with_reset: bool,
     /// The value before the last one.
     before_last: f64,
     /// The value before the counter started again, if it did with the last one.
     before_reset: Option<f64>,
+    /// Zeros behind the last value.
+    zeros: Option<Box<Zeros>>,
+    /// The value behind zeros with which the stretch begins, if it grows backwards; the first
+    /// value is the first of the zeros then.
+    behind_zeros: Option<Box<Zeros>>,
+}
+
+/// Rows with 0 beside rows with more. The value on their other side decides whether the counter
+/// began again, or a query filled a gap with them.
+#[derive(Debug, Clone)]
+struct Zeros {
+    from_ns: i64,
+    to_ns: i64,
+    number: u64,
+    /// The value behind them.
+    behind: Point,
+}
+
+/// The place between two stretches.
+struct Joint {
+    from: Point,
+    to: Point,
+    events: f64,
+    is_reset: bool,
+    /// Zeros between them that are no values of the counter.
+    filled: u64,
+}
+
+impl Joint {
+    fn of(before: &Stretch, behind: &Stretch) -> Self {
+        let to = behind.behind_zeros.as_ref().map_or(behind.first, |zeros| zeros.behind);
+        let (events, is_reset) = events(before.last, to, !behind.begins_with_reset);
+        let zeros = before.zeros.iter().chain(&behind.behind_zeros);
+        let are_values = is_reset || before.last.1 == 0.0;
+        let filled = if are_values { 0 } else { zeros.map(|zeros| zeros.number).sum() };
+        Self { from: (before.to_ns(), before.last.1), to, events, is_reset, filled }
+    }
 }
 
 /// What one counter counted.
@@ -80,59 +166,164 @@ pub(super) struct Track {
     unordered: u64,
     disagreeing: u64,
     odd: u64,
+    filled: u64,
     jumps_back: u64,
+    /// The value that was taken last.
+    latest: f64,
     largest: f64,
+    /// The first events, if the counter began with 0.
+    rise_from_zero: f64,
 }
 
 impl Track {
     /// Takes the counter's value at a time; what it adds to the value that is next to it in time,
     /// if that is known.
     pub(super) fn take(&mut self, time_ns: i64, value: f64, reach: Reach) -> Option<Step> {
+        // Most counters of most rows did not move.
+        if value == self.latest
+            && self.at + 1 == self.stretches.len()
+            && let Some(here) = self.stretches.last_mut()
+            && let Some(step) = here.stand_still((time_ns, value), reach)
+        {
+            self.values += 1;
+            return Some(step);
+        }
+        self.latest = value;
+        let was_zero = self.largest == 0.0;
         self.largest = self.largest.max(value);
         let next = self.stretches.get(self.at + 1).map(|next| next.first.0);
         let before = self.at.checked_sub(1).map(|at| self.stretches[at].last.0);
         let Some(here) = self.stretches.get_mut(self.at) else {
-            self.begin(0, time_ns, value);
+            self.begin(0, (time_ns, value), reach);
             return None;
         };
-        if time_ns > here.last.0 && next.is_none_or(|next| time_ns < next) {
-            let step = step(here.last, (time_ns, value), reach);
-            if step.is_gap {
-                self.begin(self.at + 1, time_ns, value);
-            } else if step.events < 0.0 {
-                // Rows that were read together came in the wrong order.
-                self.disagreeing += 1;
-                here.last.0 = time_ns;
-                return None;
-            } else {
-                self.odd += u64::from(here.is_odd(value, step));
-                here.before_last = here.last.1;
-                here.last = (time_ns, value);
-                here.grow(step);
-                self.values += 1;
+        if time_ns > here.to_ns() && next.is_none_or(|next| time_ns < next) {
+            let step = self.append((time_ns, value), reach);
+            if was_zero && value > 0.0 {
+                self.rise_from_zero = value;
             }
-            return Some(step);
+            return step;
         }
         let is_backwards = here.is_backwards || here.values == 1;
         if is_backwards && time_ns < here.first.0 && before.is_none_or(|before| time_ns > before) {
-            let step = step((time_ns, value), here.first, reach);
-            if step.is_gap {
-                self.begin(self.at, time_ns, value);
-                self.stretches[self.at].is_backwards = true;
-            } else if step.events < 0.0 {
-                self.disagreeing += 1;
-                here.first.0 = time_ns;
-                return None;
-            } else {
-                here.first = (time_ns, value);
-                here.is_backwards = true;
-                here.grow(step);
-                self.values += 1;
-            }
+            return self.prepend((time_ns, value), reach);
+        }
+        let is_twice = |zeros: &Zeros| (zeros.from_ns..=zeros.to_ns).contains(&time_ns);
+        if value > 0.0 || !here.zeros.as_deref().is_some_and(is_twice) {
+            self.place(time_ns, value, reach);
+        }
+        None
+    }
+
+    /// Takes a value behind the last one.
+    fn append(&mut self, point: Point, reach: Reach) -> Option<Step> {
+        let here = self.stretches.get_mut(self.at)?;
+        let from_ns = here.to_ns();
+        let is_wrap = || reach.may_wrap && wrapped(here.last, point).is_some();
+        if point.1 == 0.0 && here.last.1 > 0.0 && !is_wrap() {
+            let behind = here.last;
+            let new = || Zeros { from_ns: point.0, to_ns: point.0, number: 0, behind };
+            let zeros = here.zeros.get_or_insert_with(|| Box::new(new()));
+            (zeros.to_ns, zeros.number) = (point.0, zeros.number + 1);
+            here.values += 1;
+            self.values += 1;
+            let is_gap = point.0.saturating_sub(from_ns) > reach.far_ns;
+            return Some(Step { from_ns, to_ns: point.0, events: 0.0, is_reset: false, is_gap });
+        }
+        let mut step = step((from_ns, here.last.1), point, reach);
+        if step.is_gap {
+            self.begin(self.at + 1, point, reach);
             return Some(step);
         }
-        self.place(time_ns, value, reach);
-        None
+        if step.events < 0.0 {
+            // Rows that were read together came in the wrong order.
+            self.disagreeing += 1;
+            here.last.0 = point.0;
+            return None;
+        }
+        if let Some(zeros) = here.zeros.take() {
+            if step.is_reset {
+                here.first_reset_ns.get_or_insert(zeros.from_ns);
+            } else {
+                self.filled += zeros.number;
+                (step.from_ns, step.is_gap) = (here.last.0, true);
+            }
+        } else {
+            self.odd += u64::from(here.is_odd(point.1, step));
+        }
+        here.before_last = here.last.1;
+        here.last = point;
+        here.grow(step);
+        self.values += 1;
+        Some(step)
+    }
+
+    /// Takes a value in front of the first one.
+    fn prepend(&mut self, point: Point, reach: Reach) -> Option<Step> {
+        let here = self.stretches.get_mut(self.at)?;
+        let to_ns = here.first.0;
+        let is_gap = to_ns.saturating_sub(point.0) > reach.far_ns;
+        if point.1 == 0.0 && !is_gap && (here.first.1 > 0.0 || here.behind_zeros.is_some()) {
+            let behind = here.first;
+            let new = || Zeros { from_ns: point.0, to_ns: point.0, number: 0, behind };
+            let zeros = here.behind_zeros.get_or_insert_with(|| Box::new(new()));
+            (zeros.from_ns, zeros.number) = (point.0, zeros.number + 1);
+            (here.first, here.is_backwards) = (point, true);
+            here.values += 1;
+            self.values += 1;
+            let from_ns = point.0;
+            return Some(Step { from_ns, to_ns, events: 0.0, is_reset: false, is_gap: false });
+        }
+        let to = here.behind_zeros.as_ref().map_or(here.first, |zeros| zeros.behind);
+        let mut step = step(point, to, reach);
+        if is_gap {
+            self.begin(self.at, point, reach);
+            self.stretches[self.at].is_backwards = true;
+            return Some(Step { is_gap, ..step });
+        }
+        if step.events < 0.0 {
+            self.disagreeing += 1;
+            here.first.0 = point.0;
+            return None;
+        }
+        step.is_gap = false;
+        if let Some(zeros) = here.behind_zeros.take() {
+            if step.is_reset {
+                (step.from_ns, step.to_ns) = (point.0, to_ns);
+            } else {
+                self.filled += zeros.number;
+                step.is_gap = true;
+            }
+        }
+        (here.first, here.is_backwards) = (point, true);
+        here.grow(step);
+        self.values += 1;
+        Some(step)
+    }
+
+    /// Takes a smaller value of the time of the first one: of several of one time, that was read
+    /// first.
+    pub(super) fn begin_lower(&mut self, time_ns: i64, value: f64) {
+        let Some(first) = self.stretches.get_mut(self.at) else { return };
+        if first.first.0 == time_ns && value < first.first.1 && first.behind_zeros.is_none() {
+            first.events += first.first.1 - value;
+            first.first.1 = value;
+        }
+    }
+
+    /// Whether a value is behind a higher one in time.
+    pub(super) fn is_below(&self, point: Point) -> bool {
+        self.neighbours(point).is_some_and(|(from, to)| to == point && to.1 < from.1)
+    }
+
+    /// The two values that a value at a time is between, or at the end of, in their order.
+    fn neighbours(&self, point: Point) -> Option<(Point, Point)> {
+        let here = self.stretches.get(self.at)?;
+        if point.0 > here.last.0 {
+            Some((here.last, point))
+        } else {
+            (point.0 < here.first.0).then_some((point, here.first))
+        }
     }
 
     /// Takes a value that does not belong at the end of the stretch of the one before.
@@ -141,7 +332,7 @@ impl Track {
         let Some(found) = self.stretches.get_mut(at).filter(|found| time_ns >= found.first.0)
         else {
             self.jumps_back += u64::from(at <= self.at);
-            self.begin(at, time_ns, value);
+            self.begin(at, (time_ns, value), reach);
             return;
         };
         if time_ns == found.last.0 {
@@ -151,8 +342,14 @@ impl Track {
             }
             self.disagreeing += u64::from(value < found.last.1);
         } else if time_ns == found.first.0 {
+            if found.is_backwards && value < found.first.1 {
+                // Several rows of one time, read from the last one on.
+                found.events += found.first.1 - value;
+                found.first.1 = value;
+                return;
+            }
             self.disagreeing += u64::from(value != found.first.1);
-        } else if found.values == 2 {
+        } else if found.values == 2 && found.zeros.is_none() && found.behind_zeros.is_none() {
             let parts = [(found.first, (time_ns, value)), ((time_ns, value), found.last)];
             let steps = parts.map(|(from, to)| step(from, to, reach));
             found.events = steps.iter().map(|step| step.events.max(0.0)).sum();
@@ -167,21 +364,29 @@ impl Track {
     }
 
     /// Begins a stretch in front of that at `at`.
-    fn begin(&mut self, at: usize, time_ns: i64, value: f64) {
-        let (first, last) = ((time_ns, value), (time_ns, value));
+    fn begin(&mut self, at: usize, point: Point, reach: Reach) {
         let new = Stretch {
-            first,
-            last,
+            first: point,
+            last: point,
             events: 0.0,
             resets: 0,
             first_reset_ns: None,
             values: 1,
             is_backwards: false,
+            begins_with_reset: !reach.may_wrap,
             before_last: 0.0,
             before_reset: None,
+            zeros: None,
+            behind_zeros: None,
         };
         if self.stretches.is_empty() {
             self.stretches.reserve_exact(1);
+        }
+        if let Some(before) = at.checked_sub(1).and_then(|at| self.stretches.get_mut(at))
+            && before.to_ns() >= point.0
+        {
+            // The zeros are those of a later stretch.
+            before.zeros = None;
         }
         self.stretches.insert(at, new);
         self.at = at;
@@ -200,54 +405,75 @@ impl Track {
         let Some((at, _)) = others.min_by_key(|(_, pair)| apart(pair)) else { return };
         let next = self.stretches.remove(at + 1);
         let joined = &mut self.stretches[at];
-        let (events, is_reset) = events(joined.last.1, next.first.1);
+        let joint = Joint::of(joined, &next);
+        self.filled += joint.filled;
         joined.last = next.last;
-        joined.events += events + next.events;
-        joined.resets += u64::from(is_reset) + next.resets;
-        let here = is_reset.then_some(next.first.0);
+        joined.events += joint.events + next.events;
+        joined.resets += u64::from(joint.is_reset) + next.resets;
+        let here = joint.is_reset.then_some(joint.to.0);
         joined.first_reset_ns = joined.first_reset_ns.or(here).or(next.first_reset_ns);
         joined.values += next.values;
         joined.is_backwards = false;
+        joined.zeros = next.zeros;
         self.at -= usize::from(self.at > at);
     }
 
-    /// Each two stretches that are neighbours: the end of the first, the beginning of the second.
-    fn joints(&self) -> impl Iterator<Item = ((i64, f64), (i64, f64))> {
-        self.stretches.windows(2).map(|pair| (pair[0].last, pair[1].first))
+    /// What lies between each two stretches that are neighbours.
+    fn joints(&self) -> impl Iterator<Item = Joint> {
+        self.stretches.windows(2).map(|pair| Joint::of(&pair[0], &pair[1]))
     }
 
     /// The events between the first and the last value.
     pub(super) fn total(&self) -> f64 {
         let within: f64 = self.stretches.iter().map(|stretch| stretch.events).sum();
-        within + self.joints().map(|(from, to)| events(from.1, to.1).0).sum::<f64>()
+        // Zeros in front of everything are values of a counter that begins.
+        let first = self.stretches.first().and_then(|stretch| stretch.behind_zeros.as_ref());
+        let first = first.map_or(0.0, |zeros| zeros.behind.1);
+        first + within + self.joints().map(|joint| joint.events).sum::<f64>()
     }
 
     /// How often the counter started again in a gap.
     pub(super) fn resets_in_gaps(&self) -> u64 {
-        self.joints().filter(|(from, to)| events(from.1, to.1).1).count() as u64
+        self.joints().filter(|joint| joint.is_reset).count() as u64
     }
 
     /// How often the counter started again.
     pub(super) fn resets(&self) -> u64 {
         let within: u64 = self.stretches.iter().map(|stretch| stretch.resets).sum();
-        within + self.resets_in_gaps()
+        within + self.resets_in_gaps() + u64::from(self.last_zeros().is_some())
     }
 
     /// The time of the first value after the counter started again.
     pub(super) fn first_reset_ns(&self) -> Option<i64> {
         let within = self.stretches.iter().filter_map(|stretch| stretch.first_reset_ns);
-        let between = self.joints().filter(|(from, to)| events(from.1, to.1).1);
-        within.chain(between.map(|(_, to)| to.0)).min()
+        let between = self.joints().filter(|joint| joint.is_reset);
+        let last = self.last_zeros().map(|zeros| zeros.from_ns);
+        within.chain(between.map(|joint| joint.to.0)).chain(last).min()
+    }
+
+    /// The zeros at the end.
+    fn last_zeros(&self) -> Option<&Zeros> {
+        self.stretches.last()?.zeros.as_deref()
+    }
+
+    /// How many zeros there are behind the last other value.
+    pub(super) fn zeros_at_end(&self) -> u64 {
+        self.last_zeros().map_or(0, |zeros| zeros.number)
+    }
+
+    /// Zeros between values that go on, which no counter has.
+    pub(super) fn filled(&self) -> u64 {
+        self.filled + self.joints().map(|joint| joint.filled).sum::<u64>()
     }
 
     /// The times of the first and the last value.
     pub(super) fn span(&self) -> Option<(i64, i64)> {
-        Some((self.stretches.first()?.first.0, self.stretches.last()?.last.0))
+        Some((self.stretches.first()?.first.0, self.stretches.last()?.to_ns()))
     }
 
     /// The times on both sides of each gap that is left.
     pub(super) fn gaps(&self) -> impl Iterator<Item = (i64, i64)> {
-        self.joints().map(|(from, to)| (from.0, to.0))
+        self.joints().map(|joint| (joint.from.0, joint.to.0))
     }
 
     /// Different times that were seen, but for values that came late.
@@ -285,6 +511,17 @@ impl Track {
         self.stretches.first().map_or(0.0, |stretch| stretch.first.1)
     }
 
+    /// The first events of a counter that began with 0.
+    pub(super) fn rise_from_zero(&self) -> f64 {
+        let first = self.stretches.first().and_then(|stretch| stretch.behind_zeros.as_ref());
+        first.map_or(self.rise_from_zero, |zeros| zeros.behind.1)
+    }
+
+    /// The last value.
+    pub(super) fn last(&self) -> f64 {
+        self.stretches.last().map_or(0.0, |stretch| stretch.last.1)
+    }
+
     /// The largest value.
     pub(super) fn largest(&self) -> f64 {
         self.largest
@@ -292,6 +529,24 @@ impl Track {
 }
 
 impl Stretch {
+    /// Takes a value that is the same as the last one, if it comes behind that without a gap.
+    fn stand_still(&mut self, point: Point, reach: Reach) -> Option<Step> {
+        let apart_ns = point.0.saturating_sub(self.last.0);
+        let is_next = apart_ns > 0 && apart_ns <= reach.far_ns && point.1 == self.last.1;
+        if !is_next || self.zeros.is_some() {
+            return None;
+        }
+        let from_ns = std::mem::replace(&mut self.last.0, point.0);
+        (self.before_last, self.before_reset) = (point.1, None);
+        self.values += 1;
+        Some(Step { from_ns, to_ns: point.0, events: 0.0, is_reset: false, is_gap: false })
+    }
+
+    /// The time of its last value, or of the zeros behind that.
+    fn to_ns(&self) -> i64 {
+        self.zeros.as_ref().map_or(self.last.0, |zeros| zeros.to_ns)
+    }
+
     /// Whether the counter did not start again but a value is wrong: it rises beyond the value
     /// before, or falls to no less than the value before that.
     fn is_odd(&mut self, value: f64, step: Step) -> bool {
@@ -313,9 +568,9 @@ impl Stretch {
 }
 
 /// What lies between two values. Between rows that were read together a decrease is negative.
-fn step(from: (i64, f64), to: (i64, f64), reach: Reach) -> Step {
+fn step(from: Point, to: Point, reach: Reach) -> Step {
     let apart_ns = to.0.saturating_sub(from.0);
-    let (mut events, mut is_reset) = events(from.1, to.1);
+    let (mut events, mut is_reset) = events(from, to, reach.may_wrap);
     if is_reset && apart_ns <= reach.near_ns {
         (events, is_reset) = (to.1 - from.1, false);
     }
@@ -329,7 +584,7 @@ mod tests {
 
     use super::*;
 
-    const REACH: Reach = Reach { near_ns: 0, far_ns: i64::MAX };
+    const REACH: Reach = Reach { near_ns: 0, far_ns: i64::MAX, may_wrap: true };
 
     fn track(values: &[(i64, f64)], reach: Reach) -> Track {
         let mut track = Track::default();
@@ -370,7 +625,7 @@ mod tests {
 
     #[test]
     fn what_fills_a_gap_later_is_in_its_place() {
-        let reach = Reach { near_ns: 0, far_ns: 10 };
+        let reach = Reach { far_ns: 10, ..REACH };
         let mut values: Vec<_> = (0..50).map(|at| (at, at as f64)).collect();
         values.extend((70..100).map(|at| (at, (at - 60) as f64)));
         values.extend((50..70).map(|at| (at, [at, at - 60][usize::from(at >= 60)] as f64)));
@@ -390,6 +645,25 @@ mod tests {
                 values.into_iter().enumerate().map(|(t, v)| (t as i64, v)).collect();
             assert_eq!(track(&values, REACH).odd(), odd, "{values:?}");
         }
+    }
+
+    /// `fill(0)` of a query.
+    #[test]
+    fn zeros_between_values_that_go_on_are_no_values() {
+        let values: Vec<_> =
+            [3.0, 5.0, 0.0, 0.0, 6.0, 9.0].into_iter().zip(0..).map(|(v, t)| (t, v)).collect();
+        let reversed: Vec<_> = values.iter().rev().copied().collect();
+        let twice: Vec<_> = values.iter().flat_map(|value| [*value; 2]).collect();
+        for order in [values, reversed, twice] {
+            let found = track(&order, REACH);
+            assert_eq!((found.total(), found.resets(), found.filled()), (6.0, 0, 2), "{order:?}");
+        }
+        // The counter began again, and counts nothing at first, or to the end.
+        let found = track(&[(0, 5.0), (1, 0.0), (2, 0.0), (3, 2.0)], REACH);
+        assert_eq!((found.total(), found.resets(), found.filled()), (2.0, 1, 0));
+        assert_eq!(found.first_reset_ns(), Some(1));
+        let found = track(&[(0, 5.0), (1, 6.0), (2, 0.0), (3, 0.0)], REACH);
+        assert_eq!((found.total(), found.resets(), found.zeros_at_end()), (1.0, 1, 2));
     }
 
     #[test]
@@ -415,9 +689,9 @@ mod tests {
             }
             let expected = sum - values[0].1;
             fastrand::Rng::with_seed(seed).shuffle(&mut values);
-            let found = track(&values, Reach { near_ns: 0, far_ns });
+            let found = track(&values, Reach { far_ns, ..REACH });
             prop_assert_eq!(found.total(), expected);
-            prop_assert_eq!((found.unordered(), found.resets()), (0, 0));
+            prop_assert_eq!((found.unordered(), found.resets(), found.filled()), (0, 0, 0));
             prop_assert!(found.stretches.len() <= MOST);
         }
     }

@@ -6,12 +6,16 @@ use crate::recording::known::is_known;
 use crate::recording::{ReadCounts, WINDOW};
 use crate::text::human::{duration, number};
 
-/// Rows span the time if they cover this share of it.
-const SPANS: f64 = 0.9;
+/// Rows span the time if no more than this many intervals of it are missing.
+const SPANS: f64 = 1.5;
 /// Rows are few for their time if gaps take more than this share of it.
 const MOSTLY_GAPS: f64 = 0.5;
 /// The share of rows from which on decreases are no accident.
 const OFTEN: f64 = 0.05;
+/// Beyond this a float does not hold every integer.
+const LARGEST_INTEGER: f64 = 9_007_199_254_740_992.0;
+/// No one samples a table as rarely as this, in seconds.
+const LONGEST_INTERVAL: f64 = 86_400.0;
 /// Fewer decreases than this are restarts.
 const SOME: u64 = 4;
 
@@ -29,6 +33,27 @@ pub(super) struct Completeness<'a> {
     /// Emissions that are missing among the table rows alone.
     pub(super) table_missing: u64,
     pub(super) interval_seconds: Option<f64>,
+    pub(super) table_interval_seconds: Option<f64>,
+    /// Times between rows in which a row may be missing or not.
+    pub(super) undecided_gaps: u64,
+    /// How often a row without rates came behind one with rates, if that is no restart.
+    pub(super) alternating: u64,
+    /// Times with several rows of different values.
+    pub(super) repeated: u64,
+    /// How often the rows with the sum of the CPUs went back alone, and the counter that did most.
+    pub(super) replaced: Option<(u64, String)>,
+    /// A counter beyond the integers that a float holds.
+    pub(super) inexact: Option<String>,
+    /// Counters of which rows have nothing but rates.
+    pub(super) rates_only: Vec<String>,
+    /// Rows with nothing but zeros before all others.
+    pub(super) leading_blanks: u64,
+    /// Zeros between values that go on, and the counter with most of them.
+    pub(super) filled: Option<(u64, String)>,
+    /// Zeros at the end of a counter that was above 0.
+    pub(super) zeros_at_end: u64,
+    /// A counter that was above 0 and does not end with zeros.
+    pub(super) has_other_end: bool,
     pub(super) emissions: u64,
     /// Emissions that are missing in gaps.
     pub(super) missing: u64,
@@ -63,6 +88,13 @@ pub(super) struct Completeness<'a> {
 }
 
 impl Completeness<'_> {
+    /// Takes a counter whose rows with the sum of the CPUs went back.
+    pub(super) fn replace(&mut self, name: &str, times: u64) {
+        if times > self.replaced.as_ref().map_or(0, |(most, _)| *most) {
+            self.replaced = Some((times, name.to_owned()));
+        }
+    }
+
     /// Takes what the rows of one counter show.
     pub(super) fn take(&mut self, name: &str, track: &Track) {
         self.late = self.late.max(track.late());
@@ -72,6 +104,14 @@ impl Completeness<'_> {
             self.has_known = true;
         } else {
             self.stranger.get_or_insert_with(|| name.to_owned());
+        }
+        if track.filled() > self.filled.as_ref().map_or(0, |(filled, _)| *filled) {
+            self.filled = Some((track.filled(), name.to_owned()));
+        }
+        self.zeros_at_end = self.zeros_at_end.max(track.zeros_at_end());
+        self.has_other_end |= track.last() > 0.0 && track.zeros_at_end() == 0;
+        if track.largest() > LARGEST_INTEGER {
+            self.inexact.get_or_insert_with(|| name.to_owned());
         }
         let resets = track.resets();
         if resets > self.most_resets.as_ref().map_or(0, |(most, _)| *most) {
@@ -99,10 +139,14 @@ fn seconds((from_ns, to_ns): (i64, i64)) -> f64 {
     to_ns.saturating_sub(from_ns) as f64 / 1e9
 }
 
-/// Whether rows span the time of others, but for an interval at either end.
+/// Whether rows span the time of others, but for about an interval.
 fn spans(own: (i64, i64), whole: (i64, i64), interval: Option<f64>) -> bool {
-    let missing = seconds(whole) - seconds(own);
-    missing <= 2.0 * interval.unwrap_or(0.0) || seconds(own) >= SPANS * seconds(whole)
+    seconds(whole) - seconds(own) <= SPANS * interval.unwrap_or(0.0)
+}
+
+/// Whether something happens too often in so many rows for an accident.
+pub(super) fn is_often(number_of: u64, rows: u64) -> bool {
+    number_of >= SOME && number_of as f64 > OFTEN * rows as f64
 }
 
 fn count(number_of: u64, what: &str) -> String {
@@ -116,6 +160,8 @@ pub(super) fn unknown(evidence: &Completeness<'_>) -> Vec<String> {
     statistics(evidence, &mut sentences);
     table(evidence, &mut sentences);
     order(evidence, &mut sentences);
+    times(evidence, &mut sentences);
+    zeros(evidence, &mut sentences);
     for name in &evidence.no_counters {
         sentences.push(format!("the field {name} goes up and down, so it is no counter: left out"));
     }
@@ -146,12 +192,19 @@ fn statistics(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
         let (missing, whole) = (duration(missing), duration(whole));
         sentences.push(format!("there are no rows for {missing} of {whole}"));
     }
-    if evidence.partial_sums > 0 {
+    if evidence.statistics.is_some() && !evidence.has_known && evidence.stranger.is_none() {
+        let rows = count(evidence.statistics_rows, "statistics row");
+        sentences.push(format!("no counter has a number in {rows}, so no counter is known"));
+    }
+    if evidence.partial_sums > 0 && evidence.cpus > 0 {
         let (partial, cpus) = (count(evidence.partial_sums, "time"), evidence.cpus);
         sentences.push(format!(
-            "no row has the sum of the CPUs, and at {partial} not all of the {cpus} CPUs have a row: \
-             rates of those times are not known"
+            "rows with the sum of the CPUs are missing, and at {partial} not all of the {cpus} CPUs \
+             have a row: rates of those times are not known"
         ));
+    }
+    if let Some(name) = &evidence.inexact {
+        sentences.push(format!("values of {name} are above 2^53, so its events are not exact"));
     }
     if let (Some(name), false) = (&evidence.stranger, evidence.has_known) {
         sentences.push(format!(
@@ -171,6 +224,7 @@ fn statistics(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
 }
 
 fn table(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
+    let table_interval = evidence.table_interval_seconds.or(evidence.interval_seconds);
     match (evidence.fill, evidence.table) {
         (None, _) => sentences.push("no row has the table's entries".to_owned()),
         // An empty table is not full, whatever its limit.
@@ -184,7 +238,7 @@ fn table(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
                 count(fill.limit_changed, "time")
             ));
         }
-        (Some(_), Some(own)) if !spans(own, evidence.span, evidence.interval_seconds) => {
+        (Some(_), Some(own)) if !spans(own, evidence.span, table_interval) => {
             let (own, whole) = (duration(seconds(own)), duration(seconds(evidence.span)));
             sentences.push(format!("the table rows span {own} of {whole}"));
         }
@@ -210,8 +264,7 @@ fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
             count(evidence.late, "row")
         ));
     }
-    let often =
-        |number_of: u64| number_of >= SOME && number_of as f64 > OFTEN * evidence.emissions as f64;
+    let often = |number_of: u64| is_often(number_of, evidence.emissions);
     let emissions = count(evidence.emissions, "row");
     let sources = "rows of several sources may have the same tags, and totals may be wrong";
     if often(evidence.disagreeing) {
@@ -223,7 +276,7 @@ fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     if evidence.resets_in_gaps > 0 {
         let gaps = count(evidence.resets_in_gaps, "gap");
         sentences.push(format!(
-            "counters began anew in {gaps}: what they counted before that in the gap is not known"
+            "counters began again in {gaps}: what they counted before that in the gap is not known"
         ));
     }
     // All counters start again together, but for those of the probes when ctpulse is started again.
@@ -244,9 +297,16 @@ fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
             count(*odd, "time")
         ));
     }
+    if let Some((times, name)) = &evidence.replaced {
+        let times = count(*times, "time");
+        sentences.push(format!(
+            "{name} went back {times} in the rows with the sum of the CPUs, but not in those of the \
+             CPUs: totals are those of the CPUs, rates and peaks may be wrong"
+        ));
+    }
     if often(evidence.resets) {
         let resets = count(evidence.resets, "time");
-        sentences.push(format!("a counter began anew {resets} in {emissions}: {sources}"));
+        sentences.push(format!("a counter began again {resets} in {emissions}: {sources}"));
     }
     if evidence.losses_unknown {
         sentences.push(
@@ -257,12 +317,80 @@ fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     }
 }
 
+/// What the times of the rows leave unknown.
+fn times(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
+    let rows = count(evidence.emissions, "row");
+    if evidence.undecided_gaps > 0 {
+        sentences.push(format!(
+            "the time between rows varies by more than half of the interval, and {} of {rows} came up \
+             to an interval late: a single row that is missing there cannot be seen",
+            number(evidence.undecided_gaps as f64, 15)
+        ));
+    }
+    if evidence.alternating > 0 {
+        let times = count(evidence.alternating, "time");
+        sentences.push(format!(
+            "a row without rates came behind one with rates {times} in {rows}: two programs write \
+             the same series, or ctpulse was started again so often"
+        ));
+    }
+    // Where every time has several rows, the times are coarse.
+    if evidence.repeated > 0 && evidence.repeated < evidence.emissions / 2 {
+        sentences.push(format!(
+            "{} of {rows} have the time of the row before, with higher counters: rates and peaks \
+             there are too high; the clock may have gone back",
+            number(evidence.repeated as f64, 15)
+        ));
+    }
+    let missing = evidence.missing as f64 * evidence.interval_seconds.unwrap_or(0.0);
+    if let ([name, rest @ ..], true) = (&evidence.rates_only[..], missing > 0.0) {
+        let (more, verb) = match rest.len() {
+            0 => (String::new(), "is"),
+            others => (format!(" and {} more", count(others as u64, "counter")), "are"),
+        };
+        sentences.push(format!(
+            "{name}{more} {verb} in rates only, so their events in {} without rows are not known",
+            duration(missing)
+        ));
+    }
+    if let Some(interval) = evidence.interval_seconds
+        && interval >= LONGEST_INTERVAL
+    {
+        sentences.push(format!(
+            "the interval is {}: the unit of the times may be another one, and rates are not known",
+            duration(interval)
+        ));
+    }
+}
+
+/// What zeros leave unknown that no counter has.
+fn zeros(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
+    let by = "as a query with fill(0) writes them";
+    if evidence.leading_blanks > 0 {
+        sentences.push(format!(
+            "the first {} have nothing but zeros, the table's limit among them, {by}: left out",
+            count(evidence.leading_blanks, "row")
+        ));
+    }
+    if let Some((filled, name)) = &evidence.filled {
+        let rows = count(*filled, "row");
+        sentences.push(format!("{name} is 0 in {rows} between others that go on, {by}: left out"));
+    }
+    if evidence.zeros_at_end > 0 && !evidence.has_other_end {
+        sentences.push(format!(
+            "the last {} have 0 in every counter, {by}, or counters began again at 0",
+            count(evidence.zeros_at_end, "row")
+        ));
+    }
+}
+
 /// What is not known of the whole recording.
 pub(super) fn of_recording(
     tally: &ReadCounts,
     left_out_rows: u64,
     left_out_series: u64,
     left_out_fields: u64,
+    late_rows: u64,
 ) -> Vec<String> {
     let mut sentences = Vec::new();
     if tally.bad_lines > 0 {
@@ -274,6 +402,29 @@ pub(super) fn of_recording(
     tally.unreadable.iter().for_each(|why| sentences.push(format!("not read: {why}")));
     for file in &tally.unfinished {
         sentences.push(format!("{file} ends within its compressed data"));
+    }
+    if late_rows > 0 {
+        sentences.push(format!(
+            "{} came before it was known that they are conntrack's, and were left out: sort the file \
+             by time",
+            count(late_rows, "row")
+        ));
+    }
+    if tally.before_2000 > 0 {
+        sentences.push(format!(
+            "{} of {} rows have times before the year 2000: the clock was not set, or the unit of the \
+             times is not known",
+            number(tally.before_2000 as f64, 15),
+            number(tally.rows as f64, 15)
+        ));
+    }
+    if tally.clock_steps > 0 {
+        sentences.push(format!(
+            "the clock went back {}, by {} in all: rows behind that are reported as later than their \
+             times by as much and an interval",
+            count(tally.clock_steps, "time"),
+            duration(tally.clock_steps_seconds)
+        ));
     }
     if left_out_rows > 0 {
         let rows = count(left_out_rows, "row");

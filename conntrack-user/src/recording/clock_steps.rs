@@ -1,0 +1,254 @@
+//! Clocks that were set back within a recording.
+//!
+//! Rows are put in the order of their time, so those behind such a step would come between those
+//! in front of it, and each counter would seem to go up and down. A step shows in the counters: in
+//! the order of the file they go on as before, although the time goes back. Rows behind the step
+//! are then taken as if the clock had gone on.
+
+use std::collections::HashMap;
+
+use super::known::is_known;
+use super::{Catalog, FieldId, Order, ReadCounts, RecordedSeries, Row, SeriesId};
+
+/// Rows of one series in order before a step is believed.
+const RUN: u32 = 3;
+/// A smaller step is two inputs' rows in the wrong order.
+const LEAST_NS: i64 = 5_000_000;
+/// Rows of a source that wait until their counters show a step or none.
+const MOST_HELD: usize = 256;
+/// Values in them.
+const MOST_VALUES: usize = 1 << 14;
+/// A counter goes on as before if it rises by this many times what it rose between two rows at
+/// most, or by as few events.
+const AS_BEFORE: f64 = 8.0;
+/// Values of a counter before the step that are compared.
+const COMPARED: usize = 16;
+
+/// The time of a series.
+#[derive(Debug, Clone, Copy)]
+struct SeriesClock {
+    origin: usize,
+    last_ns: i64,
+    interval_ns: i64,
+    /// Rows in order.
+    run: u32,
+}
+
+/// The rows of one machine or namespace.
+#[derive(Debug, Default)]
+struct Origin {
+    /// What its times lack after all steps so far.
+    behind_ns: i64,
+    steps: u64,
+    back_ns: i64,
+    jump: Option<Jump>,
+}
+
+/// A row with its time.
+type HeldRow = (SeriesId, i64, Vec<(FieldId, f64)>);
+
+/// A time that is before that of the row before, and the rows from then on.
+#[derive(Debug)]
+struct Jump {
+    series: SeriesClock,
+    to_ns: i64,
+    held: Vec<HeldRow>,
+    values: usize,
+    /// A counter went on as before.
+    goes_on: bool,
+}
+
+/// Finds the steps of each source's clock.
+#[derive(Debug, Default)]
+pub(super) struct ClockSteps {
+    /// By series.
+    series: Vec<Option<SeriesClock>>,
+    origins: Vec<Origin>,
+    by_origin: HashMap<RecordedSeries, usize>,
+    /// Which fields are counters.
+    counters: Vec<bool>,
+}
+
+impl ClockSteps {
+    /// Takes the row that is next in the file and pushes it into `order`.
+    pub(super) fn push(
+        &mut self,
+        catalog: &Catalog,
+        row: Row<'_>,
+        order: &mut Order,
+        each: &mut impl FnMut(Row<'_>),
+    ) {
+        let SeriesId(id) = row.series;
+        let Some(clock) = self.series.get_mut(id).and_then(Option::as_mut) else {
+            self.begin(catalog, row, order, each);
+            return;
+        };
+        let origin = &mut self.origins[clock.origin];
+        let time_ns = row.time_ns.saturating_add(origin.behind_ns);
+        if origin.jump.is_none() {
+            let is_step = clock.go_on(time_ns);
+            if !is_step {
+                order.push(Row { time_ns, ..row }, each);
+                return;
+            }
+            let series = *clock;
+            let (held, values) = (Vec::new(), 0);
+            origin.jump = Some(Jump { series, to_ns: time_ns, held, values, goes_on: false });
+        }
+        self.hold(catalog, Row { time_ns, ..row }, order, each);
+    }
+
+    /// The first row of a series.
+    fn begin(
+        &mut self,
+        catalog: &Catalog,
+        row: Row<'_>,
+        order: &mut Order,
+        each: &mut impl FnMut(Row<'_>),
+    ) {
+        let SeriesId(id) = row.series;
+        let mut name = catalog.series(row.series).clone();
+        name.tags.retain(|(key, _)| key != "cpu");
+        let next = self.origins.len();
+        let origin = *self.by_origin.entry(name).or_insert(next);
+        if origin == next {
+            self.origins.push(Origin::default());
+        }
+        if self.series.len() <= id {
+            self.series.resize(id + 1, None);
+        }
+        let time_ns = row.time_ns.saturating_add(self.origins[origin].behind_ns);
+        self.series[id] = Some(SeriesClock { origin, last_ns: time_ns, interval_ns: 0, run: 0 });
+        let row = Row { time_ns, ..row };
+        if self.origins[origin].jump.is_some() {
+            self.hold(catalog, row, order, each);
+        } else {
+            order.push(row, each);
+        }
+    }
+
+    /// Keeps a row behind a jump until it is known what that was.
+    fn hold(
+        &mut self,
+        catalog: &Catalog,
+        row: Row<'_>,
+        order: &mut Order,
+        each: &mut impl FnMut(Row<'_>),
+    ) {
+        let Some(SeriesClock { origin, .. }) = self.series[row.series.0] else { return };
+        for name in &catalog.fields()[self.counters.len()..] {
+            self.counters.push(is_counter(name));
+        }
+        let goes_on = self.goes_on(row, order);
+        let Some(jump) = &mut self.origins[origin].jump else { return };
+        jump.goes_on |= goes_on == Some(true);
+        let is_next = row.time_ns.saturating_sub(jump.to_ns) > jump.series.interval_ns / 2;
+        let is_full = jump.held.len() >= MOST_HELD || jump.values >= MOST_VALUES;
+        jump.held.push((row.series, row.time_ns, row.values.to_vec()));
+        jump.values += row.values.len();
+        let is_step = jump.goes_on && goes_on != Some(false);
+        if goes_on == Some(false) || is_full || (is_next && is_step) {
+            self.decide(origin, is_step, order, each);
+        }
+    }
+
+    /// Whether the counters of a row go on from where they were before the jump, if they moved.
+    fn goes_on(&self, row: Row<'_>, order: &Order) -> Option<bool> {
+        let mut has_risen = None;
+        for (field, value) in row.values.iter().filter(|(field, _)| self.counters[field.0]) {
+            let mut before = order.latest(row.series, *field).take(COMPARED);
+            let Some((last_ns, last)) = before.next() else { continue };
+            if last_ns < row.time_ns {
+                continue;
+            }
+            let mut later = last;
+            let mut most = 1.0f64;
+            for (_, earlier) in before {
+                most = most.max(later - earlier);
+                later = earlier;
+            }
+            if *value < last || *value - last > AS_BEFORE * most {
+                return Some(false);
+            }
+            if *value > last {
+                has_risen = Some(true);
+            }
+        }
+        has_risen
+    }
+
+    /// Ends the wait behind a jump.
+    fn decide(
+        &mut self,
+        origin: usize,
+        is_step: bool,
+        order: &mut Order,
+        each: &mut impl FnMut(Row<'_>),
+    ) {
+        let Some(jump) = self.origins[origin].jump.take() else { return };
+        let mut by_ns = 0;
+        if is_step {
+            let source = &mut self.origins[origin];
+            let back_ns = jump.series.last_ns.saturating_sub(jump.to_ns);
+            by_ns = back_ns.saturating_add(jump.series.interval_ns);
+            source.behind_ns = source.behind_ns.saturating_add(by_ns);
+            source.back_ns = source.back_ns.saturating_add(by_ns);
+            source.steps += 1;
+        }
+        for (series, time_ns, values) in jump.held {
+            let time_ns = time_ns.saturating_add(by_ns);
+            if let Some(clock) = &mut self.series[series.0]
+                && clock.go_on(time_ns)
+            {
+                (clock.last_ns, clock.run) = (time_ns, 0);
+            }
+            order.push(Row { series, time_ns, values: &values }, each);
+        }
+    }
+
+    /// There are no more rows.
+    pub(super) fn finish(
+        &mut self,
+        tally: &mut ReadCounts,
+        order: &mut Order,
+        each: &mut impl FnMut(Row<'_>),
+    ) {
+        for origin in 0..self.origins.len() {
+            let goes_on = self.origins[origin].jump.as_ref().is_some_and(|jump| jump.goes_on);
+            self.decide(origin, goes_on, order, each);
+        }
+        // All sources of one machine have the same clock.
+        if let Some(source) = self.origins.iter().max_by_key(|origin| origin.steps) {
+            tally.clock_steps = source.steps;
+            tally.clock_steps_seconds = source.back_ns as f64 / 1e9;
+        }
+    }
+}
+
+impl SeriesClock {
+    /// Takes the next time; whether it is so far back, behind rows in order, that the clock may
+    /// have been set. Then the last time stays.
+    fn go_on(&mut self, time_ns: i64) -> bool {
+        if time_ns > self.last_ns {
+            self.interval_ns = time_ns.saturating_sub(self.last_ns);
+            (self.last_ns, self.run) = (time_ns, self.run.saturating_add(1));
+            return false;
+        }
+        let back_ns = self.last_ns.saturating_sub(time_ns);
+        if self.run >= RUN && back_ns > LEAST_NS.min(self.interval_ns / 4) {
+            return true;
+        }
+        if back_ns > 0 {
+            (self.last_ns, self.run) = (time_ns, 0);
+        }
+        false
+    }
+}
+
+/// Whether the field is known to count: neither a rate nor a gauge.
+fn is_counter(name: &str) -> bool {
+    is_known(name)
+        && !name.contains("_rate")
+        && !name.ends_with("_max")
+        && !["entries", "ip_", "sample"].iter().any(|gauge| name.starts_with(gauge))
+}
