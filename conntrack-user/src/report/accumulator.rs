@@ -10,6 +10,7 @@ use super::cpus::{Cpus, Sum, followed};
 use super::drawing::Drawing;
 use super::fields::{CAUSES, Meaning, is_constant_on_some_kernels, rank};
 use super::gaps::Clock;
+use super::gather::{Compared, Paired};
 use super::level::TableLevel;
 use super::moment::{CounterReading, Moment};
 use super::rates::{Addition, FEW, Rates};
@@ -67,6 +68,7 @@ pub(super) struct SourceAccumulator {
     gaps: Gaps,
     disagreeing: u64,
     losses: [Track; 2],
+    compared: Compared,
     sample_seconds: Option<f64>,
     cpus: Cpus,
     drawing: Option<Drawing>,
@@ -98,6 +100,7 @@ impl SourceAccumulator {
             gaps: Gaps::default(),
             disagreeing: 0,
             losses: Default::default(),
+            compared: Compared::default(),
             sample_seconds: None,
             cpus: Cpus::default(),
             drawing: None,
@@ -234,6 +237,7 @@ impl SourceAccumulator {
             self.counters.resize_with(now.counters.len(), Tallied::default);
         }
         let (reach, interval) = (self.statistics.reach(), self.statistics.interval());
+        let mut paired = Paired::default();
         for (at, (counter, reading)) in self.counters.iter_mut().zip(&now.counters).enumerate() {
             if reading.is_empty() {
                 continue;
@@ -250,6 +254,12 @@ impl SourceAccumulator {
                 (None, Some(rate)) => step.map(|_| rate * seconds),
                 (None, None) => None,
             };
+            // A rate before or after a gap is none of the time between.
+            if let (Some(step), Some(events)) = (step, events)
+                && (reading.value.is_some() || !step.is_gap)
+            {
+                paired.set(at, step, events);
+            }
             if reading.value.is_none() {
                 counter.rated += events.unwrap_or(0.0);
             }
@@ -273,6 +283,7 @@ impl SourceAccumulator {
                 drawing.counter(at, addition.at_ns, Rate { events, seconds, peak });
             }
         }
+        self.compared.take(&paired);
     }
 
     /// What all CPUs together did, where no row has it.
@@ -284,8 +295,10 @@ impl SourceAccumulator {
             self.counters.resize_with(sum.events.len(), Tallied::default);
         }
         let interval = self.cpus.clock.interval();
+        let mut paired = Paired::default();
         for (at, (counter, events)) in self.counters.iter_mut().zip(&sum.events).enumerate() {
             let Some(events) = *events else { continue };
+            paired.set(at, sum.step, events);
             let seconds = sum.step.seconds();
             let addition = Addition {
                 at_ns: sum.at_ns,
@@ -302,6 +315,7 @@ impl SourceAccumulator {
                 drawing.counter(at, sum.at_ns, Rate { events, seconds, peak });
             }
         }
+        self.compared.take(&paired);
     }
 
     /// There are no more rows.
@@ -429,6 +443,8 @@ impl SourceAccumulator {
             gaps,
             losses: Losses { samples_missed: losses[0], rows_lost: losses[1] },
             cpus: self.cpus.summary(context.names),
+            found: self.compared.found,
+            invalid: self.compared.invalid.worst(),
             unknown,
             drawing: self.drawing.clone().map(|drawing| drawing.named(context.names)),
         }
