@@ -5,6 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::feed::{Batch, Feed, FeedError};
+use super::gather::Gather;
 use super::load::Rows;
 use super::series::ALL;
 use crate::metric::Metric;
@@ -19,6 +20,12 @@ const NO_GAP_ROWS: f64 = 3.0;
 /// the statistics and the table of one gather different times.
 const TOGETHER_NS: i64 = 5_000_000;
 
+/// Lines of one moment that are read at once: beyond them the next batch has the same time.
+const MOST_LINES: usize = 1 << 18;
+
+/// The longest time that batches are read in before other things have their turn.
+const LONGEST_RUN: Duration = Duration::from_millis(100);
+
 /// Batches that are given before other things have their turn.
 const MOST_AT_ONCE: usize = 500;
 
@@ -27,7 +34,7 @@ pub const SPEEDS: std::ops::RangeInclusive<f64> = 0.125..=1024.0;
 
 /// Plays a recording.
 pub struct ReplayFeed {
-    rows: OurRows,
+    rows: Box<dyn Rows>,
     /// The first row of the batch after the next one.
     first_after: Option<Metric>,
     next: Option<Vec<Metric>>,
@@ -38,6 +45,8 @@ pub struct ReplayFeed {
     speed: f64,
     is_held: bool,
     steps: usize,
+    /// Rows were left out, and that was reported.
+    has_reported: bool,
     /// This moment shows that time of the recording, in nanoseconds since 1970.
     clock: (Instant, i64),
 }
@@ -47,9 +56,8 @@ impl ReplayFeed {
     ///
     /// # Errors
     /// The file cannot be read, or has no row.
-    pub fn new(rows: Box<dyn Rows>, speed: f64) -> Result<Self, FeedError> {
-        let mut rows = OurRows(rows);
-        let first = rows.next()?;
+    pub fn new(mut rows: Box<dyn Rows>, speed: f64) -> Result<Self, FeedError> {
+        let first = rows.next_row()?;
         let lead = first.ok_or_else(|| FeedError("it has no row of conntrack".to_owned()))?;
         let clock = (Instant::now(), lead.timestamp_ns);
         let mut feed = Self {
@@ -61,6 +69,7 @@ impl ReplayFeed {
             speed,
             is_held: false,
             steps: 0,
+            has_reported: false,
             clock,
         };
         feed.advance()?;
@@ -71,7 +80,7 @@ impl ReplayFeed {
     fn advance(&mut self) -> io::Result<()> {
         let Some(first) = self.first_after.take() else { return Ok(()) };
         let time_ns = first.timestamp_ns;
-        if self.lead.tags == first.tags {
+        if self.lead.tags == first.tags && self.lead.name == first.name {
             let apart = u64::try_from(time_ns.saturating_sub(self.lead.timestamp_ns)).unwrap_or(0);
             let apart = Some(Duration::from_nanos(apart)).filter(|apart| !apart.is_zero());
             self.interval = self.interval.into_iter().chain(apart).min();
@@ -79,15 +88,25 @@ impl ReplayFeed {
         }
         let quarter = self.interval.map_or(i64::MAX, |usual| (usual.as_nanos() / 4) as i64);
         let together = TOGETHER_NS.min(quarter);
-        let mut batch = vec![first];
+        let mut gather = Gather::of(first);
+        let mut lines = 0;
         self.first_after = loop {
-            match self.rows.next()? {
-                Some(row) if row.timestamp_ns == time_ns => batch.push(row),
-                Some(row) if is_of(&batch, &row, together) => batch.push(row),
+            lines += 1;
+            match self.rows.next_row()? {
+                Some(row) if lines < MOST_LINES && gather.has_place_for(&row, together) => {
+                    gather.take(row);
+                }
                 other => break other,
             }
         };
-        self.next = Some(batch);
+        if gather.left_out > 0 && !self.has_reported {
+            self.has_reported = true;
+            log::warn!(
+                "{} rows of one moment are more than conntrack has, and are left out",
+                gather.left_out
+            );
+        }
+        self.next = Some(gather.into_rows());
         Ok(())
     }
 
@@ -102,33 +121,6 @@ impl ReplayFeed {
         let shown = self.clock.1.saturating_add(shown as i64);
         self.clock = (now, self.next_ns().map_or(shown, |next| next.min(shown)));
         self.speed = speed.clamp(*SPEEDS.start(), *SPEEDS.end());
-    }
-}
-
-/// Whether a row was read together with those of `batch`: it is near, and of the same namespace,
-/// and another of its rows.
-fn is_of(batch: &[Metric], row: &Metric, together_ns: i64) -> bool {
-    let kind = |row: &Metric| {
-        let tags = row.tags.iter().filter(|(key, _)| **key != *"cpu");
-        (row.name.clone(), tags.cloned().collect::<Vec<_>>())
-    };
-    let near = |other: &Metric| row.timestamp_ns.abs_diff(other.timestamp_ns) <= together_ns as u64;
-    batch.iter().all(|other| near(other) && kind(other) == kind(row) && other.tags != row.tags)
-}
-
-/// The rows of ours in a recording: a file of Telegraf's has other measurements, too.
-struct OurRows(Box<dyn Rows>);
-
-impl OurRows {
-    fn next(&mut self) -> io::Result<Option<Metric>> {
-        let fields = ["drop", "ip_conntrack_max", "ip_conntrack_count", "samples_missed"];
-        let is_ours = |row: &Metric| fields.iter().any(|field| row.field(field).is_some());
-        loop {
-            let row = self.0.next_row()?;
-            if row.as_ref().is_none_or(is_ours) {
-                return Ok(row);
-            }
-        }
     }
 }
 
@@ -149,7 +141,11 @@ impl Feed for ReplayFeed {
     }
 
     fn run(&mut self, now: Instant, take: &mut dyn FnMut(Batch)) -> Result<(), FeedError> {
+        let start = Instant::now();
         for _ in 0..MOST_AT_ONCE {
+            if start.elapsed() > LONGEST_RUN {
+                break;
+            }
             let Some(due) = self.due().filter(|due| self.steps > 0 || *due <= now) else { break };
             let Some(rows) = self.next.take() else { break };
             self.steps = self.steps.saturating_sub(1);

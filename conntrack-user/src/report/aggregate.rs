@@ -165,7 +165,7 @@ impl Aggregator {
 }
 
 /// Whether a row is conntrack's, whatever `name_override` and its like made of the measurement.
-fn is_ours(catalog: &Catalog, series: &RecordedSeries, row: Row<'_>) -> bool {
+pub(crate) fn is_ours(catalog: &Catalog, series: &RecordedSeries, row: Row<'_>) -> bool {
     let has =
         |is: fn(&str) -> bool| row.values.iter().any(|(field, _)| is(&catalog.fields()[field.0]));
     let is_likely = || series.name.contains(MEASUREMENT) || series.tag("cpu").is_some();

@@ -26,6 +26,7 @@ mod timeline;
 mod track;
 mod unknown;
 
+pub(crate) use self::aggregate::is_ours;
 pub use self::aggregate::{Aggregator, Options};
 pub use self::compare::{Comparison, compare};
 pub use self::drawing::Drawing;
