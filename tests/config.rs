@@ -95,6 +95,22 @@ fn the_check_covers_a_command_of_execd() {
         ),
         ("command = ['ctpulse', 'execd', '--signal', 'STDIN']", "Telegraf's signal is 'none'"),
         (
+            "command = 'ctpulse execd'",
+            "t.conf:2:11: 'command' in [[inputs.execd]] is an array of words; write [\"ctpulse\", \"execd\"]",
+        ),
+        (
+            "command = ['sh', '-c', 'exec ctpulse execd --colect all']",
+            "unknown argument '--colect'; did you mean '--collect'?",
+        ),
+        (
+            "command = ['ctpulse', 'execd', '--colect', 'all']\nsignal = 'STDN'",
+            "'STDN' is unknown; did you mean 'STDIN'?",
+        ),
+        (
+            "command = ['ctpulse', 'execd']\nsignl = 'STDIN'",
+            "t.conf:3:1: unknown key 'signl' in [[inputs.execd]]; did you mean 'signal'?",
+        ),
+        (
             "command = ['ctpulse', 'execd']\nsignal = 'STDN'",
             "'STDN' is unknown; did you mean 'STDIN'?",
         ),
@@ -109,6 +125,11 @@ fn the_check_covers_a_command_of_execd() {
         assert!(problems.contains(words), "{keys}\n{problems}");
     }
     // A file with two wrong commands has a line for each; another program's is not ours.
+    // A key of Telegraf's parsers, and a script that is not judged.
+    let others = "command = ['ctpulse', 'execd']\ndata_type = 'integer'\nrestart_delay = '10s'";
+    assert_eq!(checked(execd(others).as_bytes(), &[]).0, Some(0));
+    let script = execd("command = ['sh', '-c', 'ctpulse execd \"$X\" | tee x']");
+    assert!(checked(script.as_bytes(), &[]).2.contains("no [[inputs.conntrack]] here"));
     let two = execd("command = ['ctpulse', 'execd', '--x']").repeat(2);
     assert_eq!(checked(two.as_bytes(), &[]).2.lines().count(), 2);
     let other = execd("command = ['gw-stats', '--x']") + "[[inputs.conntrack]]\n";

@@ -208,6 +208,14 @@ fn a_namespace_that_never_was_is_an_error_with_the_nearest_names() {
         refused(&[command, "--netns", &mistyped], &[&meant, &namespace.name]);
         refused(&[command, "--netns", "/etc/passwd"], &["/etc/passwd is not a network namespace"]);
         refused(&[command, "--netns", "pid:4194305"], &["there is no process 4194305"]);
+        if command == "run" {
+            // Neither can come to be.
+            refused(
+                &[command, "--netns", "/etc/passwd", "--wait"],
+                &["is not a network namespace"],
+            );
+            refused(&[command, "--netns", "pid:4194305", "--wait"], &["there is no process"]);
+        }
     }
     refused(&["doctor", "--advise", "--netns", &mistyped], &[&meant]);
     for command in ["run", "execd"] {

@@ -3,6 +3,7 @@
 //! Under execd Telegraf reads them by their prefix (`E! W! I! D! T! `) and takes at most
 //! 64 KiB a line; elsewhere they look like any other tool's.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -12,6 +13,12 @@ use crate::text::sanitize::is_plain;
 
 /// The longest line in bytes, below the 64 KiB of Telegraf's scanner.
 const LONGEST_LINE: usize = 60 << 10;
+
+/// The longest warning about a configuration, in characters: with its prefix a line of 100.
+const BRIEF: usize = 82;
+
+/// The end of one that is longer.
+const MORE: &str = "… (see config --check)";
 
 /// Who reads the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +96,25 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
+/// Logs what the author of a configuration should know, each in a line of a terminal;
+/// `ctpulse config --check` prints them whole.
+pub fn warn_briefly(warnings: &[String]) {
+    for warning in warnings {
+        log::warn!("{}", brief(warning));
+    }
+}
+
+/// As many words as fit into [`BRIEF`] characters.
+fn brief(text: &str) -> Cow<'_, str> {
+    if text.chars().count() <= BRIEF {
+        return text.into();
+    }
+    let end =
+        text.char_indices().nth(BRIEF - MORE.chars().count()).map_or(text.len(), |(at, _)| at);
+    let cut = text[..end].rfind(' ').unwrap_or(end);
+    format!("{}{MORE}", text[..cut].trim_end_matches([',', ';', ':'])).into()
+}
+
 /// One whole line: prefix, text with what is not plain escaped, newline.
 fn line(reader: LogReader, colour: bool, level: Level, text: &str) -> String {
     let mut line = match (reader, level) {
@@ -127,6 +153,22 @@ fn line(reader: LogReader, colour: bool, level: Level, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_warning_is_cut_between_words() {
+        assert_eq!(brief("t.conf: short"), "t.conf: short");
+        let long = format!("t.conf: ignored: {}", "inputs.cpu, ".repeat(20));
+        let brief = brief(&long);
+        assert_eq!(
+            brief,
+            "t.conf: ignored: inputs.cpu, inputs.cpu, inputs.cpu, inputs.cpu… (see config --check)"
+                .replace(
+                    "inputs.cpu, inputs.cpu, inputs.cpu, inputs.cpu…",
+                    "inputs.cpu, inputs.cpu, inputs.cpu…"
+                )
+        );
+        assert!(brief.chars().count() <= BRIEF);
+    }
 
     #[test]
     fn a_text_of_many_lines_is_one_line() {

@@ -157,9 +157,12 @@ fn lost(error: &StatError) -> String {
         StatError::Text { error, .. } => format!("statistics: {error}"),
         StatError::TooLong(_) => "the statistics are longer than any kernel's".to_owned(),
         StatError::Netlink(error) if error.is_lasting() => {
-            format!("only count and limit: ctnetlink: {}", netlink(error))
+            format!("{}: ctnetlink: {}", without_statistics(), netlink(error))
         }
         StatError::Netlink(error) => netlink(error),
+        StatError::Neither { net, netlink: error } if is_hidden(net) => {
+            format!("{HIDDEN}; ctnetlink: {}", netlink(error))
+        }
         StatError::Neither { netlink: error, .. } => {
             format!("only count and limit: no file, and ctnetlink: {}", netlink(error))
         }
@@ -170,13 +173,28 @@ fn lost(error: &StatError) -> String {
     }
 }
 
+const HIDDEN: &str = "/proc is mounted with subset=pid, which hides the statistics";
+
+/// Whether procfs hides the files of the directory `net`.
+fn is_hidden(net: &Path) -> bool {
+    net.starts_with("/proc") && mounts::hides_files("/proc".as_ref())
+}
+
+/// What is left without statistics: the sysctl files, unless procfs hides these, too.
+fn without_statistics() -> &'static str {
+    if mounts::hides_files("/proc".as_ref()) {
+        "no statistics, and /proc hides count and limit"
+    } else {
+        "only count and limit"
+    }
+}
+
 /// Why there is no statistics file.
 fn missing(net: &Path) -> String {
-    let is_live = net.starts_with("/proc");
-    if is_live && mounts::hides_files("/proc".as_ref()) {
-        return "/proc is mounted with subset=pid, which hides the statistics".to_owned();
+    if is_hidden(net) {
+        return HIDDEN.to_owned();
     }
-    if is_live && Path::new("/proc/sys/net/netfilter/nf_conntrack_max").exists() {
+    if net.starts_with("/proc") && Path::new("/proc/sys/net/netfilter/nf_conntrack_max").exists() {
         return "this kernel is built without CONFIG_NF_CONNTRACK_PROCFS".to_owned();
     }
     format!("there is no {}/stat/nf_conntrack: nf_conntrack is not loaded", net.display())
@@ -195,7 +213,7 @@ fn netlink(error: &NetlinkError) -> String {
 fn namespace(error: &NamespaceError) -> String {
     match error {
         NamespaceError::Missing(path) => {
-            format!("waiting for network namespace {}", path.display())
+            format!("waiting for {}", path.display())
         }
         NamespaceError::Permission(path) => {
             format!("missing CAP_SYS_ADMIN to enter {}", path.display())

@@ -22,6 +22,7 @@ use crate::settings::{Confine, Input, Roots, Source};
 use crate::source::cpu_mask;
 use crate::source::ebpf::sharing::{Attached, SharedProbes};
 use crate::source::mounts;
+use crate::source::namespace::HeldProcesses;
 use crate::source::reader::{Reader, lacks_table_files, settled};
 use crate::source::roots::Place;
 
@@ -44,6 +45,8 @@ pub struct Plan {
     pub confine: Confine,
     /// What was kept when an earlier pipeline of this process confined it.
     pub confined: Option<Needs>,
+    /// The processes that an earlier pipeline of this process sampled by number.
+    pub processes: HeldProcesses,
     /// The configuration, which is read again.
     pub config: Option<PathBuf>,
     /// Called by the sink's thread when the run has come to its end.
@@ -59,6 +62,8 @@ pub struct Pipeline {
     rows: Arc<AtomicU64>,
     /// What this process kept, if it is confined.
     pub confined: Option<Needs>,
+    /// The processes that are sampled by number.
+    pub processes: HeldProcesses,
 }
 
 /// How a run ended.
@@ -84,8 +89,10 @@ impl Pipeline {
     /// The system's error when a thread cannot be started, or why the event source cannot be
     /// attached, or the process confined, where it must.
     pub fn start(mut inputs: Vec<Input>, plan: Plan) -> io::Result<Self> {
-        let places: Vec<Place> =
+        let mut places: Vec<Place> =
             inputs.iter().map(|input| Place::resolve(&plan.roots, input.netns.as_ref())).collect();
+        let mut processes = plan.processes;
+        processes.replace(places.iter_mut().filter_map(|place| place.process.as_mut()));
         for (input, place) in inputs.iter_mut().zip(&places) {
             // Telegraf's numbers are those of procfs's columns.
             let compat = input.compat_telegraf;
@@ -192,7 +199,7 @@ impl Pipeline {
             Ok((control, thread.spawn(move || sampler.run())?))
         });
         let samplers = samplers.collect::<io::Result<_>>()?;
-        Ok(Self { samplers, sink, draining, reopening, rows, confined })
+        Ok(Self { samplers, sink, draining, reopening, rows, confined, processes })
     }
 
     /// Asks every input for one emission now.

@@ -154,12 +154,25 @@ pub enum Confine {
 /// A network namespace as the user names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Netns {
+    /// `self`: the namespace that this process runs in.
+    Own,
     /// A name as `ip netns` keeps them, below `/run/netns`.
     Name(String),
     /// `pid:N`: the namespace of a process.
     Pid(u32),
     /// A path to a namespace file.
     Path(PathBuf),
+}
+
+/// The name of the own namespace, on the command line, in a configuration and as a tag's value.
+pub const OWN_NETNS: &str = "self";
+
+impl Netns {
+    /// This namespace where it is another than the process's own.
+    #[must_use]
+    pub fn other_than_own(self) -> Option<Self> {
+        (self != Self::Own).then_some(self)
+    }
 }
 
 impl std::str::FromStr for Netns {
@@ -173,6 +186,7 @@ impl std::str::FromStr for Netns {
             };
         }
         match text {
+            OWN_NETNS => Ok(Self::Own),
             "" => Err("an empty namespace name; write PATH, pid:N or NAME".to_owned()),
             "." | ".." => Err(format!("'{text}' is not a namespace name")),
             path if path.contains('/') => Ok(Self::Path(path.into())),
@@ -184,6 +198,7 @@ impl std::str::FromStr for Netns {
 impl std::fmt::Display for Netns {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Own => f.write_str(OWN_NETNS),
             Self::Name(name) => f.write_str(name),
             Self::Pid(pid) => write!(f, "pid:{pid}"),
             Self::Path(path) => write!(f, "{}", path.display()),

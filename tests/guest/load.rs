@@ -45,8 +45,12 @@ fn begin(namespace: &Namespace, connections: u64) {
     });
 }
 
-/// A device that swallows what is sent to [`begin`]'s addresses.
+/// A device that swallows what is sent to [`begin`]'s addresses, and entries that do not expire
+/// meanwhile, however slow the machine is.
 fn add_sink(namespace: &Namespace) {
+    namespace.inside(|| {
+        fs::write("/proc/sys/net/netfilter/nf_conntrack_udp_timeout", "86400").unwrap();
+    });
     namespace.exec("ip", &["link", "add", "sink", "type", "dummy"]);
     namespace.exec("ip", &["address", "add", "10.0.0.1/8", "dev", "sink"]);
     namespace.exec("ip", &["link", "set", "sink", "up"]);

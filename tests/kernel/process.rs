@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use ctpulse::source::namespace::identity;
+use rustix::process::Signal;
 
 use crate::support::{
     Namespace, Running, ctpulse, integer, may_make_namespaces, not_run_here, output, statistics,
@@ -158,4 +159,57 @@ fn a_process_that_is_not_there_is_an_error() {
     assert_eq!(running.rest(), Vec::<String>::new());
     // The own namespace is there.
     output(ctpulse().args(["--once", "--format", "influx", "--netns", "self"]));
+}
+
+/// A reload makes the inputs again, and with them what `pid:N` stood for.
+#[test]
+fn a_reload_does_not_follow_a_number_to_another_process() {
+    let name = "a_reload_does_not_follow_a_number_to_another_process";
+    if !may_make_namespaces(name) {
+        return;
+    }
+    if !Path::new(LAST_PID).exists() {
+        not_run_here(name, "this kernel has no ns_last_pid (CONFIG_CHECKPOINT_RESTORE)");
+        return;
+    }
+    let _limit = LIMIT.read().unwrap_or_else(PoisonError::into_inner);
+    let (own, other, steady) = (Namespace::new(), Namespace::new(), Namespace::new());
+    let _sockets = (own.udp_flows(4), other.udp_flows(9));
+    let sleeper = Sleeper::start(&own);
+    let number = sleeper.number();
+    let config = tempfile::NamedTempFile::new().unwrap();
+    let write = |comment: &str| {
+        let input = |netns: &str| format!("[[inputs.conntrack]]\nnetns = '{netns}'\n");
+        let inputs = input(&format!("pid:{number}")) + &input(&steady.name);
+        std::fs::write(config.path(), format!("{comment}\n{inputs}")).unwrap();
+    };
+    write("# first");
+    let stderr = tempfile::NamedTempFile::new().unwrap();
+    let messages = || std::fs::read_to_string(stderr.path()).unwrap();
+    let wait_for_message = |text: &str, count: usize| {
+        let start = Instant::now();
+        while messages().matches(text).count() < count {
+            assert!(start.elapsed() < SOON, "no '{text}' in {}", messages());
+            std::thread::yield_now();
+        }
+    };
+    let mut command = ctpulse();
+    command.args(["--interval", "100ms", "--format", "influx", "--config"]).arg(config.path());
+    let mut running = Running::start(command.stderr(stderr.reopen().unwrap()));
+    let tag = format!(",netns=pid:{number} ");
+    while !running.line(SOON).expect("a row").contains(&tag) {}
+    drop(sleeper);
+    let _another = Sleeper::start_as(&other, number);
+    let ended = format!("process {number} has ended");
+    wait_for_message(&ended, 1);
+
+    write("# second");
+    running.signal(Signal::HUP);
+    wait_for_message("is reloaded", 1);
+    wait_for_message(&ended, 2);
+    running.signal(Signal::TERM);
+    for row in running.rest().iter().filter(|row| row.contains(&tag)) {
+        assert!(!row.contains(" ip_conntrack_count=9,"), "{row}\n{}", messages());
+    }
+    running.wait();
 }

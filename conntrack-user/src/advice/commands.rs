@@ -14,7 +14,7 @@ const UNPRINTABLE: &str = "NAMESPACE";
 /// Returns the prefix of a command that is to run in the namespace that was sampled.
 pub(super) fn inside(evidence: &Evidence) -> String {
     match &evidence.netns {
-        None => String::new(),
+        None | Some(Netns::Own) => String::new(),
         Some(Netns::Name(name)) => format!("ip netns exec {} ", quoted(name)),
         Some(Netns::Pid(pid)) => format!("nsenter -t {pid} -n "),
         Some(Netns::Path(path)) => format!("nsenter --net={} ", quoted(&path.to_string_lossy())),

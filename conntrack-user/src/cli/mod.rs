@@ -79,6 +79,7 @@ pub const EXIT_STATUS: &str = "\
 1   something could not be read or written, or the configuration is not valid; of doctor:
     statistics, count or limit cannot be read, with --advise packets are lost
 2   the command line is wrong
+3   of doctor --advise: it is not known whether packets are lost
 129 SIGHUP ended live or drops";
 
 /// Shown by the manual pages.

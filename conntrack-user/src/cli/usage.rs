@@ -35,6 +35,9 @@ pub fn message(error: &clap::Error) -> String {
             let reason = std::error::Error::source(error).map(ToString::to_string);
             format!("{}: {}", argument(), reason.unwrap_or_else(|| "it is not valid".to_owned()))
         }
+        ErrorKind::UnknownArgument if is_negative_number(&argument()) => {
+            format!("'{}' is negative; write a number from 0 on", argument())
+        }
         ErrorKind::UnknownArgument => {
             let near = did_you_mean(ContextKind::SuggestedArg, help());
             format!("unknown argument '{}'; {near}", argument())
@@ -46,14 +49,23 @@ pub fn message(error: &clap::Error) -> String {
         }
         ErrorKind::ArgumentConflict => match text(ContextKind::PriorArg) {
             Some(prior) if prior == argument() => format!("{prior} can be given only once"),
-            Some(prior) => format!("{} cannot be used with {prior}; remove one", argument()),
+            Some(prior) => {
+                let other = text(ContextKind::InvalidArg).unwrap_or_else(|| "a command".to_owned());
+                format!("{other} cannot be used with {prior}; remove one")
+            }
             None => format!("{} cannot be used with a command", argument()),
         },
         ErrorKind::MissingRequiredArgument => {
-            format!("this takes {}; {}", text(ContextKind::InvalidArg).unwrap_or_default(), help())
+            let missing = text(ContextKind::InvalidArg).unwrap_or_default();
+            let takes = if missing.starts_with("--") { "needs" } else { "takes" };
+            format!("this {takes} {missing}; {}", help())
         }
         _ => first_line(error),
     }
+}
+
+fn is_negative_number(argument: &str) -> bool {
+    argument.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn as_text(value: &ContextValue) -> Option<String> {
@@ -133,6 +145,8 @@ mod tests {
             ("doctr", "unknown command 'doctr'; did you mean 'doctor'?"),
             ("--once --count 3", "--once cannot be used with --count <N>; remove one"),
             ("--once --once", "--once can be given only once"),
+            ("--once extra", "a command cannot be used with --once; remove one"),
+            ("-n -5", "'-5' is negative; write a number from 0 on"),
             ("config", "this takes <--print-default|--check <FILE>>; see 'ctpulse config --help'"),
             ("report", "this takes <FILE>...; see 'ctpulse report --help'"),
             (

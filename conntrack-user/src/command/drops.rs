@@ -58,7 +58,7 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let pinned: Vec<Pinned> = namespaces.iter().map(|(pinned, _)| pinned.clone()).collect();
     let (events, reports) = attach(&pinned, args.limit, args.per_packet, args.latency)?;
     log::info!("waiting for drops; Ctrl-C ends");
-    let first = args.source.netns.first().filter(|name| !is_own(name));
+    let first = args.source.netns.first();
     let place = Place::resolve(&args.source.roots(), first);
     let mut statistics = Reader::new(place, Vec::new(), Source::Auto);
     // Without them an unloaded module is not noticed.
@@ -124,11 +124,11 @@ fn share(limit: u64, cpus: usize) -> u64 {
 /// The namespaces to look into, and how the user names them.
 fn namespaces(args: &DropsArgs) -> anyhow::Result<Vec<(Pinned, String)>> {
     let roots = args.source.roots();
-    let own = vec![Netns::Name("self".to_owned())];
+    let own = vec![Netns::Own];
     let names = if args.source.netns.is_empty() { &own } else { &args.source.netns };
     let open = |name: &Netns| {
-        existence::check(&roots, (!is_own(name)).then_some(name))?;
-        let place = Place::resolve(&roots, (!is_own(name)).then_some(name));
+        existence::check(&roots, Some(name))?;
+        let place = Place::resolve(&roots, Some(name));
         let pinned = place.namespace();
         let pinned = pinned.with_context(|| {
             format!(
@@ -138,10 +138,6 @@ fn namespaces(args: &DropsArgs) -> anyhow::Result<Vec<(Pinned, String)>> {
         Ok((pinned, name.to_string().escape_default().to_string()))
     };
     names.iter().map(open).collect()
-}
-
-fn is_own(name: &Netns) -> bool {
-    *name == Netns::Name("self".to_owned())
 }
 
 /// What is printed, and how.

@@ -14,6 +14,7 @@ use crate::logging;
 use crate::output::text::{Target, Text};
 use crate::pipeline::{Pipeline, Plan};
 use crate::sampling::Trigger;
+use crate::source::namespace::HeldProcesses;
 
 pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let loaded = super::settings(&args.collect, args.signal != Signal::None);
@@ -26,7 +27,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    logging::warn_briefly(&warnings);
     if settings.listen.is_some() {
         log::warn!("'listen' has no effect under execd; `ctpulse run` answers scrapes");
     }
@@ -57,6 +58,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
             ends_with_inputs: false,
             confine: settings.confine,
             confined: None,
+            processes: HeldProcesses::default(),
             config: None,
             on_end: Box::new(move || _ = end.send(RunEvent::End)),
         };

@@ -19,18 +19,20 @@ const DEFAULT_DATA_FORMAT: &str = "influx";
 pub(super) fn check(command: &ExecdCommand) -> Result<String, Vec<Problem>> {
     let about_command = |text: String| problem(command.position, "command", &text);
     let cli = Cli::try_parse_from(&command.words);
+    // Without the command's arguments, what Telegraf expects is only judged by itself.
+    let unknown = || unknown_signal(command).into_iter().chain(unknown_format(command));
     let cli = cli.map_err(|error| {
         let text = if error.use_stderr() {
             usage::message(&error)
         } else {
             "it prints a text and ends; write [\"ctpulse\", \"execd\"]".to_owned()
         };
-        vec![about_command(text)]
+        std::iter::once(about_command(text)).chain(unknown()).collect::<Vec<_>>()
     })?;
     let Some(Command::Execd(args)) = cli.command else {
         let text = "only `ctpulse execd` ends with Telegraf and leaves the host tag to it; write \
                     [\"ctpulse\", \"execd\", ...]";
-        return Err(vec![about_command(text.to_owned())]);
+        return Err(std::iter::once(about_command(text.to_owned())).chain(unknown()).collect());
     };
     let mut problems = Vec::new();
     problems.extend(signal_problem(command, &args));
@@ -63,16 +65,10 @@ fn problem(position: Position, key: &str, text: &str) -> Problem {
 
 /// Telegraf asks for rows by `signal`, and `--signal` waits for one: the same.
 fn signal_problem(command: &ExecdCommand, args: &ExecdArgs) -> Option<Problem> {
-    let (expected, position) = setting(command, command.signal.as_ref(), DEFAULT_SIGNAL);
-    let names: Vec<String> = Signal::value_variants().iter().map(value_name).collect();
-    if !names.iter().any(|name| name == expected) {
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let advice = match nearest(expected, &names) {
-            Some(near) => format!("did you mean '{near}'?"),
-            None => format!("valid: {}", names.join(", ")),
-        };
-        return Some(problem(position, "signal", &format!("'{expected}' is unknown; {advice}")));
+    if let Some(unknown) = unknown_signal(command) {
+        return Some(unknown);
     }
+    let (expected, position) = setting(command, command.signal.as_ref(), DEFAULT_SIGNAL);
     let own = value_name(&args.signal);
     (own != expected).then(|| {
         let text = format!(
@@ -81,6 +77,34 @@ fn signal_problem(command: &ExecdCommand, args: &ExecdArgs) -> Option<Problem> {
         );
         problem(position, "signal", &text)
     })
+}
+
+/// A `signal` that Telegraf does not have.
+fn unknown_signal(command: &ExecdCommand) -> Option<Problem> {
+    let (expected, position) = setting(command, command.signal.as_ref(), DEFAULT_SIGNAL);
+    let names: Vec<String> = Signal::value_variants().iter().map(value_name).collect();
+    let text = unknown_value(expected, &names)?;
+    Some(problem(position, "signal", &text))
+}
+
+/// A `data_format` that ctpulse does not write.
+fn unknown_format(command: &ExecdCommand) -> Option<Problem> {
+    let (expected, position) = setting(command, command.data_format.as_ref(), DEFAULT_DATA_FORMAT);
+    let names: Vec<String> = Format::value_variants().iter().map(value_name).collect();
+    let text = unknown_value(expected, &names)?;
+    Some(problem(position, "data_format", &text))
+}
+
+fn unknown_value(value: &str, names: &[String]) -> Option<String> {
+    if names.iter().any(|name| name == value) {
+        return None;
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let advice = match nearest(value, &names) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => format!("valid: {}", names.join(", ")),
+    };
+    Some(format!("'{value}' is unknown; {advice}"))
 }
 
 fn format_problem(command: &ExecdCommand, args: &ExecdArgs) -> Option<Problem> {

@@ -35,6 +35,7 @@ use crate::metric::filter::Filter;
 use crate::pipeline::{Pipeline, Plan};
 use crate::sampling::Trigger;
 use crate::settings::{Collect, Confine, DEFAULT_DIRS, DEFAULT_FILES, Settings};
+use crate::source::namespace::HeldProcesses;
 
 /// `--interval` where it is not given.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -53,7 +54,7 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         let _ = said.try_send(Event::Said(message));
         terminal::is_entered()
     });
-    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    logging::warn_briefly(&warnings);
     terminal::leave_on_panic();
 
     let (ended, said, turn) = super::runtime()?.block_on(async {
@@ -155,6 +156,7 @@ fn sample(
         ends_with_inputs: false,
         confine: Confine::Off,
         confined: None,
+        processes: HeldProcesses::default(),
         config: None,
         on_end: Box::new(move || _ = end.send(RunEvent::End)),
     };

@@ -22,7 +22,7 @@ use log::LevelFilter;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, CollectArgs, Command, SourceArgs};
-use crate::settings::{Collect, Confine, Input, Netns, Roots, SHORTEST_INTERVAL, Settings, Source};
+use crate::settings::{Collect, Confine, Input, Roots, SHORTEST_INTERVAL, Settings, Source};
 use crate::source::existence;
 
 /// `--interval` where neither the command line nor a configuration says otherwise: a person
@@ -134,9 +134,9 @@ fn settings_each(
     }
     for input in &mut settings.inputs {
         input.wait |= args.sample.wait;
-        if !input.wait {
-            existence::check(&settings.roots, input.netns.as_ref())?;
-        }
+        let exists = existence::check(&settings.roots, input.netns.as_ref());
+        exists
+            .or_else(|absent| if input.wait && absent.may_come() { Ok(()) } else { Err(absent) })?;
     }
     if settings.roots.proc_root.is_some() && settings.inputs.iter().any(|i| i.netns.is_some()) {
         bail!(
@@ -213,8 +213,7 @@ fn look_into(inputs: &[Input], args: &CollectArgs) -> Vec<Input> {
     let each = |input: &Input| {
         let input = input.clone();
         names.iter().map(move |netns| {
-            let own = *netns == Netns::Name("self".to_owned());
-            let (netns, netns_tag) = ((!own).then(|| netns.clone()), names.len() > 1);
+            let (netns, netns_tag) = (netns.clone().other_than_own(), names.len() > 1);
             Input { netns, netns_tag, ..input.clone() }
         })
     };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::CollectArgs;
 use crate::confine::Needs;
+use crate::logging;
 use crate::settings::{Ebpf, Input, Settings, Source};
 use crate::source::reader::settled;
 use crate::source::roots::Place;
@@ -45,7 +46,7 @@ impl Configuration {
             return None;
         }
         let fitted = load().and_then(|(mut new, warnings)| {
-            warnings.iter().for_each(|warning| log::warn!("{warning}"));
+            logging::warn_briefly(&warnings);
             keep_what_is_fixed(&mut new, old);
             if let Some(kept) = kept {
                 fit(&mut new, kept).map_err(anyhow::Error::msg)?;

@@ -19,6 +19,7 @@ use crate::recording::{Rotation, is_compressed};
 use crate::sampling::{SamplingReport, Trigger};
 use crate::scrape::{Published, Server};
 use crate::settings::{Confine, Ebpf, Settings};
+use crate::source::namespace::HeldProcesses;
 
 /// `--interval` with `--listen` where neither the command line nor a configuration says otherwise:
 /// what most scrapes are apart.
@@ -31,7 +32,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let configuration = Configuration::of(&args.collect);
     let (settings, warnings) = settings(args, format)?;
     logging::start(logging::LogReader::Person, settings.log_level);
-    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    logging::warn_briefly(&warnings);
     if args.once && args.collect.sample.ebpf == Some(Ebpf::On) {
         return Err(super::UsageError(
             "--ebpf on and --once: probes count from when they are attached, and one reading \
@@ -103,7 +104,7 @@ impl Run<'_> {
             Confine::Auto if self.args.once => Confine::Off,
             confine => confine,
         };
-        let mut confined = None;
+        let (mut confined, mut processes) = (None, HeldProcesses::default());
         loop {
             let end = self.to.clone();
             let plan = Plan {
@@ -115,6 +116,7 @@ impl Run<'_> {
                 ends_with_inputs: true,
                 confine,
                 confined,
+                processes,
                 config: self.configuration.path().map(ToOwned::to_owned),
                 on_end: Box::new(move || _ = end.send(RunEvent::End)),
             };
@@ -133,6 +135,7 @@ impl Run<'_> {
             };
             // Threads are there from now on.
             (confined, confine) = (pipeline.confined.clone(), Confine::Off);
+            processes = pipeline.processes.clone();
             let outcome = stop(pipeline)?;
             streamed.reports.extend(outcome.reports);
             streamed.rows += outcome.rows;

@@ -26,21 +26,16 @@ pub(super) struct Agent {
     pub log_level: LevelFilter,
     pub confine: Confine,
     pub user: Option<String>,
+    /// `always_include_local_tags`.
+    pub keeps_tags: bool,
+    /// `always_include_global_tags`.
+    pub keeps_global_tags: bool,
 }
 
 impl Agent {
     /// Checks `[agent]`; a missing table is an empty one. A wrong value is reported to `text`, and
     /// the default taken.
     pub(super) fn new(table: AgentTable, text: &ConfigText<'_>) -> Self {
-        for (key, value) in [
-            ("always_include_local_tags", &table.always_include_local_tags),
-            ("always_include_global_tags", &table.always_include_global_tags),
-        ] {
-            if let Some(value) = value.as_ref().filter(|value| *value.get_ref()) {
-                let problem = "true is not supported; list the tags to keep in 'taginclude'";
-                text.value_problem::<AgentTable>(&value.span(), key, problem);
-            }
-        }
         let duration = |key, value| agent_duration(text, key, value);
         let or_zero = |key, value| duration(key, value).map_or(Duration::ZERO, Spanned::into_inner);
         let schedule = |key, value| {
@@ -67,6 +62,8 @@ impl Agent {
             },
             confine: confine(text, &table.confine),
             user: Some(table.user).filter(|name| !name.is_empty()),
+            keeps_tags: table.always_include_local_tags,
+            keeps_global_tags: table.always_include_global_tags,
         }
     }
 }
@@ -157,6 +154,7 @@ mod tests {
     use log::LevelFilter;
 
     use crate::config::tests::{error, loaded};
+    use crate::metric::{Metric, Value};
     use crate::settings::Confine;
 
     fn agent(keys: &str) -> String {
@@ -270,14 +268,28 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_pass_all_filters_are_not_supported() {
-        for key in ["always_include_local_tags", "always_include_global_tags"] {
-            let error = agent_error(&format!("{key} = true"));
-            assert!(
-                error.contains(&format!("'{key}' in [agent]: true is not supported")),
-                "{error}"
-            );
-            assert!(loaded(&agent(&format!("{key} = false"))).warnings.is_empty());
+    fn tags_may_pass_all_filters() {
+        for (key, tags) in [
+            ("always_include_local_tags = true", "cpu=all place=here"),
+            ("always_include_global_tags = true", "cpu=all site=berlin"),
+            ("always_include_local_tags = false", "cpu=all"),
+        ] {
+            let input = "[global_tags]\nsite = 'berlin'\n[[inputs.conntrack]]\n\
+                         taginclude = ['cpu']\ntags = { place = 'here' }";
+            let loaded = loaded(&format!("[agent]\n{key}\n{input}"));
+            assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+            let mut filter = loaded.settings.inputs[0].filter.clone();
+            // As a run fills them in.
+            filter.global_tags = [("site".into(), "berlin".to_owned())].into();
+            let row = Metric {
+                name: "conntrack".into(),
+                tags: vec![("cpu".into(), "all".into())],
+                fields: vec![("drop".into(), Value::Integer(1))],
+                timestamp_ns: 0,
+            };
+            let kept = filter.apply(row).unwrap().tags;
+            let kept: Vec<_> = kept.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            assert_eq!(kept.join(" "), tags, "{key}");
         }
     }
 }

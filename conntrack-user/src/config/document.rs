@@ -46,15 +46,12 @@ pub(super) fn tables(text: &ConfigText<'_>) -> Tables {
     }
     let mut tables = Tables::default();
     let mut old_tags = BTreeMap::new();
-    let mut misspelt = None;
     for (name, value) in root.into_inner() {
         match name.get_ref().as_ref() {
             "agent" => tables.agent = value::table(text, value),
             "global_tags" => tables.global_tags = value::read(text, value, "[global_tags]"),
             "tags" => old_tags = value::read(text, value, "[tags]"),
-            section @ ("inputs" | "plugins") => {
-                misspelt = inputs(text, section, value, &mut tables).or(misspelt);
-            }
+            section @ ("inputs" | "plugins") => inputs(text, section, value, &mut tables),
             other if OTHERS.contains(&other) => match value.get_ref().as_table() {
                 Some(plugins) => tables
                     .ignored
@@ -67,14 +64,6 @@ pub(super) fn tables(text: &ConfigText<'_>) -> Tables {
     // Telegraf reads the old name first.
     for (tag, value) in old_tags {
         tables.global_tags.entry(tag).or_insert(value);
-    }
-    if let Some(name) = misspelt
-        && tables.inputs.is_empty()
-        && tables.execd.is_empty()
-    {
-        let message =
-            format!("unknown plugin '{}' in [inputs]; did you mean 'conntrack'?", name.get_ref());
-        text.problem(&name.span(), message);
     }
     if !tables.ignored.is_empty() {
         let ignored = tables.ignored.join(", ");
@@ -96,18 +85,12 @@ fn not_toml(text: &ConfigText<'_>, message: &str, span: &std::ops::Range<usize>)
 
 /// Reads the inputs of `[inputs]`, or `[plugins]` as Telegraf called it before 0.10; the name of
 /// one that may be a misspelt `conntrack`.
-fn inputs(
-    text: &ConfigText<'_>,
-    section: &str,
-    value: Spanned<DeValue<'_>>,
-    tables: &mut Tables,
-) -> Option<Spanned<String>> {
+fn inputs(text: &ConfigText<'_>, section: &str, value: Spanned<DeValue<'_>>, tables: &mut Tables) {
     let span = value.span();
     let DeValue::Table(plugins) = value.into_inner() else {
         text.problem(&span, format!("'{section}' is a table; write [[inputs.conntrack]]"));
-        return None;
+        return;
     };
-    let mut misspelt = None;
     for (name, value) in plugins {
         let plugin: &str = name.get_ref();
         if plugin == "conntrack" {
@@ -122,13 +105,15 @@ fn inputs(
                 tables.execd.extend(command);
             });
         } else if nearest(plugin, &["conntrack"]).is_some() {
-            misspelt = Some(Spanned::new(name.span(), plugin.to_owned()));
+            let message =
+                format!("unknown plugin '{plugin}' in [{section}]; did you mean 'conntrack'?");
+            text.problem(&name.span(), message);
+            continue;
         }
         if !is_ours {
             tables.ignored.push(format!("{section}.{plugin}"));
         }
     }
-    misspelt
 }
 
 /// Hands over a table, or each of several.

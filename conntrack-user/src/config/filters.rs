@@ -43,6 +43,8 @@ pub(super) fn filter(
         name_suffix: set(&table.name_suffix),
         tags: names(&table.tags),
         global_tags: names(global_tags),
+        keeps_tags: false,
+        keeps_global_tags: false,
     }
 }
 

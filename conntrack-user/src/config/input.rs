@@ -64,12 +64,14 @@ pub(super) fn inputs(
     let behaviors = ["error", "retry", "ignore", ""].map(|name| (name, ()));
     reader.choice("startup_error_behavior", &table.startup_error_behavior, behaviors);
     input.filter = filter(table, global_tags, text);
+    input.filter.keeps_tags = agent.keeps_tags;
+    input.filter.keeps_global_tags = agent.keeps_global_tags;
 
     let namespaces = reader.namespaces(&table.netns);
     if namespaces.is_empty() {
         return vec![input];
     }
-    let in_namespace = |netns| Input { netns: Some(netns), ..input.clone() };
+    let in_namespace = |netns: Netns| Input { netns: netns.other_than_own(), ..input.clone() };
     namespaces.into_iter().map(in_namespace).collect()
 }
 

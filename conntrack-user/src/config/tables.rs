@@ -80,8 +80,8 @@ pub(super) struct AgentTable {
     pub omit_hostname: bool,
     pub debug: bool,
     pub quiet: bool,
-    pub always_include_local_tags: Placed<bool>,
-    pub always_include_global_tags: Placed<bool>,
+    pub always_include_local_tags: bool,
+    pub always_include_global_tags: bool,
     /// Not Telegraf's: the `sample_interval` of inputs that have none.
     pub sample_interval: Placed<DurationValue>,
     /// Not Telegraf's: where scrapes are answered.

@@ -22,7 +22,7 @@ use std::io::Write as _;
 pub use self::csv::Csv;
 pub use self::influx::Influx;
 pub use self::json::Json;
-pub use self::prometheus::{Dialect, Prometheus, exposition, renamed_tags, renaming_notice};
+pub use self::prometheus::{Collisions, Dialect, Prometheus, exposition};
 pub use self::table::Table;
 use crate::metric::{Metric, Value};
 

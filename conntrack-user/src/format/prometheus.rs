@@ -9,19 +9,66 @@
 //! scrape sets its own. A field that is unknown or that the kernel does not maintain is left
 //! out, because absence is how Prometheus says "unknown".
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::prometheus_help::help;
 use super::prometheus_names::{Kind, Sample, sample};
 use super::{Encoder, Number, append};
 use crate::metric::{Metric, Name};
+use crate::rows::self_metrics;
+
+/// The label of what is known of one probe.
+const PROGRAM: &str = "program";
 
 /// Encodes one emission as one exposition in the text format.
 #[derive(Debug, Clone, Default)]
 pub struct Prometheus {
+    collisions: Collisions,
+    notice: Option<String>,
+}
+
+/// Follows which tags and measurements have names that Prometheus can write in one form only, such
+/// as `a-b` and `a.b`. They are told apart by a number.
+#[derive(Debug, Clone, Default)]
+pub struct Collisions {
+    tags: BTreeSet<String>,
+    measurements: BTreeSet<String>,
+    /// What was reported last.
     renamed: Vec<(String, String)>,
-    /// Of which no notice was taken yet.
-    unsaid: bool,
+}
+
+impl Collisions {
+    /// Takes the names of `rows`; the message when there are new ones that are told apart.
+    pub fn take(&mut self, rows: &[Metric]) -> Option<String> {
+        let before = self.tags.len() + self.measurements.len();
+        for row in rows {
+            let tags = row.tags.iter().filter(|(_, value)| !value.is_empty());
+            let add = |known: &mut BTreeSet<String>, name: &str| {
+                if !known.contains(name) {
+                    known.insert(name.to_owned());
+                }
+            };
+            tags.for_each(|(key, _)| add(&mut self.tags, key));
+            add(&mut self.measurements, &row.name);
+        }
+        if before == self.tags.len() + self.measurements.len() {
+            return None;
+        }
+        let mut renamed = Names::labels(self.tags.iter().map(String::as_str), &[]).renamed();
+        renamed.extend(Names::measurements(self.measurements.iter().map(String::as_str)).renamed());
+        if renamed == self.renamed {
+            return None;
+        }
+        self.renamed.clone_from(&renamed);
+        let (name, written) = renamed.first()?;
+        let more = match renamed.len() {
+            1 => String::new(),
+            all => format!(", and {} more", all - 1),
+        };
+        Some(format!(
+            "names that are one in Prometheus are kept apart: {name:?} as {written}{more}"
+        ))
+    }
 }
 
 /// The two ways to write an exposition.
@@ -61,22 +108,12 @@ impl Encoder for Prometheus {
 
     fn encode(&mut self, batch: &[Metric], out: &mut Vec<u8>) {
         exposition(batch, Dialect::Text, out);
-        let renamed = renamed_tags(batch);
-        self.unsaid |= renamed.iter().any(|pair| !self.renamed.contains(pair));
-        self.renamed = renamed;
+        self.notice = self.collisions.take(batch).or(self.notice.take());
     }
 
     fn take_notice(&mut self) -> Option<String> {
-        std::mem::take(&mut self.unsaid).then(|| renaming_notice(&self.renamed))
+        self.notice.take()
     }
-}
-
-/// What to report of [`renamed_tags`].
-#[must_use]
-pub fn renaming_notice(renamed: &[(String, String)]) -> String {
-    let pairs: Vec<String> =
-        renamed.iter().map(|(tag, label)| format!("{tag:?} as {label}")).collect();
-    format!("tags that would be one Prometheus label are kept apart: {}", pairs.join(", "))
 }
 
 /// Appends one exposition of all `rows`.
@@ -85,9 +122,12 @@ pub fn exposition<'a>(
     dialect: Dialect,
     out: &mut Vec<u8>,
 ) {
-    let mut label_sets = LabelSets::default();
+    let rows: Vec<&Metric> = rows.into_iter().collect();
+    let mut label_sets = LabelSets::of(&rows);
+    let measurements = Names::measurements(rows.iter().map(|row| row.name.as_str()));
     let mut families = Families::new();
     for metric in rows {
+        let measurement = measurements.written(&metric.name);
         let labels = label_sets.number_of(&metric.tags, None);
         for (field, value) in &metric.fields {
             if let Some(number) = Number::known(*value) {
@@ -96,7 +136,7 @@ pub fn exposition<'a>(
                     None => labels,
                     program => label_sets.number_of(&metric.tags, program),
                 };
-                add_sample(&mut families, &metric.name, &sample, labels);
+                add_sample(&mut families, measurement, &sample, labels);
             }
         }
     }
@@ -108,7 +148,7 @@ pub fn exposition<'a>(
     }
 }
 
-/// Files a sample under its family. Names that only differ in characters which Prometheus does
+/// Files a sample under its family. Names of fields that only differ in characters which Prometheus does
 /// not allow can meet here, and in `OpenMetrics` a gauge with a counter of the same name before
 /// `_total`; then the first type and the first value of a series stand, since a second would make
 /// the exposition invalid.
@@ -154,18 +194,25 @@ fn write_family(
 }
 
 /// Every distinct label set of an emission as text, `{a="b"}` or nothing.
-#[derive(Default)]
 struct LabelSets {
+    names: Names,
     texts: Vec<String>,
     numbers: HashMap<String, usize>,
 }
 
 impl LabelSets {
+    fn of(rows: &[&Metric]) -> Self {
+        let has_programs = rows.iter().any(|row| row.name == self_metrics::MEASUREMENT);
+        let reserved: &[&str] = if has_programs { &[PROGRAM] } else { &[] };
+        let keys = rows.iter().flat_map(|row| set_tags(&row.tags)).map(|(key, _)| &**key);
+        Self { names: Names::labels(keys, reserved), texts: Vec::new(), numbers: HashMap::new() }
+    }
+
     fn number_of(&mut self, tags: &[(Name, String)], program: Option<&str>) -> usize {
-        let program = program.map(|program| ("program".to_owned(), escaped(program, true)));
-        let mut labels: BTreeMap<String, String> = program.into_iter().collect();
-        for (label, _, value) in label_names(tags, labels.len()) {
-            labels.insert(label, escaped(value, true));
+        let program = program.map(|program| (PROGRAM, escaped(program, true)));
+        let mut labels: BTreeMap<&str, String> = program.into_iter().collect();
+        for (key, value) in set_tags(tags) {
+            labels.insert(self.names.written(key), escaped(value, true));
         }
         let pairs: Vec<_> =
             labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
@@ -178,40 +225,59 @@ impl LabelSets {
     }
 }
 
-/// The labels of tags, with the tag's own name and value. Two tags whose names Prometheus allows in
-/// one form only, such as `a-b` and `a.b`, are kept apart by a number; so is a tag that is called
-/// as the label `program`, where that `is taken`. An empty value is the same as no label at all.
-fn label_names(tags: &[(Name, String)], taken: usize) -> Vec<(String, &str, &str)> {
-    let set = tags.iter().filter(|(key, value)| !key.is_empty() && !value.is_empty());
-    let mut named: Vec<(String, &str, &str)> =
-        set.map(|(key, value)| (label_name(key), &**key, value.as_str())).collect();
-    // Those first that are called so, so that another tag does not take the name of one.
-    named.sort_by(|a, b| (a.0 != a.1, a.1).cmp(&(b.0 != b.1, b.1)));
-    let mut used: Vec<String> = vec!["program".to_owned(); taken];
-    for (label, _, _) in &mut named {
-        let wanted = label.clone();
-        let mut number = 2;
-        while used.contains(label) {
-            *label = unreserved(format!("{wanted}_{number}"));
-            number += 1;
-        }
-        used.push(label.clone());
-    }
-    named
+/// The tags that are labels: an empty value is the same as no label at all.
+fn set_tags(tags: &[(Name, String)]) -> impl Iterator<Item = &(Name, String)> {
+    tags.iter().filter(|(key, value)| !key.is_empty() && !value.is_empty())
 }
 
-/// The tags of these rows that are written under a label with a number, and that label.
-#[must_use]
-pub fn renamed_tags(rows: &[Metric]) -> Vec<(String, String)> {
-    let mut renamed: Vec<(String, String)> = rows
-        .iter()
-        .flat_map(|row| label_names(&row.tags, 0))
-        .filter(|(label, key, _)| *label != label_name(key))
-        .map(|(label, key, _)| (key.to_owned(), label))
-        .collect();
-    renamed.sort();
-    renamed.dedup();
-    renamed
+/// How names are written, those of all rows of an exposition together: a name is the same on every
+/// row, and two names never become one.
+struct Names(BTreeMap<String, String>);
+
+impl Names {
+    /// The labels of the tags `keys`; the labels `reserved` are not for tags.
+    fn labels<'a>(keys: impl Iterator<Item = &'a str>, reserved: &[&str]) -> Self {
+        Self::of(keys, reserved, label_name)
+    }
+
+    fn measurements<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        Self::of(names, &[], sanitized)
+    }
+
+    fn of<'a>(
+        names: impl Iterator<Item = &'a str>,
+        reserved: &[&str],
+        write: fn(&str) -> String,
+    ) -> Self {
+        let mut names: Vec<(String, &str)> =
+            names.collect::<BTreeSet<_>>().into_iter().map(|name| (write(name), name)).collect();
+        // Names that need no change come first, so that no other name takes theirs.
+        names.sort_by(|a, b| (a.0 != a.1, a.1).cmp(&(b.0 != b.1, b.1)));
+        let mut used: BTreeSet<String> = reserved.iter().map(|name| (*name).to_owned()).collect();
+        let mut written = BTreeMap::new();
+        for (wanted, name) in names {
+            let numbered = (2..).map(|number| unreserved(format!("{wanted}_{number}")));
+            let free =
+                std::iter::once(wanted.clone()).chain(numbered).find(|it| !used.contains(it));
+            let free = free.unwrap_or_default();
+            used.insert(free.clone());
+            written.insert(name.to_owned(), free);
+        }
+        Self(written)
+    }
+
+    /// How `name`, one of those that this was made of, is written.
+    fn written<'a>(&'a self, name: &'a str) -> &'a str {
+        self.0.get(name).map_or(name, String::as_str)
+    }
+
+    /// The names that got a number, and how they are written.
+    fn renamed(self) -> Vec<(String, String)> {
+        let is_renamed = |(name, written): &(String, String)| {
+            *written != label_name(name) && *written != sanitized(name)
+        };
+        self.0.into_iter().filter(is_renamed).collect()
+    }
 }
 
 fn label_name(key: &str) -> String {

@@ -37,6 +37,10 @@ pub struct Filter {
     pub tags: BTreeMap<Name, String>,
     /// `[global_tags]` and, standalone, `host`: added last, where still absent.
     pub global_tags: BTreeMap<Name, String>,
+    /// `always_include_local_tags` of `[agent]`: `tags` pass `taginclude` and `tagexclude`.
+    pub keeps_tags: bool,
+    /// `always_include_global_tags` of `[agent]`: `global_tags` pass them.
+    pub keeps_global_tags: bool,
 }
 
 impl Filter {
@@ -58,6 +62,11 @@ impl Filter {
         metric = self.tag(metric);
         metric.fields.retain(|(key, _)| keeps(&self.field_include, &self.field_exclude, key));
         metric.tags.retain(|(key, _)| keeps(&self.tag_include, &self.tag_exclude, key));
+        let kept = self.tags.iter().filter(|_| self.keeps_tags);
+        let kept = kept.chain(self.global_tags.iter().filter(|_| self.keeps_global_tags));
+        for (key, value) in kept {
+            metric.add_tag(key, value);
+        }
         (!metric.fields.is_empty()).then_some(metric)
     }
 

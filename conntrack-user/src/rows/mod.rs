@@ -19,13 +19,10 @@ use crate::metric::{Metric, Name, Value};
 use crate::schema::maintained::{self, Release};
 use crate::schema::provenance::{FROM_REMAINDERS, Origin, event_counters};
 use crate::schema::raw::{COUNT, DOCUMENTED, ENTRIES, EVENTS, Layout, RENAMED};
-use crate::settings::Input;
+use crate::settings::{Input, OWN_NETNS};
 
 /// The measurement's name, as Telegraf's plugin has it.
 pub const MEASUREMENT: &str = "conntrack";
-
-/// Value of the `netns` tag on the rows of the namespace that the program runs in.
-const OWN_NETNS: &str = "self";
 
 /// Makes the rows of one input.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use tokio::sync::watch;
 
 use crate::confine::Rewrites;
-use crate::format::{Dialect, exposition, renamed_tags, renaming_notice};
+use crate::format::{Collisions, Dialect, exposition};
 use crate::metric::{Metric, Value};
 use crate::output::text::Text;
 use crate::output::{Destination, Emission, WriteOutcome};
@@ -140,8 +140,8 @@ fn about_this_program() -> Metric {
 pub struct Published {
     latest: watch::Sender<Arc<Snapshot>>,
     text: Option<Text>,
-    /// Tags whose labels were reported.
-    renamed: Vec<(String, String)>,
+    /// Names that were reported.
+    collisions: Collisions,
 }
 
 impl Published {
@@ -149,7 +149,7 @@ impl Published {
     #[must_use]
     pub fn new(inputs: &[Input], text: Option<Text>) -> (Self, watch::Receiver<Arc<Snapshot>>) {
         let (latest, receiver) = watch::channel(Arc::new(Snapshot::new(inputs, Instant::now())));
-        (Self { latest, text, renamed: Vec::new() }, receiver)
+        (Self { latest, text, collisions: Collisions::default() }, receiver)
     }
 }
 
@@ -177,10 +177,8 @@ impl Destination for Published {
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<WriteOutcome> {
         // Before the text, whose reader may be stuck.
         for Emission { input, rows, .. } in &emissions {
-            let renamed = renamed_tags(rows);
-            if renamed.iter().any(|pair| !self.renamed.contains(pair)) {
-                log::warn!("{}", renaming_notice(&renamed));
-                self.renamed.extend(renamed);
+            if let Some(notice) = self.collisions.take(rows) {
+                log::warn!("{notice}");
             }
             let new = self.latest.borrow().with(*input, rows.clone(), Instant::now());
             self.latest.send_replace(Arc::new(new));

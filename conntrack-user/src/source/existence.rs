@@ -10,7 +10,7 @@ use rustix::fs::fstatfs;
 
 use super::mounts;
 use super::roots::{Place, names_directory};
-use crate::settings::{Netns, Roots};
+use crate::settings::{Netns, OWN_NETNS, Roots};
 
 /// Names that are this far from the mistyped one, by edits to a letter, may be meant.
 const NEAR: f64 = 0.4;
@@ -50,8 +50,7 @@ pub enum AbsentNamespace {
     },
     /// No such process.
     #[error(
-        "there is no process {pid} in {proc}, so there is no network namespace pid:{pid}; \
-         `ctpulse run --wait` waits for it",
+        "there is no process {pid} in {proc}, so there is no network namespace pid:{pid}",
         proc = proc.display()
     )]
     Process {
@@ -84,6 +83,15 @@ pub enum AbsentNamespace {
     },
 }
 
+impl AbsentNamespace {
+    /// Whether it can be waited for. The number of a process that is to come is not known, and a file
+    /// of another kind does not become a namespace.
+    #[must_use]
+    pub fn may_come(&self) -> bool {
+        matches!(self, Self::Name { .. } | Self::Path { .. })
+    }
+}
+
 fn meant(near: &[String]) -> String {
     match near {
         [] => String::new(),
@@ -98,9 +106,9 @@ fn meant(near: &[String]) -> String {
 /// [`AbsentNamespace`]. A file that may not be opened may be one, and is no error.
 pub fn check(roots: &Roots, netns: Option<&Netns>) -> Result<(), AbsentNamespace> {
     let netns = match netns {
+        None | Some(Netns::Own) if roots.host_proc.is_some() => &Netns::Pid(1),
+        None | Some(Netns::Own) => return Ok(()),
         Some(netns) => netns,
-        None if roots.host_proc.is_some() => &Netns::Pid(1),
-        None => return Ok(()),
     };
     let place = Place::resolve(roots, Some(netns));
     let Some(path) = place.enter else { return Ok(()) };
@@ -155,10 +163,13 @@ fn absent(roots: &Roots, netns: &Netns, path: PathBuf) -> AbsentNamespace {
             };
             AbsentNamespace::Name { name: name.clone(), directory, near, hint }
         }
-        Netns::Path(_) => {
+        Netns::Path(_) | Netns::Own => {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            let directory = path.parent().map_or_else(PathBuf::new, Path::to_owned);
-            let near = near(&name.unwrap_or_default(), &directory);
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let name = name.unwrap_or_default();
+            // `name/` is a name that was completed as a directory.
+            let directory = directory.map_or_else(|| names_directory(roots, &name), Path::to_owned);
+            let near = near(&name, &directory);
             AbsentNamespace::Path { path, near }
         }
     }
@@ -166,10 +177,14 @@ fn absent(roots: &Roots, netns: &Netns, path: PathBuf) -> AbsentNamespace {
 
 /// The names in `directory` that are most like `name`.
 fn near(name: &str, directory: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let lower = name.to_lowercase();
+    let distance =
+        |other: &str| 1.0 - strsim::normalized_damerau_levenshtein(&lower, &other.to_lowercase());
     let mut near: Vec<(f64, String)> = names
-        .map(|other| (1.0 - strsim::normalized_damerau_levenshtein(name, &other), other))
+        .chain([OWN_NETNS.to_owned()])
+        .map(|other| (distance(&other), other))
         .filter(|(distance, other)| {
             *distance <= NEAR
                 || other.starts_with(name)
@@ -195,6 +210,8 @@ mod tests {
         assert_eq!(near("roter1"), ["router1", "router2"]);
         assert_eq!(near("customer"), ["customer-berlin"]);
         assert!(near("x").is_empty() && near("zzzz").is_empty());
+        assert_eq!(near("BLUE"), ["blue"]);
+        assert_eq!(near("slf"), ["self"]);
     }
 
     #[test]

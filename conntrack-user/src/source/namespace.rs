@@ -112,6 +112,24 @@ impl Process {
     }
 }
 
+/// The processes that the inputs of a run name by number. A reload of the configuration makes new
+/// inputs, and a number must not come to mean another process by that.
+#[derive(Debug, Clone, Default)]
+pub struct HeldProcesses(Vec<Process>);
+
+impl HeldProcesses {
+    /// Holds `processes` from now on, each as it was held before where it was, and no others.
+    pub fn replace<'a>(&mut self, processes: impl Iterator<Item = &'a mut Process>) {
+        let before = std::mem::take(&mut self.0);
+        for process in processes {
+            if let Some(held) = before.iter().find(|held| held.number == process.number) {
+                process.clone_from(held);
+            }
+            self.0.push(process.clone());
+        }
+    }
+}
+
 impl PartialEq for Process {
     fn eq(&self, other: &Self) -> bool {
         self.number == other.number

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::PROC_SUPER_MAGIC;
 use rustix::io::Errno;
 
+use super::mounts;
 use super::namespace::{self, Identity, NamespaceError};
 use super::netlink::NetlinkError;
 use super::roots::Place;
@@ -55,9 +56,9 @@ pub enum StatError {
     Netlink(#[from] NetlinkError),
     /// No statistics file exists, though conntrack does, and ctnetlink gives none either.
     #[error(
-        "there is no {}/stat/nf_conntrack (as on kernels without CONFIG_NF_CONNTRACK_PROCFS), and \
-         {netlink}",
-        net.display()
+        "there is no {}/stat/nf_conntrack ({}), and {netlink}",
+        net.display(),
+        why_missing(net)
     )]
     Neither {
         /// The directory `net`.
@@ -71,6 +72,15 @@ pub enum StatError {
     /// The namespace's name now means another one, or nothing.
     #[error("network namespace {} was deleted; it is looked for again", .0.display())]
     NamespaceGone(PathBuf),
+}
+
+/// Why the directory `net` has no statistics file where conntrack is there.
+fn why_missing(net: &Path) -> &'static str {
+    if net.starts_with("/proc") && mounts::hides_files("/proc".as_ref()) {
+        "/proc is mounted with subset=pid"
+    } else {
+        "as on kernels without CONFIG_NF_CONNTRACK_PROCFS"
+    }
 }
 
 impl StatError {

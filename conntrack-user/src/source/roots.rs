@@ -50,8 +50,8 @@ impl Place {
             Some(Netns::Pid(pid)) => process(*pid),
             Some(Netns::Name(name)) => (Some(names_directory(roots, name).join(name)), None),
             Some(Netns::Path(path)) => (Some(path.clone()), None),
-            None if roots.host_proc.is_some() => process(1),
-            None => (None, Some("/proc/net".into())),
+            None | Some(Netns::Own) if roots.host_proc.is_some() => process(1),
+            None | Some(Netns::Own) => (None, Some("/proc/net".into())),
         };
         let held = match netns {
             Some(Netns::Pid(pid)) => Some(Process::hold(&proc_root, *pid)),

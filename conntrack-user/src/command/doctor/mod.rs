@@ -58,7 +58,7 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
 
 /// The namespaces that are asked for; `None` for the own one.
 fn namespaces(args: &DoctorArgs) -> Vec<Option<&Netns>> {
-    let is_other = |netns: &&Netns| **netns != Netns::Name("self".to_owned());
+    let is_other = |netns: &&Netns| **netns != Netns::Own;
     match args.source.netns.as_slice() {
         [] => vec![None],
         some => some.iter().map(|netns| Some(netns).filter(is_other)).collect(),
@@ -68,21 +68,12 @@ fn namespaces(args: &DoctorArgs) -> Vec<Option<&Netns>> {
 /// Checks that each namespace that is asked for exists.
 pub(super) fn check_namespaces(args: &DoctorArgs) -> anyhow::Result<()> {
     let roots = args.source.roots();
+    roots.check()?;
     namespaces(args).into_iter().try_for_each(|netns| Ok(existence::check(&roots, netns)?))
 }
 
 fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> anyhow::Result<()> {
     let is_hidden = place.is_live() && mounts::hides_files(&place.proc_root);
-    if is_hidden {
-        findings.problem(
-            "procfs",
-            &format!(
-                "{} is mounted with subset=pid, which hides the statistics and sysctl files",
-                place.proc_root.display()
-            ),
-            "mount it without; in a systemd unit ProcSubset=all",
-        );
-    }
     let release_text = match std::fs::read_to_string(place.osrelease()) {
         Err(_) if place.is_live() => {
             rustix::system::uname().release().to_string_lossy().into_owned()
@@ -132,6 +123,10 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
         findings.problem("network namespace", &error.to_string(), "nothing of it can be read");
         return Ok(());
     }
+    if is_hidden {
+        let is_made_up_for = read.is_ok() && reader.told("ip_conntrack_max").is_some();
+        hidden_files(place, is_made_up_for, findings);
+    }
     let problems = findings.problems.len();
     sysctls(&mut reader, is_hidden, findings);
     if findings.problems.len() == problems
@@ -179,6 +174,18 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
     privileges::own(&input, place, may_attach)
         .iter()
         .try_for_each(|(name, text)| findings.field(name, text))
+}
+
+/// Reports a procfs without the statistics and sysctl files; ctnetlink may make up for them.
+fn hidden_files(place: &Place, is_made_up_for: bool, findings: &mut Findings) {
+    let root = place.proc_root.display();
+    let hidden =
+        format!("{root} is mounted with subset=pid, which hides the statistics and sysctl files");
+    if is_made_up_for {
+        findings.off("procfs", &format!("{hidden}; ctnetlink is asked in their place"));
+    } else {
+        findings.problem("procfs", &hidden, "mount it without; in a systemd unit ProcSubset=all");
+    }
 }
 
 /// Whether ctnetlink can be asked, and why it is or is not.

@@ -197,10 +197,42 @@ fn tags_that_would_be_one_label_are_kept_and_reported() {
     assert_eq!(*labels, BTreeMap::from(expected));
     assert_eq!(
         encoder.take_notice().unwrap(),
-        "tags that would be one Prometheus label are kept apart: \"rack-no\" as rack_no_3, \
-         \"rack.no\" as rack_no_4"
+        "names that are one in Prometheus are kept apart: \"rack-no\" as rack_no_3, and 1 more"
     );
     encode(&mut encoder, &[table_row()]);
+    assert_eq!(encoder.take_notice(), None);
+}
+
+/// Two inputs may have different tags, or measurements, that Prometheus writes in one way only.
+#[test]
+fn names_of_two_inputs_that_would_be_one_are_kept_apart() {
+    let row = |name: &str, tag: &str| {
+        let mut row = table_row();
+        row.name = name.to_owned();
+        row.tags = vec![(tag.into(), "1".to_owned())];
+        row
+    };
+    let mut encoder = Prometheus::default();
+    let rows = [row("conntrack", "x-y"), row("conntrack", "x.y"), row("a-b", "t"), row("a.b", "t")];
+    let text = encode(&mut encoder, &rows);
+    let families = read(&text);
+    let samples = rows.iter().map(|row| row.fields.len()).sum::<usize>();
+    assert_eq!(families.values().map(|family| family.samples.len()).sum::<usize>(), samples);
+    for series in ["conntrack_table_entries{x_y=", "conntrack_table_entries{x_y_2="] {
+        assert!(text.contains(series), "{text}");
+    }
+    for series in ["a_b_table_entries{t=", "a_b_2_table_entries{t="] {
+        assert!(text.contains(series), "{text}");
+    }
+    let notice = encoder.take_notice().unwrap();
+    assert!(notice.ends_with("\"x.y\" as x_y_2, and 1 more"), "{notice}");
+    // The same label on every row, whatever other tags a row has.
+    let both = Metric {
+        tags: rows[0].tags.iter().chain(&rows[1].tags).cloned().collect(),
+        ..row("c", "t")
+    };
+    let text = encode(&mut encoder, &[both, rows[1].clone()]);
+    assert!(text.contains("conntrack_table_entries{x_y_2=\"1\"}"), "{text}");
     assert_eq!(encoder.take_notice(), None);
 }
 

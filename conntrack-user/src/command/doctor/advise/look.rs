@@ -21,6 +21,7 @@ use crate::sampling::Trigger;
 use crate::schema::raw::StatTable;
 use crate::settings::{Confine, DEFAULT_INTERVAL, Input, Netns, Source};
 use crate::source::ebpf::drops::Reports;
+use crate::source::namespace::HeldProcesses;
 use crate::source::netlink::entries::{Entries, Silence};
 use crate::source::procfs::{Procfs, StatError};
 use crate::source::reader::Reader;
@@ -64,7 +65,7 @@ pub(super) fn evidence(args: &DoctorArgs) -> anyhow::Result<Vec<(String, Evidenc
 }
 
 fn own() -> Netns {
-    Netns::Name("self".to_owned())
+    Netns::Own
 }
 
 fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
@@ -137,6 +138,7 @@ fn sampled(time: Duration, sample: SampleArgs) -> anyhow::Result<Evidence> {
             ends_with_inputs: true,
             confine: Confine::Off,
             confined: None,
+            processes: HeldProcesses::default(),
             config: None,
             on_end: Box::new(move || _ = to.send(RunEvent::End)),
         };

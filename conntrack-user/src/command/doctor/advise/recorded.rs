@@ -77,7 +77,7 @@ fn found_for_failures(source: &SourceReport) -> FoundForFailures {
 /// The namespace that the rows name; commands on that host need it.
 fn netns(source: &SourceReport) -> Option<Netns> {
     let (_, value) = source.tags.iter().find(|(key, _)| key == "netns")?;
-    value.parse().ok().filter(|netns| *netns != Netns::Name("self".to_owned()))
+    value.parse().ok().filter(|netns| *netns != Netns::Own)
 }
 
 /// Returns what a source's rows show.
