@@ -7,6 +7,9 @@
 /// Rows from which on a fit is possible.
 const FEWEST: f64 = 4.0;
 
+/// Rows without failures from which on the most of them is a bound.
+const FEWEST_QUIET: u64 = 3;
+
 /// The least deviation of the failures, by their mean, from a number that is the same in each row
 /// or each second. Where they vary less they cannot be separated from a background.
 const VARIED: f64 = 0.01;
@@ -19,6 +22,10 @@ pub struct FoundByFailures {
     failing_rows: u64,
     /// The fewest ports found taken for each failure in one of these.
     lowest: f64,
+    /// The length of the rows with failures, and the ports found taken in them.
+    failing: (f64, f64),
+    /// Rows without failures, and the most ports found taken each second in one of them.
+    quiet: (u64, f64),
     seconds: f64,
     failed: f64,
     found: f64,
@@ -48,6 +55,9 @@ impl FoundByFailures {
             let ratio = found / failed;
             self.lowest = if self.failing_rows == 0 { ratio } else { self.lowest.min(ratio) };
             self.failing_rows += 1;
+            self.failing = (self.failing.0 + seconds, self.failing.1 + found);
+        } else if seconds > 0.0 {
+            self.quiet = (self.quiet.0 + 1, self.quiet.1.max(found / seconds));
         }
         self.rows += 1.0;
         self.seconds += seconds;
@@ -71,6 +81,16 @@ impl FoundByFailures {
     #[must_use]
     pub fn lowest(&self) -> f64 {
         self.lowest
+    }
+
+    /// Returns the ports found taken for each failure beyond the most that rows without failures
+    /// had. Traffic may bring both failures and successful searches that find ports taken, so an
+    /// average over such rows is not enough.
+    fn beyond_quiet(&self) -> f64 {
+        match self.quiet {
+            (..FEWEST_QUIET, _) => f64::INFINITY,
+            (_, most) => (self.failing.1 - most * self.failing.0) / self.failed,
+        }
     }
 
     /// Returns the fit; `None` where the rows are too few, or the failures are as even as time, so
@@ -103,7 +123,7 @@ impl FoundByFailures {
         // Near to the 95 % quantile of Student's distribution, however few rows there are.
         let reach = 2.0 * (1.0 + 2.0 / freedom) * (variance / failed_squared).sqrt();
         Some(FoundFit {
-            low: (per_failure - reach).max(0.0),
+            low: (per_failure - reach).min(self.beyond_quiet()).max(0.0),
             high: (per_failure + reach).max(0.0),
             per_second: ((self.found - per_failure * self.failed) / self.seconds).max(0.0),
         })
@@ -150,6 +170,19 @@ mod tests {
         let fit = sums.fit().unwrap();
         assert!((fit.low - 8.0).abs() < 0.01 && (fit.high - 8.0).abs() < 0.01, "{fit:?}");
         assert!((fit.per_second - 50.0).abs() < 0.01, "{fit:?}");
+    }
+
+    /// More traffic brings more races, and more ports found taken by searches that succeed.
+    #[test]
+    fn what_traffic_brings_is_not_blamed_on_the_failures() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let rows = (0..600).map(|_| {
+            let traffic = random.u32(0..100);
+            let races = (0..traffic).filter(|_| random.u32(0..50) == 0).count();
+            (races as f64, f64::from(3 * traffic))
+        });
+        let fit = of(rows).fit().unwrap();
+        assert!(fit.low == 0.0 && fit.high > 20.0, "{fit:?}");
     }
 
     #[test]

@@ -49,7 +49,7 @@ enum ClashCause {
     /// Rows without failures show as much, and each failure brought at most so many.
     Background(f64),
     /// So many for each failure at most, and how many of them failures brought is unknown; and
-    /// whether other races are known to have happened.
+    /// whether something speaks for races: others that happened, or rows without failures.
     Inseparable(f64, bool),
     /// `found` does not count taken ports there.
     NotCounted,
@@ -74,7 +74,7 @@ impl ClashCause {
             // Other races are known to have happened.
             (..RACE, ..MANY) if are_resolved => Self::Race(high),
             (..RACE, ..MANY) => Self::Background(high),
-            (..RACE, _) => Self::Inseparable(high, are_resolved),
+            (..RACE, _) => Self::Inseparable(high, true),
             _ if low > TRIES => Self::Crowded,
             (1.0..MANY, _) if is_steady(evidence, ratio) && !are_resolved => Self::Few(ratio),
             (_, ..1.0) => Self::MostlyRaces(high),
@@ -125,8 +125,9 @@ impl ClashCause {
         };
         let reason = match self {
             Self::Few(ratio) => format!(
-                "a range of about {ratio:.0} ports is exhausted, since the number is the same all the \
-                 time; a race finds none taken"
+                "a range of about {ratio:.0} port{} is exhausted, since the number is the same all the \
+                 time; a race finds none taken",
+                if ratio < 1.5 { "" } else { "s" }
             ),
             Self::Ports(low, high) => format!(
                 "at least {} are exhausted ports (the failures brought {} each beyond what rows with \
@@ -163,9 +164,12 @@ impl ClashCause {
             Self::Inseparable(high, _) => format!(
                 "searches that succeed find ports taken, too, and the rows do not show how many of \
                  these the failures brought: none if they are races, up to {} each if ports are \
-                 exhausted (then at least {} are)",
+                 exhausted{}",
                 number(high.min(TRIES)),
-                percent((high / TRIES).min(1.0))
+                match evidence.found_for_failures.brought {
+                    None => format!(" (then at least {} are)", percent((high / TRIES).min(1.0))),
+                    Some(_) => String::new(),
+                }
             ),
             Self::NotCounted => {
                 "only the ports that NAT found taken tell the two apart, and they are not counted \
