@@ -1,24 +1,46 @@
 //! Commands as they can be run on the host that the evidence is of.
+//!
+//! Names of namespaces may come from a recording, so from anyone: they are quoted for the shell.
+
+use std::borrow::Cow;
 
 use super::evidence::{Evidence, Host};
 use crate::settings::Netns;
+use crate::text::sanitize::is_plain;
+
+/// Stands in a command for a name that cannot be printed as it is.
+const UNPRINTABLE: &str = "NAMESPACE";
 
 /// Returns the prefix of a command that is to run in the namespace that was sampled.
 pub(super) fn inside(evidence: &Evidence) -> String {
-    let prefix = match &evidence.netns {
-        None | Some(Netns::Own) => return String::new(),
-        Some(Netns::Name(name)) => format!("ip netns exec {name} "),
+    match &evidence.netns {
+        None | Some(Netns::Own) => String::new(),
+        Some(Netns::Name(name)) => format!("ip netns exec {} ", quoted(name)),
         Some(Netns::Pid(pid)) => format!("nsenter -t {pid} -n "),
-        Some(Netns::Path(path)) => format!("nsenter --net={} ", path.display()),
-    };
-    prefix.escape_debug().to_string()
+        Some(Netns::Path(path)) => format!("nsenter --net={} ", quoted(&path.to_string_lossy())),
+    }
+}
+
+/// Returns one word for the shell that is `text`. A name that begins with a hyphen would be an
+/// option, and one with unprintable characters would be printed as another name: a placeholder
+/// takes the place of both.
+fn quoted(text: &str) -> Cow<'_, str> {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,".contains(c);
+    let is_printed = text.chars().all(|c| is_plain(c) && c != char::REPLACEMENT_CHARACTER);
+    match text {
+        "" => Cow::Borrowed("''"),
+        _ if text.starts_with('-') || !is_printed => Cow::Borrowed(UNPRINTABLE),
+        _ if text.chars().all(is_bare) => Cow::Borrowed(text),
+        _ => Cow::Owned(format!("'{}'", text.replace('\'', r"'\''"))),
+    }
 }
 
 /// Returns a remedy: `ctpulse drops` with `options`, and what it shows. Where its probes could not
 /// be attached, the reason takes the place of a command that would fail.
 pub(super) fn drops(evidence: &Evidence, options: &str, shows: &str) -> String {
-    let netns = evidence.netns.as_ref().map(|netns| format!(" --netns {netns}"));
-    let command = format!("ctpulse drops{} {options}", netns.unwrap_or_default().escape_debug());
+    let netns = evidence.netns.as_ref().map(ToString::to_string);
+    let netns = netns.map_or(String::new(), |netns| format!(" --netns {}", quoted(&netns)));
+    let command = format!("ctpulse drops{netns} {options}");
     match &evidence.host {
         Host::WithProbes => format!("{command} shows {shows}"),
         Host::Recorded => format!("where probes can be attached, {command} shows {shows}"),
@@ -29,16 +51,92 @@ pub(super) fn drops(evidence: &Evidence, options: &str, shows: &str) -> String {
 }
 
 /// Returns a remedy: the pipeline that counts table entries by their original `address` (`src` or
-/// `dst`), and its cost.
+/// `dst`), and its cost. The reply's addresses come second, after fields that differ by protocol.
 pub(super) fn holders(evidence: &Evidence, address: &str) -> String {
-    let end = if address == "src" { "dst" } else { "sport" };
+    let group = if address == "src" { 1 } else { 2 };
     format!(
-        "{}conntrack -L 2>/dev/null | sed 's/ {end}=.*//; s/.*{address}=//' | sort | uniq -c | sort \
-         -rn | head",
+        "{}conntrack -L 2>/dev/null | sed -n 's/.* src=\\([^ ]*\\) dst=\\([^ ]*\\).* src=.*/\\{group}/p' \
+         | sort | uniq -c | sort -rn | head",
         inside(evidence)
+    )
+}
+
+/// Returns a remedy: as many hash buckets.
+pub(super) fn buckets(number: u64) -> String {
+    format!(
+        "sysctl -w net.netfilter.nf_conntrack_buckets={number} (in the host's own namespace; before \
+         Linux 4.8: echo {number} > /sys/module/nf_conntrack/parameters/hashsize)"
     )
 }
 
 /// The cost of [`holders`].
 pub(super) const COST: &str = "(conntrack-tools; it dumps the whole table: some seconds of one CPU \
                                for each million entries)";
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn named(name: &str) -> Evidence {
+        Evidence { netns: Some(Netns::Name(name.to_owned())), ..Evidence::default() }
+    }
+
+    /// Whatever the name is, the shell takes it for one word.
+    #[test]
+    fn a_name_of_a_recording_runs_nothing() {
+        for name in [
+            "gw",
+            "x;reboot$(id)",
+            "a b",
+            "it's",
+            "`id`",
+            "a\\b",
+            "$HOME",
+            "a|b",
+            "~",
+            "*",
+            "#",
+            "'",
+        ] {
+            let evidence = named(name);
+            let line = inside(&evidence).replacen("ip netns exec ", "printf %s: ", 1);
+            let printed = Command::new("sh").args(["-c", &line]).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&printed.stdout), format!("{name}:"), "{line}");
+            let line = drops(&Evidence { host: Host::WithProbes, ..evidence }, "", "");
+            let line = line.replacen("ctpulse drops", "printf %s:", 1);
+            let printed = Command::new("sh").args(["-c", &line]).output().unwrap();
+            let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+            assert_eq!(printed, format!("--netns:{name}:shows:"), "{line}");
+        }
+        for name in ["-all", "a\nb", "\u{202e}x", "\x1b[2J"] {
+            assert_eq!(inside(&named(name)), "ip netns exec NAMESPACE ", "{name:?}");
+        }
+    }
+
+    /// Lines as conntrack-tools prints them: the reply's addresses come second.
+    #[test]
+    fn holders_are_counted_by_their_original_addresses() {
+        let lines = "\
+tcp      6 431999 ESTABLISHED src=10.0.0.1 dst=192.0.2.1 sport=40000 dport=443 src=192.0.2.1 dst=10.0.0.1 sport=443 dport=40000 [ASSURED] mark=0 use=1
+udp      17 29 src=10.0.0.2 dst=192.0.2.2 sport=5 dport=53 [UNREPLIED] src=192.0.2.2 dst=10.0.0.2 sport=53 dport=5 mark=0 use=1
+icmp     1 29 src=10.0.0.3 dst=192.0.2.3 type=8 code=0 id=7 src=192.0.2.3 dst=10.0.0.3 type=0 code=0 id=7 mark=0 use=1
+gre      47 179 timeout=180, stream_timeout=180 src=10.0.0.4 dst=192.0.2.4 srckey=0x1 dstkey=0x2 src=192.0.2.4 dst=10.0.0.4 srckey=0x2 dstkey=0x1 [ASSURED] mark=0 use=1
+unknown  2 598 src=10.0.0.5 dst=224.0.0.22 [UNREPLIED] src=224.0.0.22 dst=10.0.0.5 mark=0 use=1
+";
+        for (address, expected) in [
+            ("src", ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"]),
+            ("dst", ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "224.0.0.22"]),
+        ] {
+            let pipeline = holders(&Evidence::default(), address);
+            let pipeline = pipeline.replacen("conntrack -L 2>/dev/null", "printf %s \"$1\"", 1);
+            let run = Command::new("sh").args(["-c", &pipeline, "sh", lines]).output().unwrap();
+            let printed = String::from_utf8(run.stdout).unwrap();
+            let mut found: Vec<_> =
+                printed.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{pipeline}");
+        }
+    }
+}

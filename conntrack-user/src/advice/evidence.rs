@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use crate::report::InvalidWindow;
 use crate::schema::field::{Field, Raises};
 use crate::schema::fields::{
-    self, CHAINTOOLONG, DROP, DROP_CLASH, DROP_DYING, DROP_TRACKER, EARLY_DROP, FOUND,
-    INSERT_FAILED, NEW, SEARCHED,
+    self, CHAINTOOLONG, CLASH_RESOLVE, DROP, DROP_CLASH, DROP_DYING, DROP_TRACKER, EARLY_DROP,
+    FOUND, INSERT_FAILED, INVALID, NEW, SEARCHED,
 };
 use crate::settings::Netns;
 use crate::source::netlink::entries::Entries;
 
-/// The counters without which it cannot be concluded that nothing was lost.
+/// The counters without which it cannot be concluded that nothing was lost, nor that nothing is
+/// wrong.
 const NEEDED: [Field; 3] = [DROP, EARLY_DROP, INSERT_FAILED];
+const JUDGED: [Field; 4] = [DROP, EARLY_DROP, INSERT_FAILED, INVALID];
 
 /// Where the numbers come from, which decides what commands can run there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,26 +37,18 @@ pub struct Samples {
     pub due: Option<f64>,
 }
 
-/// Whether the ports that NAT found taken for each failed insertion were the same number from row to
-/// row, as where one range is exhausted, or not, as where races come beside it.
+/// What the rows show of the ports that NAT found taken for each failed insertion.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Steadiness {
+pub struct FoundForFailures {
     /// Rows with failures.
     pub rows: u64,
     /// The fewest ports for each failure in one of them.
     pub lowest: f64,
-}
-
-impl Steadiness {
-    /// Takes the change of `insert_failed` and `found` between two rows, in either order.
-    pub fn take(&mut self, failed: f64, found: f64) {
-        if failed == 0.0 {
-            return;
-        }
-        let ratio = (found / failed).max(0.0);
-        self.lowest = if self.rows == 0 { ratio } else { self.lowest.min(ratio) };
-        self.rows += 1;
-    }
+    /// The least and the most that each failure brings, apart from what rows without failures
+    /// show, too; absent where the rows cannot separate the two.
+    pub brought: Option<(f64, f64)>,
+    /// Ports found taken each second without failures.
+    pub background: f64,
 }
 
 /// What was measured.
@@ -74,8 +69,13 @@ pub struct Evidence {
     pub counted: BTreeMap<String, f64>,
     /// Whether any counter was above 0, since the host was booted or the namespace made.
     pub is_any_above_zero: Option<bool>,
-    /// How steady `found` for each of `insert_failed` was.
-    pub found_for_failures: Steadiness,
+    /// The highest rate of a counter over some ten seconds, or between two rows that are further
+    /// apart.
+    pub busiest: BTreeMap<String, f64>,
+    /// The time with the highest rate of INVALID packets, if that is worth a warning.
+    pub invalid: Option<InvalidWindow>,
+    /// `found` for each of `insert_failed`, row by row.
+    pub found_for_failures: FoundForFailures,
     /// Timeouts in seconds, by the name of their sysctl file.
     pub timeouts: BTreeMap<String, f64>,
     /// The namespace that was sampled, if it is not the host's own.
@@ -88,6 +88,8 @@ pub struct Evidence {
     pub ports: BTreeMap<(&'static str, u16), u64>,
     /// Samples that were missed, where ctpulse took them.
     pub samples: Option<Samples>,
+    /// Emissions that are missing, and how many there should be.
+    pub missing: (u64, u64),
     /// What could not be read, paired or concluded, a sentence each.
     pub unknown: Vec<String>,
 }
@@ -113,6 +115,27 @@ impl Evidence {
     #[must_use]
     pub fn has_statistics(&self) -> bool {
         self.seconds > 0.0 && NEEDED.iter().all(|field| self.counted(field).is_some())
+    }
+
+    /// Whether any counter is in the rows.
+    pub(super) fn has_any_counter(&self) -> bool {
+        !self.counted.is_empty()
+    }
+
+    /// Returns the counters that no row has, though it takes them to conclude that nothing is wrong.
+    pub(super) fn not_in_rows(&self) -> Vec<&'static str> {
+        let missing = JUDGED.iter().filter(|field| self.counted(field).is_none());
+        missing.map(|field| field.name).collect()
+    }
+
+    /// Returns the races that the kernel resolved: Telegraf has them as `searched` on kernels that
+    /// do not count that, nor `new`.
+    pub(super) fn races_resolved(&self) -> f64 {
+        match self.counted(&CLASH_RESOLVE) {
+            Some(resolved) if resolved > 0.0 => resolved,
+            _ if self.count(&NEW) > 0.0 => 0.0,
+            _ => self.count(&SEARCHED),
+        }
     }
 
     /// Returns the tuples that NAT found taken; `None` where `found` counts lookups of packets:

@@ -1,15 +1,17 @@
 //! Tests of the rules: each finding with its numbers, and none without.
 
-use super::super::evidence::{Host, Samples, Steadiness};
+use super::super::evidence::{FoundForFailures, Host, Samples};
 use super::super::{ESTABLISHED, advise};
 use super::*;
+use crate::report::InvalidWindow;
 use crate::schema::field::Raises;
 use crate::schema::fields;
 use crate::settings::Netns;
 use crate::source::netlink::entries::Entries;
 
 fn evidence(peak: f64, counted: &[(&str, f64)]) -> Evidence {
-    let mut all = vec![("drop", 0.0), ("early_drop", 0.0), ("insert_failed", 0.0)];
+    let mut all =
+        ["drop", "early_drop", "insert_failed", "invalid"].map(|name| (name, 0.0)).to_vec();
     all.extend_from_slice(counted);
     Evidence {
         seconds: 5.0,
@@ -62,10 +64,12 @@ fn without_statistics_that_span_the_time_it_is_unknown() {
     one.seconds = 0.0;
     assert_eq!(only(&one).severity, Severity::Unknown);
     assert!(only(&one).evidence.starts_with("there is one reading only"), "{:?}", only(&one));
-    for missing in ["drop", "early_drop", "insert_failed"] {
+    for missing in ["drop", "early_drop", "insert_failed", "invalid"] {
         let mut some = evidence(1000.0, &[]);
         some.counted.remove(missing);
         assert_eq!(only(&some).severity, Severity::Unknown, "{missing}");
+        let reason = format!("no row has {missing}, so nothing is known of what it counts");
+        assert!(only(&some).evidence.starts_with(&reason), "{some:?}");
     }
     let mut torn = evidence(1000.0, &[]);
     torn.unknown = vec!["7 rows could not be paired".to_owned(), "a line is torn".to_owned()];
@@ -233,9 +237,9 @@ fn who_holds_is_not_who_is_refused() {
     full.host = Host::WithProbes;
     full.netns = Some(Netns::Name("gw".to_owned()));
     let remedies = &only(&full).remedies;
-    let holders = "the sources that hold most entries: ip netns exec gw conntrack -L 2>/dev/null | sed 's/ \
-                   dst=.*//; s/.*src=//' | sort | uniq -c | sort -rn | head (conntrack-tools; it \
-                   dumps the whole table";
+    let holders = "the sources that hold most entries: ip netns exec gw conntrack -L 2>/dev/null | sed -n \
+                   's/.* src=\\([^ ]*\\) dst=\\([^ ]*\\).* src=.*/\\1/p' | sort | uniq -c | sort -rn | \
+                   head (conntrack-tools; it dumps the whole table";
     assert!(remedies.iter().any(|remedy| remedy.starts_with(holders)), "{remedies:?}");
     let refused = "ctpulse drops --netns gw --top cause,source,port shows who is turned away or \
                    evicted";
@@ -284,63 +288,130 @@ fn no_loss_is_called_healthy() {
     assert_eq!(only(&bare).title, "entries are evicted, and the table's size is not known");
 }
 
+/// Evidence of failures, and what each of them brought of `found`, with what error.
+fn failed(failed: f64, found: f64, brought: Option<(f64, f64)>) -> Evidence {
+    let counted = [
+        ("drop", failed),
+        ("insert_failed", failed),
+        ("clash_resolve", 0.0),
+        ("chaintoolong", 0.0),
+        ("found", found),
+    ];
+    let mut evidence = evidence(1000.0, &counted);
+    evidence.found_for_failures =
+        FoundForFailures { rows: 5, lowest: 0.0, brought, background: 0.0 };
+    evidence
+}
+
 /// Numbers of `found` for each failure as they were measured with 100 ports, and in races.
 #[test]
 fn ports_that_ran_out_are_told_from_races() {
-    let failed = |failed: f64, found: f64| {
-        let counted =
-            [("drop", failed), ("insert_failed", failed), ("clash_resolve", 0.0), ("found", found)];
-        only(&evidence(1000.0, &counted))
-    };
-    let exhausted = failed(150.0, 15_000.0);
+    let exhausted = only(&failed(150.0, 15_000.0, Some((100.0, 100.0))));
     assert_eq!(exhausted.title, "NAT runs out of ports");
     assert_eq!(exhausted.severity, Severity::Problem);
     assert_eq!(
         exhausted.evidence,
         "150 insertions failed, and their packets were lost in 5 s; NAT found 15,000 ports taken, \
-         100 for each: a search that fails tries up to 248 ports, a race finds none taken"
+         100 for each: at least 40.3% are exhausted ports (the failures brought 100 each beyond what \
+         rows with few or none show, and a search that fails tries up to 248), and all of them if a \
+         range of about 100 ports is exhausted; otherwise the rest are races (which find none taken)"
     );
     for remedy in ["more source addresses", "wider range of ports", "shorter timeouts", "fewer"] {
         assert!(text(&exhausted).contains(remedy), "{exhausted:?}");
     }
-    assert!(!text(&exhausted).contains("races:"), "{exhausted:?}");
-    assert!(failed(10.0, 45_000.0).evidence.contains("searches that succeeded"));
-    let race = failed(300.0, 42.0);
+    assert!(text(&exhausted).contains("races:"), "up to 59.7% may be some: {exhausted:?}");
+    let wide = only(&failed(150.0, 37_200.0, Some((248.0, 248.0))));
+    assert_eq!(wide.title, "NAT runs out of ports");
+    let nearly = only(&failed(150.0, 37_000.0, Some((240.0, 246.0))));
+    assert!(nearly.evidence.contains("at least 96.8% are"), "{nearly:?}");
+    assert!(!text(&nearly).contains("-> races"), "{nearly:?}");
+    let crowded = only(&failed(10.0, 45_000.0, Some((2000.0, 6000.0))));
+    assert!(crowded.evidence.contains("searches that succeeded"), "{crowded:?}");
+    let race = only(&failed(300.0, 42.0, Some((0.1, 0.2))));
     assert_eq!(race.title, "first packets race");
     assert!(text(&race).contains("fully-random") && !text(&race).contains("NAT ports:"));
     // One port: a mixture or a range of one.
-    let one = failed(20.0, 20.0);
+    let one = only(&failed(20.0, 20.0, Some((1.0, 1.0))));
     assert_eq!(one.title, "NAT runs out of ports, and first packets may race");
-    let some = failed(100.0, 50.0);
+    let some = only(&failed(100.0, 50.0, Some((0.5, 0.5))));
     assert_eq!(some.title, "first packets race, and NAT may run out of ports");
     assert!(some.evidence.contains("at most 50.0% are exhausted ports"), "{some:?}");
-    for finding in [exhausted, one, some] {
+    for finding in [exhausted, one, some, crowded] {
         assert!(!text(&finding).contains("random"), "no cure for ports that ran out: {finding:?}");
+    }
+}
+
+/// One failure of ten is an exhausted range: 24.8 ports for each, which was advised as exhaustion
+/// alone.
+#[test]
+fn a_mixture_has_a_share_and_the_remedies_of_both() {
+    let mixed = only(&failed(990.0, 24_552.0, Some((24.8, 24.8))));
+    assert_eq!(mixed.title, "NAT runs out of ports, and first packets may race");
+    assert!(mixed.evidence.contains("at least 10.0% are exhausted ports"), "{mixed:?}");
+    assert!(text(&mixed).contains("NAT ports:") && text(&mixed).contains("races:"), "{mixed:?}");
+}
+
+/// Searches that succeed find taken ports, whether insertions fail or not.
+#[test]
+fn a_background_is_not_blamed_on_the_failures() {
+    let mut races = failed(119.0, 119_918.0, Some((0.0, 1.4)));
+    races.found_for_failures.background = 23_980.0;
+    let finding = only(&races);
+    assert_eq!(finding.title, "first packets race, and NAT may run out of ports");
+    let numbers = "1,008 for each (23,980 a second without failures, too): rows with few \
+                   failures or none show as many, so the failures brought at most 1.40 each";
+    assert!(finding.evidence.contains(numbers), "{finding:?}");
+    assert!(text(&finding).contains("fully-random"), "{finding:?}");
+    // Telegraf's rows do not have it.
+    let mut without = races.clone();
+    without.counted.remove("chaintoolong");
+    assert!(only(&without).evidence.contains("; chaintoolong is not in the rows"), "{without:?}");
+    // Other races are known to have happened, by ctpulse's name or by Telegraf's.
+    for counter in ["clash_resolve", "searched"] {
+        races.counted.insert("clash_resolve".to_owned(), 0.0);
+        races.counted.insert(counter.to_owned(), 2443.0);
+        let finding = only(&races);
+        assert_eq!(finding.title, "first packets race", "{counter}");
+        assert!(finding.evidence.ends_with("the kernel resolved 2,443 other races"), "{finding:?}");
+    }
+    // The background varies too much to know.
+    let vague = only(&failed(119.0, 119_918.0, Some((0.0, 90.0))));
+    assert_eq!(vague.title, "first packets race, or NAT runs out of ports");
+    // All rows are the same, so there is nothing to compare.
+    for (found, resolved, title) in [
+        (2392.0, 897.0, "first packets race, or NAT runs out of ports"),
+        (2392.0, 0.0, "first packets race, or NAT runs out of ports"),
+        (29_900.0, 0.0, "NAT runs out of ports, or first packets race"),
+        (29_900.0, 897.0, "first packets race, or NAT runs out of ports"),
+        (299_000.0, 0.0, "first packets race, or NAT runs out of ports"),
+    ] {
+        let mut even = failed(299.0, found, None);
+        even.counted.insert("clash_resolve".to_owned(), resolved);
+        let finding = only(&even);
+        assert_eq!(finding.title, title, "{finding:?}");
+        assert!(finding.evidence.contains("the rows do not show how many"), "{finding:?}");
+        assert!(text(&finding).contains("NAT ports:") && text(&finding).contains("races:"));
     }
 }
 
 /// Telegraf's recording of eight ports that ran out: 8.1 for each failure, in every row.
 #[test]
 fn a_few_ports_are_told_from_a_mixture_by_their_steadiness() {
-    let counted = [("drop", 452.0), ("insert_failed", 452.0), ("found", 3661.0)];
-    let mut eight = evidence(16.0, &counted);
+    let mut eight = failed(452.0, 3661.0, Some((8.0, 8.1)));
     let mixed = "NAT runs out of ports, and first packets may race";
     assert_eq!(only(&eight).title, mixed);
-    let of_rows = |changes: &[(f64, f64)]| {
-        let mut steadiness = Steadiness::default();
-        changes.iter().for_each(|(failed, found)| steadiness.take(*failed, *found));
-        steadiness
-    };
-    eight.found_for_failures =
-        of_rows(&[(26.0, 208.0), (0.0, 3.0), (25.0, 203.0), (-27.0, -219.0)]);
+    eight.found_for_failures.lowest = 8.0;
     let finding = only(&eight);
     assert_eq!(finding.title, "NAT runs out of ports");
     assert!(finding.evidence.contains("a range of about 8 ports is exhausted"), "{finding:?}");
     assert!(!text(&finding).contains("-> races") && !text(&finding).contains("random"));
-    // Races in one of the rows, and too few rows.
-    eight.found_for_failures = of_rows(&[(26.0, 208.0), (25.0, 203.0), (27.0, 100.0)]);
+    // Races in one of the rows, too few rows, and races that the kernel resolved.
+    eight.found_for_failures.lowest = 4.0;
     assert_eq!(only(&eight).title, mixed);
-    eight.found_for_failures = of_rows(&[(26.0, 208.0), (25.0, 203.0)]);
+    (eight.found_for_failures.lowest, eight.found_for_failures.rows) = (8.0, 2);
+    assert_eq!(only(&eight).title, mixed);
+    eight.found_for_failures.rows = 16;
+    eight.counted.insert("clash_resolve".to_owned(), 3.0);
     assert_eq!(only(&eight).title, mixed);
 }
 
@@ -348,16 +419,23 @@ fn a_few_ports_are_told_from_a_mixture_by_their_steadiness() {
 #[test]
 fn found_is_used_only_where_it_counts_taken_ports() {
     let failed = [("drop", 9.0), ("insert_failed", 9.0), ("found", 9e6)];
-    let title = |more: &[(&str, f64)]| only(&evidence(100.0, &[&failed[..], more].concat())).title;
+    let title = |more: &[(&str, f64)]| {
+        let mut evidence = evidence(100.0, &[&failed[..], more].concat());
+        evidence.found_for_failures.brought = Some((1e6, 1e6));
+        only(&evidence).title
+    };
     let unknown = "first packets race, or NAT runs out of ports";
-    assert_eq!(title(&[]), "NAT runs out of ports");
+    let crowded = "NAT runs out of ports, and first packets may race";
+    assert_eq!(title(&[]), crowded);
     assert_eq!(title(&[("searched", 5.0), ("new", 5.0)]), unknown);
     assert_eq!(title(&[("drop_tracker", 0.0)]), unknown);
     // Telegraf reads clash_resolve as `searched`, and `new` is 0 there.
-    assert_eq!(title(&[("searched", 5.0), ("new", 0.0)]), "NAT runs out of ports");
+    assert_eq!(title(&[("searched", 5.0), ("new", 0.0)]), crowded);
     // The probes' count of lost packets, and the same rule.
     let clash = [("drop", 9.0), ("drop_clash", 9.0), ("new", 5.0), ("found", 900.0)];
-    assert_eq!(only(&evidence(100.0, &clash)).title, "NAT runs out of ports");
+    let mut clash = evidence(100.0, &clash);
+    clash.found_for_failures.brought = Some((100.0, 100.0));
+    assert_eq!(only(&clash).title, "NAT runs out of ports");
 }
 
 #[test]
@@ -416,6 +494,64 @@ fn invalid_packets_are_a_finding_from_a_rate_and_a_share_on() {
     let mut night = evidence(1000.0, &[("invalid", 35_999.0)]);
     night.seconds = 36_000.0;
     assert_eq!(only(&night).severity, Severity::Good);
+    // But not in one minute of it.
+    night.invalid = Some(InvalidWindow { seconds: 60.0, packets: 24_000.0, new: None });
+    let finding = only(&night);
+    assert_eq!(finding.title, "packets are INVALID");
+    let worst = "35,999 in 10 h, 1.00 a second; at worst 24,000 in 1 min, 400 a second: ";
+    assert!(finding.evidence.starts_with(worst), "{finding:?}");
+}
+
+/// A name from a recording was printed as a part of a command for root.
+#[test]
+fn commands_quote_the_names_of_recordings() {
+    let mut named = evidence(4000.0, &[("drop_table_full", 5.0), ("invalid", 99.0)]);
+    named.netns = Some(Netns::Name("x;reboot$(id)".to_owned()));
+    let all: Vec<String> = advise(&named).iter().map(text).collect();
+    let all = all.join("\n");
+    assert!(all.contains("ip netns exec 'x;reboot$(id)' sysctl -w"), "{all}");
+    assert!(all.contains("ctpulse drops --netns 'x;reboot$(id)' --top"), "{all}");
+    assert!(!all.replace("'x;reboot$(id)'", "").contains("reboot"), "{all}");
+}
+
+/// 52 million a second: a table of 819,200 MiB was advised, and one of 2^63 entries.
+#[test]
+fn a_flood_is_no_reason_for_a_table_beyond_all_memory() {
+    for (events, seconds) in [(3e9, 60.0), (1.2e19, 60.0), (3e9, 36_000.0)] {
+        let mut flood = evidence(262_144.0, &[("early_drop", events / 20.0), ("drop", events)]);
+        (flood.max, flood.buckets, flood.seconds) = (Some(262_144.0), Some(262_144.0), seconds);
+        flood.busiest.insert("drop".to_owned(), 5e7);
+        let finding = advise(&flood).remove(0);
+        assert_eq!(finding.title, "the table is too small");
+        assert!(finding.remedies[0].starts_with("a flood: "), "{finding:?}");
+        assert!(!text(&finding).contains("nf_conntrack_max="), "{finding:?}");
+        assert!(!text(&finding).contains("nf_conntrack_buckets="), "{finding:?}");
+    }
+    // A large table that grows, and one at the limit of an `int`.
+    let mut large = evidence(1.7e9, &[("early_drop", 5.0)]);
+    (large.max, large.buckets) = (Some(1.7e9), Some(8e6));
+    assert!(advise(&large)[0].remedies[0].contains("nf_conntrack_max=2147483647 or more"));
+    large.max = Some(2_147_483_647.0);
+    (large.peak, large.buckets) = (large.max, Some(4e9));
+    assert!(only(&large).remedies[0].starts_with("nf_conntrack_max cannot be larger"));
+    // The worst ten seconds of a night count, not its average.
+    let mut night = evidence(4000.0, &[("early_drop", 30_000.0)]);
+    night.seconds = 36_000.0;
+    night.busiest.insert("early_drop".to_owned(), 1000.0);
+    assert!(only(&night).remedies[0].contains("nf_conntrack_max=65536 "), "{night:?}");
+}
+
+/// Few of either are no finding, but a part of the result.
+#[test]
+fn what_is_missing_is_a_part_of_a_good_result() {
+    let mut some = evidence(1000.0, &[]);
+    some.samples = Some(Samples { missed: 3.0, due: Some(500.0) });
+    some.missing = (12, 300);
+    let finding = only(&some);
+    assert_eq!(finding.severity, Severity::Good);
+    let end = "; 3 samples were missed, so peaks may have been higher; 12 of 300 emissions are \
+               missing, and how full the table was then";
+    assert!(finding.evidence.ends_with(end), "{finding:?}");
 }
 
 #[test]

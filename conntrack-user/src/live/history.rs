@@ -49,6 +49,12 @@ pub struct EntriesLevel {
 impl EntriesLevel {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self { last: f64::NAN, min: f64::NAN, max: f64::NAN };
+
+    /// A number of entries that is known at the end only.
+    #[must_use]
+    pub fn still(entries: f64) -> Self {
+        Self { last: entries, min: entries, max: entries }
+    }
 }
 
 /// What one row said.
@@ -146,11 +152,13 @@ impl Default for History {
 }
 
 impl History {
-    /// Adds what a row read at `end_ns` said. A clock that went back begins a new history: the
-    /// old one's times mean nothing beside the new ones.
+    /// Adds what a row read at `end_ns` showed. A clock that went back begins a new history: the
+    /// old one's times mean nothing beside the new ones. A second row of one time adds nothing.
     pub fn push(&mut self, end_ns: i64, level: EntriesLevel, samples: [RateSample; ALL]) {
-        if self.slots.back().is_some_and(|last| last.end_ns >= end_ns) {
-            self.slots.clear();
+        match self.slots.back() {
+            Some(last) if last.end_ns == end_ns => return,
+            Some(last) if last.end_ns > end_ns => self.slots.clear(),
+            _ => {}
         }
         if self.slots.len() == CAPACITY {
             self.slots.pop_front();

@@ -1,11 +1,15 @@
 //! Rows of a recording, one after another, as the screen takes them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::Path;
 
 use crate::metric::{Metric, Name, Value};
-use crate::recording::{Catalog, Order, ReadCounts, RecordingReader, Row, files_of};
+use crate::recording::{
+    Catalog, FieldId, Order, ReadCounts, RecordingReader, Row, SeriesId, files_of,
+};
+use crate::report::is_ours;
+use crate::rows::self_metrics;
 
 /// Rows in the order of their time.
 pub trait Rows: Send {
@@ -16,15 +20,47 @@ pub trait Rows: Send {
     fn next_row(&mut self) -> io::Result<Option<Metric>>;
 }
 
+/// Rows that are read ahead, and their values, at most: some 50 MiB. Within them a recording that
+/// is not in the order of time, as an export is that has one field after another, is sorted.
+const MOST_AHEAD: usize = 1 << 18;
+const MOST_VALUES_AHEAD: usize = 1 << 21;
+
+/// A row as it was read.
+struct Held {
+    series: SeriesId,
+    time_ns: i64,
+    values: Box<[(FieldId, f64)]>,
+}
+
+impl Held {
+    fn new(row: Row<'_>) -> Self {
+        Self { series: row.series, time_ns: row.time_ns, values: row.values.into() }
+    }
+
+    fn row(&self) -> Row<'_> {
+        Row { series: self.series, time_ns: self.time_ns, values: &self.values }
+    }
+}
+
 /// A recording, with what was rotated away from it.
 pub struct Recorded {
     reader: RecordingReader,
     catalog: Catalog,
     tally: ReadCounts,
+    /// By series: whether its rows are conntrack's or ctpulse's own.
+    ours: Vec<bool>,
+    /// By field.
+    names: Vec<Name>,
+    /// Rows that were read ahead, in the order of the file or of time.
+    ahead: VecDeque<Held>,
+    has_begun: bool,
     /// Rows that wait for older ones, and those that need not wait any more.
     order: Order,
-    ready: VecDeque<Metric>,
-    /// How many unreadable lines and files have been reported.
+    ready: VecDeque<Held>,
+    /// The time of the last row that was given, and how many came with an earlier one.
+    last_ns: i64,
+    backwards: u64,
+    /// How many lines and files that could not be read were reported.
     reported: (u64, usize),
 }
 
@@ -36,13 +72,73 @@ impl Recorded {
             reader: RecordingReader::new(files_of(path)),
             catalog: Catalog::default(),
             tally: ReadCounts::default(),
+            ours: Vec::new(),
+            names: Vec::new(),
+            ahead: VecDeque::new(),
+            has_begun: false,
             order: Order::default(),
             ready: VecDeque::new(),
+            last_ns: i64::MIN,
+            backwards: 0,
             reported: (0, 0),
         }
     }
 
-    /// Tells of the first bad line at once, and of the others at the end.
+    /// Reads the next row that is conntrack's or ctpulse's own, in the order of the file.
+    fn read(&mut self) -> Option<Held> {
+        loop {
+            let row = self.reader.next_row(&mut self.catalog, &mut self.tally)?;
+            let SeriesId(id) = row.series;
+            if self.ours.len() <= id {
+                self.ours.resize(id + 1, false);
+            }
+            let series = self.catalog.series(row.series);
+            if self.ours[id]
+                || series.name == self_metrics::MEASUREMENT
+                || is_ours(&self.catalog, series, row)
+            {
+                self.ours[id] = true;
+                return Some(Held::new(row));
+            }
+        }
+    }
+
+    /// Reads ahead, and sorts the rows by time if all of the recording was read and it has one
+    /// series and field after another, or is backwards. A series whose times go back and forth is
+    /// left as it is: its clock was set.
+    fn read_ahead(&mut self) {
+        self.has_begun = true;
+        let (mut values, mut runs) = (0, Runs::default());
+        while self.ahead.len() < MOST_AHEAD && values < MOST_VALUES_AHEAD {
+            let Some(row) = self.read() else {
+                if runs.need_sorting() {
+                    self.ahead.make_contiguous().sort_by_key(|row| row.time_ns);
+                }
+                return;
+            };
+            values += row.values.len();
+            runs.take(&row);
+            self.ahead.push_back(row);
+        }
+    }
+
+    /// Fills `ready`; `false` at the end.
+    fn fill(&mut self) -> bool {
+        while self.ready.is_empty() {
+            let row = self.ahead.pop_front().or_else(|| self.read());
+            let mut passed = |row: Row<'_>| self.ready.push_back(Held::new(row));
+            match row {
+                Some(row) => self.order.push(row.row(), &mut passed),
+                None => {
+                    self.order.finish(&mut passed);
+                    return !self.ready.is_empty();
+                }
+            }
+        }
+        true
+    }
+
+    /// Reports the first bad line at once, and the others at the end.
     fn report(&mut self, is_end: bool) {
         let ReadCounts { bad_lines, first_bad_line, unreadable, .. } = &self.tally;
         if let (0, Some(first)) = (self.reported.0, first_bad_line) {
@@ -52,45 +148,91 @@ impl Recorded {
         }
         unreadable[self.reported.1..].iter().for_each(|why| log::warn!("cannot read {why}"));
         self.reported = (*bad_lines, unreadable.len());
+        if is_end && self.backwards > 1 {
+            log::warn!("{} rows went back in time", self.backwards);
+        }
+    }
+
+    /// Reports a row that is older than the one before it.
+    fn watch_time(&mut self, time_ns: i64) {
+        if time_ns < self.last_ns {
+            self.backwards += 1;
+            if self.backwards == 1 {
+                log::warn!(
+                    "rows go back in time: the picture begins again there, and rates may be missing; \
+                     if the clock was not set, sort the file by time"
+                );
+            }
+        }
+        self.last_ns = time_ns;
+    }
+
+    fn metric(&mut self, row: &Held) -> Metric {
+        let series = self.catalog.series(row.series);
+        for name in &self.catalog.fields()[self.names.len()..] {
+            self.names.push(Name::from(name.as_str()));
+        }
+        let field = |(id, value): &(FieldId, f64)| (self.names[id.0].clone(), Value::Float(*value));
+        let mut fields: Vec<_> = row.values.iter().map(field).collect();
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        fields.dedup_by(|(a, _), (b, _)| a == b);
+        let mut metric = Metric {
+            name: series.name.clone(),
+            tags: Vec::new(),
+            fields,
+            timestamp_ns: row.time_ns,
+        };
+        series
+            .tags
+            .iter()
+            .for_each(|(key, value)| metric.add_tag(&Name::from(key.as_str()), value));
+        metric
+    }
+}
+
+/// How the times of each series and field follow each other in a file.
+#[derive(Default)]
+struct Runs {
+    last_ns: Option<i64>,
+    by_run: HashMap<(SeriesId, Option<FieldId>), i64>,
+    /// Of all rows, and of those of one series and field.
+    is_unordered: bool,
+    has_forwards: bool,
+    has_backwards: bool,
+}
+
+impl Runs {
+    fn take(&mut self, row: &Held) {
+        self.is_unordered |=
+            self.last_ns.replace(row.time_ns).is_some_and(|last| last > row.time_ns);
+        let key = (row.series, row.values.first().map(|(field, _)| *field));
+        if let Some(last) = self.by_run.insert(key, row.time_ns) {
+            self.has_forwards |= last < row.time_ns;
+            self.has_backwards |= last > row.time_ns;
+        }
+    }
+
+    fn need_sorting(&self) -> bool {
+        self.is_unordered && !(self.has_forwards && self.has_backwards)
     }
 }
 
 impl Rows for Recorded {
     fn next_row(&mut self) -> io::Result<Option<Metric>> {
-        let Self { reader, catalog, tally, order, ready, .. } = self;
-        let mut is_end = false;
-        while ready.is_empty() && !is_end {
-            let row = reader.next_row(catalog, tally);
-            is_end = row.is_none();
-            let mut passed = |row: Row<'_>| ready.push_back(metric(catalog, row));
-            match row {
-                Some(row) => order.push(row, &mut passed),
-                None => order.finish(&mut passed),
-            }
+        if !self.has_begun {
+            self.read_ahead();
         }
-        let row = self.ready.pop_front();
-        if let (None, [], Some(why)) = (&row, &self.tally.files[..], self.tally.unreadable.first())
+        let is_end = !self.fill();
+        if let (true, [], Some(why)) =
+            (is_end, &self.tally.files[..], self.tally.unreadable.first())
         {
             return Err(io::Error::other(why.clone()));
         }
-        self.report(row.is_none());
-        Ok(row)
+        self.report(is_end);
+        let Some(row) = self.ready.pop_front() else { return Ok(None) };
+        self.watch_time(row.time_ns);
+        Ok(Some(self.metric(&row)))
     }
-}
-
-fn metric(catalog: &Catalog, row: Row<'_>) -> Metric {
-    let series = catalog.series(row.series);
-    let field = |(id, value): &(_, f64)| {
-        let crate::recording::FieldId(at) = *id;
-        (Name::from(catalog.fields()[at].as_str()), Value::Float(*value))
-    };
-    let mut fields: Vec<_> = row.values.iter().map(field).collect();
-    fields.sort_by(|(a, _), (b, _)| a.cmp(b));
-    fields.dedup_by(|(a, _), (b, _)| a == b);
-    let mut metric =
-        Metric { name: series.name.clone(), tags: Vec::new(), fields, timestamp_ns: row.time_ns };
-    series.tags.iter().for_each(|(key, value)| metric.add_tag(&Name::from(key.as_str()), value));
-    metric
 }
 
 #[cfg(test)]
@@ -123,6 +265,36 @@ mod tests {
         let mut rows = Recorded::new(file.path());
         let drops = std::iter::from_fn(|| rows.next_row().unwrap()?.field("drop"));
         assert_eq!(drops.collect::<Vec<_>>(), [1.0, 2.0, 3.0].map(Value::Float));
+    }
+
+    /// An export of a database has one field after another, and a file may be backwards.
+    #[test]
+    fn an_export_is_sorted_and_a_clock_that_was_set_is_not() {
+        const ROWS: i64 = 3000;
+        let line = |field: &str, second: i64| {
+            format!("conntrack,cpu=all {field}={second}i {}", 1_795_418_322 + second)
+        };
+        let fields = |field| (0..ROWS).map(move |second| line(field, second));
+        let export: Vec<_> = fields("drop").chain(fields("early_drop")).collect();
+        let backwards: Vec<_> = fields("drop").rev().collect();
+        let set_back = (ROWS..2 * ROWS).map(|second| line("drop", second)).chain(fields("drop"));
+        for (lines, times_back) in [(export, 0), (backwards, 0), (set_back.collect(), 1)] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
+            let mut rows = Recorded::new(file.path());
+            let read = std::iter::from_fn(|| rows.next_row().unwrap()).count();
+            assert_eq!((read, rows.backwards), (lines.len(), times_back));
+        }
+    }
+
+    #[test]
+    fn rows_of_others_are_left_out() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"queue,cpu=all depth=7i 1\nconntrack,cpu=all drop=1i 2\n").unwrap();
+        file.write_all(b"internal_ctpulse samples_missed=1i 3\ncpu,cpu=cpu0 usage=1 4\n").unwrap();
+        let mut rows = Recorded::new(file.path());
+        let names = std::iter::from_fn(|| rows.next_row().unwrap()).map(|row| row.name);
+        assert_eq!(names.collect::<Vec<_>>(), ["conntrack", "internal_ctpulse"]);
     }
 
     #[test]

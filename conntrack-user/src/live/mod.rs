@@ -17,6 +17,7 @@
 pub mod app;
 pub mod draw;
 pub mod feed;
+mod gather;
 pub mod history;
 pub mod keys;
 pub mod load;

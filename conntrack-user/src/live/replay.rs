@@ -5,10 +5,10 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::feed::{Batch, Feed, FeedError};
+use super::gather::Gather;
 use super::load::Rows;
 use super::series::ALL;
 use crate::metric::Metric;
-use crate::schema::fields::{COUNT, DROP, LIMIT, SAMPLES_MISSED};
 
 /// A gap in the recording longer than this, and than some rows, is not waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
@@ -20,6 +20,12 @@ const NO_GAP_ROWS: f64 = 3.0;
 /// the statistics and the table of one gather different times.
 const TOGETHER_NS: i64 = 5_000_000;
 
+/// Lines of one moment that are read at once: beyond them the next batch has the same time.
+const MOST_LINES: usize = 1 << 18;
+
+/// The longest time that batches are read in before other things have their turn.
+const LONGEST_RUN: Duration = Duration::from_millis(100);
+
 /// Batches that are given before other things have their turn.
 const MOST_AT_ONCE: usize = 500;
 
@@ -28,7 +34,7 @@ pub const SPEEDS: std::ops::RangeInclusive<f64> = 0.125..=1024.0;
 
 /// Plays a recording.
 pub struct ReplayFeed {
-    rows: OurRows,
+    rows: Box<dyn Rows>,
     /// The first row of the batch after the next one.
     first_after: Option<Metric>,
     next: Option<Vec<Metric>>,
@@ -39,6 +45,8 @@ pub struct ReplayFeed {
     speed: f64,
     is_held: bool,
     steps: usize,
+    /// Rows were left out, and that was reported.
+    has_reported: bool,
     /// This moment shows that time of the recording, in nanoseconds since 1970.
     clock: (Instant, i64),
 }
@@ -48,9 +56,8 @@ impl ReplayFeed {
     ///
     /// # Errors
     /// The file cannot be read, or has no row.
-    pub fn new(rows: Box<dyn Rows>, speed: f64) -> Result<Self, FeedError> {
-        let mut rows = OurRows(rows);
-        let first = rows.next()?;
+    pub fn new(mut rows: Box<dyn Rows>, speed: f64) -> Result<Self, FeedError> {
+        let first = rows.next_row()?;
         let lead = first.ok_or_else(|| FeedError("it has no row of conntrack".to_owned()))?;
         let clock = (Instant::now(), lead.timestamp_ns);
         let mut feed = Self {
@@ -62,6 +69,7 @@ impl ReplayFeed {
             speed,
             is_held: false,
             steps: 0,
+            has_reported: false,
             clock,
         };
         feed.advance()?;
@@ -72,7 +80,7 @@ impl ReplayFeed {
     fn advance(&mut self) -> io::Result<()> {
         let Some(first) = self.first_after.take() else { return Ok(()) };
         let time_ns = first.timestamp_ns;
-        if self.lead.tags == first.tags {
+        if self.lead.tags == first.tags && self.lead.name == first.name {
             let apart = u64::try_from(time_ns.saturating_sub(self.lead.timestamp_ns)).unwrap_or(0);
             let apart = Some(Duration::from_nanos(apart)).filter(|apart| !apart.is_zero());
             self.interval = self.interval.into_iter().chain(apart).min();
@@ -80,15 +88,25 @@ impl ReplayFeed {
         }
         let quarter = self.interval.map_or(i64::MAX, |usual| (usual.as_nanos() / 4) as i64);
         let together = TOGETHER_NS.min(quarter);
-        let mut batch = vec![first];
+        let mut gather = Gather::of(first);
+        let mut lines = 0;
         self.first_after = loop {
-            match self.rows.next()? {
-                Some(row) if row.timestamp_ns == time_ns => batch.push(row),
-                Some(row) if is_of(&batch, &row, together) => batch.push(row),
+            lines += 1;
+            match self.rows.next_row()? {
+                Some(row) if lines < MOST_LINES && gather.has_place_for(&row, together) => {
+                    gather.take(row);
+                }
                 other => break other,
             }
         };
-        self.next = Some(batch);
+        if gather.left_out > 0 && !self.has_reported {
+            self.has_reported = true;
+            log::warn!(
+                "{} rows of one moment are more than conntrack has, and are left out",
+                gather.left_out
+            );
+        }
+        self.next = Some(gather.into_rows());
         Ok(())
     }
 
@@ -103,33 +121,6 @@ impl ReplayFeed {
         let shown = self.clock.1.saturating_add(shown as i64);
         self.clock = (now, self.next_ns().map_or(shown, |next| next.min(shown)));
         self.speed = speed.clamp(*SPEEDS.start(), *SPEEDS.end());
-    }
-}
-
-/// Whether a row was read together with those of `batch`: it is near, and of the same namespace,
-/// and another of its rows.
-fn is_of(batch: &[Metric], row: &Metric, together_ns: i64) -> bool {
-    let kind = |row: &Metric| {
-        let tags = row.tags.iter().filter(|(key, _)| **key != *"cpu");
-        (row.name.clone(), tags.cloned().collect::<Vec<_>>())
-    };
-    let near = |other: &Metric| row.timestamp_ns.abs_diff(other.timestamp_ns) <= together_ns as u64;
-    batch.iter().all(|other| near(other) && kind(other) == kind(row) && other.tags != row.tags)
-}
-
-/// The rows of ours in a recording: a file of Telegraf's has other measurements, too.
-struct OurRows(Box<dyn Rows>);
-
-impl OurRows {
-    fn next(&mut self) -> io::Result<Option<Metric>> {
-        let fields = [DROP, LIMIT, COUNT, SAMPLES_MISSED];
-        let is_ours = |row: &Metric| fields.iter().any(|field| row.field(field.name).is_some());
-        loop {
-            let row = self.0.next_row()?;
-            if row.as_ref().is_none_or(is_ours) {
-                return Ok(row);
-            }
-        }
     }
 }
 
@@ -150,7 +141,11 @@ impl Feed for ReplayFeed {
     }
 
     fn run(&mut self, now: Instant, take: &mut dyn FnMut(Batch)) -> Result<(), FeedError> {
+        let start = Instant::now();
         for _ in 0..MOST_AT_ONCE {
+            if start.elapsed() > LONGEST_RUN {
+                break;
+            }
             let Some(due) = self.due().filter(|due| self.steps > 0 || *due <= now) else { break };
             let Some(rows) = self.next.take() else { break };
             self.steps = self.steps.saturating_sub(1);

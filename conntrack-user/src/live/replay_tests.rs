@@ -99,11 +99,28 @@ fn the_speed_stays_in_its_bounds_and_keeps_the_time() {
 }
 
 #[test]
-fn a_file_without_rows_of_ours_is_none() {
-    let mut other = row(1, "a");
-    other.fields.clear();
-    let error = ReplayFeed::new(Box::new(Made([other].into())), 1.0).err().unwrap();
+fn a_recording_without_rows_is_refused() {
+    let error = ReplayFeed::new(Box::new(Made(VecDeque::new())), 1.0).err().unwrap();
     assert_eq!(error.to_string(), "it has no row of conntrack");
+}
+
+/// 12 million rows of one moment took 2.4 GB.
+#[test]
+fn rows_of_one_moment_take_no_more_memory_than_their_series() {
+    struct Same(usize);
+    impl Rows for Same {
+        fn next_row(&mut self) -> io::Result<Option<Metric>> {
+            self.0 = self.0.saturating_sub(1);
+            Ok((self.0 > 0).then(|| row(1000, "a")))
+        }
+    }
+    let mut feed = ReplayFeed::new(Box::new(Same(MOST_LINES + 1000)), 1.0).unwrap();
+    let mut rows = Vec::new();
+    let end = feed.clock.0 + Duration::from_secs(9);
+    while feed.due().is_some() {
+        feed.run(end, &mut |batch| rows.push(batch.rows.len())).unwrap();
+    }
+    assert_eq!(rows, [1, 1]);
 }
 
 /// The rows of one gather of Telegraf's plugin with `precision = "1ns"`.

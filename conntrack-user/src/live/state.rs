@@ -3,7 +3,7 @@
 //! Nothing here grows with time. A namespace is known by the tags of its rows; their text comes
 //! from outside and is escaped where it is drawn.
 
-use crate::metric::{Metric, Value};
+use crate::metric::{Metric, Name, Value};
 use crate::rows::self_metrics;
 use crate::schema::field::Field;
 use crate::schema::fields::{
@@ -24,6 +24,8 @@ const MOST_CPUS: usize = 8192;
 const CPU_SECONDS: f64 = 10.0;
 /// The time over which the growth of the table is measured, in nanoseconds.
 const GROWTH_NS: i64 = 5_000_000_000;
+/// So many intervals without statistics, and nothing is known of the counters any more.
+const SILENT_INTERVALS: i64 = 3;
 /// How long after the last one events are still said to happen, in nanoseconds.
 const ALARM_NS: i64 = 3_000_000_000;
 
@@ -35,6 +37,8 @@ pub enum Reading {
     Unknown,
     /// This kernel does not count it, and nothing else does.
     NotCounted,
+    /// The rows of a recording do not have it, so nothing is known of it.
+    Absent,
     /// Events per second since the row before.
     Rate(f64),
 }
@@ -58,6 +62,26 @@ pub struct CpuRates {
     pub number: u32,
     /// Events per second, in the order of [`SERIES`].
     pub rates: [f32; RATES],
+    totals: [Option<u64>; ALL],
+    at_ns: i64,
+}
+
+impl CpuRates {
+    fn new(number: u32, at_ns: i64) -> Self {
+        Self { number, rates: [f32::NAN; RATES], totals: [None; ALL], at_ns }
+    }
+}
+
+/// What the rows of single CPUs of one gather add up to.
+#[derive(Debug, Clone, Copy, Default)]
+struct CpuSum {
+    /// Events since the row before of each CPU.
+    events: [Option<u64>; ALL],
+    is_present: [bool; ALL],
+    /// CPUs with a row.
+    cpus: usize,
+    /// Entries of the whole table; each CPU's row has them.
+    entries: Option<f64>,
 }
 
 /// What was missed since the start, as far as it is known.
@@ -114,9 +138,14 @@ impl FillStep {
     }
 }
 
-/// One network namespace (of one host).
+/// One network namespace (of one host): the rows of one measurement with the same tags, but for
+/// `cpu`.
 #[derive(Debug, Clone)]
 pub struct Namespace {
+    /// The measurement.
+    pub name: String,
+    /// Tags besides `host`, `netns` and `cpu`.
+    pub other_tags: Vec<(Name, String)>,
     /// Value of the `host` tag.
     pub host: Option<String>,
     /// Value of the `netns` tag.
@@ -139,12 +168,25 @@ pub struct Namespace {
     pub sample_seconds: Option<f64>,
     /// Entries by the last row of the table.
     counted: Option<f64>,
+    /// The time of the last statistics.
+    statistics_ns: Option<i64>,
+    /// The time between the last two of them.
+    interval_ns: i64,
+    /// Rows have the sum over all CPUs.
+    has_sum: bool,
+    /// The sum over the CPUs' own rows of this gather, and whether the one before had every CPU.
+    sum: CpuSum,
+    was_whole: bool,
+    /// Events of the CPUs since the last row with the sum.
+    pending: [u64; ALL],
 }
 
 impl Namespace {
     fn new(row: &Metric) -> Self {
         let tag = |key| row.tag(key).map(ToOwned::to_owned);
         Self {
+            name: row.name.clone(),
+            other_tags: other_tags(row).cloned().collect(),
             host: tag("host"),
             netns: tag("netns"),
             at_ns: row.timestamp_ns,
@@ -156,11 +198,22 @@ impl Namespace {
             misses: Misses::default(),
             sample_seconds: None,
             counted: None,
+            statistics_ns: None,
+            interval_ns: 0,
+            has_sum: false,
+            sum: CpuSum::default(),
+            was_whole: false,
+            pending: [0; ALL],
         }
     }
 
-    fn is_of(&self, row: &Metric) -> bool {
+    /// Whether a row is of the same host and namespace, as those of ctpulse about itself are.
+    fn is_near(&self, row: &Metric) -> bool {
         self.host.as_deref() == row.tag("host") && self.netns.as_deref() == row.tag("netns")
+    }
+
+    fn is_of(&self, row: &Metric) -> bool {
+        self.name == row.name && self.is_near(row) && other_tags(row).eq(self.other_tags.iter())
     }
 
     /// Share of the table that is taken, in percent.
@@ -200,12 +253,17 @@ impl Namespace {
         order.into_iter().find(|series| sum(*series) >= 0.01)
     }
 
-    fn take_statistics(&mut self, row: &Metric) {
-        let elapsed = self.history.last().map(|last| row.timestamp_ns - last.end_ns);
+    /// Takes the row of all CPUs. `is_live` is whether it is one of this program's samplers, which
+    /// leave out only what is not counted.
+    fn take_statistics(&mut self, row: &Metric, is_live: bool) {
+        let elapsed = self.elapsed(row.timestamp_ns);
         let has_rates = row.field(SERIES[DROP].of(Measure::Rate)).is_some();
         let mut samples = [RateSample::UNKNOWN; ALL];
         for ((series, current), sample) in SERIES.iter().zip(&mut self.current).zip(&mut samples) {
             current.now = reading(row, series, current.total, elapsed, has_rates);
+            if current.now == Reading::Absent && is_live {
+                current.now = Reading::NotCounted;
+            }
             if let Some(total) = integer(row, series.field.name) {
                 // A counter that goes back started again from 0.
                 let more =
@@ -226,8 +284,84 @@ impl Namespace {
         self.misses.rows = integer(row, ROWS_LOST.name).or(self.misses.rows);
         self.sample_seconds =
             row.field(SAMPLE_SECONDS.name).and_then(number).or(self.sample_seconds);
-        self.at_ns = row.timestamp_ns;
-        self.history.push(row.timestamp_ns, level, samples);
+        self.has_sum = true;
+        self.pending = [0; ALL];
+        self.push(row.timestamp_ns, level, samples);
+    }
+
+    /// The time since the last statistics.
+    fn elapsed(&self, time_ns: i64) -> Option<i64> {
+        self.statistics_ns.map(|before| time_ns - before)
+    }
+
+    fn push(&mut self, time_ns: i64, level: EntriesLevel, samples: [RateSample; ALL]) {
+        self.interval_ns = self.elapsed(time_ns).filter(|ns| *ns > 0).unwrap_or(self.interval_ns);
+        self.statistics_ns = Some(time_ns);
+        self.history.push(time_ns, level, samples);
+    }
+
+    /// Takes the end of a gather: what its rows show together.
+    fn end_gather(&mut self) {
+        let mut sum = std::mem::take(&mut self.sum);
+        let is_whole = sum.cpus > 0 && sum.cpus == self.cpus.len();
+        let has_statistics = self.statistics_ns == Some(self.at_ns);
+        if !self.has_sum && sum.cpus > 0 {
+            self.take_sum(&sum, is_whole && self.was_whole);
+        } else if !has_statistics && sum.cpus > 0 {
+            for (pending, events) in self.pending.iter_mut().zip(&mut sum.events) {
+                *pending += events.unwrap_or(0);
+                *events = events.map(|_| *pending);
+            }
+            if self.is_silent() {
+                // The sum has ended: the CPUs' rows have all events since then.
+                self.has_sum = false;
+                self.current.iter_mut().for_each(|current| current.total = None);
+                self.take_sum(&sum, is_whole && self.was_whole);
+            }
+        } else if !has_statistics && self.is_silent() {
+            self.take_silence();
+        }
+        self.was_whole = is_whole;
+    }
+
+    /// Whether there are no statistics any more. Those of one gather may come in two parts, so it
+    /// takes some intervals.
+    fn is_silent(&self) -> bool {
+        let elapsed = self.elapsed(self.at_ns);
+        elapsed.is_none_or(|elapsed| elapsed >= SILENT_INTERVALS * self.interval_ns.max(1))
+    }
+
+    /// Takes the sum over the CPUs where no row has it. The events of each CPU are those since its
+    /// last row, so a rate needs every CPU in this gather and in the one before.
+    fn take_sum(&mut self, sum: &CpuSum, are_all_there: bool) {
+        let elapsed = self.elapsed(self.at_ns).filter(|ns| *ns > 0 && are_all_there);
+        let mut samples = [RateSample::UNKNOWN; ALL];
+        for (at, (current, sample)) in self.current.iter_mut().zip(&mut samples).enumerate() {
+            if sum.is_present[at] {
+                let more = sum.events[at].unwrap_or(0);
+                current.since_start = Some(current.since_start.unwrap_or(0) + more);
+            }
+            current.now = match (sum.events[at], elapsed) {
+                (Some(events), Some(elapsed)) => {
+                    Reading::Rate(events as f64 * 1e9 / elapsed as f64)
+                }
+                _ if sum.is_present[at] => Reading::Unknown,
+                _ => Reading::Absent,
+            };
+            if let Reading::Rate(rate) = current.now {
+                *sample = RateSample { mean: rate as f32, peak: rate as f32, few: 0 };
+            }
+        }
+        self.count = self.counted.or(sum.entries).or(self.count);
+        let level = self.count.map_or(EntriesLevel::UNKNOWN, EntriesLevel::still);
+        self.push(self.at_ns, level, samples);
+    }
+
+    /// Takes a gather without statistics.
+    fn take_silence(&mut self) {
+        self.current.iter_mut().for_each(|current| current.now = Reading::Absent);
+        let level = self.counted.map_or(EntriesLevel::UNKNOWN, EntriesLevel::still);
+        self.history.push(self.at_ns, level, [RateSample::UNKNOWN; ALL]);
     }
 
     /// The table's level by a row of statistics. Where Telegraf's plugin wrote it, `entries` are the
@@ -252,7 +386,7 @@ impl Namespace {
         self.max = number(LIMIT).or(self.max);
     }
 
-    fn take_cpu(&mut self, label: &str, row: &Metric, elapsed: Option<i64>) {
+    fn take_cpu(&mut self, label: &str, row: &Metric) {
         let Some(cpu_number) = label.strip_prefix("cpu").and_then(|n| n.parse().ok()) else {
             return;
         };
@@ -260,14 +394,33 @@ impl Namespace {
             Ok(at) => at,
             Err(_) if self.cpus.len() == MOST_CPUS => return,
             Err(at) => {
-                self.cpus.insert(at, CpuRates { number: cpu_number, rates: [f32::NAN; RATES] });
+                self.cpus.insert(at, CpuRates::new(cpu_number, row.timestamp_ns));
                 at
             }
         };
-        let seconds = elapsed.map_or(0.0, |ns| ns as f64 / 1e9);
+        let (cpu, sum) = (&mut self.cpus[at], &mut self.sum);
+        let seconds = (row.timestamp_ns - cpu.at_ns) as f64 / 1e9;
         let share = (1.0 - (-seconds / CPU_SECONDS).exp()) as f32;
-        for (series, smooth) in SERIES[..RATES].iter().zip(&mut self.cpus[at].rates) {
-            match row.field(series.of(Measure::Rate)).and_then(number) {
+        sum.cpus += 1;
+        let entries = row.field(ENTRIES.name).and_then(number);
+        sum.entries = sum.entries.into_iter().chain(entries).reduce(f64::max);
+        cpu.at_ns = row.timestamp_ns;
+        for (at, series) in SERIES.iter().enumerate() {
+            let total = integer(row, series.field.name);
+            let before = cpu.totals[at];
+            cpu.totals[at] = total.or(before);
+            // A counter that goes back started again from 0.
+            let change =
+                total.zip(before).map(|(total, before)| (total.checked_sub(before), total));
+            let events = change.map(|(more, total)| more.unwrap_or(total));
+            sum.is_present[at] |= total.is_some();
+            if let Some(events) = events {
+                *sum.events[at].get_or_insert(0) += events;
+            }
+            let Some(smooth) = cpu.rates.get_mut(at) else { continue };
+            let by_total = change.and_then(|(more, _)| more).filter(|_| seconds > 0.0);
+            let by_total = by_total.map(|events| events as f64 / seconds);
+            match row.field(series.of(Measure::Rate)).and_then(number).or(by_total) {
                 Some(rate) if smooth.is_nan() => *smooth = rate as f32,
                 Some(rate) => *smooth += (rate as f32 - *smooth) * share,
                 None => *smooth = f32::NAN,
@@ -305,8 +458,7 @@ fn reading(
         (_, Some(rate)) => Reading::Rate(rate),
         (Some(Value::Unknown), None) => Reading::Unknown,
         _ if rate.is_some() => Reading::Unknown,
-        // Telegraf's documented counters are on every row, the causes are not.
-        (None, None) => Reading::NotCounted,
+        (None, None) => Reading::Absent,
         (Some(total), None) => match (number(total), before, elapsed) {
             // Line protocol has a 0 for a counter that is not counted, but no rate.
             (Some(0.0), ..) if has_rates => Reading::NotCounted,
@@ -317,6 +469,11 @@ fn reading(
             _ => Reading::Unknown,
         },
     }
+}
+
+/// The tags by which namespaces differ, besides host and namespace.
+fn other_tags(row: &Metric) -> impl Iterator<Item = &(Name, String)> {
+    row.tags.iter().filter(|(key, _)| !["cpu", "host", "netns"].contains(&&**key))
 }
 
 fn number(value: Value) -> Option<f64> {
@@ -357,35 +514,51 @@ impl Screen {
 
     /// Takes the rows of one emission: those of one input, or of one moment of a recording.
     pub fn take(&mut self, rows: &[Metric], origins: &[Option<Origin>; ALL]) {
-        // How long before this emission each namespace had its last row.
-        let before: Vec<Option<i64>> =
-            self.namespaces.iter().map(|n| n.history.last().map(|last| last.end_ns)).collect();
-        let is_table =
-            |row: &Metric| row.name != self_metrics::MEASUREMENT && row.tag("cpu").is_none();
-        // The rows of the table come before those that need its count.
-        let (tables, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| is_table(row));
-        for row in tables.into_iter().chain(others) {
+        // A recording does not say where its counters come from.
+        let is_live = origins.iter().any(Option::is_some);
+        // The rows of the table before those that need its count, and those of ctpulse about itself
+        // when their namespace is known.
+        let order = |row: &&Metric| match row.tag("cpu") {
+            _ if row.name == self_metrics::MEASUREMENT => 2,
+            None => 0,
+            Some(_) => 1,
+        };
+        let mut ordered: Vec<&Metric> = rows.iter().collect();
+        ordered.sort_by_key(order);
+        let mut touched = Vec::new();
+        for row in ordered {
+            if row.name == self_metrics::MEASUREMENT {
+                let near = self.namespaces.iter_mut().filter(|namespace| namespace.is_near(row));
+                near.for_each(|namespace| namespace.take_internal(row));
+                continue;
+            }
             let Some(at) = self.place(row) else {
                 self.rows_unplaced += 1;
                 continue;
             };
+            if !touched.contains(&at) {
+                touched.push(at);
+            }
             let namespace = &mut self.namespaces[at];
+            namespace.at_ns = row.timestamp_ns;
             match row.tag("cpu") {
-                _ if row.name == self_metrics::MEASUREMENT => namespace.take_internal(row),
                 Some("all") => {
-                    namespace.take_statistics(row);
+                    namespace.take_statistics(row, is_live);
                     for (current, origin) in namespace.current.iter_mut().zip(origins) {
                         current.origin = *origin;
                     }
                 }
-                Some(cpu) => {
-                    let before = before.get(at).copied().flatten();
-                    let elapsed = before.map(|before| row.timestamp_ns - before);
-                    namespace.take_cpu(cpu, row, elapsed);
+                Some(cpu) => namespace.take_cpu(cpu, row),
+                None => {
+                    namespace.take_table(row);
+                    // The tag may have been left out.
+                    if SERIES.iter().any(|series| row.field(series.field.name).is_some()) {
+                        namespace.take_statistics(row, is_live);
+                    }
                 }
-                None => namespace.take_table(row),
             }
         }
+        touched.into_iter().for_each(|at| self.namespaces[at].end_gather());
     }
 
     /// The index of the namespace that a row is of.

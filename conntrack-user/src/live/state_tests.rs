@@ -43,8 +43,117 @@ fn unknown_is_told_from_not_counted_and_from_zero() {
     assert_eq!(current(&screen, "drop").now, Reading::Unknown);
     assert_eq!(current(&screen, "delete").now, Reading::NotCounted);
     assert_eq!(current(&screen, "insert").now, Reading::Rate(0.0));
-    assert_eq!(current(&screen, "drop_clash").now, Reading::NotCounted);
+    // A sampler's row lacks what nothing counts; a recording's may lack anything.
+    assert_eq!(current(&screen, "drop_clash").now, Reading::Absent);
     assert_eq!(current(&screen, "drop").since_start, Some(0));
+    let mut origins = [None; ALL];
+    origins[DROP] = Some(Origin::Kernel);
+    screen.take(&[all(2, &fields)], &origins);
+    assert_eq!(current(&screen, "drop_clash").now, Reading::NotCounted);
+}
+
+fn of_cpu(cpu: u32, seconds: i64, fields: &[(&str, Value)]) -> Metric {
+    row("conntrack", &[("cpu", &format!("cpu{cpu}"))], seconds, fields)
+}
+
+/// Every counter of such a recording was unknown, and its clock stood still.
+#[test]
+fn rows_of_cpus_alone_are_added_up() {
+    let mut screen = Screen::default();
+    let cpu = |cpu, seconds, drop| {
+        of_cpu(cpu, seconds, &[("drop", Value::Integer(drop)), ("entries", Value::Integer(40))])
+    };
+    take(&mut screen, &[cpu(0, 1, 1000), cpu(1, 1, 5000)]);
+    assert_eq!(current(&screen, "drop").now, Reading::Unknown);
+    assert_eq!(current(&screen, "insert").now, Reading::Absent);
+    take(&mut screen, &[cpu(0, 2, 1002), cpu(1, 2, 5003)]);
+    assert_eq!(current(&screen, "drop").now, Reading::Rate(5.0));
+    assert_eq!(screen.namespace().unwrap().count, Some(40.0));
+    // One is missing: nothing is known of the rate, and no event is lost or counted twice.
+    take(&mut screen, &[cpu(0, 3, 1010)]);
+    assert_eq!(current(&screen, "drop").now, Reading::Unknown);
+    take(&mut screen, &[cpu(0, 4, 1010), cpu(1, 4, 5013)]);
+    assert_eq!(current(&screen, "drop").now, Reading::Unknown);
+    take(&mut screen, &[cpu(0, 5, 1011), cpu(1, 5, 5014)]);
+    assert_eq!(current(&screen, "drop").now, Reading::Rate(2.0));
+    assert_eq!(current(&screen, "drop").since_start, Some(11 + 14));
+    assert_eq!(screen.namespace().unwrap().at_ns, 5 * SECOND);
+    // A new CPU's events since boot are none of now.
+    take(&mut screen, &[cpu(0, 6, 1011), cpu(1, 6, 5014), cpu(2, 6, 1_000_000)]);
+    assert_eq!(current(&screen, "drop").since_start, Some(11 + 14));
+}
+
+/// "Nothing is counted on any" stood below CPUs that dropped 226 packets.
+#[test]
+fn rates_of_cpus_come_from_totals_where_no_row_has_them() {
+    let mut screen = Screen::default();
+    for (seconds, drop) in [(1, 10), (2, 20), (3, 30)] {
+        let drop = [("drop", Value::Integer(drop))];
+        take(&mut screen, &[all(seconds, &drop), of_cpu(0, seconds, &drop)]);
+    }
+    let namespace = screen.namespace().unwrap();
+    assert!((namespace.cpus[0].rates[DROP] - 10.0).abs() < 0.01, "{:?}", namespace.cpus);
+    assert_eq!(namespace.spread(), Some(DROP));
+}
+
+/// Two series that differ in a tag of the user's were one, and no rate was known.
+#[test]
+fn rows_with_other_tags_or_names_are_of_another_namespace() {
+    let mut screen = Screen::default();
+    for seconds in 1..=3 {
+        for (name, dc, drop) in
+            [("conntrack", "a", 7 * seconds), ("conntrack", "b", 100), ("queue", "a", 9)]
+        {
+            let drop = [("drop", Value::Integer(drop as u64))];
+            take(&mut screen, &[row(name, &[("cpu", "all"), ("dc", dc)], seconds, &drop)]);
+        }
+    }
+    assert_eq!(screen.namespaces.len(), 3);
+    assert_eq!(current(&screen, "drop").now, Reading::Rate(7.0));
+    screen.select(false);
+    assert_eq!(current(&screen, "drop").now, Reading::Rate(0.0));
+}
+
+/// Telegraf's `tagexclude` takes the tag away.
+#[test]
+fn statistics_without_a_cpu_tag_are_those_of_all() {
+    let mut screen = Screen::default();
+    for seconds in 1..=2 {
+        let fields =
+            [("drop", Value::Integer(7 * seconds as u64)), ("ip_conntrack_max", Value::Float(9.0))];
+        take(&mut screen, &[row("conntrack", &[], seconds, &fields)]);
+    }
+    assert_eq!(current(&screen, "drop").now, Reading::Rate(7.0));
+    assert_eq!(screen.namespace().unwrap().max, Some(9.0));
+}
+
+/// Statistics that end while table rows go on are no longer known.
+#[test]
+fn statistics_that_end_are_unknown() {
+    let mut screen = Screen::default();
+    let table =
+        |seconds| row("conntrack", &[], seconds, &[("ip_conntrack_count", Value::Float(9.0))]);
+    for seconds in 1..=10 {
+        let drop = [("drop", Value::Integer(5 * seconds as u64))];
+        let rows = [table(seconds), all(seconds, &drop)];
+        take(&mut screen, &rows[..if seconds <= 5 { 2 } else { 1 }]);
+    }
+    assert_eq!(current(&screen, "drop").now, Reading::Absent);
+    assert_eq!(screen.namespace().unwrap().at_ns, 10 * SECOND);
+    assert_eq!(screen.namespace().unwrap().history.last().unwrap().end_ns, 10 * SECOND);
+    // The CPUs' own rows go on in their place, and no event is lost.
+    let mut screen = Screen::default();
+    for seconds in 1..=10 {
+        let drop = [("drop", Value::Integer(5 * seconds as u64))];
+        let rows = [of_cpu(0, seconds, &drop), all(seconds, &drop)];
+        take(&mut screen, &rows[..if seconds <= 5 { 2 } else { 1 }]);
+    }
+    assert_eq!(current(&screen, "drop").now, Reading::Rate(5.0));
+    assert_eq!(current(&screen, "drop").since_start, Some(45));
+    // A table without statistics is shown as well.
+    let mut screen = Screen::default();
+    (1..=3).for_each(|seconds| take(&mut screen, &[table(seconds)]));
+    assert_eq!(screen.namespace().unwrap().history.last().unwrap().level.last, 9.0);
 }
 
 #[test]
@@ -193,7 +302,7 @@ fn what_probes_missed_is_added_up() {
         ("host_unplaced", Value::Integer(9)),
         ("drift", Value::Float(-4.0)),
     ];
-    take(&mut screen, &[row("internal_ctpulse", &[], 1, &fields)]);
+    take(&mut screen, &[row("internal_ctpulse", &[], 1, &fields), all(1, &[])]);
     let misses = screen.namespace().unwrap().misses;
     assert_eq!((misses.samples, misses.rows, misses.probes), (Some(3), Some(1), Some(7)));
     assert_eq!((misses.unplaced, misses.drift), (Some(9), Some(-4.0)));

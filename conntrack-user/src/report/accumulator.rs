@@ -10,6 +10,7 @@ use super::cpus::{Cpus, Sum};
 use super::drawing::Drawing;
 use super::fields::{Counters, Meaning, has_bursts, is_constant_on_some_kernels};
 use super::gaps::{Clock, LONGER};
+use super::gather::{Compared, Paired};
 use super::level::TableLevel;
 use super::moment::{CounterReading, Moment};
 use super::rates::{Addition, FEW, Rates};
@@ -95,6 +96,7 @@ pub(super) struct SourceAccumulator {
     repeated: u64,
     blanks: Blanks,
     losses: [Track; 2],
+    compared: Compared,
     sample_seconds: Option<f64>,
     cpus: Cpus,
     drawing: Option<Drawing>,
@@ -129,6 +131,7 @@ impl SourceAccumulator {
             repeated: 0,
             blanks: Blanks::default(),
             losses: Default::default(),
+            compared: Compared::default(),
             sample_seconds: None,
             cpus: Cpus::default(),
             drawing: None,
@@ -274,6 +277,7 @@ impl SourceAccumulator {
         let reach = Reach { may_wrap: falls.may_wrap(), ..self.statistics.reach() };
         let mut is_mixed = false;
         let (interval, believed) = (self.statistics.interval(), self.statistics.believed());
+        let mut paired = Paired::default();
         for (at, (counter, reading)) in self.counters.iter_mut().zip(&now.counters).enumerate() {
             if reading.is_empty() {
                 continue;
@@ -307,6 +311,12 @@ impl SourceAccumulator {
                 }
                 (None, None) => None,
             };
+            // A rate before or after a gap is none of the time between.
+            if let (Some(step), Some(events)) = (step, events)
+                && (reading.value.is_some() || !step.is_gap)
+            {
+                paired.set(at, step, events);
+            }
             let sample_events = sample_events(reading, now.sample_seconds.or(self.sample_seconds));
             let addition = Addition {
                 at_ns: step.map_or(time_ns, |step| step.to_ns.max(time_ns)),
@@ -328,6 +338,7 @@ impl SourceAccumulator {
             }
         }
         self.disagreeing += u64::from(is_mixed && !now.disagrees);
+        self.compared.take(&paired);
     }
 
     /// What all CPUs together did, where no row has it.
@@ -339,8 +350,10 @@ impl SourceAccumulator {
             self.counters.resize_with(sum.events.len(), Tallied::default);
         }
         let interval = self.cpus.clock.interval();
+        let mut paired = Paired::default();
         for (at, (counter, events)) in self.counters.iter_mut().zip(&sum.events).enumerate() {
             let Some(events) = *events else { continue };
+            paired.set(at, sum.step, events);
             let seconds = sum.step.seconds();
             let addition = Addition {
                 at_ns: sum.at_ns,
@@ -357,6 +370,7 @@ impl SourceAccumulator {
                 drawing.counter(at, sum.at_ns, Rate { events, seconds, peak });
             }
         }
+        self.compared.take(&paired);
     }
 
     /// Whether there is a row with the sum of the CPUs at a time, or there was between rows that
@@ -599,6 +613,8 @@ impl SourceAccumulator {
             gaps,
             losses: Losses { samples_missed: losses[0], rows_lost: losses[1] },
             cpus: self.cpus.summary(&context.counters.cpu_tracks),
+            found: self.compared.found,
+            invalid: self.compared.invalid.worst(),
             unknown,
             drawing: self.drawing.clone().map(|drawing| drawing.named(&context.counters.names)),
         }

@@ -193,7 +193,7 @@ impl Aggregator {
 }
 
 /// Whether a row is conntrack's, whatever `name_override` and its like made of the measurement.
-fn is_ours(catalog: &Catalog, series: &RecordedSeries, row: Row<'_>) -> bool {
+pub(crate) fn is_ours(catalog: &Catalog, series: &RecordedSeries, row: Row<'_>) -> bool {
     let has = |is| has_field(catalog, row, is);
     let is_likely = || series.name.contains(MEASUREMENT) || series.tag("cpu").is_some();
     series.name == MEASUREMENT || has(is_unmistakable) || is_likely() && has(is_known)

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::gather::PAIRED;
 use crate::schema::field::{CpuTrack, Field, FieldKind, PlotGroup, WindowValue};
 use crate::schema::fields::{self, FIELDS};
 use crate::schema::measure::Measure;
@@ -45,8 +46,9 @@ pub(super) enum Meaning {
 /// Counters that are kept apart; the kernel and the probes have some forty.
 const MOST: usize = 96;
 
-/// Numbers for the counters, in the order in which they were met.
-#[derive(Debug, Default)]
+/// Numbers for the counters: those of [`PAIRED`], then the others in the order in which they were
+/// met.
+#[derive(Debug)]
 pub(super) struct Counters {
     pub(super) names: Vec<String>,
     /// What each of them shows of a single CPU, where it is followed on each.
@@ -54,6 +56,21 @@ pub(super) struct Counters {
     by_name: HashMap<String, usize>,
     /// Fields that found no room.
     pub(super) left_out: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let mut counters = Self {
+            names: Vec::new(),
+            cpu_tracks: Vec::new(),
+            by_name: HashMap::new(),
+            left_out: 0,
+        };
+        for field in &PAIRED {
+            counters.number(field.name);
+        }
+        counters
+    }
 }
 
 impl Counters {
@@ -154,20 +171,26 @@ mod tests {
     #[test]
     fn names_have_their_meaning() {
         let mut counters = Counters::default();
-        assert_eq!(counters.meaning("drop_rate_max"), Meaning::Peak(0));
-        assert_eq!(counters.meaning("drop"), Meaning::Counter(0));
-        assert_eq!(counters.meaning("drop_rate"), Meaning::Rate(0));
-        assert_eq!(counters.meaning("a_new_column"), Meaning::Counter(1));
+        let (first, second) = (PAIRED.len(), PAIRED.len() + 1);
+        assert_eq!(counters.meaning("drop_rate_max"), Meaning::Peak(first));
+        assert_eq!(counters.meaning("drop"), Meaning::Counter(first));
+        assert_eq!(counters.meaning("drop_rate"), Meaning::Rate(first));
+        assert_eq!(counters.meaning("a_new_column"), Meaning::Counter(second));
+        assert_eq!(
+            PAIRED.map(|field| counters.meaning(field.name)),
+            [0, 1, 2, 3, 4, 5, 6].map(Meaning::Counter)
+        );
         assert_eq!(counters.meaning("ip_conntrack_buckets"), Meaning::Other);
         assert!(is_counter("drop") && is_counter("a_new_column"));
         for name in ["sample_seconds", "drop_sample_max", "drop_rate", "entries", "rows_lost"] {
             assert!(!is_counter(name), "{name}");
         }
-        assert_eq!(counters.meaning("drop_sample_max"), Meaning::SampleMax(0));
+        assert_eq!(counters.meaning("drop_sample_max"), Meaning::SampleMax(first));
         assert_eq!(counters.meaning("sample_seconds"), Meaning::SampleSeconds);
         assert_eq!(counters.meaning("ip_conntrack_count_max"), Meaning::EntriesMax);
         let many = (0..1000).filter(|at| counters.meaning(&at.to_string()) != Meaning::Other);
-        assert_eq!(many.count(), MOST - 2);
-        assert_eq!(counters.left_out, 1000 - (MOST as u64 - 2));
+        let room = MOST - PAIRED.len() - 2;
+        assert_eq!(many.count(), room);
+        assert_eq!(counters.left_out, 1000 - room as u64);
     }
 }

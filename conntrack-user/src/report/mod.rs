@@ -11,8 +11,11 @@ mod compare;
 mod cpus;
 mod drawing;
 mod fields;
+mod found;
 mod gaps;
+mod gather;
 mod html;
+mod invalid;
 mod level;
 mod moment;
 mod rates;
@@ -25,11 +28,14 @@ mod track;
 mod undecided;
 mod unknown;
 
+pub(crate) use self::aggregate::is_ours;
 pub use self::aggregate::{Aggregator, Options};
 pub use self::compare::{Comparison, compare};
 pub use self::drawing::Drawing;
 pub use self::fields::is_counter;
+pub use self::found::{FoundByFailures, FoundFit};
 pub use self::html::{comparison as comparison_page, report as report_page};
+pub use self::invalid::InvalidWindow;
 pub use self::summary::{
     Above, Burst, Cause, Change, Counter, Cpu, Fill, Fullest, Gap, Gaps, LimitChange, Losses,
     Report, SourceReport, Spreading,

@@ -6,6 +6,8 @@
 use serde::Serialize;
 
 use super::drawing::Drawing;
+use super::found::FoundByFailures;
+use super::invalid::InvalidWindow;
 use crate::recording::ReadCounts;
 
 /// The report of one recording.
@@ -61,6 +63,12 @@ pub struct SourceReport {
     pub losses: Losses,
     /// What each CPU did; empty without `cpuN` rows.
     pub cpus: Vec<Cpu>,
+    /// The ports that NAT found taken, by the insertions that failed meanwhile.
+    #[serde(skip)]
+    pub found: FoundByFailures,
+    /// The time with the highest rate of INVALID packets, if that is worth a warning.
+    #[serde(skip)]
+    pub invalid: Option<InvalidWindow>,
     /// Warnings: one sentence, with numbers, for everything that could not be read, paired,
     /// ordered or concluded. Empty means that the numbers above are complete.
     pub unknown: Vec<String>,

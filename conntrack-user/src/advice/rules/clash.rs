@@ -2,19 +2,22 @@
 //!
 //! The kernel raises `insert_failed` and `drop` for both. They differ in `found`, the tuples that
 //! NAT found taken: a search that fails tries up to 248 ports (128 + 64 + 32 + 16 + 8,
-//! `nf_nat_l4proto_unique_tuple`) and never more than its range has; a race finds none.
+//! `nf_nat_l4proto_unique_tuple`) and never more than its range has; a race finds none. Searches
+//! that succeed find taken ports, too: only what rows with failures show beyond the others is
+//! brought by failures.
 
 use conntrack_ebpf::Cause;
 
-use super::commands::{drops, holders, inside};
+use super::super::evidence::Host;
+use super::commands::{COST, drops, holders, inside};
 use super::{BY_SOURCE, Evidence, FULL, Finding, Severity, number, percent, within};
 use crate::schema::fields::{
     CHAINTOOLONG, CLASH_RESOLVE, DROP, DROP_CLASH, DROP_DYING, INSERT_FAILED, REPORTED_CAUSES,
 };
 
-/// Taken ports for each failure from which on ports ran out, and below which it was a race.
-/// Measured: 68 and more with 100 ports and more; 0.14 at most in races.
-const EXHAUSTED: f64 = 20.0;
+/// Taken ports for each failure from which on a range of a few ports is no explanation, and below
+/// which it was a race. Measured: 68 and more with 100 ports and more; 0.14 at most in races.
+const MANY: f64 = 20.0;
 const RACE: f64 = 0.2;
 
 /// Rows with failures from which on they show whether the number is steady, and the share of the
@@ -28,37 +31,89 @@ const DNS: u16 = 53;
 /// The most ports that one search tries.
 const TRIES: f64 = 248.0;
 
+/// The share of failures that are surely exhausted ports, from which on races are no part of the
+/// title, and from which on they need no remedy.
+const MOSTLY: f64 = 0.25;
+const NEARLY_ALL: f64 = 0.9;
+
+/// The share of all ports found taken from which on those of searches that succeed are worth a
+/// word.
+const NOTICEABLE: f64 = 0.1;
+
 /// What the failures were, by the ports found taken for each of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum ClashCause {
-    Exhausted(f64),
-    /// A range of so few ports.
+    /// An exhausted range of so few ports.
     Few(f64),
-    /// A range of a few ports, or some of both.
-    Mixed(f64),
+    /// Each failure brought at least so many and at most so many: exhausted ports, or these and
+    /// races.
+    Ports(f64, f64),
+    /// More than failures can bring: searches that succeeded beside them brought an unknown part.
+    Crowded,
+    /// Each failure brought less than one.
+    MostlyRaces(f64),
+    /// Races, as far as anything shows: at most so many for each failure.
     Race(f64),
+    /// Rows without failures show as much, and each failure brought at most so many.
+    Background(f64),
+    /// So many for each failure at most, and how many of them failures brought is unknown; and
+    /// whether something speaks for races: others that happened, or rows without failures.
+    Inseparable(f64, bool),
     /// `found` does not count taken ports there.
-    Unknown,
+    NotCounted,
 }
 
 impl ClashCause {
     fn of(evidence: &Evidence, failed: f64) -> Self {
-        match evidence.found_taken().map(|found| found / failed) {
-            None => Self::Unknown,
-            Some(ratio) if ratio >= EXHAUSTED => Self::Exhausted(ratio),
-            Some(ratio) if ratio < RACE => Self::Race(ratio),
-            Some(ratio) if is_steady(evidence, ratio) => Self::Few(ratio),
-            Some(ratio) => Self::Mixed(ratio),
+        let Some(ratio) = evidence.found_taken().map(|found| found / failed) else {
+            return Self::NotCounted;
+        };
+        if ratio < RACE {
+            return Self::Race(ratio);
+        }
+        let are_resolved = evidence.races_resolved() > 0.0;
+        let Some((low, high)) = evidence.found_for_failures.brought else {
+            return Self::Inseparable(ratio, are_resolved);
+        };
+        // A background takes from what the failures brought, and adds nothing.
+        let (low, high) = (low.min(ratio), high.min(ratio));
+        match (low, high) {
+            (_, ..RACE) => Self::Race(high),
+            // Other races are known to have happened.
+            (..RACE, ..MANY) if are_resolved => Self::Race(high),
+            (..RACE, ..MANY) => Self::Background(high),
+            (..RACE, _) => Self::Inseparable(high, true),
+            _ if low > TRIES => Self::Crowded,
+            (1.0..MANY, _) if is_steady(evidence, ratio) && !are_resolved => Self::Few(ratio),
+            (_, ..1.0) => Self::MostlyRaces(high),
+            _ => Self::Ports(low, high),
+        }
+    }
+
+    /// The share that is surely exhausted ports.
+    fn exhausted(self) -> f64 {
+        match self {
+            Self::Few(_) => 1.0,
+            Self::Ports(low, _) => low / TRIES,
+            _ => 0.0,
         }
     }
 
     fn title(self) -> &'static str {
         match self {
-            Self::Exhausted(_) | Self::Few(_) => "NAT runs out of ports",
-            Self::Mixed(1.0..) => "NAT runs out of ports, and first packets may race",
-            Self::Mixed(_) => "first packets race, and NAT may run out of ports",
+            Self::Few(_) => "NAT runs out of ports",
+            Self::Ports(..) if self.exhausted() >= MOSTLY => "NAT runs out of ports",
+            Self::Ports(..) | Self::Crowded => "NAT runs out of ports, and first packets may race",
+            Self::MostlyRaces(_) | Self::Background(_) => {
+                "first packets race, and NAT may run out of ports"
+            }
             Self::Race(_) => "first packets race",
-            Self::Unknown => "first packets race, or NAT runs out of ports",
+            Self::Inseparable(MANY..=TRIES, false) => {
+                "NAT runs out of ports, or first packets race"
+            }
+            Self::Inseparable(..) | Self::NotCounted => {
+                "first packets race, or NAT runs out of ports"
+            }
         }
     }
 
@@ -67,48 +122,77 @@ impl ClashCause {
     }
 
     fn has_race(self) -> bool {
-        !matches!(self, Self::Exhausted(_) | Self::Few(_))
+        self.exhausted() < NEARLY_ALL
     }
 
     /// Why it is concluded, and the share of each.
-    fn reason(self) -> String {
-        match self {
-            Self::Exhausted(ratio) if ratio > TRIES => format!(
-                "a search that fails tries {TRIES} ports at most, so many searches that succeeded \
-                 found ports taken, too; a race finds none"
-            ),
-            Self::Exhausted(_) => {
-                format!("a search that fails tries up to {TRIES} ports, a race finds none taken")
-            }
+    fn reason(self, evidence: &Evidence) -> String {
+        let resolved = match evidence.races_resolved() {
+            0.0 => String::new(),
+            resolved => format!("; the kernel resolved {} other races", number(resolved)),
+        };
+        let reason = match self {
             Self::Few(ratio) => format!(
-                "a range of about {ratio:.0} ports is exhausted, since the number is the same all the \
-                 time; a race finds none taken"
+                "a range of about {ratio:.0} port{} is exhausted, since the number is the same all the \
+                 time; a race finds none taken",
+                if ratio < 1.5 { "" } else { "s" }
             ),
-            Self::Mixed(ratio @ 1.0..) => format!(
-                "a range of about {ratio:.0} ports that is exhausted, or a mixture: at least {} are \
-                 exhausted ports (a search that fails tries up to {TRIES}), the rest races (which \
-                 find none taken)",
-                percent(ratio / TRIES)
+            Self::Ports(low, high) => format!(
+                "at least {} are exhausted ports (the failures brought {} each beyond what rows with \
+                 few or none show, and a search that fails tries up to {TRIES}), and all of them if {} \
+                 is exhausted; otherwise the rest are races (which find none taken)",
+                percent((low / TRIES).min(1.0)),
+                number(low),
+                match high {
+                    TRIES.. => "a wide range of ports".to_owned(),
+                    _ => format!("a range of about {high:.0} ports"),
+                }
             ),
-            Self::Mixed(ratio) => format!(
+            Self::Crowded => format!(
+                "a search that fails tries {TRIES} ports at most, so many searches that succeeded \
+                 found ports taken, too, and more where insertions failed than elsewhere: the share \
+                 of races (which find none taken) is not known"
+            ),
+            Self::MostlyRaces(high) => format!(
                 "at most {} are exhausted ports (a search that fails finds at least one taken), the \
                  rest races (which find none)",
-                percent(ratio)
+                percent(high)
+            ),
+            Self::Race(high @ RACE..) => format!(
+                "rows with few failures or none show as many, so the failures brought at most {} each, and a \
+                 race finds none taken",
+                number(high)
             ),
             Self::Race(_) => "a search for a port that fails finds at least one taken".to_owned(),
-            Self::Unknown => {
+            Self::Background(high) => format!(
+                "rows with few failures or none show as many, so the failures brought at most {} each: races \
+                 (which find none taken), unless a range of so few ports is exhausted",
+                number(high)
+            ),
+            Self::Inseparable(high, _) => format!(
+                "searches that succeed find ports taken, too, and the rows do not show how many of \
+                 these the failures brought: none if they are races, up to {} each if ports are \
+                 exhausted{}",
+                number(high.min(TRIES)),
+                match evidence.found_for_failures.brought {
+                    None => format!(" (then at least {} are)", percent((high / TRIES).min(1.0))),
+                    Some(_) => String::new(),
+                }
+            ),
+            Self::NotCounted => {
                 "only the ports that NAT found taken tell the two apart, and they are not counted \
                  here"
                     .to_owned()
             }
-        }
+        };
+        reason + &resolved
     }
 }
 
 /// Whether all rows show the same: a range of at least one port that is exhausted.
 fn is_steady(evidence: &Evidence, ratio: f64) -> bool {
     let of_rows = evidence.found_for_failures;
-    ratio >= 1.0 && of_rows.rows >= ROWS && of_rows.lowest >= STEADY * ratio
+    of_rows.rows >= ROWS && of_rows.lowest >= STEADY * ratio
 }
 
 /// Insertions that failed, whatever the cause, with the numbers that show it.
@@ -136,14 +220,26 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     if let Some(found) = evidence.found_taken() {
         let each = number(found / lost);
         text.push_str(&format!("; NAT found {} ports taken, {each} for each", number(found)));
+        let background = evidence.found_for_failures.background;
+        if background * evidence.seconds >= NOTICEABLE * found && found > 0.0 {
+            let rate = number(background);
+            text.push_str(&format!(" ({rate} a second without failures, too)"));
+        }
     }
-    text.push_str(&format!(": {}", cause.reason()));
+    text.push_str(&format!(": {}", cause.reason(evidence)));
     let mut remedies = Vec::new();
     if cause.has_exhaustion() {
         remedies.extend(for_exhaustion(evidence));
     }
     if cause.has_race() {
         let (note, of_races) = for_races(evidence, cause);
+        if evidence.host == Host::Recorded && !evidence.counted.contains_key("chaintoolong") {
+            // Telegraf's plugin does not read the column.
+            text.push_str(
+                "; chaintoolong is not in the rows, so from Linux 5.15 on some may be insertions into \
+                 hash chains that were too long",
+            );
+        }
         text.push_str(&note);
         remedies.extend(of_races);
     }
@@ -172,7 +268,10 @@ fn for_exhaustion(evidence: &Evidence) -> [String; 4] {
              (udp_timeout_stream, tcp_timeout_time_wait: 120 s by default)",
             inside(evidence)
         ),
-        format!("NAT ports: the destinations with the most entries: {}", holders(evidence, "dst")),
+        format!(
+            "NAT ports: the destinations with the most entries: {} {COST}",
+            holders(evidence, "dst")
+        ),
     ]
 }
 
@@ -196,7 +295,7 @@ fn for_races(evidence: &Evidence, cause: ClashCause) -> (String, Vec<String>) {
         ));
     }
     // Beside exhausted ports it would make the searches longer.
-    if !cause.has_exhaustion() {
+    if matches!(cause, ClashCause::Race(_) | ClashCause::Background(_)) {
         remedies.push(
             "races: where source translation picks the port: nft `masquerade fully-random`, iptables \
              `-j MASQUERADE --random-fully`"

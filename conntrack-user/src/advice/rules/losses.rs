@@ -122,6 +122,17 @@ pub(in super::super) fn healthy(evidence: &Evidence) -> Finding {
         parts.push(format!("{} of the entries unreplied", percent(unreplied)));
     }
     let mut text = format!("{}, {}", parts.join(", "), within(evidence));
+    // A few of either are no finding, but no number holds for their time.
+    if let Some(missed) = evidence.samples.map(|samples| samples.missed).filter(|n| *n > 0.0) {
+        let missed = number(missed);
+        text.push_str(&format!("; {missed} samples were missed, so peaks may have been higher"));
+    }
+    if let (missing @ 1.., due) = evidence.missing {
+        let (missing, due) = (number(missing as f64), number(due as f64));
+        text.push_str(&format!(
+            "; {missing} of {due} emissions are missing, and how full the table was then"
+        ));
+    }
     if let Some(reason) = &evidence.entries_unread {
         text.push_str(&format!("; entries were not read, so answers are not judged: {reason}"));
     }

@@ -11,11 +11,18 @@ const MISSED_SHARE: f64 = 0.1;
 /// What could not be read, paired or concluded.
 pub(super) fn unknown(evidence: &Evidence) -> Option<Finding> {
     let mut reasons = evidence.unknown.clone();
-    if reasons.is_empty() && !evidence.has_statistics() {
+    let has_none = evidence.seconds == 0.0 || !evidence.has_any_counter();
+    if reasons.is_empty() && has_none {
         reasons.push(match evidence.seconds {
             0.0 => "there is one reading only, and no time between two".to_owned(),
             _ => "there are no statistics, so losses are not counted".to_owned(),
         });
+    }
+    let missing = evidence.not_in_rows();
+    if evidence.has_any_counter() && !missing.is_empty() {
+        let plural = if missing.len() > 1 { "they count" } else { "it counts" };
+        let names = missing.join(", ");
+        reasons.push(format!("no row has {names}, so nothing is known of what {plural}"));
     }
     (!reasons.is_empty()).then(|| Finding {
         severity: Severity::Unknown,

@@ -2,33 +2,35 @@
 
 use super::super::evidence::Host;
 use super::commands::inside;
+use crate::report::InvalidWindow;
+use crate::text::human;
+
 use super::{Evidence, Finding, SYSCTL, Severity, number, percent, within};
 use crate::schema::fields::{DROP_DYING, INVALID, NEW};
 
-/// INVALID packets a second from which on they are worth a warning, and the share of the new
-/// connections that they have to reach, too, where these are counted: scans bring a few to every
-/// large gateway.
-const INVALID_RATE: f64 = 1.0;
-const INVALID_SHARE: f64 = 0.001;
-
-/// Fewer are chance.
-const FEWEST_INVALID: f64 = 10.0;
-
 /// Packets that the trackers refuse: a firewall usually drops them, with no counter of its own.
+/// Over a long time the average may hide them, so the worst part of it is judged, too.
 pub(super) fn invalid(evidence: &Evidence) -> Option<Finding> {
-    let invalid = evidence.count(&INVALID);
-    let rate = invalid / evidence.seconds.max(f64::MIN_POSITIVE);
-    let new = evidence.counted(&NEW).filter(|new| *new > 0.0);
-    let share = new.map(|new| invalid / new);
-    if invalid < FEWEST_INVALID
-        || rate < INVALID_RATE
-        || share.is_some_and(|share| share < INVALID_SHARE)
-    {
-        return None;
-    }
-    let mut text = format!("{} {}, {} a second", number(invalid), within(evidence), number(rate));
-    if let Some(share) = share.filter(|share| *share < 1.0) {
+    let packets = evidence.count(&INVALID);
+    let new = evidence.counted(&NEW);
+    let all = InvalidWindow { seconds: evidence.seconds, packets, new };
+    let worst = evidence.invalid.filter(|worst| worst.rate() > all.rate());
+    let judged = Some(all).filter(InvalidWindow::is_storm).or(worst)?;
+    let rate = number(all.rate());
+    let mut text = format!("{} {}, {rate} a second", number(packets), within(evidence));
+    if let Some(share) = judged.share().filter(|share| *share < 1.0 && worst.is_none()) {
         text.push_str(&format!(", {} of the new connections", percent(share)));
+    }
+    if let Some(worst) = worst {
+        text.push_str(&format!(
+            "; at worst {} in {}, {} a second",
+            number(worst.packets),
+            human::duration(worst.seconds),
+            number(worst.rate())
+        ));
+        if let Some(share) = worst.share().filter(|share| *share < 1.0) {
+            text.push_str(&format!(", {} of the new connections then", percent(share)));
+        }
     }
     let inside = inside(evidence);
     let everywhere = match evidence.netns {
@@ -42,7 +44,8 @@ pub(super) fn invalid(evidence: &Evidence) -> Option<Finding> {
         remedies: vec![
             format!(
                 "the reason of each, in the kernel's log{everywhere}: {inside}sysctl -w \
-                 net.netfilter.nf_conntrack_log_invalid=255; 0 ends it"
+                 net.netfilter.nf_conntrack_log_invalid=255; 0 ends it. It needs a logger: modprobe \
+                 nf_log_syslog (before Linux 5.13: nf_log_ipv4 and nf_log_ipv6)"
             ),
             format!(
                 "the packets themselves, before the rule that drops them: {inside}nft insert rule \

@@ -1,11 +1,11 @@
 //! Rules about the size of the table and of its hash.
 
-use super::commands::{COST, drops, holders};
+use super::commands::{self, COST, drops, holders};
 use super::{BY_SOURCE, Evidence, FILLING, FULL, Finding, SYSCTL, Severity};
 use super::{number, percent, within};
 use crate::schema::field::Field;
 use crate::schema::fields::{
-    CHAINTOOLONG, CREATE_TABLE_FULL, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP,
+    CHAINTOOLONG, CREATE_TABLE_FULL, DROP, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP,
     TABLE_FULL_EVICTABLE,
 };
 
@@ -19,6 +19,12 @@ const LIFETIME: f64 = 30.0;
 
 /// Memory of an entry in bytes, about, with the usual extensions.
 const ENTRY: f64 = 400.0;
+
+/// More entries than this, some 3 GiB, are no remedy for a burst: it is a flood.
+const MOST_ENTRIES: f64 = 8_388_608.0;
+
+/// The kernel keeps the limit as an `int`.
+const LARGEST: f64 = 2_147_483_647.0;
 
 /// Room for entries that are created by other programs is missing, too.
 const EVICTED: [(Field, &str); 2] =
@@ -62,18 +68,24 @@ pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
             number(evictable)
         ));
     }
-    // What was turned away would have stood there, too.
-    let turned_away = (dropped + evicted + not_created) * (LIFETIME / evidence.seconds).min(1.0);
-    let enough = ((peak.max(max) + turned_away).max(2.0 * max) as u64).next_power_of_two();
-    let mut remedies = vec![format!(
-        "sysctl -w net.netfilter.nf_conntrack_max={enough} or more (in the host's own namespace; \
-         some {} MiB when full)",
-        number((enough as f64 * ENTRY / (1 << 20) as f64).round())
-    )];
-    if evidence.buckets.is_some_and(|buckets| buckets < enough as f64 / LONG) {
+    let turned_away = turned_away(evidence, dropped + evicted + not_created);
+    let room = peak.max(max) + turned_away;
+    let wanted = room.max(2.0 * max);
+    let mut remedies = Vec::new();
+    if room > MOST_ENTRIES && turned_away > max {
+        remedies.push(for_flood(turned_away));
+    } else if max >= LARGEST {
+        remedies.push(format!("nf_conntrack_max cannot be larger than {}", number(LARGEST)));
+    } else {
+        let wanted = (wanted.min(LARGEST) as u64).next_power_of_two().min(LARGEST as u64);
         remedies.push(format!(
-            "sysctl -w net.netfilter.nf_conntrack_buckets={enough} (in the host's own namespace)"
+            "sysctl -w net.netfilter.nf_conntrack_max={wanted} or more (in the host's own namespace; \
+             some {} MiB when full)",
+            number((wanted as f64 * ENTRY / f64::from(1 << 20)).round())
         ));
+        if evidence.buckets.is_some_and(|buckets| buckets < wanted as f64 / LONG) {
+            remedies.push(buckets(wanted as f64));
+        }
     }
     remedies
         .push(format!("the sources that hold most entries: {} {COST}", holders(evidence, "src")));
@@ -91,6 +103,36 @@ pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// Returns the entries that were turned away within the shortest lifetime of an entry, in the worst
+/// part of the time: they would have stood in the table at once.
+fn turned_away(evidence: &Evidence, all: f64) -> f64 {
+    let counters =
+        [DROP_TABLE_FULL, CREATE_TABLE_FULL].into_iter().chain(EVICTED.map(|(field, _)| field));
+    let worst: f64 = counters.filter_map(|field| evidence.busiest.get(field.name)).sum();
+    // Without probes the table's drops are among the others.
+    let drops = evidence.busiest.get(DROP.name).copied().unwrap_or(0.0);
+    let without_probes = evidence.counted(&DROP_TABLE_FULL).is_none();
+    let worst = if without_probes { worst + drops } else { worst };
+    let mean = all / evidence.seconds.max(LIFETIME);
+    (worst.max(mean) * LIFETIME).min(all)
+}
+
+/// Returns the remedy where more connections begin than any table has room for.
+fn for_flood(turned_away: f64) -> String {
+    format!(
+        "a flood: {} more within {LIFETIME:.0} s are more than any table has room for (each takes \
+         some {ENTRY:.0} bytes). Limit it before it is tracked: nft `notrack` or a drop by source \
+         in a prerouting chain of priority raw, SYN cookies by nft `synproxy`, or new connections \
+         per source by nft `ct count over`",
+        number(turned_away)
+    )
+}
+
+/// Returns the remedy against few buckets. The kernel refuses a hash of more than 2^29.
+fn buckets(wanted: f64) -> String {
+    commands::buckets(wanted.min(MOST_ENTRIES) as u64)
+}
+
 /// Insertions that were refused for the length of a hash chain.
 pub(super) fn chains_too_long(evidence: &Evidence) -> Option<Finding> {
     let refused = evidence.count(&CHAINTOOLONG);
@@ -100,11 +142,8 @@ pub(super) fn chains_too_long(evidence: &Evidence) -> Option<Finding> {
     let limit = evidence.max.filter(|max| *max > 0.0);
     let mut remedies = Vec::new();
     if let Some(max) = limit.filter(|max| evidence.buckets.is_none_or(|buckets| buckets < *max)) {
-        let unless = if evidence.buckets.is_some() { "" } else { ", unless there are more" };
-        remedies.push(format!(
-            "sysctl -w net.netfilter.nf_conntrack_buckets={max:.0} (in the host's own namespace\
-             {unless})"
-        ));
+        let unless = if evidence.buckets.is_some() { "" } else { "unless there are more: " };
+        remedies.push(format!("{unless}{}", buckets(max)));
     }
     remedies.push(format!(
         "if there are as many buckets as entries, addresses may be chosen to collide: {}",
@@ -122,20 +161,18 @@ pub(super) fn chains_too_long(evidence: &Evidence) -> Option<Finding> {
 /// Buckets that are too few for the table's limit.
 pub(super) fn few_buckets(evidence: &Evidence) -> Option<Finding> {
     let max = evidence.max.filter(|max| *max > 0.0)?;
-    let buckets = evidence.buckets.filter(|buckets| *buckets > 0.0)?;
-    let (possible, now) = (max / buckets, evidence.peak.unwrap_or(0.0) / buckets);
+    let are = evidence.buckets.filter(|buckets| *buckets > 0.0)?;
+    let (possible, now) = (max / are, evidence.peak.unwrap_or(0.0) / are);
     (possible > LONG).then(|| Finding {
         severity: Severity::Warning,
         title: "there are few buckets for the table's size".to_owned(),
         evidence: format!(
             "{} buckets for {} entries: {possible:.0} for each bucket when full, {now:.1} at the \
              peak, each in two chains",
-            number(buckets),
+            number(are),
             number(max)
         ),
-        remedies: vec![format!(
-            "sysctl -w net.netfilter.nf_conntrack_buckets={max:.0} (in the host's own namespace)"
-        )],
+        remedies: vec![buckets(max)],
         see: SYSCTL,
     })
 }

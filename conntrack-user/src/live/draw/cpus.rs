@@ -22,8 +22,12 @@ pub(super) fn summary(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace) {
     }
     let Some(series) = namespace.spread() else {
         pen.heading(area.x, area.y, area.right(), "CPUs");
-        let none = namespace.cpus.is_empty();
-        let text = if none { "no rows of single CPUs" } else { "nothing is counted on any" };
+        let mut rates = namespace.cpus.iter().flat_map(|cpu| cpu.rates);
+        let text = match &namespace.cpus[..] {
+            [] => "no rows of single CPUs",
+            _ if rates.all(f32::is_nan) => "the rates of single CPUs are not known",
+            _ => "nothing is counted on any",
+        };
         pen.text(area.x, area.y + 1, area.right(), text, Role::Dim);
         return;
     };

@@ -80,7 +80,7 @@ fn rate(pen: &mut Pen<'_>, area: Rect, series: usize, namespace: &Namespace, axi
     let current = &namespace.current[series];
     let known = namespace.history.summary(series, axis.start_ns());
     let alarm = shown.live.alarm.filter(|_| namespace.is_happening(series));
-    let is_counted = current.now != Reading::NotCounted;
+    let is_counted = !matches!(current.now, Reading::NotCounted | Reading::Absent);
     let name = if is_counted { Role::Plain } else { Role::Dim };
     let x = pen.text(area.x, area.y, area.x + NAME, shown.field.name, name);
     let alone = area.height == 1;
@@ -91,7 +91,7 @@ fn rate(pen: &mut Pen<'_>, area: Rect, series: usize, namespace: &Namespace, axi
     }
     let now = match current.now {
         Reading::Rate(now) => Some(now),
-        Reading::Unknown | Reading::NotCounted => None,
+        Reading::Unknown | Reading::NotCounted | Reading::Absent => None,
     };
     let mut end = area.x + NAME + FROM;
     let peak = known.few.map(|few| words::few(few, namespace.sample_seconds));
@@ -140,6 +140,7 @@ fn meaning(series: usize, current: &Current) -> &'static str {
             "not counted here; probes may (--ebpf)"
         }
         (Reading::NotCounted, ..) => "this kernel does not count it",
+        (Reading::Absent, ..) => "unknown: not in the rows",
         (_, Some(Origin::Part), Some(part)) => part.live,
         _ => live.meaning,
     }

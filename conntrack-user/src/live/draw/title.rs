@@ -7,6 +7,7 @@ use super::pen::{Pen, Role};
 use super::words;
 use crate::live::app::{App, Panel};
 use crate::live::state::Namespace;
+use crate::rows::MEASUREMENT;
 use crate::text::human;
 
 pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, app: &App) {
@@ -27,6 +28,9 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, app: &App) {
         x = pen.text(x + 1, area.y, left_end, " PAUSED ", Role::Alarm);
     }
     if let Some(namespace) = namespace {
+        if namespace.name != MEASUREMENT {
+            x = pen.foreign(x + 2, area.y, left_end, &namespace.name, Role::Plain);
+        }
         if let Some(host) = &namespace.host {
             x = pen.foreign(x + 2, area.y, left_end, host, Role::Plain);
         }
@@ -37,6 +41,10 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, app: &App) {
             x = pen.text(x + 2, area.y, left_end, "netns ", Role::Dim);
             let netns_end = left_end.saturating_sub(place.len() as u16);
             x = pen.foreign(x, area.y, netns_end, netns, Role::Plain);
+        }
+        for (key, value) in namespace.other_tags.iter().filter(|_| count > 1) {
+            let tag_end = left_end.saturating_sub(place.len() as u16);
+            x = pen.foreign(x + 2, area.y, tag_end, &format!("{key}={value}"), Role::Plain);
         }
         pen.text(x, area.y, left_end, &place, Role::Dim);
     }

@@ -36,7 +36,7 @@ pub(super) fn few(events: u8, sample_seconds: Option<f64>) -> String {
 pub(super) fn reading(value: Reading, width: usize) -> String {
     match value {
         Reading::Rate(value) => human::number(value, width),
-        Reading::Unknown | Reading::NotCounted => "-".to_owned(),
+        Reading::Unknown | Reading::NotCounted | Reading::Absent => "-".to_owned(),
     }
 }
 

@@ -7,14 +7,17 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::followed::Followed;
-use crate::advice::{Evidence, Samples};
+use crate::advice::{Evidence, FoundForFailures, Samples};
 use crate::recording::{self, Catalog, ReadCounts};
-use crate::report::{Aggregator, Options, SourceReport};
+use crate::report::{Aggregator, Counter, Options, SourceReport};
 use crate::settings::Netns;
 use crate::text::human::{date, number, time_of_day};
 
 /// A share of the time without rows from which on the highest fill is unknown.
 const MISSING: f64 = 0.1;
+
+/// The time that the highest rates are averages over: as much as a live look takes, about.
+const WINDOW: Duration = Duration::from_secs(10);
 
 /// Returns what a recording shows of each source in it.
 pub(super) fn evidence(path: &Path) -> anyhow::Result<Vec<(String, Evidence)>> {
@@ -36,7 +39,7 @@ pub(super) fn evidence(path: &Path) -> anyhow::Result<Vec<(String, Evidence)>> {
 /// Reads all sources of some files.
 pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Vec<(SourceReport, Evidence)>> {
     let (mut catalog, mut tally) = (Catalog::default(), ReadCounts::default());
-    let options = Options { window: Duration::from_secs(1), bursts: 0, drawn: false };
+    let options = Options { window: WINDOW, bursts: 0, drawn: false };
     let mut aggregator = Aggregator::new(options);
     let mut followed = Followed::default();
     recording::read(files, &mut catalog, &mut tally, &mut |catalog, row| {
@@ -50,10 +53,25 @@ pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Vec<(SourceReport, Evide
     let evidence = sources.into_iter().map(|source| {
         let mut evidence = of_source(&source);
         evidence.is_any_above_zero = Some(followed.is_any_above_zero(&catalog, &source));
-        evidence.found_for_failures = followed.steadiness(&catalog, &source);
         (source, evidence)
     });
     Ok(evidence.collect())
+}
+
+/// Returns the highest rate of a counter.
+fn busiest(counter: &Counter) -> Option<(String, f64)> {
+    Some((counter.name.clone(), counter.per_second?.max))
+}
+
+/// Returns what the rows show of `found` for each failure.
+fn found_for_failures(source: &SourceReport) -> FoundForFailures {
+    let fit = source.found.fit();
+    FoundForFailures {
+        rows: source.found.failing_rows(),
+        lowest: source.found.lowest(),
+        brought: fit.map(|fit| (fit.low, fit.high)),
+        background: fit.map_or(0.0, |fit| fit.per_second),
+    }
 }
 
 /// The namespace that the rows name; commands on that host need it.
@@ -83,6 +101,10 @@ fn of_source(source: &SourceReport) -> Evidence {
         max: fullest.map(|fullest| fullest.max).or(fill.and_then(|fill| fill.max)),
         counted: moved.chain(unmoved).collect(),
         samples: source.losses.samples_missed.map(|missed| Samples { missed, due: None }),
+        busiest: source.counters.iter().filter_map(busiest).collect(),
+        invalid: source.invalid,
+        missing: (source.gaps.missing, source.gaps.missing + source.emissions),
+        found_for_failures: found_for_failures(source),
         unknown: unknown(source),
         ..Evidence::default()
     }
