@@ -319,8 +319,15 @@ fn a_hidden_procfs_is_named_as_such() {
     );
     let doctor = under_mounts(hidden, &["doctor"]);
     let told = text(&doctor.stdout);
-    assert_eq!(told.matches("subset=pid").count(), 2, "once, and in the conclusion: {told}");
-    assert!(told.contains("ProcSubset=all") && !told.contains("modprobe nf_conntrack)"), "{told}");
+    assert!(!told.contains("modprobe nf_conntrack)"), "{told}");
+    if told.contains("(from ctnetlink)") {
+        // ctnetlink makes up for it where its module is loaded already.
+        assert!(told.contains("Off:   procfs: /proc is mounted with subset=pid"), "{told}");
+        assert_eq!(doctor.status.code(), Some(0), "{told}");
+    } else {
+        assert_eq!(told.matches("subset=pid").count(), 2, "once, and in the conclusion: {told}");
+        assert!(told.contains("ProcSubset=all"), "{told}");
+    }
     assert!(!told.contains("All well"), "{told}");
 
     // A process of another user, which may be there.

@@ -162,9 +162,10 @@ fn ports_that_ran_out_are_no_race() {
         advice.contains("    150 packets lost before their entry was inserted in "),
         "{advice}"
     );
-    // By the numbers alone it could be 40 % exhaustion of a wide range, and 60 % races.
-    assert!(advice.contains(": at least 40."), "{advice}");
-    assert!(advice.contains("-> NAT ports") && advice.contains("-> races"), "{advice}");
+    // By the numbers alone it could be 40 % exhaustion of a wide range, and 60 % races; those that
+    // were reported are no name lookups, which has the only remedy against races beside exhaustion.
+    assert!(advice.contains(": at least 4"), "{advice}");
+    assert!(advice.contains("-> NAT ports") && !advice.contains("-> races"), "{advice}");
     assert!(!advice.contains("random"), "{advice}");
 
     // Without probes, as a user without capabilities.

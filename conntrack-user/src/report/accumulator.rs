@@ -528,7 +528,10 @@ impl SourceAccumulator {
             ..Completeness::default()
         };
         let (mut moved, mut unmoved, mut not_counted) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, name) in context.counters.names.iter().enumerate() {
+        // Sentences name the first counter that they are about.
+        let mut names: Vec<_> = context.counters.names.iter().enumerate().collect();
+        names.sort_by_key(|(_, name)| (rank(name), name.as_str()));
+        for (at, name) in names {
             let counter = &self.counters[at];
             let tracks = self.tracks(at, interval_seconds);
             if !counter.is_seen && tracks.is_empty() {
@@ -555,6 +558,7 @@ impl SourceAccumulator {
                 let interval = interval_seconds.unwrap_or(0.0);
                 total = counter.rated + counter.rated_intervals * interval;
                 evidence.rates_only.push(name.clone());
+                evidence.has_known |= is_known(name);
             }
             let is_replaced = self.is_replaced(counter, &tracks);
             if is_replaced {
@@ -581,11 +585,7 @@ impl SourceAccumulator {
             .zip(losses)
             .any(|(track, loss)| track.values() > 0 && loss.is_none());
         evidence.emissions = emissions;
-        moved.sort_by_key(|(_, name, _)| (rank(name), name.as_str()));
-        let sorted = |mut names: Vec<&String>| {
-            names.sort_by_key(|name| (rank(name), name.as_str()));
-            names.into_iter().cloned().collect()
-        };
+        let owned = |names: Vec<&String>| names.into_iter().cloned().collect();
         let mut unknown = unknown(&evidence);
         unknown.extend(context.unknown.iter().cloned());
         SourceReport {
@@ -601,8 +601,8 @@ impl SourceAccumulator {
                 .iter()
                 .map(|(at, name, total)| self.counters[*at].rates.report(name, *total))
                 .collect(),
-            unmoved: sorted(unmoved),
-            not_counted: sorted(not_counted),
+            unmoved: owned(unmoved),
+            not_counted: owned(not_counted),
             fill,
             bursts: moved
                 .iter()

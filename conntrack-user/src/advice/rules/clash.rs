@@ -233,7 +233,7 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     }
     if cause.has_race() {
         let (note, of_races) = for_races(evidence, cause);
-        if evidence.host == Host::Recorded && !evidence.counted.contains_key("chaintoolong") {
+        if evidence.host == Host::Recorded && evidence.counted(&CHAINTOOLONG).is_none() {
             // Telegraf's plugin does not read the column.
             text.push_str(
                 "; chaintoolong is not in the rows, so from Linux 5.15 on some may be insertions into \
@@ -287,7 +287,7 @@ fn for_races(evidence: &Evidence, cause: ClashCause) -> (String, Vec<String>) {
     };
     let mut remedies = Vec::new();
     if 2 * dns >= seen {
-        let if_so = if seen == 0 { "if these are name look-ups: they" } else { "name look-ups" };
+        let if_so = if seen == 0 { "if these are name lookups: they" } else { "name lookups" };
         remedies.push(format!(
             "races: {if_so} send A and AAAA from one socket at once: `options \
              single-request-reopen` (glibc) or `use-vc` in resolv.conf, or a cache on the host itself \
