@@ -11,10 +11,10 @@
 //!
 //! The two sides cannot be read at one moment. So a sample reads the probes' counters before and after
 //! the kernel's: the number of explained drops at the kernel's read is between the two, and each
-//! sample gives a lower and an upper bound of the rest ([`Bounds`]).
+//! sample gives a lower and an upper bound of the rest (`Bounds`).
 //!
 //! A packet is on one side only while its CPU is between the two counters: a CPU has at most one such
-//! packet at a time, for at most [`LONGEST_UNDER_WAY`]. `nf_ct_resolve_clash` raises the kernel's
+//! packet at a time, for at most `LONGEST_UNDER_WAY`. `nf_ct_resolve_clash` raises the kernel's
 //! counters before its probe does, the other explained drops are counted by their probe first. The
 //! bounds leave room for these packets where the counters have moved in that time.
 //!
@@ -34,7 +34,7 @@
 //!
 //! A call that a probe missed would be taken for another cause. So where calls were missed since the
 //! last hand-over, the drops that were found since then are taken back and a new comparison begins
-//! ([`DerivedDropAccumulator::take_back`]). Misses that the kernel does not count make the total too
+//! (`DerivedDropAccumulator::take_back`). Misses that the kernel does not count make the total too
 //! high.
 
 use std::time::Duration;
