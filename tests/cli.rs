@@ -231,7 +231,7 @@ fn nothing_to_read_is_an_error_with_a_mend() {
     let found = ctpulse().arg("--once").args(roots(empty.path())).output().unwrap();
     assert_eq!(found.status.code(), Some(1));
     let told = text(&found.stderr);
-    assert!(told.contains("nothing could be read (`ctpulse doctor` tells why)"), "{told}");
+    assert!(told.contains("nothing could be read (`ctpulse doctor` has the reason)"), "{told}");
     assert!(told.contains("nf_conntrack is not loaded"), "{told}");
 }
 

@@ -298,15 +298,15 @@ fn a_file_that_is_moved_removed_or_truncated_is_begun_anew() {
         let (path, aside) = (dir.path().join(name), dir.path().join(format!("old-{name}")));
         let writer = Writer::start(&path, &["--format", format]);
         std::fs::rename(&path, &aside).unwrap();
-        writer.until_logged("was moved; it is begun anew");
+        writer.until_logged("was moved; it is begun again");
         writer.until("rows in the new file", || length(&path) > 0);
         assert!(rows(&aside) > 0, "{name}");
         std::fs::remove_file(&path).unwrap();
-        writer.until_logged("was removed; it is begun anew");
+        writer.until_logged("was removed; it is begun again");
         writer.until("rows in the new file", || length(&path) > 0);
         std::fs::copy(&path, &aside).unwrap();
         std::fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
-        writer.until_logged("was truncated; it is begun anew");
+        writer.until_logged("was truncated; it is begun again");
         writer.until("rows in the truncated file", || length(&path) > 0);
         writer.end();
         assert!(rows(&path) > 0, "{name}");

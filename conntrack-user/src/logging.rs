@@ -32,7 +32,7 @@ pub enum LogReader {
 /// The target of lines about one input, which has a level of its own (`log_level`).
 pub const INPUT_TARGET: &str = "ctpulse::input";
 
-/// Whose lines are shown: this program's and its eBPF programs'.
+/// The targets whose lines are shown: this program and its eBPF programs.
 const OURS: [&str; 2] = ["ctpulse", crate::source::ebpf::diagnostics::TARGET];
 
 /// Takes a line that would go to standard error; `false` where it should go there all the same.
@@ -61,7 +61,7 @@ pub fn start_diverted(
 
 /// Writes a line for a person to standard error.
 pub fn say(level: Level, text: &str) {
-    // There is nobody left to tell.
+    // If standard error is closed, the message is lost.
     let _ =
         std::io::stderr().lock().write_all(line(LogReader::Person, false, level, text).as_bytes());
 }
@@ -88,7 +88,7 @@ impl Log for Logger {
                 return;
             }
             let line = line(self.reader, self.colour, record.level(), &text);
-            // There is nobody left to tell.
+            // If standard error is closed, the message is lost.
             let _ = std::io::stderr().lock().write_all(line.as_bytes());
         }
     }

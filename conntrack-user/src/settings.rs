@@ -222,7 +222,7 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!(
             "'{text}' is not an address and a port; write for example 127.0.0.1:9466, [::1]:9466, or \
-             :9466 for the first; 0.0.0.0:9466 for everybody who reaches this host"
+             :9466 for the first; 0.0.0.0:9466 for every host that reaches this one"
         )
     })
 }

@@ -17,7 +17,7 @@ pub const OBJECT: &str = env!("CTPULSE_OBJECT");
 /// The target that it was built for.
 pub const TARGET: &str = env!("CTPULSE_TARGET");
 
-/// How many digits of a digest tell one from all others that anybody meets.
+/// The number of digits that distinguish a digest in practice.
 const SHORT: usize = 12;
 
 /// `-V`: one line.

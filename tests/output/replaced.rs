@@ -88,7 +88,7 @@ fn content_that_is_no_recording_is_not_touched_and_no_end() {
         let diary = "dear diary\n".repeat(100_000);
         let file = fs::File::options().write(true).open(&path).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, diary.as_bytes(), 0).unwrap();
-        writer.until_logged("it was overwritten by another program, and cannot be begun anew: ");
+        writer.until_logged("it was overwritten by another program, and cannot be begun again: ");
         writer.until_logged("rows are lost until it can be written again");
         assert_eq!(fs::read_to_string(&path).unwrap(), diary, "{name}");
         fs::remove_file(&path).unwrap();
@@ -106,7 +106,7 @@ fn rows_do_not_go_on_into_a_file_without_a_name() {
     let mut writer = Writer::start(&path, &["--format", "influx"]);
     fs::write(&diary, "dear diary\n").unwrap();
     fs::rename(&diary, &path).unwrap();
-    writer.until_logged("it was removed, and cannot be begun anew: ");
+    writer.until_logged("it was removed, and cannot be begun again: ");
     writer.running.signal(Signal::TERM);
     assert_eq!(writer.running.wait().0.code(), Some(1), "{}", writer.log());
     assert_eq!(fs::read_to_string(&path).unwrap(), "dear diary\n");
@@ -182,7 +182,7 @@ fn a_truncated_standard_output_gets_its_header_again() {
         running.signal(Signal::HUP);
         log.wait_for("standard output stays open");
         fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
-        log.wait_for("standard output was truncated; it is begun anew");
+        log.wait_for("standard output was truncated; it is begun again");
         until("rows again", || length(&path) > 2000);
         running.signal(Signal::TERM);
         assert!(running.wait().0.success());

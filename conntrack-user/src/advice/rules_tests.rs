@@ -449,7 +449,7 @@ fn races_say_how_many_were_name_look_ups() {
     assert!(!only(&some).remedies[0].contains("single-request"));
     some.ports.clear();
     assert!(
-        only(&some).remedies[0].starts_with("races: if these are name look-ups: they send A and")
+        only(&some).remedies[0].starts_with("races: if these are name lookups: they send A and")
     );
     // Before 5.10 the kernel counts those that it resolved among them, and not in `drop`.
     let finding = only(&evidence(100.0, &[("insert_failed", 5.0), ("found", 0.0)]));

@@ -58,7 +58,7 @@ pub struct DropsArgs {
     pub per_packet: bool,
     /// Also take the time of each insertion (in __nf_conntrack_confirm), refused ones too, and print
     /// how they are spread at the end: two readings of the clock for each new connection more. The
-    /// wait for the table's locks is in it and cannot be told apart: the functions that take them
+    /// wait for the table's locks is included and cannot be separated: the functions that take them
     /// are inlined.
     #[arg(long)]
     pub latency: bool,

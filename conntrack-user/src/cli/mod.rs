@@ -57,14 +57,14 @@ pub const EXAMPLES: &str = "\
 ctpulse                                  watch this host, a line a second
 ctpulse --once --format json             one reading, for a script
 ctpulse --sample-interval 5ms            find bursts of a few milliseconds
-ctpulse --netns self --netns router1     two namespaces, told apart by a tag
+ctpulse --netns self --netns router1     two namespaces, distinguished by a tag
 ctpulse --config telegraf.conf           what Telegraf's own file gives
 ctpulse --duration 1h --output fw.influx record an hour
 ctpulse --listen :9466                   for Prometheus, on loopback
 ctpulse drops                            each drop with its cause and its connection
 ctpulse report fw.influx                 summarize a recording
 ctpulse live                             a dashboard in the terminal
-ctpulse doctor                           what this kernel can tell
+ctpulse doctor                           the data that this kernel provides
 ctpulse doctor --advise                  what to change, after a look of 5 s";
 
 /// The same.
@@ -123,7 +123,7 @@ pub enum Command {
     /// would do: its inputs, and each [[inputs.execd]] by which Telegraf starts ctpulse. The exit
     /// status is 0 for a valid file and 1 for another.
     Config(ConfigArgs),
-    /// Say what this kernel and host can tell, what is missing, and what to do about it.
+    /// Report the data that this kernel and host provide, what is missing, and the remedies.
     ///
     /// Exit code 0 when the statistics and the table's count and limit can be read, 1 when one of them
     /// cannot, or a --netns does not exist. Probes that are off leave it 0; the last lines say so.
@@ -280,7 +280,7 @@ pub struct RunArgs {
     ///
     /// As influx or json FILE is a recording for `ctpulse report`: after a crash the next run
     /// goes on behind the last whole row. A name that ends in .zst compresses it. Devices, pipes and
-    /// /dev/fd/N are written to as they are. A FILE that is moved, removed or truncated is begun anew
+    /// /dev/fd/N are written to as they are. A FILE that is moved, removed or truncated is created again
     /// with the next row; SIGHUP does so at once, and reads the configuration again.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
@@ -356,7 +356,7 @@ pub struct DoctorArgs {
     pub source: SourceArgs,
 }
 
-/// Whose numbers to reproduce.
+/// The program whose numbers are reproduced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Compat {
     /// Telegraf's inputs.conntrack.

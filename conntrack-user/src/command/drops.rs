@@ -1,4 +1,4 @@
-//! `ctpulse drops`: why and whose, as it happens.
+//! `ctpulse drops`: each drop as it happens, with its cause and its connection.
 //!
 //! The programs put reports into a ring, which is looked into now and then until a signal comes; what
 //! is added up is printed every so often. Totals come from the programs' counters, which miss nothing that a report
@@ -110,7 +110,7 @@ fn attach(
     }
     let Some(reports) = events.take_reports()? else {
         let why = events.blind().map(ToString::to_string).unwrap_or_default();
-        bail!("whose drops they are cannot be told without the kernel's BTF ({why})");
+        bail!("the namespace of a drop is unknown without the kernel's BTF ({why})");
     };
     Ok((events, reports))
 }

@@ -1,7 +1,7 @@
 //! `ctpulse live`: the dashboard, wired to the samplers.
 //!
 //! The main thread waits for signals, the UI has a thread of its own that may be stuck in the
-//! terminal, and the sink's thread hands rows to it. Whoever ends first, the terminal is left.
+//! terminal, and the sink's thread hands rows to it. Whichever ends first, the terminal is restored.
 
 use std::fs::File;
 use std::io;

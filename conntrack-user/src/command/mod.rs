@@ -43,7 +43,7 @@ macro_rules! usage {
 /// Runs what the command line asks for.
 ///
 /// # Errors
-/// What should be told on standard error before exiting with 1.
+/// What to print to standard error before exiting with 1.
 pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if matches!(
         cli.command,
@@ -79,7 +79,7 @@ impl SourceArgs {
 }
 
 /// Settings from the configuration file, if one is given, and what the arguments change.
-/// `asked` says that rows come when somebody asks, so that the interval means nothing.
+/// With `asked`, rows are written on request and the interval has no effect.
 fn settings(args: &CollectArgs, asked: bool) -> anyhow::Result<(Settings, Vec<String>)> {
     settings_each(WATCHING_INTERVAL, args, asked)
 }

@@ -119,7 +119,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
-        /// Whoever wrote the recording and named its file.
+        /// The author of the recording, who also chose the name of its file.
         #[test]
         fn what_a_recording_holds_is_plain_in_every_report(
             key in harmful(), value in harmful(), field in harmful(), name in harmful(),

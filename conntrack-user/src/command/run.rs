@@ -34,7 +34,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let streamed = super::runtime()?.block_on(stream(args, &target))?;
     if streamed.complete && streamed.rows == 0 && is_bounded(args) {
         bail!(
-            "nothing was written: nothing could be read (`ctpulse doctor` tells why), or filters \
+            "nothing was written: nothing could be read (`ctpulse doctor` has the reason), or filters \
              left no row"
         );
     }
@@ -158,7 +158,7 @@ impl Run<'_> {
     ) -> anyhow::Result<Streamed> {
         let mut streamed = Streamed::default();
         let mut left = if self.args.once { Some(1) } else { self.args.count };
-        // One reading is over before anybody could misuse it.
+        // A single read ends before it could be misused.
         let mut confine = match settings.confine {
             Confine::Auto if self.args.once => Confine::Off,
             confine => confine,

@@ -87,7 +87,7 @@ pub(super) async fn attend(
     }
 }
 
-/// Ends a pipeline, with patience for whoever reads the output.
+/// Ends a pipeline, and waits a while for the reader of the output.
 ///
 /// # Errors
 /// When the output cannot be written.

@@ -210,8 +210,8 @@ mod tests {
         assert_eq!(
             agent_error("listen = 'fw1:9466'"),
             "t.conf:2:10: 'listen' in [agent]: 'fw1:9466' is not an address and a port; write for \
-             example 127.0.0.1:9466, [::1]:9466, or :9466 for the first; 0.0.0.0:9466 for everybody \
-             who reaches this host"
+             example 127.0.0.1:9466, [::1]:9466, or :9466 for the first; 0.0.0.0:9466 for every host \
+             that reaches this one"
         );
     }
 

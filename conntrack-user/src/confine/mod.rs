@@ -4,7 +4,7 @@
 //! layers take the rest away: `capabilities`, `no_new_privs`, `landlock` (files) and `seccomp`
 //! (system calls). `user` changes to another user before files are made. All of it belongs to the
 //! calling thread and is inherited by those that it starts. docs/security.md has the table of
-//! what is kept and why; whoever needs more later adds it to [`Needs`], one field for each reason.
+//! what is kept and why; code that needs more later adds it to [`Needs`], one field for each reason.
 
 pub mod capabilities;
 mod landlock;
@@ -126,7 +126,7 @@ pub fn confine(how: Confine, needs: &Needs) -> Result<bool, ConfineError> {
             return Err(ConfineError::Layer(layer, error));
         }
         let level = match error {
-            // `doctor` says it; there is nothing to mend.
+            // `doctor` reports it; there is no remedy.
             LayerError::Absent(_) => log::Level::Debug,
             _ if privileged => log::Level::Info,
             _ => log::Level::Debug,

@@ -14,7 +14,7 @@ use crate::source::roots::Place;
 /// are for `CAP_SYS_ADMIN` alone.
 const PARANOID: i32 = 3;
 
-/// The file that the output makes anew while it runs, in the directory where it is.
+/// The file that the output creates again while it runs, in the directory where it is.
 #[derive(Debug, Clone, Copy)]
 pub enum Rewrites<'a> {
     /// It is begun again where another program moved or removed it. No capability is kept for that.
@@ -30,7 +30,7 @@ pub enum Rewrites<'a> {
 pub struct Needs {
     /// Probes are attached again when their module is loaded again or their namespace replaced.
     pub probes: bool,
-    /// ctnetlink is asked: each question needs its capability anew, and a namespace that is
+    /// ctnetlink is asked: each request needs its capability, and a namespace that is
     /// replaced another socket.
     pub netlink: bool,
     /// Connections are taken at a socket that listens already, and answered.

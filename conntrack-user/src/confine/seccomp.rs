@@ -2,7 +2,7 @@
 //!
 //! Two filters. The first ends the process at a call that only an intruder makes (running a
 //! program, mounting, loading modules, ...): the kernel's log and the service manager then say
-//! `SIGSYS`, and nobody goes on in a process that is not ours any more. The second allows the
+//! `SIGSYS`, and no intruder continues in the process. The second allows the
 //! calls that follow and answers every other one as a kernel without it would (`ENOSYS`): the C
 //! libraries know what to do then, so a newer one costs a detour and not the agent.
 //!
@@ -128,7 +128,7 @@ const LISTENER: &[c_long] = &[
 /// Probes are attached again.
 const PROBES: &[c_long] = &[libc::SYS_bpf, libc::SYS_perf_event_open];
 
-/// What nobody calls by accident.
+/// Calls that do not happen by accident.
 const FATAL: &[c_long] = &[
     libc::SYS_execve,
     libc::SYS_execveat,

@@ -18,7 +18,7 @@ const PASSWD: &str = "/etc/passwd";
 /// Why it cannot become that user.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
-    /// Nobody of that name.
+    /// There is no user of that name.
     #[error(
         "no user '{0}' in {PASSWD}; create it (useradd --system {0}), or write UID:GID as numbers"
     )]
@@ -26,7 +26,7 @@ pub enum UserError {
     /// The file cannot be read.
     #[error("cannot look up user '{0}': {PASSWD}: {1}")]
     Passwd(String, io::Error),
-    /// Only root may become somebody else.
+    /// Only root may become another user.
     #[error(
         "cannot become user '{0}': only root can (CAP_SETUID and CAP_SETGID); leave `user` out"
     )]

@@ -28,7 +28,7 @@ pub struct Prometheus {
 }
 
 /// Follows which tags and measurements have names that Prometheus can write in one form only, such
-/// as `a-b` and `a.b`. They are told apart by a number.
+/// as `a-b` and `a.b`. A number distinguishes them.
 #[derive(Debug, Clone, Default)]
 pub struct Collisions {
     tags: BTreeSet<String>,
@@ -38,7 +38,7 @@ pub struct Collisions {
 }
 
 impl Collisions {
-    /// Takes the names of `rows`; the message when there are new ones that are told apart.
+    /// Takes the names of `rows`; returns the message when new ones need a number.
     pub fn take(&mut self, rows: &[Metric]) -> Option<String> {
         let before = self.tags.len() + self.measurements.len();
         for row in rows {

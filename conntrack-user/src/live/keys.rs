@@ -29,7 +29,7 @@ pub const KEYS: [Key; 11] = [
     key("n N, Tab", "next or previous network namespace"),
     key("c", "table of all CPUs; arrows and PgUp PgDn scroll, s sorts"),
     key("? h, Esc", "this help, and back"),
-    key("Ctrl-Z, Ctrl-L", "suspend; draw anew"),
+    key("Ctrl-Z, Ctrl-L", "suspend; draw again"),
 ];
 
 /// What a key asks for.

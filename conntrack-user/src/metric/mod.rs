@@ -65,7 +65,7 @@ impl Metric {
         }
     }
 
-    /// Makes name and tags plain, whoever chose them; sources make the names of fields so.
+    /// Escapes the name and the tags; sources escape the names of fields.
     pub fn make_plain(&mut self) {
         if let Cow::Owned(name) = shown(&self.name) {
             self.name = name;

@@ -54,7 +54,7 @@ pub struct InputState {
 pub enum Ending {
     /// Everything was written.
     Drained,
-    /// Whoever read the output has gone.
+    /// The reader of the output has exited.
     ReaderGone,
 }
 
@@ -85,7 +85,7 @@ pub trait Destination: Send {
         false
     }
 
-    /// The file that it makes anew while it runs, if there is one.
+    /// The file that it creates again while it runs, if there is one.
     fn rewrites(&self) -> Option<Rewrites<'_>> {
         None
     }
@@ -104,7 +104,7 @@ pub trait Destination: Send {
     /// Takes the rows of one emission, or of one for each input.
     ///
     /// # Errors
-    /// [`io::ErrorKind::BrokenPipe`] when nobody wants them any more; otherwise what went wrong.
+    /// [`io::ErrorKind::BrokenPipe`] when the output has no reader any more; otherwise the error.
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<WriteOutcome>;
 
     /// Nothing more comes.
@@ -152,7 +152,7 @@ pub enum WriteOutcome {
     Lost,
 }
 
-/// What the sink works on until it is told to stop.
+/// The state of the sink while it runs.
 pub struct Sink {
     /// The inputs.
     pub lanes: Vec<InputState>,
@@ -164,12 +164,12 @@ pub struct Sink {
     pub ends_with_inputs: bool,
     /// Set when the samplers have ended: write what is left and end.
     pub draining: Arc<AtomicBool>,
-    /// Set when the output is to be looked for anew.
+    /// Set when the output is to be opened again.
     pub reopening: Arc<AtomicBool>,
     /// Rows with a value written so far.
     pub rows: Arc<AtomicU64>,
     /// Called when the run has come to its end: every input has written as many emissions as were
-    /// asked for or has ended, nobody reads the output any more, or it cannot be written.
+    /// asked for or has ended, the output has no reader any more, or it cannot be written.
     pub on_end: Box<dyn Fn() + Send>,
 }
 
@@ -177,7 +177,7 @@ impl Sink {
     /// Serves the inputs until draining is asked for and nothing is left.
     ///
     /// # Errors
-    /// The output's error; an output that nobody reads any more is none.
+    /// The output's error; an output without a reader is not an error.
     pub fn run(mut self) -> io::Result<Ended> {
         let mut end_told = false;
         loop {

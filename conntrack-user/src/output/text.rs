@@ -152,7 +152,7 @@ impl Text {
         self.failure = Some(error);
     }
 
-    /// Begins anew where another program moved, removed, truncated or overwrote the file. Where that
+    /// Begins again where another program moved, removed, truncated or overwrote the file. Where that
     /// cannot be done, rows go on into a file that was moved; otherwise they are lost.
     fn follow_changes(&mut self) -> Result<(), WriteFailure> {
         let name = &self.output.name;
@@ -160,7 +160,7 @@ impl Text {
             TextTarget::Lines(descriptor) if descriptor.was_truncated() => {
                 descriptor.begin_anew()?;
                 self.encoder.begin_anew(None);
-                log::info!("{name} was truncated; it is begun anew");
+                log::info!("{name} was truncated; it is begun again");
                 return Ok(());
             }
             TextTarget::Lines(_) | TextTarget::Replace(_) => return Ok(()),
@@ -181,7 +181,7 @@ impl Text {
                 if change == FileChange::Overwritten {
                     log::warn!("{name} was overwritten by another program; rows follow its text");
                 } else {
-                    log::info!("{name} was {change}; it is begun anew");
+                    log::info!("{name} was {change}; it is begun again");
                 }
                 if begun.cut > 0 {
                     log::warn!("{name} ended within a record; its {} bytes are cut off", begun.cut);
@@ -217,7 +217,7 @@ impl Refused {
         match self.change {
             FileChange::Moved => Ok(()),
             change => {
-                let text = format!("it was {change}, and cannot be begun anew: {}", self.why);
+                let text = format!("it was {change}, and cannot be begun again: {}", self.why);
                 Err(WriteFailure::Passing(io::Error::other(text)))
             }
         }

@@ -162,7 +162,7 @@ impl RecordingFile {
         }
     }
 
-    /// Begins anew after a change: the path's file, or the same one where it was truncated or
+    /// Begins again after a change: the path's file, or the same one where it was truncated or
     /// overwritten.
     ///
     /// # Errors

@@ -153,7 +153,7 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
         .iter()
         .filter_map(|(lost, what, how)| Some(format!("{} {how}", count((*lost)?, what))));
     let known = known.collect::<Vec<_>>().join(", ");
-    line(out, "misses", if known.is_empty() { "not told by these rows" } else { &known });
+    line(out, "misses", if known.is_empty() { "not in these rows" } else { &known });
     source.unknown.iter().for_each(|why| line(out, "warning", &printable(why)));
     rates(source, window_seconds, &at, out);
     bursts(source, &at, out);

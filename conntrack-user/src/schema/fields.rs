@@ -138,18 +138,18 @@ catalog! {
         "Lookups that found an entry; of newer kernels NAT's for a free tuple only, or by probes all.")
         .documented(2).stats(2).event(Event::Found)
         .part(Part {
-            doctor: "counts only tuples that NAT finds taken (--ebpf-per-packet: look-ups too)",
+            doctor: "counts only tuples that NAT finds taken (--ebpf-per-packet: lookups too)",
             live: "NAT ports taken; probes count all",
             zero_is_uncounted: false
         })
-        .live(9, "look-ups and NAT ports taken");
+        .live(9, "lookups and NAT ports taken");
     IGNORE = counter("ignore",
         "Packets that already had an entry, or were marked as not to be tracked.")
         .documented(5).stats(5).constant_from(5, 10).event(Event::Ignored);
     SEARCH_RESTART = counter("search_restart",
         "Lookups begun again because the table changed meanwhile.")
         .documented(16).stats(13)
-        .live(10, "look-ups started again").label("restart");
+        .live(10, "lookups started again").label("restart");
     EXPECT_CREATE = counter("expect_create",
         "Expectations created.")
         .documented(14).expectations(2);

@@ -54,7 +54,7 @@ pub(super) fn answer<B: Body>(
 /// The latest rows, but not what was the latest long ago: a scrape that fails is seen, one that
 /// gets the same numbers for ever is not.
 fn metrics<B>(request: &Request<B>, snapshot: &Snapshot, now: Instant) -> Response<Full<Bytes>> {
-    let mut told = match snapshot.stale(now) {
+    let mut answer = match snapshot.stale(now) {
         Some(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
         None => {
             // Several fields are one list; one that is no text names nothing that is here.
@@ -64,8 +64,8 @@ fn metrics<B>(request: &Request<B>, snapshot: &Snapshot, now: Instant) -> Respon
             response(StatusCode::OK, dialect.content_type(), snapshot.exposition(dialect))
         }
     };
-    told.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
-    told
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    answer
 }
 
 fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -74,7 +74,7 @@ impl Snapshot {
         Self::of(inputs)
     }
 
-    /// Why the rows should not be told any more at `now`: no new ones came for some intervals.
+    /// Why the rows are not served any more at `now`: no new ones came for some intervals.
     #[must_use]
     pub fn stale(&self, now: Instant) -> Option<String> {
         self.inputs.iter().find_map(|latest| {

@@ -7,7 +7,7 @@ use crate::format::Dialect;
 type Preference = (u16, u8);
 
 /// The format for a scraper that accepts `accept`: the one that it prefers; of two that it names
-/// alike `OpenMetrics`, and the text format for all that name neither. Nobody is refused.
+/// alike `OpenMetrics`, and the text format for all that name neither. No client is refused.
 pub(super) fn dialect(accept: &str) -> Dialect {
     let text = preference(accept, "text", "plain", "0.0.4");
     let open_metrics = preference(accept, "application", "openmetrics-text", "1.0.0");

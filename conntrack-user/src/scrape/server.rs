@@ -1,7 +1,7 @@
 //! The listener, its connections, and what bounds them.
 //!
 //! At most [`MOST_CONNECTIONS`] are served at once; others wait in the kernel's queue, which is
-//! bounded too. Whoever has a connection keeps it by asking: a client that is slow to send a
+//! bounded too. A client keeps its connection by sending requests: a client that is slow to send a
 //! request or to read the answer, or has nothing to ask, is cut off after [`PATIENCE`]. While
 //! all places are taken, connections are closed after each answer, and those that have not asked
 //! after [`PATIENCE_WHEN_FULL`], whether others wait or not: the kernel's queue cannot be seen.

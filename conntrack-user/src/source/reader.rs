@@ -348,7 +348,7 @@ impl Reader {
             self.read_table();
         }
         for (file, value) in self.procfs.sysctls().zip(values) {
-            *value = value.or_else(|| self.told(&file.key).map(f64::from));
+            *value = value.or_else(|| self.from_netlink(&file.key).map(f64::from));
         }
     }
 
@@ -360,7 +360,7 @@ impl Reader {
 
     /// The number that ctnetlink sent last in place of a sysctl file.
     #[must_use]
-    pub fn told(&self, key: &str) -> Option<u32> {
+    pub fn from_netlink(&self, key: &str) -> Option<u32> {
         let netlink = self.netlink.as_ref().or(self.table.as_ref())?;
         match key {
             _ if key == COUNT.name => netlink.entries(),

@@ -25,12 +25,12 @@ pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
     let mut remedies = vec![match &evidence.host {
         _ if has_causes => "the probes counted other causes and missed some calls".to_owned(),
         Host::WithProbes | Host::Recorded => {
-            "probes tell the causes apart (root, or CAP_BPF and CAP_PERFMON; `ctpulse doctor` names \
+            "probes distinguish the causes (root, or CAP_BPF and CAP_PERFMON; `ctpulse doctor` names \
              what is missing)"
                 .to_owned()
         }
         Host::WithoutProbes(reason) => {
-            format!("probes would tell the causes apart, and there are none: {reason}")
+            format!("probes would distinguish the causes, and there are none: {reason}")
         }
     }];
     remedies.push(
@@ -52,7 +52,7 @@ pub(super) fn unexplained(evidence: &Evidence) -> Option<Finding> {
     let other = evidence.count(&DROP_OTHER);
     (other > 0.0).then(|| Finding {
         severity: Severity::Problem,
-        title: "packets are dropped for a cause that is not told apart".to_owned(),
+        title: "packets are dropped for a cause that is not distinguished".to_owned(),
         evidence: format!("{} {}", number(other), within(evidence)),
         remedies: vec![drops(
             evidence,

@@ -1,4 +1,4 @@
-//! How `ctpulse doctor` says what it found: facts, problems with their mend, lists.
+//! The output of `ctpulse doctor`: facts, problems with their remedy, lists.
 
 use std::fmt::Write;
 
@@ -48,10 +48,11 @@ impl Findings {
         let _ = writeln!(self.text, "{good}ok{good:#}  {:<24} {}", shown(what), shown(text));
     }
 
-    /// Something that is missing, and what helps.
-    pub(super) fn problem(&mut self, what: &str, text: &str, mend: &str) {
+    /// Adds a problem and its remedy.
+    pub(super) fn problem(&mut self, what: &str, text: &str, remedy: &str) {
         let (bad, text) = (self.bad, shown(text));
-        let _ = writeln!(self.text, "{bad}!!{bad:#}  {what:<24} {text}\n    {:<24} -> {mend}", "");
+        let _ =
+            writeln!(self.text, "{bad}!!{bad:#}  {what:<24} {text}\n    {:<24} -> {remedy}", "");
         self.problems.push(format!("{what}: {text}"));
     }
 

@@ -1,4 +1,4 @@
-//! `ctpulse doctor`: what this host can tell, what is missing, and what to do about it.
+//! `ctpulse doctor`: the data that this host provides, what is missing, and the remedies.
 //!
 //! It looks through the same readers as a run, once, and prints where each field of the
 //! schema comes from. What a kernel does not count is a fact; what should be there and is not
@@ -121,17 +121,19 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
     let mut table = StatTable::default();
     let read = opened.and_then(|()| reader.read_stat(&mut table));
     if let Err(StatError::Namespace(error)) = &read {
-        // One reason for everything that is missing, and its message says the mend.
+        // One reason for everything that is missing; its message has the remedy.
         findings.problem("network namespace", &error.to_string(), "nothing of it can be read");
         return Ok(());
     }
     if is_hidden {
-        let is_made_up_for = read.is_ok() && reader.told("ip_conntrack_max").is_some();
+        let is_made_up_for = read.is_ok() && reader.from_netlink("ip_conntrack_max").is_some();
         hidden_files(place, is_made_up_for, findings);
     }
     let problems = findings.problems.len();
     sysctls(&mut reader, is_hidden, findings);
-    if findings.problems.len() == problems && (!is_hidden || reader.told(LIMIT.name).is_some()) {
+    if findings.problems.len() == problems
+        && (!is_hidden || reader.from_netlink(LIMIT.name).is_some())
+    {
         findings.works("the table's count and limit");
     }
     for fault in sysctl_faults {
@@ -149,7 +151,7 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
         Err(_) if is_hidden => {}
         Err(error) => {
             let module = reader.sysctls().any(SysctlFile::is_open);
-            let mend = match &error {
+            let remedy = match &error {
                 StatError::Neither { .. } => "until then only the table row can be emitted",
                 StatError::Missing(_) if module => {
                     "conntrack is there, its statistics are not (CONFIG_NF_CONNTRACK_PROCFS is off): \
@@ -160,7 +162,7 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
                 }
                 _ => "see the reason above",
             };
-            findings.problem("statistics", &error.to_string(), mend);
+            findings.problem("statistics", &error.to_string(), remedy);
         }
     }
     let (counted, may_attach) = if live {
@@ -324,7 +326,7 @@ fn fields(
     for file in reader.sysctls() {
         if let Some(path) = file.path() {
             findings.field(&file.key, &format!("sysctl, {}", path.display()))?;
-        } else if reader.told(&file.key).is_some() {
+        } else if reader.from_netlink(&file.key).is_some() {
             findings.field(&file.key, "kernel, ctnetlink")?;
         }
     }

@@ -237,7 +237,7 @@ fn the_command_line_knows_the_formats_by_lower_case_names() {
 }
 
 proptest! {
-    /// Whoever chose names and tags, a row is as many lines as any other, and all of them plain.
+    /// Whatever the names and tags are, a row is as many lines as any other, and all of them plain.
     #[test]
     fn names_from_outside_are_plain_in_every_format(
         name in harmful(), key in harmful(), value in harmful(), field in harmful(),

@@ -27,7 +27,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace) {
     let unknown = |series: &usize| current(*series).since_start.is_none();
     causes.sort_by_key(|series| (unknown(series), std::cmp::Reverse(current(*series).since_start)));
     if causes.iter().all(unknown) {
-        let text = "not told apart here: it takes probes (--ebpf)";
+        let text = "not distinguished here: needs probes (--ebpf)";
         pen.text(rest.x, rest.y, area.right(), text, Role::Dim);
         return;
     }

@@ -12,7 +12,7 @@ const READING: [&str; 10] = [
     "1/10ms: 1 event in a sample of 10 ms; ten or more in one sample are a rate.",
     "from: kernel  the kernel's own counter     events  probes (--ebpf)",
     "      both    kernel less probes           part    the kernel counts only a part",
-    "      none    nobody counts it here",
+    "      none    it is not counted here",
     "filling from 80 %, almost full from 95 %; full in: as in the last 5 seconds.",
     "Missed: samples  ticks that ran late       rows   no room for them on the way",
     "        probe calls  missed or skipped     unplaced  events of an unknown netns",

@@ -12,7 +12,7 @@ pub(super) const GRID: RGBColor = RGBColor(0xdd, 0xe2, 0xe8);
 /// What is alarming.
 pub(super) const ALARM: RGBColor = RGBColor(0xc6, 0x28, 0x28);
 
-/// The series of a plot, in their order; the first alarms. Told apart with any colour vision,
+/// The series of a plot, in their order; the first alarms. Distinguishable with any colour vision,
 /// and by their order in the legend.
 pub(super) const SERIES: [RGBColor; 8] = [
     RGBColor(0x1f, 0x6f, 0xb4),

@@ -70,7 +70,7 @@ pub(super) fn summary(source: &SourceReport, out: &mut String) {
     for (word, count) in
         [("samples missed", losses.samples_missed), ("emissions lost", losses.rows_lost)]
     {
-        item(word, &count.map_or("not told by these rows".to_owned(), whole), out);
+        item(word, &count.map_or("not in these rows".to_owned(), whole), out);
     }
     warnings(&source.unknown, out);
     out.push_str("</dl>\n");

@@ -30,7 +30,7 @@ pub struct DropReport {
     pub inode: u32,
     /// Its conntrack zone, 0 unless rules set another one.
     pub zone: u16,
-    /// Whose: the original direction. `None` where it could not be read.
+    /// The connection, in its original direction. `None` where it could not be read.
     pub tuple: Option<Tuple>,
 }
 

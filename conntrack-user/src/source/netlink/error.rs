@@ -38,7 +38,7 @@ pub enum NetlinkError {
     #[error("cannot talk to ctnetlink: {0}")]
     Talk(Errno),
     /// Another module is loaded than the one that was asked before.
-    #[error("the nf_conntrack module was loaded again; its counters begin anew")]
+    #[error("the nf_conntrack module was loaded again; its counters start again")]
     Reloaded,
     /// The question or a part of the answer was lost for lack of memory (`ENOBUFS`, `ENOMEM`,
     /// `EAGAIN`, `NLMSG_OVERRUN`).

@@ -162,7 +162,7 @@ impl Netlink {
 
 #[cfg(test)]
 impl Netlink {
-    /// One that asks whoever has the other end of a pair of sockets; without one there is no
+    /// One that asks the other end of a pair of sockets; without one there is no
     /// answer, as when the kernel has no memory for it.
     pub(crate) fn on(socket: OwnedFd) -> Self {
         Self { socket, ..Self::open().expect("a socket") }

@@ -82,7 +82,7 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
         source,
         ..SampleArgs::default()
     };
-    // Whose drops they are is worth knowing and no condition.
+    // The connections of the drops are useful, and not required.
     let mut drops = place
         .namespace()
         .context("the network namespace cannot be opened")

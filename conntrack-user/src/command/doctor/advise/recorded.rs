@@ -124,7 +124,7 @@ fn unknown(source: &SourceReport) -> Vec<String> {
     }
     if gaps.resets > gaps.restarts {
         reasons.push(format!(
-            "counters began anew {} times, and their last events before it are not in the rows",
+            "counters started again {} times, and their last events before it are not in the rows",
             gaps.resets
         ));
     }
