@@ -186,7 +186,7 @@ fn ports_that_ran_out_are_no_race() {
     let (code, advice) = advise(&few, || _ = to_one_destination(&few, 100));
     let title = "!!  NAT runs out of ports, and first packets may race";
     assert_eq!((code, titles(&advice)[0]), (Some(1), title), "{advice}");
-    assert!(advice.contains("a range of about 8 ports that is exhausted"), "{advice}");
+    assert!(advice.contains("a range of about 8 ports is exhausted"), "{advice}");
     assert!(!advice.contains("random"), "{advice}");
     // In several rows it is not.
     let (code, advice) = advise_for(15, &few, || {
