@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use super::execd_check;
 use super::generate::print_quietly;
+use super::input_summary::{RowTrigger, described};
 use crate::cli::ConfigArgs;
 use crate::config::{ConfigError, SAMPLE};
-use crate::settings::Input;
 use crate::text::sanitize::shown;
 
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
@@ -54,35 +54,4 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
     }
     writeln!(text, "{}: valid", shown(&file))?;
     print_quietly(text.as_bytes())
-}
-
-/// When rows come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum RowTrigger {
-    AtInterval,
-    WhenAsked,
-}
-
-/// What an input reads, and how often.
-pub(super) fn described(input: &Input, when: RowTrigger) -> String {
-    let alias = input.alias.as_ref().map(|alias| format!(" '{}'", shown(alias)));
-    let netns = input.netns.as_ref();
-    let netns = netns.map(|netns| format!(" in netns {}", shown(&netns.to_string())));
-    let rows = match (input.collect.all, input.collect.percpu) {
-        (true, true) => "statistics (all, percpu) and table",
-        (true, false) => "statistics (all) and table",
-        (false, true) => "statistics (percpu) and table",
-        (false, false) => "table",
-    };
-    let interval = match when {
-        RowTrigger::AtInterval => format!(" every {:?}", input.interval),
-        RowTrigger::WhenAsked => String::new(),
-    };
-    format!(
-        "{}{}: {rows} rows{interval}, sampled every {:?}{}",
-        alias.unwrap_or_default(),
-        netns.unwrap_or_default(),
-        input.sample_interval,
-        if input.compat_telegraf { ", as Telegraf's own plugin" } else { "" },
-    )
 }

@@ -3,7 +3,7 @@
 
 use clap::{Parser, ValueEnum};
 
-use super::config::{RowTrigger, described};
+use super::input_summary::{RowTrigger, described};
 use crate::cli::{Cli, Command, ExecdArgs, Signal, usage};
 use crate::config::{ConfigError, ExecdCommand, Position, Problem, Setting, nearest};
 use crate::format::Format;

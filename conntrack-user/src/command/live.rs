@@ -24,11 +24,11 @@ use super::stream::{
 };
 use crate::cli::{CollectArgs, LiveArgs};
 use crate::live::app::{App, Message};
-use crate::live::draw::Theme;
 use crate::live::feed::{Batch, Feed, LiveFeed, ToScreen};
 use crate::live::load::Recorded;
 use crate::live::replay::ReplayFeed;
 use crate::live::terminal::{self, Display};
+use crate::live::theme::Theme;
 use crate::live::ui::{Event, MOST_EVENTS, Ui, UiError, read_keys};
 use crate::logging;
 use crate::metric::filter::Filter;

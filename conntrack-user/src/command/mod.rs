@@ -6,6 +6,7 @@ mod drops;
 mod execd;
 mod execd_check;
 mod generate;
+mod input_summary;
 mod live;
 mod manual;
 mod reload;

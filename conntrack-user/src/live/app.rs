@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::draw::{self, Theme};
 use super::feed::Batch;
 use super::keys::Action;
+use super::layout;
 use super::state::Screen;
+use super::theme::Theme;
 use super::zoom::Zoom;
 
 /// Messages that are kept.
@@ -99,7 +100,7 @@ impl App {
             now: Instant::now(),
             panel: Panel::default(),
             zoom: Zoom::default(),
-            width: draw::SMALLEST.0,
+            width: layout::SMALLEST.0,
             scroll: 0,
             cpus_by_number: false,
             theme,
@@ -191,7 +192,7 @@ impl App {
             Action::Step => {}
             Action::ZoomIn | Action::ZoomOut => {
                 let finer = action == Action::ZoomIn;
-                self.zoom = self.zoom.step(finer, self.interval, draw::columns(self.width));
+                self.zoom = self.zoom.step(finer, self.interval, layout::columns(self.width));
             }
             Action::Next | Action::Previous => {
                 let back = action == Action::Previous;

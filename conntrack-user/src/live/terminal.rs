@@ -21,7 +21,8 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::app::App;
-use super::draw::{SMALLEST, draw};
+use super::draw::draw;
+use super::layout::SMALLEST;
 
 /// Why there is no picture.
 #[derive(Debug, thiserror::Error)]
@@ -190,7 +191,7 @@ mod tests {
 
     use rustix::termios::{LocalModes, Winsize, tcsetwinsize};
 
-    use super::super::draw::Theme;
+    use super::super::theme::Theme;
     use super::*;
 
     /// The two ends of a terminal of this size, and what is read at the other end.

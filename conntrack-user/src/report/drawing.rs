@@ -1,6 +1,5 @@
 //! What is drawn of one source, gathered while its rows pass.
 
-use super::level::EntryExtremes;
 use super::timeline::{Level, OfCpus, Rate, Timeline, TimelineColumn as _};
 use crate::schema::field::CpuTrack;
 
@@ -8,6 +7,17 @@ use crate::schema::field::CpuTrack;
 const COLUMNS: usize = 1024;
 /// Columns of the heat map, with cells that are large enough to be seen.
 const HEAT_COLUMNS: usize = 96;
+
+/// The lowest and the highest since the moment before.
+#[derive(Debug)]
+pub(super) struct EntryExtremes {
+    /// Entries.
+    pub(super) entries: (f64, f64),
+    /// Percent of the limit, where that is known.
+    pub(super) fill: Option<(f64, f64)>,
+    /// Whether what was said before was no level of this table.
+    pub(super) is_anew: bool,
+}
 
 /// Columns over the time of a recording.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@
 //! and a bare `entries` counts only as long as nothing better was seen, or where the table's rows
 //! are missing and both were the same before.
 
+use super::drawing::EntryExtremes;
 use super::moment::Moment;
 use super::spread::Spread;
 use super::summary::{Above, Fill, Fullest, LimitChange};
@@ -40,17 +41,6 @@ pub(super) struct TableLevel {
     /// How often the entries of the statistics were those of the table, and how often not.
     agreed: u64,
     differed: u64,
-}
-
-/// The lowest and the highest since the moment before.
-#[derive(Debug)]
-pub(super) struct EntryExtremes {
-    /// Entries.
-    pub(super) entries: (f64, f64),
-    /// Percent of the limit, where that is known.
-    pub(super) fill: Option<(f64, f64)>,
-    /// Whether what was said before was no level of this table.
-    pub(super) is_anew: bool,
 }
 
 impl TableLevel {

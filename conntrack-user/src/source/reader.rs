@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::namespace::{self, Identity};
-use super::netlink::entries::{self, Entries, Silence};
+use super::netlink::entries::{Entries, Silence};
+use super::netlink::scan;
 use super::netlink::{Netlink, NetlinkError};
 use super::procfs::{Procfs, STAT_FILES, StatError};
 use super::roots::Place;
@@ -253,7 +254,7 @@ impl Reader {
         })
     }
 
-    /// Looks at `most` entries of the sampled namespace, see [`entries::look`]; `None` where ctnetlink is not loaded yet.
+    /// Reads `most` entries of the sampled namespace, see [`scan::scan`]; `None` where ctnetlink is not loaded yet.
     ///
     /// # Errors
     /// [`StatError`] when it cannot be asked, or the namespace not be entered.
@@ -263,7 +264,7 @@ impl Reader {
         silence: Option<Silence>,
     ) -> Result<Option<Entries>, StatError> {
         let loaded = self.place.is_live() && self.is_netlink_loaded();
-        loaded.then(|| self.inside(|| entries::look(most, silence))).transpose()
+        loaded.then(|| self.inside(|| scan::scan(most, silence))).transpose()
     }
 
     /// Asks ctnetlink from within the sampled namespace.

@@ -3,7 +3,8 @@
 
 use ratatui::layout::Rect;
 
-use super::pen::{Pen, Role};
+use super::super::theme::Role;
+use super::pen::Pen;
 use crate::live::history::PlotColumn;
 
 /// Draws one column of cells for each of `columns`, the last one at the right edge; `top` is

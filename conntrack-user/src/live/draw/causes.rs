@@ -2,7 +2,8 @@
 
 use ratatui::layout::Rect;
 
-use super::pen::{Pen, Role};
+use super::super::theme::Role;
+use super::pen::Pen;
 use super::{skip, words};
 use crate::live::series::{ALL, CAUSE_INDICES, DROP, SERIES};
 use crate::live::state::{Namespace, Reading};

@@ -2,7 +2,8 @@
 
 use ratatui::layout::Rect;
 
-use super::pen::{Pen, Role};
+use super::super::theme::Role;
+use super::pen::Pen;
 use super::skip;
 use crate::live::app::App;
 use crate::live::series::{RATES, SERIES};

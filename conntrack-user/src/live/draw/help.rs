@@ -2,7 +2,8 @@
 
 use ratatui::layout::Rect;
 
-use super::pen::{Pen, Role};
+use super::super::theme::Role;
+use super::pen::Pen;
 use crate::live::app::App;
 use crate::live::keys::KEYS;
 

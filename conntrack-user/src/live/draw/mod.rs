@@ -19,15 +19,12 @@ mod words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-pub use self::pen::Theme;
-use self::pen::{Pen, Role};
-pub use self::rates::columns;
+use self::pen::Pen;
 use super::app::{App, Panel};
+use super::layout::SMALLEST;
 use super::series::RATES;
 use super::state::Namespace;
-
-/// The smallest screen that everything fits on.
-pub const SMALLEST: (u16, u16) = (80, 24);
+use super::theme::Role;
 
 /// From this height on there is room for more than the smallest screen's panels.
 const TALL: u16 = 34;

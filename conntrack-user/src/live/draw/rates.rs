@@ -3,8 +3,10 @@
 
 use ratatui::layout::Rect;
 
+use super::super::layout::{FROM, NAME, NUMBER, TEXT, columns};
+use super::super::theme::Role;
 use super::candles::candles;
-use super::pen::{Pen, Role};
+use super::pen::Pen;
 use super::{skip, words};
 use crate::live::app::App;
 use crate::live::history::Axis;
@@ -13,20 +15,11 @@ use crate::live::state::{Current, Namespace, Reading};
 use crate::schema::provenance::Origin;
 
 /// Columns of name, source and numbers, each with the space before it.
-const NAME: u16 = 14;
-const FROM: u16 = 7;
-const NUMBER: u16 = 7;
-const TEXT: u16 = NAME + FROM + 3 * NUMBER;
 
 /// Where candles are in an area: right of the text.
 pub(super) fn chart(area: Rect, lines: u16) -> Rect {
     let text = (TEXT + 2).min(area.width);
     Rect { x: area.x + text, width: area.width - text, height: lines, ..area }
-}
-
-/// How many columns of time a screen of this width has.
-pub fn columns(width: u16) -> u16 {
-    width.saturating_sub(TEXT + 2).max(1)
 }
 
 /// The time that is shown on a screen of this width.

@@ -2,8 +2,9 @@
 
 use ratatui::layout::Rect;
 
+use super::super::theme::Role;
 use super::candles::candles;
-use super::pen::{Pen, Role};
+use super::pen::Pen;
 use super::{skip, words};
 use crate::live::history::Axis;
 use crate::live::state::{FillStep, Namespace};

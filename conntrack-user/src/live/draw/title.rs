@@ -3,7 +3,8 @@
 
 use ratatui::layout::Rect;
 
-use super::pen::{Pen, Role};
+use super::super::theme::Role;
+use super::pen::Pen;
 use super::words;
 use crate::live::app::{App, Panel};
 use crate::live::state::Namespace;

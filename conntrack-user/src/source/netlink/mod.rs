@@ -12,6 +12,7 @@ pub mod decode;
 pub mod entries;
 pub mod error;
 pub mod request;
+pub mod scan;
 
 use std::os::fd::OwnedFd;
 
