@@ -3,7 +3,7 @@
 /// The smallest screen that everything fits on.
 pub const SMALLEST: (u16, u16) = (80, 24);
 
-/// The columns of the rates: the name, the source, and each number.
+/// The columns of the rates, each with the space before it: the name, the source, each number.
 pub(super) const NAME: u16 = 14;
 pub(super) const FROM: u16 = 7;
 pub(super) const NUMBER: u16 = 7;

@@ -14,8 +14,6 @@ use crate::live::series::{SERIES, Series};
 use crate::live::state::{Current, Namespace, Reading};
 use crate::schema::provenance::Origin;
 
-/// Columns of name, source and numbers, each with the space before it.
-
 /// Where candles are in an area: right of the text.
 pub(super) fn chart(area: Rect, lines: u16) -> Rect {
     let text = (TEXT + 2).min(area.width);
