@@ -44,8 +44,8 @@ the_service_starts_with_its_probes() {
     until_true test -s "$recording"
     systemctl is-active ctpulse
     # It logs an operation that failed.
-    journalctl --unit ctpulse --output cat --no-pager | tee /run/log
-    not grep -iE 'warn|error|cannot|refused' /run/log
+    journalctl --unit ctpulse --output cat --no-pager | tee /run/messages
+    not grep -iE 'warn|error|cannot|refused' /run/messages
 }
 
 the_service_is_confined() {
