@@ -395,7 +395,7 @@ fn what_cannot_show_it_is_told() {
     };
     let (code, told) = run(ctpulse().arg("live").env("TERM", "xterm"));
     assert_eq!(code, Some(1));
-    assert!(told.contains("standard output is none; `ctpulse run`"), "{told}");
+    assert!(told.contains("standard output is not one; `ctpulse run`"), "{told}");
     for (term, wanted) in [("", "TERM is not set"), ("dumb", "TERM is dumb")] {
         let root: PathBuf = fixture("5.15");
         let mut terminal = Terminal::start_in(80, 24, &root, &[], &[("TERM", term)]);

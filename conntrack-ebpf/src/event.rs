@@ -78,7 +78,7 @@ pub struct Counters {
     /// Indexed by [`Event`]; the rest is padding.
     pub events: [u64; MAX_EVENTS],
     /// The kernel's address of the namespace that this CPU counted here last, inverted so that 0
-    /// is none; with more than two slots only slot 0 has it, for all of them.
+    /// is no namespace; with more than two slots only slot 0 has it, for all of them.
     pub last_net: u64,
     /// With more than two slots, in slot 0: the slot of that namespace.
     pub last_slot: u64,

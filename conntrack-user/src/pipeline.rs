@@ -190,7 +190,7 @@ fn log_notice(notice: &StartNotice<'_>) {
     log::log!(notice.level(), "{notice}");
 }
 
-/// Attaches the event source, and logs which hooks it has, or why there is none: an error where an
+/// Attaches the event source, and logs its hooks, or the reason why no probe is attached: an error where an
 /// input must have it.
 fn attach_probes(inputs: &[Input], places: &[Place]) -> io::Result<FirstProbes> {
     let probes = FirstProbes::attach(inputs, places);
@@ -252,11 +252,11 @@ impl SinkThread {
         let shared = (Arc::clone(&draining), Arc::clone(&reopening), Arc::clone(&rows));
         let (inputs, inputs_out) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("sink".into()).spawn(move || {
-            let Ok(lanes) = inputs_out.recv() else {
+            let Ok(inputs) = inputs_out.recv() else {
                 return Ok(Ended { ending: Ending::Drained, written: 0, destination });
             };
             let (draining, reopening, rows) = shared;
-            Sink { lanes, destination, count, ends_with_inputs, draining, reopening, rows, on_end }
+            Sink { inputs, destination, count, ends_with_inputs, draining, reopening, rows, on_end }
                 .run()
         })?;
         Ok(Self { thread, inputs, draining, reopening, rows })

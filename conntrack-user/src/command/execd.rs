@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::stream::{RunEvent, attend, finish, happenings, is_ignored, on_signal, stop};
+use super::stream::{RunEvent, attend, finish, is_ignored, on_signal, run_events, stop};
 use crate::cli::{ExecdArgs, Signal};
 use crate::format::{EncoderOptions, encoder};
 use crate::logging;
@@ -19,7 +19,7 @@ use crate::source::namespace::HeldProcesses;
 
 pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let runtime = super::runtime()?;
-    let (to, mut from) = happenings();
+    let (to, mut from) = run_events();
     wait_for_requests(&runtime, &to)?;
     let loaded = super::settings(&args.collect, args.signal != Signal::None);
     let level = loaded.as_ref().map_or(log::LevelFilter::Info, |(s, _)| s.log_level);

@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::stream::{
-    HUNG_UP, PATIENCE, RunEvent, Turn, attend, happenings, is_ignored, on_signal, stop,
+    HUNG_UP, PATIENCE, RunEvent, Turn, attend, is_ignored, on_signal, run_events, stop,
 };
 use crate::cli::{CollectArgs, LiveArgs};
 use crate::live::app::{App, Message};
@@ -58,7 +58,7 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     terminal::leave_on_panic();
 
     let (ended, said, turn) = super::runtime()?.block_on(async {
-        let (to, mut from) = happenings();
+        let (to, mut from) = run_events();
         wait_for_signals(&to, &to_ui)?;
         let (pipeline, feed): (Option<Pipeline>, Box<dyn Feed>) = match &args.replay {
             Some(path) => (None, Box::new(replay(path, args.speed.unwrap_or(1.0))?)),

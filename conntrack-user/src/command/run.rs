@@ -8,7 +8,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::reload::Configuration;
-use super::stream::{RunEvent, Turn, attend, finish, happenings, is_ignored, on_signal, stop};
+use super::stream::{RunEvent, Turn, attend, finish, is_ignored, on_signal, run_events, stop};
 use crate::cli::RunArgs;
 use crate::format::{Csv, EncoderOptions, Format, encoder};
 use crate::logging;
@@ -46,7 +46,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
 /// From the arguments to the end of the run.
 async fn stream(args: &RunArgs, target: &Target) -> anyhow::Result<Streamed> {
-    let (to, mut from) = happenings();
+    let (to, mut from) = run_events();
     // First of all: until then SIGHUP ends the process, and does not reach process 1 at all.
     wait_for_hang_up(&to)?;
     let is_init = std::process::id() == 1;

@@ -55,7 +55,7 @@ pub(super) fn on_signal(
 }
 
 /// The channel on which everything arrives that can happen.
-pub(super) fn happenings() -> (UnboundedSender<RunEvent>, UnboundedReceiver<RunEvent>) {
+pub(super) fn run_events() -> (UnboundedSender<RunEvent>, UnboundedReceiver<RunEvent>) {
     unbounded_channel()
 }
 
@@ -66,20 +66,20 @@ pub(super) fn happenings() -> (UnboundedSender<RunEvent>, UnboundedReceiver<RunE
 pub(super) async fn stream(
     settings: Settings,
     plan: Plan,
-    mut happenings: UnboundedReceiver<RunEvent>,
+    mut events: UnboundedReceiver<RunEvent>,
 ) -> anyhow::Result<Outcome> {
     let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
-    attend(Some(&pipeline), &mut happenings).await;
+    attend(Some(&pipeline), &mut events).await;
     stop(pipeline)
 }
 
 /// Does what happens until the end or a hang-up; without a pipeline there is only that to wait for.
 pub(super) async fn attend(
     pipeline: Option<&Pipeline>,
-    happenings: &mut UnboundedReceiver<RunEvent>,
+    events: &mut UnboundedReceiver<RunEvent>,
 ) -> Turn {
     loop {
-        match happenings.recv().await {
+        match events.recv().await {
             Some(RunEvent::Gather) => pipeline.iter().for_each(|pipeline| pipeline.gather()),
             Some(RunEvent::HangUp) => return Turn::HangUp,
             Some(RunEvent::End) | None => return Turn::End,

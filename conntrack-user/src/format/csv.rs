@@ -105,7 +105,7 @@ impl Encoder for Csv {
         }
     }
 
-    fn begin_anew(&mut self, header: Option<&str>) {
+    fn begin_again(&mut self, header: Option<&str>) {
         // The same columns, so that the files are one table; or those that are there.
         self.has_header = false;
         if let Some(under) = header.and_then(Self::under) {

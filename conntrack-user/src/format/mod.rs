@@ -50,7 +50,7 @@ pub trait Encoder: Send {
     }
 
     /// The next rows stand in another file than those before: an empty one, or one under `header`.
-    fn begin_anew(&mut self, _header: Option<&str>) {}
+    fn begin_again(&mut self, _header: Option<&str>) {}
 
     /// Takes a message for the user, to be reported once, such as a column that could not be
     /// written. It is one line of text, and taking it removes it.

@@ -47,7 +47,7 @@ impl Table {
 }
 
 impl Encoder for Table {
-    fn begin_anew(&mut self, _header: Option<&str>) {
+    fn begin_again(&mut self, _header: Option<&str>) {
         self.lines_to_heading = 0;
     }
 

@@ -97,7 +97,7 @@ impl Series {
 const fn position(field: &Field) -> usize {
     match field.live {
         Some(LiveSeries { group: LiveGroup::Rates(position), .. }) => position,
-        _ => panic!("the counter is none of the rates"),
+        _ => panic!("the counter is not shown as a rate"),
     }
 }
 

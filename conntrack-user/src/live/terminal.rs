@@ -29,7 +29,7 @@ use super::layout::SMALLEST;
 pub enum TerminalError {
     /// Standard output goes elsewhere.
     #[error(
-        "live needs a terminal, and standard output is none; `ctpulse run` writes rows to files \
+        "live needs a terminal, and standard output is not one; `ctpulse run` writes rows to files \
          and pipes"
     )]
     NotATerminal,

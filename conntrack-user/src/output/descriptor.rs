@@ -32,7 +32,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn begin_anew(&mut self) -> io::Result<()> {
+    pub(super) fn begin_again(&mut self) -> io::Result<()> {
         // Without O_APPEND the next write would leave a hole from the new end to the old one.
         self.file.seek(SeekFrom::End(0))?;
         self.length = length(&self.file);

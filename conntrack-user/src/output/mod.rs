@@ -155,7 +155,7 @@ pub enum WriteOutcome {
 /// The state of the sink while it runs.
 pub struct Sink {
     /// The inputs.
-    pub lanes: Vec<InputState>,
+    pub inputs: Vec<InputState>,
     /// Where the rows go.
     pub destination: Box<dyn Destination>,
     /// Emissions to write per input; `None` for no end.
@@ -186,10 +186,10 @@ impl Sink {
                 self.destination.reopen();
             }
             let mut idle = true;
-            for at in 0..self.lanes.len() {
-                self.lanes[at].tell_notices();
-                while self.count.is_none_or(|count| self.lanes[at].written < count)
-                    && self.lanes[at].take_rows()
+            for at in 0..self.inputs.len() {
+                self.inputs[at].log_notices();
+                while self.count.is_none_or(|count| self.inputs[at].written < count)
+                    && self.inputs[at].take_rows()
                 {
                     idle = false;
                     if let Err(error) = self.write(at) {
@@ -201,7 +201,7 @@ impl Sink {
                     }
                 }
             }
-            if !end_told && self.lanes.iter().all(|lane| self.is_over(lane)) {
+            if !end_told && self.inputs.iter().all(|input| self.is_over(input)) {
                 (self.on_end)();
                 end_told = true;
             }
@@ -215,37 +215,37 @@ impl Sink {
     }
 
     fn ended(self, ending: Ending) -> Ended {
-        let written = self.lanes.iter().map(|lane| lane.written).min().unwrap_or(0);
+        let written = self.inputs.iter().map(|input| input.written).min().unwrap_or(0);
         Ended { ending, written, destination: self.destination }
     }
 
-    fn is_over(&self, lane: &InputState) -> bool {
-        let has_ended = lane.has_ended && self.ends_with_inputs;
-        has_ended || self.count.is_some_and(|count| lane.written >= count)
+    fn is_over(&self, input: &InputState) -> bool {
+        let has_ended = input.has_ended && self.ends_with_inputs;
+        has_ended || self.count.is_some_and(|count| input.written >= count)
     }
 
-    /// Writes the rows of one lane, or those of all lanes once each of them has some. What is lost
+    /// Writes the rows of one input, or those of all inputs once each of them has some. What is lost
     /// since there is no room is counted in later rows.
     fn write(&mut self, at: usize) -> io::Result<()> {
-        let (first, lanes) = if !self.destination.wants_whole_batches() {
-            (at, &mut self.lanes[at..=at])
-        } else if self.lanes.iter().all(|lane| lane.rows_waiting.is_some() || lane.has_ended) {
-            (0, &mut self.lanes[..])
+        let (first, inputs) = if !self.destination.wants_whole_batches() {
+            (at, &mut self.inputs[at..=at])
+        } else if self.inputs.iter().all(|input| input.rows_waiting.is_some() || input.has_ended) {
+            (0, &mut self.inputs[..])
         } else {
             return Ok(());
         };
         let mut emissions = Vec::new();
-        for (input, lane) in (first..).zip(&mut *lanes) {
-            let rows = lane.rows_waiting.take().unwrap_or_default();
-            emissions.push(Emission { input, rows, builder: &lane.rows });
-            lane.written += 1;
+        for (number, input) in (first..).zip(&mut *inputs) {
+            let rows = input.rows_waiting.take().unwrap_or_default();
+            emissions.push(Emission { input: number, rows, builder: &input.rows });
+            input.written += 1;
         }
         let of_conntrack =
             |row: &&Metric| row.has_values() && row.name != self_metrics::MEASUREMENT;
         let rows = emissions.iter().flat_map(|emission| &emission.rows);
         let valued = rows.filter(of_conntrack).count();
         if let WriteOutcome::Lost = self.destination.write(emissions)? {
-            lanes.iter_mut().for_each(|lane| lane.not_written += 1);
+            inputs.iter_mut().for_each(|input| input.not_written += 1);
             return Ok(());
         }
         self.rows.fetch_add(valued as u64, Ordering::Relaxed);
@@ -295,7 +295,7 @@ impl InputState {
         }
     }
 
-    fn tell_notices(&mut self) {
+    fn log_notices(&mut self) {
         while let Ok(notice) = self.outbox.notices.pop() {
             self.has_ended |= matches!(notice, Notice::Ended(_));
             self.log(notice.level(), format_args!("{notice}"));

@@ -158,8 +158,8 @@ impl Text {
         let name = &self.output.name;
         let file = match &mut self.output.way {
             TextTarget::Lines(descriptor) if descriptor.was_truncated() => {
-                descriptor.begin_anew()?;
-                self.encoder.begin_anew(None);
+                descriptor.begin_again()?;
+                self.encoder.begin_again(None);
                 log::info!("{name} was truncated; it is begun again");
                 return Ok(());
             }
@@ -174,10 +174,10 @@ impl Text {
         if let Some(refused) = same.filter(|refused| refused.at.elapsed() < RETRY) {
             return refused.outcome();
         }
-        match file.begin_anew(change) {
+        match file.begin_again(change) {
             Ok(begun) => {
                 self.refused = None;
-                self.encoder.begin_anew(begun.header.as_deref());
+                self.encoder.begin_again(begun.header.as_deref());
                 if change == FileChange::Overwritten {
                     log::warn!("{name} was overwritten by another program; rows follow its text");
                 } else {

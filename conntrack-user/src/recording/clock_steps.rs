@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::known::is_known;
+use super::known::is_counter;
 use super::{Catalog, FieldId, Order, ReadCounts, RecordedSeries, Row, SeriesId};
 
 /// Rows of one series in order before a step is believed.
@@ -243,12 +243,4 @@ impl SeriesClock {
         }
         false
     }
-}
-
-/// Whether the field is known to count: neither a rate nor a gauge.
-fn is_counter(name: &str) -> bool {
-    is_known(name)
-        && !name.contains("_rate")
-        && !name.ends_with("_max")
-        && !["entries", "ip_", "sample"].iter().any(|gauge| name.starts_with(gauge))
 }

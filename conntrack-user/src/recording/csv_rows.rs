@@ -95,7 +95,7 @@ struct CsvTable {
 }
 
 impl CsvTable {
-    /// Reads `line` as a header of up to `most` columns; `None` if it is none.
+    /// Reads `line` as a header of up to `most` columns; `None` if the line is not a header.
     fn of_header(
         line: &[u8],
         cells: &mut Cells,

@@ -167,7 +167,7 @@ impl RecordingFile {
     ///
     /// # Errors
     /// See [`FileError`]; the file that was open stays so.
-    pub fn begin_anew(&mut self, change: FileChange) -> Result<Begun, FileError> {
+    pub fn begin_again(&mut self, change: FileChange) -> Result<Begun, FileError> {
         if matches!(change, FileChange::Truncated | FileChange::Overwritten) {
             return self.begin().map_err(|error| explained(self.path.clone(), error));
         }

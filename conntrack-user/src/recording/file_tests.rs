@@ -134,7 +134,7 @@ fn a_truncated_file_begins_anew() {
         let truncate = || File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
         truncate();
         assert_eq!(file.change(), Some(FileChange::Truncated));
-        file.begin_anew(FileChange::Truncated).unwrap();
+        file.begin_again(FileChange::Truncated).unwrap();
         assert!(write(&mut file) && write(&mut file));
         assert_eq!(
             rows_of(dir.path(), &format!("copy-{name}"), &std::fs::read(&path).unwrap()),
@@ -144,7 +144,7 @@ fn a_truncated_file_begins_anew() {
         truncate();
         assert!(!write(&mut file), "{name}: a row in the middle of nothing");
         assert_eq!(file.change(), Some(FileChange::Truncated));
-        file.begin_anew(FileChange::Truncated).unwrap();
+        file.begin_again(FileChange::Truncated).unwrap();
         assert!(write(&mut file));
         file.finish().unwrap();
         drop(file);
@@ -163,14 +163,14 @@ fn a_moved_or_removed_file_is_ended_and_a_new_one_begun() {
         file.write(ROW.repeat(2).as_bytes()).unwrap();
         std::fs::rename(&path, &aside).unwrap();
         assert_eq!(file.change(), Some(FileChange::Moved));
-        file.begin_anew(FileChange::Moved).unwrap();
+        file.begin_again(FileChange::Moved).unwrap();
         file.write(ROW.as_bytes()).unwrap();
         assert_eq!((rows(&aside), file.change()), ((2, 0), None));
         let mode = |path: &Path| path.metadata().unwrap().permissions();
         assert_eq!(mode(&aside), mode(&path));
         std::fs::remove_file(&path).unwrap();
         assert_eq!(file.change(), Some(FileChange::Removed));
-        file.begin_anew(FileChange::Removed).unwrap();
+        file.begin_again(FileChange::Removed).unwrap();
         file.write(ROW.repeat(3).as_bytes()).unwrap();
         file.finish().unwrap();
         assert_eq!(rows(&path), (3, 0), "{name}");
@@ -207,7 +207,7 @@ fn a_longer_file_is_continued_where_it_is_whole() {
         file.finish().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), text);
         assert_eq!(file.change(), Some(FileChange::Overwritten));
-        assert_eq!(file.begin_anew(FileChange::Overwritten).unwrap(), Begun::default());
+        assert_eq!(file.begin_again(FileChange::Overwritten).unwrap(), Begun::default());
         assert!(file.write(ROW.repeat(2).as_bytes()).unwrap());
         assert_eq!(file.change(), None);
         file.finish().unwrap();
@@ -215,7 +215,7 @@ fn a_longer_file_is_continued_where_it_is_whole() {
         // Foreign text is not touched.
         std::fs::write(&path, "dear diary\n".repeat(1000)).unwrap();
         assert_eq!(file.change(), Some(FileChange::Overwritten));
-        let refused = file.begin_anew(FileChange::Overwritten);
+        let refused = file.begin_again(FileChange::Overwritten);
         assert!(matches!(refused, Err(FileError::NoRecording { .. })), "{name}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "dear diary\n".repeat(1000));
     }
@@ -261,7 +261,7 @@ fn a_file_that_becomes_a_fifo_is_refused() {
     assert!(made.success());
     // Rows would be lost in the old file, which has no name.
     assert_eq!(file.change(), Some(FileChange::Removed));
-    let Err(FileError::Io(_, error)) = file.begin_anew(FileChange::Removed) else {
+    let Err(FileError::Io(_, error)) = file.begin_again(FileChange::Removed) else {
         panic!("a FIFO is a recording")
     };
     assert_eq!(error.to_string(), "it is no regular file");

@@ -1,7 +1,7 @@
 //! The field names of conntrack's rows, by which they are known whatever their measurement is
 //! called.
 
-use crate::schema::field::{Field, RowKind};
+use crate::schema::field::{Field, FieldKind, RowKind};
 use crate::schema::fields;
 use crate::schema::measure::Measure;
 
@@ -13,6 +13,15 @@ pub(crate) fn is_known(name: &str) -> bool {
 /// Whether only conntrack's rows have a field of this name.
 pub(crate) fn is_unmistakable(name: &str) -> bool {
     field(name).is_some_and(|field| field.is_unmistakable)
+}
+
+/// Whether conntrack's rows have a counter of this name: neither a measure of one nor a gauge.
+pub(super) fn is_counter(name: &str) -> bool {
+    let is_counter = |field: &Field| {
+        field.row == RowKind::Statistics
+            && matches!(field.kind, FieldKind::Counter | FieldKind::DerivedDrop(_))
+    };
+    fields::find(name).is_some_and(is_counter)
 }
 
 /// Returns the field that a name belongs to, by itself or as one of its measures.
@@ -39,5 +48,9 @@ mod tests {
         assert!(is_unmistakable("early_drop_rate") && is_unmistakable("ip_conntrack_max"));
         assert!(!is_known("early_drops") && !is_known("usage_idle") && !is_known("_rate"));
         assert!(!is_known("drift"), "of the row about ctpulse");
+        assert!(is_counter("drop") && is_counter("drop_other"));
+        for field in ["drop_rate", "entries", "entries_max", "ip_conntrack_max", "rows_lost"] {
+            assert!(!is_counter(field), "{field}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 /// 2000-01-01 and 2100-01-01, in seconds since 1970.
 const YEARS: std::ops::Range<u64> = 946_684_800..4_102_444_800;
 
-/// Returns a time since 1970 in the unit with which it is in this century. Where there is none, the
+/// Returns a time since 1970 in the unit with which it is in this century. Where no unit does, the
 /// clock was not set: then it is seconds up to 1999, or else nanoseconds, as those are what
 /// programs write.
 pub(super) fn nanoseconds(time: i64) -> Option<i64> {

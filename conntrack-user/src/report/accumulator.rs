@@ -311,7 +311,7 @@ impl SourceAccumulator {
                 }
                 (None, None) => None,
             };
-            // A rate before or after a gap is none of the time between.
+            // A rate before or after a gap is not the rate of the time between.
             if let (Some(step), Some(events)) = (step, events)
                 && (reading.value.is_some() || !step.is_gap)
             {

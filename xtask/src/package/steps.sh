@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs the steps of a test in a virtual machine, as a unit of the booted system. The file
-# /root/test.sh sets `steps` and has a function for each of them. It may set `unit`: a failure prints the
+# test.sh, beside this file, sets `steps` and has a function for each of them. It may set `unit`: a failure prints the
 # journal of this unit. xtask/src/vm/console.rs parses the marks.
 
 cd /root

@@ -40,8 +40,8 @@ the_image_loads() {
     nft add rule inet t out ct state new counter
     podman load -i image.tar | tee /run/loaded
     podman images --noheading
-    sed -n 's/^Loaded image[^:]*: *//p' /run/loaded > /root/image
-    [ -s /root/image ]
+    sed -n 's/^Loaded image[^:]*: *//p' /run/loaded > image
+    [ -s image ]
 }
 
 without_capabilities_it_reads_the_counters() {

@@ -186,7 +186,7 @@ fn times_under_way() -> impl Strategy<Value = Vec<u64>> {
     prop::collection::vec(time, 1..200)
 }
 
-/// Every `misses`th packet is missed by the probes; 0 is none.
+/// Every `misses`th packet is missed by the probes; with 0 no packet is.
 fn machine(cpus: [Vec<Phase>; CPUS], under_way: &[u64], misses: usize) -> Machine {
     let mut machine = Machine::default();
     let mut times = under_way.iter().cycle();

@@ -126,7 +126,7 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
         return Ok(());
     }
     if is_hidden {
-        let is_made_up_for = read.is_ok() && reader.from_netlink("ip_conntrack_max").is_some();
+        let is_made_up_for = read.is_ok() && reader.from_netlink(LIMIT.name).is_some();
         hidden_files(place, is_made_up_for, findings);
     }
     let problems = findings.problems.len();

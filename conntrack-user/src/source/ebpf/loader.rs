@@ -30,7 +30,7 @@ pub(super) struct Constants {
     pub(super) table: u64,
     /// The address of the table's size, 0 where it is hidden.
     pub(super) table_size: u64,
-    /// The address of the generation of extensions, 0 where there is none or it is hidden.
+    /// The address of the generation of extensions, 0 where the kernel has no such variable or hides it.
     pub(super) generation: u64,
     /// Whether the programs print diagnostics.
     pub(super) diagnostics: bool,

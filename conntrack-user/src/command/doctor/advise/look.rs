@@ -12,7 +12,7 @@ use super::recorded;
 use crate::advice::{ESTABLISHED, Evidence, Host, SILENCE};
 use crate::cli::{CollectArgs, DoctorArgs, SampleArgs};
 use crate::command::drops::watch_drops;
-use crate::command::stream::{RunEvent, happenings, stream};
+use crate::command::stream::{RunEvent, run_events, stream};
 use crate::drops::cause_name;
 use crate::format::{EncoderOptions, Format, encoder};
 use crate::output::text::{Output, Text};
@@ -124,7 +124,7 @@ fn sampled(time: Duration, sample: SampleArgs) -> anyhow::Result<Evidence> {
     let memory = memfd_create("look", MemfdFlags::CLOEXEC).context("no memory for a look")?;
     let memory = File::from(memory);
     let ending = crate::command::runtime()?.block_on(async {
-        let (to, from) = happenings();
+        let (to, from) = run_events();
         let plan = Plan {
             roots: settings.roots.clone(),
             trigger: Trigger::Interval,
