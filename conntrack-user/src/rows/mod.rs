@@ -5,7 +5,6 @@
 
 pub mod self_metrics;
 pub mod telegraf;
-pub mod timestamp;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -11,6 +11,7 @@ pub mod channel;
 pub mod lateness;
 mod probe_handle;
 pub mod schedule;
+mod timestamp;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use std::time::{Duration, Instant, SystemTime};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::accumulate::{Accumulator, Loss, Range, Window};
-use crate::rows::timestamp::{Timestamps, nanoseconds};
 use crate::sampling::announced::Announced;
 use crate::sampling::channel::{Control, Outbox};
 use crate::sampling::lateness::Histogram;
@@ -32,6 +32,7 @@ use crate::source::ebpf::reattach::EventSource;
 use crate::source::procfs::StatError;
 use crate::source::reader::Reader;
 use crate::source::stat_text::Oddities;
+use timestamp::{Timestamps, nanoseconds};
 
 /// The shortest time between two attempts to open missing statistics.
 const RETRY: Duration = Duration::from_millis(100);

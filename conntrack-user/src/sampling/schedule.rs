@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::rows::timestamp::{nanoseconds, nearest};
+use super::timestamp::{nanoseconds, nearest};
 
 /// What a wake-up at a deadline is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// How timestamps are rounded.
 #[derive(Debug, Clone, Copy)]
-pub struct Timestamps {
+pub(super) struct Timestamps {
     /// Nanoseconds that timestamps are multiples of; up to 1 rounds nothing.
     precision: i64,
     /// When sampling started, in nanoseconds since 1970.
@@ -22,7 +22,7 @@ impl Timestamps {
     /// Timestamps of a sampling that started at `start` (since 1970), with the first regular
     /// emission due `first` later; `None` without any.
     #[must_use]
-    pub fn new(precision: Duration, start: Duration, first: Option<Duration>) -> Self {
+    pub(super) fn new(precision: Duration, start: Duration, first: Option<Duration>) -> Self {
         let precision = nanoseconds(precision);
         let start_ns = nanoseconds(start);
         let half = precision - precision / 2;
@@ -42,26 +42,26 @@ impl Timestamps {
 
     /// The timestamp of the emission at the start, whose counters were read at `read_ns`.
     #[must_use]
-    pub fn of_start(&self, read_ns: i64) -> i64 {
+    pub(super) fn of_start(&self, read_ns: i64) -> i64 {
         if self.precision > 1 { nearest(self.start, self.precision) } else { read_ns }
     }
 
     /// The timestamp of an emission that was asked for.
     #[must_use]
-    pub fn of_asked(&self, read_ns: i64) -> i64 {
+    pub(super) fn of_asked(&self, read_ns: i64) -> i64 {
         nearest(read_ns, self.precision)
     }
 
     /// The timestamp of a regular emission, due at `due_ns` by the wall clock.
     #[must_use]
-    pub fn of_regular(&self, read_ns: i64, due_ns: i64) -> i64 {
+    pub(super) fn of_regular(&self, read_ns: i64, due_ns: i64) -> i64 {
         if self.precision > 1 { round(due_ns, self.precision, self.up_from) } else { read_ns }
     }
 }
 
 /// Rounds to the nearest multiple of `precision`, halves up, as Go's `Time.Round` does.
 #[must_use]
-pub fn nearest(timestamp_ns: i64, precision: i64) -> i64 {
+pub(super) fn nearest(timestamp_ns: i64, precision: i64) -> i64 {
     if precision > 1 {
         round(timestamp_ns, precision, precision - precision / 2)
     } else {
@@ -77,7 +77,7 @@ fn round(timestamp_ns: i64, precision: i64, up_from: i64) -> i64 {
 
 /// A time in nanoseconds; what does not fit is as long as fits.
 #[must_use]
-pub fn nanoseconds(time: Duration) -> i64 {
+pub(super) fn nanoseconds(time: Duration) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
