@@ -7,7 +7,6 @@ use std::path::Path;
 
 use log::Level;
 
-use crate::confine::LayerError;
 use crate::sampling::channel::Notice;
 use crate::source::ebpf::{EventsError, HookCount};
 use crate::source::mounts;
@@ -24,8 +23,6 @@ pub enum StartNotice<'a> {
     Probes(HookCount),
     /// There are none.
     NoProbes(&'a EventsError),
-    /// A layer of the confinement is missing.
-    NotConfined(&'a str, &'a LayerError),
     /// The numbers of the CPUs are not known.
     NoCpuNumbers(&'a Path),
     /// `--proc-root` is another mount of procfs.
@@ -39,7 +36,7 @@ impl StartNotice<'_> {
     #[must_use]
     pub fn level(&self) -> Level {
         match self {
-            Self::Probes(_) | Self::NoProbes(_) | Self::NotConfined(..) => Level::Info,
+            Self::Probes(_) | Self::NoProbes(_) => Level::Info,
             Self::NoCpuNumbers(_) | Self::OwnProcfs(_) | Self::NoLimit => Level::Warn,
         }
     }
@@ -53,7 +50,6 @@ impl fmt::Display for StartNotice<'_> {
                 let why = without_probes(error);
                 write!(f, "probes are off: {why}; new, delete, drop causes unknown")
             }
-            Self::NotConfined(layer, error) => write!(f, "not confined by {layer}: {error}"),
             Self::NoCpuNumbers(path) => {
                 write!(f, "rows are numbered in order: cannot read {}", path.display())
             }
@@ -362,13 +358,7 @@ mod tests {
         let of_input = |notice: &Notice| line(notice.level(), format!("[conntrack] {notice}"));
         let mut lines: Vec<String> = notices.iter().map(of_input).collect();
         let events = all_of_events();
-        let layers = [
-            ("reduction of capabilities", LayerError::Refused(Errno::PERM.to_string())),
-            ("Landlock", LayerError::InTheWay(crate::confine::OTHER_PROCESSES)),
-            ("Landlock", LayerError::Absent("this kernel has none: it came in 5.13")),
-        ];
         let mut starts: Vec<StartNotice<'_>> = events.iter().map(StartNotice::NoProbes).collect();
-        starts.extend(layers.iter().map(|(name, error)| StartNotice::NotConfined(name, error)));
         starts.extend([
             StartNotice::Probes(HookCount { attached: 14, of: 14 }),
             StartNotice::Probes(HookCount { attached: 11, of: 14 }),

@@ -19,7 +19,6 @@ use rustix::thread::{CapabilitySet, set_no_new_privs};
 pub use needs::{Needs, Rewrites};
 pub use user::{UserError, switch_to};
 
-use crate::notices::StartNotice;
 use crate::settings::Confine;
 
 /// What Landlock stands in the way of.
@@ -49,7 +48,7 @@ pub enum ConfineError {
     #[error(
         "cannot be confined as `confine = \"on\"` demands: no {0} ({1}); use auto to go on without it"
     )]
-    Layer(&'static str, #[source] LayerError),
+    Layer(&'static str, LayerError),
 }
 
 /// What became of each layer.
@@ -131,9 +130,14 @@ pub fn confine(how: Confine, needs: &Needs) -> Result<bool, ConfineError> {
             _ if privileged => log::Level::Info,
             _ => log::Level::Debug,
         };
-        log::log!(level, "{}", StartNotice::NotConfined(layer, &error));
+        log::log!(level, "{}", not_confined(layer, &error));
     }
     Ok(true)
+}
+
+/// Returns the line that is logged for a layer that is missing.
+fn not_confined(layer: &str, error: &LayerError) -> String {
+    format!("not confined by {layer}: {error}")
 }
 
 /// Applies every layer that the kernel has to the calling thread.
@@ -146,4 +150,30 @@ pub fn apply(needs: &Needs) -> Confined {
     let capabilities = capabilities::keep_only(needs.capabilities()).map_err(refused);
     let seccomp = seccomp::filter(needs);
     Confined { capabilities, no_new_privs, landlock, seccomp }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_layer_is_one_line_of_a_terminal() {
+        for (layer, error) in [
+            ("reduction of capabilities", LayerError::Refused(Errno::PERM.to_string())),
+            ("Landlock", LayerError::InTheWay(OTHER_PROCESSES)),
+            ("Landlock", LayerError::Absent("this kernel has none: it came in 5.13")),
+        ] {
+            let line = format!("ctpulse: {}", not_confined(layer, &error));
+            assert!(line.len() <= 100, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_reason_is_printed_once() {
+        let error = LayerError::Absent("this kernel has none");
+        let error = anyhow::Error::from(ConfineError::Layer("Landlock", error));
+        assert_eq!(format!("{error:#}").matches("this kernel has none").count(), 1);
+    }
 }
