@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::metric::{Metric, Name, Value};
 use crate::recording::{
-    Catalog, FieldId, Order, ReadCounts, RecordingReader, Row, SeriesId, files_of,
+    Catalog, FieldId, HeldRow, InOrder, ReadCounts, RecordingReader, Row, SeriesId, files_of,
 };
 use crate::report::is_ours;
 use crate::rows::self_metrics;
@@ -25,23 +25,6 @@ pub trait Rows: Send {
 const MOST_AHEAD: usize = 1 << 18;
 const MOST_VALUES_AHEAD: usize = 1 << 21;
 
-/// A row as it was read.
-struct Held {
-    series: SeriesId,
-    time_ns: i64,
-    values: Box<[(FieldId, f64)]>,
-}
-
-impl Held {
-    fn new(row: Row<'_>) -> Self {
-        Self { series: row.series, time_ns: row.time_ns, values: row.values.into() }
-    }
-
-    fn row(&self) -> Row<'_> {
-        Row { series: self.series, time_ns: self.time_ns, values: &self.values }
-    }
-}
-
 /// A recording, with what was rotated away from it.
 pub struct Recorded {
     reader: RecordingReader,
@@ -52,11 +35,11 @@ pub struct Recorded {
     /// By field.
     names: Vec<Name>,
     /// Rows that were read ahead, in the order of the file or of time.
-    ahead: VecDeque<Held>,
+    ahead: VecDeque<HeldRow>,
     has_begun: bool,
     /// Rows that wait for older ones, and those that need not wait any more.
-    order: Order,
-    ready: VecDeque<Held>,
+    order: InOrder,
+    ready: VecDeque<HeldRow>,
     /// The time of the last row that was given, and how many came with an earlier one.
     last_ns: i64,
     backwards: u64,
@@ -76,7 +59,7 @@ impl Recorded {
             names: Vec::new(),
             ahead: VecDeque::new(),
             has_begun: false,
-            order: Order::default(),
+            order: InOrder::default(),
             ready: VecDeque::new(),
             last_ns: i64::MIN,
             backwards: 0,
@@ -85,7 +68,7 @@ impl Recorded {
     }
 
     /// Reads the next row that is conntrack's or ctpulse's own, in the order of the file.
-    fn read(&mut self) -> Option<Held> {
+    fn read(&mut self) -> Option<HeldRow> {
         loop {
             let row = self.reader.next_row(&mut self.catalog, &mut self.tally)?;
             let SeriesId(id) = row.series;
@@ -98,7 +81,7 @@ impl Recorded {
                 || is_ours(&self.catalog, series, row)
             {
                 self.ours[id] = true;
-                return Some(Held::new(row));
+                return Some(HeldRow::of(row));
             }
         }
     }
@@ -126,11 +109,11 @@ impl Recorded {
     fn fill(&mut self) -> bool {
         while self.ready.is_empty() {
             let row = self.ahead.pop_front().or_else(|| self.read());
-            let mut passed = |row: Row<'_>| self.ready.push_back(Held::new(row));
+            let mut passed = |row: Row<'_>| self.ready.push_back(HeldRow::of(row));
             match row {
-                Some(row) => self.order.push(row.row(), &mut passed),
+                Some(row) => self.order.push(&self.catalog, row.row(), &mut passed),
                 None => {
-                    self.order.finish(&mut passed);
+                    self.order.finish(&mut self.tally, &mut passed);
                     return !self.ready.is_empty();
                 }
             }
@@ -151,6 +134,13 @@ impl Recorded {
         if is_end && self.backwards > 1 {
             log::warn!("{} rows went back in time", self.backwards);
         }
+        if is_end && self.tally.clock_steps > 0 {
+            let (steps, seconds) = (self.tally.clock_steps, self.tally.clock_steps_seconds);
+            log::warn!(
+                "the clock went back {steps} times, by {seconds:.1} s in all: later rows are shown \
+                 as if it had gone on"
+            );
+        }
     }
 
     /// Reports a row that is older than the one before it.
@@ -167,7 +157,7 @@ impl Recorded {
         self.last_ns = time_ns;
     }
 
-    fn metric(&mut self, row: &Held) -> Metric {
+    fn metric(&mut self, row: &HeldRow) -> Metric {
         let series = self.catalog.series(row.series);
         for name in &self.catalog.fields()[self.names.len()..] {
             self.names.push(Name::from(name.as_str()));
@@ -202,7 +192,7 @@ struct Runs {
 }
 
 impl Runs {
-    fn take(&mut self, row: &Held) {
+    fn take(&mut self, row: &HeldRow) {
         self.is_unordered |=
             self.last_ns.replace(row.time_ns).is_some_and(|last| last > row.time_ns);
         let key = (row.series, row.values.first().map(|(field, _)| *field));
@@ -285,6 +275,22 @@ mod tests {
             let read = std::iter::from_fn(|| rows.next_row().unwrap()).count();
             assert_eq!((read, rows.backwards), (lines.len(), times_back));
         }
+    }
+
+    /// As in the report: the counters go on, so the clock was set back and not the file disordered.
+    #[test]
+    fn rows_behind_a_step_of_the_clock_follow_those_before_it() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for at in 0..300i64 {
+            let back = if at >= 150 { 30 } else { 0 };
+            writeln!(file, "conntrack,cpu=all drop={at}i {}", 1_795_418_322 + at - back).unwrap();
+        }
+        let mut rows = Recorded::new(file.path());
+        let read: Vec<_> = std::iter::from_fn(|| rows.next_row().unwrap()).collect();
+        let drops: Vec<_> = read.iter().map(|row| row.field("drop").unwrap()).collect();
+        assert_eq!(drops, (0..300).map(|at| Value::Float(f64::from(at))).collect::<Vec<_>>());
+        assert!(read.is_sorted_by_key(|row| row.timestamp_ns));
+        assert_eq!((rows.backwards, rows.tally.clock_steps), (0, 1));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 use std::collections::HashMap;
 
 use super::known::is_counter;
-use super::{Catalog, FieldId, Order, ReadCounts, RecordedSeries, Row, SeriesId};
+use super::order::Order;
+use super::{Catalog, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId};
 
 /// Rows of one series in order before a step is believed.
 const RUN: u32 = 3;
@@ -44,9 +45,6 @@ struct Origin {
     jump: Option<Jump>,
 }
 
-/// A row with its time.
-type HeldRow = (SeriesId, i64, Vec<(FieldId, f64)>);
-
 /// A time that is before that of the row before, and the rows from then on.
 #[derive(Debug)]
 struct Jump {
@@ -58,9 +56,11 @@ struct Jump {
     goes_on: bool,
 }
 
-/// Finds the steps of each source's clock.
+/// Puts rows in the order of their time, as far as the window of [`Order`] reaches, and finds the
+/// steps of each source's clock.
 #[derive(Debug, Default)]
-pub(super) struct ClockSteps {
+pub(crate) struct InOrder {
+    order: Order,
     /// By series.
     series: Vec<Option<SeriesClock>>,
     origins: Vec<Origin>,
@@ -69,18 +69,12 @@ pub(super) struct ClockSteps {
     counters: Vec<bool>,
 }
 
-impl ClockSteps {
-    /// Takes the row that is next in the file and pushes it into `order`.
-    pub(super) fn push(
-        &mut self,
-        catalog: &Catalog,
-        row: Row<'_>,
-        order: &mut Order,
-        each: &mut impl FnMut(Row<'_>),
-    ) {
+impl InOrder {
+    /// Takes the row that is next in the file, and hands those that need not wait any more to `each`.
+    pub(crate) fn push(&mut self, catalog: &Catalog, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
         let SeriesId(id) = row.series;
         let Some(clock) = self.series.get_mut(id).and_then(Option::as_mut) else {
-            self.begin(catalog, row, order, each);
+            self.begin(catalog, row, each);
             return;
         };
         let origin = &mut self.origins[clock.origin];
@@ -88,24 +82,18 @@ impl ClockSteps {
         if origin.jump.is_none() {
             let is_step = clock.go_on(time_ns);
             if !is_step {
-                order.push(Row { time_ns, ..row }, each);
+                self.order.push(Row { time_ns, ..row }, each);
                 return;
             }
             let series = *clock;
             let (held, values) = (Vec::new(), 0);
             origin.jump = Some(Jump { series, to_ns: time_ns, held, values, goes_on: false });
         }
-        self.hold(catalog, Row { time_ns, ..row }, order, each);
+        self.hold(catalog, Row { time_ns, ..row }, each);
     }
 
     /// The first row of a series.
-    fn begin(
-        &mut self,
-        catalog: &Catalog,
-        row: Row<'_>,
-        order: &mut Order,
-        each: &mut impl FnMut(Row<'_>),
-    ) {
+    fn begin(&mut self, catalog: &Catalog, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
         let SeriesId(id) = row.series;
         let mut name = catalog.series(row.series).clone();
         name.tags.retain(|(key, _)| key != "cpu");
@@ -121,42 +109,36 @@ impl ClockSteps {
         self.series[id] = Some(SeriesClock { origin, last_ns: time_ns, interval_ns: 0, run: 0 });
         let row = Row { time_ns, ..row };
         if self.origins[origin].jump.is_some() {
-            self.hold(catalog, row, order, each);
+            self.hold(catalog, row, each);
         } else {
-            order.push(row, each);
+            self.order.push(row, each);
         }
     }
 
     /// Keeps a row behind a jump until it is known what that was.
-    fn hold(
-        &mut self,
-        catalog: &Catalog,
-        row: Row<'_>,
-        order: &mut Order,
-        each: &mut impl FnMut(Row<'_>),
-    ) {
+    fn hold(&mut self, catalog: &Catalog, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
         let Some(SeriesClock { origin, .. }) = self.series[row.series.0] else { return };
         for name in &catalog.fields()[self.counters.len()..] {
             self.counters.push(is_counter(name));
         }
-        let goes_on = self.goes_on(row, order);
+        let goes_on = self.goes_on(row);
         let Some(jump) = &mut self.origins[origin].jump else { return };
         jump.goes_on |= goes_on == Some(true);
         let is_next = row.time_ns.saturating_sub(jump.to_ns) > jump.series.interval_ns / 2;
         let is_full = jump.held.len() >= MOST_HELD || jump.values >= MOST_VALUES;
-        jump.held.push((row.series, row.time_ns, row.values.to_vec()));
+        jump.held.push(HeldRow::of(row));
         jump.values += row.values.len();
         let is_step = jump.goes_on && goes_on != Some(false);
         if goes_on == Some(false) || is_full || (is_next && is_step) {
-            self.decide(origin, is_step, order, each);
+            self.decide(origin, is_step, each);
         }
     }
 
     /// Whether the counters of a row go on from where they were before the jump, if they moved.
-    fn goes_on(&self, row: Row<'_>, order: &Order) -> Option<bool> {
+    fn goes_on(&self, row: Row<'_>) -> Option<bool> {
         let mut has_risen = None;
         for (field, value) in row.values.iter().filter(|(field, _)| self.counters[field.0]) {
-            let mut before = order.latest(row.series, *field).take(COMPARED);
+            let mut before = self.order.latest(row.series, *field).take(COMPARED);
             let Some((last_ns, last)) = before.next() else { continue };
             if last_ns < row.time_ns {
                 continue;
@@ -178,13 +160,7 @@ impl ClockSteps {
     }
 
     /// Ends the wait behind a jump.
-    fn decide(
-        &mut self,
-        origin: usize,
-        is_step: bool,
-        order: &mut Order,
-        each: &mut impl FnMut(Row<'_>),
-    ) {
+    fn decide(&mut self, origin: usize, is_step: bool, each: &mut impl FnMut(Row<'_>)) {
         let Some(jump) = self.origins[origin].jump.take() else { return };
         let mut by_ns = 0;
         if is_step {
@@ -195,33 +171,29 @@ impl ClockSteps {
             source.back_ns = source.back_ns.saturating_add(by_ns);
             source.steps += 1;
         }
-        for (series, time_ns, values) in jump.held {
-            let time_ns = time_ns.saturating_add(by_ns);
-            if let Some(clock) = &mut self.series[series.0]
-                && clock.go_on(time_ns)
+        for mut held in jump.held {
+            held.time_ns = held.time_ns.saturating_add(by_ns);
+            if let Some(clock) = &mut self.series[held.series.0]
+                && clock.go_on(held.time_ns)
             {
-                (clock.last_ns, clock.run) = (time_ns, 0);
+                (clock.last_ns, clock.run) = (held.time_ns, 0);
             }
-            order.push(Row { series, time_ns, values: &values }, each);
+            self.order.push(held.row(), each);
         }
     }
 
-    /// There are no more rows.
-    pub(super) fn finish(
-        &mut self,
-        tally: &mut ReadCounts,
-        order: &mut Order,
-        each: &mut impl FnMut(Row<'_>),
-    ) {
+    /// Hands out the rows that are left: no other comes. `tally` gets the number of steps.
+    pub(crate) fn finish(&mut self, tally: &mut ReadCounts, each: &mut impl FnMut(Row<'_>)) {
         for origin in 0..self.origins.len() {
             let goes_on = self.origins[origin].jump.as_ref().is_some_and(|jump| jump.goes_on);
-            self.decide(origin, goes_on, order, each);
+            self.decide(origin, goes_on, each);
         }
         // All sources of one machine have the same clock.
         if let Some(source) = self.origins.iter().max_by_key(|origin| origin.steps) {
             tally.clock_steps = source.steps;
             tally.clock_steps_seconds = source.back_ns as f64 / 1e9;
         }
+        self.order.finish(each);
     }
 }
 

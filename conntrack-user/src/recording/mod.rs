@@ -9,8 +9,7 @@
 //! `file` writes, `content` checks a file that is appended to, and `frames` finds what is whole in a
 //! zstd file; `decode` undoes compression, `lines` cuts text, `line_protocol`, `json` and `csv_rows` read one line each, `catalog` numbers
 //! series and fields, `order` sorts rows by time, `clock_steps` keeps the order of rows at which a
-//! clock was set back, `reader` puts these together. The meaning of rows
-//! is the matter of `report`.
+//! clock was set back, `reader` puts these together. `report` gives rows their meaning.
 
 mod catalog;
 mod clock_steps;
@@ -33,9 +32,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use self::catalog::{Catalog, FieldId, RecordedSeries, SeriesId};
+pub(crate) use self::clock_steps::InOrder;
 pub use self::content::{Content, is_compressed};
 pub use self::file::{Begun, FileChange, FileError, RecordingFile, Rotation, refusal};
-pub use self::order::{Order, WINDOW};
+pub use self::order::WINDOW;
 use self::reader::parse;
 pub use self::reader::{RecordingReader, read};
 
@@ -51,6 +51,24 @@ pub struct Row<'a> {
     pub time_ns: i64,
     /// The numbers among the fields.
     pub values: &'a [(FieldId, f64)],
+}
+
+/// A row that is kept.
+#[derive(Debug)]
+pub(crate) struct HeldRow {
+    pub(crate) series: SeriesId,
+    pub(crate) time_ns: i64,
+    pub(crate) values: Vec<(FieldId, f64)>,
+}
+
+impl HeldRow {
+    pub(crate) fn of(row: Row<'_>) -> Self {
+        Self { series: row.series, time_ns: row.time_ns, values: row.values.to_vec() }
+    }
+
+    pub(crate) fn row(&self) -> Row<'_> {
+        Row { series: self.series, time_ns: self.time_ns, values: &self.values }
+    }
 }
 
 /// Why a line is not used.

@@ -2,25 +2,18 @@
 
 use std::collections::VecDeque;
 
-use super::{FieldId, Row, SeriesId};
+use super::{FieldId, HeldRow, Row, SeriesId};
 
 /// Rows that are held back: the rows of eight emissions on a machine of 128 CPUs.
 pub const WINDOW: usize = 1024;
 /// Values of the rows that are held back, which take 16 bytes each.
 const MOST_VALUES: usize = 1 << 17;
 
-#[derive(Debug)]
-struct Held {
-    series: SeriesId,
-    time_ns: i64,
-    values: Vec<(FieldId, f64)>,
-}
-
 /// Rows that wait for older ones.
 #[derive(Debug, Default)]
-pub struct Order {
+pub(super) struct Order {
     /// The oldest first; those of one time as they came.
-    rows: VecDeque<Held>,
+    rows: VecDeque<HeldRow>,
     values: usize,
     /// Memory of rows that went on.
     spare: Vec<Vec<(FieldId, f64)>>,
@@ -28,12 +21,12 @@ pub struct Order {
 
 impl Order {
     /// Takes a row, and hands those that the window has no room for to `each`.
-    pub fn push(&mut self, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
+    pub(super) fn push(&mut self, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
         let mut values = self.spare.pop().unwrap_or_default();
         values.clear();
         values.extend_from_slice(row.values);
         self.values += values.len();
-        let held = Held { series: row.series, time_ns: row.time_ns, values };
+        let held = HeldRow { series: row.series, time_ns: row.time_ns, values };
         if self.rows.back().is_none_or(|last| last.time_ns <= row.time_ns) {
             self.rows.push_back(held);
         } else {
@@ -59,14 +52,14 @@ impl Order {
     }
 
     /// Hands out the rows that are left: no other comes.
-    pub fn finish(&mut self, each: &mut impl FnMut(Row<'_>)) {
+    pub(super) fn finish(&mut self, each: &mut impl FnMut(Row<'_>)) {
         while !self.rows.is_empty() {
             self.pop(each);
         }
     }
 
     fn pop(&mut self, each: &mut impl FnMut(Row<'_>)) {
-        let Some(Held { series, time_ns, values }) = self.rows.pop_front() else { return };
+        let Some(HeldRow { series, time_ns, values }) = self.rows.pop_front() else { return };
         each(Row { series, time_ns, values: &values });
         self.values -= values.len();
         // A single long row must not keep its memory for ever.

@@ -3,29 +3,26 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use super::clock_steps::ClockSteps;
+use super::clock_steps::InOrder;
 use super::csv_rows::{CsvTables, is_headless};
 use super::lines::{Line, Lines, MARK};
-use super::order::Order;
 use super::{
     BadLine, Catalog, FieldId, ReadCounts, Row, SeriesId, decode, json, line_protocol, time,
 };
 
 /// Reads `files` in their order and hands each row to `each`, in the order of their time as far as
-/// the window of [`Order`] reaches; what could not be read is in `tally`.
+/// its window reaches; what could not be read is in `tally`.
 pub fn read(
     files: &[PathBuf],
     catalog: &mut Catalog,
     tally: &mut ReadCounts,
     each: &mut impl FnMut(&Catalog, Row<'_>),
 ) {
-    let (mut reader, mut order) = (RecordingReader::new(files.to_vec()), Order::default());
-    let mut steps = ClockSteps::default();
+    let (mut reader, mut order) = (RecordingReader::new(files.to_vec()), InOrder::default());
     while let Some(row) = reader.next_row(catalog, tally) {
-        steps.push(catalog, row, &mut order, &mut |row| each(catalog, row));
+        order.push(catalog, row, &mut |row| each(catalog, row));
     }
-    steps.finish(tally, &mut order, &mut |row| each(catalog, row));
-    order.finish(&mut |row| each(catalog, row));
+    order.finish(tally, &mut |row| each(catalog, row));
 }
 
 /// Files that are read row by row.
