@@ -1,0 +1,168 @@
+//! Stretches of time within which a counter's values have no gap, and what lies between two values.
+
+/// Telegraf's plugin keeps the kernel's 32 bits, or the sum of such counters of CPUs.
+pub(super) const WRAP: f64 = 4_294_967_296.0;
+/// A wrap is believed if this many events or fewer explain it.
+const WRAP_BELIEVED: f64 = 268_435_456.0;
+/// And no more than this many a second.
+const WRAP_BELIEVED_PER_SECOND: f64 = 16_777_216.0;
+/// A value and its time.
+pub(super) type Point = (i64, f64);
+
+/// Returns the events between two values of a counter, and whether it started again at 0.
+pub(super) fn events(from: Point, to: Point, may_wrap: bool) -> (f64, bool) {
+    if to.1 >= from.1 {
+        return (to.1 - from.1, false);
+    }
+    match wrapped(from, to).filter(|_| may_wrap) {
+        Some(events) => (events, false),
+        None => (to.1, true),
+    }
+}
+
+/// Returns the events between two values if the counter may have wrapped between them.
+pub(super) fn wrapped(from: Point, to: Point) -> Option<f64> {
+    // Several CPUs may wrap at once.
+    let events = to.1 + WRAP * ((from.1 - to.1) / WRAP).ceil() - from.1;
+    let seconds = (to.0.saturating_sub(from.0) as f64 / 1e9).max(1.0);
+    let believed = WRAP_BELIEVED.min(WRAP_BELIEVED_PER_SECOND * seconds);
+    (0.0..believed).contains(&events).then_some(events)
+}
+
+/// How far apart two times may be.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::report) struct Reach {
+    /// Rows no further apart than this were read together: a counter cannot start again between
+    /// them.
+    pub(in crate::report) near_ns: i64,
+    /// Rows further apart than this have a gap between them, which other rows may fill later.
+    pub(in crate::report) far_ns: i64,
+    /// Whether a counter that went back may have wrapped. It did not where other counters of the
+    /// same row began again.
+    pub(in crate::report) may_wrap: bool,
+}
+
+/// What a value adds to its neighbour in time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::report) struct Step {
+    /// The earlier of the two times, and the later.
+    pub(in crate::report) from_ns: i64,
+    pub(in crate::report) to_ns: i64,
+    pub(in crate::report) events: f64,
+    /// The counter started again.
+    pub(in crate::report) is_reset: bool,
+    /// There is a gap between the two.
+    pub(in crate::report) is_gap: bool,
+}
+
+impl Step {
+    pub(in crate::report) fn seconds(&self) -> f64 {
+        self.to_ns.saturating_sub(self.from_ns) as f64 / 1e9
+    }
+}
+
+/// Values that are neighbours in time, without a gap.
+#[derive(Debug, Clone)]
+pub(super) struct Stretch {
+    pub(super) first: Point,
+    pub(super) last: Point,
+    pub(super) events: f64,
+    pub(super) resets: u64,
+    pub(super) first_reset_ns: Option<i64>,
+    pub(super) values: u64,
+    /// It grew at its beginning.
+    pub(super) is_backwards: bool,
+    /// Other counters began again where it begins.
+    pub(super) begins_with_reset: bool,
+    /// The value before the last one.
+    pub(super) before_last: f64,
+    /// The value before the counter started again, if it did with the last one.
+    pub(super) before_reset: Option<f64>,
+    /// Zeros behind the last value.
+    pub(super) zeros: Option<Box<Zeros>>,
+    /// The value behind zeros with which the stretch begins, if it grows backwards; the first
+    /// value is the first of the zeros then.
+    pub(super) behind_zeros: Option<Box<Zeros>>,
+}
+
+/// Rows with 0 beside rows with more. The value on their other side decides whether the counter
+/// began again, or a query filled a gap with them.
+#[derive(Debug, Clone)]
+pub(super) struct Zeros {
+    pub(super) from_ns: i64,
+    pub(super) to_ns: i64,
+    pub(super) number: u64,
+    /// The value behind them.
+    pub(super) behind: Point,
+}
+
+/// The place between two stretches.
+pub(super) struct Joint {
+    pub(super) from: Point,
+    pub(super) to: Point,
+    pub(super) events: f64,
+    pub(super) is_reset: bool,
+    /// Zeros between them that are no values of the counter.
+    pub(super) filled: u64,
+}
+
+impl Joint {
+    pub(super) fn of(before: &Stretch, behind: &Stretch) -> Self {
+        let to = behind.behind_zeros.as_ref().map_or(behind.first, |zeros| zeros.behind);
+        let (events, is_reset) = events(before.last, to, !behind.begins_with_reset);
+        let zeros = before.zeros.iter().chain(&behind.behind_zeros);
+        let are_values = is_reset || before.last.1 == 0.0;
+        let filled = if are_values { 0 } else { zeros.map(|zeros| zeros.number).sum() };
+        Self { from: (before.to_ns(), before.last.1), to, events, is_reset, filled }
+    }
+}
+
+impl Stretch {
+    /// Takes a value that is the same as the last one, if it comes behind that without a gap.
+    pub(super) fn stand_still(&mut self, point: Point, reach: Reach) -> Option<Step> {
+        let apart_ns = point.0.saturating_sub(self.last.0);
+        let is_next = apart_ns > 0 && apart_ns <= reach.far_ns && point.1 == self.last.1;
+        if !is_next || self.zeros.is_some() {
+            return None;
+        }
+        let from_ns = std::mem::replace(&mut self.last.0, point.0);
+        (self.before_last, self.before_reset) = (point.1, None);
+        self.values += 1;
+        Some(Step { from_ns, to_ns: point.0, events: 0.0, is_reset: false, is_gap: false })
+    }
+
+    /// The time of its last value, or of the zeros behind that.
+    pub(super) fn to_ns(&self) -> i64 {
+        self.zeros.as_ref().map_or(self.last.0, |zeros| zeros.to_ns)
+    }
+
+    /// Whether the counter did not start again but a value is wrong: it rises beyond the value
+    /// before, or falls to no less than the value before that.
+    pub(super) fn is_odd(&mut self, value: f64, step: Step) -> bool {
+        let before =
+            std::mem::replace(&mut self.before_reset, step.is_reset.then_some(self.last.1));
+        let is_spike = step.is_reset && self.before_last > 0.0 && value >= self.before_last;
+        is_spike || before.is_some_and(|before| value >= before)
+    }
+
+    pub(super) fn grow(&mut self, step: Step) {
+        self.events += step.events;
+        self.values += 1;
+        if step.is_reset {
+            self.resets += 1;
+            let first = self.first_reset_ns.unwrap_or(step.to_ns);
+            self.first_reset_ns = Some(first.min(step.to_ns));
+        }
+    }
+}
+
+/// What lies between two values. Between rows that were read together a decrease is negative.
+pub(super) fn step(from: Point, to: Point, reach: Reach) -> Step {
+    let apart_ns = to.0.saturating_sub(from.0);
+    let (mut events, mut is_reset) = events(from, to, reach.may_wrap);
+    if is_reset && apart_ns <= reach.near_ns {
+        (events, is_reset) = (to.1 - from.1, false);
+    }
+    let is_gap = apart_ns > reach.far_ns;
+    Step { from_ns: from.0, to_ns: to.0, events, is_reset, is_gap }
+}

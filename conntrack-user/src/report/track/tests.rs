@@ -1,0 +1,117 @@
+//! Tests of one counter's values in any order.
+
+use proptest::prelude::*;
+
+use super::stretch::WRAP;
+use super::*;
+
+const REACH: Reach = Reach { near_ns: 0, far_ns: i64::MAX, may_wrap: true };
+
+fn track(values: &[(i64, f64)], reach: Reach) -> Track {
+    let mut track = Track::default();
+    values.iter().for_each(|(time_ns, value)| _ = track.take(*time_ns, *value, reach));
+    track
+}
+
+#[test]
+fn a_total_is_the_same_forwards_backwards_and_in_pieces() {
+    let values: Vec<_> =
+        (0..100).map(|at| (at, [at, at - 50][usize::from(at >= 50)] as f64)).collect();
+    let (first, second) = values.split_at(40);
+    let reversed: Vec<_> = values.iter().rev().copied().collect();
+    let twice: Vec<_> = values.iter().flat_map(|value| [*value; 2]).collect();
+    for order in [values.clone(), reversed, [second, first].concat(), twice] {
+        let track = track(&order, REACH);
+        assert_eq!((track.total(), track.resets()), (98.0, 1), "{track:?}");
+        assert_eq!((track.unordered(), track.values()), (0, 100));
+        assert_eq!(track.span(), Some((0, 99)));
+    }
+}
+
+#[test]
+fn wraps_and_resets_differ() {
+    let wrapped = track(&[(0, WRAP - 10.0), (1, 5.0)], REACH);
+    assert_eq!((wrapped.total(), wrapped.resets()), (15.0, 0));
+    let reset = track(&[(0, 1e9), (1, 5.0)], REACH);
+    assert_eq!((reset.total(), reset.resets()), (5.0, 1));
+}
+
+#[test]
+fn rows_that_were_read_together_are_no_reset() {
+    let reach = Reach { near_ns: 10, ..REACH };
+    let values = [(0, 100.0), (5, 99.0), (1000, 110.0), (1001, 109.0), (2000, 120.0)];
+    let found = track(&values, reach);
+    assert_eq!((found.total(), found.resets(), found.disagreeing()), (20.0, 0, 2));
+}
+
+#[test]
+fn what_fills_a_gap_later_is_in_its_place() {
+    let reach = Reach { far_ns: 10, ..REACH };
+    let mut values: Vec<_> = (0..50).map(|at| (at, at as f64)).collect();
+    values.extend((70..100).map(|at| (at, (at - 60) as f64)));
+    values.extend((50..70).map(|at| (at, [at, at - 60][usize::from(at >= 60)] as f64)));
+    let found = track(&values, reach);
+    assert_eq!((found.total(), found.resets(), found.unordered()), (59.0 + 39.0, 1, 0));
+}
+
+#[test]
+fn a_single_wrong_value_is_counted() {
+    for (values, odd) in [
+        ([100.0, 110.0, 12.0, 130.0], 1),
+        ([100.0, 110.0, 9120.0, 130.0], 1),
+        ([100.0, 110.0, 3.0, 20.0], 0),
+        ([100.0, 110.0, 120.0, 130.0], 0),
+    ] {
+        let values: Vec<_> = values.into_iter().enumerate().map(|(t, v)| (t as i64, v)).collect();
+        assert_eq!(track(&values, REACH).odd(), odd, "{values:?}");
+    }
+}
+
+/// `fill(0)` of a query.
+#[test]
+fn zeros_between_values_that_go_on_are_no_values() {
+    let values: Vec<_> =
+        [3.0, 5.0, 0.0, 0.0, 6.0, 9.0].into_iter().zip(0..).map(|(v, t)| (t, v)).collect();
+    let reversed: Vec<_> = values.iter().rev().copied().collect();
+    let twice: Vec<_> = values.iter().flat_map(|value| [*value; 2]).collect();
+    for order in [values, reversed, twice] {
+        let found = track(&order, REACH);
+        assert_eq!((found.total(), found.resets(), found.filled()), (6.0, 0, 2), "{order:?}");
+    }
+    // The counter began again, and counts nothing at first, or to the end.
+    let found = track(&[(0, 5.0), (1, 0.0), (2, 0.0), (3, 2.0)], REACH);
+    assert_eq!((found.total(), found.resets(), found.filled()), (2.0, 1, 0));
+    assert_eq!(found.first_reset_ns(), Some(1));
+    let found = track(&[(0, 5.0), (1, 6.0), (2, 0.0), (3, 0.0)], REACH);
+    assert_eq!((found.total(), found.resets(), found.zeros_at_end()), (1.0, 1, 2));
+}
+
+#[test]
+fn what_cannot_be_ordered_is_counted() {
+    let mut values: Vec<_> = (0..50).map(|at| (at, at as f64)).collect();
+    values.push((20, 77.0));
+    values.push((21, 21.0));
+    let found = track(&values, REACH);
+    assert_eq!((found.late(), found.unordered(), found.total()), (2, 1, 49.0));
+}
+
+proptest! {
+    /// Whatever the order: without a reset the total is exact, and memory is bounded.
+    #[test]
+    fn a_rising_counter_is_exact_in_any_order(
+        rises in proptest::collection::vec(0u32..5, 2..200), seed: u64, far_ns in 1i64..50,
+    ) {
+        let mut sum = 0.0;
+        let mut values: Vec<(i64, f64)> = Vec::new();
+        for (at, rise) in rises.iter().enumerate() {
+            sum += f64::from(*rise);
+            values.push((at as i64 * 3, sum));
+        }
+        let expected = sum - values[0].1;
+        fastrand::Rng::with_seed(seed).shuffle(&mut values);
+        let found = track(&values, Reach { far_ns, ..REACH });
+        prop_assert_eq!(found.total(), expected);
+        prop_assert_eq!((found.unordered(), found.resets(), found.filled()), (0, 0, 0));
+        prop_assert!(found.stretches.len() <= MOST);
+    }
+}
