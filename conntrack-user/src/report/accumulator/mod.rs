@@ -5,24 +5,23 @@
 //! the table was in a burst. Events come from the counters, which no lost row can falsify, and from
 //! rates only where a recording has no counters.
 
+mod conclude;
+
+pub(super) use self::conclude::Context;
 use super::Options;
 use super::cpus::{Cpus, Sum};
 use super::drawing::Drawing;
-use super::fields::{Counters, Meaning, has_bursts, is_constant_on_some_kernels};
+use super::fields::Meaning;
 use super::gaps::{Clock, LONGER};
 use super::gather::{Compared, Paired};
 use super::level::TableLevel;
 use super::moment::{CounterReading, Moment};
 use super::rates::{Addition, FEW, Rates};
-use super::successors::Ends;
-use super::summary::{Cause, Gaps, Losses, SourceReport};
+use super::summary::Gaps;
 use super::timeline::Rate;
 use super::track::{Falls, Reach, Step, Track};
-use super::unknown::{Completeness, is_often, unknown};
-use crate::recording::known::is_known;
 use crate::recording::{RecordedSeries, Row, SeriesId};
-use crate::schema::field::{CpuTrack, Field};
-use crate::schema::fields::{self, rank};
+use crate::schema::field::CpuTrack;
 
 /// A row that comes within this share of the interval does not wait for its turn.
 const AT_ONCE: f64 = 0.9;
@@ -100,14 +99,6 @@ pub(super) struct SourceAccumulator {
     sample_seconds: Option<f64>,
     cpus: Cpus,
     drawing: Option<Drawing>,
-}
-
-/// What a source is reported with.
-pub(super) struct Context<'a> {
-    /// The counters.
-    pub(super) counters: &'a Counters,
-    /// Sentences about the whole recording.
-    pub(super) unknown: &'a [String],
 }
 
 impl SourceAccumulator {
@@ -392,256 +383,6 @@ impl SourceAccumulator {
         }
         self.counters.iter_mut().for_each(|counter| counter.rates.close_window(options));
     }
-
-    /// The tracks of the counter `at`: one, or one for each CPU where rows with the sum are
-    /// missing or go back.
-    fn tracks(&self, at: usize, interval: Option<f64>) -> Vec<&Track> {
-        let whole = self.counters.get(at).map(|counter| &counter.track);
-        let whole = whole.filter(|track| track.values() > 0);
-        let cpus: Vec<&Track> = self.cpus.tracks(at).collect();
-        match whole {
-            Some(whole) if cpus.is_empty() || !self.are_cpus_better(whole, &cpus, interval) => {
-                vec![whole]
-            }
-            _ => cpus,
-        }
-    }
-
-    /// Whether the sum of the CPUs' counters is more certain than the rows with the sum are: each
-    /// of them wraps by itself.
-    fn are_cpus_better(&self, whole: &Track, cpus: &[&Track], interval: Option<f64>) -> bool {
-        if self.cpus.is_short() || cpus.iter().any(|track| track.unordered() > 0) {
-            return false;
-        }
-        let goes_back = whole.resets() + whole.odd() + whole.disagreeing() > 0;
-        let spans = cpus.iter().filter_map(|track| track.span());
-        let span = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-        let (Some((from_ns, to_ns)), Some(own)) = (span, whole.span()) else { return false };
-        let longer_ns = (interval.unwrap_or(0.0) * LONGER * 1e9) as i64;
-        let is_longer =
-            own.0.saturating_sub(from_ns) > longer_ns || to_ns.saturating_sub(own.1) > longer_ns;
-        let is_shorter =
-            from_ns.saturating_sub(own.0) > longer_ns || own.1.saturating_sub(to_ns) > longer_ns;
-        (is_longer || goes_back) && !is_shorter
-    }
-
-    /// Whether the rows with the sum go back where those of the CPUs do not.
-    fn is_replaced(&self, counter: &Tallied, tracks: &[&Track]) -> bool {
-        let backs = |track: &Track| track.resets() + track.odd();
-        let is_other = !tracks.iter().any(|track| std::ptr::eq(*track, &counter.track));
-        is_other
-            && backs(&counter.track) > tracks.iter().map(|track| backs(track)).max().unwrap_or(0)
-    }
-
-    /// Whether the rows of CPUs go on where there are none with their sum.
-    fn have_cpus_more_rows(&self, interval: Option<f64>) -> bool {
-        let longer_ns = (interval.unwrap_or(0.0) * LONGER * 1e9) as u64;
-        match (self.statistics.span(), self.cpus.clock.span()) {
-            (Some(whole), Some(cpus)) => {
-                (cpus.0 < whole.0 && cpus.0.abs_diff(whole.0) > longer_ns)
-                    || (cpus.1 > whole.1 && cpus.1.abs_diff(whole.1) > longer_ns)
-            }
-            (whole, _) => whole.is_none(),
-        }
-    }
-
-    /// How the source begins and ends.
-    pub(super) fn ends(&self, names: &[String]) -> Ends {
-        let mut ends = Ends {
-            origin: self.origin.clone(),
-            span: None,
-            interval_seconds: self.statistics.interval().unwrap_or(0.0),
-            counters: Vec::new(),
-        };
-        for (at, name) in names.iter().enumerate().filter(|(_, name)| is_known(name)) {
-            let tracks = self.tracks(at, self.statistics.interval());
-            for (from_ns, to_ns) in tracks.iter().filter_map(|track| track.span()) {
-                let (first, last) = ends.span.get_or_insert((from_ns, to_ns));
-                (*first, *last) = ((*first).min(from_ns), (*last).max(to_ns));
-            }
-            if !tracks.is_empty() {
-                let first = tracks.iter().map(|track| track.first()).sum();
-                let last = tracks.iter().map(|track| track.last()).sum();
-                ends.counters.push((name.clone(), first, last));
-            }
-        }
-        ends.counters.sort_by_key(|(name, ..)| rank(name));
-        ends
-    }
-
-    /// Reports what the rows show of the source.
-    pub(super) fn report(&mut self, context: &Context<'_>) -> SourceReport {
-        let (from_ns, to_ns) = self.span.unwrap_or_default();
-        let (statistics, table) = (self.statistics.finish(), self.table.finish());
-        let cpus = self.cpus.clock.finish();
-        let table_interval = table.interval;
-        let table_missing = table.gaps.missing;
-        let by_cpus = self.have_cpus_more_rows(
-            [statistics.interval, cpus.interval].into_iter().flatten().reduce(f64::max),
-        );
-        let mut clocks =
-            [(&self.statistics, statistics), (&self.cpus.clock, cpus), (&self.table, table)];
-        if by_cpus {
-            clocks.swap(0, 1);
-        }
-        let main = clocks.into_iter().find(|(clock, _)| clock.emissions() > 0);
-        let (emissions, times) =
-            main.map(|(clock, times)| (clock.emissions(), times)).unwrap_or_default();
-        let interval_seconds = times.interval;
-        let mut gaps = Gaps { restarts: self.gaps.restarts, ..times.gaps };
-        let alternating = gaps.restarts;
-        if is_often(alternating, emissions) && 2 * self.early_restarts > alternating {
-            // Rows of another program come between those with rates, and are no restarts.
-            gaps.restarts = 0;
-        }
-        if self.counters.len() < context.counters.names.len() {
-            self.counters.resize_with(context.counters.names.len(), Tallied::default);
-        }
-        let fill = self.level.report();
-        let losses = self.losses.each_ref().map(|track| {
-            let is_known = track.values() > 0 && track.resets() <= self.gaps.restarts;
-            is_known.then(|| track.total())
-        });
-        let spans = [self.statistics.span(), self.cpus.clock.span()].into_iter().flatten();
-        let covered = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-        let mut evidence = Completeness {
-            span: (from_ns, to_ns),
-            statistics: covered,
-            statistics_rows: self.statistics.emissions().max(self.cpus.clock.emissions()),
-            table: self.level.span(),
-            table_rows: self.table.emissions(),
-            table_missing: if self.level.span() == self.table.span() {
-                table_missing.saturating_sub(gaps.missing)
-            } else {
-                0
-            },
-            interval_seconds,
-            table_interval_seconds: table_interval,
-            undecided_gaps: times.undecided,
-            alternating: if gaps.restarts == alternating { 0 } else { alternating },
-            repeated: self.repeated,
-            partial_sums: if by_cpus { self.cpus.partial() } else { 0 },
-            cpus: self.cpus.count(),
-            left_out: self.cpus.left_out(),
-            disagreeing: self.disagreeing,
-            fill: fill.as_ref(),
-            ..Completeness::default()
-        };
-        let (mut moved, mut unmoved, mut not_counted) = (Vec::new(), Vec::new(), Vec::new());
-        // Sentences name the first counter that they are about.
-        let mut names: Vec<_> = context.counters.names.iter().enumerate().collect();
-        names.sort_by_key(|(_, name)| (rank(name), name.as_str()));
-        for (at, name) in names {
-            let counter = &self.counters[at];
-            let tracks = self.tracks(at, interval_seconds);
-            if !counter.is_seen && tracks.is_empty() {
-                continue;
-            }
-            let resets = tracks.iter().map(|track| track.resets()).max().unwrap_or(0);
-            if !is_known(name) && resets > self.gaps.restarts {
-                evidence.stranger.get_or_insert_with(|| name.clone());
-                evidence.no_counters.push(name.clone());
-                continue;
-            }
-            gaps.resets = gaps.resets.max(resets);
-            gaps.first_reset_ns = earliest(
-                gaps.first_reset_ns,
-                tracks.iter().filter_map(|t| t.first_reset_ns()).min(),
-            );
-            tracks.iter().for_each(|track| evidence.take(name, track));
-            let values: u64 = tracks.iter().map(|track| track.values()).sum();
-            let mut total: f64 = tracks.iter().map(|track| track.total()).sum();
-            if self.blanks.come_first() {
-                total -= tracks.iter().map(|track| track.rise_from_zero()).sum::<f64>();
-            }
-            if values == 0 {
-                let interval = interval_seconds.unwrap_or(0.0);
-                total = counter.rated + counter.rated_intervals * interval;
-                evidence.rates_only.push(name.clone());
-                evidence.has_known |= is_known(name);
-            }
-            let is_replaced = self.is_replaced(counter, &tracks);
-            if is_replaced {
-                evidence.replace(name, counter.track.resets() + counter.track.odd());
-            }
-            if total > 0.0 || (counter.rates.has_moved() && !is_replaced) {
-                moved.push((at, name, total));
-            } else if self.is_uncounted(name, counter, &tracks, fill.as_ref()) {
-                not_counted.push(name);
-            } else {
-                unmoved.push(name);
-            }
-        }
-        if self.blanks.come_first() {
-            evidence.leading_blanks = self.blanks.number;
-        }
-        gaps.backwards = evidence.backwards;
-        evidence.resets = gaps.resets;
-        evidence.missing = gaps.missing;
-        evidence.restarts = gaps.restarts;
-        evidence.losses_unknown = self
-            .losses
-            .iter()
-            .zip(losses)
-            .any(|(track, loss)| track.values() > 0 && loss.is_none());
-        evidence.emissions = emissions;
-        let owned = |names: Vec<&String>| names.into_iter().cloned().collect();
-        let mut unknown = unknown(&evidence);
-        unknown.extend(context.unknown.iter().cloned());
-        SourceReport {
-            name: self.origin.name.clone(),
-            tags: self.origin.tags.clone(),
-            from_ns,
-            to_ns,
-            rows: self.rows,
-            emissions,
-            interval_seconds,
-            sample_seconds: self.sample_seconds,
-            counters: moved
-                .iter()
-                .map(|(at, name, total)| self.counters[*at].rates.report(name, *total))
-                .collect(),
-            unmoved: owned(unmoved),
-            not_counted: owned(not_counted),
-            fill,
-            bursts: moved
-                .iter()
-                .filter(|(_, name, _)| has_bursts(name))
-                .flat_map(|(at, name, _)| self.counters[*at].rates.bursts(name))
-                .collect(),
-            drop_causes: causes(&moved),
-            gaps,
-            losses: Losses { samples_missed: losses[0], rows_lost: losses[1] },
-            cpus: self.cpus.summary(&context.counters.cpu_tracks),
-            found: self.compared.found,
-            invalid: self.compared.invalid.worst(),
-            unknown,
-            drawing: self.drawing.clone().map(|drawing| drawing.named(&context.counters.names)),
-        }
-    }
-
-    /// Whether a counter that stayed 0 is not counted, as far as the rows show.
-    fn is_uncounted(
-        &self,
-        name: &str,
-        counter: &Tallied,
-        tracks: &[&Track],
-        fill: Option<&super::summary::Fill>,
-    ) -> bool {
-        if tracks.iter().any(|track| track.largest() > 0.0) {
-            return false;
-        }
-        // What the kernel itself counts of insertions is a part.
-        let has_moved = fill.is_some_and(|fill| fill.entries.max > fill.entries.min);
-        if name == fields::INSERT.name && has_moved {
-            return true;
-        }
-        if self.has_rates { !counter.has_rate } else { is_constant_on_some_kernels(name) }
-    }
-}
-
-fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
-    a.into_iter().chain(b).min()
 }
 
 /// The events in the sample with the peak of a row, if they are known.
@@ -650,19 +391,6 @@ fn sample_events(reading: &CounterReading, sample_seconds: Option<f64>) -> Optio
     reading.sample_max.or(by_rate)
 }
 
-/// Returns the causes of drops with their packets, the worst first.
-fn causes(moved: &[(usize, &String, f64)]) -> Vec<Cause> {
-    let total_of = |field: &Field| {
-        moved.iter().find(|(_, name, _)| *name == field.name).map(|(.., total)| *total)
-    };
-    let sum: f64 = fields::causes().filter_map(total_of).sum();
-    let cause = |field: &Field| {
-        let (packets, meaning) = (total_of(field)?, field.cause?.meaning);
-        let percent = packets / sum * 100.0;
-        Some(Cause { field: field.name.to_owned(), meaning, packets, percent })
-    };
-    let mut causes: Vec<_> =
-        fields::causes().filter_map(cause).filter(|cause| cause.packets > 0.0).collect();
-    causes.sort_by(|a, b| b.packets.total_cmp(&a.packets));
-    causes
+fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+    a.into_iter().chain(b).min()
 }
