@@ -15,6 +15,7 @@
 //! their resolution and nothing else.
 
 pub mod app;
+mod cpu_rates;
 pub mod draw;
 pub mod feed;
 mod gather;
@@ -22,6 +23,7 @@ pub mod history;
 pub mod keys;
 pub mod layout;
 pub mod load;
+pub mod namespace;
 pub mod replay;
 pub mod series;
 pub mod state;

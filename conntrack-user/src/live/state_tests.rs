@@ -3,6 +3,9 @@
 use crate::metric::{Metric, Name, Value};
 
 use super::*;
+use crate::live::history::EntriesLevel;
+use crate::live::namespace::{Current, FillStep, Reading};
+use crate::live::series::{DROP, INSERT};
 
 const SECOND: i64 = 1_000_000_000;
 

@@ -5,8 +5,8 @@ use ratatui::layout::Rect;
 use super::super::theme::Role;
 use super::pen::Pen;
 use super::{skip, words};
+use crate::live::namespace::{Namespace, Reading};
 use crate::live::series::{ALL, CAUSE_INDICES, DROP, SERIES};
-use crate::live::state::{Namespace, Reading};
 use crate::schema::field::LiveGroup;
 
 const RATE: u16 = 8;

@@ -6,8 +6,9 @@ use super::super::theme::Role;
 use super::pen::Pen;
 use super::skip;
 use crate::live::app::App;
+use crate::live::cpu_rates::CpuRates;
+use crate::live::namespace::Namespace;
 use crate::live::series::{RATES, SERIES};
-use crate::live::state::{CpuRates, Namespace};
 use crate::text::human;
 
 /// How many times its fair share the busiest CPU does from where on it is uneven.

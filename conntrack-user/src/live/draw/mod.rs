@@ -22,8 +22,8 @@ use ratatui::layout::Rect;
 use self::pen::Pen;
 use super::app::{App, Panel};
 use super::layout::SMALLEST;
+use super::namespace::Namespace;
 use super::series::RATES;
-use super::state::Namespace;
 use super::theme::Role;
 
 /// From this height on there is room for more than the smallest screen's panels.

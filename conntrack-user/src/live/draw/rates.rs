@@ -10,8 +10,8 @@ use super::pen::Pen;
 use super::{skip, words};
 use crate::live::app::App;
 use crate::live::history::Axis;
+use crate::live::namespace::{Current, Namespace, Reading};
 use crate::live::series::{SERIES, Series};
-use crate::live::state::{Current, Namespace, Reading};
 use crate::schema::provenance::Origin;
 
 /// Where candles are in an area: right of the text.

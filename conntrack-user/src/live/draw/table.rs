@@ -7,7 +7,7 @@ use super::candles::candles;
 use super::pen::Pen;
 use super::{skip, words};
 use crate::live::history::Axis;
-use crate::live::state::{FillStep, Namespace};
+use crate::live::namespace::{FillStep, Namespace};
 use crate::text::human;
 
 /// Draws two lines, and below them `lines` of the last minutes' level; returns what is left.

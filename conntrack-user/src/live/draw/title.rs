@@ -7,7 +7,7 @@ use super::super::theme::Role;
 use super::pen::Pen;
 use super::words;
 use crate::live::app::{App, Panel};
-use crate::live::state::Namespace;
+use crate::live::namespace::Namespace;
 use crate::rows::MEASUREMENT;
 use crate::text::human;
 

@@ -1,6 +1,6 @@
 //! Times, rates and dates in the words that the panels use.
 
-use crate::live::state::Reading;
+use crate::live::namespace::Reading;
 use crate::text::human;
 
 /// A duration in at most six characters: `1.2 s`, `45 s`, `12 min`, `3.5 h`, `20 d`.
