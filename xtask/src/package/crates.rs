@@ -33,10 +33,13 @@ pub(super) fn verify() -> anyhow::Result<()> {
     let mut package = workspace::cargo();
     package.args(["package", "--locked", "--allow-dirty"]);
     package.args(CRATES.iter().flat_map(|(name, _)| ["--package", *name]));
-    // Beside the packages that people install, which have a directory of this name.
-    let target = workspace::root().join("target/crates");
-    fs::create_dir_all(&target).context("cannot make the directory for the crates")?;
-    package.env("CARGO_TARGET_DIR", target);
+    // A new directory for each run: cargo serves the packed crates from a registry inside it, keeps
+    // what it unpacked from there in CARGO_HOME under the path of that registry and the version, and
+    // would take the sources of an earlier run for those of this one.
+    let parent = workspace::root().join("target");
+    let target = fs::create_dir_all(&parent).and_then(|()| tempfile::tempdir_in(&parent));
+    let target = target.context("cannot make the directory for the crates")?;
+    package.env("CARGO_TARGET_DIR", target.path());
     eprintln!("xtask: {}", shown(&package));
     run_checked(package.stderr(Stdio::inherit())).map(|_| ())
 }
