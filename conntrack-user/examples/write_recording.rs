@@ -7,7 +7,7 @@ use std::io::{BufWriter, Write as _};
 
 use ctpulse::format::{EncoderOptions, Format, encoder};
 
-#[path = "../../tests/support/recordings.rs"]
+#[path = "../../tests/host/recordings.rs"]
 mod recordings;
 
 use recordings::{Burst, Plan};

@@ -1,5 +1,5 @@
 //! What is done with each parser's bytes: by the fuzzer (`cargo xtask fuzz`), and by the ordinary
-//! test `tests/corpus.rs` with the inputs that were found worth keeping (`corpus/TARGET/*`).
+//! test `tests/host/corpus.rs` with the inputs that were found worth keeping (`corpus/TARGET/*`).
 //!
 //! A target panics when a property does not hold. Not crashing is the least of them: where there
 //! is a slower and simpler way to the same answer, or a way back, the two are compared.

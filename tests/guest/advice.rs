@@ -11,7 +11,7 @@ use crate::clash::{SYN, race, slow_namespace};
 use crate::drops::{UDP_TIMEOUT, send_to_many};
 use crate::helper::{drops_while_a_helper_goes, unload_while_sending};
 use crate::probes::{CPUS, Setting};
-use crate::support::{NOBODY, Namespace, ctpulse, integer, statistics, text};
+use crate::support::{Namespace, ctpulse, integer, statistics, text};
 use crate::{Modules, in_guest, wait_for};
 
 /// Samples of a look that are past its first row, which comes after half a second at most.
@@ -170,7 +170,7 @@ fn ports_that_ran_out_are_no_race() {
 
     // Without probes, as a user without capabilities.
     let mut command = ctpulse();
-    command.uid(NOBODY).gid(NOBODY).args(["doctor", "--advise", "--look", "6s"]);
+    command.uid(crate::NOBODY).gid(crate::NOBODY).args(["doctor", "--advise", "--look", "6s"]);
     let namespace = &namespace;
     let (code, advice) = namespace
         .inside(|| advise_by(command, || assert_eq!(to_one_destination(namespace, 40).0, 40)));

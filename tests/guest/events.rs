@@ -270,7 +270,7 @@ fn inputs_share_the_probes_that_are_attached_again() {
     let running = Running::start(command.args(["--format", "influx", "--config"]).arg(file.path()));
     assert!(running.line(SOON).is_some(), "the agent does not start");
     let before = programs();
-    namespaces.iter().for_each(Namespace::track_no_more);
+    namespaces.iter().for_each(crate::track_no_more_in);
     modules.unload();
     // The slow input has noticed, too.
     while running.line(Duration::from_secs(5)).is_some() {}

@@ -9,7 +9,7 @@ use crate::events::{all, settled, watch};
 use crate::probes::{attach_all, sum};
 use crate::support::{Namespace, integer, statistics};
 use crate::traffic::link;
-use crate::{in_guest, wait_for};
+use crate::{in_guest, track_no_more_in, wait_for};
 
 const SENDER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
 const RECEIVER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
@@ -61,7 +61,7 @@ fn bad_udp(source_port: u16) -> Vec<u8> {
 fn pair() -> (Namespace, Namespace) {
     let (sender, receiver) = (Namespace::new(), Namespace::new());
     link(&sender, &receiver, 1);
-    sender.track_no_more();
+    track_no_more_in(&sender);
     for rule in [
         "add chain inet t in { type filter hook input priority 0; }",
         "add rule inet t in tcp dport 7 drop",

@@ -7,7 +7,7 @@
 //! libraries know what to do then, so a newer one costs a detour and not the agent.
 //!
 //! The allowed calls are those that `strace` shows of every mode, with what other C libraries,
-//! architectures and an abort use instead; tests/confine.rs runs the modes.
+//! architectures and an abort use instead; tests/host/confine.rs runs the modes.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A guest that measures: the ignored tests of tests/guest.rs, for `cargo xtask bench`.
+//! A guest that measures: the ignored tests of tests/guest, for `cargo xtask bench`.
 
 use std::path::PathBuf;
 use std::time::Duration;

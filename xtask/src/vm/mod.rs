@@ -1,4 +1,4 @@
-//! `cargo xtask vm`: the tests of tests/guest.rs in virtual machines with Debian's kernels.
+//! `cargo xtask vm`: the tests of tests/guest in virtual machines with Debian's kernels.
 //!
 //! `kernel` finds and unpacks a kernel (`apt` downloads it from its suite), `image` makes an
 //! initramfs of our binaries, a few tools and the kernel's modules, `machine` boots it in QEMU,

@@ -1,0 +1,213 @@
+//! The real binary in a kernel of its own: what `cargo xtask vm` runs in a virtual machine.
+//!
+//! These tests unload kernel modules and change limits of the whole system, so each of them
+//! refuses to run where the kernel's command line does not say that it is such a guest. The
+//! modules that its init loaded lie in `/modules`, in the order of `/modules/order`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod advice;
+mod bench;
+mod bench_connections;
+mod bench_drops;
+mod causes;
+mod clash;
+mod confine;
+mod drops;
+mod events;
+mod faults;
+mod flows;
+mod helper;
+mod hooks;
+mod live;
+mod load;
+mod netlink;
+mod privileges;
+mod probes;
+mod program_stats;
+mod strays;
+#[path = "../support.rs"]
+mod support;
+mod traffic;
+mod without_return;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use support::{Namespace, Running, ctpulse, output, text};
+
+const SOON: Duration = Duration::from_secs(60);
+/// The user id of `nobody`.
+const NOBODY: u32 = 65534;
+const STATISTICS: &str = "/proc/net/stat/nf_conntrack";
+
+/// Panics where a test could do harm.
+fn in_guest() {
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap();
+    assert!(
+        command_line.split_whitespace().any(|word| word == "ctpulse.guest=1"),
+        "this is no guest of `cargo xtask vm`, and these tests unload kernel modules"
+    );
+}
+
+/// Calls `done` until it says yes; panics with `what` when it never does.
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < SOON, "{what}: not within {SOON:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn nft(arguments: &str) {
+    output(Command::new("nft").args(arguments.split(' ')));
+}
+
+/// Has connections tracked outside of any test's namespace.
+fn track() {
+    nft("add table inet t");
+    nft("add chain inet t out { type filter hook output priority 0; }");
+    nft("add rule inet t out ct state new counter");
+}
+
+fn track_no_more() {
+    nft("delete table inet t");
+}
+
+/// Deletes the rule for which the namespace tracks connections, so that the module can be unloaded.
+fn track_no_more_in(namespace: &Namespace) {
+    namespace.exec("nft", &["delete", "table", "inet", "t"]);
+}
+
+#[test]
+fn this_is_a_guest() {
+    in_guest();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let version = fs::read_to_string("/proc/sys/kernel/version").unwrap();
+    println!("Linux {} {}", release.trim(), version.trim());
+    assert!(Path::new(STATISTICS).exists(), "nf_conntrack is not loaded");
+    let version = text(&output(ctpulse().arg("--version")).stdout);
+    assert!(version.starts_with("ctpulse "), "{version}");
+}
+
+/// The modules that NAT, limits, rejections and links of other tests need are there.
+#[test]
+fn rules_and_links_can_be_made() {
+    in_guest();
+    let (a, b) = (Namespace::new(), Namespace::new());
+    let peer = ["peer", "name", "v0", "netns", b.name.as_str()];
+    a.exec("ip", &[&["link", "add", "v0", "type", "veth"][..], &peer].concat());
+    for rules in [
+        "add chain inet t nat { type nat hook prerouting priority dstnat; }",
+        "add rule inet t nat udp dport 1000 redirect to :2000",
+        "add rule inet t nat udp dport 1001 dnat ip to 192.0.2.1:53",
+        "add rule inet t nat tcp dport 1001 dnat ip6 to [2001:db8::1]:53",
+        "add chain inet t source { type nat hook postrouting priority srcnat; }",
+        "add rule inet t source oifname v0 ip saddr 192.0.2.2 snat ip to 192.0.2.3-192.0.2.9",
+        "add rule inet t source oifname v0 masquerade random",
+        "add chain inet t in { type filter hook input priority filter; }",
+        "add rule inet t in tcp dport 1 reject with tcp reset",
+        "add rule inet t in tcp dport 2 reject with icmpx type admin-prohibited",
+        "add rule inet t in limit rate 10/second numgen inc mod 2 0 ct count over 5 drop",
+    ] {
+        a.exec("nft", &rules.split(' ').collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn procfs_counts_flows() {
+    in_guest();
+    let namespace = Namespace::new();
+    namespace.assert_flows_are_entries();
+}
+
+/// The netfilter modules of this guest; those that were taken out come back when this goes.
+struct Modules {
+    /// In load order.
+    files: Vec<String>,
+    unloaded: bool,
+}
+
+impl Modules {
+    fn new() -> Self {
+        let order = fs::read_to_string("/modules/order").unwrap();
+        let files = order.lines().filter(|file| file.starts_with("nf"));
+        Self { files: files.map(str::to_owned).collect(), unloaded: false }
+    }
+
+    fn unload(&mut self) {
+        self.unloaded = true;
+        for file in self.files.iter().rev() {
+            let name = file.strip_suffix(".ko").unwrap().replace('-', "_");
+            if !Path::new("/sys/module").join(&name).exists() {
+                continue;
+            }
+            // Rules that are gone keep their modules for a moment: the kernel frees them later.
+            wait_for(&format!("rmmod {name}"), || {
+                Command::new("rmmod").arg(&name).output().unwrap().status.success()
+            });
+        }
+        assert!(!Path::new(STATISTICS).exists());
+    }
+
+    fn load(&mut self) {
+        self.unloaded = false;
+        for file in &self.files {
+            output(Command::new("insmod").arg(Path::new("/modules").join(file)));
+        }
+    }
+}
+
+impl Drop for Modules {
+    fn drop(&mut self) {
+        if self.unloaded {
+            for file in &self.files {
+                let _ = Command::new("insmod").arg(Path::new("/modules").join(file)).output();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_module_that_is_unloaded_is_reported_once_and_found_again() {
+    in_guest();
+    let mut modules = Modules::new();
+    track();
+    let stderr = tempfile::NamedTempFile::new().unwrap();
+    let mut command = ctpulse();
+    command.args(["--interval", "100ms", "--format", "influx"]);
+    command.stderr(stderr.reopen().unwrap());
+    let mut running = Running::start(&mut command);
+    let told = || fs::read_to_string(stderr.path()).unwrap();
+    let row = || {
+        wait_for("a row of the statistics", || {
+            running.line(SOON).is_some_and(|line| line.starts_with("conntrack,cpu=all"))
+        });
+    };
+    row();
+
+    track_no_more();
+    modules.unload();
+    wait_for("a warning", || told().contains("nf_conntrack"));
+    // Nothing comes any more, neither rows nor a second warning.
+    while running.line(Duration::from_millis(500)).is_some() {}
+    let before = told();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(running.line(Duration::ZERO), None);
+    assert_eq!(told(), before);
+
+    modules.load();
+    row();
+    running.signal(rustix::process::Signal::INT);
+    assert!(running.wait().0.success());
+    let told = told();
+    println!("{told}");
+    let lines = |parts: [&str; 2]| {
+        told.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count()
+    };
+    assert_eq!(lines(["reading ", STATISTICS]), 1, "{told}");
+    assert_eq!(lines(["warning: ", "nf_conntrack is not loaded"]), 1, "{told}");
+    assert_eq!(lines(["warning: ", ""]), 1, "{told}");
+}

@@ -1,0 +1,218 @@
+//! The completion scripts, loaded into the shells themselves.
+//!
+//! bash and fish can be asked for candidates. zsh completes only what is typed, so it gets a
+//! terminal.
+
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::support::{Namespace, ctpulse, output, text};
+
+/// A directory with ctpulse, its script for a shell, and some files.
+struct Place {
+    dir: tempfile::TempDir,
+    path: String,
+}
+
+impl Place {
+    fn new(shell: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let binary = ctpulse();
+        symlink(binary.get_program(), dir.path().join("ctpulse")).unwrap();
+        let script = output(ctpulse().args(["completions", shell])).stdout;
+        std::fs::write(dir.path().join("script"), script).unwrap();
+        std::fs::write(dir.path().join("unique-recording.influx"), "").unwrap();
+        let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+        Self { dir, path }
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("PATH", &self.path).current_dir(self.dir.path()).env_remove("COMPLETE");
+        command
+    }
+}
+
+/// What bash offers for these words, the last of which is being typed.
+fn bash(place: &Place, words: &[&str]) -> Vec<String> {
+    const ASK: &str = "source ./script; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); COMP_TYPE=9; \
+                       _clap_complete_ctpulse ctpulse \"${!#}\" x; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let mut bash = place.command("bash");
+    bash.args(["--norc", "-c", ASK, "bash"]).args(words);
+    candidates(&text(&output(&mut bash).stdout))
+}
+
+/// What fish offers for this line.
+fn fish(place: &Place, words: &[&str]) -> Vec<String> {
+    let mut fish = place.command("fish");
+    fish.args(["--no-config", "-c", "source ./script; complete -C $argv[1]"]);
+    candidates(&text(&output(fish.arg(words.join(" ")).env("HOME", place.dir.path())).stdout))
+}
+
+/// The candidates of lines that may have an explanation behind a tab.
+fn candidates(lines: &str) -> Vec<String> {
+    let words = lines.lines().filter_map(|line| line.split('\t').next());
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// Checks what `offered` gives for each kind of value.
+fn check(place: &Place, offered: fn(&Place, &[&str]) -> Vec<String>) {
+    for (words, expected) in [
+        (vec!["ctpulse", "doc"], vec!["doctor"]),
+        (vec!["ctpulse", "run", "--sample-i"], vec!["--sample-interval"]),
+        (vec!["ctpulse", "--collect", "p"], vec!["percpu"]),
+        (vec!["ctpulse", "--collect", "all,"], vec!["all,percpu", "all,none"]),
+        (vec!["ctpulse", "drops", "--top", "cause,so"], vec!["cause,source"]),
+        (vec!["ctpulse", "--ebpf", ""], vec!["auto", "on", "off"]),
+        (vec!["ctpulse", "--user", "roo"], vec!["root"]),
+        (vec!["ctpulse", "--netns", "se"], vec!["self"]),
+        (vec!["ctpulse", "report", "unique"], vec!["unique-recording.influx"]),
+        (vec!["ctpulse", "--config", "unique"], vec!["unique-recording.influx"]),
+        (vec!["ctpulse", "live", "--replay", "unique"], vec!["unique-recording.influx"]),
+        (vec!["ctpulse", "completions", "z"], vec!["zsh"]),
+        (vec!["ctpulse", "--interval", "uni"], vec![]),
+    ] {
+        assert_eq!(offered(place, &words), expected, "{words:?}");
+    }
+}
+
+/// Checks that a namespace's name is offered.
+fn check_namespace(place: &Place, test: &str, offered: fn(&Place, &[&str]) -> Vec<String>) {
+    if !crate::support::may_make_namespaces(test) {
+        return;
+    }
+    let namespace = Namespace::new();
+    let found = offered(place, &["ctpulse", "--netns", "ctpulse-"]);
+    assert!(found.contains(&namespace.name), "{found:?}");
+    let found = offered(place, &["ctpulse", "doctor", "--netns", "/run/netns/ctpulse-"]);
+    assert!(found.contains(&format!("/run/netns/{}", namespace.name)), "{found:?}");
+}
+
+/// Whether there is such a shell; says so aloud when a test cannot run here.
+fn is_there(shell: &str, test: &str) -> bool {
+    let found = ["/bin", "/usr/bin", "/usr/local/bin"].map(|dir| Path::new(dir).join(shell));
+    if found.iter().any(|path| path.exists()) {
+        return true;
+    }
+    let required = std::env::var_os("CTPULSE_TEST_ROOT").is_some();
+    assert!(!required, "{test} must run here, but there is no `{shell}`");
+    crate::support::not_run_here(
+        test,
+        &format!("there is no `{shell}`; `cargo xtask test` installs it"),
+    );
+    false
+}
+
+#[test]
+fn bash_completes_each_kind_of_value() {
+    if is_there("bash", "bash_completes_each_kind_of_value") {
+        let place = Place::new("bash");
+        check(&place, bash);
+        check_namespace(&place, "bash_completes_each_kind_of_value", bash);
+    }
+}
+
+#[test]
+fn fish_completes_each_kind_of_value() {
+    if is_there("fish", "fish_completes_each_kind_of_value") {
+        let place = Place::new("fish");
+        check(&place, fish);
+        check_namespace(&place, "fish_completes_each_kind_of_value", fish);
+    }
+}
+
+fn cells(count: u16) -> NonZero<u16> {
+    NonZero::new(count).unwrap()
+}
+
+/// zsh at a prompt, with the script loaded.
+struct Zsh {
+    child: std::process::Child,
+    pty: Arc<pty_process::blocking::Pty>,
+    screen: Arc<Mutex<vt100::Parser>>,
+}
+
+impl Zsh {
+    fn start(place: &Place) -> Self {
+        let (pty, pts) = pty_process::blocking::open().unwrap();
+        pty.resize(pty_process::Size::new(24, 160)).unwrap();
+        let zsh = pty_process::blocking::Command::new("zsh").args(["-f", "-i"]);
+        let zsh = zsh.env("PATH", &place.path).env("TERM", "vt100").env("HOME", place.dir.path());
+        let child = zsh.current_dir(place.dir.path()).spawn(pts).unwrap();
+        let (pty, screen) =
+            (Arc::new(pty), Arc::new(Mutex::new(vt100::Parser::new(cells(24), cells(160), 0))));
+        let (from, to) = (Arc::clone(&pty), Arc::clone(&screen));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = (&*from).read(&mut buffer) {
+                to.lock().unwrap().process(&buffer[..length]);
+            }
+        });
+        let zsh = Self { child, pty, screen };
+        let load = "PROMPT='zsh: '; autoload -U compinit; compinit -u -D; source ./script; clear; \
+                    echo loaded\n";
+        zsh.write(load);
+        zsh.until("loaded\nzsh:");
+        zsh
+    }
+
+    fn write(&self, text: &str) {
+        (&*self.pty).write_all(text.as_bytes()).unwrap();
+    }
+
+    fn until(&self, wanted: &str) {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(20) {
+            if self.screen.lock().unwrap().screen().contents().contains(wanted) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{wanted:?} does not come: {}", self.screen.lock().unwrap().screen().contents());
+    }
+
+    /// Types `line`, has it completed to what contains `completed`, and takes it back.
+    fn completes(&self, line: &str, completed: &str) {
+        self.write(&format!("{line}\t"));
+        self.until(completed);
+        self.write("\x15");
+    }
+}
+
+impl Drop for Zsh {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn zsh_completes_each_kind_of_value() {
+    const TEST: &str = "zsh_completes_each_kind_of_value";
+    if !is_there("zsh", TEST) {
+        return;
+    }
+    let place = Place::new("zsh");
+    let zsh = Zsh::start(&place);
+    for (line, completed) in [
+        ("ctpulse doc", "ctpulse doctor"),
+        ("ctpulse run --sample-i", "--sample-interval"),
+        ("ctpulse --collect all,p", "--collect all,percpu"),
+        ("ctpulse drops --top cause,so", "--top cause,source"),
+        ("ctpulse --user roo", "--user root"),
+        ("ctpulse --netns se", "--netns self"),
+        ("ctpulse report uniq", "report unique-recording.influx"),
+    ] {
+        zsh.completes(line, completed);
+    }
+    if crate::support::may_make_namespaces(TEST) {
+        let namespace = Namespace::new();
+        let (start, _) = namespace.name.rsplit_once('-').unwrap();
+        zsh.completes(&format!("ctpulse --netns {start}"), &format!("--netns {}", namespace.name));
+    }
+}

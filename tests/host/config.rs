@@ -1,0 +1,143 @@
+//! `ctpulse config --check`: the real binary on configurations as people have them.
+//!
+//! Telegraf's forms are tested one by one in `config/telegraf_tests.rs`.
+
+use crate::support::{ctpulse, repository, text};
+
+/// `config --check` of a file with this text: exit status, standard output and error.
+fn checked(config: &[u8], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.conf");
+    std::fs::write(&path, config).unwrap();
+    let mut command = ctpulse();
+    command.args(["config", "--check"]).arg(&path).envs(environment.iter().copied());
+    let found = command.output().unwrap();
+    let name = path.display().to_string();
+    let named = |bytes: &[u8]| text(bytes).replace(&name, "t.conf");
+    (found.status.code(), named(&found.stdout), named(&found.stderr))
+}
+
+#[test]
+fn every_problem_of_a_configuration_is_a_line() {
+    let text = "[agent]\ninterval = '10'\nintervall = '1s'\n[[inputs.conntrack]]\ncollect = ['al']\n\
+                colect = 1\n[outputs]\nfile = 3\n";
+    let (code, printed, problems) = checked(text.as_bytes(), &[]);
+    assert_eq!((code, printed.as_str()), (Some(1), ""));
+    assert_eq!(
+        problems.lines().collect::<Vec<_>>(),
+        [
+            "ctpulse: error: t.conf:3:1: unknown key 'intervall' in [agent]; did you mean 'interval'?",
+            "ctpulse: error: t.conf:5:12: 'collect' in [[inputs.conntrack]]: \"al\" is not supported; \
+             did you mean \"all\"?",
+            "ctpulse: error: t.conf:6:1: unknown key 'colect' in [[inputs.conntrack]]; did you mean \
+             'collect'?",
+        ]
+    );
+}
+
+#[test]
+fn only_our_part_of_a_configuration_is_judged() {
+    let password = "[[outputs.influxdb]]\n  password = '${DB_PASSWORD}'\n[[inputs.conntrack]]\n";
+    let latin1 = b"# gr\xfc\xdfe\n[agent]\n  interval = \"10s\"\n[[inputs.conntrack]]\n";
+    for (config, value) in [
+        (&latin1[..], ""),
+        (password.as_bytes(), "a\"b"),
+        (password.as_bytes(), "it's"),
+        (b"[tags]\n  dc = \"ams\"\n[[inputs.conntrack]]\n", ""),
+        (b"[plugins.conntrack]\n", ""),
+        (b"[conntrack]\n", ""),
+    ] {
+        let (code, printed, problems) = checked(config, &[("DB_PASSWORD", value)]);
+        assert_eq!((code, problems.as_str()), (Some(0), ""), "{config:?}");
+        assert!(printed.ends_with("t.conf: valid\n"), "{printed}");
+    }
+}
+
+#[test]
+fn the_check_covers_a_command_of_execd() {
+    let snippet = repository().join("packaging/telegraf/ctpulse.conf");
+    let snippet = std::fs::read_to_string(snippet).unwrap();
+    let (code, printed, problems) = checked(snippet.as_bytes(), &[]);
+    assert_eq!(code, Some(0), "{problems}");
+    assert!(
+        printed.contains(
+            "[[inputs.execd]]: ctpulse execd --signal STDIN --collect all,percpu when Telegraf asks \
+             (STDIN): statistics (all, percpu) and table rows, sampled every 100ms"
+        ),
+        "{printed}"
+    );
+    assert!(!printed.contains("ignored"), "{printed}");
+
+    let execd = |keys: &str| format!("[[inputs.execd]]\n{keys}\n");
+    let input = "[[inputs.conntrack]]\ncolect = []\n";
+    let dir = tempfile::tempdir().unwrap();
+    let broken = dir.path().join("broken.conf");
+    std::fs::write(&broken, input).unwrap();
+    let with_file = format!("command = ['ctpulse', 'execd', '--config', '{}']", broken.display());
+    for (keys, words) in [
+        (
+            "command = ['ctpulse', 'execd', '--colect', 'all']",
+            "t.conf:2:11: 'command' in [[inputs.execd]]: unknown argument '--colect'; did you mean '--collect'?",
+        ),
+        (
+            "command = ['/usr/bin/ctpulse']\nsignal = 'STDIN'",
+            "only `ctpulse execd` ends with Telegraf",
+        ),
+        ("command = ['sudo', 'ctpulse', '--help']", "it prints a text and ends"),
+        ("command = ['ctpulse', 'execd', '-s', '5']", "write 5s for seconds"),
+        (
+            "command = ['ctpulse', 'execd']\nsignal = 'STDIN'",
+            "t.conf:3:10: 'signal' in [[inputs.execd]]: Telegraf's signal is 'STDIN' and the command's --signal 'none'; write --signal STDIN",
+        ),
+        ("command = ['ctpulse', 'execd', '--signal', 'STDIN']", "Telegraf's signal is 'none'"),
+        (
+            "command = 'ctpulse execd'",
+            "t.conf:2:11: 'command' in [[inputs.execd]] is an array of words; write [\"ctpulse\", \"execd\"]",
+        ),
+        (
+            "command = ['sh', '-c', 'exec ctpulse execd --colect all']",
+            "unknown argument '--colect'; did you mean '--collect'?",
+        ),
+        (
+            "command = ['ctpulse', 'execd', '--colect', 'all']\nsignal = 'STDN'",
+            "'STDN' is unknown; did you mean 'STDIN'?",
+        ),
+        (
+            "command = ['ctpulse', 'execd']\nsignl = 'STDIN'",
+            "t.conf:3:1: unknown key 'signl' in [[inputs.execd]]; did you mean 'signal'?",
+        ),
+        (
+            "command = ['ctpulse', 'execd']\nsignal = 'STDN'",
+            "'STDN' is unknown; did you mean 'STDIN'?",
+        ),
+        (
+            "command = ['ctpulse', 'execd']\ndata_format = 'json'",
+            "t.conf:3:15: 'data_format' in [[inputs.execd]]: Telegraf reads 'json' and the command writes 'influx'",
+        ),
+        (with_file.as_str(), "broken.conf:2:1: unknown key 'colect'"),
+    ] {
+        let (code, _, problems) = checked(execd(keys).as_bytes(), &[]);
+        assert_eq!(code, Some(1), "{keys}");
+        assert!(problems.contains(words), "{keys}\n{problems}");
+    }
+    // A file with two wrong commands has a line for each; another program's is not ours.
+    // A key of Telegraf's parsers, and a script that is not judged.
+    let others = "command = ['ctpulse', 'execd']\ndata_type = 'integer'\nrestart_delay = '10s'";
+    assert_eq!(checked(execd(others).as_bytes(), &[]).0, Some(0));
+    let script = execd("command = ['sh', '-c', 'ctpulse execd \"$X\" | tee x']");
+    assert!(checked(script.as_bytes(), &[]).2.contains("no [[inputs.conntrack]] here"));
+    let two = execd("command = ['ctpulse', 'execd', '--x']").repeat(2);
+    assert_eq!(checked(two.as_bytes(), &[]).2.lines().count(), 2);
+    let other = execd("command = ['gw-stats', '--x']") + "[[inputs.conntrack]]\n";
+    assert!(checked(other.as_bytes(), &[]).1.contains("ignored: inputs.execd"));
+}
+
+#[test]
+fn a_file_for_telegraf_is_not_run() {
+    let snippet = repository().join("packaging/telegraf/ctpulse.conf");
+    let found = ctpulse().arg("--config").arg(snippet).output().unwrap();
+    assert_eq!(found.status.code(), Some(1));
+    let printed = text(&found.stderr);
+    assert!(printed.contains("has Telegraf start ctpulse ([[inputs.execd]])"), "{printed}");
+    assert!(printed.contains("`ctpulse config --check "), "{printed}");
+}

@@ -1,0 +1,224 @@
+//! The start of a run: early signals, outputs without a reader, and names that cannot be opened.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::output::{Log, until};
+use crate::support::{self, Running, ctpulse, fixture, roots, text};
+
+fn fifo(directory: &Path) -> PathBuf {
+    let path = directory.join("fifo");
+    support::output(Command::new("mkfifo").arg(&path));
+    path
+}
+
+/// A run that writes to a FIFO without a reader.
+fn waiting(fifo: &Path, arguments: &[&str]) -> (Running, Log) {
+    let mut command = ctpulse();
+    command.args(["--interval", "20ms", "--format", "influx", "--output"]).arg(fifo);
+    command.args(arguments).args(roots(&fixture("5.15")));
+    let log = Log::of(&mut command);
+    let running = Running::start_unread(&mut command);
+    log.wait_for("waiting for a reader");
+    (running, log)
+}
+
+#[test]
+fn a_signal_ends_a_run_that_waits_for_a_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = fifo(dir.path());
+    for signal in [Signal::TERM, Signal::INT] {
+        let (mut running, log) = waiting(&fifo, &[]);
+        running.signal(signal);
+        let (status, _) = running.wait();
+        assert!(status.success(), "{signal:?}: {status}\n{}", log.text());
+    }
+    // A bounded run that wrote nothing has failed.
+    for arguments in [["--duration", "200ms"], ["--count", "1"]] {
+        let (mut running, log) = waiting(&fifo, &arguments);
+        if arguments[0] == "--count" {
+            running.signal(Signal::TERM);
+        }
+        assert_eq!(running.wait().0.code(), Some(1), "{arguments:?}");
+        assert!(log.text().contains("no process opened the output for reading"), "{}", log.text());
+    }
+}
+
+/// Without handlers signals do not reach a container's process 1.
+#[test]
+fn a_signal_ends_process_1_that_waits_for_a_reader() {
+    let test = "a_signal_ends_process_1_that_waits_for_a_reader";
+    if !support::may_make_namespaces(test) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(support::binary());
+    command.args(["--format", "influx", "--output"]).arg(fifo(dir.path()));
+    command.args(roots(&fixture("5.15")));
+    support::with_default_signals(&mut command);
+    let log = Log::of(&mut command);
+    let mut running = Running::start_unread(&mut command);
+    log.wait_for("waiting for a reader");
+    let children = format!("/proc/{0}/task/{0}/children", running.child.id());
+    let child = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+    kill_process(Pid::from_raw(child).unwrap(), Signal::TERM).unwrap();
+    assert!(running.wait().0.success(), "{}", log.text());
+}
+
+#[test]
+fn rows_come_once_a_fifo_has_a_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = fifo(dir.path());
+    let (mut running, log) = waiting(&fifo, &["--count", "3"]);
+    // A reload changes nothing, and is done as soon as there is something to reload.
+    running.signal(Signal::HUP);
+    until("a second line", || log.text().matches("waiting for a reader").count() == 2);
+    let read = std::fs::read_to_string(&fifo).unwrap();
+    assert_eq!(read.matches("cpu=all").count(), 3, "{read}");
+    assert!(running.wait().0.success());
+    assert!(log.text().contains("no configuration to read again"), "{}", log.text());
+}
+
+/// A configuration that is read from a FIFO, so that a test can wait until the program reads it. It is
+/// read more than once, and again by a reload.
+struct Configuration {
+    path: PathBuf,
+    has_ended: Arc<AtomicBool>,
+    writer: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Configuration {
+    const TEXT: &[u8] = b"[[inputs.conntrack]]\n";
+
+    fn new(directory: &Path) -> Self {
+        Self { path: fifo(directory), has_ended: Arc::default(), writer: None }
+    }
+
+    /// Calls `action` while the program reads the file for the first time, and has it read on.
+    fn during_the_first_read(&mut self, action: impl FnOnce()) {
+        let mut first = std::fs::File::options().write(true).open(&self.path).unwrap();
+        action();
+        // The program may have ended by now.
+        let _ = first.write_all(Self::TEXT);
+        drop(first);
+        let (path, has_ended) = (self.path.clone(), Arc::clone(&self.has_ended));
+        self.writer = Some(std::thread::spawn(move || {
+            while !has_ended.load(Ordering::Relaxed) {
+                let mut options = std::fs::File::options();
+                options.write(true).custom_flags(libc::O_NONBLOCK);
+                if let Ok(mut file) = options.open(&path) {
+                    let _ = file.write_all(Self::TEXT);
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }));
+    }
+}
+
+impl Drop for Configuration {
+    fn drop(&mut self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+        let _ = self.writer.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+/// `systemctl reload` right after the start: SIGHUP ended the run, and systemd takes that for a clean
+/// exit.
+#[test]
+fn a_reload_before_the_configuration_is_read_does_not_end_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Configuration::new(dir.path());
+    let mut command = ctpulse();
+    command.args(["--interval", "20ms", "--format", "influx", "--config"]).arg(&config.path);
+    let log = Log::of(command.args(roots(&fixture("5.15"))));
+    let mut running = Running::start(&mut command);
+    config.during_the_first_read(|| running.signal(Signal::HUP));
+    log.wait_for("fifo is ");
+    assert!(running.line(Duration::from_secs(10)).is_some(), "{}", log.text());
+    running.signal(Signal::TERM);
+    assert!(running.wait().0.success());
+}
+
+/// The same of Telegraf's first request.
+#[test]
+fn a_request_before_the_configuration_is_read_does_not_end_execd() {
+    for (name, signal) in [("SIGHUP", Signal::HUP), ("SIGUSR1", Signal::USR1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Configuration::new(dir.path());
+        let mut command = ctpulse();
+        command.args(["execd", "--signal", name, "--config"]).arg(&config.path);
+        command.args(roots(&fixture("5.15"))).stdin(std::process::Stdio::piped());
+        let mut running = Running::start(&mut command);
+        config.during_the_first_read(|| running.signal(signal));
+        assert!(running.line(Duration::from_secs(10)).is_some(), "{name}");
+        running.signal(Signal::TERM);
+        assert!(running.wait().0.success());
+    }
+}
+
+/// A file that a shell opened for reading was opened again for writing.
+#[test]
+fn a_descriptor_that_is_not_open_for_writing_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("diary");
+    for (output, redirection) in [
+        ("/dev/fd/7", "7<diary"),
+        ("/dev/stdin", "<diary"),
+        ("/proc/self/fd/7", "7<diary"),
+        ("/proc/thread-self/fd/7", "7<diary"),
+        ("/dev/fd/../fd/7", "7<diary"),
+        ("link", "7<diary"),
+        ("-", "1<diary"),
+        ("/dev/stderr", "7>&2 2<diary"),
+    ] {
+        std::fs::write(&file, "").unwrap();
+        let _ = std::fs::remove_file(dir.path().join("link"));
+        std::os::unix::fs::symlink("/dev/fd/7", dir.path().join("link")).unwrap();
+        let mut shell = Command::new("bash");
+        let script = format!("\"$@\" --output {output} {redirection}");
+        shell.args(["-c", &script, "bash"]).arg(support::binary());
+        shell.args(["--once", "--format", "influx"]).args(roots(&fixture("5.15")));
+        let found = shell.current_dir(dir.path()).output().unwrap();
+        let stderr = text(&found.stderr);
+        assert_eq!(found.status.code(), Some(1), "{script}: {stderr}");
+        let is_silent = output == "/dev/stderr"; // there is nowhere to write the message
+        assert!(is_silent || stderr.contains("is not open for writing"), "{script}: {stderr}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "", "{script}");
+    }
+    // As a shell opened it: at its offset, not at the end.
+    let mut shell = Command::new("bash");
+    shell.args(["-c", "\"$@\" --output /dev/fd/7 7<>diary", "bash"]).arg(support::binary());
+    shell.args(["--once", "--format", "influx"]).args(roots(&fixture("5.15")));
+    std::fs::write(&file, "x").unwrap();
+    support::output(shell.current_dir(dir.path()));
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with("conntrack"));
+}
+
+/// As open(2) has it.
+#[test]
+fn a_name_that_ends_in_a_slash_makes_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("newfile/", dir.path().join("link")).unwrap();
+    for output in ["newfile/", "newfile/.", "newfile//", "link"] {
+        for format in ["influx", "prometheus", "csv"] {
+            let mut command = ctpulse();
+            command.args(["--once", "--format", format, "--output", output]);
+            command.args(roots(&fixture("5.15"))).current_dir(dir.path());
+            let found = command.output().unwrap();
+            let stderr = text(&found.stderr);
+            assert_eq!(found.status.code(), Some(1), "{output}: {stderr}");
+            let expected =
+                format!("cannot write to {output}: a name that ends in / is a directory's");
+            assert!(stderr.contains(&expected), "{stderr}");
+            assert!(!dir.path().join("newfile").exists(), "{output}");
+        }
+    }
+}

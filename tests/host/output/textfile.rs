@@ -1,0 +1,139 @@
+//! The textfile of `node_exporter`'s collector, where it cannot simply be replaced.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use rustix::process::Signal;
+
+use crate::output::{Writer, length};
+use crate::support::{self, NOBODY, Nobody, ctpulse, fixture, roots, text};
+
+fn is_exposition(text: &str) -> bool {
+    text.matches("# TYPE conntrack_drop_total counter").count() == 1 && text.ends_with('\n')
+}
+
+/// The binary as process 1 of a container, in `directory`.
+fn as_process_1(directory: &Path) -> Output {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc"]).arg(support::binary());
+    command.args(["--once", "--format", "prometheus", "--output", "a.prom"]);
+    command.args(roots(&fixture("5.15"))).current_dir(directory).output().unwrap()
+}
+
+/// A container that was killed between creating the new file and renaming it did not start again.
+#[test]
+fn a_file_that_a_killed_process_left_is_no_obstacle() {
+    if !support::may_make_namespaces("a_file_that_a_killed_process_left_is_no_obstacle") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let left = dir.path().join("a.prom.1.new");
+    let written = || {
+        let found = as_process_1(dir.path());
+        assert!(found.status.success(), "{}", text(&found.stderr));
+        let path = dir.path().join("a.prom");
+        assert!(is_exposition(&fs::read_to_string(&path).unwrap()));
+        fs::remove_file(path).unwrap();
+    };
+    fs::write(&left, "half of it").unwrap();
+    written();
+    assert!(!left.exists());
+    // A link is removed, not followed.
+    let diary = dir.path().join("diary");
+    fs::write(&diary, "dear diary\n").unwrap();
+    symlink("diary", &left).unwrap();
+    written();
+    assert_eq!(fs::read_to_string(&diary).unwrap(), "dear diary\n");
+    // A directory cannot be removed; the file that another container's process 1 writes is not.
+    fs::create_dir(&left).unwrap();
+    written();
+    fs::remove_dir(&left).unwrap();
+    let other = fs::File::create(&left).unwrap();
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    written();
+    assert!(left.exists());
+    drop(other);
+    written();
+    assert!(!left.exists());
+}
+
+/// Mounted by itself, and not root's: a confined root may not open it, and its owner may not make a
+/// file beside it.
+#[test]
+fn a_mounted_textfile_of_another_user_is_written_in_place() {
+    if !support::may_make_namespaces("a_mounted_textfile_of_another_user_is_written_in_place") {
+        return;
+    }
+    let nobody = Nobody::new();
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(dir.path().join("m")).unwrap();
+    fs::write(dir.path().join("m/t.prom"), "").unwrap();
+    let source = dir.path().join("source");
+    let binary = nobody.ctpulse().get_program().to_owned();
+    let fixtures = dir.path().join("fixture");
+    support::output(Command::new("cp").arg("-r").arg(fixture("5.15")).arg(&fixtures));
+    let as_nobody = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups");
+    for (prefix, options) in
+        [("", &[][..]), ("", &["--user", "nobody"]), (&as_nobody, &[]), ("", &["--confine", "off"])]
+    {
+        fs::write(&source, "# HELP x\n".repeat(10_000)).unwrap();
+        chown(&source, Some(NOBODY), Some(NOBODY)).unwrap();
+        let script = format!("mount --bind source m/t.prom && exec {prefix} \"$@\"");
+        let mut shell = Command::new("unshare");
+        shell.args(["--mount", "sh", "-c", &script, "sh"]).arg(&binary);
+        shell.args(["--count", "3", "--interval", "20ms", "--format", "prometheus"]);
+        shell.args(["--output", "m/t.prom"]).args(options).args(roots(&fixtures));
+        support::output(shell.current_dir(dir.path()));
+        let text = fs::read_to_string(&source).unwrap();
+        assert!(is_exposition(&text) && !text.contains("# HELP x"), "{prefix} {options:?}: {text}");
+        assert_eq!(fs::read_dir(dir.path().join("m")).unwrap().count(), 1);
+    }
+    // The same of a file that is not mounted, in a directory that takes no new ones.
+    let own = dir.path().join("m/own.prom");
+    fs::write(&own, "").unwrap();
+    chown(&own, Some(NOBODY), Some(NOBODY)).unwrap();
+    let mut command = nobody.ctpulse();
+    command.args(["--once", "--format", "prometheus", "--output"]).arg(&own).args(roots(&fixtures));
+    support::output(&mut command);
+    assert!(is_exposition(&fs::read_to_string(&own).unwrap()));
+    // And of one that it may not write, the directory is named.
+    chown(&own, Some(0), Some(0)).unwrap();
+    let refused = command.output().unwrap();
+    let stderr = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("takes no new files: Permission denied"), "{stderr}");
+}
+
+/// A recording outlives its directory; so does a textfile.
+#[test]
+fn a_textfile_in_the_way_of_others_is_reported_and_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.prom");
+    let writer = Writer::start(&path, &["--format", "prometheus"]);
+    fs::remove_file(&path).unwrap();
+    writer.until("the file is there again", || length(&path) > 0);
+    // Until a directory takes its place between two batches.
+    writer.until("a directory in its place", || {
+        let _ = fs::remove_file(&path);
+        fs::create_dir(&path).is_ok()
+    });
+    writer.until_logged("a.prom: it is a directory; rows are lost until it can be written again");
+    fs::remove_dir(&path).unwrap();
+    writer.until_logged("a.prom can be written again");
+    writer.until("the file is there again", || length(&path) > 0);
+    writer.running.signal(Signal::HUP);
+    writer.until_logged("a.prom is replaced by each emission; it needs no reopening");
+    writer.until_logged("there is no configuration to read again");
+    writer.end();
+    // At the start it is an error.
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let mut command = ctpulse();
+    command.args(["--format", "prometheus", "--output"]).arg(&path).args(roots(&fixture("5.15")));
+    let refused = command.output().unwrap();
+    assert!(text(&refused.stderr).contains("a.prom: it is a directory"));
+    assert_eq!(refused.status.code(), Some(1));
+}

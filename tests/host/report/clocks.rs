@@ -1,0 +1,180 @@
+//! Clocks that step or were never set, inputs that write at different times, and times that are
+//! coarse or irregular.
+
+use ctpulse::report::{Report, SourceReport};
+
+use super::forms::{report_of, totals};
+use crate::recordings::truth::{Form, ONLY_ALL, ONLY_CPUS, Row, SECOND_NS, START_NS, Truth};
+
+fn busy(seconds: usize) -> Truth {
+    let mut random = fastrand::Rng::with_seed(11);
+    Truth::of(2, seconds, move |_, _| {
+        [random.u64(0..5), 0, random.u64(0..10), random.u64(0..5), random.u64(0..4), 0]
+    })
+}
+
+fn source(rows: &[Row]) -> SourceReport {
+    let Report { mut sources, .. } = report_of(&Form::Lines.write(rows));
+    assert_eq!(sources.len(), 1);
+    sources.remove(0)
+}
+
+fn warnings(source: &SourceReport) -> String {
+    source.unknown.join("\n")
+}
+
+fn peak(source: &SourceReport, name: &str) -> f64 {
+    source.counters.iter().find(|counter| counter.name == name).unwrap().peak.unwrap()
+}
+
+/// The rows with the clock set back in some seconds.
+fn stepped(mut rows: Vec<Row>, at: &[i64], back_ns: i64) -> Vec<Row> {
+    for row in &mut rows {
+        let steps = at.iter().filter(|at| row.second() >= **at).count() as i64;
+        row.time_ns -= steps * back_ns;
+    }
+    rows
+}
+
+/// Rows were sorted by time, and those before and after the step became one another's neighbours.
+#[test]
+fn a_clock_that_goes_back_makes_no_burst() {
+    let truth = busy(300);
+    let apart = |rows: Vec<Row>| rows.iter().flat_map(Row::fields_apart).collect::<Vec<_>>();
+    let table_first = |mut rows: Vec<Row>| {
+        rows.chunks_mut(4).for_each(<[Row]>::reverse);
+        rows
+    };
+    let only = |keep: fn(&Row) -> bool| truth.rows(0).into_iter().filter(keep).collect::<Vec<_>>();
+    for (which, rows) in [
+        ("whole", truth.rows(0)),
+        ("apart in time", truth.rows(200_000)),
+        ("table first", table_first(truth.rows(0))),
+        ("one field a line", apart(truth.rows(0))),
+        ("cpu=all only", only(ONLY_ALL)),
+        ("CPUs only", only(ONLY_CPUS)),
+    ] {
+        for back_ms in [1400, 2000, 3400, 30_000, 30_300, 600_000, 3_600_000] {
+            let rows = stepped(rows.clone(), &[150], back_ms * 1_000_000);
+            let found = source(&rows);
+            let what = format!("{which} {back_ms} ms");
+            assert_eq!(totals(&found), truth.totals(), "{what}: {}", warnings(&found));
+            assert!(peak(&found, "drop") <= truth.most("drop") as f64 * 1.01, "{what}");
+            assert_eq!((found.gaps.gaps, found.gaps.resets), (0, 0), "{what}");
+            assert_eq!(found.emissions, 300, "{what}");
+            let said = warnings(&found);
+            assert!(said.contains("the clock went back 1 time"), "{what}: {said}");
+        }
+    }
+    let found = source(&stepped(truth.rows(0), &[100, 200], 20 * SECOND_NS));
+    assert_eq!(totals(&found), truth.totals());
+    assert!(warnings(&found).contains("the clock went back 2 times"), "{}", warnings(&found));
+}
+
+/// A step of one interval gives two rows one time.
+#[test]
+fn rows_of_one_time_with_other_values_are_said() {
+    let truth = busy(300);
+    let found = source(&stepped(truth.rows(0), &[150], SECOND_NS));
+    assert_eq!(totals(&found), truth.totals());
+    assert!(warnings(&found).contains("have the time of the row before"), "{}", warnings(&found));
+}
+
+/// Machines without a clock begin in 1970.
+#[test]
+fn a_clock_that_was_never_set_is_said() {
+    let truth = busy(400);
+    for after_s in [5, 300, 1200, 20_000] {
+        let mut rows = truth.rows(0);
+        rows.iter_mut().for_each(|row| row.time_ns += after_s * SECOND_NS - START_NS);
+        let found = source(&rows);
+        assert_eq!(totals(&found), truth.totals(), "{after_s}");
+        let said = warnings(&found);
+        assert!(
+            said.contains("before the year 2000") || said.contains("the unit of the times"),
+            "{after_s}: {said}"
+        );
+        if after_s != 1200 {
+            assert_eq!(found.interval_seconds.unwrap().round(), 1.0, "{after_s}: {said}");
+        }
+    }
+}
+
+/// Several inputs that write one series, each second but at other times of it.
+#[test]
+fn several_inputs_have_one_interval() {
+    let truth = Truth::of(2, 1500, |second, _| [second as u64 % 5, 0, 3, 1, 0, 0]);
+    // A tenth of a second each.
+    let mut rows = truth.rows(0);
+    for row in &mut rows {
+        row.time_ns = START_NS + (row.time_ns - START_NS) / 10;
+    }
+    let tenth = |row: &Row| (row.time_ns - START_NS) / (SECOND_NS / 10) % 10;
+    for times in [&[0, 4][..], &[0, 2], &[0, 2, 6], &[0, 3, 4], &[0, 1, 3, 7]] {
+        let some: Vec<Row> =
+            rows.iter().filter(|row| times.contains(&tenth(row))).cloned().collect();
+        let found = source(&some);
+        let interval = found.interval_seconds.unwrap();
+        assert!((interval - 1.0).abs() < 0.01, "{times:?}: {interval}");
+        assert_eq!(found.gaps.gaps, 0, "{times:?}");
+    }
+}
+
+/// ctpulse and Telegraf's plugin: rows with rates alternate with rows without.
+#[test]
+fn rows_of_two_programs_are_no_restarts() {
+    let mut text = String::new();
+    for second in 0..300u64 {
+        let time_ns = START_NS + second as i64 * SECOND_NS;
+        let (counters, later_ns) = (format!("drop={second}i,entries=5i"), time_ns + 400_000_000);
+        text += &format!("conntrack,cpu=all {counters},drop_rate=1 {time_ns}\n");
+        text += &format!("conntrack,cpu=all {counters} {later_ns}\n");
+    }
+    let report = report_of(text.as_bytes());
+    let found = &report.sources[0];
+    assert_eq!((found.gaps.restarts, found.interval_seconds.unwrap().round()), (0, 1.0));
+    assert!(warnings(found).contains("300 times in 600 rows"), "{}", warnings(found));
+}
+
+/// Telegraf with `precision = "10s"` gives ten rows of one second each one time.
+#[test]
+fn the_first_of_several_rows_of_one_time_counts_from() {
+    let truth = busy(600);
+    let mut rows = truth.rows(0);
+    for row in &mut rows {
+        row.time_ns -= (row.time_ns - START_NS) % (10 * SECOND_NS);
+    }
+    let reversed: Vec<Row> = rows.iter().rev().cloned().collect();
+    assert_eq!(source(&rows).unknown, [] as [&str; 0]);
+    for rows in [rows, reversed] {
+        let found = source(&rows);
+        assert_eq!(totals(&found), truth.totals());
+        assert_eq!(found.interval_seconds.unwrap().round(), 10.0);
+    }
+}
+
+/// `collection_jitter` near the interval: two rows may be almost two intervals apart.
+#[test]
+fn irregular_rows_are_no_gaps() {
+    let truth = busy(300);
+    let mut random = fastrand::Rng::with_seed(4);
+    for jitter_s in [2, 5, 9] {
+        let mut rows = truth.rows(0);
+        for gather in rows.chunks_mut(4) {
+            let later_ns = random.i64(0..jitter_s * SECOND_NS);
+            for row in gather {
+                row.time_ns += 9 * (row.time_ns - START_NS) + later_ns;
+            }
+        }
+        let found = source(&rows);
+        assert_eq!((found.gaps.gaps, found.gaps.missing), (0, 0), "{jitter_s}");
+        assert_eq!(totals(&found), truth.totals());
+        let is_said = warnings(&found).contains("a single row that is missing");
+        assert_eq!(is_said, jitter_s == 9, "{}", warnings(&found));
+        // A real gap is one all the same.
+        rows.retain(|row| !(1000..1200).contains(&((row.time_ns - START_NS) / SECOND_NS)));
+        let found = source(&rows);
+        assert_eq!(found.gaps.gaps, 1, "{jitter_s}");
+        assert!((18..=21).contains(&found.gaps.missing), "{jitter_s} {:?}", found.gaps);
+    }
+}
