@@ -79,6 +79,8 @@ const UNREPLIED: &str = "!   most entries were never answered";
 fn a_table_that_is_too_small_is_found_with_its_numbers() {
     in_guest();
     let namespace = Namespace::new();
+    // No entry expires before the test is over.
+    namespace.inside(|| std::fs::write(UDP_TIMEOUT, "600").unwrap());
     let max = Setting::max(60);
     let mut sockets = Vec::new();
     let (code, advice) = advise(&namespace, || sockets = namespace.udp_flows(300).1);
@@ -164,7 +166,9 @@ fn ports_that_ran_out_are_no_race() {
     );
     // By the numbers alone it could be 40 % exhaustion of a wide range, and 60 % races; those that
     // were reported are no name lookups, which has the only remedy against races beside exhaustion.
-    assert!(advice.contains(": at least 4"), "{advice}");
+    let least = advice.split_once(": at least ").and_then(|(_, share)| share.split_once('%'));
+    let least: u32 = least.unwrap_or_else(|| panic!("{advice}")).0.parse().unwrap();
+    assert!((40..=42).contains(&least), "{advice}");
     assert!(advice.contains("-> NAT ports") && !advice.contains("-> races"), "{advice}");
     assert!(!advice.contains("random"), "{advice}");
 
