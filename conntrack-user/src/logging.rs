@@ -4,12 +4,13 @@
 //! 64 KiB a line; elsewhere they look like any other tool's.
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::text::sanitize::is_plain;
+use crate::text::colour;
+use crate::text::sanitize::shown;
 
 /// The longest line in bytes, below the 64 KiB of Telegraf's scanner.
 const LONGEST_LINE: usize = 60 << 10;
@@ -67,8 +68,7 @@ pub fn say(level: Level, text: &str) {
 }
 
 fn begin(reader: LogReader, level: LevelFilter, divert: Option<Divert>) {
-    let colour = std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let colour = colour::suits(&std::io::stderr());
     // Fails only when a logger is set already.
     let _ = log::set_boxed_logger(Box::new(Logger { reader, colour, level, divert }));
     log::set_max_level(LevelFilter::Trace);
@@ -135,16 +135,12 @@ fn line(reader: LogReader, colour: bool, level: Level, text: &str) -> String {
             format!("ctpulse: {style}{word}{style:#}")
         }
     };
-    for c in text.chars() {
+    for c in shown(text).chars() {
         if line.len() >= LONGEST_LINE {
             line.push('…');
             break;
         }
-        if is_plain(c) {
-            line.push(c);
-        } else {
-            line.extend(c.escape_debug());
-        }
+        line.push(c);
     }
     line.push('\n');
     line
@@ -182,7 +178,7 @@ mod tests {
             for reader in [LogReader::Person, LogReader::Telegraf] {
                 let line = line(reader, false, Level::Warn, &text);
                 let line = line.strip_suffix('\n').unwrap();
-                proptest::prop_assert!(line.chars().all(is_plain), "{line:?}");
+                proptest::prop_assert!(line.chars().all(crate::text::sanitize::is_plain), "{line:?}");
             }
         }
     }

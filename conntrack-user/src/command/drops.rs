@@ -35,6 +35,7 @@ use crate::source::procfs::StatError;
 use crate::source::reader::Reader;
 use crate::source::roots::Place;
 use crate::source::stat_text::Oddities;
+use crate::text::sanitize::shown;
 
 /// The hooks that see drops and evictions.
 const NEEDED: [&str; 8] =
@@ -87,7 +88,6 @@ fn attach(
     latency: bool,
 ) -> anyhow::Result<(Events, Reports)> {
     let cpus = cpu_mask::read("/sys".as_ref()).context("the CPUs are not known")?;
-    let highest = cpus.last().map_or(1, |&last| last as usize + 1);
     let hooks: Vec<Hook> = HOOKS.into_iter().filter(|hook| NEEDED.contains(&hook.name)).collect();
     let reports = share(limit, cpus.len());
     let wanted = AttachOptions {
@@ -95,7 +95,7 @@ fn attach(
         per_packet,
         latency,
         reports,
-        ..AttachOptions::new(pinned, highest)
+        ..AttachOptions::new(pinned, cpu_mask::length(&cpus))
     };
     let mut events = Events::attach(&wanted).context("drops cannot be seen")?;
     events.log_diagnostics();
@@ -135,7 +135,7 @@ fn namespaces(args: &DropsArgs) -> anyhow::Result<Vec<(Pinned, String)>> {
                 "cannot open network namespace {name}: that of another process takes CAP_SYS_PTRACE"
             )
         })?;
-        Ok((pinned, name.to_string().escape_default().to_string()))
+        Ok((pinned, shown(&name.to_string()).into_owned()))
     };
     names.iter().map(open).collect()
 }

@@ -36,6 +36,7 @@ use crate::pipeline::{Pipeline, Plan};
 use crate::sampling::Trigger;
 use crate::settings::{Collect, Confine, DEFAULT_DIRS, DEFAULT_FILES, Settings};
 use crate::source::namespace::HeldProcesses;
+use crate::text::colour;
 
 /// `--interval` where it is not given.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -209,7 +210,7 @@ fn theme(args: &LiveArgs) -> Theme {
     let is_utf8 = ["utf-8", "utf8"].iter().any(|name| locale.to_lowercase().contains(name));
     // The console's font has no eighths of a block.
     let is_console = set("TERM").is_some_and(|term| term == "linux");
-    Theme { colour: set("NO_COLOR").is_none(), ascii: args.ascii || is_console || !is_utf8 }
+    Theme { colour: colour::is_permitted(), ascii: args.ascii || is_console || !is_utf8 }
 }
 
 /// Standard output without its lock and buffer.

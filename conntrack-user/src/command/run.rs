@@ -20,6 +20,7 @@ use crate::sampling::{SamplingReport, Trigger};
 use crate::scrape::{Published, Server};
 use crate::settings::{Confine, Ebpf, Settings};
 use crate::source::namespace::HeldProcesses;
+use crate::text::colour;
 
 /// `--interval` with `--listen` where neither the command line nor a configuration says otherwise:
 /// what most scrapes are apart.
@@ -266,9 +267,8 @@ fn text(
     format: Format,
     settings: &Settings,
 ) -> anyhow::Result<Text> {
-    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let options = EncoderOptions {
-        colour: target.is_terminal() && !no_colour,
+        colour: target.is_terminal() && colour::is_permitted(),
         totals: args.once,
         subsecond: settings.inputs.iter().any(|i| i.interval.subsec_nanos() != 0),
     };

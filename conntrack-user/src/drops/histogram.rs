@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::source::ebpf::drops::Latencies;
+use crate::text::human::{latency, share};
 
 /// The longest bar.
 const WIDTH: u64 = 40;
@@ -25,21 +26,12 @@ pub fn histogram(latencies: &Latencies) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{:>10} {longer:9} {count:>10}  {:>5.1}%  {bar}",
-            duration(1 << bucket),
-            100.0 * count as f64 / sum as f64,
+            "{:>10} {longer:9} {count:>10}  {:>6}  {bar}",
+            latency(1 << bucket),
+            share(count, sum),
         );
     }
     text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
-}
-
-/// Nanoseconds in the largest unit that leaves a number before the point.
-fn duration(nanoseconds: u64) -> String {
-    match nanoseconds {
-        0..1_000 => format!("{nanoseconds} ns"),
-        1_000..1_000_000 => format!("{:.1} µs", nanoseconds as f64 / 1e3),
-        _ => format!("{:.1} ms", nanoseconds as f64 / 1e6),
-    }
 }
 
 #[cfg(test)]

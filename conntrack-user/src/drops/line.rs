@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{cause_name, cause_words, has_ports, is_icmp, protocol_name};
 use crate::source::ebpf::drops::{DropReport, Tuple};
+use crate::text::human::time_with_decimals;
 
 /// The columns of [`human`].
 pub const HEADER: &str = "UTC              cause           proto    source -> destination";
@@ -16,13 +17,8 @@ pub const HEADER: &str = "UTC              cause           proto    source -> de
 /// `time_ns` is nanoseconds since the epoch.
 #[must_use]
 pub fn human(report: &DropReport, time_ns: i64, netns: Option<&str>) -> String {
-    let micros = time_ns.div_euclid(1000);
-    let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-    let [hour, minute, second] = [seconds / 3600 % 24, seconds / 60 % 60, seconds % 60];
-    let mut line = format!(
-        "{hour:02}:{minute:02}:{second:02}.{micros:06}  {:<14}  ",
-        cause_words(report.cause)
-    );
+    let time = time_with_decimals(time_ns, 6);
+    let mut line = format!("{time}  {:<14}  ", cause_words(report.cause));
     // Writing to a string cannot fail.
     let _ = match &report.tuple {
         Some(tuple) => {

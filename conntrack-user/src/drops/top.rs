@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use super::{cause_words, has_ports, protocol_name};
 use crate::source::ebpf::drops::{DropReport, Tuple};
+use crate::text::human::share;
 
 /// As many different ones are kept apart; a flood from random addresses must not fill the memory.
 const MOST: usize = 10_000;
@@ -144,8 +145,8 @@ impl Top {
         };
         let widths: Vec<usize> = (0..names.len()).map(width).collect();
         let mut table = String::new();
-        let mut row = |count: &str, share: &str, values: &[String]| {
-            let mut line = format!("{count:>10}  {share:>6}");
+        let mut row = |count: &str, of_sum: &str, values: &[String]| {
+            let mut line = format!("{count:>10}  {of_sum:>6}");
             for (value, width) in values.iter().zip(&widths) {
                 // Writing to a string cannot fail.
                 let _ = write!(line, "  {value:width$}");
@@ -154,12 +155,11 @@ impl Top {
             table.push('\n');
         };
         row("reports", "share", &names);
-        let share = |count: u64| format!("{:.1}%", 100.0 * count as f64 / sum.max(1) as f64);
         for (values, count) in shown {
-            row(&count.to_string(), &share(**count), values);
+            row(&count.to_string(), &share(**count, sum), values);
         }
         if rest > 0 {
-            row(&rest.to_string(), &share(rest), &[OTHERS.to_owned()]);
+            row(&rest.to_string(), &share(rest, sum), &[OTHERS.to_owned()]);
         }
         table
     }

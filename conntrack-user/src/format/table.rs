@@ -20,6 +20,7 @@ use crate::schema::fields::{
 };
 use crate::schema::measure::Measure;
 use crate::text::human;
+use crate::text::sanitize::shown;
 
 /// Lines between two headings.
 const HEADING_EVERY: usize = 20;
@@ -80,14 +81,14 @@ fn totals(metric: &Metric, out: &mut Vec<u8>) {
     if !metric.has_values() {
         return;
     }
-    append(out, format_args!("{}", human::printable(&metric.name)));
+    append(out, format_args!("{}", shown(&metric.name)));
     for (key, value) in &metric.tags {
-        append(out, format_args!(" {}={}", human::printable(key), human::printable(value)));
+        append(out, format_args!(" {}={}", shown(key), shown(value)));
     }
     append(out, format_args!("\n"));
     for (key, value) in &metric.fields {
         if let Some(number) = Number::known(*value) {
-            append(out, format_args!("  {:<24} {number:>20}\n", human::printable(key)));
+            append(out, format_args!("  {:<24} {number:>20}\n", shown(key)));
         }
     }
 }
@@ -301,13 +302,13 @@ impl Table {
             return;
         }
         let time = human::time_of_day(metric.timestamp_ns, self.subsecond);
-        append(out, format_args!("{time}Z {}", human::printable(&metric.name)));
+        append(out, format_args!("{time}Z {}", shown(&metric.name)));
         for (key, value) in &metric.tags {
-            let (key, value) = (human::printable(key), human::printable(value));
+            let (key, value) = (shown(key), shown(value));
             append(out, format_args!(" {key}={value}"));
         }
         for (key, value) in &metric.fields {
-            append(out, format_args!(" {}=", human::printable(key)));
+            append(out, format_args!(" {}=", shown(key)));
             match Number::known(*value) {
                 Some(number) => append(out, format_args!("{number}")),
                 None => out.push(b'-'),

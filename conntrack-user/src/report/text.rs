@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use super::compare::{Comparison, Pair};
 use super::summary::{Above, Change, Fill, Gaps, LimitChange, Report, SourceReport, Spreading};
 use crate::schema::fields::{DROP, INSERT};
-use crate::text::human::{date, duration, number, percent, printable, time_of_day};
+use crate::text::human::{date, duration, number, percent, time_of_day};
+use crate::text::sanitize::shown;
 
 /// The width of numbers.
 const CELL: usize = 7;
@@ -40,7 +41,7 @@ pub fn comparison(comparison: &Comparison) -> String {
         tally(word, report, &mut out);
     }
     for warning in &comparison.warnings {
-        line(&mut out, "warning", &printable(warning));
+        line(&mut out, "warning", &shown(warning));
     }
     for pair in &comparison.pairs {
         changes(pair, &mut out);
@@ -48,7 +49,7 @@ pub fn comparison(comparison: &Comparison) -> String {
     for (word, names) in
         [("only before", &comparison.only_before), ("only after", &comparison.only_after)]
     {
-        names.iter().for_each(|name| line(&mut out, word, &printable(name)));
+        names.iter().for_each(|name| line(&mut out, word, &shown(name)));
     }
     if comparison.pairs.is_empty() {
         line(&mut out, "compared", "nothing: no source with the same tags is in both");
@@ -68,7 +69,7 @@ fn count(number_of: f64, what: &str) -> String {
 
 fn tally(word: &str, report: &Report, out: &mut String) {
     let tally = &report.recording;
-    let files: Vec<_> = tally.files.iter().map(|file| printable(file)).collect();
+    let files: Vec<_> = tally.files.iter().map(|file| shown(file).into_owned()).collect();
     let files = match &files[..] {
         [] => "nothing".to_owned(),
         [one] => one.clone(),
@@ -77,15 +78,15 @@ fn tally(word: &str, report: &Report, out: &mut String) {
     let rows = count(tally.rows as f64, "row");
     line(out, word, &format!("{files}: {rows} in {}", bytes(tally.bytes)));
     for file in &tally.unreadable {
-        line(out, "not read", &printable(file));
+        line(out, "not read", &shown(file));
     }
     for file in &tally.unfinished {
         let what = "ends within its compressed data: its writer was killed, or is at work";
-        line(out, "unfinished", &format!("{} {what}", printable(file)));
+        line(out, "unfinished", &format!("{} {what}", shown(file)));
     }
     if let Some(first) = &tally.first_bad_line {
         let bad = count(tally.bad_lines as f64, "bad line");
-        let text = format!("{bad}, first {}", printable(first));
+        let text = format!("{bad}, first {}", shown(first));
         line(out, "skipped", &text);
     }
     for (rows, what) in [
@@ -111,21 +112,21 @@ fn bytes(count: u64) -> String {
 }
 
 /// A time on the day `day_of`, or with its date.
-fn time(ns: i64, day_of: i64, subsecond: bool) -> String {
+pub(super) fn time(ns: i64, day_of: i64, subsecond: bool) -> String {
     let clock = time_of_day(ns, subsecond);
     if date(ns) == date(day_of) { clock } else { format!("{} {clock}", date(ns)) }
 }
 
 /// Whether times of the source need milliseconds.
-fn subsecond(source: &SourceReport) -> bool {
+pub(super) fn subsecond(source: &SourceReport) -> bool {
     source.interval_seconds.is_some_and(|seconds| seconds < 0.9)
 }
 
 fn heading(name: &str, tags: &[(String, String)], out: &mut String) {
     out.push('\n');
-    out.push_str(&printable(name));
+    out.push_str(&shown(name));
     for (key, value) in tags {
-        let _ = write!(out, " {}={}", printable(key), printable(value));
+        let _ = write!(out, " {}={}", shown(key), shown(value));
     }
     out.push('\n');
 }
@@ -154,7 +155,7 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
         .filter_map(|(lost, what, how)| Some(format!("{} {how}", count((*lost)?, what))));
     let known = known.collect::<Vec<_>>().join(", ");
     line(out, "misses", if known.is_empty() { "not in these rows" } else { &known });
-    source.unknown.iter().for_each(|why| line(out, "warning", &printable(why)));
+    source.unknown.iter().for_each(|why| line(out, "warning", &shown(why)));
     rates(source, window_seconds, &at, out);
     bursts(source, &at, out);
     if !source.drop_causes.is_empty() {
@@ -172,7 +173,7 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
         if at == 0 {
             out.push('\n');
         }
-        let names = names.iter().map(|name| printable(name)).collect::<Vec<_>>();
+        let names = names.iter().map(|name| shown(name).into_owned()).collect::<Vec<_>>();
         wrapped(&format!("{title}:"), &names, out);
     }
 }
@@ -279,7 +280,7 @@ fn rates(source: &SourceReport, window_seconds: f64, at: &dyn Fn(i64) -> String,
         let _ = writeln!(out, " {:>width$}  {}", cell(Some(fill.peak)), at(fill.peak_at_ns));
     }
     for counter in &source.counters {
-        numbers(&printable(&counter.name), Some(counter.total), counter.per_second, out);
+        numbers(&shown(&counter.name), Some(counter.total), counter.per_second, out);
         let peak = peak(counter.peak, counter.peak_few_events, source.sample_seconds);
         let when = counter.peak_at_ns.map_or(String::new(), at);
         let _ = writeln!(out, " {peak:>width$}  {when}");
@@ -336,7 +337,7 @@ fn bursts(source: &SourceReport, at: &dyn Fn(i64) -> String, out: &mut String) {
         let _ = writeln!(
             out,
             "{:<NAME$} {:>width$} {:>CELL$} {fill:>CELL$}  {} ({})",
-            printable(&burst.counter),
+            shown(&burst.counter),
             peak(Some(burst.peak), burst.few_events, source.sample_seconds),
             number(burst.mean, CELL),
             at(burst.at_ns),
@@ -391,7 +392,7 @@ fn changes(pair: &Pair, out: &mut String) {
     out.truncate(out.trim_end().len());
     out.push('\n');
     for counter in &pair.counters {
-        let _ = write!(out, "{:<18}", printable(&counter.name));
+        let _ = write!(out, "{:<18}", shown(&counter.name));
         for change in [counter.mean, counter.p99, counter.peak] {
             ratio(change, out);
         }

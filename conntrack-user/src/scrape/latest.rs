@@ -14,6 +14,7 @@ use crate::output::text::Text;
 use crate::output::{Destination, Emission, WriteOutcome};
 use crate::rows::self_metrics;
 use crate::settings::Input;
+use crate::text::sanitize::shown;
 
 /// What a late sampler or a busy machine may take beyond the intervals.
 const SLACK: Duration = Duration::from_secs(2);
@@ -79,7 +80,7 @@ impl Snapshot {
     pub fn stale(&self, now: Instant) -> Option<String> {
         self.inputs.iter().find_map(|latest| {
             let age = latest.older(now, latest.emitted)?;
-            Some(format!("{}: no row for {age} s", latest.name.escape_debug()))
+            Some(format!("{}: no row for {age} s", shown(&latest.name)))
         })
     }
 
@@ -88,7 +89,7 @@ impl Snapshot {
     pub fn unhealthy(&self, now: Instant) -> Option<String> {
         self.stale(now).or_else(|| {
             self.inputs.iter().find_map(|latest| {
-                let name = latest.name.escape_debug();
+                let name = shown(&latest.name);
                 match latest.sampled {
                     None => Some(format!("{name}: no sample yet")),
                     Some(sampled) => latest.older(now, sampled).map(|age| {

@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use crate::text::sanitize::shown;
+
 /// More CPUs than any kernel is built for (`CONFIG_NR_CPUS` is at most 8192).
 const MOST_CPUS: u32 = 65_536;
 
@@ -38,14 +40,21 @@ pub fn read(sys_root: &Path) -> Result<Vec<u32>, CpuMaskError> {
     parse(&text)
 }
 
+/// Returns one more than the highest of `cpus`, and at least 1: the length of an array by CPU number.
+/// With holes in the mask, it is more than the number of CPUs.
+#[must_use]
+pub fn length(cpus: &[u32]) -> usize {
+    cpus.last().map_or(1, |&last| last as usize + 1)
+}
+
 /// The CPU numbers in a kernel CPU list (`bitmap_print_to_pagebuf`), ascending.
 ///
 /// # Errors
 /// [`CpuMaskError::Text`] for anything but ascending ranges of at most 65,536 CPUs.
 pub fn parse(text: &str) -> Result<Vec<u32>, CpuMaskError> {
     let fail = || {
-        let start: String = text.trim().chars().take(64).flat_map(char::escape_default).collect();
-        CpuMaskError::Text(start)
+        let start: String = text.trim().chars().take(64).collect();
+        CpuMaskError::Text(shown(&start).into_owned())
     };
     let mut cpus: Vec<u32> = Vec::new();
     for range in text.trim().split(',') {

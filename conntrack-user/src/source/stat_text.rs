@@ -118,8 +118,8 @@ fn parse_header(line: &[u8]) -> Result<Layout, StatTextError> {
         None => return Err(StatTextError::Empty),
         Some(word) if *word == ENTRIES.name => {}
         Some(word) => {
-            let start: String = word.chars().take(32).flat_map(char::escape_default).collect();
-            return Err(StatTextError::NotAHeader(start));
+            let start: String = word.chars().take(32).collect();
+            return Err(StatTextError::NotAHeader(shown(&start).into_owned()));
         }
     }
     let mut names: Vec<String> = Vec::new();

@@ -75,15 +75,28 @@ pub(crate) fn percent(value: f64) -> String {
     }
 }
 
+/// A share of a sum as `76.8%` or `100.0%`: always with one decimal, so that the shares in a column
+/// are aligned. The share of an empty sum is `0.0%`.
+pub(crate) fn share(count: u64, sum: u64) -> String {
+    format!("{:.1}%", 100.0 * count as f64 / sum.max(1) as f64)
+}
+
 /// The time of day, in UTC, as `HH:MM:SS` or `HH:MM:SS.mmm`.
 pub(crate) fn time_of_day(timestamp_ns: i64, milliseconds: bool) -> String {
-    let ms = timestamp_ns.div_euclid(1_000_000).rem_euclid(24 * 60 * 60 * 1000);
-    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
-    if milliseconds {
-        format!("{hour:02}:{minute:02}:{second:02}.{:03}", ms % 1000)
-    } else {
-        format!("{hour:02}:{minute:02}:{second:02}")
+    time_with_decimals(timestamp_ns, if milliseconds { 3 } else { 0 })
+}
+
+/// The time of day, in UTC, with up to nine decimals of the second.
+pub(crate) fn time_with_decimals(timestamp_ns: i64, decimals: u32) -> String {
+    let seconds = timestamp_ns.div_euclid(1_000_000_000).rem_euclid(24 * 60 * 60);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let mut text = format!("{hour:02}:{minute:02}:{second:02}");
+    if decimals > 0 {
+        let fraction = timestamp_ns.rem_euclid(1_000_000_000) / 10_i64.pow(9 - decimals);
+        let width = decimals as usize;
+        text.push_str(&format!(".{fraction:0width$}"));
     }
+    text
 }
 
 /// The day, in UTC, as `YYYY-MM-DD`.
@@ -117,6 +130,30 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// A length of time in at most six characters, for a cell of the live view: `1.2 s`, `45 s`,
+/// `12 min`, `3 h`, `20 d`.
+pub(crate) fn short_duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => format!("{:.0} ms", s * 1000.0),
+        s if s < 9.95 => format!("{s:.1} s").replace(".0 s", " s"),
+        s if s < 119.5 => format!("{s:.0} s"),
+        s if s < 119.5 * 60.0 => format!("{:.0} min", s / 60.0),
+        s if s < 47.95 * 3600.0 => format!("{:.0} h", s / 3600.0),
+        s if s < 999.5 * 86400.0 => format!("{:.0} d", s / 86400.0),
+        _ => "years".to_owned(),
+    }
+}
+
+/// A latency of nanoseconds in the largest unit that leaves a number before the point, always
+/// with one decimal from microseconds on, so that the latencies in a column are aligned.
+pub(crate) fn latency(nanoseconds: u64) -> String {
+    match nanoseconds {
+        0..1_000 => format!("{nanoseconds} ns"),
+        1_000..1_000_000 => format!("{:.1} µs", nanoseconds as f64 / 1e3),
+        _ => format!("{:.1} ms", nanoseconds as f64 / 1e6),
+    }
+}
+
 /// At most three digits, without zeros behind the point.
 fn digits(value: f64) -> String {
     let text = three_digits(value).unwrap_or_else(|| format!("{value:.0}"));
@@ -125,18 +162,6 @@ fn digits(value: f64) -> String {
     } else {
         text
     }
-}
-
-/// Text that cannot move a terminal's cursor: what is not printable is shown as an escape.
-pub(crate) fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '"' | '\'' => out.push(c),
-            _ => out.extend(c.escape_debug()),
-        }
-    }
-    out
 }
 
 /// Text of at most `width` columns: one column for each character, so whatever is not plain

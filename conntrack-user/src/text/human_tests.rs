@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::{cut, date, duration, number, percent, printable, time_of_day};
+use super::{
+    cut, date, duration, latency, number, percent, share, short_duration, time_of_day,
+    time_with_decimals,
+};
 
 #[test]
 fn numbers_of_five_columns() {
@@ -60,18 +63,25 @@ fn percentages() {
 }
 
 #[test]
+fn shares_have_one_decimal() {
+    assert_eq!(share(0, 0), "0.0%");
+    assert_eq!(share(1, 3), "33.3%");
+    assert_eq!(share(7, 7), "100.0%");
+}
+
+#[test]
 fn times() {
     /// 2021-03-08 17:12:22 UTC.
     const TIME: i64 = 1_615_223_542_000_000_000;
     assert_eq!(time_of_day(TIME + 7_999_999, false), "17:12:22");
     assert_eq!(time_of_day(TIME + 7_999_999, true), "17:12:22.007");
     assert_eq!(time_of_day(-1, true), "23:59:59.999");
+    assert_eq!(time_with_decimals(TIME + 7_000_001, 6), "17:12:22.007000");
+    assert_eq!(time_with_decimals(TIME + 7_000_001, 9), "17:12:22.007000001");
 }
 
 #[test]
 fn names() {
-    assert_eq!(printable("it's \"é\""), "it's \"é\"");
-    assert_eq!(printable("\x1b[2J\n\u{202e}\u{9b}"), r"\u{1b}[2J\n\u{202e}\u{9b}");
     assert_eq!(cut("blue", 4), "blue");
     assert_eq!(cut("bluegreen", 4), "blu…");
     assert_eq!(cut("a\x1b東\n", 9), "a???");
@@ -122,5 +132,31 @@ fn durations_have_one_unit_or_two() {
         (200_000.0, "2 d 7 h"),
     ] {
         assert_eq!(duration(seconds), expected, "{seconds}");
+    }
+}
+
+#[test]
+fn short_durations_have_at_most_six_characters() {
+    let expected = [
+        (0.25, "250 ms"),
+        (1.0, "1 s"),
+        (2.5, "2.5 s"),
+        (9.96, "10 s"),
+        (84.0, "84 s"),
+        (300.0, "5 min"),
+        (10_000.0, "3 h"),
+        (1e6, "12 d"),
+        (1e12, "years"),
+    ];
+    for (seconds, text) in expected {
+        assert_eq!(short_duration(seconds), text, "{seconds}");
+    }
+}
+
+#[test]
+fn latencies_have_one_decimal_from_microseconds_on() {
+    let expected = [(999, "999 ns"), (1_024, "1.0 µs"), (536_870_912, "536.9 ms")];
+    for (nanoseconds, text) in expected {
+        assert_eq!(latency(nanoseconds), text);
     }
 }

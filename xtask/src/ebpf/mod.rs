@@ -6,7 +6,7 @@
 //! and a rebuild, where the toolchain can be installed.
 
 mod compare;
-mod manifest;
+pub(crate) mod manifest;
 mod toolchain;
 
 use std::fs;

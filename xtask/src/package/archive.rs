@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
-use sha2::{Digest, Sha256};
 
 use super::binary::Target;
 use super::{deb, directory, documents};
+use crate::ebpf::manifest::digest;
 use crate::workspace::{self, run_checked};
 
 /// Where Debian has the text of the C library's licence.
@@ -104,9 +104,7 @@ pub(super) fn checksums(directory: &Path) -> anyhow::Result<()> {
             continue;
         }
         let content = fs::read(entry.path()).with_context(|| format!("cannot read {name}"))?;
-        let digest: String =
-            Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-        lines.push(format!("{digest}  {name}\n"));
+        lines.push(format!("{}  {name}\n", digest(&content)));
     }
     lines.sort_by(|a, b| a[64..].cmp(&b[64..]));
     fs::write(directory.join("SHA256SUMS"), lines.concat()).context("cannot write the checksums")

@@ -6,6 +6,7 @@ use super::findings::Findings;
 use crate::notices::without_probes;
 use crate::schema::raw::Counted;
 use crate::schema::raw::EVENTS;
+use crate::source::cpu_mask;
 use crate::source::ebpf::error::LOCKDOWN;
 use crate::source::ebpf::offsets::VMLINUX;
 use crate::source::ebpf::probe_table::{AttachWhen, HOOKS};
@@ -35,14 +36,13 @@ pub(super) fn examine(
         Err(error) => format!("namespaces cannot be told apart: {error}"),
     };
     findings.field("BTF", &types)?;
-    let highest = cpus.last().map_or(1, |&last| last as usize + 1);
     let namespaces: Vec<Pinned> = namespace.into_iter().cloned().collect();
     // Also those that only some options ask for, to know whether they would work.
     let wanted = AttachOptions {
         per_packet: true,
         internal: true,
         reports: 1,
-        ..AttachOptions::new(&namespaces, highest)
+        ..AttachOptions::new(&namespaces, cpu_mask::length(cpus))
     };
     let events = match Events::attach(&wanted) {
         Ok(events) => events,

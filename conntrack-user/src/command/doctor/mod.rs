@@ -9,7 +9,6 @@ mod event_source;
 mod findings;
 mod privileges;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use super::generate::print_quietly;
@@ -28,6 +27,7 @@ use crate::source::procfs::StatError;
 use crate::source::reader::{Reader, StatSource};
 use crate::source::roots::Place;
 use crate::source::sysctl::SysctlFile;
+use crate::text::colour;
 use findings::Findings;
 
 /// Sysctl files that are looked at besides the defaults.
@@ -35,10 +35,7 @@ const MORE_FILES: [&str; 3] =
     ["nf_conntrack_buckets", "nf_conntrack_expect_max", "nf_conntrack_acct"];
 
 pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let mut findings = Findings::new(
-        std::io::stdout().is_terminal()
-            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-    );
+    let mut findings = Findings::new(colour::suits(&std::io::stdout()));
     check_namespaces(args)?;
     let roots = args.source.roots();
     for netns in namespaces(args) {

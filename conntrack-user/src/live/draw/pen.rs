@@ -6,6 +6,7 @@ use ratatui::layout::Rect;
 
 use super::super::theme::{Role, Theme};
 use crate::text::human;
+use crate::text::sanitize::shown;
 
 /// A buffer with a theme.
 pub(super) struct Pen<'a> {
@@ -39,7 +40,7 @@ impl Pen<'_> {
 
     /// Text from outside: whatever is not printable ASCII cannot reach the terminal.
     pub(super) fn foreign(&mut self, x: u16, y: u16, end: u16, text: &str, role: Role) -> u16 {
-        let safe = human::cut(&human::printable(text), usize::from(end.saturating_sub(x)));
+        let safe = human::cut(&shown(text), usize::from(end.saturating_sub(x)));
         let safe = if self.theme.ascii { safe.replace('…', "~") } else { safe };
         self.text(x, y, end, &safe, role)
     }

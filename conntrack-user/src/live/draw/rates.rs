@@ -13,6 +13,7 @@ use crate::live::history::Axis;
 use crate::live::namespace::{Current, Namespace, Reading};
 use crate::live::series::{SERIES, Series};
 use crate::schema::provenance::Origin;
+use crate::text::human;
 
 /// Where candles are in an area: right of the text.
 pub(super) fn chart(area: Rect, lines: u16) -> Rect {
@@ -61,8 +62,8 @@ fn heading(pen: &mut Pen<'_>, area: Rect, axis: &Axis) {
             pen.right(end, y, NUMBER, name, Role::Dim);
         }
     }
-    let (all, each) = (words::duration(axis.seconds()), axis.span_ns as f64 / 1e9);
-    let text = format!("{all}, {} a column", words::duration(each));
+    let (all, each) = (human::short_duration(axis.seconds()), axis.span_ns as f64 / 1e9);
+    let text = format!("{all}, {} a column", human::short_duration(each));
     pen.heading(end + 2, y, area.right(), &text);
 }
 

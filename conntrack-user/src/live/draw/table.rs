@@ -49,7 +49,7 @@ pub(super) fn draw(
         return rest;
     }
     let extremes = namespace.history.extremes(axis.start_ns()).map_or(String::new(), |(a, b)| {
-        let shown = words::duration(axis.seconds());
+        let shown = human::short_duration(axis.seconds());
         let (least, most) = (human::number(a, 9), human::number(b, 9));
         format!(" {least} to {most} in {shown}")
     });
@@ -82,7 +82,7 @@ fn outlook(namespace: &Namespace) -> String {
     let Some(growth) = namespace.growth() else { return String::new() };
     let speed = human::number(growth.abs(), 7);
     match namespace.seconds_to_full() {
-        Some(seconds) => format!("growing {speed}/s: full in {}", words::duration(seconds)),
+        Some(seconds) => format!("growing {speed}/s: full in {}", human::short_duration(seconds)),
         None if growth < 0.0 => format!("shrinking {speed}/s"),
         None if growth > 0.0 => format!("growing {speed}/s"),
         None => "steady".to_owned(),

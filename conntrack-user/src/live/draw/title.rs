@@ -5,7 +5,6 @@ use ratatui::layout::Rect;
 
 use super::super::theme::Role;
 use super::pen::Pen;
-use super::words;
 use crate::live::app::{App, Panel};
 use crate::live::namespace::Namespace;
 use crate::rows::MEASUREMENT;
@@ -16,7 +15,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, app: &App) {
     let clock = namespace.map_or(String::new(), |namespace| {
         let time = human::time_of_day(namespace.at_ns, false);
         let day = if area.width >= 120 || app.is_replay() {
-            words::day(namespace.at_ns) + " "
+            human::date(namespace.at_ns) + " "
         } else {
             String::new()
         };

@@ -15,9 +15,10 @@ use self::plot::{Plot, Shade};
 use super::compare::Comparison;
 use super::fields::of_plot;
 use super::summary::{Report, SourceReport};
+use super::text;
 use crate::schema::field::{Field, PlotGroup};
 use crate::schema::fields;
-use crate::text::human::{date, duration, time_of_day};
+use crate::text::human::{date, duration};
 use crate::text::sanitize::is_plain;
 
 /// The style of everything but colours, which `palette` gives.
@@ -97,9 +98,7 @@ fn recording(heading: &str, report: &Report, out: &mut String) {
 
 /// A time of the source, with its date if that is not the first row's.
 fn clock(source: &SourceReport, ns: i64) -> String {
-    let subsecond = source.interval_seconds.is_some_and(|seconds| seconds < 0.9);
-    let time = time_of_day(ns, subsecond);
-    if date(ns) == date(source.from_ns) { time } else { format!("{} {time}", date(ns)) }
+    text::time(ns, source.from_ns, text::subsecond(source))
 }
 
 /// Returns the plots of counters that are drawn together: a title, and the counters.

@@ -222,11 +222,10 @@ impl SharedProbes {
         // The running kernel's CPUs, whatever mask the rows are numbered by.
         let cpus = cpu_mask::read(Path::new("/sys"))
             .map_err(|error| EventsError::Cpus(error.to_string()))?;
-        let highest = cpus.last().map_or(1, |&last| last as usize + 1);
         let events = Events::attach(&AttachOptions {
             per_packet: self.per_packet,
             internal: self.internal,
-            ..AttachOptions::new(&namespaces, highest)
+            ..AttachOptions::new(&namespaces, cpu_mask::length(&cpus))
         })?;
         if let Some(types) = events.blind() {
             check_alone(&namespaces, &types.to_string())?;

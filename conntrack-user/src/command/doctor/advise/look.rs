@@ -27,6 +27,7 @@ use crate::source::procfs::{Procfs, StatError};
 use crate::source::reader::Reader;
 use crate::source::roots::Place;
 use crate::text::human::duration;
+use crate::text::sanitize::shown;
 
 /// Rows and samples of a look.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -50,8 +51,7 @@ pub(super) fn evidence(args: &DoctorArgs) -> anyhow::Result<Vec<(String, Evidenc
     eprintln!("ctpulse: sampling for {:?}", args.look);
     let look = |name: &Netns| {
         let evidence = look_into(args, name)?;
-        let heading =
-            if many { name.to_string().escape_debug().to_string() } else { String::new() };
+        let heading = if many { shown(&name.to_string()).into_owned() } else { String::new() };
         anyhow::Ok((heading, evidence))
     };
     // At the same time: what happens in one may be the cause of what happens in another.

@@ -8,7 +8,6 @@ mod look;
 mod recorded;
 
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
@@ -17,6 +16,7 @@ use crate::advice::{Evidence, Finding, Severity, advise};
 use crate::cli::DoctorArgs;
 use crate::command::generate::print_quietly;
 use crate::logging;
+use crate::text::colour;
 use crate::text::sanitize::shown;
 
 /// The exit code where it is not known whether anything is lost.
@@ -39,8 +39,7 @@ pub(in crate::command) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(UNKNOWN));
         }
     };
-    let colour = std::io::stdout().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = colour::suits(&std::io::stdout());
     let mut text = String::new();
     let mut worst = Severity::Good;
     for (name, evidence) in &evidence {

@@ -12,6 +12,7 @@ use crate::recording::{self, Catalog, ReadCounts};
 use crate::report::{Aggregator, Counter, Options, SourceReport};
 use crate::settings::Netns;
 use crate::text::human::{date, number, time_of_day};
+use crate::text::sanitize::shown;
 
 /// A share of the time without rows from which on the highest fill is unknown.
 const MISSING: f64 = 0.1;
@@ -28,7 +29,7 @@ pub(super) fn evidence(path: &Path) -> anyhow::Result<Vec<(String, Evidence)>> {
     }
     let many = sources.len() > 1;
     let named = sources.into_iter().map(|(source, mut evidence)| {
-        let tags = source.tags.iter().map(|(key, value)| format!("{key}={}", value.escape_debug()));
+        let tags = source.tags.iter().map(|(key, value)| format!("{key}={}", shown(value)));
         let name = if many { tags.collect::<Vec<_>>().join(" ") } else { String::new() };
         evidence.netns = netns(&source);
         (name, evidence)
