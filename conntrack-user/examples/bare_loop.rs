@@ -15,7 +15,7 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use ctpulse::sampling::lateness::Histogram;
+use ctpulse::sampling::lateness::Lateness;
 use rustix::thread::{ClockId, clock_nanosleep_absolute, set_current_timer_slack};
 use rustix::time::{Timespec, clock_gettime};
 
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let whole = read(&file, &mut buffer)?;
     let text = &mut buffer[..whole];
 
-    let mut lateness = Histogram::new();
+    let mut lateness = Lateness::new();
     let mut missed = 0;
     let mut deadline = now()? + period;
     let end = deadline + duration;

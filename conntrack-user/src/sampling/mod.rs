@@ -23,7 +23,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::accumulate::{Accumulator, Loss, Range, Window};
 use crate::sampling::announced::Announced;
 use crate::sampling::channel::{Control, Outbox};
-use crate::sampling::lateness::Histogram;
+use crate::sampling::lateness::Lateness;
 use crate::sampling::probe_handle::Probes;
 use crate::sampling::schedule::{Schedule, first_emission};
 use crate::schema::raw::{ReadTime, StatTable};
@@ -65,7 +65,7 @@ pub struct SamplingReport {
     /// Samples and rows that were missed.
     pub loss: Loss,
     /// How late the ticks were.
-    pub lateness: Histogram,
+    pub lateness: Lateness,
     /// Whether it ended by itself, as there is nothing to sample any more.
     pub has_ended: bool,
 }
