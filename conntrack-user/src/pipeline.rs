@@ -173,7 +173,7 @@ impl Pipeline {
 /// Finds the place of each input, and the source that its configuration and place give.
 fn resolve(inputs: &mut [Input], roots: &Roots, processes: &mut HeldProcesses) -> Vec<Place> {
     let mut places: Vec<Place> =
-        inputs.iter().map(|input| Place::resolve(roots, input.netns.as_ref())).collect();
+        inputs.iter().map(|input| Place::resolve(roots, &input.netns)).collect();
     processes.replace(places.iter_mut().filter_map(|place| place.process.as_mut()));
     for (input, place) in inputs.iter_mut().zip(&places) {
         // Telegraf's numbers are those of procfs's columns.

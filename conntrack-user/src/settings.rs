@@ -80,8 +80,8 @@ pub struct Input {
     pub collection_offset: Duration,
     /// `precision` as it is set; zero where it is not. See [`Input::rounding`].
     pub precision: Duration,
-    /// The network namespace to look into; none is the one that the program runs in.
-    pub netns: Option<Netns>,
+    /// The network namespace that is sampled.
+    pub netns: Netns,
     /// Whether to wait for the namespace where it is not there at the start (`wait`).
     pub wait: bool,
     /// Whether rows carry a `netns` tag: more than one namespace was asked for.
@@ -152,9 +152,11 @@ pub enum Confine {
 }
 
 /// A network namespace as the user names it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum Netns {
-    /// `self`: the namespace that this process runs in.
+    /// `self`: the namespace that this process runs in, or with `HOST_PROC` that of the host's
+    /// process 1. This is also the namespace where the user names none.
+    #[default]
     Own,
     /// A name as `ip netns` keeps them, below `/run/netns`.
     Name(String),
@@ -168,10 +170,10 @@ pub enum Netns {
 pub const OWN_NETNS: &str = "self";
 
 impl Netns {
-    /// This namespace where it is another than the process's own.
+    /// Returns whether this is the process's own namespace.
     #[must_use]
-    pub fn other_than_own(self) -> Option<Self> {
-        (self != Self::Own).then_some(self)
+    pub fn is_own(&self) -> bool {
+        *self == Self::Own
     }
 }
 
@@ -232,8 +234,8 @@ impl Input {
     #[must_use]
     pub fn name(&self) -> String {
         self.alias.clone().unwrap_or_else(|| match &self.netns {
-            Some(netns) => format!("conntrack {netns}"),
-            None => "conntrack".into(),
+            Netns::Own => "conntrack".into(),
+            netns => format!("conntrack {netns}"),
         })
     }
 
@@ -250,7 +252,7 @@ impl Input {
             collection_jitter: Duration::ZERO,
             collection_offset: Duration::ZERO,
             precision: Duration::ZERO,
-            netns: None,
+            netns: Netns::Own,
             wait: false,
             netns_tag: false,
             compat_telegraf: false,

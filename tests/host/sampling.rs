@@ -52,12 +52,7 @@ static ALLOCATOR: Counting = Counting;
 
 /// Samples every millisecond for a while and counts, after a warm-up, the allocations of the
 /// sampling thread, emissions included.
-fn allocations(
-    roots: &Roots,
-    netns: Option<&Netns>,
-    source: Source,
-    collect: Collect,
-) -> (u64, u64) {
+fn allocations(roots: &Roots, netns: &Netns, source: Source, collect: Collect) -> (u64, u64) {
     let _counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut input = Input::new(Duration::from_millis(20));
     input.sample_interval = Duration::from_millis(1);
@@ -113,7 +108,7 @@ fn a_tick_allocates_nothing() {
     ] {
         let proc_root = Some(fixture(name).join("proc"));
         let roots = Roots { proc_root, ..Roots::default() };
-        let (allocations, ticks) = allocations(&roots, None, Source::Auto, collect);
+        let (allocations, ticks) = allocations(&roots, &Netns::Own, Source::Auto, collect);
         assert!(ticks > 500, "{ticks}");
         assert_eq!(allocations, 0, "{name}, {collect:?}, in about 100 emissions and {ticks} ticks");
     }
@@ -127,8 +122,7 @@ fn a_tick_that_asks_ctnetlink_allocates_nothing() {
     let namespace = Namespace::new();
     let netns = Netns::Name(namespace.name.clone());
     let collect = Collect { all: true, percpu: true };
-    let (allocations, ticks) =
-        allocations(&Roots::default(), Some(&netns), Source::Netlink, collect);
+    let (allocations, ticks) = allocations(&Roots::default(), &netns, Source::Netlink, collect);
     assert!(ticks > 500, "{ticks}");
     assert_eq!(allocations, 0, "in about 100 emissions and {ticks} ticks");
 }

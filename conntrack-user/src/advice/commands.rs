@@ -14,10 +14,10 @@ const UNPRINTABLE: &str = "NAMESPACE";
 /// Returns the prefix of a command that is to run in the namespace that was sampled.
 pub(super) fn inside(evidence: &Evidence) -> String {
     match &evidence.netns {
-        None | Some(Netns::Own) => String::new(),
-        Some(Netns::Name(name)) => format!("ip netns exec {} ", quoted(name)),
-        Some(Netns::Pid(pid)) => format!("nsenter -t {pid} -n "),
-        Some(Netns::Path(path)) => format!("nsenter --net={} ", quoted(&path.to_string_lossy())),
+        Netns::Own => String::new(),
+        Netns::Name(name) => format!("ip netns exec {} ", quoted(name)),
+        Netns::Pid(pid) => format!("nsenter -t {pid} -n "),
+        Netns::Path(path) => format!("nsenter --net={} ", quoted(&path.to_string_lossy())),
     }
 }
 
@@ -38,8 +38,10 @@ fn quoted(text: &str) -> Cow<'_, str> {
 /// Returns a remedy: `ctpulse drops` with `options`, and what it shows. Where its probes could not
 /// be attached, the reason takes the place of a command that would fail.
 pub(super) fn drops(evidence: &Evidence, options: &str, shows: &str) -> String {
-    let netns = evidence.netns.as_ref().map(ToString::to_string);
-    let netns = netns.map_or(String::new(), |netns| format!(" --netns {}", quoted(&netns)));
+    let netns = match &evidence.netns {
+        Netns::Own => String::new(),
+        netns => format!(" --netns {}", quoted(&netns.to_string())),
+    };
     let command = format!("ctpulse drops{netns} {options}");
     match &evidence.host {
         Host::WithProbes => format!("{command} shows {shows}"),
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     fn named(name: &str) -> Evidence {
-        Evidence { netns: Some(Netns::Name(name.to_owned())), ..Evidence::default() }
+        Evidence { netns: Netns::Name(name.to_owned()), ..Evidence::default() }
     }
 
     /// Whatever the name is, the shell takes it for one word.

@@ -78,8 +78,8 @@ pub struct Evidence {
     pub found_for_failures: FoundForFailures,
     /// Timeouts in seconds, by the name of their sysctl file.
     pub timeouts: BTreeMap<String, f64>,
-    /// The namespace that was sampled, if it is not the host's own.
-    pub netns: Option<Netns>,
+    /// The namespace that was sampled.
+    pub netns: Netns,
     /// A sample of the table's entries, where ctnetlink could be asked.
     pub entries: Option<Entries>,
     /// Why no entries were read from a live table.

@@ -235,7 +235,7 @@ fn evictions_by_the_collector_and_refused_creations_show_a_full_table() {
 fn who_holds_is_not_who_is_refused() {
     let mut full = evidence(4000.0, &[("drop_table_full", 5.0)]);
     full.host = Host::WithProbes;
-    full.netns = Some(Netns::Name("gw".to_owned()));
+    full.netns = Netns::Name("gw".to_owned());
     let remedies = &only(&full).remedies;
     let holders = "the sources that hold most entries: ip netns exec gw conntrack -L 2>/dev/null | sed -n \
                    's/.* src=\\([^ ]*\\) dst=\\([^ ]*\\).* src=.*/\\1/p' | sort | uniq -c | sort -rn | \
@@ -506,7 +506,7 @@ fn invalid_packets_are_a_finding_from_a_rate_and_a_share_on() {
 #[test]
 fn commands_quote_the_names_of_recordings() {
     let mut named = evidence(4000.0, &[("drop_table_full", 5.0), ("invalid", 99.0)]);
-    named.netns = Some(Netns::Name("x;reboot$(id)".to_owned()));
+    named.netns = Netns::Name("x;reboot$(id)".to_owned());
     let all: Vec<String> = advise(&named).iter().map(text).collect();
     let all = all.join("\n");
     assert!(all.contains("ip netns exec 'x;reboot$(id)' sysctl -w"), "{all}");
@@ -561,7 +561,7 @@ fn buckets_and_timeouts_are_judged() {
     assert!(only(&few).evidence.starts_with("500 buckets for 4,000 entries: 8 for each"));
     let mut long = evidence(2500.0, &[]);
     long.timeouts.insert(ESTABLISHED.to_owned(), 432_000.0);
-    long.netns = Some(Netns::Name("gw".to_owned()));
+    long.netns = Netns::Name("gw".to_owned());
     assert_eq!(only(&long).severity, Severity::Good, "the default alone is no finding");
     long.entries = Some(Entries { seen: 1000, unreplied: 0, evictable: 200, silent: 340 });
     let finding = only(&long);

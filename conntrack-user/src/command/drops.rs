@@ -59,8 +59,7 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let pinned: Vec<Pinned> = namespaces.iter().map(|(pinned, _)| pinned.clone()).collect();
     let (events, reports) = attach(&pinned, args.limit, args.per_packet, args.latency)?;
     log::info!("waiting for drops; Ctrl-C ends");
-    let first = args.source.netns.first();
-    let place = Place::resolve(&args.source.roots(), first);
+    let place = Place::resolve(&args.source.roots(), &super::namespaces(&args.source)[0]);
     let mut statistics = Reader::new(place, Vec::new(), Source::Auto);
     // Without them an unloaded module is not noticed.
     let _ = statistics.open_missing(true, &mut |_| {});
@@ -124,11 +123,9 @@ fn share(limit: u64, cpus: usize) -> u64 {
 /// The namespaces to look into, and how the user names them.
 fn namespaces(args: &DropsArgs) -> anyhow::Result<Vec<(Pinned, String)>> {
     let roots = args.source.roots();
-    let own = vec![Netns::Own];
-    let names = if args.source.netns.is_empty() { &own } else { &args.source.netns };
     let open = |name: &Netns| {
-        existence::check(&roots, Some(name))?;
-        let place = Place::resolve(&roots, Some(name));
+        existence::check(&roots, name)?;
+        let place = Place::resolve(&roots, name);
         let pinned = place.namespace();
         let pinned = pinned.with_context(|| {
             format!(
@@ -137,7 +134,7 @@ fn namespaces(args: &DropsArgs) -> anyhow::Result<Vec<(Pinned, String)>> {
         })?;
         Ok((pinned, shown(&name.to_string()).into_owned()))
     };
-    names.iter().map(open).collect()
+    super::namespaces(&args.source).iter().map(open).collect()
 }
 
 /// What is printed, and how.

@@ -13,7 +13,7 @@ pub(super) enum RowTrigger {
 /// What an input reads, and how often.
 pub(super) fn described(input: &Input, when: RowTrigger) -> String {
     let alias = input.alias.as_ref().map(|alias| format!(" '{}'", shown(alias)));
-    let netns = input.netns.as_ref();
+    let netns = (!input.netns.is_own()).then_some(&input.netns);
     let netns = netns.map(|netns| format!(" in netns {}", shown(&netns.to_string())));
     let rows = match (input.collect.all, input.collect.percpu) {
         (true, true) => "statistics (all, percpu) and table",

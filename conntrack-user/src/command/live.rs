@@ -190,7 +190,7 @@ fn settings(args: &LiveArgs) -> anyhow::Result<(Settings, Vec<String>)> {
         input.precision = Duration::ZERO;
         input.dirs = DEFAULT_DIRS.iter().map(Into::into).collect();
         input.files = DEFAULT_FILES.iter().map(ToString::to_string).collect();
-        input.netns_tag = input.netns.is_some() || args.sample.source.netns.len() > 1;
+        input.netns_tag = !input.netns.is_own() || args.sample.source.netns.len() > 1;
     }
     // A configuration may look into one namespace more than once.
     for at in (0..inputs.len()).rev() {

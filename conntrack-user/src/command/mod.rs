@@ -23,7 +23,7 @@ use log::LevelFilter;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, CollectArgs, Command, SourceArgs};
-use crate::settings::{Collect, Confine, Input, Roots, SHORTEST_INTERVAL, Settings, Source};
+use crate::settings::{Collect, Confine, Input, Netns, Roots, SHORTEST_INTERVAL, Settings, Source};
 use crate::source::existence;
 
 /// `--interval` where neither the command line nor a configuration says otherwise: a person
@@ -135,11 +135,11 @@ fn settings_each(
     }
     for input in &mut settings.inputs {
         input.wait |= args.sample.wait;
-        let exists = existence::check(&settings.roots, input.netns.as_ref());
+        let exists = existence::check(&settings.roots, &input.netns);
         exists
             .or_else(|absent| if input.wait && absent.may_come() { Ok(()) } else { Err(absent) })?;
     }
-    if settings.roots.proc_root.is_some() && settings.inputs.iter().any(|i| i.netns.is_some()) {
+    if settings.roots.proc_root.is_some() && settings.inputs.iter().any(|i| !i.netns.is_own()) {
         bail!(
             "--proc-root reads plain files; it cannot be combined with `netns` in {}",
             args.sample.config.as_ref().map_or_else(String::new, |path| path.display().to_string())
@@ -214,11 +214,19 @@ fn look_into(inputs: &[Input], args: &CollectArgs) -> Vec<Input> {
     let each = |input: &Input| {
         let input = input.clone();
         names.iter().map(move |netns| {
-            let (netns, netns_tag) = (netns.clone().other_than_own(), names.len() > 1);
+            let (netns, netns_tag) = (netns.clone(), names.len() > 1);
             Input { netns, netns_tag, ..input.clone() }
         })
     };
     inputs.iter().flat_map(each).collect()
+}
+
+/// The namespaces of the command line: the own one where it names none.
+fn namespaces(args: &SourceArgs) -> &[Netns] {
+    match args.netns.as_slice() {
+        [] => &[Netns::Own],
+        names => names,
+    }
 }
 
 /// Lets SIGINT and SIGTERM end process 1, a container's, for which they have no default action. For

@@ -94,7 +94,7 @@ fn keep_what_is_fixed(new: &mut Settings, old: &Settings) {
 /// What must be and cannot.
 fn fit(settings: &mut Settings, kept: &Needs) -> Result<(), String> {
     for input in &mut settings.inputs {
-        let place = Place::resolve(&settings.roots, input.netns.as_ref());
+        let place = Place::resolve(&settings.roots, &input.netns);
         if !kept.probes && input.ebpf == Ebpf::Auto {
             input.ebpf = Ebpf::Off;
         }

@@ -71,7 +71,7 @@ pub(super) fn inputs(
     if namespaces.is_empty() {
         return vec![input];
     }
-    let in_namespace = |netns: Netns| Input { netns: netns.other_than_own(), ..input.clone() };
+    let in_namespace = |netns: Netns| Input { netns, ..input.clone() };
     namespaces.into_iter().map(in_namespace).collect()
 }
 

@@ -146,24 +146,24 @@ fn one_input_for_each_namespace() {
     let names = |text: &str| {
         let inputs = loaded(text).settings.inputs;
         let tags: Vec<bool> = inputs.iter().map(|input| input.netns_tag).collect();
-        let names = inputs.into_iter().map(|input| input.netns.map(|netns| netns.to_string()));
+        let names = inputs.into_iter().map(|input| input.netns.to_string());
         (names.collect::<Vec<_>>(), tags)
     };
-    let some = |name: &str| Some(name.to_owned());
+    let own = || "self".to_owned();
     let table = "[[inputs.conntrack]]\n";
-    assert_eq!(names(table), (vec![None], vec![false]));
-    assert_eq!(names(&format!("{table}netns = []")), (vec![None], vec![false]));
-    assert_eq!(names(&format!("{table}netns = 'blue'")), (vec![some("blue")], vec![false]));
+    assert_eq!(names(table), (vec![own()], vec![false]));
+    assert_eq!(names(&format!("{table}netns = []")), (vec![own()], vec![false]));
+    assert_eq!(names(&format!("{table}netns = 'blue'")), (vec!["blue".to_owned()], vec![false]));
     assert_eq!(
         names(&format!("{table}netns = ['blue', 'pid:7', '/run/x']")),
-        (vec![some("blue"), some("pid:7"), some("/run/x")], vec![true; 3])
+        (["blue", "pid:7", "/run/x"].map(str::to_owned).to_vec(), vec![true; 3])
     );
     assert_eq!(
         names(&format!("{table}netns = 'blue'\n{table}")),
-        (vec![some("blue"), None], vec![true; 2])
+        (vec!["blue".to_owned(), own()], vec![true; 2])
     );
-    assert_eq!(names(&format!("{table}{table}")), (vec![None, None], vec![false; 2]));
-    assert_eq!(input("netns = 'pid:12'").netns, Some(Netns::Pid(12)));
+    assert_eq!(names(&format!("{table}{table}")), (vec![own(), own()], vec![false; 2]));
+    assert_eq!(input("netns = 'pid:12'").netns, Netns::Pid(12));
     assert!(
         input_error("netns = ['blue', 'pid:x']").starts_with(
             "t.conf:2:18: 'netns' in [[inputs.conntrack]]: 'x' is not a process number"

@@ -20,7 +20,7 @@ use crate::schema::maintained;
 use crate::schema::measure::Measure;
 use crate::schema::provenance::{Origin, derived_fields, event_fields};
 use crate::schema::raw::{Counted, EVENTS, Layout, Release};
-use crate::settings::{Input, OWN_NETNS};
+use crate::settings::Input;
 
 /// The measurement's name, as Telegraf's plugin has it.
 pub const MEASUREMENT: &str = "conntrack";
@@ -98,10 +98,7 @@ impl RowBuilder {
         release: Option<Release>,
         sysctl_keys: Vec<String>,
     ) -> Self {
-        let netns = input.netns_tag.then(|| {
-            let value = input.netns.as_ref().map_or(OWN_NETNS.to_owned(), ToString::to_string);
-            (Name::from("netns"), value)
-        });
+        let netns = input.netns_tag.then(|| (Name::from("netns"), input.netns.to_string()));
         let mut builder = Self {
             input,
             cpus,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::sampling::channel::Notice;
-use crate::settings::{Collect, Roots};
+use crate::settings::{Collect, Netns, Roots};
 use crate::source::netlink::{Netlink, NetlinkError};
 use crate::source::reader::StatSource;
 use crate::source::roots::Place;
@@ -18,7 +18,7 @@ fn sampler() -> (Sampler, Outbox) {
     let fixture = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/5.15"));
     let (proc_root, sys_root) = (Some(fixture.join("proc")), Some(fixture.join("sys")));
     let roots = Roots { proc_root, sys_root, host_proc: None };
-    let reader = Reader::new(Place::resolve(&roots, None), Vec::new(), Source::Auto);
+    let reader = Reader::new(Place::resolve(&roots, &Netns::Own), Vec::new(), Source::Auto);
     let control = Arc::new(Control::default());
     Sampler::new(input, Trigger::Asked, reader, None, 1, control, std::thread::current())
 }

@@ -99,18 +99,18 @@ fn meant(near: &[String]) -> String {
     }
 }
 
-/// Checks that `netns` names a network namespace now, as far as this process can see it; without one
-/// that the host's process 1 is there, if that is asked for (`HOST_PROC`).
+/// Checks that `netns` names a network namespace now, as far as this process can see it; of the own
+/// one that the host's process 1 is there, if that is asked for (`HOST_PROC`).
 ///
 /// # Errors
 /// [`AbsentNamespace`]. A file that may not be opened may be one, and is no error.
-pub fn check(roots: &Roots, netns: Option<&Netns>) -> Result<(), AbsentNamespace> {
+pub fn check(roots: &Roots, netns: &Netns) -> Result<(), AbsentNamespace> {
     let netns = match netns {
-        None | Some(Netns::Own) if roots.host_proc.is_some() => &Netns::Pid(1),
-        None | Some(Netns::Own) => return Ok(()),
-        Some(netns) => netns,
+        Netns::Own if roots.host_proc.is_some() => &Netns::Pid(1),
+        Netns::Own => return Ok(()),
+        netns => netns,
     };
-    let place = Place::resolve(roots, Some(netns));
+    let place = Place::resolve(roots, netns);
     let Some(path) = place.enter else { return Ok(()) };
     match File::open(&path) {
         Ok(file) => is_network(&file, &path),
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn what_is_no_namespace_is_said() {
         let error = |netns: &str| {
-            check(&Roots::default(), Some(&netns.parse().unwrap())).unwrap_err().to_string()
+            check(&Roots::default(), &netns.parse().unwrap()).unwrap_err().to_string()
         };
         assert_eq!(
             error("/etc/passwd"),
@@ -233,15 +233,15 @@ mod tests {
         assert!(
             error("/nosuch/x").starts_with("there is no network namespace /nosuch/x; `ctpulse")
         );
-        assert!(check(&Roots::default(), Some(&"/proc/self/ns/net".parse().unwrap())).is_ok());
+        assert!(check(&Roots::default(), &"/proc/self/ns/net".parse().unwrap()).is_ok());
     }
 
     #[test]
     fn a_host_proc_without_process_1_is_said() {
         let proc = tempfile::tempdir().unwrap();
         let roots = Roots { host_proc: Some(proc.path().into()), ..Roots::default() };
-        let error = check(&roots, None).unwrap_err().to_string();
+        let error = check(&roots, &Netns::Own).unwrap_err().to_string();
         assert!(error.starts_with(&format!("there is no process 1 in {}", proc.path().display())));
-        assert!(check(&Roots::default(), None).is_ok());
+        assert!(check(&Roots::default(), &Netns::Own).is_ok());
     }
 }

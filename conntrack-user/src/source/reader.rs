@@ -417,12 +417,13 @@ fn is_same_module((directory, then): &(PathBuf, Option<Identity>)) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Netns;
     use crate::settings::Roots;
 
     /// Each question may start `modprobe`.
     #[test]
     fn what_was_in_vain_is_not_asked_again_at_once() {
-        let place = Place::resolve(&Roots::default(), None);
+        let place = Place::resolve(&Roots::default(), &Netns::Own);
         let mut reader = Reader::new(place, Vec::new(), Source::Netlink);
         let mut open = |before: Duration| {
             // No kernel of today answers so to a question that it may have refused, too.

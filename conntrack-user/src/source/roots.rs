@@ -30,7 +30,7 @@ impl Place {
     /// Resolves `roots` and `netns`. With `HOST_PROC` the host's own namespace is the one of
     /// the host's process 1: `$HOST_PROC/net` would be the container's.
     #[must_use]
-    pub fn resolve(roots: &Roots, netns: Option<&Netns>) -> Self {
+    pub fn resolve(roots: &Roots, netns: &Netns) -> Self {
         let sys_root = roots.sys_root.clone().unwrap_or_else(|| "/sys".into());
         if let Some(root) = &roots.proc_root {
             return Self {
@@ -47,14 +47,14 @@ impl Place {
             (Some(process.join("ns/net")), Some(process.join("net")))
         };
         let (enter, net) = match netns {
-            Some(Netns::Pid(pid)) => process(*pid),
-            Some(Netns::Name(name)) => (Some(names_directory(roots, name).join(name)), None),
-            Some(Netns::Path(path)) => (Some(path.clone()), None),
-            None | Some(Netns::Own) if roots.host_proc.is_some() => process(1),
-            None | Some(Netns::Own) => (None, Some("/proc/net".into())),
+            Netns::Pid(pid) => process(*pid),
+            Netns::Name(name) => (Some(names_directory(roots, name).join(name)), None),
+            Netns::Path(path) => (Some(path.clone()), None),
+            Netns::Own if roots.host_proc.is_some() => process(1),
+            Netns::Own => (None, Some("/proc/net".into())),
         };
         let held = match netns {
-            Some(Netns::Pid(pid)) => Some(Process::hold(&proc_root, *pid)),
+            Netns::Pid(pid) => Some(Process::hold(&proc_root, *pid)),
             _ => None,
         };
         Self { enter, net, proc_root, sys_root, process: held }
@@ -138,14 +138,14 @@ mod tests {
 
     #[test]
     fn the_host_in_a_container_is_process_1() {
-        let place = Place::resolve(&roots(None, Some("/host/proc")), None);
+        let place = Place::resolve(&roots(None, Some("/host/proc")), &Netns::Own);
         assert_eq!(place.enter.unwrap(), Path::new("/host/proc/1/ns/net"));
         assert_eq!(place.net.unwrap(), Path::new("/host/proc/1/net"));
     }
 
     #[test]
     fn a_name_is_one_of_ip_netns() {
-        let place = Place::resolve(&Roots::default(), Some(&Netns::Name("blue".into())));
+        let place = Place::resolve(&Roots::default(), &Netns::Name("blue".into()));
         assert_eq!(place.enter.unwrap(), Path::new("/run/netns/blue"));
         assert_eq!(place.net, None);
     }
@@ -156,7 +156,7 @@ mod tests {
         let proc = tempfile::tempdir().unwrap();
         let host = proc.path().join("1/root/run/netns");
         let with_host = roots(None, proc.path().to_str());
-        let resolve = || Place::resolve(&with_host, Some(&Netns::Name("no-such-name".into())));
+        let resolve = || Place::resolve(&with_host, &Netns::Name("no-such-name".into()));
         assert_eq!(resolve().enter.unwrap(), Path::new("/run/netns/no-such-name"));
         std::fs::create_dir_all(&host).unwrap();
         assert_eq!(resolve().enter.unwrap(), host.join("no-such-name"));
@@ -168,7 +168,7 @@ mod tests {
         input.dirs = vec!["/proc/sys/net/netfilter".into(), "/srv/other".into()];
         input.files =
             ["nf_conntrack_count", "ip_conntrack_count", "nounderscore"].map(String::from).to_vec();
-        let place = Place::resolve(&roots(Some("/fix"), None), None);
+        let place = Place::resolve(&roots(Some("/fix"), None), &Netns::Own);
         let keys = place.sysctl_candidates(&input);
         assert_eq!(keys.len(), 1);
         assert_eq!(keys[0].0, "ip_conntrack_count");

@@ -219,7 +219,7 @@ fn another_module_is_not_taken_for_the_one_before() {
     let directory = sys.path().join("module/nf_conntrack");
     std::fs::create_dir_all(&directory).unwrap();
     let roots = Roots { sys_root: Some(sys.path().to_owned()), ..Roots::default() };
-    let place = Place::resolve(&roots, Some(&Netns::Name(namespace.name.clone())));
+    let place = Place::resolve(&roots, &Netns::Name(namespace.name.clone()));
     let mut reader = Reader::new(place, Vec::new(), Source::Netlink);
     reader.open_missing(true, &mut |error| panic!("{error}")).unwrap();
     let mut table = StatTable::default();
@@ -253,7 +253,7 @@ fn a_look_at_some_entries_tells_what_they_are() {
         let ports = ["--sport", &port, "--dport", "53", "-u", status];
         namespace.exec("conntrack", &[&tuple[..], &ports].concat());
     }
-    let place = Place::resolve(&Roots::default(), Some(&Netns::Name(namespace.name.clone())));
+    let place = Place::resolve(&Roots::default(), &Netns::Name(namespace.name.clone()));
     let reader = Reader::new(place, Vec::new(), Source::Netlink);
     // A connection that is kept for 5 days and was silent for one, one of this minute.
     for (port, left) in [("1", "345600"), ("2", "431990")] {

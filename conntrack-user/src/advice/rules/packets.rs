@@ -33,9 +33,10 @@ pub(super) fn invalid(evidence: &Evidence) -> Option<Finding> {
         }
     }
     let inside = inside(evidence);
-    let everywhere = match evidence.netns {
-        Some(_) => " (with net.netfilter.nf_log_all_netns=1 on the host)",
-        None => "",
+    let everywhere = if evidence.netns.is_own() {
+        ""
+    } else {
+        " (with net.netfilter.nf_log_all_netns=1 on the host)"
     };
     Some(Finding {
         severity: Severity::Warning,

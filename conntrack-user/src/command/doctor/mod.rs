@@ -12,6 +12,7 @@ mod privileges;
 use std::process::ExitCode;
 
 use super::generate::print_quietly;
+use super::namespaces;
 use crate::cli::DoctorArgs;
 use crate::schema::field::FieldKind;
 use crate::schema::fields::{self, COUNT, DOCUMENTED, ENTRIES_MAX, ENTRIES_MIN, FIELDS, LIMIT};
@@ -38,8 +39,8 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut findings = Findings::new(colour::suits(&std::io::stdout()));
     check_namespaces(args)?;
     let roots = args.source.roots();
-    for netns in namespaces(args) {
-        if let Some(netns) = netns {
+    for netns in namespaces(&args.source) {
+        if !netns.is_own() {
             findings.heading(&format!("network namespace {netns}"));
         }
         let place = Place::resolve(&roots, netns);
@@ -55,23 +56,14 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The namespaces that are asked for; `None` for the own one.
-fn namespaces(args: &DoctorArgs) -> Vec<Option<&Netns>> {
-    let is_other = |netns: &&Netns| **netns != Netns::Own;
-    match args.source.netns.as_slice() {
-        [] => vec![None],
-        some => some.iter().map(|netns| Some(netns).filter(is_other)).collect(),
-    }
-}
-
 /// Checks that each namespace that is asked for exists.
 pub(super) fn check_namespaces(args: &DoctorArgs) -> anyhow::Result<()> {
     let roots = args.source.roots();
     roots.check()?;
-    namespaces(args).into_iter().try_for_each(|netns| Ok(existence::check(&roots, netns)?))
+    namespaces(&args.source).iter().try_for_each(|netns| Ok(existence::check(&roots, netns)?))
 }
 
-fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> anyhow::Result<()> {
+fn examine(place: &Place, netns: &Netns, findings: &mut Findings) -> anyhow::Result<()> {
     let is_hidden = place.is_live() && mounts::hides_files(&place.proc_root);
     let release_text = match std::fs::read_to_string(place.osrelease()) {
         Err(_) if place.is_live() => {
@@ -105,7 +97,7 @@ fn examine(place: &Place, netns: Option<&Netns>, findings: &mut Findings) -> any
 
     let mut input = Input::new(DEFAULT_INTERVAL);
     input.collect = Collect { all: true, percpu: true };
-    input.netns = netns.cloned();
+    input.netns = netns.clone();
     input.files.extend(MORE_FILES.map(String::from));
     let candidates = place.sysctl_candidates(&input);
     let (live, namespace) = (place.is_live(), place.namespace());

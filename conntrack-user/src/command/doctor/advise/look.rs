@@ -45,9 +45,8 @@ const TIMEOUTS: [&str; 1] = [ESTABLISHED];
 
 /// Returns what each namespace shows while it is sampled.
 pub(super) fn evidence(args: &DoctorArgs) -> anyhow::Result<Vec<(String, Evidence)>> {
-    let own = vec![own()];
     let many = args.source.netns.len() > 1;
-    let names = if args.source.netns.is_empty() { &own } else { &args.source.netns };
+    let names = crate::command::namespaces(&args.source);
     eprintln!("ctpulse: sampling for {:?}", args.look);
     let look = |name: &Netns| {
         let evidence = look_into(args, name)?;
@@ -64,18 +63,11 @@ pub(super) fn evidence(args: &DoctorArgs) -> anyhow::Result<Vec<(String, Evidenc
     })
 }
 
-fn own() -> Netns {
-    Netns::Own
-}
-
 fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
     let mut source = args.source.clone();
-    source.netns = vec![name.clone()];
-    let is_own = *name == own();
-    let place = Place::resolve(&source.roots(), (!is_own).then_some(name));
-    if is_own {
-        source.netns.clear();
-    }
+    // `--proc-root` permits no name, not even the own one.
+    source.netns = if name.is_own() { Vec::new() } else { vec![name.clone()] };
+    let place = Place::resolve(&source.roots(), name);
     let sample = SampleArgs {
         interval: Some(INTERVAL),
         sample_interval: Some(SAMPLE_INTERVAL),
@@ -106,7 +98,7 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
         Ok(entries) => evidence.entries = Some(entries),
         Err(reason) => evidence.entries_unread = Some(reason),
     }
-    evidence.netns = (!is_own).then(|| name.clone());
+    evidence.netns = name.clone();
     evidence.host = match &drops {
         Ok(_) => Host::WithProbes,
         Err(error) => Host::WithoutProbes(format!("{error:#}")),

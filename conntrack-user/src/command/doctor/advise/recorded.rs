@@ -76,9 +76,9 @@ fn found_for_failures(source: &SourceReport) -> FoundForFailures {
 }
 
 /// The namespace that the rows name; commands on that host need it.
-fn netns(source: &SourceReport) -> Option<Netns> {
-    let (_, value) = source.tags.iter().find(|(key, _)| key == "netns")?;
-    value.parse().ok().filter(|netns| *netns != Netns::Own)
+fn netns(source: &SourceReport) -> Netns {
+    let tag = source.tags.iter().find(|(key, _)| key == "netns");
+    tag.and_then(|(_, value)| value.parse().ok()).unwrap_or_default()
 }
 
 /// Returns what a source's rows show.
