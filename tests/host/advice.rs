@@ -223,3 +223,15 @@ fn a_flood_is_named_and_no_table_beyond_all_memory() {
         assert!(!advice.contains("nf_conntrack_max="), "{advice}");
     }
 }
+
+/// A table that was full in one row hid 452 drops behind as many failed insertions: exit code 0.
+#[test]
+fn a_full_table_does_not_hide_drops() {
+    let rows = std::fs::read_to_string(fixture("telegraf").join("second/lines.influx")).unwrap();
+    let at = rows.rfind("ip_conntrack_count=").unwrap() + "ip_conntrack_count=".len();
+    let end = at + rows[at..].find(',').unwrap();
+    let full = format!("{}262144{}", &rows[..at], &rows[end..]);
+    let (code, advice) = advise(&full);
+    assert_eq!((code, title(&advice)), (Some(1), "!!  NAT runs out of ports"), "{advice}");
+    assert!(advice.contains("452 packets were dropped"), "{advice}");
+}

@@ -51,6 +51,10 @@ pub fn advise(evidence: &Evidence) -> Vec<Finding> {
         rules.iter().filter_map(|rule| rule(evidence)).collect()
     };
     let (mut findings, limits) = (of(&rules::OF_TRAFFIC), of(&rules::OF_MEASUREMENT));
+    // No other number, nor the lack of one, makes a drop harmless.
+    if findings.iter().all(|finding| finding.severity < Severity::Problem) {
+        findings.extend(rules::dropped(evidence));
+    }
     let is_known = limits.iter().all(|limit| limit.severity < Severity::Unknown);
     if findings.is_empty() && is_known {
         findings.push(rules::healthy(evidence));

@@ -11,7 +11,7 @@ use super::commands;
 use super::{Evidence, Finding, Severity};
 use crate::text::human;
 
-pub(super) use self::losses::healthy;
+pub(super) use self::losses::{dropped, healthy};
 
 /// Kernel documentation of the settings.
 const SYSCTL: &str = "https://docs.kernel.org/networking/nf_conntrack-sysctl.html";

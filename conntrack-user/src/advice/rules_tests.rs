@@ -128,6 +128,36 @@ fn a_drop_of_any_cause_is_a_problem() {
     }
 }
 
+/// A failed insertion, a table that was full for a moment or causes that contradict the kernel's
+/// counter took drops out of every rule, and the exit code was 0.
+#[test]
+fn a_drop_is_a_problem_whatever_the_other_counters_are() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let names: Vec<_> = fields::causes()
+        .map(|field| field.name)
+        .chain(["insert_failed", "chaintoolong", "clash_resolve", "early_drop", "found", "new"])
+        .collect();
+    for _ in 0..2000 {
+        let mut counted = vec![("drop", random.u32(1..100).into())];
+        for name in &names {
+            match random.u8(0..4) {
+                0 => counted.push((*name, random.u32(1..100).into())),
+                1 => counted.push((*name, 0.0)),
+                _ => {}
+            }
+        }
+        let peak = [100.0, 4000.0][random.usize(0..2)];
+        let findings = advise(&evidence(peak, &counted));
+        assert_eq!(findings[0].severity, Severity::Problem, "{counted:?}: {findings:#?}");
+    }
+    for (failed, peak) in [(300.0, 4000.0), (400.0, 100.0), (0.0, 4000.0)] {
+        let counted = [("drop", 300.0), ("insert_failed", failed), ("found", 0.0)];
+        let findings = advise(&evidence(peak, &counted));
+        assert_eq!(findings[0].severity, Severity::Problem, "{findings:#?}");
+        assert!(findings[0].evidence.contains("300"), "{findings:#?}");
+    }
+}
+
 #[test]
 fn unanswered_entries_are_a_finding_whatever_the_fill() {
     let with = |peak: f64, seen: u32, unreplied: u32, evictable: u32| Evidence {

@@ -211,10 +211,18 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     let are_lost = dropped.is_some()
         || evidence.counted(&CLASH_RESOLVE).is_some()
         || (!is_full && evidence.count(&DROP) >= lost);
+    let drops_of_all = evidence.count(&DROP);
     let what = match dropped {
-        Some(_) => "packets lost before their entry was inserted",
-        None if are_lost => "insertions failed, and their packets were lost",
-        None => "insertions failed, some perhaps races that the kernel resolved (before 5.10)",
+        Some(_) => "packets lost before their entry was inserted".to_owned(),
+        None if are_lost => "insertions failed, and their packets were lost".to_owned(),
+        None if drops_of_all > 0.0 => format!(
+            "insertions failed, some perhaps races that the kernel resolved (before 5.10), and {} \
+             packets were dropped for these or other causes",
+            number(drops_of_all)
+        ),
+        None => {
+            "insertions failed, perhaps races that the kernel resolved (before 5.10)".to_owned()
+        }
     };
     let mut text = format!("{} {what} {}", number(lost), within(evidence));
     if let Some(found) = evidence.found_taken() {
@@ -245,7 +253,12 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     }
     remedies.push(drops(evidence, BY_SOURCE, "who loses them"));
     Some(Finding {
-        severity: if are_lost { Severity::Problem } else { Severity::Warning },
+        // Which of the causes a drop had is another question than whether there was one.
+        severity: if are_lost || drops_of_all > 0.0 {
+            Severity::Problem
+        } else {
+            Severity::Warning
+        },
         title: cause.title().to_owned(),
         evidence: text,
         remedies,

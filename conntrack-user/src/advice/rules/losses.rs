@@ -47,6 +47,18 @@ pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// Drops that no other rule judges, as where the counters of their causes contradict each other.
+pub(in super::super) fn dropped(evidence: &Evidence) -> Option<Finding> {
+    let dropped = evidence.count(&DROP);
+    (dropped > 0.0).then(|| Finding {
+        severity: Severity::Problem,
+        title: "packets are dropped, and the counters do not show the cause".to_owned(),
+        evidence: format!("{} {}", number(dropped), within(evidence)),
+        remedies: vec![drops(evidence, BY_SOURCE, "the cause and the source of each drop")],
+        see: SYSCTL,
+    })
+}
+
 /// Drops of a cause that has no probe.
 pub(super) fn unexplained(evidence: &Evidence) -> Option<Finding> {
     let other = evidence.count(&DROP_OTHER);
