@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::{cause_name, cause_words, has_ports, is_icmp, protocol_name};
-use crate::source::ebpf::drops::{DropReport, Tuple};
+use crate::source::ebpf::drops::DropReport;
+use crate::source::ebpf::tuple::Tuple;
 use crate::text::human::time_with_decimals;
 
 /// The columns of [`human`].

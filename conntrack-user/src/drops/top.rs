@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use super::{cause_words, has_ports, protocol_name};
-use crate::source::ebpf::drops::{DropReport, Tuple};
+use crate::source::ebpf::drops::DropReport;
+use crate::source::ebpf::tuple::Tuple;
 use crate::text::human::share;
 
 /// As many different ones are kept apart; a flood from random addresses must not fill the memory.

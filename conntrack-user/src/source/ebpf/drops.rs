@@ -3,7 +3,6 @@
 #![allow(unsafe_code, reason = "the programs' memory has a fixed layout that aya must know")]
 
 use std::mem::offset_of;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, Pod};
@@ -12,10 +11,7 @@ use conntrack_ebpf::{Cause, DropRecord, LATENCY_BUCKETS, Latency, Reporting, TUP
 use super::error::EventsError;
 use super::offsets::TupleLayout;
 use super::refusal::explain;
-
-/// `NFPROTO_IPV4` and `NFPROTO_IPV6` (`include/uapi/linux/netfilter.h`).
-const IPV4: u16 = 2;
-const IPV6: u16 = 10;
+use super::tuple::{Tuple, tuple_of};
 
 /// A drop or an eviction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,21 +28,6 @@ pub struct DropReport {
     pub zone: u16,
     /// The connection, in its original direction. `None` where it could not be read.
     pub tuple: Option<Tuple>,
-}
-
-/// The original direction of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Tuple {
-    /// The IP protocol.
-    pub protocol: u8,
-    /// Who began it.
-    pub source: IpAddr,
-    /// With whom.
-    pub destination: IpAddr,
-    /// The source port, or of ICMP the identifier; 0 for what has none.
-    pub source_port: u16,
-    /// The destination port, or of ICMP type (high byte) and code; 0 for what has none.
-    pub destination_port: u16,
 }
 
 /// Drops that were counted and not reported, by [`Cause`].
@@ -170,29 +151,12 @@ pub fn decode(bytes: &[u8], layout: &TupleLayout) -> Option<DropReport> {
     })
 }
 
-/// The tuple in a `struct nf_conntrack_tuple`; `None` where it is empty, or of another family.
-fn tuple_of(bytes: &[u8], layout: &TupleLayout) -> Option<Tuple> {
-    fn field<const N: usize>(bytes: &[u8], at: u32) -> Option<[u8; N]> {
-        bytes.get(at as usize..)?.first_chunk().copied()
-    }
-    let address = |at: u32| match u16::from_ne_bytes(field(bytes, layout.family)?) {
-        IPV4 => Some(Ipv4Addr::from(field::<4>(bytes, at)?).into()),
-        IPV6 => Some(Ipv6Addr::from(field::<16>(bytes, at)?).into()),
-        _ => None,
-    };
-    let [protocol] = field(bytes, layout.protocol)?;
-    Some(Tuple {
-        protocol,
-        source: address(layout.source)?,
-        destination: address(layout.destination)?,
-        source_port: u16::from_be_bytes(field(bytes, layout.source_port)?),
-        destination_port: u16::from_be_bytes(field(bytes, layout.destination_port)?),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv6Addr};
+
     use super::*;
+    use crate::source::ebpf::tuple::{IPV4, IPV6};
 
     const LAYOUT: TupleLayout = TupleLayout {
         source: 0,

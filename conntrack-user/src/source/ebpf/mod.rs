@@ -24,6 +24,7 @@ pub(crate) mod reattach;
 mod refusal;
 pub(crate) mod sharing;
 pub mod symbols;
+pub mod tuple;
 pub mod types;
 
 use std::sync::{Mutex, PoisonError};
