@@ -105,7 +105,7 @@ impl Running {
     /// Waits for the end; the status and how long it took.
     pub(crate) fn wait(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(30) {
+        while start.elapsed() < Duration::from_secs(60) {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status, start.elapsed());
             }

@@ -110,6 +110,7 @@ fn a_table_that_is_too_small_is_found_with_its_numbers() {
 fn long_chains_are_no_full_table() {
     in_guest();
     let namespace = Namespace::new();
+    namespace.inside(|| std::fs::write(UDP_TIMEOUT, "600").unwrap());
     let settings = (Setting::new("nf_conntrack_buckets", 16), Setting::max(100_000));
     let mut refused = 0;
     let (code, advice) = advise_for(30, &namespace, || refused = send_to_many(&namespace, 30_000));
