@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::{cause_name, cause_words, has_ports, is_icmp, protocol_name};
+use super::{cause_name, cause_words};
 use crate::source::ebpf::drops::DropReport;
 use crate::source::ebpf::tuple::Tuple;
+use crate::text::connection::{has_ports, is_icmp, protocol_name};
 use crate::text::human::time_with_decimals;
 
 /// The columns of [`human`].

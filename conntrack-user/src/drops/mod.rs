@@ -23,30 +23,3 @@ pub fn cause_name(cause: Cause) -> &'static str {
 pub fn cause_words(cause: Cause) -> &'static str {
     REPORTED_CAUSES[cause as usize].words
 }
-
-/// The protocol's name as `/etc/protocols` has it, or its number.
-#[must_use]
-pub fn protocol_name(protocol: u8) -> String {
-    let name = match protocol {
-        1 => "icmp",
-        6 => "tcp",
-        17 => "udp",
-        33 => "dccp",
-        47 => "gre",
-        58 => "icmpv6",
-        132 => "sctp",
-        136 => "udplite",
-        number => return number.to_string(),
-    };
-    name.to_owned()
-}
-
-/// Whether the two numbers of a tuple are ports.
-fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, 6 | 17 | 33 | 132 | 136)
-}
-
-/// Whether they are an identifier, and a type and a code.
-fn is_icmp(protocol: u8) -> bool {
-    matches!(protocol, 1 | 58)
-}

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::{cause_words, has_ports, protocol_name};
+use super::cause_words;
 use crate::source::ebpf::drops::DropReport;
 use crate::source::ebpf::tuple::Tuple;
+use crate::text::connection::{has_ports, network, protocol_name};
 use crate::text::human::share;
 
 /// As many different ones are kept apart; a flood from random addresses must not fill the memory.
@@ -88,22 +88,6 @@ impl GroupBy {
     }
 }
 
-/// The network of an address, which is itself where it has all bits.
-fn network(address: IpAddr, bits: u8) -> String {
-    match address {
-        address if bits == 32 => address.to_string(),
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
-            format!("{}/{bits}", Ipv4Addr::from(u32::from(address) & mask))
-        }
-        IpAddr::V6(address) => {
-            let bits = 4 * u32::from(bits);
-            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
-            format!("{}/{bits}", Ipv6Addr::from(u128::from(address) & mask))
-        }
-    }
-}
-
 /// Reports, added up.
 #[derive(Debug)]
 pub struct Top {
@@ -168,6 +152,8 @@ impl Top {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use conntrack_ebpf::Cause;
 
     use super::*;
@@ -219,9 +205,5 @@ mod tests {
         for wrong in ["port/2", "source/33", "sources", "source/x", ""] {
             assert!(wrong.parse::<GroupBy>().is_err(), "{wrong}");
         }
-        let network = |address: &str, bits| network(address.parse().unwrap(), bits);
-        assert_eq!(network("192.0.2.77", 0), "0.0.0.0/0");
-        assert_eq!(network("2001:db8:1:2::3", 12), "2001:db8:1::/48");
-        assert_eq!(network("2001:db8::3", 32), "2001:db8::3");
     }
 }

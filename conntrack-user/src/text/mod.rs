@@ -1,5 +1,7 @@
-//! Text for people: escaping of untrusted text, colours, and numbers, durations and dates in words.
+//! Text for people: escaping of untrusted text, colours, and numbers, durations, dates and connections
+//! in words.
 
 pub(crate) mod colour;
+pub(crate) mod connection;
 pub(crate) mod human;
 pub mod sanitize;
