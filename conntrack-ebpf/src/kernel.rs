@@ -31,6 +31,16 @@ static EXT_GENERATION: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static GENERATION: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
+static NF_CONN_MARK: Global<u32> = Global::new(ABSENT);
+#[unsafe(no_mangle)]
+static NF_CONN_TCP_STATE: Global<u32> = Global::new(ABSENT);
+#[unsafe(no_mangle)]
+static TUPLE_HASH_NODE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TABLE: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static TABLE_SIZE: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
 static SK_BUFF_NFCT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static HOOK_STATE_NET: Global<u32> = Global::new(0);
@@ -101,7 +111,7 @@ pub(crate) fn status_and_net(connection: u64) -> Option<(u32, u64)> {
 
 /// The kernel's clock, in jiffies.
 #[inline(always)]
-fn jiffies() -> u64 {
+pub(crate) fn jiffies() -> u64 {
     // SAFETY: the helper has no arguments and no preconditions.
     unsafe { bpf_jiffies64() }
 }
@@ -143,6 +153,24 @@ pub(crate) fn zone(connection: u64) -> u16 {
     }
 }
 
+/// The `mark` of a `struct nf_conn`; 0 where it cannot be read.
+#[inline(always)]
+pub(crate) fn mark(connection: u64) -> u32 {
+    match NF_CONN_MARK.load() {
+        ABSENT => 0,
+        offset => member(connection, offset).unwrap_or(0),
+    }
+}
+
+/// The `proto.tcp.state` of a `struct nf_conn`; 0 (`TCP_CONNTRACK_NONE`) where it cannot be read.
+#[inline(always)]
+pub(crate) fn tcp_state(connection: u64) -> u8 {
+    match NF_CONN_TCP_STATE.load() {
+        ABSENT => 0,
+        offset => member(connection, offset).unwrap_or(0),
+    }
+}
+
 /// The `id` of a `struct nf_conntrack_zone`, its first member.
 #[inline(always)]
 pub(crate) fn zone_id(zone: u64) -> u16 {
@@ -165,6 +193,30 @@ pub(crate) fn inode(net: u64) -> Option<u32> {
 #[inline(always)]
 pub(crate) fn net_of_hook(state: u64) -> Option<u64> {
     member(state, HOOK_STATE_NET.load())
+}
+
+/// The address of the table (`nf_conntrack_hash`); `None` where it is hidden.
+#[inline(always)]
+pub(crate) fn table() -> Option<u64> {
+    variable(TABLE.load())
+}
+
+/// How many buckets the table has (`nf_conntrack_htable_size`); `None` where that is hidden.
+#[inline(always)]
+pub(crate) fn table_size() -> Option<u32> {
+    variable(TABLE_SIZE.load())
+}
+
+/// The value of a variable of the kernel, whose address is 0 where it is hidden.
+#[inline(always)]
+fn variable<T>(address: u64) -> Option<T> {
+    if address == 0 { None } else { read(address) }
+}
+
+/// The `struct nf_conntrack_tuple_hash` around its node.
+#[inline(always)]
+pub(crate) fn around_node(node: u64) -> u64 {
+    node - u64::from(TUPLE_HASH_NODE.load())
 }
 
 /// The `struct nf_conn` around its first `tuplehash`.

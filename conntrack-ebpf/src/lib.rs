@@ -7,6 +7,7 @@
 #![no_std]
 
 mod call_record;
+mod census_run;
 mod drop_record;
 mod event;
 pub mod names;
@@ -15,6 +16,7 @@ mod numbered;
 pub use call_record::{
     CALL_NS, CALL_VALUES, Call, GC_RUN_NS, NEAR_BYTES, NESTED_CALL_NS, Now, is_near,
 };
+pub use census_run::{CENSUS_STEPS, CensusEntry, CensusRun, TUPLE_WORDS, end};
 pub use drop_record::{
     Cause, DropRecord, LATENCY_BUCKETS, Latency, REPORT_WINDOW_BITS, Reporting, TUPLE_BYTES,
 };

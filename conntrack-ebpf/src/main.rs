@@ -6,7 +6,7 @@
 //! function's prototype and the releases in which it was read.
 //!
 //! `connections`, `fallback`, `pressure`, `gc`, `clash`, `refusals` and `packets` hold the programs by
-//! subject; `namespace`, `counters`, `calls`, `reports` and `latency` hold what they share.
+//! subject, and `census` the one that is not attached but run on request; `namespace`, `counters`, `calls`, `reports` and `latency` hold what they share.
 
 #![no_std]
 #![no_main]
@@ -14,6 +14,7 @@
 #![allow(unsafe_code, reason = "the kernel is reached through pointers only")]
 
 mod calls;
+mod census;
 mod clash;
 mod connections;
 mod counters;

@@ -22,6 +22,8 @@ pub const LATENCIES: &str = "LATENCIES";
 pub const TAKE_LATENCY: &str = "TAKE_LATENCY";
 /// Global `u64`: how many drops one CPU may report in one window, 0 for none at all.
 pub const REPORTS: &str = "REPORTS";
+/// The array of one [`crate::CensusRun`].
+pub const CENSUS: &str = "CENSUS";
 /// The ring of `aya-log`.
 pub const DIAGNOSTICS: &str = "AYA_LOGS";
 /// Global `u8`: the highest level (`log::Level` as a number) of diagnostics, 0 for none.
@@ -53,6 +55,10 @@ pub const TUPLE_HASH_TUPLE: &str = "TUPLE_HASH_TUPLE";
 pub const NF_CONN_TIMEOUT: &str = "NF_CONN_TIMEOUT";
 /// Global `u32`: byte offset of `zone.id` in `struct nf_conn`, [`crate::ABSENT`] without zones.
 pub const NF_CONN_ZONE: &str = "NF_CONN_ZONE";
+/// Global `u32`: byte offset of `mark` in `struct nf_conn`, [`crate::ABSENT`] without marks.
+pub const NF_CONN_MARK: &str = "NF_CONN_MARK";
+/// Global `u32`: byte offset of `proto.tcp.state` in `struct nf_conn`.
+pub const NF_CONN_TCP_STATE: &str = "NF_CONN_TCP_STATE";
 /// Global `u32`: byte offset of `ext` in `struct nf_conn`, [`crate::ABSENT`] where extensions
 /// have no generation.
 pub const NF_CONN_EXT: &str = "NF_CONN_EXT";
@@ -68,3 +74,6 @@ pub const HOOK_STATE_NET: &str = "HOOK_STATE_NET";
 pub const TABLE: &str = "TABLE";
 /// Global `u64`: the address of `nf_conntrack_htable_size`, 0 where it is hidden.
 pub const TABLE_SIZE: &str = "TABLE_SIZE";
+/// Global `u64`: the address of `nf_conntrack_generation`, which counts the steps of the table's
+/// resizes, 0 where it is hidden.
+pub const RESIZES: &str = "RESIZES";

@@ -1,6 +1,5 @@
 //! A full table: evictions, drops, and drops that an eviction elsewhere could have avoided.
 
-use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use aya_ebpf::macros::{kprobe, kretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
@@ -9,18 +8,11 @@ use conntrack_ebpf::{Cause, Event};
 
 use crate::calls::{Kind, around, beginning, ending, recall_at, remember_at};
 use crate::kernel::{
-    ASSURED, DYING, OFFLOAD, around_hash, is_expired, net_of_connection, read, status, zone_id,
+    ASSURED, DYING, OFFLOAD, around_hash, around_node, is_expired, net_of_connection, read, status,
+    table, table_size, zone_id,
 };
 use crate::namespace::{are_told_apart, count_of_net, count_unplaced};
 use crate::reports::{self, report};
-
-// Names and meanings: `conntrack_ebpf::names`.
-#[unsafe(no_mangle)]
-static TABLE: Global<u64> = Global::new(0);
-#[unsafe(no_mangle)]
-static TABLE_SIZE: Global<u64> = Global::new(0);
-#[unsafe(no_mangle)]
-static TUPLE_HASH_NODE: Global<u32> = Global::new(0);
 
 /// The number of buckets that the kernel itself searches before it drops (`NF_CT_EVICTION_RANGE`),
 /// and the number of entries read of each.
@@ -68,11 +60,7 @@ fn early_drop_return(ctx: RetProbeContext) -> u32 {
 /// buckets from a random place on. A yes is sure; a no is not.
 #[inline(always)]
 fn is_evictable(net: u64) -> Option<bool> {
-    if TABLE.load() == 0 || TABLE_SIZE.load() == 0 {
-        return None;
-    }
-    let table: u64 = read(TABLE.load())?;
-    let size: u32 = read(TABLE_SIZE.load())?;
+    let (table, size) = (table()?, table_size()?);
     if size == 0 {
         return None;
     }
@@ -86,8 +74,7 @@ fn is_evictable(net: u64) -> Option<bool> {
             if node & 1 == 1 {
                 break;
             }
-            let hash = node - u64::from(TUPLE_HASH_NODE.load());
-            let connection = around_hash(hash)?;
+            let connection = around_hash(around_node(node))?;
             if status(connection)? & (ASSURED | DYING | OFFLOAD) == 0
                 && net_of_connection(connection)? == net
                 && !is_expired(connection)

@@ -11,6 +11,7 @@ mod bench;
 mod bench_connections;
 mod bench_drops;
 mod causes;
+mod census;
 mod clash;
 mod confine;
 mod drops;

@@ -103,14 +103,14 @@ fn check_host() -> Result<(), EventsError> {
 }
 
 /// The running kernel, as far as a plan depends on it.
-struct Kernel {
-    symbols: Symbols,
+pub(super) struct Kernel {
+    pub(super) symbols: Symbols,
     /// Without types all events are counted in one slot.
-    types: Result<Types, BtfError>,
+    pub(super) types: Result<Types, BtfError>,
 }
 
 impl Kernel {
-    fn read() -> Result<Self, EventsError> {
+    pub(super) fn read() -> Result<Self, EventsError> {
         let symbols = Symbols::read().map_err(EventsError::Symbols)?;
         Ok(Self { symbols, types: Types::of_running_kernel() })
     }
@@ -163,6 +163,7 @@ impl<'a> Plan<'a> {
             table: kernel.symbols.address(TABLE),
             table_size: kernel.symbols.address(TABLE_SIZE),
             generation: kernel.symbols.address(GENERATION),
+            resizes: 0,
             diagnostics: diagnostics::are_wanted(),
             reports: if types.is_some() { options.reports } else { 0 },
             latency: options.latency,

@@ -19,6 +19,7 @@ const DIAGNOSTICS_RING: u32 = 128 << 10;
 const DROPS_RING: u32 = 512 << 10;
 
 /// What the programs know from the time they are loaded.
+#[derive(Default)]
 pub(super) struct Constants {
     /// Inode numbers of the namespaces of slot 1, 2 and so on.
     pub(super) inodes: Vec<u32>,
@@ -32,6 +33,8 @@ pub(super) struct Constants {
     pub(super) table_size: u64,
     /// The address of the generation of extensions, 0 where the kernel has no such variable or hides it.
     pub(super) generation: u64,
+    /// The address of the counter of the table's resizes, 0 where it is hidden.
+    pub(super) resizes: u64,
     /// Whether the programs print diagnostics.
     pub(super) diagnostics: bool,
     /// How many drops a CPU may report in a window of 8.4 ms; 0 for none.
@@ -80,12 +83,13 @@ impl Constants {
         ]
     }
 
-    fn long_numbers(&self) -> [(&'static str, u64); 4] {
+    fn long_numbers(&self) -> [(&'static str, u64); 5] {
         [
             (names::REPORTS, self.reports),
             (names::TABLE, self.table),
             (names::TABLE_SIZE, self.table_size),
             (names::GENERATION, self.generation),
+            (names::RESIZES, self.resizes),
         ]
     }
 }

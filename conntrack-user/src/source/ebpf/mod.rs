@@ -9,6 +9,7 @@
 
 mod attach;
 pub mod btf;
+pub mod census;
 mod counters;
 pub(crate) mod diagnostics;
 pub mod drops;

@@ -38,6 +38,10 @@ pub struct Offsets {
     pub nf_conn_timeout: u32,
     /// `struct nf_conn`: `zone.id`; [`ABSENT`] without `CONFIG_NF_CONNTRACK_ZONES`.
     pub nf_conn_zone: u32,
+    /// `struct nf_conn`: `mark`; [`ABSENT`] without `CONFIG_NF_CONNTRACK_MARK`.
+    pub nf_conn_mark: u32,
+    /// `struct nf_conn`: `proto.tcp.state`.
+    pub nf_conn_tcp_state: u32,
     /// `struct nf_conn`: `ext`; [`ABSENT`] where `struct nf_ct_ext` has no `gen_id` (before 5.19, and in
     /// stable releases of 2026).
     pub nf_conn_ext: u32,
@@ -67,13 +71,15 @@ pub struct TupleLayout {
 impl Offsets {
     /// The value of each global of the programs that is an offset or a size.
     #[must_use]
-    pub fn globals(&self) -> [(&'static str, u32); 14] {
+    pub fn globals(&self) -> [(&'static str, u32); 16] {
         [
             (names::NF_CONN_NET, self.nf_conn_net),
             (names::NF_CONN_STATUS, self.nf_conn_status),
             (names::NF_CONN_TUPLEHASH, self.nf_conn_tuplehash),
             (names::NF_CONN_TIMEOUT, self.nf_conn_timeout),
             (names::NF_CONN_ZONE, self.nf_conn_zone),
+            (names::NF_CONN_MARK, self.nf_conn_mark),
+            (names::NF_CONN_TCP_STATE, self.nf_conn_tcp_state),
             (names::NF_CONN_EXT, self.nf_conn_ext),
             (names::EXT_GENERATION, self.ext_generation),
             (names::TUPLE_HASH_SIZE, self.tuple_hash_size),
@@ -105,6 +111,8 @@ impl Offsets {
             tuple_hash_tuple: btf.offset("nf_conntrack_tuple_hash", &["tuple"])?,
             nf_conn_timeout: btf.offset("nf_conn", &["timeout"])?,
             nf_conn_zone: btf.offset("nf_conn", &["zone", "id"]).unwrap_or(ABSENT),
+            nf_conn_mark: btf.offset("nf_conn", &["mark"]).unwrap_or(ABSENT),
+            nf_conn_tcp_state: btf.offset("nf_conn", &["proto", "tcp", "state"]).unwrap_or(ABSENT),
             nf_conn_ext: match generation {
                 Ok(_) => btf.offset("nf_conn", &["ext"])?,
                 Err(_) => ABSENT,

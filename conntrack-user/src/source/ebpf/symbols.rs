@@ -18,8 +18,11 @@ pub const TABLE_SIZE: &str = "nf_conntrack_htable_size";
 /// The generation of connections' extensions: a number.
 pub const GENERATION: &str = "nf_conntrack_ext_genid";
 
+/// The sequence counter of the table's resizes: odd while the table is resized.
+pub const RESIZES: &str = "nf_conntrack_generation";
+
 /// The variables that the programs read by their addresses.
-const VARIABLES: [&str; 3] = [TABLE, TABLE_SIZE, GENERATION];
+const VARIABLES: [&str; 4] = [TABLE, TABLE_SIZE, GENERATION, RESIZES];
 
 /// The symbols of the kernel that hooks and programs can use.
 #[derive(Debug, Default)]
@@ -90,6 +93,12 @@ impl Symbols {
             }
         }
         Found::None
+    }
+
+    /// Whether the kernel has a variable, though its address may be hidden.
+    #[must_use]
+    pub fn has_variable(&self, variable: &str) -> bool {
+        self.variables.contains_key(variable)
     }
 
     /// The address of a variable; 0 where it is not there or hidden.
