@@ -56,4 +56,5 @@ pub mod scrape;
 pub mod settings;
 pub mod source;
 pub mod text;
+pub mod top;
 pub mod version;

@@ -9,6 +9,7 @@ mod complete;
 mod drops;
 mod live;
 mod report;
+mod top;
 pub mod usage;
 mod value;
 
@@ -22,6 +23,7 @@ pub use complete::{answer_script, script as completion_script};
 pub use drops::{CAUSES, DropsArgs, DropsFormat, EXAMPLES as DROPS_EXAMPLES};
 pub use live::{LiveArgs, live_keys};
 pub use report::{EXAMPLES as REPORT_EXAMPLES, ReportArgs, ReportFormat};
+pub use top::{EXAMPLES as TOP_EXAMPLES, TopArgs, TopFormat};
 
 use crate::config::parse_duration;
 use crate::format::Format;
@@ -62,6 +64,7 @@ ctpulse --config telegraf.conf           what Telegraf's own file gives
 ctpulse --duration 1h --output fw.influx record an hour
 ctpulse --listen :9466                   for Prometheus, on loopback
 ctpulse drops                            each drop with its cause and its connection
+ctpulse top                              who fills the table
 ctpulse report fw.influx                 summarize a recording
 ctpulse live                             a dashboard in the terminal
 ctpulse doctor                           the data that this kernel provides
@@ -134,6 +137,15 @@ pub enum Command {
     /// --limit drops are left out, spread over time, and the totals at the end stay exact.
     #[command(after_long_help = drops::help())]
     Drops(DropsArgs),
+    /// Print who fills the table: entries by source, destination, port, state, NAT address and others.
+    ///
+    /// Reads the kernel's table without its locks and without a dump: a run of an eBPF program for
+    /// each few hundred buckets, with preemption off for some 50 microseconds. A large table is
+    /// sampled, and each share then has its 95 % interval. Needs root, or CAP_BPF, CAP_PERFMON and
+    /// CAP_SYSLOG; no probe is attached. Entries of NAT clashes (IPS_NAT_CLASH, which live for a
+    /// second) are left out.
+    #[command(after_long_help = top::help())]
+    Top(TopArgs),
     /// Summarize recordings: rates, bursts, fill, drop causes, gaps, misses.
     ///
     /// A recording is what `run --output FILE` wrote as influx or json, or what Telegraf wrote

@@ -37,6 +37,14 @@ pub(super) fn any_number(text: &str) -> Result<usize, String> {
     number(text, 0..=u64::MAX).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
+/// Reads a part of the table, `1/64`: its denominator.
+pub(super) fn part(text: &str) -> Result<u32, String> {
+    let parts = text.strip_prefix("1/").and_then(|parts| parts.parse().ok());
+    parts
+        .filter(|parts| *parts > 0)
+        .ok_or_else(|| format!("'{text}' is no part of the table; write for example 1/64"))
+}
+
 /// Reads a number of files to keep.
 pub(super) fn files(text: &str) -> Result<u32, String> {
     number(text, 1..=10_000).map(|files| u32::try_from(files).unwrap_or(u32::MAX))

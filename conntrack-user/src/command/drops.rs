@@ -24,18 +24,16 @@ use crate::drops::{line, totals};
 use crate::logging;
 use crate::notices::StartNotice;
 use crate::schema::raw::StatTable;
-use crate::settings::{Netns, Source};
+use crate::settings::Source;
 use crate::source::cpu_mask;
 use crate::source::ebpf::drops::{DropReport, Reports};
 use crate::source::ebpf::probe_table::{HOOKS, Hook};
 use crate::source::ebpf::{AttachOptions, Events, HookState};
-use crate::source::existence;
 use crate::source::namespace::Pinned;
 use crate::source::procfs::StatError;
 use crate::source::reader::Reader;
 use crate::source::roots::Place;
 use crate::source::stat_text::Oddities;
-use crate::text::sanitize::shown;
 
 /// The hooks that see drops and evictions.
 const NEEDED: [&str; 8] =
@@ -55,7 +53,7 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
         _ => LevelFilter::Info,
     };
     logging::start(logging::LogReader::Person, level);
-    let namespaces = namespaces(args)?;
+    let namespaces = super::pinned_namespaces(&args.source)?;
     let pinned: Vec<Pinned> = namespaces.iter().map(|(pinned, _)| pinned.clone()).collect();
     let (events, reports) = attach(&pinned, args.limit, args.per_packet, args.latency)?;
     log::info!("waiting for drops; Ctrl-C ends");
@@ -118,23 +116,6 @@ fn attach(
 fn share(limit: u64, cpus: usize) -> u64 {
     let windows = 1e9 / f64::from(1u32 << REPORT_WINDOW_BITS);
     ((limit as f64 / windows / cpus.max(1) as f64) as u64).max(1)
-}
-
-/// The namespaces to look into, and how the user names them.
-fn namespaces(args: &DropsArgs) -> anyhow::Result<Vec<(Pinned, String)>> {
-    let roots = args.source.roots();
-    let open = |name: &Netns| {
-        existence::check(&roots, name)?;
-        let place = Place::resolve(&roots, name);
-        let pinned = place.namespace();
-        let pinned = pinned.with_context(|| {
-            format!(
-                "cannot open network namespace {name}: that of another process takes CAP_SYS_PTRACE"
-            )
-        })?;
-        Ok((pinned, shown(&name.to_string()).into_owned()))
-    };
-    super::namespaces(&args.source).iter().map(open).collect()
 }
 
 /// What is printed, and how.

@@ -12,7 +12,7 @@ use super::generate::print_quietly;
 use super::roff::Page;
 use crate::cli::{
     CAUSES, Cli, DROPS_EXAMPLES, ENVIRONMENT, EXAMPLES, EXIT_STATUS, FILES, REPORT_EXAMPLES,
-    live_keys,
+    TOP_EXAMPLES, live_keys,
 };
 use crate::config::SAMPLE;
 use crate::format::{described_columns, described_fields};
@@ -79,6 +79,7 @@ fn command_page(command: &clap::Command) -> anyhow::Result<String> {
             &[("CAUSES", CAUSES), ("EXAMPLES", DROPS_EXAMPLES), ("ENVIRONMENT", ENVIRONMENT)]
         }
         "report" => &[("EXAMPLES", REPORT_EXAMPLES)],
+        "top" => &[("EXAMPLES", TOP_EXAMPLES), ("ENVIRONMENT", ENVIRONMENT)],
         "config" => &[("FILES", FILES)],
         _ => &[],
     };

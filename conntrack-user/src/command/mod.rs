@@ -14,6 +14,7 @@ mod report;
 mod roff;
 mod run;
 mod stream;
+mod top;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,6 +26,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::{Cli, CollectArgs, Command, SourceArgs};
 use crate::settings::{Collect, Confine, Input, Netns, Roots, SHORTEST_INTERVAL, Settings, Source};
 use crate::source::existence;
+use crate::source::namespace::Pinned;
+use crate::source::roots::Place;
+use crate::text::sanitize::shown;
 
 /// `--interval` where neither the command line nor a configuration says otherwise: a person
 /// is watching.
@@ -61,6 +65,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Doctor(args)) if args.advise => doctor::advise::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Drops(args)) => drops::run(&args),
+        Some(Command::Top(args)) => top::run(&args),
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Completions { shell }) => generate::completions(shell),
         Some(Command::Man { output }) => manual::run(output.as_deref()),
@@ -77,6 +82,22 @@ impl SourceArgs {
             sys_root: self.sys_root.clone().or_else(|| host("HOST_SYS")),
         }
     }
+}
+
+/// The namespaces that `--netns` names, or this process's own, each held and with its name escaped.
+fn pinned_namespaces(source: &SourceArgs) -> anyhow::Result<Vec<(Pinned, String)>> {
+    let roots = source.roots();
+    let open = |name: &Netns| {
+        existence::check(&roots, name)?;
+        let pinned = Place::resolve(&roots, name).namespace();
+        let pinned = pinned.with_context(|| {
+            format!(
+                "cannot open network namespace {name}: that of another process takes CAP_SYS_PTRACE"
+            )
+        })?;
+        Ok((pinned, shown(&name.to_string()).into_owned()))
+    };
+    namespaces(source).iter().map(open).collect()
 }
 
 /// Settings from the configuration file, if one is given, and what the arguments change.

@@ -1,0 +1,109 @@
+//! The options of `ctpulse top`.
+
+#![allow(clippy::doc_markdown, reason = "doc comments here are help texts, without markup")]
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::SourceArgs;
+use crate::config::parse_duration;
+use crate::top::condition::Condition;
+use crate::top::key::Key;
+
+/// Shown by `top --help` and its manual page.
+pub const EXAMPLES: &str = "\
+ctpulse top                                 the sources with most entries
+ctpulse top --by destination,port           the services
+ctpulse top --by source/24 --where unreplied   networks that are not answered
+ctpulse top --by state --where protocol=tcp    states of TCP connections
+ctpulse top --by nat,destination,port       who takes the ports of which address
+ctpulse top --all-namespaces --by namespace    namespaces of this host
+ctpulse top --exact --format json | jq .entries   the whole table, for a script
+ctpulse top --interval 2s                   again every two seconds";
+
+pub(super) fn help() -> String {
+    format!("Examples:\n  {}", EXAMPLES.replace('\n', "\n  "))
+}
+
+/// The keys of `--by`, for completion.
+const KEYS: [&str; 13] = [
+    "source",
+    "destination",
+    "port",
+    "protocol",
+    "state",
+    "zone",
+    "mark",
+    "namespace",
+    "nat",
+    "unreplied",
+    "assured",
+    "offloaded",
+    "expired",
+];
+
+/// Options of `top`.
+#[derive(Debug, Clone, Args)]
+pub struct TopArgs {
+    /// Add up by these, with commas: source, destination, port, protocol, state, zone, mark,
+    /// namespace, nat (the translated source address), unreplied, assured, offloaded, expired, or a
+    /// network such as source/24 (of IPv6 four times as many bits).
+    #[arg(long, short, value_name = "KEYS", value_delimiter = ',', default_value = "source", add = super::complete::list(&KEYS))]
+    pub by: Vec<Key>,
+    /// Count only entries for which this holds: protocol=udp, source=10.0.0.0/8, port=53,
+    /// state=SYN_SENT, nat=203.0.113.1, zone=7, mark=0x7, unreplied, assured, offloaded, expired.
+    ///
+    /// With commas, or given more than once, all of them must hold. KEY!=VALUE and not-assured are
+    /// the opposite.
+    #[arg(long = "where", value_name = "CONDITIONS", value_delimiter = ',')]
+    pub conditions: Vec<Condition>,
+    /// How many lines to print.
+    #[arg(long, short, value_name = "N", default_value_t = 10, value_parser = super::value::lines)]
+    pub lines: usize,
+    /// Read one of N buckets of the table, from a random place on; numbers are then estimates with
+    /// their 95 % interval [default: 65,536 buckets, or all of a smaller table].
+    #[arg(long, value_name = "1/N", value_parser = super::value::part, conflicts_with = "exact")]
+    pub sample: Option<u32>,
+    /// Read the whole table.
+    #[arg(long, short)]
+    pub exact: bool,
+    /// Count the entries of all network namespaces of this host.
+    #[arg(long, conflicts_with = "netns")]
+    pub all_namespaces: bool,
+    /// Look again after this time, until interrupted.
+    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
+    pub interval: Option<Duration>,
+    /// Stop after so many looks.
+    #[arg(long, short = 'n', value_name = "N", value_parser = super::value::at_least_one, requires = "interval")]
+    pub count: Option<u64>,
+    /// What is printed.
+    #[arg(long, short, value_enum, default_value_t = TopFormat::Human)]
+    pub format: TopFormat,
+    /// Where the kernel's files are.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Log how the table was read.
+    #[arg(long, conflicts_with = "quiet")]
+    pub debug: bool,
+    /// Log errors only.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// How `top` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TopFormat {
+    /// A table.
+    Human,
+    /// A JSON object on a line for each look.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn completion_knows_each_key() {
+        assert_eq!(super::KEYS, crate::top::key::KEYS.map(|(name, _)| name));
+    }
+}
