@@ -7,6 +7,7 @@ use std::io::{BufWriter, Write as _};
 
 use ctpulse::format::{EncoderOptions, Format, encoder};
 
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #[path = "../../tests/host/recordings.rs"]
 mod recordings;
 
