@@ -15,27 +15,24 @@ use crate::source::ebpf::types::Types;
 use crate::source::ebpf::{AttachOptions, Events};
 use crate::source::namespace::Pinned;
 
-/// Attaches the probes for a moment and says what became of each; what they count, and whether a
-/// run would have any, now or later.
-///
-/// # Errors
-/// None: writing to a string cannot fail.
+/// Attaches the probes for a moment and reports the state of each. Returns the events that they
+/// count, and whether a run would have probes, now or later.
 pub(super) fn examine(
     namespace: Option<&Pinned>,
     cpus: &[u32],
     findings: &mut Findings,
-) -> anyhow::Result<(Counted, bool)> {
+) -> (Counted, bool) {
     findings.heading("event source (eBPF)");
     let lockdown = std::fs::read_to_string(LOCKDOWN).map_or_else(
         |error| format!("not known ({LOCKDOWN}: {error})"),
         |text| text.trim().to_owned(),
     );
-    findings.field("lockdown", &lockdown)?;
+    findings.field("lockdown", &lockdown);
     let types = match Types::of_running_kernel() {
         Ok(_) => format!("the kernel's types are in {VMLINUX}"),
         Err(error) => format!("namespaces cannot be told apart: {error}"),
     };
-    findings.field("BTF", &types)?;
+    findings.field("BTF", &types);
     let namespaces: Vec<Pinned> = namespace.into_iter().cloned().collect();
     // Also those that only some options ask for, to know whether they would work.
     let wanted = AttachOptions {
@@ -47,9 +44,9 @@ pub(super) fn examine(
     let events = match Events::attach(&wanted) {
         Ok(events) => events,
         Err(error) => {
-            findings.field("none", &error.to_string())?;
+            findings.field("none", &error.to_string());
             findings.off("probes", &without_probes(&error));
-            return Ok(([false; EVENTS], error.may_pass()));
+            return ([false; EVENTS], error.may_pass());
         }
     };
     let mut failed: Vec<(String, Vec<&str>)> = Vec::new();
@@ -65,7 +62,7 @@ pub(super) fn examine(
             let help = "what it counts is left out on this kernel; please report its release";
             findings.problem(hook.name, &state.to_string(), help);
         } else if state.is_attached() {
-            findings.field(hook.name, &text)?;
+            findings.field(hook.name, &text);
         } else if let Some((_, hooks)) = failed.iter_mut().find(|(known, _)| *known == text) {
             hooks.push(hook.name);
         } else {
@@ -73,20 +70,20 @@ pub(super) fn examine(
         }
     }
     for (why, hooks) in &failed {
-        findings.field(&hooks.join(", "), why)?;
+        findings.field(&hooks.join(", "), why);
     }
     let missed = if events.counts_missed() {
         "counted by this kernel; see the field events_missed"
     } else {
         "not known: kernels count what kprobes miss from 6.7 on"
     };
-    findings.field("missed calls", missed)?;
+    findings.field("missed calls", missed);
     if let Some(types) = events.blind()
         && let Err(error) = check_alone(&namespaces, &types.to_string())
     {
-        findings.field("not used", &error.to_string())?;
+        findings.field("not used", &error.to_string());
         findings.off("probes", &without_probes(&error));
-        return Ok(([false; EVENTS], false));
+        return ([false; EVENTS], false);
     }
     findings.works("probes");
     if !failed.is_empty() {
@@ -97,5 +94,5 @@ pub(super) fn examine(
         let mut hooks = HOOKS.iter().filter(|hook| hook.need == AttachWhen::Always);
         hooks.any(|hook| hook.events.contains(&event))
     };
-    Ok((Event::ALL.map(|event| events.counts(event) && always(event)), true))
+    (Event::ALL.map(|event| events.counts(event) && always(event)), true)
 }

@@ -71,12 +71,9 @@ impl Findings {
         }
     }
 
-    /// One of a list, neither good nor bad.
-    ///
-    /// # Errors
-    /// None: writing to a string cannot fail.
-    pub(super) fn field(&mut self, name: &str, source: &str) -> anyhow::Result<()> {
-        Ok(writeln!(self.text, "    {:<26} {}", shown(name), shown(source))?)
+    /// Adds an item of a list, neither good nor bad.
+    pub(super) fn field(&mut self, name: &str, source: &str) {
+        let _ = writeln!(self.text, "    {:<26} {}", shown(name), shown(source));
     }
 
     /// All of it, with a summary.
