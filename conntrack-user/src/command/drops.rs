@@ -4,7 +4,7 @@
 //! is added up is printed every so often. Totals come from the programs' counters, which miss nothing that a report
 //! may.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, StdoutLock, Write};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use conntrack_ebpf::{Cause, REPORT_WINDOW_BITS};
 use log::LevelFilter;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use super::stream::{HUNG_UP, Turn, is_ignored};
@@ -30,10 +30,8 @@ use crate::source::ebpf::drops::{DropReport, Reports};
 use crate::source::ebpf::probe_table::{HOOKS, Hook};
 use crate::source::ebpf::{AttachOptions, Events, HookState};
 use crate::source::namespace::Pinned;
-use crate::source::procfs::StatError;
 use crate::source::reader::Reader;
 use crate::source::roots::Place;
-use crate::source::stat_text::Oddities;
 
 /// The hooks that see drops and evictions.
 const NEEDED: [&str; 8] =
@@ -45,6 +43,9 @@ const LOOK: Duration = Duration::from_millis(25);
 /// How often it is looked whether the module that the probes are in is still there: an unloaded one
 /// takes them along without a word.
 const ALIVE: Duration = Duration::from_millis(500);
+
+/// The context of a failed write.
+const NOT_WRITTEN: &str = "cannot write to standard output";
 
 pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let level = match (args.debug, args.quiet) {
@@ -156,109 +157,179 @@ fn offset_ns() -> i64 {
     i64::try_from(now.as_nanos()).unwrap_or(i64::MAX) - monotonic
 }
 
+/// Prints drops until the end of the run.
+///
+/// # Errors
+/// When the probes are gone, or the output cannot be written. A reader that has gone is no error.
 async fn watch(
     args: &DropsArgs,
-    mut reports: Reports,
+    reports: Reports,
     events: &Events,
     statistics: &mut Reader,
-    mut view: View,
+    view: View,
 ) -> anyhow::Result<Turn> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    let wait_for = |kind| signal(kind).context("cannot wait for signals");
-    let [ends, hangs_up] =
-        [SignalKind::interrupt(), SignalKind::hangup()].map(|kind| !is_ignored(kind));
-    let mut interrupt = wait_for(SignalKind::interrupt())?;
-    let mut terminate = wait_for(SignalKind::terminate())?;
-    let mut hangup = wait_for(SignalKind::hangup())?;
-    let mut turn = Turn::End;
-    let over = tokio::time::sleep(args.duration.unwrap_or(Duration::MAX));
-    tokio::pin!(over);
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut alive = tokio::time::interval(ALIVE);
-    let mut read = StatTable::default();
-    let mut table = tokio::time::interval(args.interval.max(LOOK));
-    table.tick().await;
-    let header = view.top.is_none() && args.format == DropsFormat::Human;
-    if header && is_gone(writeln!(out, "{}", line::HEADER))? {
-        return Ok(Turn::End);
+    let left = args.count.unwrap_or(u64::MAX);
+    let out = BufWriter::new(io::stdout().lock());
+    match (Watch { args, reports, events, statistics, view, out, left }).run().await {
+        Err(error) if is_broken_pipe(&error) => Ok(Turn::End),
+        turn => turn,
     }
-    let mut left = args.count.unwrap_or(u64::MAX);
-    let mut going = true;
-    while going {
-        let mut due = false;
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// The signals of a run. Those that were ignored at the start stay without effect.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    has_interrupt: bool,
+    has_hang_up: bool,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let wait_for = |kind| signal(kind).context("cannot wait for signals");
+        // Before the handlers, which replace the disposition.
+        let [has_interrupt, has_hang_up] =
+            [SignalKind::interrupt(), SignalKind::hangup()].map(|kind| !is_ignored(kind));
+        Ok(Self {
+            interrupt: wait_for(SignalKind::interrupt())?,
+            terminate: wait_for(SignalKind::terminate())?,
+            hang_up: wait_for(SignalKind::hangup())?,
+            has_interrupt,
+            has_hang_up,
+        })
+    }
+
+    /// Waits for a signal that ends the run.
+    async fn next(&mut self) -> Turn {
         tokio::select! {
-            _ = look.tick() => {}
-            _ = alive.tick(), if statistics.has_statistics() => {
-                let alive = statistics.check().and_then(|()| statistics.read_stat(&mut read));
-                if let Err(error) = alive.or_else(unless_passing) {
-                    bail!("the probes have gone with what they were in ({error}); start again");
-                }
-            }
-            _ = table.tick(), if view.top.is_some() => due = true,
-            () = &mut over => going = false,
-            _ = interrupt.recv(), if ends => going = false,
-            _ = terminate.recv() => going = false,
-            _ = hangup.recv(), if hangs_up => {
-                turn = Turn::HangUp;
-                going = false;
-            }
+            _ = self.interrupt.recv(), if self.has_interrupt => Turn::End,
+            _ = self.terminate.recv() => Turn::End,
+            _ = self.hang_up.recv(), if self.has_hang_up => Turn::HangUp,
         }
+    }
+}
+
+/// A run of `ctpulse drops` with its output.
+struct Watch<'a> {
+    args: &'a DropsArgs,
+    reports: Reports,
+    events: &'a Events,
+    /// The statistics of the module that the probes are in.
+    statistics: &'a mut Reader,
+    view: View,
+    out: BufWriter<StdoutLock<'static>>,
+    /// The number of lines that may still be printed.
+    left: u64,
+}
+
+impl Watch<'_> {
+    async fn run(mut self) -> anyhow::Result<Turn> {
+        let mut signals = Signals::new()?;
+        let over = tokio::time::sleep(self.args.duration.unwrap_or(Duration::MAX));
+        tokio::pin!(over);
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut alive = tokio::time::interval(ALIVE);
+        let mut read = StatTable::default();
+        let mut table = tokio::time::interval(self.args.interval.max(LOOK));
+        table.tick().await;
+        if self.view.top.is_none() && self.args.format == DropsFormat::Human {
+            self.print(line::HEADER)?;
+        }
+        let mut end = None;
+        while end.is_none() {
+            let mut is_table_due = false;
+            tokio::select! {
+                _ = look.tick() => {}
+                _ = alive.tick(), if self.statistics.has_statistics() => {
+                    self.check_module(&mut read)?;
+                }
+                _ = table.tick(), if self.view.top.is_some() => is_table_due = true,
+                () = &mut over => end = Some(Turn::End),
+                turn = signals.next() => end = Some(turn),
+            }
+            self.print_reports()?;
+            end = end.or((self.left == 0).then_some(Turn::End));
+            if is_table_due || end.is_some() {
+                self.print_table()?;
+            }
+            self.flush()?;
+        }
+        if self.args.latency {
+            let text = histogram(&self.reports.latencies()?);
+            write!(self.out, "{text}").context(NOT_WRITTEN)?;
+            self.flush()?;
+        }
+        self.log_totals()?;
+        Ok(end.unwrap_or(Turn::End))
+    }
+
+    fn print(&mut self, line: &str) -> anyhow::Result<()> {
+        writeln!(self.out, "{line}").context(NOT_WRITTEN)
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.out.flush().context(NOT_WRITTEN)
+    }
+
+    /// Checks that the module is still loaded: an unloaded one takes the probes along.
+    fn check_module(&mut self, read: &mut StatTable) -> anyhow::Result<()> {
+        match self.statistics.check().and_then(|()| self.statistics.read_stat(read)) {
+            Err(error) if !error.is_passing() => {
+                bail!("the probes have gone with what they were in ({error}); start again");
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Prints the reports that have arrived, up to the number of lines that are left.
+    fn print_reports(&mut self) -> anyhow::Result<()> {
         let offset = offset_ns();
-        while left > 0
-            && let Some(report) = reports.take_next()
+        while self.left > 0
+            && let Some(report) = self.reports.take_next()
         {
-            if let Some(text) = view.text(&report, offset) {
-                left -= 1;
-                if is_gone(writeln!(out, "{text}"))? {
-                    return Ok(Turn::End);
-                }
+            if let Some(text) = self.view.text(&report, offset) {
+                self.left -= 1;
+                self.print(&text)?;
             }
         }
-        going &= left > 0;
-        if let Some(top) = &view.top
-            && (due || !going)
-            && is_gone(writeln!(out, "{}", top.table(args.lines)))?
-        {
-            return Ok(Turn::End);
-        }
-        if is_gone(out.flush())? {
-            return Ok(Turn::End);
-        }
+        Ok(())
     }
-    if args.latency
-        && is_gone(write!(out, "{}", histogram(&reports.latencies()?)).and(out.flush()))?
-    {
-        return Ok(Turn::End);
-    }
-    let counted = Cause::ALL.map(|cause| counted(events, cause, view.namespaces.len()));
-    let unreported = reports.unreported()?;
-    let totals = Totals { counted, shown: view.shown, unknown: view.unknown, unreported };
-    let lines = totals.lines();
-    if lines.is_empty() {
-        log::info!("no drops and no evictions");
-    }
-    lines.iter().for_each(|line| log::info!("{line}"));
-    match events.missed() {
-        Some(0) => {}
-        Some(missed) => log::warn!(
-            "the probes missed {missed} calls of the kernel's functions, so the numbers above are \
-             too low by as many"
-        ),
-        None => log::info!("how many calls the probes missed is not known on this kernel"),
-    }
-    Ok(turn)
-}
 
-fn unless_passing(error: StatError) -> Result<Oddities, StatError> {
-    if error.is_passing() { Ok(Oddities::default()) } else { Err(error) }
-}
+    /// Prints the table of `--top`.
+    fn print_table(&mut self) -> anyhow::Result<()> {
+        match &self.view.top {
+            Some(top) => writeln!(self.out, "{}", top.table(self.args.lines)).context(NOT_WRITTEN),
+            None => Ok(()),
+        }
+    }
 
-/// Whether the reader has gone, which is no error.
-fn is_gone(written: io::Result<()>) -> anyhow::Result<bool> {
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
-        written => written.map(|()| false).context("cannot write to standard output"),
+    /// Logs the totals of the programs' counters, and how far they can be trusted.
+    fn log_totals(&mut self) -> anyhow::Result<()> {
+        let namespaces = self.view.namespaces.len();
+        let counted = Cause::ALL.map(|cause| counted(self.events, cause, namespaces));
+        let (shown, unknown) = (self.view.shown, self.view.unknown);
+        let totals = Totals { counted, shown, unknown, unreported: self.reports.unreported()? };
+        let lines = totals.lines();
+        if lines.is_empty() {
+            log::info!("no drops and no evictions");
+        }
+        lines.iter().for_each(|line| log::info!("{line}"));
+        match self.events.missed() {
+            Some(0) => {}
+            Some(missed) => log::warn!(
+                "the probes missed {missed} calls of the kernel's functions, so the numbers above are \
+                 too low by as many"
+            ),
+            None => log::info!("how many calls the probes missed is not known on this kernel"),
+        }
+        Ok(())
     }
 }
 
