@@ -84,17 +84,18 @@ async fn stream(args: &RunArgs, target: &Target) -> anyhow::Result<Streamed> {
             return Ok(Streamed::default());
         }
     }
-    let destination: Box<dyn Destination> = match settings.listen {
-        Some(address) => {
-            let server = Server::bind(address)?;
-            log::info!("listening on http://{}/metrics", server.address());
-            let (published, latest) = Published::new(&settings.inputs, text);
-            tokio::spawn(server.serve(latest));
-            Box::new(published)
-        }
-        None => Box::new(text),
-    };
+    let destination = destination(&settings, text)?;
     Run { args, format, to, configuration }.stream(settings, destination, from).await
+}
+
+/// Returns the destination of the rows: the text output, the server for scrapes, or both.
+fn destination(settings: &Settings, text: Option<Text>) -> anyhow::Result<Box<dyn Destination>> {
+    let Some(address) = settings.listen else { return Ok(Box::new(text)) };
+    let server = Server::bind(address)?;
+    log::info!("listening on http://{}/metrics", server.address());
+    let (published, latest) = Published::new(&settings.inputs, text);
+    tokio::spawn(server.serve(latest));
+    Ok(Box::new(published))
 }
 
 /// Opens the output, of a FIFO once it has a reader; `None` where the run ends before.
@@ -182,20 +183,7 @@ impl Run<'_> {
             };
             let pipeline =
                 Pipeline::start(settings.inputs.clone(), plan).context("cannot start")?;
-            let new = loop {
-                if attend(Some(&pipeline), &mut from).await == Turn::End {
-                    break None;
-                }
-                pipeline.reopen();
-                if self.configuration.path().is_none() {
-                    log::info!("there is no configuration to read again (--config)");
-                }
-                let load = || self::settings(self.args, self.format);
-                let kept = pipeline.confined.as_ref();
-                if let Some(new) = self.configuration.reload(load, &settings, kept) {
-                    break Some(new);
-                }
-            };
+            let new = self.attend(&pipeline, &settings, &mut from).await;
             // Threads are there from now on.
             (confined, confine) = (pipeline.confined.clone(), Confine::Off);
             processes = pipeline.processes.clone();
@@ -216,6 +204,29 @@ impl Run<'_> {
             }
             (destination, settings) = (same, new);
         }
+    }
+
+    /// Waits for the end of the run, which gives no settings, or for a configuration that a new
+    /// pipeline can follow.
+    async fn attend(
+        &mut self,
+        pipeline: &Pipeline,
+        settings: &Settings,
+        from: &mut UnboundedReceiver<RunEvent>,
+    ) -> Option<Settings> {
+        while attend(Some(pipeline), from).await == Turn::HangUp {
+            pipeline.reopen();
+            if self.configuration.path().is_none() {
+                log::info!("there is no configuration to read again (--config)");
+            }
+            let load = || self::settings(self.args, self.format);
+            let kept = pipeline.confined.as_ref();
+            let new = self.configuration.reload(load, settings, kept);
+            if new.is_some() {
+                return new;
+            }
+        }
+        None
     }
 }
 
