@@ -6,6 +6,8 @@
 
 use std::io::{self, Read};
 
+use super::braces::{Braces, End};
+
 /// The longest line that is read, in bytes. A row of 4,096 CPUs is 4,096 lines of some
 /// kilobytes each.
 pub(super) const LONGEST: usize = 1 << 20;
@@ -37,16 +39,6 @@ enum Around {
     Nothing,
     Array,
     Batch,
-}
-
-/// Where a JSON object ends.
-enum End {
-    /// Behind so many bytes.
-    At(usize),
-    /// It is cut off: the next row begins behind so many bytes.
-    Cut(usize),
-    /// The bytes so far do not decide.
-    Beyond,
 }
 
 /// The lines of a stream.
@@ -308,49 +300,6 @@ impl<R: Read> Lines<R> {
                 Err(error) => return Err(error),
             }
         }
-    }
-}
-
-/// Finds the end of a JSON object, piece by piece.
-#[derive(Default)]
-struct Braces {
-    scanned: usize,
-    depth: usize,
-    in_string: bool,
-    escaped: bool,
-    newlines: u64,
-}
-
-impl Braces {
-    /// Scans what it has not seen of `text`, which begins with the object's brace.
-    fn scan(&mut self, text: &[u8]) -> End {
-        while let Some(byte) = text.get(self.scanned).copied() {
-            if byte == b'\n' {
-                // The next byte decides whether the object goes on there.
-                let Some(next) = text.get(self.scanned + 1) else { return End::Beyond };
-                self.newlines += 1;
-                // No string has a newline in it, and no program puts a member of an object at
-                // the beginning of a line: another row begins.
-                if self.in_string || *next == b'{' || next.is_ascii_alphabetic() {
-                    return End::Cut(self.scanned + 1);
-                }
-            }
-            self.scanned += 1;
-            match byte {
-                _ if std::mem::take(&mut self.escaped) => {}
-                b'\\' if self.in_string => self.escaped = true,
-                b'"' => self.in_string = !self.in_string,
-                b'{' if !self.in_string => self.depth += 1,
-                b'}' if !self.in_string => {
-                    self.depth -= 1;
-                    if self.depth == 0 {
-                        return End::At(self.scanned);
-                    }
-                }
-                _ => {}
-            }
-        }
-        End::Beyond
     }
 }
 

@@ -11,6 +11,7 @@
 //! series and fields, `order` sorts rows by time, `clock_steps` keeps the order of rows at which a
 //! clock was set back, `reader` puts these together. `report` gives rows their meaning.
 
+mod braces;
 mod catalog;
 mod clock_steps;
 mod content;
