@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::accumulate::Accumulator;
+use crate::accumulate::{Accumulator, Extremes};
 use crate::schema::fields::DOCUMENTED;
-use crate::schema::raw::StatTable;
+use crate::schema::raw::{EVENTS, StatTable};
 use crate::settings::Collect;
 use crate::source::{cpu_mask, stat_text::StatParser};
 
