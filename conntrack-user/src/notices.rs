@@ -8,6 +8,7 @@ use std::path::Path;
 use log::Level;
 
 use crate::sampling::channel::Notice;
+use crate::schema::fields::COUNT;
 use crate::source::ebpf::{EventsError, HookCount};
 use crate::source::mounts;
 use crate::source::namespace::NamespaceError;
@@ -127,7 +128,7 @@ impl fmt::Display for Notice {
                 write!(f, "probes cannot be attached: {}", without_probes(error))
             }
             Self::Foreign => {
-                f.write_str("missing CAP_SYS_ADMIN for the namespace: no ip_conntrack_count")
+                write!(f, "missing CAP_SYS_ADMIN for the namespace: no {}", COUNT.name)
             }
         }
     }

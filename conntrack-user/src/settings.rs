@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::metric::filter::Filter;
+use crate::schema::fields::{COUNT, LIMIT};
 
 /// Telegraf's default directories for the sysctl files (`dirs`).
 pub const DEFAULT_DIRS: [&str; 2] = ["/proc/sys/net/ipv4/netfilter", "/proc/sys/net/netfilter"];
 
-/// Telegraf's default sysctl files (`files`).
+/// Telegraf's default sysctl files (`files`). The fields have the names of the files of old kernels.
 pub const DEFAULT_FILES: [&str; 4] =
-    ["ip_conntrack_count", "ip_conntrack_max", "nf_conntrack_count", "nf_conntrack_max"];
+    [COUNT.name, LIMIT.name, "nf_conntrack_count", "nf_conntrack_max"];
 
 /// Telegraf's default `interval` of the agent.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);

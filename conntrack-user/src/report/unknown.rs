@@ -4,6 +4,7 @@ use super::summary::Fill;
 use super::track::Track;
 use crate::recording::known::is_known;
 use crate::recording::{ReadCounts, WINDOW};
+use crate::schema::fields::{ROWS_LOST, SAMPLES_MISSED};
 use crate::text::human::{duration, number};
 
 /// Rows span the time if no more than this many intervals of it are missing.
@@ -309,11 +310,11 @@ fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
         sentences.push(format!("a counter began again {resets} in {emissions}: {sources}"));
     }
     if evidence.losses_unknown {
-        sentences.push(
-            "samples_missed or rows_lost go up and down: rows of several inputs have the same tags, \
-             and what they missed is not known"
-                .to_owned(),
-        );
+        sentences.push(format!(
+            "{} or {} go up and down: rows of several inputs have the same tags, and what they missed \
+             is not known",
+            SAMPLES_MISSED.name, ROWS_LOST.name
+        ));
     }
 }
 

@@ -14,7 +14,9 @@ use self::values::{FieldSource, FieldValue, RowScope};
 use crate::accumulate::{Range, Window};
 use crate::metric::{Metric, Name, Value};
 use crate::schema::field::{Field, RowKind, WindowValue};
-use crate::schema::fields::{COUNT, COUNT_MAX, COUNT_MIN, FIELDS};
+use crate::schema::fields::{
+    COUNT, COUNT_MAX, COUNT_MIN, DROP_DYING, DROP_OTHER, EVENTS_MISSED, FIELDS,
+};
 use crate::schema::maintained;
 use crate::schema::measure::Measure;
 use crate::schema::provenance::{Origin, derived_fields, event_fields};
@@ -212,8 +214,8 @@ impl RowBuilder {
         if missed > 0 && !self.warned_of_misses {
             self.notices.push_back(format!(
                 "the probes have missed {missed} calls of the kernel's functions, so what they count \
-                 is too low by as many; drop_dying and drop_other are left out while events_missed \
-                 rises"
+                 is too low by as many; {} and {} are left out while {} rises",
+                DROP_DYING.name, DROP_OTHER.name, EVENTS_MISSED.name
             ));
         }
         self.warned_of_misses = missed > 0;

@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::schema::fields::{BUCKETS, LIMIT};
+
 /// One field of the table row and the file that gives it.
 #[derive(Debug)]
 pub struct SysctlFile {
@@ -23,7 +25,7 @@ pub struct SysctlFile {
 
 /// Fields that are `unsigned int` in the kernel and printed as `int` (`proc_dointvec`): a limit of
 /// 2^32-1 reads -1.
-const UNSIGNED: [&str; 3] = ["ip_conntrack_max", "ip_conntrack_buckets", "ip_conntrack_expect_max"];
+const UNSIGNED: [&str; 3] = [LIMIT.name, BUCKETS.name, "ip_conntrack_expect_max"];
 
 /// A file that exists and gives no number.
 #[derive(Debug, thiserror::Error)]

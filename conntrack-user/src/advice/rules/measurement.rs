@@ -2,7 +2,7 @@
 
 use super::super::evidence::Samples;
 use super::{Evidence, Finding, SYSCTL, Severity, number, percent, within};
-use crate::schema::fields::EVENTS_MISSED;
+use crate::schema::fields::{DROP_DYING, DROP_OTHER, EVENTS_MISSED};
 
 /// Samples missed a second, and their share where it is known, from which on peaks are doubtful.
 const MISSED_RATE: f64 = 1.0;
@@ -40,10 +40,12 @@ pub(super) fn probes_missed(evidence: &Evidence) -> Option<Finding> {
         severity: Severity::Warning,
         title: "the probes missed calls".to_owned(),
         evidence: format!(
-            "{} {}: what only probes count may be too low by as many, and drop_dying and drop_other \
-             are unknown; the kernel's own counters are exact",
+            "{} {}: what only probes count may be too low by as many, and {} and {} are unknown; the \
+             kernel's own counters are exact",
             number(missed),
-            within(evidence)
+            within(evidence),
+            DROP_DYING.name,
+            DROP_OTHER.name
         ),
         remedies: vec![
             "other tracing programs on the same functions or CPUs make the kernel skip calls: end \
