@@ -1,6 +1,6 @@
 //! Tests of the rules: each finding with its numbers, and none without.
 
-use super::super::evidence::{FoundForFailures, Host, Samples};
+use super::super::evidence::{Host, Samples};
 use super::super::{ESTABLISHED, advise};
 use super::*;
 use crate::report::InvalidWindow;
@@ -9,7 +9,7 @@ use crate::schema::fields;
 use crate::settings::Netns;
 use crate::source::netlink::entries::Entries;
 
-fn evidence(peak: f64, counted: &[(&str, f64)]) -> Evidence {
+pub(super) fn evidence(peak: f64, counted: &[(&str, f64)]) -> Evidence {
     let mut all =
         ["drop", "early_drop", "insert_failed", "invalid"].map(|name| (name, 0.0)).to_vec();
     all.extend_from_slice(counted);
@@ -23,17 +23,17 @@ fn evidence(peak: f64, counted: &[(&str, f64)]) -> Evidence {
     }
 }
 
-fn only(evidence: &Evidence) -> Finding {
+pub(super) fn only(evidence: &Evidence) -> Finding {
     let findings = advise(evidence);
     assert_eq!(findings.len(), 1, "{findings:#?}");
     findings.into_iter().next().unwrap()
 }
 
-fn titles(evidence: &Evidence) -> Vec<String> {
+pub(super) fn titles(evidence: &Evidence) -> Vec<String> {
     advise(evidence).into_iter().map(|finding| finding.title).collect()
 }
 
-fn text(finding: &Finding) -> String {
+pub(super) fn text(finding: &Finding) -> String {
     format!("{}\n{}\n{}", finding.title, finding.evidence, finding.remedies.join("\n"))
 }
 
@@ -316,189 +316,6 @@ fn no_loss_is_called_healthy() {
     (bare.peak, bare.max) = (None, None);
     assert_eq!(only(&bare).severity, Severity::Problem);
     assert_eq!(only(&bare).title, "entries are evicted, and the table's size is not known");
-}
-
-/// Evidence of failures, and what each of them brought of `found`, with what error.
-fn failed(failed: f64, found: f64, brought: Option<(f64, f64)>) -> Evidence {
-    let counted = [
-        ("drop", failed),
-        ("insert_failed", failed),
-        ("clash_resolve", 0.0),
-        ("chaintoolong", 0.0),
-        ("found", found),
-    ];
-    let mut evidence = evidence(1000.0, &counted);
-    evidence.found_for_failures =
-        FoundForFailures { rows: 5, lowest: 0.0, brought, background: 0.0 };
-    evidence
-}
-
-/// Numbers of `found` for each failure as they were measured with 100 ports, and in races.
-#[test]
-fn ports_that_ran_out_are_told_from_races() {
-    let exhausted = only(&failed(150.0, 15_000.0, Some((100.0, 100.0))));
-    assert_eq!(exhausted.title, "NAT runs out of ports");
-    assert_eq!(exhausted.severity, Severity::Problem);
-    assert_eq!(
-        exhausted.evidence,
-        "150 insertions failed, and their packets were lost in 5 s; NAT found 15,000 ports taken, \
-         100 for each: at least 40.3% are exhausted ports (the failures brought 100 each beyond what \
-         rows with few or none show, and a search that fails tries up to 248), and all of them if a \
-         range of about 100 ports is exhausted; otherwise the rest are races (which find none taken)"
-    );
-    for remedy in ["more source addresses", "wider range of ports", "shorter timeouts", "fewer"] {
-        assert!(text(&exhausted).contains(remedy), "{exhausted:?}");
-    }
-    assert!(text(&exhausted).contains("races:"), "up to 59.7% may be some: {exhausted:?}");
-    let wide = only(&failed(150.0, 37_200.0, Some((248.0, 248.0))));
-    assert_eq!(wide.title, "NAT runs out of ports");
-    let nearly = only(&failed(150.0, 37_000.0, Some((240.0, 246.0))));
-    assert!(nearly.evidence.contains("at least 96.8% are"), "{nearly:?}");
-    assert!(!text(&nearly).contains("-> races"), "{nearly:?}");
-    let crowded = only(&failed(10.0, 45_000.0, Some((2000.0, 6000.0))));
-    assert!(crowded.evidence.contains("searches that succeeded"), "{crowded:?}");
-    let race = only(&failed(300.0, 42.0, Some((0.1, 0.2))));
-    assert_eq!(race.title, "first packets race");
-    assert!(text(&race).contains("fully-random") && !text(&race).contains("NAT ports:"));
-    // One port: a mixture or a range of one.
-    let one = only(&failed(20.0, 20.0, Some((1.0, 1.0))));
-    assert_eq!(one.title, "NAT runs out of ports, and first packets may race");
-    let some = only(&failed(100.0, 50.0, Some((0.5, 0.5))));
-    assert_eq!(some.title, "first packets race, and NAT may run out of ports");
-    assert!(some.evidence.contains("at most 50.0% are exhausted ports"), "{some:?}");
-    for finding in [exhausted, one, some, crowded] {
-        assert!(!text(&finding).contains("random"), "no cure for ports that ran out: {finding:?}");
-    }
-}
-
-/// One failure of ten is an exhausted range: 24.8 ports for each, which was advised as exhaustion
-/// alone.
-#[test]
-fn a_mixture_has_a_share_and_the_remedies_of_both() {
-    let mixed = only(&failed(990.0, 24_552.0, Some((24.8, 24.8))));
-    assert_eq!(mixed.title, "NAT runs out of ports, and first packets may race");
-    assert!(mixed.evidence.contains("at least 10.0% are exhausted ports"), "{mixed:?}");
-    assert!(text(&mixed).contains("NAT ports:") && text(&mixed).contains("races:"), "{mixed:?}");
-}
-
-/// Searches that succeed find taken ports, whether insertions fail or not.
-#[test]
-fn a_background_is_not_blamed_on_the_failures() {
-    let mut races = failed(119.0, 119_918.0, Some((0.0, 1.4)));
-    races.found_for_failures.background = 23_980.0;
-    let finding = only(&races);
-    assert_eq!(finding.title, "first packets race, and NAT may run out of ports");
-    let numbers = "1,008 for each (23,980 a second without failures, too): rows with few \
-                   failures or none show as many, so the failures brought at most 1.40 each";
-    assert!(finding.evidence.contains(numbers), "{finding:?}");
-    assert!(text(&finding).contains("fully-random"), "{finding:?}");
-    // Telegraf's rows do not have it.
-    let mut without = races.clone();
-    without.counted.remove("chaintoolong");
-    assert!(only(&without).evidence.contains("; chaintoolong is not in the rows"), "{without:?}");
-    // Other races are known to have happened, by ctpulse's name or by Telegraf's.
-    for counter in ["clash_resolve", "searched"] {
-        races.counted.insert("clash_resolve".to_owned(), 0.0);
-        races.counted.insert(counter.to_owned(), 2443.0);
-        let finding = only(&races);
-        assert_eq!(finding.title, "first packets race", "{counter}");
-        assert!(finding.evidence.ends_with("the kernel resolved 2,443 other races"), "{finding:?}");
-    }
-    // The background varies too much to know.
-    let vague = only(&failed(119.0, 119_918.0, Some((0.0, 90.0))));
-    assert_eq!(vague.title, "first packets race, or NAT runs out of ports");
-    // All rows are the same, so there is nothing to compare.
-    for (found, resolved, title) in [
-        (2392.0, 897.0, "first packets race, or NAT runs out of ports"),
-        (2392.0, 0.0, "first packets race, or NAT runs out of ports"),
-        (29_900.0, 0.0, "NAT runs out of ports, or first packets race"),
-        (29_900.0, 897.0, "first packets race, or NAT runs out of ports"),
-        (299_000.0, 0.0, "first packets race, or NAT runs out of ports"),
-    ] {
-        let mut even = failed(299.0, found, None);
-        even.counted.insert("clash_resolve".to_owned(), resolved);
-        let finding = only(&even);
-        assert_eq!(finding.title, title, "{finding:?}");
-        assert!(finding.evidence.contains("the rows do not show how many"), "{finding:?}");
-        assert!(text(&finding).contains("NAT ports:") && text(&finding).contains("races:"));
-    }
-}
-
-/// Telegraf's recording of eight ports that ran out: 8.1 for each failure, in every row.
-#[test]
-fn a_few_ports_are_told_from_a_mixture_by_their_steadiness() {
-    let mut eight = failed(452.0, 3661.0, Some((8.0, 8.1)));
-    let mixed = "NAT runs out of ports, and first packets may race";
-    assert_eq!(only(&eight).title, mixed);
-    eight.found_for_failures.lowest = 8.0;
-    let finding = only(&eight);
-    assert_eq!(finding.title, "NAT runs out of ports");
-    assert!(finding.evidence.contains("a range of about 8 ports is exhausted"), "{finding:?}");
-    assert!(!text(&finding).contains("-> races") && !text(&finding).contains("random"));
-    // Races in one of the rows, too few rows, and races that the kernel resolved.
-    eight.found_for_failures.lowest = 4.0;
-    assert_eq!(only(&eight).title, mixed);
-    (eight.found_for_failures.lowest, eight.found_for_failures.rows) = (8.0, 2);
-    assert_eq!(only(&eight).title, mixed);
-    eight.found_for_failures.rows = 16;
-    eight.counted.insert("clash_resolve".to_owned(), 3.0);
-    assert_eq!(only(&eight).title, mixed);
-}
-
-/// Up to 4.8 and with `ebpf_per_packet` it counts lookups of packets.
-#[test]
-fn found_is_used_only_where_it_counts_taken_ports() {
-    let failed = [("drop", 9.0), ("insert_failed", 9.0), ("found", 9e6)];
-    let title = |more: &[(&str, f64)]| {
-        let mut evidence = evidence(100.0, &[&failed[..], more].concat());
-        evidence.found_for_failures.brought = Some((1e6, 1e6));
-        only(&evidence).title
-    };
-    let unknown = "first packets race, or NAT runs out of ports";
-    let crowded = "NAT runs out of ports, and first packets may race";
-    assert_eq!(title(&[]), crowded);
-    assert_eq!(title(&[("searched", 5.0), ("new", 5.0)]), unknown);
-    assert_eq!(title(&[("drop_tracker", 0.0)]), unknown);
-    // Telegraf reads clash_resolve as `searched`, and `new` is 0 there.
-    assert_eq!(title(&[("searched", 5.0), ("new", 0.0)]), crowded);
-    // The probes' count of lost packets, and the same rule.
-    let clash = [("drop", 9.0), ("drop_clash", 9.0), ("new", 5.0), ("found", 900.0)];
-    let mut clash = evidence(100.0, &clash);
-    clash.found_for_failures.brought = Some((100.0, 100.0));
-    assert_eq!(only(&clash).title, "NAT runs out of ports");
-}
-
-#[test]
-fn races_say_how_many_were_name_look_ups() {
-    let mut some = evidence(100.0, &[("drop_clash", 12.0), ("found", 0.0)]);
-    some.ports = [(("clash", 53), 9), (("clash", 80), 1), (("evicted", 53), 5)].into();
-    let finding = only(&some);
-    assert!(finding.evidence.ends_with("; 9 of 10 that were reported went to port 53"));
-    assert!(finding.remedies[0].contains("single-request-reopen"));
-    some.ports = [(("clash", 80), 10), (("clash", 53), 1)].into();
-    assert!(!only(&some).remedies[0].contains("single-request"));
-    some.ports.clear();
-    assert!(
-        only(&some).remedies[0].starts_with("races: if these are name lookups: they send A and")
-    );
-    // Before 5.10 the kernel counts those that it resolved among them, and not in `drop`.
-    let finding = only(&evidence(100.0, &[("insert_failed", 5.0), ("found", 0.0)]));
-    assert_eq!(finding.severity, Severity::Warning);
-    assert!(finding.evidence.contains("perhaps races that the kernel resolved"), "{finding:?}");
-    let lost = [("insert_failed", 5.0), ("clash_resolve", 2.0), ("found", 0.0)];
-    assert_eq!(only(&evidence(100.0, &lost)).severity, Severity::Problem);
-    let lost = [("insert_failed", 5.0), ("drop", 5.0), ("found", 0.0)];
-    assert_eq!(only(&evidence(100.0, &lost)).severity, Severity::Problem);
-    // The kernel's own counter, less what has another cause.
-    let failed = [("insert_failed", 5.0), ("chaintoolong", 5.0)];
-    let finding = only(&evidence(100.0, &failed));
-    assert_eq!(finding.title, "hash chains are too long");
-    assert!(!finding.remedies[0].contains("buckets="), "there are as many as entries");
-    let mut few = evidence(100.0, &failed);
-    few.buckets = Some(2000.0);
-    assert!(advise(&few)[0].remedies[0].contains("nf_conntrack_buckets=4000 "), "{few:?}");
-    few.max = Some(0.0);
-    assert!(!advise(&few)[0].remedies[0].contains("buckets="), "no limit is no number of buckets");
 }
 
 /// 400 a second gave "nothing is wrong".

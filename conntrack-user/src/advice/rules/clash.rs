@@ -317,3 +317,7 @@ fn for_races(evidence: &Evidence, cause: ClashCause) -> (String, Vec<String>) {
     }
     (note, remedies)
 }
+
+#[cfg(test)]
+#[path = "clash_tests.rs"]
+mod tests;
