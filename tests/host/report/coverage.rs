@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use ctpulse::report::{Report, SourceReport};
 
-use super::advise_on;
+use super::advice::advise_on;
 use super::forms::{report_of, totals};
 use crate::recordings::truth::{Form, ONLY_ALL, ONLY_CPUS, ONLY_TABLE, Row, Truth};
 

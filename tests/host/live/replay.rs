@@ -1,0 +1,132 @@
+//! `ctpulse live --replay`: a recording on the screen.
+
+use super::*;
+
+/// A recording of the fixture: 40 rows, 100 ms apart.
+fn recorded(format: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut command = ctpulse();
+    command.args(["--count", "40", "--interval", "100ms", "--collect", "all,percpu"]);
+    command.args(["--internal", "--ebpf", "off", "--format", format, "--output"]);
+    output(command.arg(file.path()).args(roots(&fixture("5.15"))));
+    file
+}
+
+#[test]
+fn a_recording_is_shown_at_its_pace_faster_and_step_by_step() {
+    for format in ["influx", "json"] {
+        let file = recorded(format);
+        let path = file.path().to_str().unwrap();
+        let start = Instant::now();
+        let mut terminal = Terminal::start(100, 30, &["--replay", path]);
+        terminal.until_shown("replay 1 x");
+        terminal.until_shown("Table  2,849 of 262,144 entries");
+        terminal.until_shown("clash_resolve              0");
+        terminal.press("p");
+        terminal.until_shown("PAUSED");
+        let clock = |terminal: &Terminal| terminal.contents().lines().next().unwrap().to_owned();
+        let held = clock(&terminal);
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(clock(&terminal), held);
+        // Eleven steps are more than a second of the recording.
+        terminal.press("...........");
+        terminal.until("another second", |screen| !screen.contents().starts_with(&held));
+        assert!(terminal.contents().contains("PAUSED"));
+        terminal.press("p");
+        terminal.until_shown("replay 1 x, at the end");
+        // 3.9 s of rows, of which those that were stepped over took no time.
+        assert!(start.elapsed() > Duration::from_secs(2), "{:?}", start.elapsed());
+        terminal.press("q");
+        assert!(terminal.wait().success());
+        terminal.assert_restored();
+
+        let start = Instant::now();
+        let terminal = Terminal::start(100, 30, &["--replay", path, "--speed", "100"]);
+        terminal.until_shown("replay 100 x, at the end");
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    }
+}
+
+/// One truth in several forms: 5 drops and 3 failed insertions a second on two CPUs. With fields on
+/// several lines `insert_failed` was one that "this kernel does not count", and with each line
+/// twice, with rows of single CPUs only, or beside another series, every counter was unknown.
+#[test]
+fn a_recording_is_shown_the_same_in_every_form() {
+    let rows = |tags: &str| -> Vec<String> {
+        let of_second = |second: u64| {
+            let of = |cpu: &str, drop: u64, failed: u64| {
+                let (drop, failed) = (1000 + drop * second, 2000 + failed * second);
+                let fields =
+                    format!("drop={drop}i,early_drop=0i,entries=100i,insert_failed={failed}i");
+                format!("conntrack,cpu={cpu}{tags} {fields} {}000000000\n", 1_795_590_600 + second)
+            };
+            [of("all", 5, 3), of("cpu0", 4, 1), of("cpu1", 1, 2)]
+        };
+        (0..60).flat_map(of_second).collect()
+    };
+    let plain = rows(",host=gw");
+    let apart = |line: &String| -> Vec<String> {
+        let [series, fields, time] = line.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        fields.split(',').map(|field| format!("{series} {field} {time}")).collect()
+    };
+    let field_a_line: Vec<_> = plain.iter().flat_map(apart).collect();
+    let mut by_field = field_a_line.clone();
+    by_field.sort_by_key(|line| {
+        let mut words = line.split(' ').map(str::to_owned);
+        let (series, field) = (words.next(), words.next().unwrap());
+        (series, field.split('=').next().map(str::to_owned))
+    });
+    let of_cpus = plain.iter().filter(|line| !line.contains("cpu=all")).cloned().collect();
+    let twice = plain.iter().flat_map(|line| [line.clone(), line.clone()]).collect();
+    let other =
+        |second: u64| format!("queue,cpu=all drop=7i {}000000000\n", 1_795_590_600 + second);
+    let beside = plain.iter().cloned().chain((0..60).map(other)).collect();
+    let two_tags = rows(",dc=a,host=gw").into_iter().zip(rows(",dc=b,host=gw"));
+    let two_tags = two_tags.flat_map(|(a, b)| [a, b]).collect();
+    for (form, lines) in [
+        ("plain", plain),
+        ("a field a line", field_a_line),
+        ("by field", by_field),
+        ("CPUs only", of_cpus),
+        ("twice", twice),
+        ("beside another", beside),
+        ("two tags", two_tags),
+    ] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), lines.concat()).unwrap();
+        let path = file.path().to_str().unwrap();
+        let mut terminal = Terminal::start(130, 45, &["--replay", path, "--speed", "1024"]);
+        terminal.until_shown("at the end");
+        terminal.until(form, |screen| {
+            let contents = screen.contents();
+            let numbers = |field: &str| {
+                let line = contents.lines().find(|line| line.starts_with(field));
+                let words = line.unwrap_or_default().split_whitespace().skip(1).take(3);
+                words.collect::<Vec<_>>().join(" ")
+            };
+            numbers("drop ") == "5 5 5"
+                && numbers("insert_failed ") == "3 3 3"
+                && contents.contains("07:10:59 UTC")
+                && contents.contains("CPUs, drop/s over 10 s")
+                && contents.contains("cpu0 80.0%")
+                && contents.contains("unknown: not in the rows")
+                && !contents.contains("this kernel does not count it")
+        });
+        terminal.press("q");
+        assert!(terminal.wait().success());
+    }
+}
+
+#[test]
+fn a_file_that_is_no_recording_is_told() {
+    let diary = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(diary.path(), "dear diary\n").unwrap();
+    let diary = diary.path().to_str().unwrap();
+    for (path, told) in [("/nonexistent", "/nonexistent"), (diary, "no row of conntrack")] {
+        let mut terminal = Terminal::start(200, 24, &["--replay", path]);
+        assert_eq!(terminal.wait().code(), Some(1));
+        terminal.until_shown(told);
+    }
+}

@@ -1,0 +1,93 @@
+//! `ctpulse doctor --advise` on a recording.
+
+use super::*;
+
+#[test]
+fn advice_on_a_recording_is_by_the_limit_of_its_time() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), levels(&[(2000, 2000), (2000, 2000), (100, 16_384)], None))
+        .unwrap();
+    let advised = ctpulse().args(["doctor", "--advise", "--recording"]).arg(file.path()).output();
+    let advised = advised.unwrap();
+    assert!(text(&advised.stdout).contains("2,000 of 2,000"), "{}", text(&advised.stdout));
+    let told = text(&advised.stderr);
+    assert!(told.contains("changed from 2,000 to 16,384 at 2026-11-25 07:10:20"), "{told}");
+}
+
+/// The exit code of advice on a recording, and the titles of the findings with their marks.
+pub(super) fn advise_on(recording: &Path) -> (Option<i32>, Vec<String>) {
+    let mut command = ctpulse();
+    let advised = command.args(["doctor", "--advise", "--recording"]).arg(recording).output();
+    let advised = advised.unwrap();
+    let told = text(&advised.stdout);
+    let titles = told.lines().filter(|line| !line.starts_with(' ')).map(str::to_owned).collect();
+    (advised.status.code(), titles)
+}
+
+/// "Nothing is wrong" was printed where no counter of losses was in the rows.
+#[test]
+fn a_recording_without_statistics_leaves_losses_unknown() {
+    const UNKNOWN: &str = "??  some of it is unknown: losses may have gone unnoticed";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), levels(&[(200, 2000), (200, 2000), (100, 2000)], None)).unwrap();
+    assert_eq!(advise_on(file.path()), (Some(3), vec![UNKNOWN.to_owned()]));
+    assert_eq!(advise_on(Path::new("/no/such/recording")), (Some(3), Vec::new()));
+}
+
+/// Captured from Telegraf 1.40 on a gateway that masquerades to eight ports: their exhaustion was
+/// advised as a race, with `fully-random` as its cure, and 388 INVALID packets were no finding.
+#[test]
+fn ports_that_ran_out_are_found_in_what_telegraf_recorded() {
+    let recording = fixture("telegraf").join("second/lines.influx");
+    let titles = ["!!  NAT runs out of ports", "!   packets are INVALID"].map(str::to_owned);
+    assert_eq!(advise_on(&recording), (Some(1), titles.to_vec()));
+    let mut command = ctpulse();
+    let advised = command.args(["doctor", "--advise", "--recording"]).arg(recording).output();
+    let advice = text(&advised.unwrap().stdout);
+    let numbers = "452 insertions failed, and their packets were lost in 17 s; NAT found 3,661 ports \
+                   taken, 8.10 for each: a range of about 8 ports is exhausted";
+    assert!(advice.contains(numbers), "{advice}");
+    assert!(!advice.contains("random"), "{advice}");
+}
+
+/// "Nothing is tracked here" was printed for an idle minute of a gateway.
+#[test]
+fn an_idle_minute_is_no_table_that_tracks_nothing() {
+    let minute = |invalid: u32| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for second in 10..70 {
+            let fields = "drop=0i,early_drop=0i,entries=0i,insert_failed=0i,found=0i";
+            let ns = "000000000";
+            let start = 1_795_590_600;
+            let row =
+                format!("conntrack,cpu=all {fields},invalid={invalid}i {}{ns}", start + second);
+            writeln!(file, "{row}").unwrap();
+        }
+        advise_on(file.path())
+    };
+    let (code, titles) = minute(7);
+    assert_eq!((code, titles[0].as_str()), (Some(0), "!   no tracked traffic in 59 s"));
+    assert_eq!(minute(0), (Some(0), vec!["!   nothing is tracked here".to_owned()]));
+}
+
+/// What needs more than counters, such as timeouts and ports, is not judged from a recording.
+#[test]
+fn advice_comes_from_a_recording_too() {
+    let recording = fixture("recordings").join("burst.influx");
+    let advised = ctpulse().args(["doctor", "--advise", "--recording"]).arg(recording).output();
+    let advised = advised.unwrap();
+    assert_eq!(advised.status.code(), Some(1));
+    let told = text(&advised.stdout);
+    let findings: Vec<&str> = told.lines().filter(|line| line.starts_with('!')).collect();
+    let expected = [
+        "!!  first packets race, or NAT runs out of ports",
+        "!   the table is filling",
+        "!   packets are INVALID",
+    ];
+    assert_eq!(findings, expected, "{told}");
+    let lost = "    800 packets lost before their entry was inserted in 9 min 50 s: ";
+    assert!(told.contains(lost), "{told}");
+    assert!(told.contains("    at most 3,910 of 4,000 entries (97.8%) in 9 min 50 s\n"), "{told}");
+    // The host is another one.
+    assert!(told.contains("-> where probes can be attached, ctpulse drops --top "), "{told}");
+}

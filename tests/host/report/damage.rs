@@ -1,0 +1,118 @@
+//! Recordings that are damaged, cut, divided, compressed, hostile or huge.
+
+use super::*;
+
+#[test]
+fn bad_lines_are_counted_with_the_first_ones_place() {
+    let report = report_json(&["mixed.influx"]);
+    let read = &report["recording"];
+    assert_eq!(read["bad_lines"], 4, "{read}");
+    let first = read["first_bad_line"].as_str().unwrap();
+    assert!(first.starts_with("mixed.influx:7: not line protocol"), "{first}");
+    assert_eq!(report["other_rows"], 2);
+    assert_eq!(report["sources"][0]["emissions"], 8);
+}
+
+#[test]
+fn only_what_has_nothing_readable_fails() {
+    fixtures();
+    let missing = report(&["nosuch.influx"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("cannot read nosuch.influx: No such file"));
+    let dir = tempfile::tempdir().unwrap();
+    let nonsense = dir.path().join("notes");
+    std::fs::write(&nonsense, "dear diary\nnothing happened\n").unwrap();
+    let found = report(&[nonsense.to_str().unwrap()]);
+    assert_eq!(found.status.code(), Some(1));
+    let told = text(&found.stderr);
+    assert!(
+        told.contains("no row of conntrack") && told.contains(":1: not line protocol"),
+        "{told}"
+    );
+    let with_one_missing = report(&["--merge", "nosuch.influx", "burst.influx"]);
+    assert!(with_one_missing.status.success());
+    assert!(text(&with_one_missing.stdout).contains("not read    nosuch.influx: No such file"));
+    assert_eq!(report(&["a", "b", "c"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_file_cut_anywhere_reads_to_its_last_whole_line() {
+    let whole = namespaces().text(Format::Influx);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cut.influx");
+    for cut in (20_000..whole.len()).step_by(1777) {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        let report = report_json(&[path.to_str().unwrap()]);
+        let lines = whole[..cut].iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(report["recording"]["rows"], lines);
+        assert_eq!(report["recording"]["bad_lines"], u64::from(whole[cut - 1] != b'\n'));
+    }
+}
+
+#[test]
+fn rotated_files_and_zstd_are_read_as_one_recording() {
+    let whole = text(&burst().text(Format::Influx));
+    let lines: Vec<_> = whole.split_inclusive('\n').collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fw.influx.zst");
+    for (number, part) in lines.chunks(50).rev().enumerate() {
+        let compressed = zstd::encode_all(part.concat().as_bytes(), 3).unwrap();
+        let name = if number == 0 { String::new() } else { format!(".{number}") };
+        std::fs::write(dir.path().join(format!("fw.influx.zst{name}")), compressed).unwrap();
+    }
+    let report = report_json(&[path.to_str().unwrap()]);
+    assert_eq!(report["recording"]["files"].as_array().unwrap().len(), 3);
+    assert_eq!(report["sources"], report_json(&["burst.influx"])["sources"]);
+}
+
+#[test]
+fn standard_input_is_a_recording() {
+    fixtures();
+    let mut command = ctpulse();
+    command.args(["report", "-"]).stdin(std::fs::File::open(recording("burst.influx")).unwrap());
+    assert!(text(&output(&mut command).stdout).contains("read        -: 120 rows"));
+}
+
+#[test]
+fn names_from_a_file_do_not_reach_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("evil");
+    let mut file = std::fs::File::create(&path).unwrap();
+    for second in 1..4 {
+        writeln!(
+            file,
+            "conntrack,cpu=all,host=\u{1b}[2J\u{7} drop={second}i,\u{1b}x={second}i,entries=1i \
+             179559060{second}"
+        )
+        .unwrap();
+    }
+    let found = report(&[path.to_str().unwrap()]);
+    assert!(found.status.success(), "{}", text(&found.stderr));
+    assert!(!found.stdout.contains(&0x1b) && !found.stdout.contains(&7));
+    assert!(text(&found.stdout).contains("host=\\u{1b}[2J\\u{7}"), "{}", text(&found.stdout));
+}
+
+#[test]
+fn memory_does_not_grow_with_the_recording() {
+    fixtures();
+    let rows = namespaces().text(Format::Influx);
+    let mut command = ctpulse();
+    command.args(["report", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peaks = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..20 << 20 >> 16 {
+            input.write_all(&rows).unwrap();
+        }
+        let status = std::fs::read_to_string(&status).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peaks.push(peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap());
+    }
+    drop(input);
+    let found = child.wait_with_output().unwrap();
+    assert!(found.status.success() && text(&found.stdout).contains("netns=lan"));
+    assert!(peaks[1] < 32 << 10, "{peaks:?} KiB");
+    assert!(peaks[1] - peaks[0] < 1 << 10, "{peaks:?} KiB");
+}

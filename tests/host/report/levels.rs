@@ -1,0 +1,92 @@
+//! How full the table was: the time above a level, and limits that change.
+
+use super::*;
+
+#[test]
+fn time_above_90_percent_has_two_bounds() {
+    let report = report_json(&["burst.influx"]);
+    let fill = &report["sources"][0]["fill"];
+    let above = &fill["above_90_percent"];
+    // The table is full for some seconds at most, within one row of ten.
+    assert_eq!(
+        (above["at_least_seconds"].as_f64(), above["at_most_seconds"].as_f64()),
+        (Some(0.0), Some(10.0))
+    );
+    assert!(fill["peak"].as_f64().unwrap() >= 3600.0, "{fill}");
+    assert_eq!(seconds_after_start(&fill["peak_at_ns"]), 410.0);
+}
+
+/// Rows of a table in which `max` entries have room, ten seconds apart; `twice` as Telegraf's
+/// plugin writes them on a host with two CPUs, the sum over these first or last.
+pub(super) fn levels(levels: &[(u64, u64)], twice: Option<bool>) -> String {
+    let mut rows = String::new();
+    for (at, (count, max)) in levels.iter().enumerate() {
+        let time = START_NS / 1_000_000_000 + 10 * at as i64;
+        let entries = if twice.is_some() { 2 * count } else { *count };
+        let mut pair = [
+            format!("conntrack,cpu=all drop=0i,insert_failed=0i,entries={entries}i {time}\n"),
+            format!("conntrack ip_conntrack_count={count},ip_conntrack_max={max} {time}\n"),
+        ];
+        if twice == Some(false) {
+            pair.reverse();
+        }
+        rows.extend(pair);
+    }
+    rows
+}
+
+fn report_of(rows: &str, format: &str) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), rows).unwrap();
+    let mut command = ctpulse();
+    text(&output(command.arg("report").arg(file.path()).args(["--format", format])).stdout)
+        .to_owned()
+}
+
+#[test]
+fn a_sum_over_cpus_does_not_fill_the_table() {
+    for first in [true, false] {
+        let rows = levels(&[(400, 1000), (500, 1000), (450, 1000)], Some(first));
+        let found = report_of(&rows, "text");
+        let fill = "fill        at most 50.0% (500 of 1,000 entries) at 07:10:10";
+        assert!(found.contains(fill), "{found}");
+        assert!(found.contains("90 % full   never"), "{found}");
+        let found: Value = serde_json::from_str(&report_of(&rows, "json")).unwrap();
+        assert_eq!(found["sources"][0]["fill"]["entries"]["max"], 500.0);
+    }
+}
+
+#[test]
+fn a_limit_that_changed_is_told_and_each_share_is_of_its_own() {
+    let raised =
+        levels(&[(1000, 2000), (2000, 2000), (2000, 2000), (1990, 16_384), (2500, 16_384)], None);
+    let found = report_of(&raised, "text");
+    for line in [
+        "fill        at most 100% (2,000 of 2,000 entries) at 07:10:10",
+        "limit       changed from 2,000 to 16,384 at 07:10:30",
+        // Twice 10 seconds, and the 10 in which it was changed.
+        "90 % full   for 20 s at least, 30 s at most",
+    ] {
+        assert!(found.contains(line), "{line}: {found}");
+    }
+    let unchanged = report_of(&levels(&[(1000, 2000), (1500, 2000)], None), "text");
+    assert!(!unchanged.contains("limit "), "{unchanged}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let [before, after, page] = ["before", "after", "page.html"].map(|name| dir.path().join(name));
+    std::fs::write(&before, levels(&[(1000, 2000), (1000, 2000)], None)).unwrap();
+    std::fs::write(&after, &raised).unwrap();
+    let mut command = ctpulse();
+    let compared = output(command.arg("report").args([&before, &after]));
+    let fill = "fill at the peak, percent               50         100      2x";
+    assert!(text(&compared.stdout).contains(fill), "{}", text(&compared.stdout));
+
+    output(ctpulse().arg("report").arg(&after).arg("--html").arg(&page));
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("<dd>100%: 2,000 of 2,000 entries at 07:10:10</dd>"));
+    assert!(page.contains("<dt>limit</dt><dd>changed from 2,000 to 16,384 at 07:10:30</dd>"));
+    // The plot: 2,500 of 16,384 at the end, and no more than full before.
+    for tooltip in ["fill 50", "fill 100", "fill 15.3"] {
+        assert!(page.contains(tooltip), "{tooltip}: {page}");
+    }
+}
