@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_reads_words() {
+    fn lines_for_a_person_name_the_level() {
         assert_eq!(line(LogReader::Person, false, Level::Warn, "x"), "ctpulse: warning: x\n");
         assert!(line(LogReader::Person, true, Level::Error, "x").contains("\x1b[31m"));
     }

@@ -288,7 +288,7 @@ mod tests {
     use super::parse_listen;
 
     #[test]
-    fn a_port_alone_is_loopback() {
+    fn a_port_without_an_address_is_loopback() {
         for (text, address) in [
             ("9466", "127.0.0.1:9466"),
             (":9466", "127.0.0.1:9466"),

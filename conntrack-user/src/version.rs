@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_short_digest_keeps_what_stands_behind_it() {
+    fn a_short_digest_keeps_its_suffix() {
         let digest = "0123456789abcdef0123456789abcdef01234567";
         assert_eq!(short(digest), "0123456789ab");
         assert_eq!(short(&format!("{digest}-dirty")), "0123456789ab-dirty");

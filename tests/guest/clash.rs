@@ -173,7 +173,7 @@ fn races_that_are_lost_are_drops_with_their_cause() {
 /// Two connections of UDP get the same address and port from the translation, since neither is in
 /// the table yet: the answers could not be told apart, so the loser's packet is dropped.
 #[test]
-fn a_port_that_was_given_away_twice_is_a_drop() {
+fn a_port_that_two_connections_take_is_a_drop() {
     in_guest();
     let (namespace, sockets) = hidden_sockets();
     let events = attach_all(&[&namespace]);

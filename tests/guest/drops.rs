@@ -97,7 +97,7 @@ pub(crate) fn send_to_many(namespace: &Namespace, flows: u64) -> u64 {
 }
 
 #[test]
-fn a_full_table_says_whose_packets_it_dropped() {
+fn drops_of_a_full_table_have_their_connection() {
     in_guest();
     let (one, two, other) = (Namespace::new(), Namespace::new(), Namespace::new());
     let before_tracking = "{ type filter hook output priority -300; }";
@@ -238,7 +238,7 @@ fn losers_of_a_port_behind_nat_are_named() {
 
 /// From 5.15 on a chain of some 50 to 80 entries takes no more.
 #[test]
-fn what_a_long_chain_refuses_is_named() {
+fn drops_of_a_long_chain_have_their_connection() {
     in_guest();
     let namespace = Namespace::new();
     let drops = Drops::json(&[&namespace]);
@@ -284,7 +284,7 @@ fn a_rejecting_answer_is_no_insertion() {
 }
 
 #[test]
-fn an_unloaded_module_ends_it_with_the_reason() {
+fn an_unloaded_module_ends_drops_with_the_reason() {
     in_guest();
     let mut modules = crate::Modules::new();
     let mut drops = Drops::new(&[], &[]);

@@ -109,7 +109,7 @@ fn single_cpus_add_up() {
 }
 
 #[test]
-fn a_full_table_is_told_by_application_procfs_and_probes_alike() {
+fn application_procfs_and_probes_agree_on_a_full_table() {
     in_guest();
     let namespace = Namespace::new();
     let running = watch(&[&namespace]);
@@ -168,7 +168,7 @@ fn programs() -> usize {
 }
 
 #[test]
-fn nothing_is_left_behind_by_a_kill() {
+fn a_killed_process_leaves_no_probes() {
     in_guest();
     let namespace = Namespace::new();
     let before = programs();
@@ -299,7 +299,7 @@ fn inputs_share_the_probes_that_are_attached_again() {
 
 /// An agent that is there before the module.
 #[test]
-fn probes_are_attached_when_the_module_is_loaded_at_last() {
+fn probes_are_attached_once_the_module_is_loaded() {
     in_guest();
     let mut modules = crate::Modules::new();
     modules.unload();

@@ -42,7 +42,7 @@ fn flows_on(namespace: &Namespace, cpu: usize, flows: usize) -> Vec<std::net::Ud
 }
 
 #[test]
-fn a_cpu_that_goes_and_comes_loses_nothing() {
+fn a_cpu_that_goes_offline_and_returns_loses_no_counts() {
     in_guest();
     let namespace = Namespace::new();
     let running = watch(&[&namespace]);
@@ -100,7 +100,7 @@ fn step(seconds: i64) {
 }
 
 #[test]
-fn a_clock_that_is_set_moves_timestamps_and_nothing_else() {
+fn a_set_clock_changes_only_timestamps() {
     in_guest();
     let namespace = Namespace::new();
     let running = watch(&[&namespace]);
@@ -140,7 +140,7 @@ fn a_clock_that_is_set_moves_timestamps_and_nothing_else() {
 
 /// The kernel kills a reader that takes more memory than its group may have.
 #[test]
-fn a_reader_that_is_killed_for_its_memory_ends_it_quietly() {
+fn a_reader_killed_for_its_memory_ends_the_run_without_an_error() {
     in_guest();
     let namespace = Namespace::new();
     fs::create_dir_all("/run/cgroup").unwrap();

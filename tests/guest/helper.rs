@@ -18,7 +18,7 @@ use crate::support::{Namespace, integer, output, statistics};
 
 /// FTP's data connections are related to the one that told of them.
 #[test]
-fn expected_connections_are_told_from_new_ones() {
+fn expected_connections_are_distinguished_from_new_ones() {
     const TRANSFERS: u8 = 5;
     in_guest();
     let namespace = Namespace::new();

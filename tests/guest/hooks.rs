@@ -37,7 +37,7 @@ fn insert_35(namespace: &Namespace) -> Vec<UdpSocket> {
 }
 
 #[test]
-fn every_way_counts_the_same_insertions() {
+fn every_variant_counts_the_same_insertions() {
     in_guest();
     let insert = hook("insert");
     for (number, way) in insert.ways.iter().enumerate() {
@@ -68,7 +68,7 @@ fn a_function_may_serve_two_hooks() {
 }
 
 #[test]
-fn the_next_way_is_taken_where_a_function_is_missing() {
+fn the_next_variant_is_used_where_a_function_is_missing() {
     in_guest();
     let namespace = Namespace::new();
     let insert = hook("insert");
@@ -117,7 +117,7 @@ fn a_missing_function_costs_only_its_own_counters() {
 }
 
 #[test]
-fn what_only_the_row_about_ctpulse_shows_is_not_attached_without_it() {
+fn hooks_of_the_internal_row_are_attached_only_with_it() {
     in_guest();
     let events = Events::attach(&AttachOptions::new(&[], CPUS)).unwrap();
     let left_out = events.states().filter(|(_, state)| !state.is_attached());
@@ -180,7 +180,7 @@ fn packets_are_looked_up_and_ignored() {
 /// With few entries in many buckets the kernel drops although it could evict; where all entries
 /// are assured it could not.
 #[test]
-fn a_full_table_says_whether_it_had_to_drop() {
+fn drops_beside_evictable_entries_are_counted_separately() {
     in_guest();
     let namespace = Namespace::new();
     let events = attach(&[&namespace], &[hook("table_full")], false);
@@ -233,7 +233,7 @@ impl Drop for NoTypes {
 
 /// Without types events are counted for all namespaces together: right where there is one only.
 #[test]
-fn without_types_only_a_lone_namespace_has_events() {
+fn without_btf_events_are_counted_only_in_a_single_namespace() {
     in_guest();
     let _no_types = NoTypes::new();
     crate::track();
@@ -262,7 +262,7 @@ fn without_types_only_a_lone_namespace_has_events() {
 }
 
 #[test]
-fn programs_say_at_debug_level_what_went_wrong() {
+fn programs_log_their_errors_at_debug_level() {
     in_guest();
     let namespace = Namespace::new();
     let stderr = tempfile::NamedTempFile::new().unwrap();

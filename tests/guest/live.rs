@@ -11,7 +11,7 @@ use crate::support::{Namespace, ctpulse};
 use crate::{SOON, in_guest};
 
 #[test]
-fn the_screen_shows_what_only_probes_count() {
+fn the_screen_shows_the_counts_of_probes() {
     in_guest();
     let namespace = Namespace::new();
     let (mut pty, pts) = open().unwrap();

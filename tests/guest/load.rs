@@ -58,7 +58,7 @@ fn add_sink(namespace: &Namespace) {
 
 /// As many as `cargo xtask vm --connections` says, in rounds that the guest's memory holds.
 #[test]
-fn every_connection_is_counted_however_many_they_are() {
+fn every_connection_is_counted_under_load() {
     in_guest();
     let asked = fs::read_to_string("/etc/ctpulse-connections").unwrap_or_default();
     let all: u64 = asked.trim().parse().unwrap_or(20_000);

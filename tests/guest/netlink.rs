@@ -109,7 +109,7 @@ fn probes_count_beside_ctnetlink_in_another_namespace() {
 }
 
 #[test]
-fn ctnetlink_needs_one_capability_and_says_which() {
+fn ctnetlink_needs_one_capability_and_names_it() {
     in_guest();
     track();
     let more = ["--ebpf", "off"];

@@ -72,7 +72,7 @@ fn two_capabilities_are_enough() {
 }
 
 #[test]
-fn what_is_missing_is_named_with_its_mend() {
+fn missing_capabilities_are_named_with_their_remedy() {
     in_guest();
     let paranoid = Sysctl::new("/proc/sys/kernel/perf_event_paranoid", "2");
     let mend = ["setcap cap_bpf,cap_perfmon+ep", "AmbientCapabilities=CAP_BPF CAP_PERFMON"];

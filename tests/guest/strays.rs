@@ -91,7 +91,7 @@ fn send(sender: &Namespace, protocol: rustix::net::Protocol, packets: &[Vec<u8>]
 
 /// A flood of stray ACKs was read as as many new connections, while `insert` stood at 0.
 #[test]
-fn strays_are_not_new_and_rejected_connections_are() {
+fn stray_packets_are_not_new_and_rejected_connections_are() {
     const STRAYS: u16 = 200;
     const BEGUN: u16 = 20;
     in_guest();

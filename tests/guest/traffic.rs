@@ -213,7 +213,7 @@ fn every_kind_of_connection_is_counted_once() {
 }
 
 #[test]
-fn entries_that_go_are_counted_whichever_way_they_go() {
+fn entries_are_counted_for_each_way_of_removal() {
     in_guest();
     let namespace = Namespace::new();
     let events = attach_all(&[&namespace]);
@@ -273,7 +273,7 @@ fn victims_of_a_full_table_are_those_that_procfs_counts() {
 }
 
 #[test]
-fn namespaces_add_up_to_the_whole() {
+fn the_namespaces_add_up_to_the_host() {
     in_guest();
     let namespaces = [Namespace::new(), Namespace::new(), Namespace::new()];
     let [one, two, other] = &namespaces;

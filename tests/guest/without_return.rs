@@ -8,7 +8,7 @@ use crate::support::{ctpulse, text};
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
 #[test]
-fn a_locked_down_kernel_is_told_from_other_refusals() {
+fn a_locked_down_kernel_is_distinguished_from_other_refusals() {
     in_guest();
     fs::write(LOCKDOWN, "confidentiality").unwrap();
     let on = ctpulse().args(["--ebpf", "on", "--count", "1"]).output().unwrap();

@@ -86,7 +86,7 @@ fn races_beside_a_background_are_no_exhaustion() {
 
 /// The same number in each row was advised as a range of 8 ports, though the kernel resolved races.
 #[test]
-fn what_is_the_same_in_each_row_is_not_known() {
+fn a_constant_share_in_each_row_is_unknown() {
     for found in [8, 80, 1000] {
         let (code, advice) = advise(&recording(300, 1, "", |row| {
             vec![
@@ -208,7 +208,7 @@ fn names_of_a_recording_are_quoted_in_commands() {
 
 /// `nf_conntrack_max=2147483648` was the remedy against 50 million drops a second.
 #[test]
-fn a_flood_is_named_and_no_table_beyond_all_memory() {
+fn a_flood_is_named_instead_of_a_table_larger_than_memory() {
     for drops in [50_000_000, 200_000_000_000_000_000] {
         let flood = recording(60, 1, "", |row| {
             vec![("drop", drops * row), ("early_drop", 2_000_000 * row)]

@@ -122,8 +122,8 @@ fn only_what_another_namespace_needs_is_kept() {
 }
 
 #[test]
-fn off_is_off_and_on_is_whole() {
-    if !is_root("off_is_off_and_on_is_whole") {
+fn confinement_is_absent_when_off_and_complete_when_on() {
+    if !is_root("confinement_is_absent_when_off_and_complete_when_on") {
         return;
     }
     let mut run = ctpulse();
@@ -139,7 +139,7 @@ fn off_is_off_and_on_is_whole() {
     if told.contains("no Landlock") {
         assert_eq!(on.status.code(), Some(1), "{told}");
         assert!(told.contains("use auto to go on without it"), "{told}");
-        not_run_here("off_is_off_and_on_is_whole (Landlock)", &told);
+        not_run_here("confinement_is_absent_when_off_and_complete_when_on (Landlock)", &told);
     } else {
         assert!(on.status.success() && text(&on.stdout).lines().count() == 4, "{told}");
         assert!(told.contains("confined: capabilities none; no_new_privs; Landlock "), "{told}");
@@ -192,7 +192,7 @@ fn a_run_as_another_user_has_only_what_that_user_has() {
 
 /// What `doctor` says that a run would have is what a run has.
 #[test]
-fn doctor_says_what_a_run_has() {
+fn doctor_reports_the_privileges_of_a_run() {
     let layers = |text: &str, label: &str| {
         let line = text.lines().find(|line| line.contains(label));
         let line = line.unwrap_or_else(|| panic!("no '{label}' in {text}"));
@@ -206,7 +206,7 @@ fn doctor_says_what_a_run_has() {
 }
 
 #[test]
-fn a_user_that_cannot_be_is_said() {
+fn an_unusable_user_is_an_error() {
     let run = |user: &str| ctpulse().args(["--user", user, "--count", "1"]).output().unwrap();
     // The group counts as well: nobody's user with root's group is not what was asked for.
     if rustix::process::geteuid().is_root() {
@@ -229,8 +229,8 @@ fn a_user_that_cannot_be_is_said() {
 
 /// What was given up at the start is needed to make a new file: the old one is written on.
 #[test]
-fn a_file_that_may_not_be_made_again_is_reported_and_the_old_one_goes_on() {
-    if !is_root("a_file_that_may_not_be_made_again_is_reported_and_the_old_one_goes_on") {
+fn a_file_that_cannot_be_created_again_is_reported_and_the_old_file_continues() {
+    if !is_root("a_file_that_cannot_be_created_again_is_reported_and_the_old_file_continues") {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -280,8 +280,8 @@ fn a_file_that_may_not_be_made_again_is_reported_and_the_old_one_goes_on() {
 }
 
 #[test]
-fn an_ordinary_user_needs_nothing_and_is_told_one_line() {
-    if !is_root("an_ordinary_user_needs_nothing_and_is_told_one_line") {
+fn an_ordinary_user_needs_no_privileges_and_gets_one_line() {
+    if !is_root("an_ordinary_user_needs_no_privileges_and_gets_one_line") {
         return;
     }
     let rows = |command: &mut Command| {

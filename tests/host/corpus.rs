@@ -31,7 +31,7 @@ fn feed((name, target): Target, file: &Path) -> usize {
 }
 
 #[test]
-fn every_kept_input_holds_what_its_target_promises() {
+fn every_input_of_the_corpus_satisfies_its_target() {
     let mut bytes = 0;
     for target in TARGETS {
         let inputs = files(&repository().join("tests/fuzz/corpus").join(target.0));
@@ -42,7 +42,7 @@ fn every_kept_input_holds_what_its_target_promises() {
 }
 
 #[test]
-fn what_is_real_holds_it_too() {
+fn every_fixture_satisfies_its_target() {
     let target = |name| *TARGETS.iter().find(|(known, _)| *known == name).unwrap();
     let mut fed = 0;
     for directory in files(&repository().join("fixtures")) {

@@ -52,7 +52,7 @@ fn a_newline_is_one_gather() {
 }
 
 #[test]
-fn what_was_asked_for_before_the_end_is_given() {
+fn requests_before_the_end_are_answered() {
     for _ in 0..5 {
         let mut running = Running::start(&mut execd("STDIN", &[]));
         let mut stdin = running.child.stdin.take().unwrap();
@@ -74,7 +74,7 @@ fn sampling_may_be_slower_than_the_unused_interval() {
 }
 
 #[test]
-fn each_signal_is_one_gather_when_it_is_the_one_asked_for() {
+fn each_selected_signal_is_one_gather() {
     for (name, signal) in
         [("SIGHUP", Signal::HUP), ("SIGUSR1", Signal::USR1), ("SIGUSR2", Signal::USR2)]
     {
@@ -115,7 +115,7 @@ fn no_line_carries_a_host_tag() {
 }
 
 #[test]
-fn a_reader_that_stalls_loses_rows_but_no_events_and_is_told() {
+fn a_stalled_reader_loses_rows_but_no_events_and_is_reported() {
     let copy = crate::support::copy_of("5.15");
     let mut command = ctpulse();
     command.args(["execd", "--interval", "5ms", "--sample-interval", "5ms"]);
@@ -154,7 +154,7 @@ fn a_reader_that_stalls_loses_rows_but_no_events_and_is_told() {
 }
 
 #[test]
-fn sigterm_ends_it_within_a_second_even_when_nobody_reads() {
+fn sigterm_ends_execd_even_without_a_reader() {
     let mut running = Running::start_unread(&mut execd(
         "none",
         &["--interval", "1ms", "--sample-interval", "1ms"],
@@ -170,7 +170,7 @@ fn sigterm_ends_it_within_a_second_even_when_nobody_reads() {
 }
 
 #[test]
-fn a_closed_output_ends_it_quietly() {
+fn a_closed_output_ends_execd_without_an_error() {
     let mut running = Running::start_unread(&mut execd("none", &["--interval", "10ms"]));
     let _stdin = running.child.stdin.take();
     drop(running.child.stdout.take());

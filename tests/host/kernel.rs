@@ -18,8 +18,8 @@ static LIMIT: RwLock<()> = RwLock::new(());
 const SOON: Duration = Duration::from_secs(10);
 
 #[test]
-fn n_flows_are_n_entries() {
-    if !may_make_namespaces("n_flows_are_n_entries") {
+fn each_flow_is_one_entry() {
+    if !may_make_namespaces("each_flow_is_one_entry") {
         return;
     }
     let _limit = LIMIT.read().unwrap_or_else(PoisonError::into_inner);
@@ -49,8 +49,8 @@ fn the_table_row_is_the_namespaces_own() {
 }
 
 #[test]
-fn two_namespaces_are_told_apart_by_a_tag() {
-    if !may_make_namespaces("two_namespaces_are_told_apart_by_a_tag") {
+fn two_namespaces_are_distinguished_by_a_tag() {
+    if !may_make_namespaces("two_namespaces_are_distinguished_by_a_tag") {
         return;
     }
     let _limit = LIMIT.read().unwrap_or_else(PoisonError::into_inner);

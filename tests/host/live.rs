@@ -16,7 +16,7 @@ use terminal::Terminal;
 const SOON: Duration = Duration::from_secs(10);
 
 #[test]
-fn it_shows_the_table_the_rates_and_where_they_come_from() {
+fn the_screen_shows_the_table_the_rates_and_their_sources() {
     let mut terminal = Terminal::start(80, 24, &[]);
     terminal.until_shown("Table  2,849 of 262,144 entries");
     terminal.until_shown("clash_resolve  kernel      0");
@@ -31,7 +31,7 @@ fn it_shows_the_table_the_rates_and_where_they_come_from() {
 }
 
 #[test]
-fn what_the_files_say_next_is_shown() {
+fn changed_files_are_shown() {
     let root = crate::support::copy_of("5.15");
     let mut terminal = Terminal::start_in(120, 40, root.path(), &["--interval", "100ms"], &[]);
     terminal.until_shown("Table  2,849 of");
@@ -88,7 +88,7 @@ fn keys_change_what_is_shown() {
 }
 
 #[test]
-fn it_follows_the_size_of_the_terminal() {
+fn the_screen_follows_the_size_of_the_terminal() {
     let mut terminal = Terminal::start(80, 24, &[]);
     terminal.until_shown("q quit");
     terminal.resize(200, 60);
@@ -110,7 +110,7 @@ fn it_follows_the_size_of_the_terminal() {
 }
 
 #[test]
-fn every_signal_that_ends_it_leaves_the_terminal() {
+fn every_signal_that_ends_live_restores_the_terminal() {
     // All that there are, but for faults and ABRT (which are this program's own), for what nobody
     // can handle, and for what ends no process by default.
     let others = [
@@ -147,7 +147,7 @@ fn every_signal_that_ends_it_leaves_the_terminal() {
 }
 
 #[test]
-fn a_stop_gives_the_terminal_back_and_it_goes_on() {
+fn a_stopped_program_restores_the_terminal_and_continues() {
     let mut terminal = Terminal::start(80, 24, &[]);
     terminal.until_shown("2,849 of");
     let stopped = |terminal: &Terminal| {
@@ -186,7 +186,7 @@ fn a_stop_gives_the_terminal_back_and_it_goes_on() {
 }
 
 #[test]
-fn a_terminal_that_takes_nothing_delays_no_end() {
+fn a_blocked_terminal_does_not_delay_the_end() {
     let mut terminal = Terminal::start(200, 60, &["--interval", "100ms"]);
     terminal.until_shown("2,849 of");
     rustix::termios::tcflow(&terminal.tty, rustix::termios::Action::OOff).unwrap();
@@ -223,7 +223,7 @@ fn colours_are_optional_and_so_is_utf_8() {
 }
 
 #[test]
-fn without_statistics_it_says_so_and_waits() {
+fn missing_statistics_are_reported_and_waited_for() {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir(root.path().join("proc")).unwrap();
     let mut terminal = Terminal::start_in(120, 30, root.path(), &[], &[]);
@@ -237,7 +237,7 @@ fn without_statistics_it_says_so_and_waits() {
 
 /// A name that was mistyped gave an empty dashboard.
 #[test]
-fn a_namespace_that_never_was_is_an_error() {
+fn a_namespace_that_does_not_exist_is_an_error() {
     let mut terminal = Terminal::start(200, 24, &["--netns", "ctpulse-never-was"]);
     assert_eq!(terminal.wait().code(), Some(1));
     terminal.until_shown("there is no network namespace ctpulse-never-was in /run/netns");
@@ -245,7 +245,7 @@ fn a_namespace_that_never_was_is_an_error() {
 }
 
 #[test]
-fn what_cannot_show_it_is_told() {
+fn an_unsuitable_terminal_is_an_error() {
     let run = |command: &mut std::process::Command| {
         let found = command.args(roots(&fixture("5.15"))).output().unwrap();
         (found.status.code(), text(&found.stderr))

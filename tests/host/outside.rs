@@ -118,7 +118,7 @@ fn a_configuration_that_others_may_change_is_refused_for_root() {
 }
 
 #[test]
-fn names_from_outside_are_told_and_written_escaped() {
+fn names_from_outside_are_escaped_in_messages_and_output() {
     let harmful = "a\u{1b}[2J\u{9b}31m\u{202e}\u{200b}b";
     let is_safe = |text: &str| {
         !text.contains(|c: char| {
@@ -178,8 +178,8 @@ fn names_from_outside_are_told_and_written_escaped() {
 
 /// A name that was mistyped made `run` wait for ever, and `live` show an empty dashboard.
 #[test]
-fn a_namespace_that_never_was_is_an_error_with_the_nearest_names() {
-    let test = "a_namespace_that_never_was_is_an_error_with_the_nearest_names";
+fn a_namespace_that_does_not_exist_is_an_error_with_the_nearest_names() {
+    let test = "a_namespace_that_does_not_exist_is_an_error_with_the_nearest_names";
     if !may_make_namespaces(test) {
         return;
     }
@@ -220,8 +220,8 @@ fn a_namespace_that_never_was_is_an_error_with_the_nearest_names() {
 }
 
 #[test]
-fn a_namespace_that_is_not_there_yet_is_waited_for_on_request() {
-    let test = "a_namespace_that_is_not_there_yet_is_waited_for_on_request";
+fn a_missing_namespace_is_waited_for_on_request() {
+    let test = "a_missing_namespace_is_waited_for_on_request";
     if !may_make_namespaces(test) {
         return;
     }

@@ -33,7 +33,7 @@ fn every_option_that_is_packaged_exists() {
 }
 
 #[test]
-fn the_manifest_takes_no_more_than_probes_and_ctnetlink_do() {
+fn the_manifest_grants_only_the_capabilities_of_probes_and_ctnetlink() {
     let manifest = packaged("kubernetes/base/daemonset.yaml");
     assert!(!manifest.contains('\t'));
     for part in [

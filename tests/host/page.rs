@@ -19,7 +19,7 @@ fn page(recordings: &[&str]) -> String {
 }
 
 #[test]
-fn everything_is_in_the_page_and_nothing_outside_it() {
+fn the_page_needs_no_other_file() {
     let page = page(&["namespaces.influx"]);
     for part in [
         "<h2>conntrack host=gw netns=calm</h2>",

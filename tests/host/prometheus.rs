@@ -35,8 +35,8 @@ fn packaged(file: &str) -> String {
 }
 
 #[test]
-fn alerts_fire_when_they_should_and_not_else() {
-    let Some(promtool) = program("promtool", "alerts_fire_when_they_should_and_not_else") else {
+fn alerts_fire_only_under_their_condition() {
+    let Some(promtool) = program("promtool", "alerts_fire_only_under_their_condition") else {
         return;
     };
     for arguments in [["check", "config", "prometheus.yml"], ["test", "rules", "alerts_test.yml"]] {
@@ -54,8 +54,8 @@ fn alerts_fire_when_they_should_and_not_else() {
 }
 
 #[test]
-fn what_is_exposed_follows_the_conventions() {
-    let Some(promtool) = program("promtool", "what_is_exposed_follows_the_conventions") else {
+fn exposed_metrics_follow_the_conventions() {
+    let Some(promtool) = program("promtool", "exposed_metrics_follow_the_conventions") else {
         return;
     };
     let exposition = repository().join("tests/golden/scrape.prometheus");
@@ -99,7 +99,7 @@ fn words<'a>(text: &'a str, starts: &[&str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn alerts_and_dashboard_ask_for_what_there_is() {
+fn alerts_and_dashboard_use_only_existing_metrics() {
     let (fields, metrics) = (field_names(), metric_names());
     assert!(metrics.contains("conntrack_drop_rate_max"));
     assert!(!metrics.contains("conntrack_drop"), "a counter ends in _total");

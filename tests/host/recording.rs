@@ -35,7 +35,7 @@ fn kill_at_random(command: &mut Command, path: &Path, random: &mut fastrand::Rng
 }
 
 #[test]
-fn killed_again_and_again_a_recording_has_whole_rows_and_goes_on() {
+fn a_recording_has_complete_rows_after_repeated_kills() {
     let mut random = fastrand::Rng::with_seed(4);
     for name in ["fw.influx", "fw.influx.zst"] {
         let dir = tempfile::tempdir().unwrap();
@@ -63,7 +63,7 @@ fn killed_again_and_again_a_recording_has_whole_rows_and_goes_on() {
 }
 
 #[test]
-fn a_torn_record_is_cut_off_and_said() {
+fn an_incomplete_record_is_removed_and_reported() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fw.influx");
     output(recorder(&path, "1ms").args(["--count", "2"]));
@@ -180,7 +180,7 @@ fn only_line_protocol_and_json_are_recorded() {
 }
 
 #[test]
-fn a_full_device_is_told_and_sampling_goes_on() {
+fn a_full_device_is_reported_and_sampling_continues() {
     let mut command = recorder(Path::new("/dev/full"), "10ms");
     let found = command.args(["--count", "20", "--stats"]).output().unwrap();
     let told = text(&found.stderr);

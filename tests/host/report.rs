@@ -151,7 +151,7 @@ fn a_burst_of_20_ms_in_rows_of_10_s_is_found_and_placed() {
 }
 
 #[test]
-fn what_went_through_telegraf_says_the_same() {
+fn a_recording_of_telegraf_has_the_same_report() {
     let ours = report_json(&["burst.influx"]);
     let theirs = report_json(&["burst-telegraf.influx"]);
     let json = report_json(&["burst.json"]);
@@ -183,7 +183,7 @@ fn rates_are_averages_over_the_window() {
 }
 
 #[test]
-fn namespaces_are_apart_and_gaps_and_restarts_are_told() {
+fn namespaces_are_separate_and_gaps_and_restarts_are_reported() {
     let report = report_json(&["namespaces.influx"]);
     let sources = report["sources"].as_array().unwrap();
     assert_eq!(sources.len(), 2);
@@ -247,7 +247,7 @@ fn a_comparison_of_different_hosts_or_lengths_warns() {
 
 /// The help says what a script can rely on.
 #[test]
-fn what_cannot_be_reported_exits_with_1_and_says_why() {
+fn an_unusable_recording_exits_with_1_and_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     for (content, why) in [
@@ -267,7 +267,7 @@ fn what_cannot_be_reported_exits_with_1_and_says_why() {
 
 /// A forgotten argument must not cost a recording.
 #[test]
-fn a_page_replaces_nothing_but_a_page() {
+fn a_page_replaces_only_a_page() {
     let recording = tempfile::NamedTempFile::new().unwrap();
     std::fs::copy(self::recording("burst.influx"), recording.path()).unwrap();
     let before = std::fs::read(recording.path()).unwrap();

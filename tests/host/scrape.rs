@@ -97,7 +97,7 @@ fn golden(name: &str, text: &str) {
 }
 
 #[test]
-fn both_formats_are_whole() {
+fn both_formats_are_complete() {
     // One read only: rates would differ from run to run.
     let listening = Listening::each("1h", &fixture("5.15"), &[]);
     let (status, head, plain) = listening.get("/metrics", "");
@@ -156,7 +156,7 @@ fn a_scrape_sees_the_latest_row() {
 }
 
 #[test]
-fn no_samples_are_no_health() {
+fn an_input_without_samples_is_unhealthy() {
     let files = copy_of("5.15");
     let listening = Listening::of(files.path(), &[]);
     // They stay open, so that taking them away would change nothing.
@@ -190,7 +190,7 @@ fn rows_go_to_standard_output_only_if_asked_for() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_said() {
+fn an_address_in_use_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let mut command = ctpulse();
@@ -287,7 +287,7 @@ fn clients_that_stall_do_not_keep_others_out() {
 }
 
 #[test]
-fn a_client_that_does_not_read_loses_its_place() {
+fn a_client_that_does_not_read_is_disconnected() {
     // The server's patience is 10 s, and its machine may be busy.
     const LATER: Duration = Duration::from_secs(14);
     let listening = Listening::each("1s", &fixture("cpus-128"), &LARGE);

@@ -61,7 +61,7 @@ fn the_object_and_the_commit_are_the_checkouts() {
 }
 
 #[test]
-fn an_archive_has_no_commit_not_even_somebody_elses() {
+fn an_archive_has_no_commit_even_inside_another_checkout() {
     let archive = sources();
     assert_eq!(build::commit(archive.path()), None);
 
@@ -73,7 +73,7 @@ fn an_archive_has_no_commit_not_even_somebody_elses() {
 }
 
 #[test]
-fn a_commit_is_dirty_when_what_the_binary_is_made_of_is_another() {
+fn changed_sources_make_the_commit_dirty() {
     let root = sources();
     let root = root.path();
     let commit = commit_all(root);

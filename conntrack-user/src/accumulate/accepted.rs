@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_strays_is_nothing_new() {
+    fn stray_packets_are_not_counted_as_new() {
         let mut accepted = Accepted::default();
         assert_eq!(sample(&mut accepted, [(0, 0)]), [0]);
         // One has begun and is not refused yet at each of these samples.
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn without_refusals_nothing_is_late() {
+    fn without_refusals_a_connection_is_accepted_at_once() {
         let mut accepted = Accepted::default();
         assert_eq!(sample(&mut accepted, [(300, 0), (1, 0)]), [300, 1]);
         assert_eq!(sample(&mut accepted, [(301, 0), (2, 0)]), [301, 2]);
@@ -88,7 +88,7 @@ mod tests {
 
     /// A task began a connection on one CPU and was moved before it was refused.
     #[test]
-    fn it_never_goes_back() {
+    fn accepted_connections_never_decrease() {
         let mut accepted = Accepted::default();
         assert_eq!(sample(&mut accepted, [(5, 0), (5, 0)]), [5, 5]);
         assert_eq!(sample(&mut accepted, [(6, 0), (5, 1)]), [5, 5]);
@@ -97,7 +97,7 @@ mod tests {
 
     /// The first refusal of a CPU, sampled between its beginning and its end.
     #[test]
-    fn the_sum_is_right_at_rest() {
+    fn the_sum_over_cpus_is_exact_between_connections() {
         let mut accepted = Accepted::default();
         assert_eq!(sample(&mut accepted, [(1, 0), (0, 0)]), [1, 0]);
         assert_eq!(sample(&mut accepted, [(600, 600), (0, 0)]), [1, 0]);

@@ -246,7 +246,7 @@ mod tests {
 
     /// A window that found no room is followed by a window that covers its time, too.
     #[test]
-    fn misses_are_new_until_they_are_handed_over() {
+    fn missed_calls_are_new_until_they_are_handed_over() {
         let mut events = EventAccumulator::new(false);
         let mut window = EventWindow::default();
         let mut fill = |events: &mut EventAccumulator, missed| {
@@ -301,7 +301,7 @@ mod tests {
 
     /// Attached while connections come: the first comparison is off by those under way.
     #[test]
-    fn drift_is_corrected_at_the_first_rest() {
+    fn drift_is_corrected_at_the_first_sample_without_events() {
         let mut events = EventAccumulator::new(false);
         events.expect([true; EVENTS]);
         let mut window = EventWindow::default();
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_came_later_is_not_averaged_over_the_time_before() {
+    fn rates_of_a_later_source_are_over_its_own_time() {
         let mut events = EventAccumulator::new(false);
         events.expect([true; EVENTS]);
         events.compare_entries(Some(0), SECOND);

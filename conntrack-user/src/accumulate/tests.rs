@@ -42,7 +42,7 @@ fn the_first_window_has_counters_and_no_rates() {
 }
 
 #[test]
-fn a_wrap_is_widened_and_is_no_spike() {
+fn a_wrapped_counter_continues_in_64_bits() {
     let mut accumulator = Accumulator::new(SECOND, false);
     accumulator.add(&table(&[[0, u32::MAX - 9]]), SECOND);
     accumulator.handed_over();
@@ -88,7 +88,7 @@ fn a_plain_file_that_starts_again_counts_nothing_for_that_time() {
 /// The counters of one CPU of a running kernel, 335 million events apart: the other CPU's were
 /// taken for new ones, and `drop_rate` was 1,500,036 a second without a drop.
 #[test]
-fn a_running_kernels_counter_wraps_however_far_it_goes_back() {
+fn a_lower_value_of_a_running_kernel_is_a_wrap() {
     for counted in [335_000_000, 1 << 31, u32::MAX] {
         let before = 4_000_000_000u32;
         let mut accumulator = Accumulator::new(SECOND, false);
@@ -134,7 +134,7 @@ fn a_file_that_is_opened_again_has_no_history() {
 }
 
 #[test]
-fn what_was_counted_before_a_loss_is_handed_over() {
+fn counts_before_a_loss_are_handed_over() {
     let mut accumulator = Accumulator::new(SECOND, false);
     accumulator.add(&table(&[[5, 100]]), SECOND);
     accumulator.handed_over();
@@ -253,7 +253,7 @@ fn a_row_that_cannot_be_read_keeps_its_counters() {
 }
 
 #[test]
-fn the_event_sources_counters_are_tallied_beside() {
+fn events_are_accumulated_beside_the_kernels_counters() {
     let tenth = SECOND / 10;
     let mut accumulator = Accumulator::new(tenth, true);
     // Two CPUs; the source was attached before and had counted something already.

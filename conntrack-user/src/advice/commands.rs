@@ -87,7 +87,7 @@ mod tests {
 
     /// Whatever the name is, the shell takes it for one word.
     #[test]
-    fn a_name_of_a_recording_runs_nothing() {
+    fn a_name_from_a_recording_runs_no_command() {
         for name in [
             "gw",
             "x;reboot$(id)",

@@ -85,7 +85,7 @@ fn without_statistics_that_span_the_time_it_is_unknown() {
 }
 
 #[test]
-fn what_was_missed_is_reported_beside_the_result() {
+fn missed_samples_are_reported_beside_the_result() {
     let mut missed = evidence(1000.0, &[]);
     missed.samples = Some(Samples { missed: 100.0, due: Some(500.0) });
     assert_eq!(titles(&missed), ["samples were missed", "nothing is wrong"]);
@@ -159,7 +159,7 @@ fn a_drop_is_a_problem_whatever_the_other_counters_are() {
 }
 
 #[test]
-fn unanswered_entries_are_a_finding_whatever_the_fill() {
+fn unanswered_entries_are_a_finding_at_any_fill() {
     let with = |peak: f64, seen: u32, unreplied: u32, evictable: u32| Evidence {
         entries: Some(Entries { seen, unreplied, evictable, silent: 0 }),
         ..evidence(peak, &[])
@@ -196,7 +196,7 @@ fn a_table_of_assured_entries_is_a_finding_beside_a_scan_too() {
 }
 
 #[test]
-fn a_still_table_is_not_called_healthy() {
+fn an_idle_table_is_not_reported_as_healthy() {
     let finding = only(&evidence(0.0, &[]));
     assert_eq!(finding.severity, Severity::Warning);
     assert_eq!(finding.title, "no tracked traffic in 5 s");
@@ -262,7 +262,7 @@ fn evictions_by_the_collector_and_refused_creations_show_a_full_table() {
 
 /// Sources that are turned away are not those that fill the table.
 #[test]
-fn who_holds_is_not_who_is_refused() {
+fn holders_of_entries_are_counted_separately_from_refused_sources() {
     let mut full = evidence(4000.0, &[("drop_table_full", 5.0)]);
     full.host = Host::WithProbes;
     full.netns = Netns::Name("gw".to_owned());
@@ -277,7 +277,7 @@ fn who_holds_is_not_who_is_refused() {
 }
 
 #[test]
-fn no_command_is_named_that_cannot_run_there() {
+fn commands_that_cannot_run_on_the_host_are_not_proposed() {
     let all = [
         ("drop", 30.0),
         ("drop_table_full", 5.0),
@@ -306,7 +306,7 @@ fn no_command_is_named_that_cannot_run_there() {
 }
 
 #[test]
-fn no_loss_is_called_healthy() {
+fn every_loss_is_a_finding() {
     let finding = only(&evidence(1000.0, &[("drop", 7.0)]));
     assert_eq!(finding.severity, Severity::Problem);
     assert_eq!(finding.title, "packets are dropped, and the cause is not known");
@@ -363,7 +363,7 @@ fn commands_quote_the_names_of_recordings() {
 
 /// 52 million a second: a table of 819,200 MiB was advised, and one of 2^63 entries.
 #[test]
-fn a_flood_is_no_reason_for_a_table_beyond_all_memory() {
+fn a_flood_does_not_propose_a_table_larger_than_memory() {
     for (events, seconds) in [(3e9, 60.0), (1.2e19, 60.0), (3e9, 36_000.0)] {
         let mut flood = evidence(262_144.0, &[("early_drop", events / 20.0), ("drop", events)]);
         (flood.max, flood.buckets, flood.seconds) = (Some(262_144.0), Some(262_144.0), seconds);
@@ -390,7 +390,7 @@ fn a_flood_is_no_reason_for_a_table_beyond_all_memory() {
 
 /// Few of either are no finding, but a part of the result.
 #[test]
-fn what_is_missing_is_a_part_of_a_good_result() {
+fn missing_data_is_part_of_a_good_result() {
     let mut some = evidence(1000.0, &[]);
     some.samples = Some(Samples { missed: 3.0, due: Some(500.0) });
     some.missing = (12, 300);
@@ -428,14 +428,14 @@ fn buckets_and_timeouts_are_judged() {
 
 /// From 5.4 on flushing or deleting entries takes away those in the table only.
 #[test]
-fn dying_entries_are_not_blamed_on_a_flush() {
+fn dying_entries_are_not_attributed_to_a_flush() {
     let finding = only(&evidence(100.0, &[("drop_dying", 1.0), ("insert_failed", 1.0)]));
     assert_eq!(finding.title, "entries die before they are inserted");
     assert!(!text(&finding).contains("conntrack -"), "{finding:?}");
 }
 
 #[test]
-fn the_worst_comes_first() {
+fn findings_are_ordered_by_severity() {
     let mut all = evidence(3500.0, &[("drop_dying", 1.0), ("drop_other", 2.0)]);
     all.buckets = Some(100.0);
     let severities: Vec<_> = advise(&all).iter().map(|finding| finding.severity).collect();

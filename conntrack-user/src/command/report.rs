@@ -121,7 +121,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
         /// The author of the recording, who also chose the name of its file.
         #[test]
-        fn what_a_recording_holds_is_plain_in_every_report(
+        fn text_from_a_recording_is_escaped_in_every_report(
             key in harmful(), value in harmful(), field in harmful(), name in harmful(),
         ) {
             let directory = tempfile::tempdir().unwrap();

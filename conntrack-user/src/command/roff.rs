@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_set_as_it_is_typed() {
+    fn roff_prints_text_unchanged() {
         assert_eq!(escaped("a\\n --b\n.SH x\n'quoted"), "a\\en \\-\\-b\n\\&.SH x\n\\&'quoted");
     }
 }

@@ -69,14 +69,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_the_manuals() {
+    fn capability_names_are_those_of_the_manual() {
         assert_eq!(names(CapabilitySet::empty()), "none");
         let two = CapabilitySet::BPF | CapabilitySet::SYS_ADMIN;
         assert_eq!(names(two), "CAP_SYS_ADMIN CAP_BPF");
     }
 
     #[test]
-    fn a_thread_gives_up_what_it_does_not_need_for_good() {
+    fn a_thread_drops_capabilities_permanently() {
         let Ok(before) = held() else { panic!("capabilities cannot be read") };
         std::thread::spawn(move || {
             let kept = keep_only(CapabilitySet::SYS_PTRACE).unwrap();

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_layer_is_one_line_of_a_terminal() {
+    fn a_missing_layer_is_logged_in_one_line() {
         for (layer, error) in [
             ("reduction of capabilities", LayerError::Refused(Errno::PERM.to_string())),
             ("Landlock", LayerError::InTheWay(OTHER_PROCESSES)),

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_looked_up_whole() {
+    fn a_user_name_must_match_completely() {
         let passwd =
             "root:x:0:0:root:/root:/bin/sh\n\nx\nct:x:997:996::/:/sbin/nologin\nbad:x:a:b\n";
         assert_eq!(find_in(passwd, "ct"), Some((997, 996)));

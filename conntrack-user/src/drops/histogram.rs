@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_said_too() {
+    fn a_histogram_without_insertions_has_one_line() {
         assert_eq!(
             histogram(&Latencies::default()),
             "time in __nf_conntrack_confirm, 0 insertions tried\n"

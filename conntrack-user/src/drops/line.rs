@@ -147,7 +147,7 @@ mod tests {
     const TIME: i64 = 1_795_571_251_000_042_999;
 
     #[test]
-    fn a_person_reads_when_why_and_whose() {
+    fn a_line_has_time_cause_and_connection() {
         assert_eq!(
             human(&report(17, "10.0.0.1", "192.0.2.53"), TIME, None),
             "01:47:31.000042  table full      udp      10.0.0.1:1234 -> 192.0.2.53:53  cpu 1"
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_reads_what_is_known() {
+    fn json_has_the_known_fields() {
         let line = json(&report(17, "10.0.0.1", "192.0.2.53"), TIME, Some("a\"b"));
         let expected = concat!(
             r#"{"timestamp":1795571251000042999,"cause":"table_full","cpu":1,"netns":"a\"b","#,

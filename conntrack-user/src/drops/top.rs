@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_heaviest_come_first_and_the_rest_is_told() {
+    fn the_heaviest_come_first_and_the_rest_is_summed() {
         let mut top = Top::new(vec![GroupBy::Cause, GroupBy::Source(24), GroupBy::Port]);
         for (number, source, port) in [(3, "10.1.2.3", 53), (5, "10.1.3.9", 53), (1, "::1", 80)] {
             (0..number).for_each(|_| top.add(&report(Cause::TableFull, source, port)));

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_shown_is_told() {
+    fn unreported_drops_are_in_the_totals() {
         let mut totals = Totals::default();
         assert!(totals.lines().is_empty());
         totals.counted[0] = 1234;

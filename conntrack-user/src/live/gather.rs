@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_near_have_a_place_once() {
+    fn rows_close_in_time_are_merged_once() {
         let gather = Gather::of(row(5, "all", &[("drop", 1.0)]));
         let named = |name: &str| Metric { name: name.into(), ..row(6, "cpu0", &[]) };
         assert!(gather.has_place_for(&row(5, "all", &[]), 0));

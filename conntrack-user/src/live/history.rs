@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_fixed_and_a_clock_that_goes_back_begins_anew() {
+    fn memory_is_fixed_and_a_clock_set_back_clears_the_history() {
         let mut history = History::default();
         for row in 0..10_000 {
             push(&mut history, row, 1.0, 1.0);

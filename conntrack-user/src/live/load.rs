@@ -259,7 +259,7 @@ mod tests {
 
     /// An export of a database has one field after another, and a file may be backwards.
     #[test]
-    fn an_export_is_sorted_and_a_clock_that_was_set_is_not() {
+    fn an_export_is_sorted_and_a_step_of_the_clock_is_kept() {
         const ROWS: i64 = 3000;
         let line = |field: &str, second: i64| {
             format!("conntrack,cpu=all {field}={second}i {}", 1_795_418_322 + second)
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_others_are_left_out() {
+    fn rows_of_other_measurements_are_left_out() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"queue,cpu=all depth=7i 1\nconntrack,cpu=all drop=1i 2\n").unwrap();
         file.write_all(b"internal_ctpulse samples_missed=1i 3\ncpu,cpu=cpu0 usage=1 4\n").unwrap();
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_none_is_named() {
+    fn a_file_without_rows_is_named() {
         for path in ["/nonexistent/fw.influx", "/tmp"] {
             let error = Recorded::new(Path::new(path)).next_row().unwrap_err().to_string();
             assert!(error.starts_with(path), "{error}");

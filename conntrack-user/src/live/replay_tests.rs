@@ -35,7 +35,7 @@ fn at(feed: &mut ReplayFeed, start: Instant, ms: u64) -> Vec<i64> {
 }
 
 #[test]
-fn rows_come_when_they_were_recorded_and_faster() {
+fn rows_come_at_the_recorded_times_divided_by_the_speed() {
     let rows = [(1000, "a"), (1500, "a"), (2000, "a"), (2500, "a")];
     let mut real = feed(&rows, 1.0);
     let start = real.clock.0;
@@ -63,7 +63,7 @@ fn inputs_that_are_read_side_by_side_have_their_own_interval() {
 }
 
 #[test]
-fn a_gap_is_not_waited_for_and_a_clock_that_went_back_neither() {
+fn gaps_and_steps_of_the_clock_are_skipped() {
     let day = 86_400_000;
     let mut feed = feed(&[(0, "a"), (500, "a"), (day, "a"), (day + 500, "a"), (100, "a")], 1.0);
     let start = feed.clock.0;
@@ -74,7 +74,7 @@ fn a_gap_is_not_waited_for_and_a_clock_that_went_back_neither() {
 }
 
 #[test]
-fn it_stands_still_steps_and_goes_on() {
+fn replay_pauses_steps_and_continues() {
     let mut feed = feed(&[(0, "a"), (500, "a"), (1000, "a"), (1500, "a")], 1.0);
     let start = feed.clock.0;
     assert_eq!(at(&mut feed, start, 0), [0]);

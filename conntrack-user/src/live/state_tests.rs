@@ -33,7 +33,7 @@ fn current(screen: &Screen, field: &str) -> Current {
 }
 
 #[test]
-fn unknown_is_told_from_not_counted_and_from_zero() {
+fn unknown_differs_from_not_counted_and_from_zero() {
     let mut screen = Screen::default();
     let fields = [
         ("drop", Value::Integer(7)),
@@ -172,7 +172,7 @@ fn a_recording_without_rates_gets_them_from_the_totals() {
 }
 
 #[test]
-fn line_protocol_has_no_rate_for_what_nobody_counts() {
+fn counters_that_are_not_counted_have_no_rate() {
     let mut screen = Screen::default();
     let zero = Value::Integer(0);
     let fields = [("drop", zero), ("drop_rate", Value::Float(0.0)), ("delete", zero)];
@@ -182,7 +182,7 @@ fn line_protocol_has_no_rate_for_what_nobody_counts() {
 }
 
 #[test]
-fn the_table_says_when_it_will_be_full() {
+fn the_time_until_the_table_is_full_is_shown() {
     let mut screen = Screen::default();
     let max = row("conntrack", &[], 1, &[("ip_conntrack_max", Value::Float(1000.0))]);
     for (seconds, entries) in [(1, 700), (2, 750), (3, 800)] {
@@ -197,7 +197,7 @@ fn the_table_says_when_it_will_be_full() {
 }
 
 #[test]
-fn thresholds_have_words() {
+fn thresholds_have_a_text() {
     let words = [79.9, 80.0, 94.9, 95.0, 99.9, 100.0, 120.0].map(|p| FillStep::of(p).word());
     assert_eq!(words, ["", "filling", "filling", "almost full", "almost full", "FULL", "FULL"]);
 }
@@ -239,7 +239,7 @@ fn a_sum_over_cpus_is_not_the_tables_count() {
 }
 
 #[test]
-fn our_own_entries_are_of_the_moment_of_the_counters() {
+fn the_number_of_entries_is_sampled_with_the_counters() {
     let mut screen = Screen::default();
     let table = row("conntrack", &[], 1, &[("ip_conntrack_count", Value::Float(90.0))]);
     let fields = [
@@ -295,7 +295,7 @@ fn cpus_are_smoothed_over_ten_seconds() {
 }
 
 #[test]
-fn what_probes_missed_is_added_up() {
+fn calls_that_probes_missed_are_summed() {
     let mut screen = Screen::default();
     let fields = [
         ("samples_missed", Value::Integer(3)),
@@ -313,7 +313,7 @@ fn what_probes_missed_is_added_up() {
 }
 
 #[test]
-fn events_are_happening_for_three_seconds() {
+fn events_are_recent_for_three_seconds() {
     let mut screen = Screen::default();
     for seconds in 1..=8 {
         let rate = if seconds == 4 { 1.0 } else { 0.0 };

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_show_a_picture_is_told() {
+    fn a_terminal_without_a_screen_is_an_error() {
         let (_master, tty) = terminal(80, 24);
         assert!(check(&tty, Some(OsStr::new("xterm"))).is_ok());
         for (term, reported) in [(None, "not set"), (Some(""), "not set"), (Some("dumb"), "dumb")] {

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_is_pressed_in_vain() {
+    fn every_zoom_key_changes_the_span() {
         let mut zoom = Zoom::default();
         (0..20).for_each(|_| zoom = zoom.step(true, HALF, 76));
         assert_eq!(zoom.span_ns(HALF, 76), 500_000_000);

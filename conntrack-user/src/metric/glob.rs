@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_globs_say_what_is_wrong() {
+    fn errors_of_globs_name_the_mistake() {
         let error = |p: &str| GlobList::compile(&[p.to_owned()], "").unwrap_err().to_string();
         assert_eq!(error("cpu[0-3"), "'cpu[0-3' is not a valid glob: a '[' without its ']'");
         assert_eq!(error("*{a"), "'*{a' is not a valid glob: a '{' without its '}'");

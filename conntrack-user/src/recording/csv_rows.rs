@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_and_fields_are_told_apart() {
+    fn tags_and_fields_are_distinguished() {
         let expected = |series: &str| {
             (series.to_owned(), vec![("drop".to_owned(), 3.0)], 1_700_000_000_000_000_000)
         };
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_row_is_refused() {
+    fn invalid_rows_are_refused() {
         let header = "timestamp,measurement,cpu,drop";
         assert_eq!(
             read(header, "1700000000,conntrack,all"),
@@ -407,7 +407,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn nothing_panics(header in "[a-z,;\"]{0,30}", line in "[ -~]{0,60}") {
+        fn any_text_is_parsed_or_refused(header in "[a-z,;\"]{0,30}", line in "[ -~]{0,60}") {
             let (mut catalog, mut values) = (Catalog::default(), Vec::new());
             for header in [header.clone(), format!("timestamp,measurement,{header}")] {
                 let mut tables = CsvTables::default();

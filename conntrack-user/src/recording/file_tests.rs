@@ -20,7 +20,7 @@ fn append(path: &Path) -> Result<(RecordingFile, Begun), FileError> {
 }
 
 #[test]
-fn a_torn_end_is_cut_off_and_the_file_goes_on() {
+fn an_incomplete_end_is_removed_and_the_file_is_continued() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["fw.influx", "fw.influx.zst"] {
         let path = dir.path().join(name);
@@ -42,7 +42,7 @@ fn a_torn_end_is_cut_off_and_the_file_goes_on() {
 }
 
 #[test]
-fn what_is_no_recording_is_not_touched() {
+fn other_files_are_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("diary.zst");
     for (name, text) in [
@@ -123,7 +123,7 @@ fn rows_of(dir: &Path, name: &str, bytes: &[u8]) -> (u64, u64) {
 
 /// logrotate's `copytruncate`, between two writes and during one.
 #[test]
-fn a_truncated_file_begins_anew() {
+fn a_truncated_recording_is_started_again() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["fw.influx", "fw.influx.zst"] {
         let path = dir.path().join(name);
@@ -153,7 +153,7 @@ fn a_truncated_file_begins_anew() {
 }
 
 #[test]
-fn a_moved_or_removed_file_is_ended_and_a_new_one_begun() {
+fn a_moved_or_removed_file_is_completed_and_replaced() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["fw.influx", "fw.influx.zst"] {
         let (path, aside) = (dir.path().join(name), dir.path().join(format!("old-{name}")));

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_anywhere_can_be_mended_and_continued() {
+    fn a_file_cut_at_any_byte_can_be_repaired_and_continued() {
         let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
         for text in ["first\n", &"a long line ".repeat(30_000), "\nlast\n"] {
             encoder.write_all(text.as_bytes()).unwrap();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_program_wrote_is_kept_or_refused() {
+    fn content_of_another_program_is_kept_or_refused() {
         let sized = zstd::bulk::compress(&b"x".repeat(100_000), 3).unwrap();
         assert!(!whole_part(Cursor::new(&sized)).unwrap().open);
         assert!(whole_part(Cursor::new(&sized[..sized.len() - 1])).is_err());

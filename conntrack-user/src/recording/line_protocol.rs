@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_taken_apart() {
+    fn a_row_is_parsed_into_its_parts() {
         let (series, values, time) =
             read(r#"conntrack,netns=b,cpu=all drop=12i,rate=1.5,s="a,b c=\"d",up=true,u=3u -7"#)
                 .unwrap();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_row_is_refused() {
+    fn invalid_rows_are_refused() {
         for line in [
             "a",
             "a x",
@@ -250,7 +250,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn nothing_panics(line in "[ -~]{0,60}", tail in "[a-z0-9=, .\"\\\\i]{0,40}") {
+        fn any_text_is_parsed_or_refused(line in "[ -~]{0,60}", tail in "[a-z0-9=, .\"\\\\i]{0,40}") {
             let mut catalog = Catalog::default();
             for text in [line.clone(), format!("a {tail}"), format!("a,b=c x=1,{tail} 5")] {
                 let _ = read_with(&mut catalog, &text);
@@ -259,7 +259,7 @@ mod tests {
         }
 
         #[test]
-        fn what_the_encoder_writes_is_read_back(
+        fn encoded_rows_are_parsed_to_the_same_rows(
             tag in "[a-z ,=\u{e4}]{1,8}", counter in 0u64..1 << 53, rate in 0.0f64..1e12,
         ) {
             use crate::format::Encoder as _;

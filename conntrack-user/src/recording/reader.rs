@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_told() {
+    fn a_missing_file_is_an_error() {
         let (mut catalog, mut tally) = Default::default();
         read(&["/nosuch".into()], &mut catalog, &mut tally, &mut |_, _| {});
         assert!(tally.files.is_empty() && tally.unreadable[0].starts_with("/nosuch: No such"));

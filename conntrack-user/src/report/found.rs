@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_background_is_no_result_of_failures() {
+    fn successful_searches_are_not_attributed_to_failures() {
         let mut random = fastrand::Rng::with_seed(1);
         let rows = (0..1200)
             .map(|row| (f64::from(u8::from(row % 10 == 0)), (90 + random.u32(0..=20)) as f64));
@@ -174,7 +174,7 @@ mod tests {
 
     /// More traffic brings more races, and more ports found taken by searches that succeed.
     #[test]
-    fn what_traffic_brings_is_not_blamed_on_the_failures() {
+    fn ports_found_by_traffic_are_not_attributed_to_failures() {
         let mut random = fastrand::Rng::with_seed(1);
         let rows = (0..600).map(|_| {
             let traffic = random.u32(0..100);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_in_each_row_cannot_be_separated() {
+    fn a_constant_share_of_failures_cannot_be_separated() {
         assert_eq!(of([(10.0, 80.0); 300]).fit(), None);
         let mut jittered = FoundByFailures::default();
         (0..300).for_each(|row| {

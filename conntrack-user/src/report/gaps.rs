@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn two_inputs_that_read_at_once_have_no_gaps_either() {
+    fn two_inputs_that_read_at_once_have_no_gaps() {
         let apart: Vec<_> = (0..60).flat_map(|_| [0.000_02, 0.999_98]).collect();
         let Times { interval, gaps, .. } = clock(&apart, false).finish();
         assert!((interval.unwrap() - 1.0).abs() < 0.001, "{interval:?}");
@@ -336,7 +336,7 @@ mod tests {
 
     /// The first rows of a recording may have another interval than all others.
     #[test]
-    fn another_interval_at_the_beginning_is_no_lasting_mistake() {
+    fn a_different_interval_at_the_start_does_not_change_the_result() {
         let apart: Vec<_> = [0.25; 10].into_iter().chain([10.0; 500]).collect();
         let Times { interval, gaps, .. } = clock(&apart, false).finish();
         assert!((interval.unwrap() / 10.0 - 1.0).abs() < 0.001, "{interval:?}");

@@ -112,7 +112,7 @@ mod tests {
 
     /// The share is that of the same time, not of the busiest or of all.
     #[test]
-    fn a_storm_at_night_is_none_at_noon() {
+    fn a_storm_is_judged_by_the_traffic_of_its_time() {
         let rows = |noon: f64, night: f64| {
             (0..200).map(move |second| match second {
                 0..100 => (1.0, noon, Some(100_000.0)),

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_limit_is_taken_for_the_time_before_it() {
+    fn the_first_limit_is_used_for_the_time_before_it() {
         let (fill, _) = taken(&[
             [Some(90.0), None, None, None],
             [Some(50.0), None, None, Some(100.0)],
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_row_of_the_table_its_extremes_say_it() {
+    fn without_a_table_row_its_extremes_give_the_fill() {
         let (fill, last) = taken(&[
             [None, Some(80.0), None, Some(100.0)],
             [None, Some(80.0), Some(95.0), Some(100.0)],

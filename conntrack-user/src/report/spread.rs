@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_count() {
+    fn zeros_are_values() {
         let mut spread = Spread::default();
         (0..98).for_each(|_| spread.record(0.0));
         assert_eq!(spread.summary().unwrap().p99, 0.0);
@@ -92,7 +92,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn in_order_and_between_the_extremes(
+        fn quantiles_are_ordered_and_between_the_extremes(
             values in proptest::collection::vec(0.0f64..1e12, 1..200),
         ) {
             let mut spread = Spread::default();

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_event_has_a_field_and_negative_drift_its_sign() {
+    fn every_event_has_a_field_and_drift_may_be_negative() {
         for event in Event::ALL {
             assert_eq!(format!("{event:?}").to_lowercase(), event.name().replace('_', ""));
         }

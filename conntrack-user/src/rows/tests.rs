@@ -42,7 +42,7 @@ fn rows(name: &str, file: &str, input: Input, reads: u32) -> Vec<Metric> {
 /// While calls are missed, what is left of the kernel's counters is not known; on kernels that do not
 /// count misses the field is not there.
 #[test]
-fn what_probes_missed_is_in_the_row_and_makes_the_rest_unknown() {
+fn missed_calls_are_in_the_row_and_derived_drops_are_unknown() {
     let text = std::fs::read(fixture("5.15/proc/net/stat/nf_conntrack")).unwrap();
     let mut table = StatTable::default();
     StatParser::default().parse(&text, &mut table).unwrap();
@@ -169,7 +169,7 @@ fn telegrafs_documented_example_is_reproduced_only_in_compat() {
 }
 
 #[test]
-fn compat_has_telegrafs_faults_number_for_number() {
+fn compat_has_the_numbers_of_telegraf() {
     // By position: clashres under `searched`, chainlength under `delete_list`.
     let positional = rows("5.15", "nf_conntrack", input(true), 1);
     assert_eq!(positional[0].field("searched"), Some(Value::Integer(275)));
@@ -200,7 +200,7 @@ fn an_unknown_column_is_kept_under_its_own_name() {
 
 /// `collect` unset, as Telegraf has it: the burst between two rows left no trace.
 #[test]
-fn a_burst_between_two_rows_leaves_a_trace_on_the_table_row() {
+fn a_burst_between_two_rows_is_in_the_extremes_of_the_table_row() {
     let extremes = |change: fn(&mut Input), count: Option<(f64, f64)>| {
         let mut input = Input::new(Duration::from_secs(10));
         change(&mut input);

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn emissions_are_samples_too_and_nothing_drifts() {
+    fn emissions_are_samples_and_ticks_do_not_drift() {
         let (emissions, all) = on_time(schedule(10, 40), 12);
         assert_eq!(all, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120]);
         assert_eq!(emissions, [40, 80, 120]);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_tick_skips_what_it_slept_through() {
+    fn a_late_tick_skips_the_missed_ticks() {
         let mut late = schedule(10, 100);
         assert_eq!(late.wake(MS * 33), Due { emission: None, skipped: 2 });
         assert_eq!(late.deadline(), MS * 40);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emission_that_was_slept_through_is_made_once() {
+    fn missed_emissions_are_made_once() {
         let mut late = schedule(10, 100);
         // Ticks 10 to 90, then 110 to 350: the emission at 100 is made, late, at 352.
         assert_eq!(late.wake(MS * 352), Due { emission: Some(MS * 300), skipped: 9 + 25 });

@@ -135,7 +135,7 @@ mod tests {
 
     /// `interval = "1s"` and `precision = "1s"`, started at .14: the row of second 15 was missing.
     #[test]
-    fn the_first_rows_after_the_start_are_not_left_out() {
+    fn the_first_rows_after_the_start_are_written() {
         let run = |start, is_aligned| TimestampRun {
             start,
             interval: MS * 1000,
@@ -160,7 +160,7 @@ mod tests {
         /// however late the thread wakes up within an interval: one row an interval, one
         /// timestamp a row.
         #[test]
-        fn there_is_one_timestamp_an_interval(
+        fn each_interval_has_one_timestamp(
             start in 0u64..100_000,
             (precision, times) in (prop_oneof![Just(1u32), Just(10), Just(100), Just(1000)], 1u32..6),
             (offset, is_aligned) in (0u32..2000, any::<bool>()),
@@ -185,7 +185,7 @@ mod tests {
 
         /// The shortest interval that has a timestamp for each row, and one that is no multiple.
         #[test]
-        fn no_timestamp_comes_twice(
+        fn timestamps_are_unique(
             start in 0u64..100_000,
             (precision, longer) in (1u32..1000, 0u32..1000),
             is_aligned: bool,

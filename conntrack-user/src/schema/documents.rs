@@ -48,7 +48,7 @@ fn set<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_schema_s_tables_have_every_field_and_no_other() {
+fn the_tables_of_the_schema_have_exactly_the_fields_of_the_catalog() {
     let rows = documented_rows();
     let documented = set(rows.iter().flat_map(DocumentedRow::names));
     let of_rows = FIELDS.iter().filter(|field| field.row != RowKind::Table);
@@ -70,7 +70,7 @@ fn the_schema_s_tables_have_every_field_and_no_other() {
 }
 
 #[test]
-fn the_schema_s_tables_have_the_kernels_and_columns_of_the_catalog() {
+fn the_tables_of_the_schema_have_the_kernels_and_columns_of_the_catalog() {
     let rows = documented_rows();
     let of_kernel = |row: &&DocumentedRow| row.second == "counts";
     for row in rows.iter().filter(of_kernel) {
@@ -91,7 +91,7 @@ fn the_schema_s_tables_have_the_kernels_and_columns_of_the_catalog() {
 }
 
 #[test]
-fn the_schema_says_from_where_a_field_comes_that_is_not_the_kernel_s() {
+fn the_schema_names_the_source_of_fields_outside_the_kernel() {
     let rows = documented_rows();
     let from = rows.iter().filter(|row| ["function", "source"].contains(&row.second.as_str()));
     let documented = set(from.flat_map(DocumentedRow::names));

@@ -93,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_release_an_old_header_is_doubted() {
+    fn without_a_release_an_old_header_is_not_trusted() {
         assert_eq!(constants(&DOCUMENTED, None).len(), 4);
     }
 
     /// As ctnetlink sends them: before 4.9, then from 4.9 to 5.9.
     #[test]
-    fn what_ctnetlink_sends_is_maintained_and_nothing_else_is() {
+    fn attributes_of_ctnetlink_are_maintained_and_no_other_counter_is() {
         let old = layout(&["entries", "searched", "new", "insert"], true);
         let recent = layout(&["entries", "found", "insert"], true);
         for release in [None, Some((4, 18))] {

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_gets_what() {
+    fn the_accept_header_selects_the_format() {
         use Dialect::{OpenMetrics, Text};
         let exact = "application/openmetrics-text;version=1.0.0";
         for (accept, expected) in [

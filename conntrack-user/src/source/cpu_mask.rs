@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cpu_list_is_refused() {
+    fn invalid_cpu_lists_are_refused() {
         for text in ["", "a", "1-", "3-1", "0,0", "0-99999999", "0x1", "0-1 3"] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_namespace_is_said() {
+    fn a_file_of_another_kind_is_no_namespace() {
         let error = |netns: &str| {
             check(&Roots::default(), &netns.parse().unwrap()).unwrap_err().to_string()
         };
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_proc_without_process_1_is_said() {
+    fn a_host_proc_without_process_1_is_an_error() {
         let proc = tempfile::tempdir().unwrap();
         let roots = Roots { host_proc: Some(proc.path().into()), ..Roots::default() };
         let error = check(&roots, &Netns::Own).unwrap_err().to_string();

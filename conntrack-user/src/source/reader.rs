@@ -422,7 +422,7 @@ mod tests {
 
     /// Each question may start `modprobe`.
     #[test]
-    fn what_was_in_vain_is_not_asked_again_at_once() {
+    fn a_failed_request_is_not_repeated_at_once() {
         let place = Place::resolve(&Roots::default(), &Netns::Own);
         let mut reader = Reader::new(place, Vec::new(), Source::Netlink);
         let mut open = |before: Duration| {

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_in_a_container_is_process_1() {
+    fn in_a_container_the_namespace_of_the_host_is_that_of_process_1() {
         let place = Place::resolve(&roots(None, Some("/host/proc")), &Netns::Own);
         assert_eq!(place.enter.unwrap(), Path::new("/host/proc/1/ns/net"));
         assert_eq!(place.net.unwrap(), Path::new("/host/proc/1/net"));
@@ -152,7 +152,7 @@ mod tests {
 
     /// A container that has the host's /proc alone.
     #[test]
-    fn a_name_of_the_host_is_seen_through_its_process_1() {
+    fn names_of_the_host_are_resolved_through_process_1() {
         let proc = tempfile::tempdir().unwrap();
         let host = proc.path().join("1/root/run/netns");
         let with_host = roots(None, proc.path().to_str());

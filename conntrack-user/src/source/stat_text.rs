@@ -245,7 +245,7 @@ mod tests {
 
     /// What is read of a text that was cut is what stands in the whole one.
     #[test]
-    fn half_a_number_is_none() {
+    fn a_truncated_number_is_not_read() {
         let text = "entries found new\n00000007 12345678 9abcdef0\n00000007 00000002 00000003\n";
         let (whole, _) = parse(text);
         for cut in "entries found new\n".len()..text.len() {
@@ -280,13 +280,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_twice_is_numbered() {
+    fn a_repeated_column_name_is_numbered() {
         let (table, _) = parse("entries new new new\n1 2 3 4\n");
         assert_eq!(table.layout.names, ["entries", "new", "new_2", "new_3"]);
     }
 
     #[test]
-    fn what_is_no_header_is_refused_in_words() {
+    fn errors_of_headers_show_their_start() {
         let fail = |text: &str| {
             let mut table = StatTable::default();
             StatParser::default().parse(text.as_bytes(), &mut table).unwrap_err().to_string()

@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_that_exists_wins() {
+    fn the_last_existing_file_is_read() {
         let (_dir, mut file) = files(&[("a", "1\n"), ("b", "2\n")]);
         file.open().unwrap();
         assert_eq!(file.read().unwrap(), Some(2.0));
     }
 
     #[test]
-    fn one_that_holds_no_number_is_reported_and_hides_none() {
+    fn a_file_without_a_number_is_reported_and_the_next_file_is_read() {
         let (dir, mut file) = files(&[("a", "262144\n"), ("c", "1 2\x1b\n")]);
         let fault = file.open().unwrap_err().to_string();
         assert_eq!(fault, format!("{}/c holds '1 2\\x1b', not a number", dir.path().display()));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_no_error() {
+    fn missing_files_are_no_error() {
         let (_dir, mut file) = files(&[]);
         file.open().unwrap();
         assert_eq!(file.read().unwrap(), None);
@@ -192,7 +192,7 @@ mod tests {
 
     /// Public reports of `nf_conntrack_max` set beyond 2^31.
     #[test]
-    fn a_limit_has_no_sign() {
+    fn a_limit_is_unsigned() {
         let (dir, _) = files(&[("a", "-1\n")]);
         let read = |key: &str| {
             let mut file = SysctlFile::new(key.into(), vec![dir.path().join("a")]);

@@ -90,14 +90,14 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_is_plain_and_shown_once(text in harmful()) {
+        fn escaping_is_complete_and_idempotent(text in harmful()) {
             let once = shown(&text).into_owned();
             prop_assert!(once.chars().all(is_plain), "{once:?}");
             prop_assert_eq!(shown(&once).into_owned(), once);
         }
 
         #[test]
-        fn json_stays_what_it_was(text in harmful()) {
+        fn escaped_json_has_the_same_value(text in harmful()) {
             let raw = serde_json::to_string(&text).unwrap();
             let safe = json(&raw);
             prop_assert!(safe.chars().all(is_plain), "{safe:?}");
@@ -106,7 +106,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_people_write_stays() {
+    fn printable_text_is_not_changed() {
         for text in ["", "fw1", "C:\\x \"y\" 'z'", "Zürich 東京 é"] {
             assert_eq!(shown(text), text);
         }

@@ -137,8 +137,8 @@ fn without_procfs_ctnetlink_is_asked() {
 }
 
 #[test]
-fn without_either_the_table_row_goes_on_and_one_warning_says_why() {
-    if !may_make_namespaces("without_either_the_table_row_goes_on_and_one_warning_says_why") {
+fn without_either_source_the_table_row_continues_with_one_warning() {
+    if !may_make_namespaces("without_either_source_the_table_row_continues_with_one_warning") {
         return;
     }
     let _limit = LIMIT.read().unwrap_or_else(PoisonError::into_inner);
@@ -210,8 +210,8 @@ fn the_table_row_comes_from_ctnetlink_where_no_file_gives_it() {
 
 /// A module that went and came between two reads has other counters and dead probes.
 #[test]
-fn another_module_is_not_taken_for_the_one_before() {
-    if !may_make_namespaces("another_module_is_not_taken_for_the_one_before") {
+fn another_module_is_distinguished_from_its_predecessor() {
+    if !may_make_namespaces("another_module_is_distinguished_from_its_predecessor") {
         return;
     }
     let namespace = Namespace::new();
@@ -240,8 +240,8 @@ fn another_module_is_not_taken_for_the_one_before() {
 }
 
 #[test]
-fn a_look_at_some_entries_tells_what_they_are() {
-    if !may_make_namespaces("a_look_at_some_entries_tells_what_they_are") {
+fn a_census_of_some_entries_describes_them() {
+    if !may_make_namespaces("a_census_of_some_entries_describes_them") {
         return;
     }
     let namespace = Namespace::new();

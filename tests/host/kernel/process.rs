@@ -143,7 +143,7 @@ fn other_inputs_go_on_when_the_process_of_one_ends() {
 }
 
 #[test]
-fn a_process_that_is_not_there_is_an_error() {
+fn a_missing_process_is_an_error() {
     let mut gone = Command::new("true").spawn().unwrap();
     gone.wait().unwrap();
     let netns = format!("pid:{}", gone.id());

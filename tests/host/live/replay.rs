@@ -13,7 +13,7 @@ fn recorded(format: &str) -> tempfile::NamedTempFile {
 }
 
 #[test]
-fn a_recording_is_shown_at_its_pace_faster_and_step_by_step() {
+fn a_recording_is_shown_at_its_speed_faster_and_in_steps() {
     for format in ["influx", "json"] {
         let file = recorded(format);
         let path = file.path().to_str().unwrap();
@@ -120,7 +120,7 @@ fn a_recording_is_shown_the_same_in_every_form() {
 }
 
 #[test]
-fn a_file_that_is_no_recording_is_told() {
+fn a_file_without_rows_is_an_error() {
     let diary = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(diary.path(), "dear diary\n").unwrap();
     let diary = diary.path().to_str().unwrap();

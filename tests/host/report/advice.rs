@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn advice_on_a_recording_is_by_the_limit_of_its_time() {
+fn advice_on_a_recording_uses_the_limit_of_its_time() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), levels(&[(2000, 2000), (2000, 2000), (100, 16_384)], None))
         .unwrap();
@@ -37,7 +37,7 @@ fn a_recording_without_statistics_leaves_losses_unknown() {
 /// Captured from Telegraf 1.40 on a gateway that masquerades to eight ports: their exhaustion was
 /// advised as a race, with `fully-random` as its cure, and 388 INVALID packets were no finding.
 #[test]
-fn ports_that_ran_out_are_found_in_what_telegraf_recorded() {
+fn exhausted_ports_are_found_in_a_recording_of_telegraf() {
     let recording = fixture("telegraf").join("second/lines.influx");
     let titles = ["!!  NAT runs out of ports", "!   packets are INVALID"].map(str::to_owned);
     assert_eq!(advise_on(&recording), (Some(1), titles.to_vec()));
@@ -52,7 +52,7 @@ fn ports_that_ran_out_are_found_in_what_telegraf_recorded() {
 
 /// "Nothing is tracked here" was printed for an idle minute of a gateway.
 #[test]
-fn an_idle_minute_is_no_table_that_tracks_nothing() {
+fn an_idle_minute_is_not_reported_as_untracked() {
     let minute = |invalid: u32| {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         for second in 10..70 {
@@ -72,7 +72,7 @@ fn an_idle_minute_is_no_table_that_tracks_nothing() {
 
 /// What needs more than counters, such as timeouts and ports, is not judged from a recording.
 #[test]
-fn advice_comes_from_a_recording_too() {
+fn advice_is_given_on_a_recording() {
     let recording = fixture("recordings").join("burst.influx");
     let advised = ctpulse().args(["doctor", "--advise", "--recording"]).arg(recording).output();
     let advised = advised.unwrap();

@@ -73,7 +73,7 @@ fn a_clock_that_goes_back_makes_no_burst() {
 
 /// A step of one interval gives two rows one time.
 #[test]
-fn rows_of_one_time_with_other_values_are_said() {
+fn rows_of_one_time_with_other_values_are_reported() {
     let truth = busy(300);
     let found = source(&stepped(truth.rows(0), &[150], SECOND_NS));
     assert_eq!(totals(&found), truth.totals());
@@ -82,7 +82,7 @@ fn rows_of_one_time_with_other_values_are_said() {
 
 /// Machines without a clock begin in 1970.
 #[test]
-fn a_clock_that_was_never_set_is_said() {
+fn a_clock_that_was_never_set_is_reported() {
     let truth = busy(400);
     for after_s in [5, 300, 1200, 20_000] {
         let mut rows = truth.rows(0);

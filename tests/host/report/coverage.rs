@@ -43,7 +43,7 @@ const UNKNOWN: &str = "some of it is unknown";
 
 /// A tenth of the time without statistics was covered well enough for "nothing is wrong".
 #[test]
-fn statistics_that_cover_a_part_of_the_time_are_said() {
+fn statistics_of_a_part_of_the_time_are_reported() {
     let has_statistics = |row: &Row| row.tag("cpu").is_some();
     let truth = late_losses(1000, 930);
     let mut ends = truth.rows(0);
@@ -226,7 +226,7 @@ fn counters_that_begin_again_near_their_end_do_not_wrap() {
 
 /// A tag that a reload of the configuration added makes another source of the same host.
 #[test]
-fn a_source_that_goes_on_with_other_tags_is_said() {
+fn a_source_that_continues_with_other_tags_is_reported() {
     let truth = Truth::of(1, 200, |_, _| [7, 0, 5, 2, 3, 0]);
     let mut rows = truth.rows(0);
     rows.iter_mut().filter(|row| row.second() >= 100).for_each(|row| {
@@ -273,7 +273,7 @@ fn rows_of_a_renamed_measurement_count_from_the_first_on() {
 
 /// Rows of another program have fields of the same names.
 #[test]
-fn rows_that_may_be_others_stay_out() {
+fn rows_of_another_measurement_are_left_out() {
     let mut text = String::new();
     for second in 0..20 {
         text += &format!("nft,chain=input drop={second}i,found={second}i 17000000{second:02}\n");
@@ -355,7 +355,7 @@ fn small_variations_of_forms_are_read() {
 
 /// Numbers are read as floats, which hold integers up to 2^53.
 #[test]
-fn counters_that_are_too_large_are_said() {
+fn counters_that_are_too_large_are_reported() {
     let mut rows = Truth::of(1, 100, |_, _| [2, 0, 5, 2, 3, 0]).rows(0);
     for (name, value) in rows.iter_mut().flat_map(|row| &mut row.fields) {
         if *name == "drop" {
@@ -367,7 +367,7 @@ fn counters_that_are_too_large_are_said() {
 
 /// Telegraf's CSV names the columns of one kind of rows only: the table's read as statistics.
 #[test]
-fn rows_of_two_kinds_in_one_series_are_said() {
+fn rows_of_two_kinds_in_one_series_are_reported() {
     let mut text = "timestamp,measurement,host,drop,insert_failed\n".to_owned();
     for second in 0..100 {
         let time = 1_700_000_000 + second;

@@ -14,7 +14,7 @@ fn bad_lines_are_counted_with_the_first_ones_place() {
 }
 
 #[test]
-fn only_what_has_nothing_readable_fails() {
+fn only_a_file_without_readable_rows_fails() {
     fixtures();
     let missing = report(&["nosuch.influx"]);
     assert_eq!(missing.status.code(), Some(1));
@@ -36,7 +36,7 @@ fn only_what_has_nothing_readable_fails() {
 }
 
 #[test]
-fn a_file_cut_anywhere_reads_to_its_last_whole_line() {
+fn a_truncated_file_is_read_to_its_last_complete_line() {
     let whole = namespaces().text(Format::Influx);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cut.influx");

@@ -128,7 +128,7 @@ fn every_order_has_the_true_totals() {
 }
 
 #[test]
-fn rows_in_no_order_at_all_are_true_or_said() {
+fn unordered_rows_are_correct_or_reported() {
     let mut random = fastrand::Rng::with_seed(9);
     for truth in truths() {
         let mut rows: Vec<Row> = truth.rows(200_000).iter().flat_map(Row::fields_apart).collect();
@@ -142,7 +142,7 @@ fn rows_in_no_order_at_all_are_true_or_said() {
 }
 
 #[test]
-fn damage_is_true_or_said() {
+fn damaged_rows_are_correct_or_reported() {
     let mut random = fastrand::Rng::with_seed(10);
     for truth in truths() {
         for form in Form::ALL {
@@ -171,7 +171,7 @@ fn damage_is_true_or_said() {
 }
 
 #[test]
-fn a_part_of_the_rows_is_true_or_said() {
+fn a_part_of_the_rows_is_correct_or_reported() {
     for truth in truths() {
         let rows = truth.rows(200_000);
         let only = |keep: fn(&Row) -> bool| {
@@ -225,7 +225,7 @@ fn interleaved_inputs_count_once() {
 
 /// Without the tag `host` (`omit_hostname`) nothing tells the rows of two hosts apart.
 #[test]
-fn two_hosts_without_a_tag_are_said() {
+fn two_hosts_without_a_tag_are_reported() {
     let truths = truths();
     for offset_ns in [300_000, 400_000_000] {
         let mut rows = truths[0].rows(1000);
@@ -294,7 +294,7 @@ fn two_inputs_of_one_configuration_are_one_source() {
 
 /// What an aggregator makes of counters (`drop_mean`, `drop_max`) has none of their meanings.
 #[test]
-fn fields_of_other_names_are_said() {
+fn fields_of_other_names_are_reported() {
     let mut rows = truths()[0].rows(0);
     for (name, _) in rows.iter_mut().flat_map(|row| &mut row.fields) {
         if !name.starts_with("ip_") {
@@ -353,7 +353,7 @@ fn few_events_in_a_sample_are_a_number() {
 
 /// Insertions that only the probes count are 0 beside a table that fills.
 #[test]
-fn a_counter_that_is_not_counted_did_not_stand_still() {
+fn a_counter_that_is_not_counted_is_not_listed_as_unmoved() {
     let mut text = String::new();
     for second in 0..20 {
         let entries = second * 1000;
@@ -375,7 +375,7 @@ fn a_counter_that_is_not_counted_did_not_stand_still() {
 
 /// Memory is bounded whatever the names and the order.
 #[test]
-fn hostile_numbers_of_series_are_left_out_and_said() {
+fn excessive_numbers_of_series_are_left_out_and_reported() {
     let mut text = Vec::new();
     for at in 0..70_000 {
         writeln!(text, "conntrack,cpu=all,x={at} drop={at}i 17000000{:02}", at % 100).unwrap();

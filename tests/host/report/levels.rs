@@ -57,7 +57,7 @@ fn a_sum_over_cpus_does_not_fill_the_table() {
 }
 
 #[test]
-fn a_limit_that_changed_is_told_and_each_share_is_of_its_own() {
+fn a_changed_limit_is_reported_and_each_share_has_its_own() {
     let raised =
         levels(&[(1000, 2000), (2000, 2000), (2000, 2000), (1990, 16_384), (2500, 16_384)], None);
     let found = report_of(&raised, "text");

@@ -66,7 +66,7 @@ pub(crate) struct Options {
     /// Also add bpftrace (200 MB with its libraries) to the guest
     #[arg(long)]
     bpftrace: bool,
-    /// Number of connections in `every_connection_is_counted_however_many_they_are`; about 10,000 a
+    /// Number of connections in `every_connection_is_counted_under_load`; about 10,000 a
     /// second on an idle machine, so give --timeout too
     #[arg(long, value_name = "NUMBER")]
     connections: Option<u64>,

@@ -60,7 +60,7 @@ fn a_row_over_a_stop_has_the_true_rate() {
 /// 50 other drops a second all the time, 100,000 of a full table for 5 s: the other ones were hidden
 /// for 5 s and then 250 came in one sample.
 #[test]
-fn a_storm_of_explained_drops_hides_no_others() {
+fn a_storm_of_drops_with_a_cause_does_not_hide_other_drops() {
     let mut machine = Machine::default();
     machine.drop_steadily(Cause::Other, 0, 15 * SECOND, 20 * MS);
     machine.drop_steadily(Cause::Full, 5 * SECOND, 10 * SECOND, 10);
@@ -88,7 +88,7 @@ fn a_storm_of_explained_drops_hides_no_others() {
 /// Attached while a full table drops 10,000 packets a second, beside 50 of another cause: the
 /// drops of the first sample were missing for good, 20,100 packets at one sample a second.
 #[test]
-fn probes_that_are_attached_in_a_storm_lose_no_drops() {
+fn probes_attached_during_a_storm_lose_no_drops() {
     for sample_interval in [10 * MS, SECOND] {
         let mut machine = Machine::default();
         machine.drop_steadily(Cause::Other, 0, 20 * SECOND, 20 * MS);
@@ -319,7 +319,7 @@ proptest! {
 
     /// Calls that the probes are known to have missed are in no row.
     #[test]
-    fn known_misses_are_in_no_row(
+    fn rows_leave_derived_drops_out_after_missed_calls(
         cpus in [phases(), phases()],
         under_way in times_under_way(),
         samples in samples(),

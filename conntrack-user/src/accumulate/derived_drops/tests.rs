@@ -62,7 +62,7 @@ impl Samples {
 }
 
 #[test]
-fn the_rest_that_no_cause_explains_is_exact_at_rest() {
+fn drops_without_a_cause_are_exact_between_packets() {
     let mut samples = Samples::new();
     for _ in 0..2 {
         assert_eq!(samples.add_still([0, 0, 0], [0, 0]), None, "nothing is compared yet");
@@ -76,7 +76,7 @@ fn the_rest_that_no_cause_explains_is_exact_at_rest() {
 }
 
 #[test]
-fn a_drop_whose_probe_has_not_returned_yet_is_explained() {
+fn a_drop_whose_probe_has_not_returned_has_a_cause() {
     let mut samples = Samples::at_rest();
     // The kernel has counted the race, the probe has not; a sample later it has.
     assert_eq!(samples.add_still([1, 1, 0], [0, 0]), Some([0, 0]));
@@ -91,7 +91,7 @@ fn a_drop_whose_probe_has_not_returned_yet_is_explained() {
 }
 
 #[test]
-fn a_drop_during_a_sample_is_no_other_drop() {
+fn a_drop_during_a_sample_is_not_counted_as_drop_other() {
     for before in [[1, 1], [0, 1], [0, 0]] {
         let mut samples = Samples::at_rest();
         // Some were dropped before the kernel was read, and one of each after it.
@@ -106,7 +106,7 @@ fn a_drop_during_a_sample_is_no_other_drop() {
 
 /// 100 times full, of which the probes missed 40, and two drops of another cause before.
 #[test]
-fn missed_calls_are_left_out_and_not_taken_for_another_cause() {
+fn missed_calls_are_not_counted_as_another_cause() {
     let mut samples = Samples::at_rest();
     assert_eq!(samples.add_still([0, 2, 0], [0, 0]), Some([0, 2]));
     samples.derived.handed_over();
@@ -125,7 +125,7 @@ fn missed_calls_are_left_out_and_not_taken_for_another_cause() {
 
 /// A packet that was under way when the probes were attached is still under way soon after.
 #[test]
-fn the_comparison_begins_when_what_was_under_way_is_through() {
+fn the_comparison_begins_after_the_packets_in_flight() {
     let mut derived = DerivedDropAccumulator::new(DropColumns::of(&layout()));
     let mut add = |drop, ms| {
         let (columns, none) = ([9, 9, 0, drop, 0], events([0, 0]));
@@ -139,7 +139,7 @@ fn the_comparison_begins_when_what_was_under_way_is_through() {
 
 /// A lost race that the kernel has counted and the probe has not, for many samples.
 #[test]
-fn a_packet_that_is_held_up_is_no_other_drop() {
+fn a_delayed_packet_is_not_counted_as_drop_other() {
     let mut derived = DerivedDropAccumulator::new(DropColumns::of(&layout()));
     let mut add = |race, ms| {
         let (columns, none) = ([9, 9, race, race, 0], events([0, 0]));
@@ -166,7 +166,7 @@ fn rates_are_over_the_time_that_was_compared() {
 }
 
 #[test]
-fn nothing_is_compared_without_the_two_counters() {
+fn the_comparison_needs_both_counters() {
     let names = ["entries", "insert_failed", "drop"].map(String::from).to_vec();
     let old = Layout { names, maintained: false };
     assert!(DerivedDropAccumulator::new(DropColumns::of(&old)).columns.is_some());

@@ -22,7 +22,7 @@ fn failed(failed: f64, found: f64, brought: Option<(f64, f64)>) -> Evidence {
 
 /// Numbers of `found` for each failure as they were measured with 100 ports, and in races.
 #[test]
-fn ports_that_ran_out_are_told_from_races() {
+fn exhausted_ports_are_distinguished_from_races() {
     let exhausted = only(&failed(150.0, 15_000.0, Some((100.0, 100.0))));
     assert_eq!(exhausted.title, "NAT runs out of ports");
     assert_eq!(exhausted.severity, Severity::Problem);
@@ -70,7 +70,7 @@ fn a_mixture_has_a_share_and_the_remedies_of_both() {
 
 /// Searches that succeed find taken ports, whether insertions fail or not.
 #[test]
-fn a_background_is_not_blamed_on_the_failures() {
+fn ports_found_by_successful_searches_are_not_counted_for_failures() {
     let mut races = failed(119.0, 119_918.0, Some((0.0, 1.4)));
     races.found_for_failures.background = 23_980.0;
     let finding = only(&races);
@@ -113,7 +113,7 @@ fn a_background_is_not_blamed_on_the_failures() {
 
 /// Telegraf's recording of eight ports that ran out: 8.1 for each failure, in every row.
 #[test]
-fn a_few_ports_are_told_from_a_mixture_by_their_steadiness() {
+fn a_small_range_differs_from_a_mixture_by_its_constant_number() {
     let mut eight = failed(452.0, 3661.0, Some((8.0, 8.1)));
     let mixed = "NAT runs out of ports, and first packets may race";
     assert_eq!(only(&eight).title, mixed);
@@ -156,7 +156,7 @@ fn found_is_used_only_where_it_counts_taken_ports() {
 }
 
 #[test]
-fn races_say_how_many_were_name_look_ups() {
+fn races_report_the_share_of_name_lookups() {
     let mut some = evidence(100.0, &[("drop_clash", 12.0), ("found", 0.0)]);
     some.ports = [(("clash", 53), 9), (("clash", 80), 1), (("evicted", 53), 5)].into();
     let finding = only(&some);

@@ -76,7 +76,7 @@ fn nasty_names_and_values() {
 }
 
 #[test]
-fn fields_that_meet_leave_the_first() {
+fn of_fields_with_one_name_the_first_stays() {
     let row = metric(
         &[("a-b", "1"), ("a_b", "2"), ("__name__", "x")],
         &[("x-y", Integer(1)), ("x_y", Integer(2)), ("x_y_total", Float(3.0))],

@@ -204,7 +204,7 @@ fn whole_screens_at_three_sizes() {
 }
 
 #[test]
-fn a_table_that_fills_and_one_with_room() {
+fn a_filling_table_and_a_half_empty_table() {
     let filling = golden("filling-80x24.txt", &app_after(100.0), 80, 24);
     assert!(filling.contains(" filling ") && filling.contains("full in"), "{filling}");
     let room = golden("room-80x24.txt", &app_after(20.0), 80, 24);
@@ -223,7 +223,7 @@ fn cpus_and_help() {
 }
 
 #[test]
-fn ascii_is_nothing_else() {
+fn the_ascii_theme_draws_only_ascii() {
     let mut app = app_after(118.0);
     app.theme.ascii = true;
     for panel in [Panel::Overview, Panel::Cpus, Panel::Help] {
@@ -243,7 +243,7 @@ fn a_small_screen_has_the_numbers_and_says_what_it_needs() {
 }
 
 #[test]
-fn no_size_is_too_small_to_draw_on() {
+fn every_screen_size_can_be_drawn() {
     let mut app = app_after(118.0);
     for panel in [Panel::Overview, Panel::Cpus, Panel::Help] {
         app.panel = panel;
@@ -293,7 +293,7 @@ fn names_from_outside_cannot_move_the_cursor() {
 }
 
 #[test]
-fn a_paused_picture_stands_still_and_catches_up() {
+fn a_paused_screen_does_not_change_and_continues_with_the_latest_row() {
     let mut app = app(COLOURED);
     let mut gateway = Gateway::new();
     (0..20).for_each(|_| app.take(&gateway.batch(None)));

@@ -45,7 +45,7 @@ fn rows_that_were_read_together_are_no_reset() {
 }
 
 #[test]
-fn what_fills_a_gap_later_is_in_its_place() {
+fn late_values_fill_their_gap() {
     let reach = Reach { far_ns: 10, ..REACH };
     let mut values: Vec<_> = (0..50).map(|at| (at, at as f64)).collect();
     values.extend((70..100).map(|at| (at, (at - 60) as f64)));
@@ -69,7 +69,7 @@ fn a_single_wrong_value_is_counted() {
 
 /// `fill(0)` of a query.
 #[test]
-fn zeros_between_values_that_go_on_are_no_values() {
+fn zeros_between_continued_values_are_ignored() {
     let values: Vec<_> =
         [3.0, 5.0, 0.0, 0.0, 6.0, 9.0].into_iter().zip(0..).map(|(v, t)| (t, v)).collect();
     let reversed: Vec<_> = values.iter().rev().copied().collect();
@@ -87,7 +87,7 @@ fn zeros_between_values_that_go_on_are_no_values() {
 }
 
 #[test]
-fn what_cannot_be_ordered_is_counted() {
+fn values_without_an_order_are_counted() {
     let mut values: Vec<_> = (0..50).map(|at| (at, at as f64)).collect();
     values.push((20, 77.0));
     values.push((21, 21.0));

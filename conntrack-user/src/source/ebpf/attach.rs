@@ -299,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hook_goes_without_the_one_that_it_needs() {
+    fn a_hook_is_left_out_without_the_hook_that_it_needs() {
         let there = HookState::Attached { way: 0, functions: Vec::new() };
         let mut states = vec![there.clone(); HOOKS.len()];
         assert_eq!(lacking(&HOOKS, &states), None);

@@ -91,7 +91,7 @@ fn members_are_found_through_unnamed_unions_and_typedefs() {
 /// A module's `struct m { struct t e; int f; }`, where `t` and the names before `m` are the
 /// kernel's.
 #[test]
-fn a_module_goes_on_where_the_kernel_ends() {
+fn types_of_a_module_follow_those_of_the_kernel() {
     let kernel = sample();
     let kernel = Btf::parse(&kernel, None).unwrap();
     let (e, f, m) = (16, 18, 20);
@@ -106,7 +106,7 @@ fn a_module_goes_on_where_the_kernel_ends() {
 }
 
 #[test]
-fn what_is_not_there_is_said() {
+fn a_missing_member_is_named() {
     let bytes = sample();
     let btf = Btf::parse(&bytes, None).unwrap();
     let absent = |structure, path: &[&str]| btf.offset(structure, path).unwrap_err().to_string();

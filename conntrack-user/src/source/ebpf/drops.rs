@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_read_is_not_made_up() {
+    fn unread_parts_of_a_report_are_unknown() {
         assert_eq!(decode(&record(2, |_| {}), &LAYOUT).unwrap().tuple, None);
         assert_eq!(decode(&record(99, udp), &LAYOUT), None);
     }
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_a_report_or_none(
+        fn any_bytes_are_parsed_or_refused(
             bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..100),
             source in 0u32..60,
             family in 0u32..60,

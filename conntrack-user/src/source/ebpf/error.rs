@@ -232,7 +232,7 @@ mod tests {
     /// Public reports from containers, where the message named a map ("COUNTERS", "DROPS"): what is
     /// refused first is not the reason.
     #[test]
-    fn a_denial_has_the_cause_that_is_around_it() {
+    fn a_denial_has_the_cause_in_its_environment() {
         let status = |seccomp| format!("CapEff:\t000000c000000000\nSeccomp:\t{seccomp}\n");
         let around = |status: String| Surroundings {
             status,

@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_event_is_counted_by_one_hook_but_what_is_missed_by_all() {
+    fn every_event_has_one_hook_except_missed_calls() {
         for event in Event::ALL {
             let hooks = HOOKS.iter().filter(|hook| hook.events.contains(&event));
             assert_eq!(hooks.count(), usize::from(event != Event::Unplaced), "{event:?}");
@@ -228,14 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn hooks_need_hooks_that_there_are() {
+    fn hooks_need_only_existing_hooks() {
         for name in HOOKS.iter().flat_map(|hook| hook.needs) {
             assert!(HOOKS.iter().any(|hook| hook.name == *name), "{name}");
         }
     }
 
     #[test]
-    fn a_return_has_its_entry_before_it() {
+    fn a_return_probe_has_an_entry_probe() {
         for probes in HOOKS.iter().flat_map(|hook| hook.ways).map(|way| way.probes) {
             for (at, probe) in probes.iter().enumerate() {
                 let Some(entry) = probe.program.strip_suffix("_return") else { continue };

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_found_by_their_whole_name() {
+    fn numbers_are_found_by_their_complete_name() {
         let text = "prog_type:\t2\nrun_time_ns:\t12\nrun_cnt:\t3\nrecursion_misses:\t1\n";
         assert_eq!(number(text, "run_cnt"), Some(3));
         assert_eq!(number(text, "run_time_ns"), Some(12));

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_input_sees_nothing_of_what_another_one_asked_for() {
+    fn an_input_has_only_its_own_optional_events() {
         let all = Event::ALL.map(|event| 1 + event as u64);
         assert_eq!(asked(all, true), all);
         let own = asked(all, false);

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn each_question_has_one_answer() {
+    fn each_request_has_one_answer() {
         let asked = Arc::default();
         let mut attacher = Attacher::start(Failing(Arc::clone(&asked)), false).unwrap();
         for expected in 1..=3 {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_check_is_reported_unasked() {
+    fn a_failed_check_is_reported_without_a_request() {
         let mut attacher = Attacher::start(Failing(Arc::default()), true).unwrap();
         assert!(matches!(answer(&mut attacher), EventsError::NoNamespace));
     }

@@ -146,7 +146,7 @@ mod tests {
 
     /// As 6.18 for x86-64 has `nf_ct_gc_expired` and `nf_ct_gc_expired.part.0`.
     #[test]
-    fn a_function_with_copies_is_not_taken_for_one() {
+    fn a_function_with_copies_is_ambiguous() {
         for copies in [
             ["early_drop", "early_drop.constprop.0"],
             ["early_drop.isra.0", "early_drop.constprop.0"],

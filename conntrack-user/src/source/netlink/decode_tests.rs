@@ -114,7 +114,7 @@ fn every_attribute_has_its_name() {
 }
 
 #[test]
-fn an_attribute_that_is_not_known_is_kept_under_its_number() {
+fn an_unknown_attribute_is_kept_under_its_number() {
     let mut answer = Answer::default();
     entries(&mut answer, 1, 2);
     let mut odd = payload(0, &[(2, 1), (16, 9), (31, 8)]);
@@ -129,7 +129,7 @@ fn an_attribute_that_is_not_known_is_kept_under_its_number() {
 }
 
 #[test]
-fn a_cpu_without_a_counter_has_its_leading_ones() {
+fn a_cpu_without_a_counter_keeps_its_leading_counters() {
     let mut answer = Answer::default();
     entries(&mut answer, 1, 2);
     let rows = [row(0x104, 0, &[(2, 1), (4, 2), (5, 3)]), row(0x104, 1, &[(2, 4), (5, 6)])];
@@ -141,7 +141,7 @@ fn a_cpu_without_a_counter_has_its_leading_ones() {
 }
 
 #[test]
-fn a_cpu_without_expectations_takes_no_others() {
+fn a_cpu_without_expectations_has_no_expectations_of_other_cpus() {
     let mut answer = Answer::default();
     entries(&mut answer, 1, 2);
     let rows: Vec<_> = (0..3).map(|cpu| row(0x104, cpu, &[(2, 5)])).collect();
@@ -154,14 +154,14 @@ fn a_cpu_without_expectations_takes_no_others() {
 }
 
 #[test]
-fn an_answer_without_counters_is_none() {
+fn an_answer_without_counters_is_incomplete() {
     let mut answer = Answer::default();
     entries(&mut answer, 1, 2);
     assert_eq!(answer.fill(&mut StatTable::default()), Err(NetlinkError::Incomplete));
 }
 
 #[test]
-fn what_is_cut_off_loses_no_other_row() {
+fn a_truncated_message_loses_no_other_row() {
     let mut answer = Answer::default();
     entries(&mut answer, 1, 2);
     let mut torn = payload(1, &[(2, 1)]);
@@ -183,7 +183,7 @@ fn what_is_cut_off_loses_no_other_row() {
 }
 
 #[test]
-fn errors_of_the_kernel_have_their_meaning() {
+fn errors_of_the_kernel_are_distinguished() {
     let fail = |code: Vec<u8>| counters(&mut Answer::default(), &code).unwrap_err();
     let refused = fail(code(NLMSG_ERROR, -1));
     assert_eq!(refused, NetlinkError::Refused);
@@ -207,7 +207,7 @@ fn errors_of_the_kernel_have_their_meaning() {
 }
 
 #[test]
-fn an_interrupted_dump_is_no_answer() {
+fn an_interrupted_dump_is_an_error() {
     for flagged in [0, 1] {
         let flags = |at: usize| if at == flagged { NLM_F_DUMP_INTR } else { 0 };
         let one = message(0x104, flags(0), SEQUENCE, &payload(0, &[(2, 1)]));
@@ -218,7 +218,7 @@ fn an_interrupted_dump_is_no_answer() {
 }
 
 #[test]
-fn what_answers_another_question_is_passed_over() {
+fn answers_to_other_requests_are_skipped() {
     let mut answer = Answer::default();
     let stale = [
         message(0x104, 0, SEQUENCE - 1, &payload(0, &[(2, 1)])),
@@ -268,7 +268,7 @@ proptest! {
     }
 
     #[test]
-    fn any_error_has_words(number: i32) {
+    fn any_error_number_has_a_text(number: i32) {
         let decoded = counters(&mut Answer::default(), &code(NLMSG_ERROR, number));
         prop_assert_eq!(decoded.is_err(), number < 0);
         prop_assert!(decoded.is_ok_and(|p| p == Progress::Done) || number < 0);
@@ -276,7 +276,7 @@ proptest! {
 
     /// Messages as the kernel sends them, with some bytes changed.
     #[test]
-    fn spoiled_answers_never_panic(
+    fn damaged_answers_never_panic(
         rows in prop::collection::vec((any::<u16>(), prop::collection::vec((0..40u16, any::<u32>()), 0..20)), 0..8),
         spoils in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         cut: prop::sample::Index,
@@ -301,7 +301,7 @@ proptest! {
 
     /// What was sent is what is read, whatever the attributes and wherever datagrams end.
     #[test]
-    fn numbers_come_through(
+    fn counters_are_decoded_for_every_cpu(
         kinds in prop::collection::btree_set(1..32u16, 1..16),
         cpus in prop::collection::btree_set(any::<u16>(), 1..20),
         seed: u32,

@@ -17,8 +17,8 @@ fn asked(test: &str) -> Option<(Netlink, StatTable)> {
 /// A dump that was not read to its end, as after an error, is in the way of the next one: the
 /// kernel has one at a time for a socket, and what it sent already answers another question.
 #[test]
-fn what_was_left_unread_is_passed_over() {
-    let Some((mut netlink, mut table)) = asked("what_was_left_unread_is_passed_over") else {
+fn unread_answers_are_skipped() {
+    let Some((mut netlink, mut table)) = asked("unread_answers_are_skipped") else {
         return;
     };
     let rows = table.rows();
@@ -37,8 +37,9 @@ fn what_was_left_unread_is_passed_over() {
 }
 
 #[test]
-fn a_torn_answer_is_asked_for_three_times() {
-    let Some((mut netlink, mut table)) = asked("a_torn_answer_is_asked_for_three_times") else {
+fn an_incomplete_answer_is_requested_three_times() {
+    let Some((mut netlink, mut table)) = asked("an_incomplete_answer_is_requested_three_times")
+    else {
         return;
     };
     // The answer to the first question fits, that to the second does not.
