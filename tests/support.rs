@@ -74,7 +74,7 @@ impl Running {
         running
     }
 
-    /// Starts the command; nobody reads its standard output until the test does.
+    /// Starts the command. No thread reads its standard output before the test does.
     pub(crate) fn start_unread(command: &mut Command) -> Self {
         let child = command.stdout(Stdio::piped()).spawn().unwrap();
         Self { child, lines: channel().1 }

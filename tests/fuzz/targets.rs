@@ -41,10 +41,10 @@ pub const TARGETS: [Target; 11] = [
     ("netlink", netlink),
 ];
 
-/// Nothing that is told may do something to a terminal.
+/// Checks that a message cannot act on a terminal.
 fn assert_printable(text: &str) {
     let bad = text.chars().find(|c| c.is_control() && *c != '\n');
-    assert_eq!(bad, None, "a control character in what is told: {text:?}");
+    assert_eq!(bad, None, "a control character in a message: {text:?}");
 }
 
 /// The statistics file: as a parser says that goes word by word, and as it itself says that has
@@ -52,9 +52,9 @@ fn assert_printable(text: &str) {
 pub fn stat_text(bytes: &[u8]) {
     let mut table = StatTable::default();
     let mut parser = StatParser::default();
-    let told = parser.parse(bytes, &mut table);
+    let printed = parser.parse(bytes, &mut table);
     let (values, filled) = (table.values.clone(), table.filled.clone());
-    let oddities = match &told {
+    let oddities = match &printed {
         Ok(oddities) => *oddities,
         Err(error) => {
             assert_printable(&error.to_string());
@@ -208,8 +208,8 @@ pub fn recording(bytes: &[u8]) {
     }
     assert_eq!(rows.len() as u64, tally.rows);
     assert!(rows.iter().flat_map(|(_, values, _)| values).all(|(_, value)| value.is_finite()));
-    let told = tally.first_bad_line.iter().chain(&tally.unreadable).chain(&tally.unfinished);
-    told.for_each(|told| assert_printable(told));
+    let printed = tally.first_bad_line.iter().chain(&tally.unreadable).chain(&tally.unfinished);
+    printed.for_each(|printed| assert_printable(printed));
 
     let mut written = Vec::new();
     let (mut catalog, mut tally) = (Catalog::default(), ReadCounts::default());
@@ -293,15 +293,15 @@ pub fn csv_header(bytes: &[u8]) {
     };
     let mut out = Vec::new();
     csv.encode(&[metric], &mut out);
-    let told = csv.take_notice();
-    told.iter().for_each(|told| assert_printable(&told.to_string()));
-    // Under a header without any of its fields a row has nothing to say, which is told.
+    let printed = csv.take_notice();
+    printed.iter().for_each(|printed| assert_printable(&printed.to_string()));
+    // Under a header without any of its fields a row has no value, which is reported.
     let lines = out.iter().filter(|byte| **byte == b'\n').count();
-    assert!(lines == 1 || lines == 0 && told.is_some(), "{lines} lines");
+    assert!(lines == 1 || lines == 0 && printed.is_some(), "{lines} lines");
 }
 
 /// A record of the ring, by any layout of the kernel's: a report or none, whose lines are one
-/// line each and no more than that.
+/// line each.
 pub fn drop_record(bytes: &[u8]) {
     let Some((layout, record)) = bytes.split_first_chunk::<6>() else { return };
     let [source, source_port, family, destination, destination_port, protocol] =
@@ -389,11 +389,11 @@ pub fn netlink(mut bytes: &[u8]) {
     let seen = answer.seen();
     assert!(seen.unreplied <= seen.seen && seen.evictable <= seen.seen);
     let mut table = StatTable::default();
-    let told = answer.fill(&mut table);
+    let printed = answer.fill(&mut table);
     assert_eq!(table.values.len(), table.filled.len() * table.columns());
     assert_eq!(table.cpus.len(), table.filled.len());
     assert!(table.cpus.is_sorted_by(|a, b| a < b));
-    if let Err(error) = &told {
+    if let Err(error) = &printed {
         assert_printable(&error.to_string());
         assert!(table.values.is_empty());
     }
@@ -403,7 +403,7 @@ pub fn netlink(mut bytes: &[u8]) {
     assert_eq!(names.len(), table.columns());
 
     let (values, filled) = (table.values.clone(), table.filled.clone());
-    assert_eq!(answer.fill(&mut table), told);
+    assert_eq!(answer.fill(&mut table), printed);
     assert_eq!((table.values, table.filled), (values, filled));
     answer.clear();
     assert!(answer.fill(&mut StatTable::default()).is_err());

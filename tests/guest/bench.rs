@@ -124,14 +124,14 @@ fn run_time_per_event() {
             [0, 1, 2].map(|at| after[at].since(&before[at]))
         });
         let batches: Vec<[Programs; 3]> = batches.collect();
-        let told = [0, 1, 2].map(|at| {
+        let printed = [0, 1, 2].map(|at| {
             let own: Vec<&Programs> = batches.iter().map(|batch| &batch[at]).collect();
             for programs in &own {
                 assert!(programs.all_ran(500), "not all were counting: {programs:?}");
             }
             (order[at], run_time(&own))
         });
-        tell("run_time", &told);
+        tell("run_time", &printed);
     }
 }
 
@@ -187,8 +187,8 @@ fn reading(running: &Running) -> Reading {
     };
     let threads = fs::read_dir(format!("/proc/{}/task", running.child.id())).unwrap();
     let cpu = threads.map(|thread| {
-        let told = fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
-        told.split(' ').next().unwrap().parse::<f64>().unwrap()
+        let printed = fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
+        printed.split(' ').next().unwrap().parse::<f64>().unwrap()
     });
     Reading {
         cpu: cpu.sum(),

@@ -21,7 +21,7 @@ struct Rates<'a> {
     /// Begins so many connections in the namespace.
     begin: fn(&Namespace, u16),
     internal: bool,
-    /// Whether bpftrace counts in the reference, and not nobody.
+    /// Whether bpftrace counts in the reference; otherwise no program counts there.
     bpftrace: bool,
 }
 
@@ -109,12 +109,12 @@ fn losses() {
     for _ in rounds(1, 3) {
         let namespace = Namespace::new();
         let running = watch(&[&namespace]);
-        let told = tempfile::NamedTempFile::new().unwrap();
+        let printed = tempfile::NamedTempFile::new().unwrap();
         let mut conntrack = Command::new("ip");
         conntrack.args(["netns", "exec", &namespace.name, "conntrack", "-E", "-e", "NEW"]);
-        conntrack.stdout(told.reopen().unwrap());
+        conntrack.stdout(printed.reopen().unwrap());
         let mut conntrack = Child(conntrack.spawn().unwrap());
-        let lines = || text(&fs::read(told.path()).unwrap()).lines().count() as f64;
+        let lines = || text(&fs::read(printed.path()).unwrap()).lines().count() as f64;
         std::thread::sleep(Duration::from_secs(2));
         let seconds = seconds(|| flows::new_addresses(&namespace, CONNECTIONS));
         // Until nothing comes any more.

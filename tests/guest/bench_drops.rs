@@ -12,7 +12,7 @@ use crate::support::{Namespace, ctpulse};
 /// Packets of one flood, nearly all of them dropped.
 const FLOOD: u32 = 10_000;
 
-/// A subcommand of ours whose output nobody reads, and its programs.
+/// A subcommand of ours without a reader of its output, and its programs.
 struct Watcher {
     child: Child,
     programs: Programs,

@@ -155,7 +155,7 @@ fn races_that_are_lost_are_drops_with_their_cause() {
     });
     let attempts = race(
         &namespace,
-        // The loser's sender is told so.
+        // The sender of the loser gets an error.
         |cpu, to| {
             _ = sendto(&sockets[cpu], &SYN, SendFlags::empty(), &SocketAddrV4::new(to, 0));
         },
@@ -171,7 +171,7 @@ fn races_that_are_lost_are_drops_with_their_cause() {
 }
 
 /// Two connections of UDP get the same address and port from the translation, since neither is in
-/// the table yet: the answers could not be told apart, so the loser's packet is dropped.
+/// the table yet: the answers could not be distinguished, so the loser's packet is dropped.
 #[test]
 fn a_port_that_two_connections_take_is_a_drop() {
     in_guest();
@@ -179,7 +179,7 @@ fn a_port_that_two_connections_take_is_a_drop() {
     let events = attach_all(&[&namespace]);
     let attempts = race(
         &namespace,
-        // The loser is told so.
+        // The loser gets an error.
         |cpu, to| _ = sockets[cpu].send_to(b"x", (to, 9)),
         || sum(&events, Event::ClashDropped) >= ENOUGH,
     );

@@ -55,15 +55,15 @@ fn needed() -> u64 {
     if level >= 3 { PROBES | SYS_ADMIN | netlink } else { PROBES | netlink }
 }
 
-fn wait_to_be_told(stderr: &tempfile::NamedTempFile, what: &str) {
+fn wait_for_message(stderr: &tempfile::NamedTempFile, what: &str) {
     let start = Instant::now();
-    while !told(stderr).contains(what) {
-        assert!(start.elapsed() < SOON, "'{what}' is not in: {}", told(stderr));
+    while !printed(stderr).contains(what) {
+        assert!(start.elapsed() < SOON, "'{what}' is not in: {}", printed(stderr));
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-fn told(stderr: &tempfile::NamedTempFile) -> String {
+fn printed(stderr: &tempfile::NamedTempFile) -> String {
     fs::read_to_string(stderr.path()).unwrap()
 }
 
@@ -76,7 +76,8 @@ fn a_confined_agent_attaches_again_when_the_module_is_loaded_again() {
     let running = agent(&stderr, &["--format", "influx", "--interval", "200ms"]);
     settled(&running, "", "insert", 0);
     assert_confined(&running, needed());
-    let layers = told(&stderr).lines().find(|line| line.contains("confined:")).unwrap().to_owned();
+    let layers =
+        printed(&stderr).lines().find(|line| line.contains("confined:")).unwrap().to_owned();
     println!("{layers}");
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let landlock = if release.starts_with("5.10.") { "no Landlock (" } else { "Landlock " };
@@ -84,10 +85,10 @@ fn a_confined_agent_attaches_again_when_the_module_is_loaded_again() {
 
     track_no_more();
     modules.unload();
-    wait_to_be_told(&stderr, "probes detached");
+    wait_for_message(&stderr, "probes detached");
     modules.load();
     track();
-    wait_to_be_told(&stderr, "hooks, counting from 0");
+    wait_for_message(&stderr, "hooks, counting from 0");
     let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let sockets: Vec<_> =
         (0..25).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
@@ -113,9 +114,9 @@ fn a_confined_agent_takes_up_a_namespace_that_was_replaced() {
     assert_confined(&running, needed() | SYS_ADMIN);
     let name = namespace.name.clone();
     drop((sockets, namespace));
-    wait_to_be_told(&stderr, "probes detached");
+    wait_for_message(&stderr, "probes detached");
     let namespace = Namespace::named(name);
-    wait_to_be_told(&stderr, "hooks, counting from 0");
+    wait_for_message(&stderr, "hooks, counting from 0");
     let (_, _sockets) = namespace.udp_flows(30);
     let line = settled(&running, "", "insert", 30);
     assert_eq!(integer(&line, "entries"), Some(30), "{line}");
@@ -135,7 +136,7 @@ fn a_confined_agent_rotates_its_recording() {
     wait_for("rotated twice", || Path::new(&format!("{path}.2")).exists());
     assert_confined(&running, needed());
     running.signal(rustix::process::Signal::INT);
-    assert!(running.wait().0.success(), "{}", told(&stderr));
+    assert!(running.wait().0.success(), "{}", printed(&stderr));
     let report = ctpulse().arg("report").arg(&recording).output().unwrap();
     assert!(report.status.success(), "{}", text(&report.stderr));
     track_no_more();

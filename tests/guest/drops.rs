@@ -33,7 +33,7 @@ impl Drops {
             command.args(["--netns", &namespace.name]);
         }
         let drops = Self { running: Running::start(&mut command), stderr };
-        wait_for("the probes", || drops.told().contains("waiting for drops"));
+        wait_for("the probes", || drops.printed().contains("waiting for drops"));
         drops
     }
 
@@ -41,7 +41,7 @@ impl Drops {
         Self::new(namespaces, &["--format", "json", "--limit", "1000000"])
     }
 
-    fn told(&self) -> String {
+    fn printed(&self) -> String {
         fs::read_to_string(self.stderr.path()).unwrap()
     }
 
@@ -49,14 +49,14 @@ impl Drops {
     fn end(mut self) -> (Vec<String>, String) {
         self.running.signal(Signal::INT);
         let lines = self.running.rest();
-        assert!(self.running.wait().0.success(), "{}", self.told());
-        (lines, self.told())
+        assert!(self.running.wait().0.success(), "{}", self.printed());
+        (lines, self.printed())
     }
 
     /// Ends it; its lines as JSON.
     pub(crate) fn records(self) -> (Vec<Value>, String) {
-        let (lines, told) = self.end();
-        (lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect(), told)
+        let (lines, printed) = self.end();
+        (lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect(), printed)
     }
 }
 
@@ -108,7 +108,7 @@ fn drops_of_a_full_table_have_their_connection() {
     let refused = [(&one, "127.0.0.1"), (&two, "::1"), (&other, "127.0.0.1")]
         .map(|(namespace, loopback)| refused_flows(namespace, 300, loopback));
     drop(max);
-    let (records, told) = drops.records();
+    let (records, printed) = drops.records();
     let full = of_cause(&records, "table_full");
     for ((namespace, loopback), refused) in
         [(&one, "127.0.0.1"), (&two, "::1")].into_iter().zip(&refused)
@@ -133,7 +133,7 @@ fn drops_of_a_full_table_have_their_connection() {
     }
     let sum = refused[0].len() + refused[1].len();
     assert_eq!(full.len(), sum, "nothing of a third namespace");
-    assert!(told.contains(&format!("{sum} table full ({sum} shown)")), "{told}");
+    assert!(printed.contains(&format!("{sum} table full ({sum} shown)")), "{printed}");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn victims_of_early_drop_are_named() {
     let namespace = Namespace::new();
     let drops = Drops::json(&[&namespace]);
     let settings = (Setting::new("nf_conntrack_buckets", 16), Setting::max(50));
-    // Some that expire first, which are taken away in passing and are nobody's victims.
+    // Some entries expire first. They are removed in passing and are no evictions.
     namespace.inside(|| fs::write(UDP_TIMEOUT, "1").unwrap());
     let refused_before = refused_flows(&namespace, 45, "127.0.0.1");
     assert!(refused_before.is_empty());
@@ -150,7 +150,7 @@ fn victims_of_early_drop_are_named() {
     namespace.inside(|| fs::write(UDP_TIMEOUT, "30").unwrap());
     let refused = refused_flows(&namespace, 300, "127.0.0.1");
     drop(settings);
-    let (records, told) = drops.records();
+    let (records, printed) = drops.records();
     let line = statistics(&namespace.name);
     let evicted = of_cause(&records, "evicted");
     assert!(!evicted.is_empty());
@@ -158,7 +158,7 @@ fn victims_of_early_drop_are_named() {
     // Each of them once, and none that was refused.
     assert_eq!(ports(&evicted).len(), evicted.len());
     assert!(ports(&evicted).is_disjoint(&refused));
-    assert!(told.contains(&format!("{0} evicted ({0} shown)", evicted.len())), "{told}");
+    assert!(printed.contains(&format!("{0} evicted ({0} shown)", evicted.len())), "{printed}");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn losers_of_a_port_behind_nat_are_named() {
         },
         || refused.lock().unwrap().len() >= 3,
     );
-    let (records, told) = drops.records();
+    let (records, printed) = drops.records();
     let refused = refused.into_inner().unwrap();
     let whose = |record: &Value| {
         let text = |name: &str| record[name].as_str().unwrap().to_owned();
@@ -231,12 +231,12 @@ fn losers_of_a_port_behind_nat_are_named() {
         assert_eq!((&record["source_port"], &record["destination_port"]), (&53.into(), &9.into()));
         (text("source"), text("destination"))
     };
-    assert_eq!(records.iter().map(whose).collect::<BTreeSet<_>>(), refused, "{told}");
+    assert_eq!(records.iter().map(whose).collect::<BTreeSet<_>>(), refused, "{printed}");
     let dropped = integer(&statistics(&namespace.name), "drop").unwrap();
     assert_eq!((records.len() as u64, refused.len() as u64), (dropped, dropped));
 }
 
-/// From 5.15 on a chain of some 50 to 80 entries takes no more.
+/// From 5.15 on a chain of some 50 to 80 entries is full.
 #[test]
 fn drops_of_a_long_chain_have_their_connection() {
     in_guest();
@@ -246,13 +246,13 @@ fn drops_of_a_long_chain_have_their_connection() {
     // The table has 512 buckets at least, and each entry stands in two of them.
     let refused = send_to_many(&namespace, 30_000);
     drop(settings);
-    let (records, told) = drops.records();
+    let (records, printed) = drops.records();
     let line = statistics(&namespace.name);
     let named = of_cause(&records, "chaintoolong").len() as u64;
     // 5.10 has no such limit.
     assert_eq!(refused > 0, integer(&line, "chaintoolong").is_some(), "{line}");
     assert_eq!(named, integer(&line, "chaintoolong").unwrap_or(0), "{line}");
-    assert_eq!(named, refused, "{told}");
+    assert_eq!(named, refused, "{printed}");
 }
 
 #[test]
@@ -279,8 +279,8 @@ fn a_rejecting_answer_is_no_insertion() {
             assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         }
     });
-    let (lines, told) = drops.end();
-    assert_eq!(insertions(&lines), 7, "{told}");
+    let (lines, printed) = drops.end();
+    assert_eq!(insertions(&lines), 7, "{printed}");
 }
 
 #[test]
@@ -290,11 +290,11 @@ fn an_unloaded_module_ends_drops_with_the_reason() {
     let mut drops = Drops::new(&[], &[]);
     modules.unload();
     assert_eq!(drops.running.wait().0.code(), Some(1));
-    assert!(drops.told().contains("the probes have gone"), "{}", drops.told());
+    assert!(drops.printed().contains("the probes have gone"), "{}", drops.printed());
     modules.load();
 }
 
-/// More than may be shown: the totals are exact all the same, and what was left out is told.
+/// More drops than the limit: the totals are exact, and the number of reports left out is logged.
 #[test]
 fn a_flood_is_sampled_and_counted_exactly() {
     const FLOOD: u64 = 100_000;
@@ -307,26 +307,26 @@ fn a_flood_is_sampled_and_counted_exactly() {
     let refused = send_to_many(&namespace, FLOOD);
     drop(max);
     std::thread::sleep(Duration::from_millis(100));
-    let (lines, told) = drops.end();
+    let (lines, printed) = drops.end();
     let dropped = integer(&statistics(&namespace.name), "drop").unwrap();
     assert_eq!(dropped, refused);
     assert!(dropped > FLOOD / 2, "{dropped}");
-    assert!(told.contains(&format!("{dropped} table full (")), "{told}");
+    assert!(printed.contains(&format!("{dropped} table full (")), "{printed}");
     for other in others {
-        let (_, told) = other.end();
-        assert!(told.contains(&format!("{dropped} table full (")), "{told}");
-        assert!(!told.contains("no memory"), "{told}");
+        let (_, printed) = other.end();
+        assert!(printed.contains(&format!("{dropped} table full (")), "{printed}");
+        assert!(!printed.contains("no memory"), "{printed}");
     }
-    assert!(!told.contains("no memory"), "{told}");
+    assert!(!printed.contains("no memory"), "{printed}");
     let number = |after: &str| {
-        let (before, _) = told.split_once(after)?;
+        let (before, _) = printed.split_once(after)?;
         before.rsplit([' ', '(']).next()?.parse::<u64>().ok()
     };
     let shown = number(" shown").unwrap();
     let left_out = number(" left out by --limit").unwrap();
     let lost = number(" lost in a full ring").unwrap_or(0);
-    assert_eq!(shown + left_out + lost, dropped, "{told}");
-    assert!(left_out > 0 && shown > 0, "{told}");
+    assert_eq!(shown + left_out + lost, dropped, "{printed}");
+    assert!(left_out > 0 && shown > 0, "{printed}");
     let heaviest = lines.iter().find(|line| line.contains("table full")).unwrap();
     assert!(heaviest.contains("127.0.0.1") && heaviest.ends_with('9'), "{heaviest}");
 }

@@ -367,7 +367,7 @@ fn allocations_less_frees_are_the_change_of_entries() {
     for what in ["hash_insert_skipped", "hash_insert_missed", "alloc_return_missed"] {
         assert_eq!(integer(&line, what).unwrap_or(0), 0, "{what} in {line}");
     }
-    let told = integer(&line, "alloc_return_missed").is_some();
+    let printed = integer(&line, "alloc_return_missed").is_some();
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    assert_eq!(told, !release.starts_with("5.10.") && !release.starts_with("6.1."), "{line}");
+    assert_eq!(printed, !release.starts_with("5.10.") && !release.starts_with("6.1."), "{line}");
 }

@@ -16,7 +16,7 @@ use crate::in_guest;
 use crate::probes::{attach_all, sum};
 use crate::support::{Namespace, integer, output, statistics};
 
-/// FTP's data connections are related to the one that told of them.
+/// FTP's data connections are related to the control connection that announced them.
 #[test]
 fn expected_connections_are_distinguished_from_new_ones() {
     const TRANSFERS: u8 = 5;
@@ -109,8 +109,8 @@ fn entries_that_die_before_they_are_in_the_table_are_named() {
     let failed = integer(&statistics(&namespace.name), "insert_failed").unwrap();
     assert_eq!(failed > 0, drops_while_a_helper_goes(), "{}", statistics(&namespace.name));
     let line = settled(&running, "", "insert_failed", failed);
-    let (records, told) = drops.records();
-    println!("{line}\n{told}");
+    let (records, printed) = drops.records();
+    println!("{line}\n{printed}");
     let dying = of_cause(&records, "dying");
     let port = |record: &&serde_json::Value| {
         assert_eq!((&record["source"], &record["source_port"]), (&HIDDEN[0].into(), &53.into()));

@@ -84,10 +84,10 @@ fn the_next_variant_is_used_where_a_function_is_missing() {
     let events = attach(&[&namespace], &hooks, false);
     let states: Vec<_> = events.states().map(|(_, state)| state.clone()).collect();
     assert!(matches!(states[0], HookState::Attached { way: 1, .. }), "{states:?}");
-    let told = events.describe();
+    let printed = events.describe();
     let way = "insert by __nf_conntrack_insert_prepare and nf_conntrack_hash_check_insert, as \
                __nf_conntrack_hash_outsert cannot be probed";
-    assert!(told.contains(way), "{told}");
+    assert!(printed.contains(way), "{printed}");
     let _sockets = insert_35(&namespace);
     assert_eq!((sum(&events, Event::Insert), sum(&events, Event::New)), (35, 40));
 }
@@ -109,8 +109,8 @@ fn a_missing_function_costs_only_its_own_counters() {
     let missing = |state: &HookState| matches!(state, HookState::NoFunction(_));
     assert_eq!(events.states().filter(|(_, state)| missing(state)).count(), 1);
     assert!(events.counts(Event::Insert) && !events.counts(Event::New));
-    let told = events.describe();
-    assert!(told.contains("no new: this kernel has no function begin_conntrack"), "{told}");
+    let printed = events.describe();
+    assert!(printed.contains("no new: this kernel has no function begin_conntrack"), "{printed}");
     let _sockets = namespace.udp_flows(30);
     let counted = [Event::Insert, Event::New, Event::Alloc].map(|event| sum(&events, event));
     assert_eq!(counted, [30, 0, 30]);
@@ -133,16 +133,16 @@ fn hooks_of_the_internal_row_are_attached_only_with_it() {
 fn doctor_tries_every_hook() {
     in_guest();
     let namespace = Namespace::new();
-    let told = output(ctpulse().args(["doctor", "--netns", &namespace.name]));
-    let told = text(&told.stdout);
+    let printed = output(ctpulse().args(["doctor", "--netns", &namespace.name]));
+    let printed = text(&printed.stdout);
     for hook in HOOKS {
         let line =
-            told.lines().find(|line| line.trim_start().starts_with(&format!("{} ", hook.name)));
-        assert!(line.is_some_and(|line| line.contains("attached to ")), "{}: {told}", hook.name);
+            printed.lines().find(|line| line.trim_start().starts_with(&format!("{} ", hook.name)));
+        assert!(line.is_some_and(|line| line.contains("attached to ")), "{}: {printed}", hook.name);
     }
     for field in ["insert", "new", "delete", "drop_table_full"] {
         let start = format!("    {field:<26} events");
-        assert!(told.lines().any(|line| line == start), "{field}: {told}");
+        assert!(printed.lines().any(|line| line == start), "{field}: {printed}");
     }
 }
 
@@ -254,11 +254,11 @@ fn without_btf_events_are_counted_only_in_a_single_namespace() {
     crate::track_no_more();
 
     let namespace = Namespace::new();
-    let told = ctpulse().args(["--ebpf", "on", "--count", "1"]).output().unwrap();
-    assert_eq!(told.status.code(), Some(1));
-    let told = text(&told.stderr);
+    let printed = ctpulse().args(["--ebpf", "on", "--count", "1"]).output().unwrap();
+    assert_eq!(printed.status.code(), Some(1));
+    let printed = text(&printed.stderr);
     let where_it_is = format!("/run/netns/{}", namespace.name);
-    assert!(told.contains("BTF") && told.contains(&where_it_is), "{told}");
+    assert!(printed.contains("BTF") && printed.contains(&where_it_is), "{printed}");
 }
 
 #[test]
@@ -277,6 +277,6 @@ fn programs_log_their_errors_at_debug_level() {
     settled(&running, "", "drop_table_full", refused as u64);
     running.signal(rustix::process::Signal::TERM);
     assert!(running.wait().0.success());
-    let told = fs::read_to_string(stderr.path()).unwrap();
-    assert!(told.contains("debug: an allocation failed: -12"), "{told}");
+    let printed = fs::read_to_string(stderr.path()).unwrap();
+    assert!(printed.contains("debug: an allocation failed: -12"), "{printed}");
 }

@@ -105,22 +105,22 @@ fn two_hundred_thousand_connections_are_counted_beside_other_programs() {
         let program = programs.iter().find(|program| program.name == name).unwrap();
         program.skipped.unwrap_or(0) + program.missed.unwrap_or(0)
     };
-    let all_told = |event, program| {
+    let all_counted = |event, program| {
         let (counted, missed) = (sum(&events, event), missed(program));
         println!("{program}: {counted} counted, {missed} missed");
         assert_eq!(counted + missed, CONNECTIONS, "{program}: {counted} and {missed} missed");
     };
-    all_told(Event::Insert, "hash_insert");
-    all_told(Event::Alloc, "alloc_return");
-    all_told(Event::New, "init_return");
+    all_counted(Event::Insert, "hash_insert");
+    all_counted(Event::Alloc, "alloc_return");
+    all_counted(Event::New, "init_return");
     assert_eq!(integer(&statistics(&namespace.name), "entries"), Some(CONNECTIONS));
     let line = settled(&other, "", "entries", CONNECTIONS);
     assert_eq!(integer(&line, "insert"), Some(sum(&events, Event::Insert)), "{line}");
 
     namespace.exec("conntrack", &["-F"]);
-    all_told(Event::DeleteList, "delete_from_lists");
-    all_told(Event::Delete, "destroy");
-    all_told(Event::Free, "free");
+    all_counted(Event::DeleteList, "delete_from_lists");
+    all_counted(Event::Delete, "destroy");
+    all_counted(Event::Free, "free");
 }
 
 /// What the kernel holds for probes.

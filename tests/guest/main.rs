@@ -181,7 +181,7 @@ fn a_module_that_is_unloaded_is_reported_once_and_found_again() {
     command.args(["--interval", "100ms", "--format", "influx"]);
     command.stderr(stderr.reopen().unwrap());
     let mut running = Running::start(&mut command);
-    let told = || fs::read_to_string(stderr.path()).unwrap();
+    let printed = || fs::read_to_string(stderr.path()).unwrap();
     let row = || {
         wait_for("a row of the statistics", || {
             running.line(SOON).is_some_and(|line| line.starts_with("conntrack,cpu=all"))
@@ -191,24 +191,24 @@ fn a_module_that_is_unloaded_is_reported_once_and_found_again() {
 
     track_no_more();
     modules.unload();
-    wait_for("a warning", || told().contains("nf_conntrack"));
+    wait_for("a warning", || printed().contains("nf_conntrack"));
     // Nothing comes any more, neither rows nor a second warning.
     while running.line(Duration::from_millis(500)).is_some() {}
-    let before = told();
+    let before = printed();
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(running.line(Duration::ZERO), None);
-    assert_eq!(told(), before);
+    assert_eq!(printed(), before);
 
     modules.load();
     row();
     running.signal(rustix::process::Signal::INT);
     assert!(running.wait().0.success());
-    let told = told();
-    println!("{told}");
+    let printed = printed();
+    println!("{printed}");
     let lines = |parts: [&str; 2]| {
-        told.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count()
+        printed.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count()
     };
-    assert_eq!(lines(["reading ", STATISTICS]), 1, "{told}");
-    assert_eq!(lines(["warning: ", "nf_conntrack is not loaded"]), 1, "{told}");
-    assert_eq!(lines(["warning: ", ""]), 1, "{told}");
+    assert_eq!(lines(["reading ", STATISTICS]), 1, "{printed}");
+    assert_eq!(lines(["warning: ", "nf_conntrack is not loaded"]), 1, "{printed}");
+    assert_eq!(lines(["warning: ", ""]), 1, "{printed}");
 }

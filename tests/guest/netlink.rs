@@ -12,7 +12,7 @@ use crate::probes::{CPUS, Setting};
 use crate::support::{Namespace, Running, ctpulse, integer, output, text};
 use crate::{Modules, SOON, in_guest, track, track_no_more};
 
-/// An agent that finds nothing below `/proc/net`: a file system of its own lies over it, which
+/// An agent that finds nothing below `/proc/net`: a file system of its own is mounted over it, which
 /// goes with the process. `more` is put in there, or before the agent's start.
 fn without_procfs(more: &str, arguments: &[&str]) -> Command {
     let agent = ctpulse();
@@ -115,18 +115,18 @@ fn ctnetlink_needs_one_capability_and_names_it() {
     let more = ["--ebpf", "off"];
     let arguments = [&more[..], &["--count", "3", "--interval", "300ms"]].concat();
     let granted = output(&mut without_procfs(&ordinary_user(",+net_admin"), &arguments));
-    let told = text(&granted.stderr);
-    assert!(told.lines().count() == 1 && told.contains("come from ctnetlink"), "{told}");
+    let printed = text(&granted.stderr);
+    assert!(printed.lines().count() == 1 && printed.contains("come from ctnetlink"), "{printed}");
     assert!(text(&granted.stdout).contains("cpu=all"));
     let refused = output(&mut without_procfs(&ordinary_user(""), &arguments));
-    let told = text(&refused.stderr);
-    println!("{told}");
-    assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(told.contains("missing CAP_NET_ADMIN"), "{told}");
+    let printed = text(&refused.stderr);
+    println!("{printed}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
+    assert!(printed.contains("missing CAP_NET_ADMIN"), "{printed}");
     let debug = [&arguments[..], &["--debug"]].concat();
-    let told = text(&output(&mut without_procfs(&ordinary_user(""), &debug)).stderr);
+    let printed = text(&output(&mut without_procfs(&ordinary_user(""), &debug)).stderr);
     for part in ["setcap cap_net_admin+ep", "AmbientCapabilities="] {
-        assert!(told.contains(part), "{told}");
+        assert!(printed.contains(part), "{printed}");
     }
     let rows = text(&refused.stdout);
     assert_eq!(rows.lines().count(), 3, "{rows}");
@@ -152,11 +152,11 @@ fn ctnetlink_is_asked_where_it_has_more_than_procfs() {
         let found = output(&mut without_procfs(&older, &arguments));
         (text(&found.stderr), text(&found.stdout))
     };
-    let (told, rows) = read("auto");
-    assert!(told.lines().count() == 1 && told.contains("come from ctnetlink"), "{told}");
+    let (printed, rows) = read("auto");
+    assert!(printed.lines().count() == 1 && printed.contains("come from ctnetlink"), "{printed}");
     assert!(rows.contains("clash_resolve=") && !rows.contains("searched=1i"), "{rows}");
-    let (told, rows) = read("procfs");
-    assert_eq!(told, "");
+    let (printed, rows) = read("procfs");
+    assert_eq!(printed, "");
     assert!(!rows.contains("clash_resolve=") && rows.contains("drop=1i"), "{rows}");
     track_no_more();
 }
@@ -174,8 +174,8 @@ fn a_module_that_comes_again_is_found_through_ctnetlink() {
     while running.line(Duration::from_millis(600)).is_some() {}
     modules.load();
     counts_again(&running);
-    let told = std::fs::read_to_string(stderr.path()).unwrap();
-    println!("{told}");
-    assert_eq!(told.matches("warning: ").count(), 1, "{told}");
-    assert_eq!(told.matches("reading ctnetlink again").count(), 1, "{told}");
+    let printed = std::fs::read_to_string(stderr.path()).unwrap();
+    println!("{printed}");
+    assert_eq!(printed.matches("warning: ").count(), 1, "{printed}");
+    assert_eq!(printed.matches("reading ctnetlink again").count(), 1, "{printed}");
 }

@@ -27,12 +27,12 @@ fn unprivileged(capabilities: &str, locked_memory: &str) -> Command {
 fn refusal(capabilities: &str, locked_memory: &str) -> String {
     let mut command = unprivileged(capabilities, locked_memory);
     let refused = command.args(["--ebpf", "on", "--count", "1"]).output().unwrap();
-    let told = text(&refused.stderr);
-    println!("{told}");
-    assert_eq!(refused.status.code(), Some(1), "{told}");
-    assert_eq!(told.lines().count(), 1, "{told}");
+    let printed = text(&refused.stderr);
+    println!("{printed}");
+    assert_eq!(refused.status.code(), Some(1), "{printed}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
     assert!(refused.stdout.is_empty());
-    told
+    printed
 }
 
 /// A setting of the kernel while a test runs.
@@ -81,18 +81,18 @@ fn missing_capabilities_are_named_with_their_remedy() {
         ("+bpf", "missing CAP_PERFMON;"),
         ("+perfmon", "missing CAP_BPF;"),
     ] {
-        let told = refusal(has, "unlimited");
-        assert!(told.contains(lacks), "{told}");
-        assert!(mend.iter().all(|mend| told.contains(mend)), "{told}");
+        let printed = refusal(has, "unlimited");
+        assert!(printed.contains(lacks), "{printed}");
+        assert!(mend.iter().all(|mend| printed.contains(mend)), "{printed}");
     }
     drop(paranoid);
 
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     if release.starts_with("5.10.") {
         // Only before 5.11 are maps locked memory.
-        let told = refusal("+bpf,+perfmon", "64");
-        assert!(told.contains("ulimit -l unlimited"), "{told}");
-        assert!(told.contains("LimitMEMLOCK=infinity"), "{told}");
+        let printed = refusal("+bpf,+perfmon", "64");
+        assert!(printed.contains("ulimit -l unlimited"), "{printed}");
+        assert!(printed.contains("LimitMEMLOCK=infinity"), "{printed}");
     }
 
     // Without any of it the kernel's own counters go on, with one line that says why.
@@ -100,7 +100,7 @@ fn missing_capabilities_are_named_with_their_remedy() {
     let auto = command.args(["--count", "1"]).output().unwrap();
     assert!(auto.status.success());
     assert!(text(&auto.stdout).contains("cpu=all"));
-    let told = text(&auto.stderr);
-    assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(told.contains("missing CAP_BPF and CAP_PERFMON"), "{told}");
+    let printed = text(&auto.stderr);
+    assert_eq!(printed.lines().count(), 1, "{printed}");
+    assert!(printed.contains("missing CAP_BPF and CAP_PERFMON"), "{printed}");
 }

@@ -12,20 +12,20 @@ fn a_locked_down_kernel_is_distinguished_from_other_refusals() {
     in_guest();
     fs::write(LOCKDOWN, "confidentiality").unwrap();
     let on = ctpulse().args(["--ebpf", "on", "--count", "1"]).output().unwrap();
-    let told = text(&on.stderr);
-    assert_eq!(on.status.code(), Some(1), "{told}");
-    assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(told.contains("no event source: this kernel is locked down"), "{told}");
-    assert!(told.contains(LOCKDOWN), "{told}");
+    let printed = text(&on.stderr);
+    assert_eq!(on.status.code(), Some(1), "{printed}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
+    assert!(printed.contains("no event source: this kernel is locked down"), "{printed}");
+    assert!(printed.contains(LOCKDOWN), "{printed}");
 
     let auto = ctpulse().args(["--count", "1", "--format", "influx"]).output().unwrap();
-    let told = text(&auto.stderr);
-    assert!(auto.status.success(), "{told}");
-    assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(told.contains("this kernel is locked down"), "{told}");
+    let printed = text(&auto.stderr);
+    assert!(auto.status.success(), "{printed}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
+    assert!(printed.contains("this kernel is locked down"), "{printed}");
     assert!(text(&auto.stdout).contains("cpu=all"));
 
     let doctor = ctpulse().arg("doctor").output().unwrap();
-    let told = text(&doctor.stdout);
-    assert!(told.contains("none integrity [confidentiality]"), "{told}");
+    let printed = text(&doctor.stdout);
+    assert!(printed.contains("none integrity [confidentiality]"), "{printed}");
 }

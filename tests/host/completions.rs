@@ -93,7 +93,7 @@ fn check_namespace(place: &Place, test: &str, offered: fn(&Place, &[&str]) -> Ve
     assert!(found.contains(&format!("/run/netns/{}", namespace.name)), "{found:?}");
 }
 
-/// Whether there is such a shell; says so aloud when a test cannot run here.
+/// Returns whether the shell is installed. Prints `NOT RUN HERE` where it is not.
 fn is_there(shell: &str, test: &str) -> bool {
     let found = ["/bin", "/usr/bin", "/usr/local/bin"].map(|dir| Path::new(dir).join(shell));
     if found.iter().any(|path| path.exists()) {

@@ -135,14 +135,17 @@ fn confinement_is_absent_when_off_and_complete_when_on() {
     let mut run = ctpulse();
     run.args(["--format", "influx", "--ebpf", "off", "--count", "2", "--interval", "50ms"]);
     let on = run.args(["--confine", "on", "--debug"]).output().unwrap();
-    let told = text(&on.stderr);
-    if told.contains("no Landlock") {
-        assert_eq!(on.status.code(), Some(1), "{told}");
-        assert!(told.contains("use auto to go on without it"), "{told}");
-        not_run_here("confinement_is_absent_when_off_and_complete_when_on (Landlock)", &told);
+    let printed = text(&on.stderr);
+    if printed.contains("no Landlock") {
+        assert_eq!(on.status.code(), Some(1), "{printed}");
+        assert!(printed.contains("use auto to go on without it"), "{printed}");
+        not_run_here("confinement_is_absent_when_off_and_complete_when_on (Landlock)", &printed);
     } else {
-        assert!(on.status.success() && text(&on.stdout).lines().count() == 4, "{told}");
-        assert!(told.contains("confined: capabilities none; no_new_privs; Landlock "), "{told}");
+        assert!(on.status.success() && text(&on.stdout).lines().count() == 4, "{printed}");
+        assert!(
+            printed.contains("confined: capabilities none; no_new_privs; Landlock "),
+            "{printed}"
+        );
     }
 }
 
@@ -180,7 +183,7 @@ fn a_run_as_another_user_has_only_what_that_user_has() {
     }
     output(ctpulse().arg("report").arg(&recording));
 
-    // What that user may not write, it does not write, whoever started it.
+    // The files of other users are not written, even when root started the program.
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     chown(directory.path(), Some(0), Some(0)).unwrap();
     let mut run = ctpulse();
@@ -208,7 +211,7 @@ fn doctor_reports_the_privileges_of_a_run() {
 #[test]
 fn an_unusable_user_is_an_error() {
     let run = |user: &str| ctpulse().args(["--user", user, "--count", "1"]).output().unwrap();
-    // The group counts as well: nobody's user with root's group is not what was asked for.
+    // The group counts as well: the user 65534 with root's group is not the requested user.
     if rustix::process::geteuid().is_root() {
         let directory = tempfile::tempdir().unwrap();
         let made = directory.path().join("made.influx");
@@ -255,8 +258,8 @@ fn a_file_that_cannot_be_created_again_is_reported_and_the_old_file_continues() 
     let until = |what: &str, is_so: &dyn Fn() -> bool| {
         let start = std::time::Instant::now();
         while !is_so() {
-            let told = fs::read_to_string(log.path()).unwrap();
-            assert!(start.elapsed() < SOON, "never: {what}: {told}");
+            let printed = fs::read_to_string(log.path()).unwrap();
+            assert!(start.elapsed() < SOON, "never: {what}: {printed}");
             std::thread::sleep(Duration::from_millis(5));
         }
     };
@@ -268,8 +271,8 @@ fn a_file_that_cannot_be_created_again_is_reported_and_the_old_file_continues() 
         directory.path().display()
     );
     until(&warning, &|| {
-        let told = fs::read_to_string(log.path()).unwrap();
-        told.contains(&warning) && told.contains("given up at the start")
+        let printed = fs::read_to_string(log.path()).unwrap();
+        printed.contains(&warning) && printed.contains("given up at the start")
     });
     let before = length(&aside);
     until("rows in the old file", &|| length(&aside) > before);
@@ -286,21 +289,21 @@ fn an_ordinary_user_needs_no_privileges_and_gets_one_line() {
     }
     let rows = |command: &mut Command| {
         let output = output(command.args(["--count", "3", "--interval", "50ms"]));
-        let (rows, told) = (text(&output.stdout), text(&output.stderr));
+        let (rows, printed) = (text(&output.stdout), text(&output.stderr));
         assert_eq!(rows.lines().filter(|row| row.contains("cpu=all")).count(), 3, "{rows}");
         assert_eq!(rows.lines().filter(|row| row.contains("ip_conntrack_max=")).count(), 3);
-        told
+        printed
     };
     let nobody = Nobody::new();
-    let told = rows(nobody.ctpulse().args(["--format", "influx"]));
-    assert_eq!(told.lines().count(), 1, "{told}");
+    let printed = rows(nobody.ctpulse().args(["--format", "influx"]));
+    assert_eq!(printed.lines().count(), 1, "{printed}");
     assert!(
-        told.contains("probes are off: missing CAP_BPF and CAP_PERFMON;")
-            || told.contains("probes are off: this kernel has no kprobes;"),
-        "{told}"
+        printed.contains("probes are off: missing CAP_BPF and CAP_PERFMON;")
+            || printed.contains("probes are off: this kernel has no kprobes;"),
+        "{printed}"
     );
-    let told = rows(nobody.ctpulse().args(["--format", "influx", "--ebpf", "off"]));
-    assert_eq!(told, "");
+    let printed = rows(nobody.ctpulse().args(["--format", "influx", "--ebpf", "off"]));
+    assert_eq!(printed, "");
 }
 
 /// What an intruder does in a process that is confined as an agent with `--netns` and a rotated
@@ -396,13 +399,13 @@ fn an_intruder_is_refused_and_the_agent_is_not() {
         if what == "network" && !root {
             continue;
         }
-        let (status, told) = intrude(what, &path);
-        assert!(told.contains("DONE"), "{what} {}: {status} {told}", path.display());
+        let (status, printed) = intrude(what, &path);
+        assert!(printed.contains("DONE"), "{what} {}: {status} {printed}", path.display());
     }
     // The process ends at once: its signal says why.
     for (what, path) in [("execute", "/bin/true"), ("socket", ""), ("chroot", "/")] {
-        let (status, told) = intrude(what, Path::new(path));
-        assert_eq!(status.signal(), Some(libc::SIGSYS), "{what}: {status} {told}");
+        let (status, printed) = intrude(what, Path::new(path));
+        assert_eq!(status.signal(), Some(libc::SIGSYS), "{what}: {status} {printed}");
     }
     let (status, _) = intrude("abort", Path::new(""));
     assert_eq!(status.signal(), Some(libc::SIGABRT), "{status}");
@@ -413,8 +416,11 @@ fn an_intruder_is_refused_and_the_agent_is_not() {
         ("connect", Path::new("")),
         ("mounts", Path::new("/proc/self/ns/mnt")),
     ] {
-        let (status, told) = intrude(what, path);
-        assert!(told.contains("REFUSED: Function not implemented"), "{what}: {status} {told}");
+        let (status, printed) = intrude(what, path);
+        assert!(
+            printed.contains("REFUSED: Function not implemented"),
+            "{what}: {status} {printed}"
+        );
     }
     if !landlock {
         not_run_here("an_intruder_is_refused_and_the_agent_is_not (Landlock)", layers.trim());
@@ -428,7 +434,7 @@ fn an_intruder_is_refused_and_the_agent_is_not() {
         ("write", Path::new("/proc/self/comm")),
         ("rename", &outside.join("file")),
     ] {
-        let (status, told) = intrude(what, path);
-        assert!(told.contains("REFUSED: Permission denied"), "{what}: {status} {told}");
+        let (status, printed) = intrude(what, path);
+        assert!(printed.contains("REFUSED: Permission denied"), "{what}: {status} {printed}");
     }
 }

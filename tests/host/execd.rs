@@ -126,7 +126,7 @@ fn a_stalled_reader_loses_rows_but_no_events_and_is_reported() {
     std::thread::sleep(Duration::from_secs(5));
     let path = copy.path().join("proc/net/stat/nf_conntrack");
     let before = std::fs::read_to_string(&path).unwrap();
-    // CPU 0: drop (00000aa -> 00001aa): 256 packets lost while nobody reads.
+    // CPU 0: drop (00000aa -> 00001aa): 256 packets lost while no process reads.
     let after = before.replacen(" 000000aa ", " 000001aa ", 1);
     assert_ne!(before, after);
     std::fs::write(&path, after).unwrap();

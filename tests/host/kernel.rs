@@ -1,6 +1,6 @@
 //! The real binary on this host's kernel, in network namespaces that the tests make.
 //!
-//! Needs root, `ip` and `nft`; where they are missing the tests say so aloud.
+//! Needs root, `ip` and `nft`. Where they are missing the tests print `NOT RUN HERE`.
 
 mod netlink;
 mod process;
@@ -12,7 +12,8 @@ use crate::support::{
     Namespace, Running, ctpulse, integer, may_make_namespaces, output, statistics, text,
 };
 
-/// The table's limit is one for all namespaces: whoever changes it writes, the others read.
+/// All namespaces share the table's limit: a test that changes it takes the lock for writing, the
+/// other tests for reading.
 static LIMIT: RwLock<()> = RwLock::new(());
 
 const SOON: Duration = Duration::from_secs(10);
@@ -88,9 +89,9 @@ fn a_namespace_that_is_deleted_is_reported_once_and_found_again() {
     let _again = Namespace::named(name);
     let line = running.line(SOON).expect("rows come again");
     assert!(line.starts_with("conntrack"), "{line}");
-    let told = std::fs::read_to_string(stderr.path()).unwrap();
-    assert_eq!(told.matches("was deleted").count(), 1, "{told}");
-    assert_eq!(told.matches("reading /proc/").count(), 1, "{told}");
+    let printed = std::fs::read_to_string(stderr.path()).unwrap();
+    assert_eq!(printed.matches("was deleted").count(), 1, "{printed}");
+    assert_eq!(printed.matches("reading /proc/").count(), 1, "{printed}");
 }
 
 #[test]

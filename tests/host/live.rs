@@ -111,8 +111,8 @@ fn the_screen_follows_the_size_of_the_terminal() {
 
 #[test]
 fn every_signal_that_ends_live_restores_the_terminal() {
-    // All that there are, but for faults and ABRT (which are this program's own), for what nobody
-    // can handle, and for what ends no process by default.
+    // All signals except faults and ABRT, which the program raises itself, those that no process can
+    // handle, and those that end no process by default.
     let others = [
         Signal::ILL,
         Signal::ABORT,
@@ -171,7 +171,7 @@ fn a_stopped_program_restores_the_terminal_and_continues() {
     terminal.press("\x1a");
     stopped(&terminal);
     goes_on(&terminal);
-    // One that nobody can catch, and a shell that takes the terminal meanwhile.
+    // SIGKILL cannot be caught, and a shell that takes the terminal meanwhile.
     terminal.signal(Signal::STOP);
     rustix::termios::tcsetattr(
         &terminal.tty,
@@ -250,9 +250,9 @@ fn an_unsuitable_terminal_is_an_error() {
         let found = command.args(roots(&fixture("5.15"))).output().unwrap();
         (found.status.code(), text(&found.stderr))
     };
-    let (code, told) = run(ctpulse().arg("live").env("TERM", "xterm"));
+    let (code, printed) = run(ctpulse().arg("live").env("TERM", "xterm"));
     assert_eq!(code, Some(1));
-    assert!(told.contains("standard output is not one; `ctpulse run`"), "{told}");
+    assert!(printed.contains("standard output is not one; `ctpulse run`"), "{printed}");
     for (term, wanted) in [("", "TERM is not set"), ("dumb", "TERM is dumb")] {
         let root: PathBuf = fixture("5.15");
         let mut terminal = Terminal::start_in(80, 24, &root, &[], &[("TERM", term)]);

@@ -32,13 +32,13 @@ fn a_configuration_that_others_may_change_is_refused_for_root() {
     };
     let refused = |path: &Path, why: &str| {
         let output = check(path);
-        let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{told}");
+        let printed = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{printed}");
         assert!(
-            told.contains(": refused, since root would follow it and others may change it: "),
-            "{told}"
+            printed.contains(": refused, since root would follow it and others may change it: "),
+            "{printed}"
         );
-        assert!(told.contains(why), "{why}: {told}");
+        assert!(printed.contains(why), "{why}: {printed}");
         let mut run = ctpulse();
         run.env_remove("SUDO_UID").args(["--count", "1", "--config"]).arg(path);
         assert_eq!(run.output().unwrap().status.code(), Some(1));
@@ -73,14 +73,14 @@ fn a_configuration_that_others_may_change_is_refused_for_root() {
     )
     .unwrap();
     chown(&pipe, Some(NOBODY), Some(0)).unwrap();
-    // Held open at both ends, so that whoever reads it does not wait to open it.
+    // Both ends stay open, so that a reader does not wait to open it.
     let _held = fs::File::options().read(true).write(true).open(&pipe).unwrap();
     let mut limited = Command::new("timeout");
     limited.arg("10").arg(ctpulse().get_program()).args(["config", "--check"]).arg(&pipe);
     let refused_pipe = limited.env_remove("SUDO_UID").output().unwrap();
-    let told = text(&refused_pipe.stderr);
-    assert_eq!(refused_pipe.status.code(), Some(1), "{told}");
-    assert!(told.contains("belongs to user 65534"), "{told}");
+    let printed = text(&refused_pipe.stderr);
+    assert_eq!(refused_pipe.status.code(), Some(1), "{printed}");
+    assert!(printed.contains("belongs to user 65534"), "{printed}");
 
     // A service of another user with capabilities, as the packaged one is; without any it may.
     let as_service = |capabilities: &str, path: &Path| {
@@ -94,10 +94,10 @@ fn a_configuration_that_others_may_change_is_refused_for_root() {
     };
     mode(directory.path(), 0o755);
     mode(&path, 0o666);
-    let (accepted, told) = as_service("-all,+net_admin", &path);
+    let (accepted, printed) = as_service("-all,+net_admin", &path);
     let why =
         "refused, since a process with capabilities would follow it and others may change it: ";
-    assert!(!accepted && told.contains(why), "{told}");
+    assert!(!accepted && printed.contains(why), "{printed}");
     assert!(as_service("-all", &path).0);
     mode(&path, 0o644);
     assert!(as_service("-all,+net_admin", &path).0);
@@ -145,9 +145,9 @@ fn names_from_outside_are_escaped_in_messages_and_output() {
         let mut run = ctpulse();
         run.args(["--count", "2", "--format", format, "--config"]).arg(&config).args(&roots);
         let output = output(&mut run);
-        let (rows, told) = (text(&output.stdout), text(&output.stderr));
+        let (rows, printed) = (text(&output.stdout), text(&output.stderr));
         assert!(is_safe(&rows) && !rows.is_empty(), "{format}: {rows:?}");
-        assert!(is_safe(&told), "{format}: {told:?}");
+        assert!(is_safe(&printed), "{format}: {printed:?}");
         assert!(!rows.contains("\nconntrack x="), "{format}: {rows:?}");
     }
     let checked = output(ctpulse().args(["config", "--check"]).arg(&config));
@@ -170,9 +170,9 @@ fn names_from_outside_are_escaped_in_messages_and_output() {
     ] {
         let mut run = ctpulse();
         let output = run.args(&arguments).current_dir(directory.path()).output().unwrap();
-        let (out, told) = (text(&output.stdout), text(&output.stderr));
-        assert!(is_safe(&out) && is_safe(&told), "{arguments:?}: {out:?} {told:?}");
-        assert!(!output.status.success() && out.len() + told.len() > 10, "{arguments:?}");
+        let (out, printed) = (text(&output.stdout), text(&output.stderr));
+        assert!(is_safe(&out) && is_safe(&printed), "{arguments:?}: {out:?} {printed:?}");
+        assert!(!output.status.success() && out.len() + printed.len() > 10, "{arguments:?}");
     }
 }
 
@@ -193,12 +193,12 @@ fn a_namespace_that_does_not_exist_is_an_error_with_the_nearest_names() {
         let mut command = Command::new("timeout");
         command.arg("20").arg(crate::support::binary()).args(arguments);
         let found = command.stdin(std::process::Stdio::null()).output().unwrap();
-        let told = text(&found.stderr);
-        assert_eq!(found.status.code(), Some(1), "{arguments:?}: {told}");
+        let printed = text(&found.stderr);
+        assert_eq!(found.status.code(), Some(1), "{arguments:?}: {printed}");
         let errors =
-            told.lines().filter(|line| line.contains("error: ") || line.starts_with("E! "));
-        assert_eq!(errors.count(), 1, "{arguments:?}: {told}");
-        assert!(words.iter().all(|word| told.contains(word)), "{arguments:?}: {told}");
+            printed.lines().filter(|line| line.contains("error: ") || line.starts_with("E! "));
+        assert_eq!(errors.count(), 1, "{arguments:?}: {printed}");
+        assert!(words.iter().all(|word| printed.contains(word)), "{arguments:?}: {printed}");
     };
     for command in ["run", "drops", "doctor", "execd"] {
         refused(&[command, "--netns", &mistyped], &[&meant, &namespace.name]);
@@ -264,8 +264,8 @@ fn a_name_of_the_host_is_found_through_host_proc() {
         shell.env("HOST_PROC", directory.path()).output().unwrap()
     };
     let found = run(&namespace.name);
-    let (rows, told) = (text(&found.stdout), text(&found.stderr));
-    assert!(found.status.success() && rows.contains("cpu=all"), "{rows}{told}");
+    let (rows, printed) = (text(&found.stdout), text(&found.stderr));
+    assert!(found.status.success() && rows.contains("cpu=all"), "{rows}{printed}");
     let mistyped = run(&format!("{}x", namespace.name));
     assert_eq!(mistyped.status.code(), Some(1));
     assert!(text(&mistyped.stderr).contains(&namespace.name), "{}", text(&mistyped.stderr));

@@ -128,7 +128,7 @@ fn alerts_and_dashboard_use_only_existing_metrics() {
                 legends += 1;
             }
             if let Some(query) = target["query"].as_str() {
-                // Namespaces are not averaged, and told apart.
+                // Namespaces are not averaged, and have a label each.
                 let (_, grouped) = query.split_once(" GROUP BY ").unwrap();
                 assert!(grouped.contains(", \"host\", \"netns\" "), "{query}");
                 let alias = target["alias"].as_str().unwrap();
@@ -208,8 +208,8 @@ fn a_real_server_takes_the_scrape() {
     let mut command = ctpulse();
     command.args(["run", "--listen", ":0", "--interval", "500ms"]).args(roots(&fixture("5.15")));
     let mut running = Running::start(command.stderr(Stdio::piped()));
-    let mut told = BufReader::new(running.child.stderr.take().unwrap()).lines();
-    let address = told
+    let mut printed = BufReader::new(running.child.stderr.take().unwrap()).lines();
+    let address = printed
         .find_map(|line| {
             let line = line.unwrap();
             let (_, url) = line.split_once("listening on http://")?;

@@ -45,7 +45,7 @@ fn a_recording_has_complete_rows_after_repeated_kills() {
             kill_at_random(&mut recorder(&path, "1ms"), &path, &mut random);
             let report = report(&path);
             let read = &report["recording"];
-            // At most the record that was being written is missing, and it is told.
+            // At most the last record is missing, and this is reported.
             assert!(read["bad_lines"].as_u64().unwrap() <= 1, "{name}: {read}");
             assert_eq!(read["unreadable"].as_array().unwrap().len(), 0, "{name}: {read}");
             let now = read["rows"].as_u64().unwrap();
@@ -70,8 +70,8 @@ fn an_incomplete_record_is_removed_and_reported() {
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 9]).unwrap();
     let found = output(recorder(&path, "1ms").args(["--count", "1"]));
-    let told = text(&found.stderr);
-    assert!(told.contains("fw.influx ended within a record"), "{told}");
+    let printed = text(&found.stderr);
+    assert!(printed.contains("fw.influx ended within a record"), "{printed}");
     assert_eq!(report(&path)["recording"]["bad_lines"], 0);
     // What is no recording is left alone.
     std::fs::write(&path, "dear diary\n").unwrap();
@@ -183,9 +183,9 @@ fn only_line_protocol_and_json_are_recorded() {
 fn a_full_device_is_reported_and_sampling_continues() {
     let mut command = recorder(Path::new("/dev/full"), "10ms");
     let found = command.args(["--count", "20", "--stats"]).output().unwrap();
-    let told = text(&found.stderr);
-    assert!(told.contains("warning: cannot write to /dev/full: No space left"), "{told}");
-    assert!(told.contains("; 20 emissions found no room"), "{told}");
+    let printed = text(&found.stderr);
+    assert!(printed.contains("warning: cannot write to /dev/full: No space left"), "{printed}");
+    assert!(printed.contains("; 20 emissions found no room"), "{printed}");
     assert_eq!(found.status.code(), Some(1));
 }
 
@@ -199,15 +199,15 @@ fn a_full_disk_loses_whole_rows_and_the_recording_goes_on_when_there_is_room() {
         std::fs::write(&ballast, vec![1; 30 << 10]).unwrap();
         let path = dir.path().join(name);
         let log = tempfile::NamedTempFile::new().unwrap();
-        let told = || std::fs::read_to_string(log.path()).unwrap();
+        let printed = || std::fs::read_to_string(log.path()).unwrap();
         let until = |what: &str| {
             for _ in 0..10_000 {
-                if told().contains(what) {
+                if printed().contains(what) {
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(2));
             }
-            panic!("{name}: not told that {what}: {}", told());
+            panic!("{name}: not printed that {what}: {}", printed());
         };
         let mut command = recorder(&path, "1ms");
         command.stderr(log.reopen().unwrap());

@@ -138,7 +138,7 @@ impl<'a> Gateway<'a> {
 
     fn row(&mut self, row: u64) -> Vec<Metric> {
         if self.plan.restart == Some(row) {
-            // The probes' counters begin anew, the kernel's go on.
+            // The probes' counters start again, the kernel's continue.
             for name in ["insert", "drop_clash"] {
                 self.counters.insert(name, 0);
                 self.of_cpus.iter_mut().for_each(|cpu| _ = cpu.insert(name, 0));

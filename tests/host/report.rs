@@ -1,7 +1,7 @@
 //! `ctpulse report` on recordings with known bursts, damaged ones, and huge ones.
 //!
-//! `CTPULSE_BLESS=1 cargo test --test host report::` writes the recordings and golden texts anew; look
-//! at the diff.
+//! `CTPULSE_BLESS=1 cargo test --test host report::` writes the recordings and golden texts; read
+//! the diff.
 
 mod advice;
 mod clocks;
@@ -236,12 +236,12 @@ fn a_comparison_of_different_hosts_or_lengths_warns() {
     )
     .unwrap();
     let compared = output(ctpulse().arg("report").args([&before, &after]));
-    let told = text(&compared.stdout);
+    let printed = text(&compared.stdout);
     for warning in [
         "warning     different sources: before is conntrack host=a, after is conntrack host=b",
         "warning     different lengths: conntrack host=a spans 20 s before, conntrack host=b 4 min 50 s",
     ] {
-        assert!(told.contains(warning), "{warning}: {told}");
+        assert!(printed.contains(warning), "{warning}: {printed}");
     }
 }
 

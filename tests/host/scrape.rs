@@ -18,7 +18,7 @@ const OPEN_METRICS: &str = "Accept: application/openmetrics-text;version=1.0.0\r
 struct Listening {
     running: Running,
     address: SocketAddr,
-    told: BufReader<std::process::ChildStderr>,
+    printed: BufReader<std::process::ChildStderr>,
 }
 
 impl Listening {
@@ -32,16 +32,16 @@ impl Listening {
         command.args(["run", "--listen", ":0", "--interval", interval]);
         command.args(roots(root)).args(more).stderr(Stdio::piped());
         let mut running = Running::start(&mut command);
-        let mut told = BufReader::new(running.child.stderr.take().unwrap());
+        let mut printed = BufReader::new(running.child.stderr.take().unwrap());
         let address = loop {
             let mut line = String::new();
-            assert_ne!(told.read_line(&mut line).unwrap(), 0, "it ended");
+            assert_ne!(printed.read_line(&mut line).unwrap(), 0, "it ended");
             if let Some((_, url)) = line.split_once("listening on http://") {
                 let (address, _) = url.split_once("/metrics").unwrap();
                 break address.parse().unwrap();
             }
         };
-        let listening = Self { running, address, told };
+        let listening = Self { running, address, printed };
         let start = Instant::now();
         while listening.get("/healthz", "").0 != 200 {
             assert!(start.elapsed() < SOON, "no sample");
@@ -77,9 +77,9 @@ impl Listening {
         self.running.signal(Signal::TERM);
         let (status, time) = self.running.wait();
         assert!(status.success());
-        let mut told = String::new();
-        self.told.read_to_string(&mut told).unwrap();
-        (time < Duration::from_secs(1), told)
+        let mut printed = String::new();
+        self.printed.read_to_string(&mut printed).unwrap();
+        (time < Duration::from_secs(1), printed)
     }
 }
 
@@ -175,8 +175,8 @@ fn an_input_without_samples_is_unhealthy() {
         std::thread::sleep(Duration::from_millis(50));
     };
     // Rows go on without a value in them; health is patient for three intervals and two seconds.
-    let told = reason.strip_prefix("conntrack: nothing could be read for ");
-    let (seconds, hint) = told.unwrap_or_else(|| panic!("{reason}")).split_once(' ').unwrap();
+    let printed = reason.strip_prefix("conntrack: nothing could be read for ");
+    let (seconds, hint) = printed.unwrap_or_else(|| panic!("{reason}")).split_once(' ').unwrap();
     assert_eq!(hint, "s (ctpulse doctor says why)\n");
     assert!((2..30).contains(&seconds.parse().unwrap()), "{reason}");
 }
@@ -196,10 +196,10 @@ fn an_address_in_use_is_an_error() {
     let mut command = ctpulse();
     command.args(["run", "--listen", &address]).args(roots(&fixture("5.15")));
     let output = command.output().unwrap();
-    let told = text(&output.stderr);
+    let printed = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(told.contains(&format!("cannot listen on {address}: ")), "{told}");
-    assert!(told.contains("take another port"), "{told}");
+    assert!(printed.contains(&format!("cannot listen on {address}: ")), "{printed}");
+    assert!(printed.contains("take another port"), "{printed}");
 }
 
 #[test]

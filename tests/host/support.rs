@@ -34,7 +34,7 @@ pub(crate) fn copy_of(name: &str) -> tempfile::TempDir {
     copy
 }
 
-/// Whether this process may make namespaces; says so aloud when a test cannot run here.
+/// Returns whether this process may make namespaces. Prints `NOT RUN HERE` where it may not.
 pub(crate) fn may_make_namespaces(test: &str) -> bool {
     let missing = ["ip", "nft", "conntrack"].iter().find(|tool| {
         !["/usr/sbin", "/sbin", "/usr/bin", "/bin"].iter().any(|d| Path::new(d).join(tool).exists())
@@ -50,13 +50,13 @@ pub(crate) fn may_make_namespaces(test: &str) -> bool {
     false
 }
 
-/// Says aloud that a test did not run: past the test harness, which swallows what tests print.
+/// Prints that a test did not run, to the terminal: the test harness hides the output of tests.
 pub(crate) fn not_run_here(test: &str, reason: &str) {
     let line = format!("NOT RUN HERE: {test}: {reason}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
-/// Who is nobody.
+/// The user id of `nobody`.
 pub(crate) const NOBODY: u32 = 65534;
 
 /// The binary as an ordinary user, who may not be able to reach where it was built.

@@ -46,7 +46,7 @@ impl Row {
 }
 
 /// What happened: events of each CPU in each second, some seconds without a gather, and at most
-/// one time at which all counters began anew.
+/// one time at which all counters started again.
 #[derive(Debug)]
 pub struct Truth {
     cpus: usize,

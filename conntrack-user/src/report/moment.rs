@@ -3,7 +3,7 @@
 use super::fields::Meaning;
 
 /// The values of the rows of one gather. They have one time, or times so near to each other that
-/// nothing lies between them.
+/// no other row is between them.
 #[derive(Debug, Default)]
 pub(super) struct Moment {
     /// The time of the first row.

@@ -224,7 +224,7 @@ pub(super) fn limit_changes(fill: &Fill, at: &dyn Fn(i64) -> String) -> Vec<Stri
     let more = fill.limit_changed - fill.limit_changes.len() as u64;
     if more > 0 {
         let last = fill.max.map(limit).unwrap_or_default();
-        lines.push(format!("{} after that, to {last} at last", count(more as f64, "change")));
+        lines.push(format!("{} after that, to {last} at the end", count(more as f64, "change")));
     }
     lines
 }

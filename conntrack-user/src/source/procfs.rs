@@ -1,7 +1,7 @@
 //! The procfs reader of one input: the statistics file and the sysctl files, kept open.
 //!
 //! A read of the statistics file is one `pread` (one per page of text where the kernel's
-//! `seq_file` hands out no more at a time). What goes away is closed, and found again by
+//! `seq_file` returns at most that at a time). What goes away is closed, and found again by
 //! [`Procfs::open_missing`].
 
 use std::fs::File;

@@ -18,7 +18,7 @@ pub struct SysctlFile {
     candidates: Vec<PathBuf>,
     open: Option<(File, usize)>,
     /// The last fault was returned already; a good read forgets it.
-    fault_told: bool,
+    fault_reported: bool,
     /// The kernel's number is unsigned, whatever it prints.
     unsigned: bool,
 }
@@ -53,7 +53,7 @@ impl SysctlFile {
     #[must_use]
     pub fn new(key: String, candidates: Vec<PathBuf>) -> Self {
         let unsigned = UNSIGNED.contains(&key.as_str());
-        Self { key, candidates, open: None, fault_told: false, unsigned }
+        Self { key, candidates, open: None, fault_reported: false, unsigned }
     }
 
     /// Whether a file is open for this field.
@@ -95,7 +95,7 @@ impl SysctlFile {
     }
 
     fn tell_once(&mut self, fault: SysctlError) -> Result<(), SysctlError> {
-        if std::mem::replace(&mut self.fault_told, true) { Ok(()) } else { Err(fault) }
+        if std::mem::replace(&mut self.fault_reported, true) { Ok(()) } else { Err(fault) }
     }
 
     /// Closes the file, so that the next [`SysctlFile::open`] opens it again.
@@ -112,7 +112,7 @@ impl SysctlFile {
         match read(file, &self.candidates[*at]) {
             Ok(value) => {
                 // An unreadable candidate that wins over the open one is still there.
-                self.fault_told &= *at + 1 < self.candidates.len();
+                self.fault_reported &= *at + 1 < self.candidates.len();
                 Ok(Some(if self.unsigned { as_unsigned(value) } else { value }))
             }
             Err(error) => {

@@ -47,8 +47,8 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Names that somebody gives who means harm: escape sequences, ends of lines, NUL, what was no
-    /// UTF-8, other directions of writing, quotes and separators, among anything else.
+    /// Generates hostile names: escape sequences, ends of lines, NUL, replacement characters of
+    /// invalid UTF-8, other directions of writing, quotes and separators, among other characters.
     pub(crate) fn harmful() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
             prop::sample::select(vec![

@@ -32,7 +32,7 @@ const HIDE: &str = "mount -t tmpfs none /proc/$$/net;";
 const NOBODY: &str = "set -- setpriv --reuid 65534 --regid 65534 --clear-groups \
                       --bounding-set=-all --inh-caps=-all \"$@\";";
 
-fn told(output: &Output) -> Vec<String> {
+fn printed(output: &Output) -> Vec<String> {
     text(&output.stderr).lines().map(str::to_owned).collect()
 }
 
@@ -128,8 +128,12 @@ fn without_procfs_ctnetlink_is_asked() {
     let _sockets = traffic(&namespace);
     let arguments = ["--count", "3", "--interval", "100ms", "--ebpf", "off"];
     let found = output(&mut after(&namespace, HIDE, &arguments));
-    assert_eq!(told(&found).len(), 1, "{:?}", told(&found));
-    assert!(told(&found)[0].contains("the statistics come from ctnetlink"), "{:?}", told(&found));
+    assert_eq!(printed(&found).len(), 1, "{:?}", printed(&found));
+    assert!(
+        printed(&found)[0].contains("the statistics come from ctnetlink"),
+        "{:?}",
+        printed(&found)
+    );
     let text = text(&found.stdout);
     let last = text.lines().rfind(|line| line.contains("cpu=all")).unwrap();
     assert_eq!((integer(last, "entries"), integer(last, "insert")), (Some(40), Some(3)), "{last}");
@@ -147,13 +151,13 @@ fn without_either_source_the_table_row_continues_with_one_warning() {
     let first = format!("{HIDE} {NOBODY}");
     let arguments = ["--count", "4", "--interval", "300ms", "--ebpf", "off"];
     let found = output(&mut after(&namespace, &first, &arguments));
-    let told = told(&found);
-    assert_eq!(told.len(), 1, "{told:?}");
+    let printed = printed(&found);
+    assert_eq!(printed.len(), 1, "{printed:?}");
     for part in ["warning: ", "only count and limit", "missing CAP_NET_ADMIN"] {
-        assert!(told[0].contains(part), "{told:?}");
+        assert!(printed[0].contains(part), "{printed:?}");
     }
     let debug = [&arguments[..], &["--debug"]].concat();
-    let details = self::told(&output(&mut after(&namespace, &first, &debug))).join("\n");
+    let details = self::printed(&output(&mut after(&namespace, &first, &debug))).join("\n");
     for part in ["CONFIG_NF_CONNTRACK_PROCFS", "setcap cap_net_admin+ep"] {
         assert!(details.contains(part), "{details}");
     }
@@ -165,7 +169,8 @@ fn without_either_source_the_table_row_continues_with_one_warning() {
     );
 }
 
-/// Who may not ask has what procfs gives, without a word; who must ask is told.
+/// Without the capability the rows of procfs suffice, and no message is logged. Where ctnetlink is
+/// required, there is an error.
 #[test]
 fn without_the_capability_procfs_is_enough() {
     if !may_make_namespaces("without_the_capability_procfs_is_enough") {
@@ -178,11 +183,11 @@ fn without_the_capability_procfs_is_enough() {
         output(&mut after(&namespace, NOBODY, &arguments))
     };
     let auto = read("auto");
-    assert_eq!(told(&auto), [""; 0]);
+    assert_eq!(printed(&auto), [""; 0]);
     assert!(text(&auto.stdout).contains("cpu=all"));
     let netlink = read("netlink");
-    assert_eq!(told(&netlink).len(), 1, "{:?}", told(&netlink));
-    assert!(told(&netlink)[0].contains("missing CAP_NET_ADMIN"), "{:?}", told(&netlink));
+    assert_eq!(printed(&netlink).len(), 1, "{:?}", printed(&netlink));
+    assert!(printed(&netlink)[0].contains("missing CAP_NET_ADMIN"), "{:?}", printed(&netlink));
     assert!(!text(&netlink.stdout).contains("cpu=all"));
 }
 

@@ -124,9 +124,9 @@ fn a_file_without_rows_is_an_error() {
     let diary = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(diary.path(), "dear diary\n").unwrap();
     let diary = diary.path().to_str().unwrap();
-    for (path, told) in [("/nonexistent", "/nonexistent"), (diary, "no row of conntrack")] {
+    for (path, printed) in [("/nonexistent", "/nonexistent"), (diary, "no row of conntrack")] {
         let mut terminal = Terminal::start(200, 24, &["--replay", path]);
         assert_eq!(terminal.wait().code(), Some(1));
-        terminal.until_shown(told);
+        terminal.until_shown(printed);
     }
 }

@@ -10,8 +10,8 @@ fn advice_on_a_recording_uses_the_limit_of_its_time() {
     let advised = ctpulse().args(["doctor", "--advise", "--recording"]).arg(file.path()).output();
     let advised = advised.unwrap();
     assert!(text(&advised.stdout).contains("2,000 of 2,000"), "{}", text(&advised.stdout));
-    let told = text(&advised.stderr);
-    assert!(told.contains("changed from 2,000 to 16,384 at 2026-11-25 07:10:20"), "{told}");
+    let printed = text(&advised.stderr);
+    assert!(printed.contains("changed from 2,000 to 16,384 at 2026-11-25 07:10:20"), "{printed}");
 }
 
 /// The exit code of advice on a recording, and the titles of the findings with their marks.
@@ -19,8 +19,8 @@ pub(super) fn advise_on(recording: &Path) -> (Option<i32>, Vec<String>) {
     let mut command = ctpulse();
     let advised = command.args(["doctor", "--advise", "--recording"]).arg(recording).output();
     let advised = advised.unwrap();
-    let told = text(&advised.stdout);
-    let titles = told.lines().filter(|line| !line.starts_with(' ')).map(str::to_owned).collect();
+    let printed = text(&advised.stdout);
+    let titles = printed.lines().filter(|line| !line.starts_with(' ')).map(str::to_owned).collect();
     (advised.status.code(), titles)
 }
 
@@ -77,17 +77,20 @@ fn advice_is_given_on_a_recording() {
     let advised = ctpulse().args(["doctor", "--advise", "--recording"]).arg(recording).output();
     let advised = advised.unwrap();
     assert_eq!(advised.status.code(), Some(1));
-    let told = text(&advised.stdout);
-    let findings: Vec<&str> = told.lines().filter(|line| line.starts_with('!')).collect();
+    let printed = text(&advised.stdout);
+    let findings: Vec<&str> = printed.lines().filter(|line| line.starts_with('!')).collect();
     let expected = [
         "!!  first packets race, or NAT runs out of ports",
         "!   the table is filling",
         "!   packets are INVALID",
     ];
-    assert_eq!(findings, expected, "{told}");
+    assert_eq!(findings, expected, "{printed}");
     let lost = "    800 packets lost before their entry was inserted in 9 min 50 s: ";
-    assert!(told.contains(lost), "{told}");
-    assert!(told.contains("    at most 3,910 of 4,000 entries (97.8%) in 9 min 50 s\n"), "{told}");
+    assert!(printed.contains(lost), "{printed}");
+    assert!(
+        printed.contains("    at most 3,910 of 4,000 entries (97.8%) in 9 min 50 s\n"),
+        "{printed}"
+    );
     // The host is another one.
-    assert!(told.contains("-> where probes can be attached, ctpulse drops --top "), "{told}");
+    assert!(printed.contains("-> where probes can be attached, ctpulse drops --top "), "{printed}");
 }

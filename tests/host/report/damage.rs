@@ -24,10 +24,10 @@ fn only_a_file_without_readable_rows_fails() {
     std::fs::write(&nonsense, "dear diary\nnothing happened\n").unwrap();
     let found = report(&[nonsense.to_str().unwrap()]);
     assert_eq!(found.status.code(), Some(1));
-    let told = text(&found.stderr);
+    let printed = text(&found.stderr);
     assert!(
-        told.contains("no row of conntrack") && told.contains(":1: not line protocol"),
-        "{told}"
+        printed.contains("no row of conntrack") && printed.contains(":1: not line protocol"),
+        "{printed}"
     );
     let with_one_missing = report(&["--merge", "nosuch.influx", "burst.influx"]);
     assert!(with_one_missing.status.success());

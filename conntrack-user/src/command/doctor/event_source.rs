@@ -30,7 +30,7 @@ pub(super) fn examine(
     findings.field("lockdown", &lockdown);
     let types = match Types::of_running_kernel() {
         Ok(_) => format!("the kernel's types are in {VMLINUX}"),
-        Err(error) => format!("namespaces cannot be told apart: {error}"),
+        Err(error) => format!("namespaces cannot be printed apart: {error}"),
     };
     findings.field("BTF", &types);
     let namespaces: Vec<Pinned> = namespace.into_iter().cloned().collect();

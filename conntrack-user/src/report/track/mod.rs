@@ -306,7 +306,7 @@ impl Track {
         self.at -= usize::from(self.at > at);
     }
 
-    /// What lies between each two stretches that are neighbours.
+    /// The increase between each two neighbouring stretches.
     fn joints(&self) -> impl Iterator<Item = Joint> {
         self.stretches.windows(2).map(|pair| Joint::of(&pair[0], &pair[1]))
     }

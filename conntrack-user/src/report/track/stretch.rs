@@ -1,4 +1,4 @@
-//! Stretches of time within which a counter's values have no gap, and what lies between two values.
+//! Stretches of time within which a counter's values have no gap, and the increase between two values.
 
 /// Telegraf's plugin keeps the kernel's 32 bits, or the sum of such counters of CPUs.
 pub(super) const WRAP: f64 = 4_294_967_296.0;
@@ -156,7 +156,7 @@ impl Stretch {
     }
 }
 
-/// What lies between two values. Between rows that were read together a decrease is negative.
+/// The increase between two values. Between rows that were read together a decrease is negative.
 pub(super) fn step(from: Point, to: Point, reach: Reach) -> Step {
     let apart_ns = to.0.saturating_sub(from.0);
     let (mut events, mut is_reset) = events(from, to, reach.may_wrap);

@@ -68,7 +68,7 @@ pub enum EventsError {
     NoFunctions,
     /// Without the kernel's types the namespace of an event is not known.
     #[error(
-        "network namespaces cannot be told apart without the kernel's BTF ({types}), and the events \
+        "network namespaces cannot be printed apart without the kernel's BTF ({types}), and the events \
          of all of them together are not this one's: {others}"
     )]
     Blind {
