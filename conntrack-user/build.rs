@@ -12,7 +12,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-/// What the binary is made of, below the workspace's root: a change elsewhere is not in it.
+/// The sources of the binary, below the workspace's root: a change elsewhere is not in it.
 const SOURCES: [&str; 4] = ["conntrack-user", "conntrack-ebpf", "Cargo.toml", "Cargo.lock"];
 
 /// The variable in which the build script of conntrack-ebpf names the object.
@@ -58,7 +58,7 @@ pub(crate) fn commit(root: &Path) -> Option<String> {
     Some(commit)
 }
 
-/// What git prints; `None` when there is no git, or it refuses.
+/// Returns the output of git; `None` without git, or where it refuses.
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -1,4 +1,4 @@
-//! What the tests on this host and in a guest share: the binary, processes that never outlive a
+//! Support for the tests on this host and in a guest: the binary, processes that never outlive a
 //! test, and network namespaces that a test makes and takes away.
 
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! Log lines: to standard error, one line each, in the words that the reader expects.
+//! Log lines: to standard error, one line each, in the form that the reader expects.
 //!
 //! Under execd Telegraf reads them by their prefix (`E! W! I! D! T! `) and takes at most
 //! 64 KiB a line; elsewhere they look like any other tool's.
@@ -21,7 +21,7 @@ const BRIEF: usize = 82;
 /// The end of one that is longer.
 const MORE: &str = "… (see config --check)";
 
-/// Who reads the log lines.
+/// The reader of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogReader {
     /// A person: `ctpulse: warning: ...`, coloured on a terminal.
@@ -52,7 +52,7 @@ pub fn start(reader: LogReader, level: LevelFilter) {
 }
 
 /// The same for a person, but each line is offered to `divert` first: a full-screen program has
-/// another place for it. It must not block, and says whether it took the line.
+/// another place for it. It must not block, and returns whether it took the line.
 pub fn start_diverted(
     level: LevelFilter,
     divert: impl Fn(Level, &str) -> bool + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! What is logged when sampling begins, stops or goes on: one plain line each, short enough for a
+//! Notices about the begin, the loss and the return of sampling: one plain line each, short enough for a
 //! terminal. `ctpulse doctor` has the details.
 
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::source::procfs::StatError;
 use crate::source::stat_text::StatTextError;
 use crate::source::sysctl::SysctlError;
 
-/// What is logged when a run starts.
+/// A notice at the start of a run.
 #[derive(Debug)]
 pub enum StartNotice<'a> {
     /// Probes are attached.
@@ -171,7 +171,7 @@ fn is_hidden(net: &Path) -> bool {
     net.starts_with("/proc") && mounts::hides_files("/proc".as_ref())
 }
 
-/// What is left without statistics: the sysctl files, unless procfs hides these, too.
+/// The remaining data without statistics: the sysctl files, unless procfs hides these, too.
 fn without_statistics() -> &'static str {
     if mounts::hides_files("/proc".as_ref()) {
         "no statistics, and /proc hides count and limit"

@@ -40,9 +40,9 @@ pub struct Settings {
     pub roots: Roots,
     /// Where `run` answers scrapes (`[agent] listen`, `--listen`).
     pub listen: Option<SocketAddr>,
-    /// `[agent] debug` / `quiet`, or what the command line says.
+    /// `[agent] debug` / `quiet`, or the option of the command line.
     pub log_level: log::LevelFilter,
-    /// Whether a run gives up what it does not need (`[agent] confine`).
+    /// Whether a run drops the privileges that it does not need (`[agent] confine`).
     pub confine: Confine,
     /// The user that a run becomes (`[agent] user`), as a name or `UID:GID`.
     pub user: Option<String>,
@@ -79,7 +79,7 @@ pub struct Input {
     pub collection_jitter: Duration,
     /// Shifts the schedule of emissions (`collection_offset`).
     pub collection_offset: Duration,
-    /// `precision` as it is set; zero where it is not. See [`Input::rounding`].
+    /// The configured `precision`; zero where it is not set. See [`Input::rounding`].
     pub precision: Duration,
     /// The network namespace that is sampled.
     pub netns: Netns,
@@ -99,7 +99,7 @@ pub struct Input {
     pub percpu_rates: bool,
     /// A row `internal_ctpulse` about the event source and what was missed (`internal`).
     pub internal: bool,
-    /// What log lines call this input: `alias`, or `conntrack` when there is none.
+    /// The name of this input in log lines: `alias`, or `conntrack` when there is none.
     pub alias: Option<String>,
     /// The lowest level that this input logs (`log_level`), if it has its own.
     pub log_level: Option<log::LevelFilter>,
@@ -140,7 +140,7 @@ pub enum Ebpf {
     Off,
 }
 
-/// `confine`: whether a run gives up the privileges that it does not need.
+/// `confine`: whether a run drops the privileges that it does not need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Confine {
     /// As far as the kernel can
@@ -210,7 +210,7 @@ impl std::fmt::Display for Netns {
 }
 
 /// An address to listen on: `127.0.0.1:9466`, `[::1]:9466`, or a port alone (`9466`, `:9466`), which
-/// is this host's own IPv4 loopback: who wants others to reach it says so.
+/// is this host's own IPv4 loopback: an address for other hosts must be explicit.
 ///
 /// # Errors
 /// A sentence on what is wrong and how to write it.
@@ -231,7 +231,7 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl Input {
-    /// What log lines and the health page call this input.
+    /// Returns the name of this input in log lines and on the health page.
     #[must_use]
     pub fn name(&self) -> String {
         self.alias.clone().unwrap_or_else(|| match &self.netns {
@@ -268,7 +268,7 @@ impl Input {
         }
     }
 
-    /// What timestamps are rounded to, the nearest multiple; zero keeps nanoseconds.
+    /// Returns the unit to which timestamps are rounded; zero keeps nanoseconds.
     ///
     /// Where `precision` is not set, Telegraf takes the largest unit that the interval reaches;
     /// here only `compat = "telegraf"` does, since rows within a second should differ.

@@ -1,4 +1,4 @@
-//! What this program is: its version, the commit it was built from, the eBPF object in it.
+//! The identity of this program: its version, its commit, and its eBPF object.
 //!
 //! `build.rs` finds out; nothing here depends on when or where it was built.
 

@@ -1,8 +1,8 @@
 //! Measurements of the event source in a real kernel, which `cargo xtask bench` asks a guest for.
 //!
-//! Each tells its numbers round by round, in lines that xtask/src/vm/console.rs reads, and judges
-//! nothing: xtask/src/bench/events.rs does. What is compared takes turns, in an order that turns
-//! too, since a guest is emulated and its clock is that of a busy host.
+//! Each prints its numbers round by round, in lines that xtask/src/vm/console.rs reads;
+//! xtask/src/bench/events.rs judges them. The compared programs take turns, in an alternating
+//! order, since a guest is emulated and its clock is that of a busy host.
 
 use std::fs;
 use std::process::Command;
@@ -32,7 +32,7 @@ pub(crate) fn tell(figure: &str, numbers: &[(&str, f64)]) {
     fs::write("/dev/kmsg", line).unwrap();
 }
 
-/// Whether seconds are to do, as the image says.
+/// Returns whether the image asks for a run of seconds.
 fn is_quick() -> bool {
     fs::read_to_string("/etc/ctpulse-measure").unwrap().trim() == "quick"
 }
@@ -169,7 +169,7 @@ fn cpu_per_sample() {
     }
 }
 
-/// What an agent has used and missed when a row came.
+/// The CPU time and the missed samples of an agent at a row.
 struct Reading {
     /// Nanoseconds.
     timestamp: f64,

@@ -14,7 +14,7 @@ use crate::flows;
 use crate::in_guest;
 use crate::support::{Namespace, integer, text};
 
-/// What a rate is compared with, and by what.
+/// The reference of a rate, and the compared program.
 struct Rates<'a> {
     figure: &'a str,
     rounds: std::ops::Range<usize>,

@@ -1,4 +1,4 @@
-//! What it costs that drops are reported, beside counting them: for `cargo xtask bench`.
+//! The cost of reports of drops beside that of their counters, for `cargo xtask bench`.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Child, Stdio};

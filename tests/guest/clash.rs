@@ -98,7 +98,7 @@ pub(crate) fn race(
     })
 }
 
-/// What the kernel says of races in the namespace, and what the probes do: the same.
+/// Checks that the kernel and the probes count the same races in the namespace, and returns them.
 fn agree(namespace: &Namespace, events: &Events) -> (u64, u64) {
     let line = statistics(&namespace.name);
     let field = |name| integer(&line, name).unwrap();

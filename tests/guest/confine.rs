@@ -17,7 +17,7 @@ const SYS_ADMIN: u64 = 1 << 21;
 /// `CAP_SYSLOG`, `CAP_PERFMON` and `CAP_BPF`.
 const PROBES: u64 = 1 << 34 | 1 << 38 | 1 << 39;
 
-/// An agent with probes as another user, confined; what it says goes to `stderr`.
+/// An agent with probes as another user, confined; its messages go to `stderr`.
 fn agent(stderr: &tempfile::NamedTempFile, arguments: &[&str]) -> Running {
     let agent = ctpulse();
     let mut command = Command::new("sh");

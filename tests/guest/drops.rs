@@ -18,7 +18,7 @@ use crate::{in_guest, wait_for};
 
 pub(crate) const UDP_TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout";
 
-/// A running `ctpulse drops`, and what it says besides its lines.
+/// A running `ctpulse drops`, and its log.
 pub(crate) struct Drops {
     running: Running,
     stderr: tempfile::NamedTempFile,
@@ -45,7 +45,7 @@ impl Drops {
         fs::read_to_string(self.stderr.path()).unwrap()
     }
 
-    /// Ends it; its lines, and what it said at the end.
+    /// Ends the program. Returns its lines and its log.
     fn end(mut self) -> (Vec<String>, String) {
         self.running.signal(Signal::INT);
         let lines = self.running.rest();
@@ -195,7 +195,7 @@ fn losers_of_races_are_named() {
     assert_eq!(u64::from(attempts) + lost(), insertions(&times.end().0));
 }
 
-/// How many insertions `--latency` says that there were, which its bars add up to.
+/// Returns the number of insertions that `--latency` prints, which is the sum of its bars.
 fn insertions(lines: &[String]) -> u64 {
     let start = lines.iter().position(|line| line.starts_with("time in")).unwrap();
     let sum = lines[start].strip_prefix("time in __nf_conntrack_confirm, ").unwrap();

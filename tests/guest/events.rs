@@ -335,7 +335,7 @@ pub(crate) fn counts_again(running: &Running) {
     crate::track_no_more();
 }
 
-/// The value of a field of the row about ctpulse itself, once `done` says that it is settled.
+/// The value of a field of the row about ctpulse itself, once `done` returns true.
 fn internal(running: &Running, done: impl Fn(&str) -> bool) -> String {
     let start = Instant::now();
     while start.elapsed() < SOON {
@@ -363,7 +363,7 @@ fn allocations_less_frees_are_the_change_of_entries() {
     let line = internal(&running, |line| integer(line, "events_free") >= Some(120));
     all(&line, &[("events_alloc", 120), ("events_free", 120)]);
     assert_eq!(number(&line, "drift"), Some("0"), "{line}");
-    // From 6.7 on the kernel says what it skipped and missed; here that was nothing.
+    // From 6.7 on the kernel counts skipped and missed calls; here there were none.
     for what in ["hash_insert_skipped", "hash_insert_missed", "alloc_return_missed"] {
         assert_eq!(integer(&line, what).unwrap_or(0), 0, "{what} in {line}");
     }

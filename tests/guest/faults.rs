@@ -1,4 +1,4 @@
-//! What happens to a machine while the agent runs: CPUs that go and come, a clock that is set, a
+//! Changes of a machine while the agent runs: CPUs that go offline and return, a clock that is set, a
 //! reader that the kernel kills for its memory.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! What connection tracking's helper modules bring about: connections that were expected, and
+//! The effects of the helper modules of connection tracking: connections that were expected, and
 //! entries that are dying before they are in the table, as a helper is unloaded.
 
 use std::collections::BTreeSet;
@@ -35,7 +35,7 @@ fn expected_connections_are_distinguished_from_new_ones() {
         let mut client = TcpStream::connect("127.0.0.1:21").unwrap();
         let mut server = listener.accept().unwrap().0;
         let mut streams = Vec::new();
-        // The first line only tells the helper where lines begin.
+        // The first line only shows the helper where lines begin.
         client.write_all(b"USER x\r\n").unwrap();
         server.read_exact(&mut [0; 8]).unwrap();
         for port in 1..=TRANSFERS {

@@ -56,7 +56,8 @@ fn add_sink(namespace: &Namespace) {
     namespace.exec("ip", &["link", "set", "sink", "up"]);
 }
 
-/// As many as `cargo xtask vm --connections` says, in rounds that the guest's memory holds.
+/// The number of connections is that of `cargo xtask vm --connections`, in rounds that fit into the
+/// guest's memory.
 #[test]
 fn every_connection_is_counted_under_load() {
     in_guest();
@@ -123,7 +124,7 @@ fn two_hundred_thousand_connections_are_counted_beside_other_programs() {
     all_counted(Event::Free, "free");
 }
 
-/// What the kernel holds for probes.
+/// The kernel's objects for probes.
 #[derive(Debug, PartialEq, Eq)]
 struct Held {
     programs: usize,
@@ -177,7 +178,7 @@ fn probes_come_and_go_fifty_times_under_load() {
     std::thread::scope(|scope| {
         let (namespace, stop, answered) = (&namespace, &stop, &answered);
         scope.spawn(move || {
-            // Every connection must get its answer, whatever is being attached or taken away.
+            // Every connection must get its answer while probes are attached and detached.
             namespace.inside(|| {
                 let server = UdpSocket::bind("127.0.0.1:0").unwrap();
                 server.set_read_timeout(Some(SOON)).unwrap();

@@ -1,8 +1,8 @@
 //! The real binary in a kernel of its own: what `cargo xtask vm` runs in a virtual machine.
 //!
 //! These tests unload kernel modules and change limits of the whole system, so each of them
-//! refuses to run where the kernel's command line does not say that it is such a guest. The
-//! modules that its init loaded lie in `/modules`, in the order of `/modules/order`.
+//! refuses to run where the kernel's command line does not mark such a guest. The modules that its
+//! init loaded are in `/modules`, in the order of `/modules/order`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -53,7 +53,7 @@ fn in_guest() {
     );
 }
 
-/// Calls `done` until it says yes; panics with `what` when it never does.
+/// Calls `done` until it returns true; panics with `what` after a while.
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {

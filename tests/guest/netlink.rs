@@ -134,7 +134,7 @@ fn ctnetlink_needs_one_capability_and_names_it() {
     track_no_more();
 }
 
-/// A kernel whose procfs has no column for what ctnetlink tells, as a backport may be.
+/// A kernel whose procfs lacks a column for an attribute of ctnetlink, as a backport may.
 #[test]
 fn ctnetlink_is_asked_where_it_has_more_than_procfs() {
     in_guest();

@@ -1,4 +1,4 @@
-//! An agent that is not root: what it needs, and what it says when it lacks it.
+//! An agent that is not root: the capabilities that it needs, and its messages without them.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -23,7 +23,7 @@ fn unprivileged(capabilities: &str, locked_memory: &str) -> Command {
     command
 }
 
-/// What the agent says when it must have probes and cannot.
+/// Returns the error of an agent that requires probes and cannot attach them.
 fn refusal(capabilities: &str, locked_memory: &str) -> String {
     let mut command = unprivileged(capabilities, locked_memory);
     let refused = command.args(["--ebpf", "on", "--count", "1"]).output().unwrap();

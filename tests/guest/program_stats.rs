@@ -1,5 +1,5 @@
-//! What the kernel says that each loaded kprobe program has cost: its runs and their time, which
-//! it takes itself (`kernel.bpf_stats_enabled`).
+//! The cost of each loaded kprobe program as the kernel measures it: its runs and their time
+//! (`kernel.bpf_stats_enabled`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -101,12 +101,12 @@ impl Programs {
         now
     }
 
-    /// What these programs have cost, in all.
+    /// The total cost of these programs.
     pub(crate) fn cost(&self) -> Cost {
         self.0.values().map(|(_, cost)| *cost).fold(Cost::default(), Add::add)
     }
 
-    /// What each has cost since it was `before`.
+    /// The cost of each program since `before`.
     pub(crate) fn since(&self, before: &Self) -> Self {
         let mut since = self.clone();
         for (id, (_, cost)) in &mut since.0 {

@@ -110,7 +110,7 @@ impl Servers {
     }
 }
 
-/// What happened in the router since the last look.
+/// The events in the router since the last read.
 struct Since<'a> {
     events: &'a Events,
     router: &'a Namespace,

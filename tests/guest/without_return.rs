@@ -1,4 +1,4 @@
-//! What cannot be undone in a guest: its name has this run after all others.
+//! Changes that a guest cannot undo. By its name, this module runs after all others.
 
 use std::fs;
 

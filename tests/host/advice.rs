@@ -1,4 +1,4 @@
-//! What `ctpulse doctor --advise --recording` concludes, and from which rows.
+//! The conclusions of `ctpulse doctor --advise --recording`, and the rows that they need.
 
 use std::fmt::Write;
 

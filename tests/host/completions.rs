@@ -38,7 +38,7 @@ impl Place {
     }
 }
 
-/// What bash offers for these words, the last of which is being typed.
+/// Returns bash's completions of the last of these words.
 fn bash(place: &Place, words: &[&str]) -> Vec<String> {
     const ASK: &str = "source ./script; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); COMP_TYPE=9; \
                        _clap_complete_ctpulse ctpulse \"${!#}\" x; printf '%s\\n' \"${COMPREPLY[@]}\"";
@@ -47,7 +47,7 @@ fn bash(place: &Place, words: &[&str]) -> Vec<String> {
     candidates(&text(&output(&mut bash).stdout))
 }
 
-/// What fish offers for this line.
+/// Returns fish's completions of this line.
 fn fish(place: &Place, words: &[&str]) -> Vec<String> {
     let mut fish = place.command("fish");
     fish.args(["--no-config", "-c", "source ./script; complete -C $argv[1]"]);

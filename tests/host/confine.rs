@@ -27,7 +27,7 @@ fn is_root(test: &str) -> bool {
     is_root
 }
 
-/// What `/proc` says under `key` of each thread of a process, by the thread's name.
+/// Returns the value of `key` in `/proc` of each thread of a process, with the thread's name.
 fn threads(pid: u32, key: &str) -> Vec<(String, String)> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let thread = |task: std::io::Result<fs::DirEntry>| {
@@ -193,7 +193,7 @@ fn a_run_as_another_user_has_only_what_that_user_has() {
     assert!(text(&refused.stderr).contains("Permission denied"), "{}", text(&refused.stderr));
 }
 
-/// What `doctor` says that a run would have is what a run has.
+/// `doctor` reports the privileges that a run has.
 #[test]
 fn doctor_reports_the_privileges_of_a_run() {
     let layers = |text: &str, label: &str| {
@@ -230,7 +230,7 @@ fn an_unusable_user_is_an_error() {
     }
 }
 
-/// What was given up at the start is needed to make a new file: the old one is written on.
+/// A dropped privilege is needed to create a new file: the old file is continued.
 #[test]
 fn a_file_that_cannot_be_created_again_is_reported_and_the_old_file_continues() {
     if !is_root("a_file_that_cannot_be_created_again_is_reported_and_the_old_file_continues") {
@@ -306,7 +306,7 @@ fn an_ordinary_user_needs_no_privileges_and_gets_one_line() {
     assert_eq!(printed, "");
 }
 
-/// What an intruder does in a process that is confined as an agent with `--netns` and a rotated
+/// The acts of an intruder in a process that is confined as an agent with `--netns` and a rotated
 /// recording is; run by the tests below in a process of its own.
 #[test]
 #[ignore = "the tests below run it"]
@@ -402,7 +402,7 @@ fn an_intruder_is_refused_and_the_agent_is_not() {
         let (status, printed) = intrude(what, &path);
         assert!(printed.contains("DONE"), "{what} {}: {status} {printed}", path.display());
     }
-    // The process ends at once: its signal says why.
+    // The process ends at once, by a signal that names the reason.
     for (what, path) in [("execute", "/bin/true"), ("socket", ""), ("chroot", "/")] {
         let (status, printed) = intrude(what, Path::new(path));
         assert_eq!(status.signal(), Some(libc::SIGSYS), "{what}: {status} {printed}");

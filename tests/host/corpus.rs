@@ -1,5 +1,5 @@
-//! What the fuzzer found worth keeping, and what kernels and ourselves write, through the same
-//! functions as there: crashes that were mended stay mended.
+//! Runs the fuzzer's functions on the kept inputs and on the fixtures, so that a fixed crash stays
+//! fixed.
 
 #[allow(unreachable_pub, reason = "of the fuzzer it is a library")]
 #[path = "../fuzz/targets.rs"]

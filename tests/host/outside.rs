@@ -1,4 +1,4 @@
-//! What others chose: configurations that they may change, and names that they gave.
+//! Untrusted input: configurations that other users may change, and names that they chose.
 //! docs/security.md has the promises.
 
 use std::fs;

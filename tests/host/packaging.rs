@@ -1,5 +1,4 @@
-//! What is packaged calls `ctpulse` as it is: each option that a unit, a container or a manifest
-//! gives it exists.
+//! The packaged files fit the program: each option in a unit, a container or a manifest exists.
 
 use std::fs;
 

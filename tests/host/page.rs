@@ -87,7 +87,7 @@ fn names_from_a_recording_are_text() {
     }
 }
 
-/// What a browser makes of a page: the document after scripts have run, and what it logged.
+/// Opens a page in a browser. Returns the document after scripts have run, and the log.
 fn browse(path: &Path, dark: bool) -> (String, String) {
     let profile = tempfile::tempdir().unwrap();
     let mut chromium = Command::new("timeout");
@@ -117,7 +117,7 @@ fn a_browser_takes_the_page_without_errors_or_requests_in_both_schemes() {
     assert!(document.contains("<figcaption>Fill of the table, percent</figcaption>"));
     assert!(!log.contains("CONSOLE"), "{log}");
 
-    // The page forbids scripts, so a copy that allows one says what the browser made of it.
+    // The page forbids scripts, so a copy with a script reports the computed style.
     let policy = page.find("<meta http-equiv").unwrap();
     let end = policy + page[policy..].find('>').unwrap() + 1;
     let script = "<script>\

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// A program of Debian's package, or none, which is said.
+/// Returns a program of Debian's package. Prints `NOT RUN HERE` where it is not installed.
 fn program(name: &str, test: &str) -> Option<PathBuf> {
     let unpacked = repository().join(".cache/prometheus/usr/bin");
     let dirs = [unpacked, "/usr/bin".into(), "/usr/local/bin".into()];

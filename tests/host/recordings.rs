@@ -54,7 +54,7 @@ pub struct Burst {
     pub drops_per_sample: u64,
 }
 
-/// What to record.
+/// The content of a recording.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub interval_ms: u64,
@@ -228,7 +228,7 @@ impl<'a> Gateway<'a> {
     }
 }
 
-/// What Telegraf makes of a row that it read from execd: its own tags, another order of fields,
+/// A row as Telegraf writes it after execd: its own tags, another order of fields,
 /// whole seconds, and integers as floats (a processor did that).
 pub fn through_telegraf(text: &str) -> String {
     let line = |line: &str| {

@@ -245,7 +245,7 @@ fn a_comparison_of_different_hosts_or_lengths_warns() {
     }
 }
 
-/// The help says what a script can rely on.
+/// The help documents the exit codes for scripts.
 #[test]
 fn an_unusable_recording_exits_with_1_and_the_reason() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What a tick costs: no allocation and one read.
+//! The cost of a tick: no allocation and one read.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -132,7 +132,7 @@ fn opened(trace: &str) -> Option<&str> {
     trace.lines().rfind(|line| line.contains("stat/nf_conntrack\"") && line.contains("openat"))
 }
 
-/// Whether there is `strace`, without which `test` says that it does not run here.
+/// Returns whether `strace` is installed. Prints `NOT RUN HERE` for `test` where it is not.
 fn has_strace(test: &str) -> bool {
     let exists = Path::new("/usr/bin/strace").exists();
     if !exists {

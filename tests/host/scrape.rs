@@ -56,7 +56,7 @@ impl Listening {
         stream
     }
 
-    /// What one request on a connection of its own gets: status, head and body.
+    /// Sends one request on a connection of its own. Returns status, head and body.
     fn ask(&self, request: &str) -> (u16, String, String) {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
@@ -72,7 +72,7 @@ impl Listening {
         self.ask(&format!("GET {path} HTTP/1.1\r\n{close}{headers}\r\n"))
     }
 
-    /// Ends it; whether it took less than a second, and what else it said.
+    /// Ends the program. Returns whether this took less than a second, and the other messages.
     fn end(mut self) -> (bool, String) {
         self.running.signal(Signal::TERM);
         let (status, time) = self.running.wait();
@@ -227,7 +227,7 @@ fn a_head_that_is_too_large_is_refused() {
 /// So many answers that no socket buffer has room for them all.
 const ANSWERS: usize = 64;
 
-/// What makes each answer some hundred kilobytes.
+/// Options that make each answer some hundred kilobytes.
 const LARGE: [&str; 3] = ["--collect", "all,percpu", "--percpu-rates"];
 
 /// A client that has asked for more than fits on the way, and reads none of it.

@@ -307,7 +307,7 @@ fn csv(rows: &[Row], batch: usize, delimiter: &str) -> String {
     text
 }
 
-/// What `influx query --raw` prints: a table each for statistics and table rows.
+/// The output of `influx query --raw`: a table each for statistics and table rows.
 fn annotated(rows: &[Row]) -> String {
     let mut text = String::new();
     for (table, has_cpu) in [(0, true), (1, false)] {

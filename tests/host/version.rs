@@ -1,5 +1,5 @@
-//! What `--version` says: it is the checkout's commit and the committed object's digest, and what
-//! is not known is said.
+//! The output of `--version`: the checkout's commit and the digest of the committed object, or
+//! "unknown".
 
 #[allow(dead_code, unreachable_pub, reason = "its `main` is cargo's")]
 #[path = "../../conntrack-user/build.rs"]

@@ -49,8 +49,8 @@ pub struct Window {
     pub count: Option<Range>,
     /// The sysctl files' numbers, in the order of their keys.
     pub sysctls: Vec<Option<f64>>,
-    /// Real-time clock beside the read, in nanoseconds since 1970; rounded where `precision`
-    /// says so.
+    /// Real-time clock beside the read, in nanoseconds since 1970; rounded to
+    /// `precision`.
     pub timestamp_ns: i64,
     /// Samples and emissions that were missed since the start.
     pub loss: Loss,

@@ -367,7 +367,7 @@ proptest! {
         prop_assert!(peak.count <= in_a_sample.max().unwrap_or(0));
     }
 
-    /// Whatever a kernel prints, rates are never negative, never a 2^32 spike, and a counter
+    /// For any output of a kernel, rates are never negative, never a 2^32 spike, and a counter
     /// that only goes up is followed exactly, through any number of wraps.
     #[test]
     fn counters_are_followed_through_wraps(

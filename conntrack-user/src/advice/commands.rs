@@ -8,10 +8,10 @@ use super::evidence::{Evidence, Host};
 use crate::settings::Netns;
 use crate::text::sanitize::is_plain;
 
-/// Stands in a command for a name that cannot be printed as it is.
+/// The placeholder in a command for a name that cannot be printed.
 const UNPRINTABLE: &str = "NAMESPACE";
 
-/// Returns the prefix of a command that is to run in the namespace that was sampled.
+/// Returns the prefix of a command that runs in the sampled namespace.
 pub(super) fn inside(evidence: &Evidence) -> String {
     match &evidence.netns {
         Netns::Own => String::new(),
@@ -85,7 +85,7 @@ mod tests {
         Evidence { netns: Netns::Name(name.to_owned()), ..Evidence::default() }
     }
 
-    /// Whatever the name is, the shell takes it for one word.
+    /// Any name is one word for the shell.
     #[test]
     fn a_name_from_a_recording_runs_no_command() {
         for name in [

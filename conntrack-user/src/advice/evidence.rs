@@ -37,7 +37,7 @@ pub struct Samples {
     pub due: Option<f64>,
 }
 
-/// What the rows show of the ports that NAT found taken for each failed insertion.
+/// The number of ports that NAT found taken for each failed insertion, as the rows show it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct FoundForFailures {
     /// Rows with failures.
@@ -51,7 +51,7 @@ pub struct FoundForFailures {
     pub background: f64,
 }
 
-/// What was measured.
+/// The measurements that the rules judge.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Evidence {
     /// Where.
@@ -90,7 +90,7 @@ pub struct Evidence {
     pub samples: Option<Samples>,
     /// Emissions that are missing, and how many there should be.
     pub missing: (u64, u64),
-    /// What could not be read, paired or concluded, a sentence each.
+    /// The unknowns of the measurement, a sentence each.
     pub unknown: Vec<String>,
 }
 

@@ -21,7 +21,7 @@ const SYSCTL: &str = "https://docs.kernel.org/networking/nf_conntrack-sysctl.htm
 const FILLING: f64 = 0.8;
 const FULL: f64 = 0.95;
 
-/// What `ctpulse drops` adds up by.
+/// The keys by which `ctpulse drops` adds up.
 const BY_SOURCE: &str = "--top cause,source,port";
 
 /// Rules about the traffic and the table: where none applies, nothing is wrong.

@@ -1,8 +1,8 @@
 //! `ctpulse drops`: each drop as it happens, with its cause and its connection.
 //!
-//! The programs put reports into a ring, which is looked into now and then until a signal comes; what
-//! is added up is printed every so often. Totals come from the programs' counters, which miss nothing that a report
-//! may.
+//! The programs put reports into a ring, which is read at intervals until a signal arrives. `--top`
+//! prints a table of sums at intervals. Totals come from the programs' counters, which are complete
+//! where reports were lost.
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::process::ExitCode;
@@ -37,11 +37,11 @@ use crate::source::roots::Place;
 const NEEDED: [&str; 8] =
     ["gc", "delete_list", "whose_drop", "table_full", "alloc", "clash", "refusals", "tracker_drop"];
 
-/// How often the ring is looked into: at once for a person, seldom for the machine.
+/// How often the ring is read: without a visible delay, and at a low cost.
 const LOOK: Duration = Duration::from_millis(25);
 
-/// How often it is looked whether the module that the probes are in is still there: an unloaded one
-/// takes them along without a word.
+/// How often the module with the probed functions is checked: the kernel detaches the probes of an
+/// unloaded module without a message.
 const ALIVE: Duration = Duration::from_millis(500);
 
 /// The context of a failed write.
@@ -119,15 +119,15 @@ fn share(limit: u64, cpus: usize) -> u64 {
     ((limit as f64 / windows / cpus.max(1) as f64) as u64).max(1)
 }
 
-/// What is printed, and how.
+/// The output, and its form.
 struct View {
     namespaces: Vec<(Pinned, String)>,
-    /// Whether lines must say which namespace they are of.
+    /// Whether lines name their namespace.
     many: bool,
     format: DropsFormat,
     top: Option<Top>,
     shown: totals::ByCause,
-    /// Those of them whose connection could not be read.
+    /// The shown drops whose connection could not be read.
     unknown: totals::ByCause,
 }
 
@@ -149,7 +149,7 @@ impl View {
     }
 }
 
-/// What is added to the monotonic clock's nanoseconds to have the time of day.
+/// Returns the difference between the time of day and the monotonic clock, in nanoseconds.
 fn offset_ns() -> i64 {
     let monotonic = clock_gettime(ClockId::Monotonic);
     let monotonic = monotonic.tv_sec * 1_000_000_000 + monotonic.tv_nsec;

@@ -75,8 +75,9 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Takes each of Telegraf's signals as a request for a row, whatever --signal is. First of all, since
-/// Telegraf may send one at once, and by default they end the process.
+/// Takes each of Telegraf's signals as a request for a row, also of those that --signal does
+/// not select. This comes first, because Telegraf may send one at once, and their default action
+/// ends the process.
 fn wait_for_requests(runtime: &Runtime, to: &UnboundedSender<RunEvent>) -> anyhow::Result<()> {
     let _runtime = runtime.enter();
     for kind in [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()] {
@@ -85,8 +86,8 @@ fn wait_for_requests(runtime: &Runtime, to: &UnboundedSender<RunEvent>) -> anyho
     Ok(())
 }
 
-/// Reads standard input on a thread of its own: a newline is a wish for a row where `signal`
-/// says so, and its end is the end of the program.
+/// Reads standard input on a thread of its own: a newline is a request for a row if `signal`
+/// selects standard input, and the end of the input is the end of the program.
 fn listen(signal: Signal, to: UnboundedSender<RunEvent>) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("stdin".into());
     thread.spawn(move || {

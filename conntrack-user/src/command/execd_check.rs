@@ -12,7 +12,7 @@ use crate::format::Format;
 const DEFAULT_SIGNAL: &str = "none";
 const DEFAULT_DATA_FORMAT: &str = "influx";
 
-/// What the command would do.
+/// The effect of the command.
 ///
 /// # Errors
 /// Everything that is wrong with it.

@@ -10,7 +10,7 @@ pub(super) enum RowTrigger {
     WhenAsked,
 }
 
-/// What an input reads, and how often.
+/// Describes the sources of an input and its intervals.
 pub(super) fn described(input: &Input, when: RowTrigger) -> String {
     let alias = input.alias.as_ref().map(|alias| format!(" '{}'", shown(alias)));
     let netns = (!input.netns.is_own()).then_some(&input.netns);

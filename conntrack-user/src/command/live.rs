@@ -1,7 +1,7 @@
 //! `ctpulse live`: the dashboard, wired to the samplers.
 //!
 //! The main thread waits for signals, the UI has a thread of its own that may be stuck in the
-//! terminal, and the sink's thread hands rows to it. Whichever ends first, the terminal is restored.
+//! terminal, and the sink's thread hands rows to it. The terminal is restored in any order of their ends.
 
 use std::fs::File;
 use std::io;
@@ -93,7 +93,7 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     Ok(if turn == Turn::HangUp { ExitCode::from(HUNG_UP) } else { ExitCode::SUCCESS })
 }
 
-/// Signals that end a process unless it handles them, and would leave the terminal as it is. Faults
+/// Signals that end a process unless it handles them, and would leave the terminal in raw mode. Faults
 /// and ABRT come from inside, KILL cannot be handled, and PIPE is ignored from the start.
 const ENDING: [Signal; 16] = [
     Signal::HUP,
@@ -117,7 +117,7 @@ const ENDING: [Signal; 16] = [
 /// So do the real-time signals, but for those that the C library keeps for itself.
 const REALTIME: RangeInclusive<i32> = if cfg!(target_env = "musl") { 35..=64 } else { 34..=64 };
 
-/// What ends the program, and what the UI has to know.
+/// Connects the signals that end the program or concern the UI.
 fn wait_for_signals(
     to: &UnboundedSender<RunEvent>,
     to_ui: &SyncSender<Event>,
@@ -203,7 +203,7 @@ fn settings(args: &LiveArgs) -> anyhow::Result<(Settings, Vec<String>)> {
     Ok((settings, warnings))
 }
 
-/// What the terminal can show, by the environment.
+/// Returns the abilities of the terminal by its environment.
 fn theme(args: &LiveArgs) -> Theme {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();

@@ -48,7 +48,7 @@ macro_rules! usage {
 /// Runs what the command line asks for.
 ///
 /// # Errors
-/// What to print to standard error before exiting with 1.
+/// The message on standard error before the exit with 1.
 pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if matches!(
         cli.command,

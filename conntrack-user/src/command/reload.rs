@@ -30,8 +30,9 @@ impl Configuration {
         self.path.as_deref()
     }
 
-    /// The settings of a configuration that changed, with what stays as it is; the reason is logged
-    /// where the old ones go on. `kept` is what this process kept when it was confined.
+    /// Returns the settings of a changed configuration, with the parts that cannot change. Where the old
+    /// settings stay in use, the reason is logged. `kept` are the privileges that this process kept
+    /// when it was confined.
     pub(super) fn reload(
         &mut self,
         load: impl FnOnce() -> anyhow::Result<(Settings, Vec<String>)>,
@@ -91,7 +92,7 @@ fn keep_what_is_fixed(new: &mut Settings, old: &Settings) {
 /// Leaves out what `auto` may do without and this process no longer may.
 ///
 /// # Errors
-/// What must be and cannot.
+/// A required change that is not possible.
 fn fit(settings: &mut Settings, kept: &Needs) -> Result<(), String> {
     for input in &mut settings.inputs {
         let place = Place::resolve(&settings.roots, &input.netns);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// `text` as it is typed: backslashes and hyphens are not set as others, and no line is a request.
+/// Escapes `text`, so that backslashes and hyphens are printed as such and no line is a request.
 pub(super) fn escaped(text: &str) -> String {
     let line = |line: &str| {
         let line = line.replace('\\', "\\e").replace('-', "\\-");
@@ -33,7 +33,7 @@ impl Page {
         self.line(&escaped(text));
     }
 
-    /// Lines that are set as they are.
+    /// Lines that are not filled.
     pub(super) fn preformatted(&mut self, text: &str) {
         self.line(".nf");
         self.line(&escaped(text));
@@ -51,7 +51,7 @@ impl Page {
         }
     }
 
-    /// What another writer made of its own.
+    /// Roff text of another writer.
     pub(super) fn raw(&mut self, roff: &str) {
         self.0.push_str(roff);
     }

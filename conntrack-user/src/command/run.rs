@@ -22,8 +22,7 @@ use crate::settings::{Confine, Ebpf, Settings};
 use crate::source::namespace::HeldProcesses;
 use crate::text::colour;
 
-/// `--interval` with `--listen` where neither the command line nor a configuration says otherwise:
-/// what most scrapes are apart.
+/// The default of `--interval` with `--listen`: the usual time between two scrapes.
 const SCRAPED_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How often a FIFO is tried that no process reads.
@@ -40,7 +39,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let code = finish(&streamed.reports, args.stats);
-    // An input that ended by itself has less than was asked for, and has said so.
+    // An input that ended by itself has fewer rows than requested, and has logged the reason.
     let is_cut_short = streamed.reports.iter().any(|report| report.has_ended);
     Ok(if is_cut_short { ExitCode::FAILURE } else { code })
 }
@@ -114,7 +113,7 @@ async fn once_read(
             }
             opened => {
                 if hung_up {
-                    // What the pipeline is to do, once there is one.
+                    // The pipeline acts on it once it has started.
                     let _ = to.send(RunEvent::HangUp);
                 }
                 return opened.map(Some);
@@ -141,7 +140,7 @@ struct Run<'a> {
     configuration: Configuration,
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Default)]
 struct Streamed {
     reports: Vec<SamplingReport>,
@@ -230,7 +229,7 @@ impl Run<'_> {
     }
 }
 
-/// What has the run read files again. SIGHUP stays ignored where it was.
+/// Lets SIGHUP reload the files. SIGHUP stays ignored where it was ignored.
 fn wait_for_hang_up(to: &UnboundedSender<RunEvent>) -> anyhow::Result<()> {
     if is_ignored(SignalKind::hangup()) {
         return Ok(());
@@ -238,7 +237,7 @@ fn wait_for_hang_up(to: &UnboundedSender<RunEvent>) -> anyhow::Result<()> {
     on_signal(SignalKind::hangup(), to, || RunEvent::HangUp)
 }
 
-/// What ends the run. SIGINT stays ignored where it was.
+/// Lets signals and the duration end the run. SIGINT stays ignored where it was ignored.
 fn wait_for_end(args: &RunArgs, to: &UnboundedSender<RunEvent>) -> anyhow::Result<()> {
     on_signal(SignalKind::terminate(), to, || RunEvent::End)?;
     if !is_ignored(SignalKind::interrupt()) {
@@ -265,7 +264,7 @@ fn settings(args: &RunArgs, format: Format) -> anyhow::Result<(Settings, Vec<Str
             // Probes count from when they are attached; one reading would show 0.
             input.ebpf = Ebpf::Off;
         }
-        // A table of per-CPU counters since boot says little; one of rates does.
+        // Rates of CPUs are more useful in a table than their counters since boot.
         input.percpu_rates |= format == Format::Table;
     }
     Ok((settings, warnings))

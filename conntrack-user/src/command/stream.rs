@@ -1,4 +1,4 @@
-//! What `run` and `execd` share: a pipeline, what it says while it runs, and its end.
+//! The parts that `run` and `execd` share: a pipeline, its events and its end.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use crate::settings::Settings;
 /// sends SIGTERM and as long again before SIGKILL; a service manager's patience is longer.
 pub(super) const PATIENCE: Duration = Duration::from_millis(700);
 
-/// What happens while a stream runs.
+/// An event while a stream runs.
 #[derive(Debug)]
 pub(super) enum RunEvent {
     /// One emission is asked for.
     Gather,
-    /// SIGHUP: the terminal hung up, or the output and the configuration are to be read again.
+    /// SIGHUP: the terminal hung up, or the output is opened and the configuration read again.
     HangUp,
     /// The run has come to its end: by itself, by a signal, or because standard input was closed.
     End,
 }
 
-/// What ends a stream, or interrupts it.
+/// The reason for which a stream ends or is interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// Its end.

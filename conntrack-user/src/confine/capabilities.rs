@@ -1,4 +1,4 @@
-//! Capabilities of the calling thread: what it holds, and how it gives up the rest.
+//! Capabilities of the calling thread, and how it drops them.
 
 use rustix::io::Errno;
 use rustix::thread::{
@@ -6,8 +6,8 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities,
 };
 
-/// What a run may need later, whatever it does: more is never kept, not even for a moment, once
-/// it has changed to another user.
+/// The capabilities that any run may need later. After the change to another user no other
+/// capability is kept, not even for a moment.
 pub(super) const EVER: CapabilitySet = CapabilitySet::BPF
     .union(CapabilitySet::PERFMON)
     .union(CapabilitySet::SYSLOG)
@@ -18,7 +18,7 @@ pub(super) const EVER: CapabilitySet = CapabilitySet::BPF
     // To empty the bounding set.
     .union(CapabilitySet::SETPCAP);
 
-/// What the calling thread may use.
+/// The permitted capabilities of the calling thread.
 ///
 /// # Errors
 /// The kernel's.

@@ -1,7 +1,7 @@
-//! Least privilege: what a run gives up before its threads start, so that all of them lack it.
+//! Least privilege: a run drops privileges before its threads start, so that no thread has them.
 //!
-//! Everything is opened and attached first; then `needs` says what will be needed later, and four
-//! layers take the rest away: `capabilities`, `no_new_privs`, `landlock` (files) and `seccomp`
+//! Everything is opened and attached first. Then `needs` lists the later needs, and four layers
+//! remove the rest: `capabilities`, `no_new_privs`, `landlock` (files) and `seccomp`
 //! (system calls). `user` changes to another user before files are made. All of it belongs to the
 //! calling thread and is inherited by those that it starts. docs/security.md has the table of
 //! what is kept and why; code that needs more later adds it to [`Needs`], one field for each reason.
@@ -21,7 +21,7 @@ pub use user::{UserError, switch_to};
 
 use crate::settings::Confine;
 
-/// What Landlock stands in the way of.
+/// An operation that Landlock prevents.
 pub(crate) const OTHER_PROCESSES: &str = "it hides other processes, and their namespace is sampled";
 
 /// Why a layer cannot be had.
@@ -30,7 +30,7 @@ pub enum LayerError {
     /// The kernel does not have it, or has it switched off.
     #[error("{0}")]
     Absent(&'static str),
-    /// What is sampled cannot be reached under it.
+    /// The sampled namespace cannot be reached under it.
     #[error("{0}")]
     InTheWay(&'static str),
     /// The kernel refused.
@@ -51,7 +51,7 @@ pub enum ConfineError {
     Layer(&'static str, LayerError),
 }
 
-/// What became of each layer.
+/// The result of each layer.
 #[derive(Debug)]
 pub struct Confined {
     /// The capabilities that are left.

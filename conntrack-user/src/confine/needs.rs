@@ -1,4 +1,4 @@
-//! What a run needs after it has started, and nothing else: the one place that says so.
+//! The privileges and files that a run needs after its start. No other module decides on them.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -25,7 +25,7 @@ pub enum Rewrites<'a> {
     Replaced(&'a Path),
 }
 
-/// What is needed later.
+/// The privileges and files that are needed later.
 #[derive(Debug, Clone)]
 pub struct Needs {
     /// Probes are attached again when their module is loaded again or their namespace replaced.
@@ -50,7 +50,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What is needed to read the kernel's files and to write to what is open.
+    /// The capabilities to read the kernel's files and to write to open files.
     #[must_use]
     pub fn nothing() -> Self {
         Self {
@@ -66,10 +66,9 @@ impl Needs {
         }
     }
 
-    /// What these inputs, whose sources are [settled](crate::source::reader::settled), need at these
-    /// places. `probes` says whether there are or may be some,
-    /// `blind` that these do not know the kernel's types: then other processes are looked into, to
-    /// see that there is no other namespace.
+    /// Returns the needs of these inputs at these places; their sources are
+    /// [settled](crate::source::reader::settled). `probes`: probes are or may be attached. `blind`:
+    /// they do not know the kernel's types, so other processes are read to detect other namespaces.
     #[must_use]
     pub fn new(
         inputs: &[Input],
@@ -138,7 +137,7 @@ impl Needs {
         self.directory = Some(directory.to_owned());
     }
 
-    /// What is needed here and was not in `kept`, in words.
+    /// Returns the needs that are not in `kept`, as a text.
     #[must_use]
     pub fn beyond(&self, kept: &Self) -> Option<&'static str> {
         let lacks = [
@@ -205,12 +204,12 @@ fn way(path: &Path) -> Vec<PathBuf> {
     way
 }
 
-/// What is there of a path that may come later, such as `/run/netns`; not the whole system.
+/// Returns the existing part of a path that may appear later, such as `/run/netns`; never `/`.
 fn nearest(path: &Path) -> Option<&Path> {
     path.ancestors().find(|path| path.exists()).filter(|path| path.parent().is_some())
 }
 
-/// Whether this user can make files there without capabilities, as far as owner and modes say.
+/// Returns whether owner and mode permit this user to create files there without capabilities.
 fn is_writable(directory: &Path) -> bool {
     let may = |path: &Path, wanted: u32| {
         let Ok(it) = path.metadata() else { return false };

@@ -14,7 +14,7 @@ use crate::text::human::time_with_decimals;
 /// The columns of [`human`].
 pub const HEADER: &str = "UTC              cause           proto    source -> destination";
 
-/// A line for a person, without its end; `netns` is said where it is given.
+/// Formats a line for a person, without its newline; `netns` is printed where it is given.
 ///
 /// `time_ns` is nanoseconds since the epoch.
 #[must_use]
@@ -57,7 +57,7 @@ fn end(address: IpAddr, port: u16, protocol: u8) -> String {
     }
 }
 
-/// A report as JSON has it; what is not known is not there.
+/// A report as JSON; unknown values are left out.
 #[derive(Debug, Serialize)]
 struct JsonReport<'a> {
     /// Nanoseconds since the epoch.

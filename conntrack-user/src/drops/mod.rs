@@ -1,4 +1,4 @@
-//! What `ctpulse drops` makes of reports: causes and protocols in words, lines, and the heaviest.
+//! The forms in which `ctpulse drops` prints reports: causes and protocols in words, lines, and the heaviest.
 //!
 //! Pure: reports come from `source::events::drops`, and `command::drops` prints what is made here.
 

@@ -13,11 +13,11 @@ use crate::text::human::share;
 /// As many different ones are kept apart; a flood from random addresses must not fill the memory.
 const MOST: usize = 10_000;
 
-/// What stands where there is no value, or where there are too many to keep apart.
+/// The texts for a missing value, and for the values beyond the limit of memory.
 const NONE: &str = "-";
 const OTHERS: &str = "(others)";
 
-/// What reports are added up by.
+/// The keys by which reports are added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupBy {
     /// Why.

@@ -1,4 +1,4 @@
-//! How many there were, exactly, whatever was shown of them.
+//! The exact totals of drops, independent of the number of printed reports.
 
 use conntrack_ebpf::Cause;
 
@@ -8,14 +8,14 @@ use crate::source::ebpf::drops::Unreported;
 /// By cause, in the order of [`Cause::ALL`].
 pub type ByCause = [u64; Cause::ALL.len()];
 
-/// What the counters say, and what became of it.
+/// The counters by cause, and the number of reports of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     /// Counted in the kernel: exact.
     pub counted: ByCause,
     /// Shown one by one.
     pub shown: ByCause,
-    /// Those of the shown whose connection could not be read.
+    /// Shown without their connection, which could not be read.
     pub unknown: ByCause,
     /// Not shown since they were too many, or since there was no room.
     pub unreported: Unreported,

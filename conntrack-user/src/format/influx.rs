@@ -4,7 +4,7 @@
 //! Two things are ours. Telegraf trims trailing backslashes, which would escape the
 //! separator behind them, from tag keys and values; here the measurement and field keys are
 //! trimmed as well. And a counter that the kernel does not maintain is the integer 0.
-//! What line protocol has no escape for stays as ambiguous as it is with Telegraf: a tab, a
+//! Characters without an escape in line protocol are written as Telegraf writes them: a tab, a
 //! newline, a form feed or a carriage return becomes a backslash and a letter, and a backslash
 //! in front of a comma, a space or an equals sign is read differently by different parsers.
 

@@ -74,7 +74,7 @@ pub enum Format {
     Table,
 }
 
-/// What an encoder must know beside the rows.
+/// Options of an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EncoderOptions {
     /// Table: colour zeros and alarming numbers.

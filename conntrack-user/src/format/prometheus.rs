@@ -33,7 +33,7 @@ pub struct Prometheus {
 pub struct Collisions {
     tags: BTreeSet<String>,
     measurements: BTreeSet<String>,
-    /// What was reported last.
+    /// The last report.
     renamed: Vec<(String, String)>,
 }
 

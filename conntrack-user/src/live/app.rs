@@ -1,4 +1,4 @@
-//! What is shown and how: the rows' state, and on top of it what the keys have chosen.
+//! The state of the screen: the rows, and the choices of the keys.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const MOST_MESSAGES: usize = 100;
 /// How long a warning stands where there is no room for a list.
 const WARNING_STANDS: Duration = Duration::from_secs(8);
 
-/// What fills the screen.
+/// The panel on the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Panel {
     /// The table, rates, causes and CPUs of one namespace.
@@ -28,18 +28,18 @@ pub enum Panel {
     Help,
 }
 
-/// Something that was said while the screen was on.
+/// A message that was logged while the screen was on.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// The text; it may quote names from outside and is escaped where it is drawn.
     pub text: String,
     /// Whether it is a warning or an error.
     pub is_warning: bool,
-    /// When it was said.
+    /// When it was logged.
     pub at: Instant,
 }
 
-/// What a key asks of the loop, beyond what the app does by itself.
+/// A request of a key to the loop, beyond the changes in the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// End.
@@ -62,14 +62,14 @@ pub enum Request {
 #[derive(Debug)]
 pub struct App {
     screen: Screen,
-    /// What was known when a live picture was paused.
+    /// The state when a live screen was paused.
     frozen: Option<Box<Screen>>,
     /// A recording stands still.
     held: bool,
     is_replay: bool,
     messages: VecDeque<Message>,
     now: Instant,
-    /// What fills the screen.
+    /// The panel on the screen.
     pub panel: Panel,
     /// How much time a column spans.
     pub zoom: Zoom,
@@ -79,7 +79,7 @@ pub struct App {
     pub scroll: usize,
     /// The order of that table.
     pub cpus_by_number: bool,
-    /// What the terminal can show.
+    /// The abilities of the terminal.
     pub theme: Theme,
     /// Time between rows.
     pub interval: Duration,
@@ -109,7 +109,7 @@ impl App {
         }
     }
 
-    /// What is shown: what is known, or what was when the picture was paused.
+    /// The shown state: the current one, or the one when the screen was paused.
     #[must_use]
     pub fn shown(&self) -> &Screen {
         self.frozen.as_deref().unwrap_or(&self.screen)
@@ -152,7 +152,7 @@ impl App {
         self.messages.iter()
     }
 
-    /// A warning that was said just now.
+    /// A recent warning.
     #[must_use]
     pub fn urgent(&self) -> Option<&str> {
         let last = self.messages.iter().rev().find(|message| message.is_warning)?;
@@ -160,7 +160,7 @@ impl App {
         fresh.then_some(last.text.as_str())
     }
 
-    /// Says what time it is; whether the picture changes by that.
+    /// Sets the time. Returns whether the screen changes by that.
     pub fn tick(&mut self, now: Instant) -> bool {
         let before = self.urgent().is_some();
         self.now = now;

@@ -56,7 +56,7 @@ impl CpuRates {
     }
 }
 
-/// What the rows of single CPUs of one gather add up to.
+/// The sum of the rows of single CPUs of one gather.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CpuSum {
     /// Events since the row before of each CPU.

@@ -24,8 +24,8 @@ const INTERVALS: [Duration; 7] = [
 pub struct Batch {
     /// The rows, which share a timestamp.
     pub rows: Vec<Metric>,
-    /// Where the counters come from, in the order of [`SERIES`]; nothing where a recording does
-    /// not say.
+    /// Where the counters come from, in the order of [`SERIES`]; none for a recording, which does not
+    /// name the sources.
     pub origins: [Option<Origin>; ALL],
 }
 
@@ -42,13 +42,13 @@ impl From<std::io::Error> for FeedError {
 
 /// A source of rows that runs by the clock.
 pub trait Feed: Send {
-    /// When [`Feed::run`] has something to do next; `None` when nothing is to come.
+    /// When [`Feed::run`] has something to do next; `None` when nothing will come.
     fn due(&self) -> Option<Instant>;
 
     /// Does what is due at `now`; rows that are there at once go to `take`.
     ///
     /// # Errors
-    /// What ends the feed.
+    /// The error that ends the feed.
     fn run(&mut self, now: Instant, take: &mut dyn FnMut(Batch)) -> Result<(), FeedError>;
 
     /// Rows more often, or faster.

@@ -29,7 +29,7 @@ impl RateSample {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self { mean: f32::NAN, peak: f32::NAN, few: 0 };
 
-    /// What a picture shows as the peak: a few events in one sample are no more than the mean.
+    /// Returns the peak that is drawn: a few events in one sample are not above the mean.
     fn shown_peak(&self) -> f32 {
         if self.few > 0 { self.mean } else { self.peak }
     }
@@ -57,7 +57,7 @@ impl EntriesLevel {
     }
 }
 
-/// What one row said.
+/// The values of one row.
 #[derive(Debug, Clone)]
 pub struct Slot {
     /// When it was read, in nanoseconds since 1970.

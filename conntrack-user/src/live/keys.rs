@@ -1,4 +1,4 @@
-//! What the keys do, and the list of them that the help shows.
+//! The keys with their effects, and their list in the help.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -7,7 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 pub struct Key {
     /// The key or keys.
     pub name: &'static str,
-    /// What they do.
+    /// Their effect.
     pub what: &'static str,
     /// Only in a replay, or only without one.
     pub replay: Option<bool>,
@@ -32,7 +32,7 @@ pub const KEYS: [Key; 11] = [
     key("Ctrl-Z, Ctrl-L", "suspend; draw again"),
 ];
 
-/// What a key asks for.
+/// The effect of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// End the program.

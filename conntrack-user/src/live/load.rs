@@ -88,7 +88,7 @@ impl Recorded {
 
     /// Reads ahead, and sorts the rows by time if all of the recording was read and it has one
     /// series and field after another, or is backwards. A series whose times go back and forth is
-    /// left as it is: its clock was set.
+    /// not sorted: its clock was set.
     fn read_ahead(&mut self) {
         self.has_begun = true;
         let (mut values, mut runs) = (0, Runs::default());

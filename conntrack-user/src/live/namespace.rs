@@ -47,7 +47,7 @@ pub struct Current {
     total: Option<u64>,
 }
 
-/// What was missed since the start, as far as it is known.
+/// The missed samples and calls since the start, where they are known.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Misses {
     /// Sampling ticks that were left out.
@@ -125,7 +125,7 @@ pub struct Namespace {
     pub current: [Current; ALL],
     /// The CPUs, by number; none where no row is of a single CPU.
     pub cpus: Vec<CpuRates>,
-    /// What was missed.
+    /// The missed samples and calls.
     pub misses: Misses,
     /// The nominal time between two samples, in seconds.
     pub sample_seconds: Option<f64>,

@@ -1,4 +1,4 @@
-//! What the screen knows: the rows that came, by namespace. Pure: rows in, numbers out.
+//! The rows of the screen, by namespace. Pure: rows in, numbers out.
 //!
 //! Nothing here grows with time. A namespace is known by the tags of its rows; their text comes
 //! from outside and is escaped where it is drawn.
@@ -38,7 +38,7 @@ impl Screen {
 
     /// Takes the rows of one emission: those of one input, or of one moment of a recording.
     pub fn take(&mut self, rows: &[Metric], origins: &[Option<Origin>; ALL]) {
-        // A recording does not say where its counters come from.
+        // A recording does not name the sources of its counters.
         let is_live = origins.iter().any(Option::is_some);
         // The rows of the table before those that need its count, and those of ctpulse about itself
         // when their namespace is known.

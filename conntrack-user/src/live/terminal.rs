@@ -63,7 +63,7 @@ pub fn check(output: &impl IsTerminal, term: Option<&OsStr>) -> Result<(), Termi
     }
 }
 
-/// What has to be undone.
+/// The terminal state to restore.
 struct Entered {
     tty: File,
     modes: Termios,

@@ -64,7 +64,7 @@ impl Theme {
         if self.ascii { "|" } else { "│" }
     }
 
-    /// What stands for a rate that is known to be 0.
+    /// The character for a rate of 0.
     pub(super) fn zero(self) -> &'static str {
         if self.ascii { "." } else { "·" }
     }

@@ -21,21 +21,21 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How long a stop may take to reach every thread.
 const STOPS_WITHIN: Duration = Duration::from_secs(2);
 
-/// Events that may wait; rows find no more room when the screen is stuck.
+/// Events that may wait; rows find no room when the screen is stuck.
 pub const MOST_EVENTS: usize = 256;
 
-/// What the loop reacts to.
+/// An event of the loop.
 #[derive(Debug)]
 pub enum Event {
     /// A key was pressed.
     Key(KeyEvent),
     /// An emission.
     Rows(Batch),
-    /// Something was said.
+    /// A message was logged.
     Said(Message),
     /// The terminal has another size.
     Resized,
-    /// The process is to stop (SIGTSTP).
+    /// A request to stop the process (SIGTSTP).
     Stop,
     /// The process was stopped and goes on (SIGCONT).
     GoesOn,
@@ -49,25 +49,25 @@ pub enum UiError {
     /// The terminal cannot be written to or read from.
     #[error("the terminal: {0}")]
     Terminal(#[from] io::Error),
-    /// There are no more rows.
+    /// The feed cannot continue.
     #[error(transparent)]
     Feed(#[from] FeedError),
 }
 
 /// The loop's parts.
 pub struct Ui {
-    /// What is shown.
+    /// The state of the screen.
     pub app: App,
     /// Where rows come from.
     pub feed: Box<dyn Feed>,
-    /// What happens.
+    /// The events.
     pub events: Receiver<Event>,
     /// Where it is shown.
     pub display: Display,
 }
 
 impl Ui {
-    /// Runs until the end is asked for; returns what was said meanwhile, and only on the screen.
+    /// Runs until a request for the end; returns the messages that were only on the screen.
     ///
     /// # Errors
     /// Why it cannot go on. The terminal has been left then.
@@ -150,8 +150,8 @@ impl Ui {
         Ok(())
     }
 
-    /// Stops the process with the terminal as it was found, and goes on when it is let; `false`
-    /// when it is to end then.
+    /// Stops the process with the terminal restored, and continues after SIGCONT; `false` where the
+    /// process must end then.
     fn stop(&mut self) -> Result<bool, UiError> {
         leave();
         kill_process(getpid(), Signal::STOP).map_err(io::Error::from)?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// What a column can span, in milliseconds.
+/// The possible spans of a column, in milliseconds.
 const SPANS_MS: [u64; 10] = [100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000];
 
 /// How much time is shown by default, at least.
@@ -14,7 +14,7 @@ const SHOWN: Duration = Duration::from_secs(60);
 pub struct Zoom(i32);
 
 impl Zoom {
-    /// What a column spans in a picture of so many columns, in nanoseconds.
+    /// Returns the span of a column on a screen of so many columns, in nanoseconds.
     #[must_use]
     pub fn span_ns(self, interval: Duration, columns: u16) -> i64 {
         let (finest, usual) = bounds(interval, columns);

@@ -24,7 +24,7 @@ enum Matcher {
 pub struct GlobError {
     /// The pattern as it was written.
     pub pattern: String,
-    /// What is wrong with it.
+    /// The mistake in it.
     pub reason: &'static str,
 }
 

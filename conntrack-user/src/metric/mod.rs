@@ -1,4 +1,4 @@
-//! The metric model: what a row of output is, whatever format it is written in.
+//! The metric model: a row of output, independent of its format.
 //!
 //! A [`Metric`] knows nothing of kernels or files. It is one measurement with sorted
 //! tags, sorted fields and a time; filters change it and formats write it.

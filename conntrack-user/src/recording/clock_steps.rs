@@ -38,7 +38,7 @@ struct SeriesClock {
 /// The rows of one machine or namespace.
 #[derive(Debug, Default)]
 struct Origin {
-    /// What its times lack after all steps so far.
+    /// The time that is added to its timestamps for all steps so far.
     behind_ns: i64,
     steps: u64,
     back_ns: i64,

@@ -1,4 +1,4 @@
-//! What a file that is appended to holds already, and how much of it is whole.
+//! The content of a file that will be continued, and the length of its complete part.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
@@ -24,7 +24,7 @@ pub enum Content {
     Other,
 }
 
-/// What of a file stays.
+/// The part of a file that is kept.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Intact {
     /// Its length in bytes without a torn end.

@@ -1,8 +1,8 @@
 //! Rows as comma-separated values: ours, Telegraf's, and those of InfluxDB's clients.
 //!
-//! A header names the columns, and may stand again with others further below. Which columns are
-//! tags it does not say: `timestamp,measurement` is followed by tags, then by fields, and both
-//! have known names; what is left over is a field if its first value is a number.
+//! A header names the columns, and another header may follow further below. It does not distinguish
+//! tags from fields: `timestamp,measurement` is followed by tags, then by fields, and both have
+//! known names; any other column is a field if its first value is a number.
 
 use std::collections::HashMap;
 

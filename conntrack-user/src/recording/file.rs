@@ -39,7 +39,7 @@ pub enum FileError {
     NoRecording {
         /// The file.
         path: PathBuf,
-        /// What is wrong with its text.
+        /// The error in its text.
         why: String,
     },
     /// Another process holds its lock.
@@ -47,7 +47,7 @@ pub enum FileError {
     Locked(PathBuf),
 }
 
-/// What another program did to the file.
+/// A change of the file by another program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileChange {
     /// Its name is another file's, or no file's.
@@ -86,7 +86,7 @@ pub struct RecordingFile {
     content: Content,
     file: File,
     identity: Identity,
-    /// What is whole in the file, in bytes.
+    /// The length of the complete part of the file, in bytes.
     length: u64,
     rotation: Option<Rotation>,
     packing: Option<Packing>,
@@ -140,7 +140,7 @@ impl RecordingFile {
         self.rotation.is_some()
     }
 
-    /// What another program did to the file since it was written to.
+    /// Returns a change of the file by another program since the last write.
     #[must_use]
     pub fn change(&self) -> Option<FileChange> {
         let open = self.file.metadata().ok()?;

@@ -114,7 +114,7 @@ fn a_batch_of_many_blocks_is_whole_lines_in_each() {
     assert!(found > 1000 && bad == 0, "{found} {bad}");
 }
 
-/// What `report` reads of `text`.
+/// The rows that `report` reads from `text`.
 fn rows_of(dir: &Path, name: &str, bytes: &[u8]) -> (u64, u64) {
     let path = dir.join(name);
     std::fs::write(&path, bytes).unwrap();

@@ -1,5 +1,4 @@
-//! The field names of conntrack's rows, by which they are known whatever their measurement is
-//! called.
+//! The field names of conntrack's rows, by which rows of a renamed measurement are recognized.
 
 use crate::schema::field::{Field, FieldKind, RowKind};
 use crate::schema::fields;

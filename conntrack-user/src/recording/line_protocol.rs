@@ -1,12 +1,12 @@
 //! One line of InfluxDB line protocol: `measurement,tag=value field=1i,other=2.5 time`.
 //!
-//! Written for one thing: to read a long recording whose lines repeat each other. What stands in
-//! front of the fields is looked up as a whole, and a field is first compared with the one that
-//! stood in its place in the series' last row; only what differs is taken apart.
+//! The parser is fast for long recordings with similar lines. The text in front of the fields is
+//! looked up as a whole, and a field is first compared with the field at the same place in the last
+//! row of the series; only differences are parsed.
 
 use super::{BadLine, Catalog, FieldId, RecordedSeries, SeriesId};
 
-/// Reads `line` into `values`; the series, and the time in whatever unit it has.
+/// Reads `line` into `values`. Returns the series, and the time in the unit of the file.
 pub(super) fn parse(
     line: &[u8],
     catalog: &mut Catalog,
@@ -48,7 +48,7 @@ fn series(head: &[u8], catalog: &mut Catalog) -> Result<SeriesId, BadLine> {
     Ok(series)
 }
 
-/// What stands in front of the first unescaped `byte`, and what follows it.
+/// Returns the text before the first unescaped `byte`, and the text after it.
 fn split(text: &[u8], byte: u8) -> (&[u8], Option<&[u8]>) {
     match unescaped(text, byte) {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
@@ -107,7 +107,7 @@ fn fields(
     }
 }
 
-/// What follows `name=`, if the text begins with that.
+/// Returns the text after `name=`, if the text begins with that.
 fn after_key<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]> {
     text.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }

@@ -18,7 +18,7 @@ pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much may stand between the parts of `{"metrics":[`.
 const LONGEST_OPENING: usize = 256;
 
-/// What stands between two newlines.
+/// A line or an object of a stream.
 #[derive(Debug, PartialEq)]
 pub(super) enum Line<'a> {
     /// A line, without its newline.
@@ -45,7 +45,7 @@ enum Around {
 pub(super) struct Lines<R> {
     input: R,
     buffer: Vec<u8>,
-    /// What was read and not yet handed out: `buffer[start..end]`.
+    /// The bytes that were read and not yet returned: `buffer[start..end]`.
     start: usize,
     end: usize,
     ended: bool,
@@ -248,7 +248,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// What is next up to a newline.
+    /// Returns the bytes up to the next newline.
     fn line(&mut self) -> io::Result<Option<Line<'_>>> {
         self.behind_object = false;
         let mut searched = 0; // bytes from `start` on without a newline

@@ -48,7 +48,7 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 pub struct Row<'a> {
     /// Measurement and tags, by their number in the catalog.
     pub series: SeriesId,
-    /// In nanoseconds since 1970, whatever unit the file has.
+    /// In nanoseconds since 1970, for each unit of the file.
     pub time_ns: i64,
     /// The numbers among the fields.
     pub values: &'a [(FieldId, f64)],
@@ -112,14 +112,14 @@ pub enum BadLine {
     TooMany(usize),
 }
 
-/// What reading gave, beside the rows.
+/// The counts of a read, beside the rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ReadCounts {
     /// The files that could be opened, in the order in which they were read.
     pub files: Vec<String>,
     /// Bytes of text, without compression.
     pub bytes: u64,
-    /// Lines that are rows, of whatever measurement.
+    /// Lines that are rows, of any measurement.
     pub rows: u64,
     /// Lines that could not be used.
     pub bad_lines: u64,
@@ -149,7 +149,7 @@ pub fn files_of(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What the file `path` is called after `number` rotations.
+/// Returns the name of the file `path` after `number` rotations.
 #[must_use]
 pub fn rotated(path: &Path, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -11,7 +11,7 @@ const LEVEL: i32 = 1;
 /// How far back a match may reach, as a power of two: 128 KiB, some fifty rows. Memory is a few
 /// times that.
 const WINDOW_LOG: u32 = 17;
-/// Text that is compressed into one block: no more than a block can hold (128 KiB).
+/// Text that is compressed into one block: at most the size of a block (128 KiB).
 const BLOCK: usize = 64 << 10;
 
 /// The state of a compressed file.
@@ -53,7 +53,7 @@ impl Packing {
         Ok(bytes)
     }
 
-    /// What ends the file's last frame.
+    /// The end of the file's last frame.
     pub(super) fn end(&mut self) -> io::Result<Vec<u8>> {
         match self.encoder.take() {
             Some(encoder) => encoder.finish(),

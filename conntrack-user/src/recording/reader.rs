@@ -1,4 +1,4 @@
-//! Files that are read row by row, whatever form their rows have.
+//! Reads files of any supported form row by row.
 
 use std::io::{self, Read};
 use std::path::PathBuf;

@@ -20,7 +20,7 @@ const MOST_SOURCES: usize = 64;
 /// Counters of CPUs that are kept apart, in all sources together: some 60 MiB.
 const MOST_OF_CPUS: usize = 1 << 18;
 
-/// What a report is asked for.
+/// The options of a report.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// The time that rates are averages over.
@@ -192,7 +192,7 @@ impl Aggregator {
     }
 }
 
-/// Whether a row is conntrack's, whatever `name_override` and its like made of the measurement.
+/// Whether a row is conntrack's, also under another measurement (`name_override` and similar).
 pub(crate) fn is_ours(catalog: &Catalog, series: &RecordedSeries, row: Row<'_>) -> bool {
     let has = |is| has_field(catalog, row, is);
     let is_likely = || series.name.contains(MEASUREMENT) || series.tag("cpu").is_some();

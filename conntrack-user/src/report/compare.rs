@@ -9,7 +9,7 @@ use crate::text::human::duration;
 /// Two recordings side by side.
 #[derive(Debug, Clone, Serialize)]
 pub struct Comparison {
-    /// What makes the two recordings hard to compare, one sentence each.
+    /// The reasons against a comparison of the two recordings, one sentence each.
     pub warnings: Vec<String>,
     /// The sources that both have.
     pub pairs: Vec<Pair>,

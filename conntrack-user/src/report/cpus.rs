@@ -1,4 +1,4 @@
-//! What each CPU did, from the `cpu=cpuN` rows; and their sum, where no row has it.
+//! The counters of each CPU from the `cpu=cpuN` rows, and their sum where no row has it.
 
 use super::gaps::Clock;
 use super::summary;
@@ -14,7 +14,7 @@ pub(super) fn number(tag: &str) -> Option<usize> {
     (number < MOST).then_some(number)
 }
 
-/// What was counted on the CPUs of one source.
+/// The counters of the CPUs of one source.
 #[derive(Debug, Default)]
 pub(super) struct Cpus {
     /// By CPU and counter.
@@ -42,7 +42,7 @@ struct Gather {
     follows_whole: bool,
 }
 
-/// What all CPUs together did between two gathers.
+/// The increase on all CPUs between two gathers.
 #[derive(Debug)]
 pub(super) struct Sum {
     pub(super) at_ns: i64,

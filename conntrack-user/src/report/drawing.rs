@@ -1,4 +1,4 @@
-//! What is drawn of one source, gathered while its rows pass.
+//! The plots of one source, gathered while its rows are read.
 
 use super::timeline::{Level, OfCpus, Rate, Timeline, TimelineColumn as _};
 use crate::schema::field::CpuTrack;
@@ -15,8 +15,8 @@ pub(super) struct EntryExtremes {
     pub(super) entries: (f64, f64),
     /// Percent of the limit, where that is known.
     pub(super) fill: Option<(f64, f64)>,
-    /// Whether what was said before was no level of this table.
-    pub(super) is_anew: bool,
+    /// Whether the earlier levels are those of another table.
+    pub(super) is_other_table: bool,
 }
 
 /// Columns over the time of a recording.
@@ -51,7 +51,7 @@ impl Drawing {
 
     /// The table was between these extremes before this time.
     pub(super) fn level(&mut self, time_ns: i64, extremes: &EntryExtremes) {
-        if extremes.is_anew {
+        if extremes.is_other_table {
             self.entries = Timeline::new(self.start_ns, COLUMNS);
             self.fill = Timeline::new(self.start_ns, COLUMNS);
         }

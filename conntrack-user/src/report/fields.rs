@@ -51,7 +51,7 @@ const MOST: usize = 96;
 #[derive(Debug)]
 pub(super) struct Counters {
     pub(super) names: Vec<String>,
-    /// What each of them shows of a single CPU, where it is followed on each.
+    /// The meaning of each of them for a single CPU, where it is followed on each.
     pub(super) cpu_tracks: Vec<Option<CpuTrack>>,
     by_name: HashMap<String, usize>,
     /// Fields that found no room.

@@ -80,7 +80,7 @@ impl Clock {
         }
     }
 
-    /// The interval in seconds as far as it is known.
+    /// The interval in seconds, where it is known.
     pub(super) fn interval(&self) -> Option<f64> {
         let us = self.estimate.estimate_us.or_else(|| self.estimate.period_us())?;
         Some(us / 1e6)
@@ -101,7 +101,7 @@ impl Clock {
         self.times.span()
     }
 
-    /// There are no more rows: reports interval and gaps.
+    /// Reports interval and gaps at the end of the rows.
     pub(super) fn finish(&mut self) -> Times {
         for (from_ns, to_ns) in self.times.gaps() {
             self.intervals.record(Gap { from_ns, to_ns, restart: false });
@@ -114,7 +114,7 @@ impl Clock {
     }
 }
 
-/// What the times of a series' rows show.
+/// The conclusions from the times of a series' rows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Times {
     /// In seconds.

@@ -12,11 +12,11 @@ use crate::schema::fields::{
 pub(super) const PAIRED: [Field; 7] =
     [DROP_CLASH, INSERT_FAILED, CHAINTOOLONG, DROP_DYING, FOUND, INVALID, NEW];
 
-/// What each of [`PAIRED`] did between two gathers, as far as it is known.
+/// The increase of each of [`PAIRED`] between two gathers, where it is known.
 #[derive(Debug, Default)]
 pub(super) struct Paired([Option<Between>; PAIRED.len()]);
 
-/// What one counter did between two gathers.
+/// The increase of one counter between two gathers.
 #[derive(Debug, Clone, Copy)]
 struct Between {
     from_ns: i64,
@@ -35,7 +35,7 @@ impl Paired {
     }
 }
 
-/// What the gathers of one source show.
+/// The evidence from the gathers of one source.
 #[derive(Debug, Default)]
 pub(super) struct Compared {
     pub(super) found: FoundByFailures,

@@ -17,7 +17,7 @@ const SOME_ENTRIES: f64 = 8.0;
 /// Changes of the limit that are listed; all are counted.
 const MOST_CHANGES: usize = 8;
 
-/// What is known of the table so far.
+/// The state of the table so far.
 #[derive(Debug, Default)]
 pub(super) struct TableLevel {
     /// The limit that was seen last, as long as the rows go on from there.
@@ -70,8 +70,8 @@ impl TableLevel {
         };
         let (from_ns, to_ns) = self.span.get_or_insert((now.time_ns, now.time_ns));
         (*from_ns, *to_ns) = ((*from_ns).min(now.time_ns), (*to_ns).max(now.time_ns));
-        let is_anew = is_sure && !self.is_sure && self.peak.is_some();
-        if is_anew {
+        let is_other_table = is_sure && !self.is_sure && self.peak.is_some();
+        if is_other_table {
             self.entries = Spread::default();
             (self.peak, self.fullest, self.above) = (None, None, None);
         }
@@ -83,7 +83,7 @@ impl TableLevel {
             self.peak = Some((high, now.time_ns));
         }
         let fill = self.take_fill(before, [low, last, high], now.time_ns, seconds);
-        Some(EntryExtremes { entries: (low, high), fill, is_anew })
+        Some(EntryExtremes { entries: (low, high), fill, is_other_table })
     }
 
     /// Whether a row of the table is missing, whose entries those of the statistics are.
@@ -141,8 +141,8 @@ impl TableLevel {
         seconds: f64,
     ) -> Option<(f64, f64)> {
         let max = self.max.filter(|max| *max > 0.0)?;
-        // Which of two limits the extremes were under is not known: no more is said of them than
-        // either would say, and of the row's own time what is sure.
+        // It is not known which of the two limits the extremes were under: only the conclusions that hold
+        // under both limits are drawn.
         let is_first = before.is_none();
         let before = before.filter(|before| *before > 0.0).unwrap_or(max);
         let (smaller, larger) = (max.min(before), max.max(before));
@@ -278,7 +278,7 @@ mod tests {
             assert_eq!((fullest(&fill).0, fill.peak), (50.0, 500.0));
             assert_eq!((fill.entries.min, fill.entries.max), (500.0, 500.0));
         }
-        assert!(taken(&[sum, count]).1.unwrap().is_anew);
+        assert!(taken(&[sum, count]).1.unwrap().is_other_table);
         let (fill, _) = taken(&[sum, sum]);
         assert_eq!((fill.peak, fill.fullest), (1000.0, None));
     }

@@ -12,7 +12,7 @@ const COMPARABLE: f64 = 0.1;
 /// Fewer events in one sample are no rate: 1 packet in 10 ms reads as 100 a second.
 pub(super) const FEW: f64 = 10.0;
 
-/// What a row adds to a counter's rates.
+/// The part of a row in a counter's rates.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Addition {
     pub(super) at_ns: i64,

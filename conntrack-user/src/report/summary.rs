@@ -13,7 +13,7 @@ use crate::recording::ReadCounts;
 /// The report of one recording.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// What was read, and what could not be.
+    /// The files and rows that were read, and those that could not be read.
     pub recording: ReadCounts,
     /// Rows that are not conntrack's.
     pub other_rows: u64,
@@ -59,9 +59,9 @@ pub struct SourceReport {
     pub drop_causes: Vec<Cause>,
     /// Where rows are missing.
     pub gaps: Gaps,
-    /// What ctpulse itself missed; absent where rows do not have it.
+    /// The samples and rows that ctpulse missed; absent where rows do not have them.
     pub losses: Losses,
-    /// What each CPU did; empty without `cpuN` rows.
+    /// The counters of each CPU; empty without `cpuN` rows.
     pub cpus: Vec<Cpu>,
     /// The ports that NAT found taken, by the insertions that failed meanwhile.
     #[serde(skip)]
@@ -72,7 +72,7 @@ pub struct SourceReport {
     /// Warnings: one sentence, with numbers, for everything that could not be read, paired,
     /// ordered or concluded. Empty means that the numbers above are complete.
     pub unknown: Vec<String>,
-    /// What a page draws; only if it was asked for.
+    /// The plots of the page; only on request.
     #[serde(skip)]
     pub drawing: Option<Drawing>,
 }
@@ -209,7 +209,7 @@ pub struct Burst {
 pub struct Cause {
     /// The field, such as `drop_table_full`.
     pub field: String,
-    /// What it means, in words.
+    /// Its meaning, as a text.
     pub meaning: &'static str,
     /// Packets.
     pub packets: f64,
@@ -247,7 +247,7 @@ pub struct Gap {
     pub restart: bool,
 }
 
-/// What ctpulse could not do, by its own account.
+/// The samples and rows that ctpulse itself reported as missed.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Losses {
     /// Sampling ticks left out.
@@ -256,7 +256,7 @@ pub struct Losses {
     pub rows_lost: Option<f64>,
 }
 
-/// What one CPU did.
+/// The counters of one CPU.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Cpu {
     /// Its number.

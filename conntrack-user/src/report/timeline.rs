@@ -4,7 +4,7 @@
 //! A column keeps extremes, not averages alone, so that a burst of milliseconds in a recording of
 //! days is still there, as high as it was.
 
-/// What a column can hold.
+/// A value that a column can hold.
 pub trait TimelineColumn: Clone + Default {
     /// Takes in what the next column holds.
     fn merge(&mut self, next: &Self);

@@ -1,4 +1,4 @@
-//! What a source's rows leave unknown, in sentences with numbers.
+//! The unknown parts of a source, in sentences with numbers.
 
 use super::summary::Fill;
 use super::track::Track;
@@ -20,7 +20,7 @@ const LONGEST_INTERVAL: f64 = 86_400.0;
 /// Fewer decreases than this are restarts.
 const SOME: u64 = 4;
 
-/// What is known of how complete a source's rows are.
+/// Evidence about the completeness of a source's rows.
 #[derive(Debug, Default)]
 pub(super) struct Completeness<'a> {
     /// The time of all its rows.
@@ -228,7 +228,7 @@ fn table(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     let table_interval = evidence.table_interval_seconds.or(evidence.interval_seconds);
     match (evidence.fill, evidence.table) {
         (None, _) => sentences.push("no row has the table's entries".to_owned()),
-        // An empty table is not full, whatever its limit.
+        // An empty table is not full under any limit.
         (Some(fill), _) if fill.max.is_none() && fill.peak > 0.0 => {
             sentences.push("no row has the table's limit, so its fill is not known".to_owned());
         }
@@ -318,7 +318,7 @@ fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     }
 }
 
-/// What the times of the rows leave unknown.
+/// The unknowns from the times of the rows.
 fn times(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     let rows = count(evidence.emissions, "row");
     if evidence.undecided_gaps > 0 {
@@ -364,7 +364,7 @@ fn times(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     }
 }
 
-/// What zeros leave unknown that no counter has.
+/// The unknowns from zeros that no counter has.
 fn zeros(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     let by = "as a query with fill(0) writes them";
     if evidence.leading_blanks > 0 {
@@ -385,7 +385,7 @@ fn zeros(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     }
 }
 
-/// What is not known of the whole recording.
+/// The unknowns of the whole recording.
 pub(super) fn of_recording(
     tally: &ReadCounts,
     left_out_rows: u64,

@@ -44,7 +44,7 @@ pub struct RowBuilder {
     compared_rows: usize,
     /// Whether the missed calls of the probes were reported.
     warned_of_misses: bool,
-    /// In the order in which they are to be logged.
+    /// In the order of the log.
     notices: VecDeque<String>,
 }
 
@@ -189,7 +189,7 @@ impl RowBuilder {
         }
     }
 
-    /// Takes the next warning that is to be logged, one line; there may be several.
+    /// Takes the next warning for the log, one line; there may be several.
     pub fn take_notice(&mut self) -> Option<String> {
         self.notices.pop_front()
     }

@@ -10,7 +10,7 @@ use crate::schema::field::{DerivedDrop, WindowValue};
 use crate::schema::measure::Measure;
 use crate::schema::raw::EVENTS;
 
-/// What the value of a field is made of.
+/// The source and the measure of a field's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FieldValue {
     pub(super) source: FieldSource,

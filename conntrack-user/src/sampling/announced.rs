@@ -1,4 +1,4 @@
-//! What a sampling thread has announced: each state once, in the order in which it happened.
+//! The notices of a sampling thread: each state once, in the order in which it happened.
 
 use rtrb::{Producer, PushError};
 
@@ -24,7 +24,7 @@ pub(super) struct Announced {
     foreign: bool,
     /// Probes cannot be attached.
     attach_failure: bool,
-    /// What is odd about the statistics file.
+    /// The last oddities of the statistics file.
     oddities: Oddities,
 }
 

@@ -61,7 +61,7 @@ impl Control {
         self.gathers.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
     }
 
-    /// Whether the sampler is to end.
+    /// Whether the sampler must end.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)

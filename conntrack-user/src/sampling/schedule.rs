@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::timestamp::{nanoseconds, nearest};
 
-/// What a wake-up at a deadline is for.
+/// The work that is due at a wake-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
     /// The time at which the emission was due that this tick makes, without its jitter; that of

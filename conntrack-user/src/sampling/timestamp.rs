@@ -156,7 +156,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the phase of the start, the interval, the offset and the precision are, and
+        /// For any phase of the start, interval, offset and precision, and
         /// however late the thread wakes up within an interval: one row an interval, one
         /// timestamp a row.
         #[test]

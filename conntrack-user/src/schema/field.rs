@@ -33,7 +33,7 @@ pub struct Field {
     pub constant_from: Option<Release>,
     /// Why nothing counts it where the kernel does not, if no probe can.
     pub uncountable: Option<&'static str>,
-    /// What is left of its meaning from 4.9 on, where the kernel counts only a part.
+    /// The rest of its meaning from 4.9 on, where the kernel counts only a part.
     pub part: Option<Part>,
     /// The field whose column it repeats.
     pub copy_of: Option<&'static str>,
@@ -50,7 +50,7 @@ pub struct Field {
     /// The plot of the report that shows it, and its position there. Bursts of these counters are
     /// listed.
     pub plot: Option<(PlotGroup, usize)>,
-    /// What it shows of a single CPU, where the report follows it on each.
+    /// Its meaning for a single CPU, where the report follows it on each.
     pub per_cpu: Option<CpuTrack>,
     /// Whether nothing but conntrack has a field of this name.
     pub is_unmistakable: bool,
@@ -73,8 +73,8 @@ pub enum FieldKind {
     Counter,
     /// Packets are counted by the difference of both, for all CPUs together.
     DerivedDrop(DerivedDrop),
-    /// The program counts what it missed or lost itself. Such a counter has no rate and says
-    /// nothing about the traffic.
+    /// The program counts what it missed or lost itself. Such a counter has no rate and is
+    /// independent of the traffic.
     Own,
 }
 
@@ -136,7 +136,7 @@ pub enum WindowValue {
     EventsMissed,
 }
 
-/// What a counter shows where the kernel counts only a part of it.
+/// The meaning of a counter of which the kernel counts only a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     /// The part, in the words of `doctor`.
@@ -180,7 +180,7 @@ impl Raises {
 pub struct LiveSeries {
     /// The group and the position in it.
     pub group: LiveGroup,
-    /// What it counts, in a few words.
+    /// A short description of the counted events.
     pub meaning: &'static str,
     /// The warning while it counts.
     pub alarm: Option<&'static str>,
@@ -206,7 +206,7 @@ pub enum PlotGroup {
     Connections,
 }
 
-/// What a counter shows of a single CPU.
+/// The meaning of a counter for a single CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CpuTrack {
     /// Packets lost.
@@ -218,7 +218,7 @@ pub enum CpuTrack {
 /// A field that the row about `ctpulse` has for each program of the event source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProgramField {
-    /// What follows the program's name.
+    /// The text after the program's name.
     pub suffix: &'static str,
     /// The name in Prometheus, where the program is a label.
     pub prometheus: &'static str,

@@ -251,7 +251,7 @@ pub const PROGRAM_FIELDS: [ProgramField; 4] =
 /// The prefix of the fields with the events of the probes, on the row about `ctpulse`.
 pub const EVENTS_PREFIX: &str = "events_";
 
-/// What `ctpulse drops` prints, by [`Cause`].
+/// The fields of the causes in `ctpulse drops`, by [`Cause`].
 pub const REPORTED_CAUSES: [ReportedCause; Cause::ALL.len()] = [
     reported(Cause::TableFull, "table_full", "table full"),
     reported(Cause::NoMemory, "no_memory", "no memory"),

@@ -1,4 +1,4 @@
-//! What kernels count: which of the printed counters are a constant 0, and since when.
+//! Determines the counters that a kernel maintains: some of the printed counters are a constant 0.
 //!
 //! The releases stand in [`super::fields`], as read in `ct_cpu_seq_show`. The header decides first,
 //! because distributions backport; the release decides only where the header leaves it open.

@@ -1,4 +1,4 @@
-//! What one read of the kernel gives: raw numbers and the names they stand under.
+//! The result of one read of the kernel: raw numbers and their names.
 //!
 //! Types only. No I/O happens here and no arithmetic; `source` fills these in and `accumulate`
 //! gives them meaning.
@@ -36,7 +36,7 @@ pub struct Program {
     pub run_time_ns: u64,
 }
 
-/// What the event source knows for all network namespaces together only.
+/// Numbers of the event source for all network namespaces together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HostWide {
     /// Allocations that failed, for want of memory or of room in the table: an error names no

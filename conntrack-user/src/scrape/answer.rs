@@ -1,4 +1,4 @@
-//! What a request gets: its path, its method, and the snapshot.
+//! Answers a request by its path, its method, and the snapshot.
 
 use std::time::Instant;
 

@@ -16,10 +16,10 @@ use crate::rows::self_metrics;
 use crate::settings::Input;
 use crate::text::sanitize::shown;
 
-/// What a late sampler or a busy machine may take beyond the intervals.
+/// The tolerance beyond the intervals for a late sampler or a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// What every exposition begins with.
+/// The beginning of every exposition.
 const OWN_MEASUREMENT: &str = "ctpulse";
 
 /// The latest rows of all inputs, as one scrape sees them.
@@ -127,7 +127,7 @@ impl Latest {
     }
 }
 
-/// `ctpulse_build_info`, which says that rows come from here even where there is none.
+/// `ctpulse_build_info`, which is exposed even without rows.
 fn about_this_program() -> Metric {
     Metric {
         name: OWN_MEASUREMENT.to_owned(),

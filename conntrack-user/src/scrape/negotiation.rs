@@ -1,9 +1,9 @@
-//! Which of the two formats a scraper gets: `Accept`, with quality values (RFC 9110, 12.5.1).
+//! Selects one of the two formats for a scraper: `Accept`, with quality values (RFC 9110, 12.5.1).
 
 use crate::format::Dialect;
 
-/// What an `Accept` says of one format: by quality in thousandths, then by how exactly it was
-/// named.
+/// The preference of an `Accept` for one format: the quality in thousandths, then the exactness of
+/// the name.
 type Preference = (u16, u8);
 
 /// The format for a scraper that accepts `accept`: the one that it prefers; of two that it names
@@ -23,8 +23,8 @@ pub(super) fn dialect(accept: &str) -> Dialect {
     }
 }
 
-/// What the most exact of the ranges that match `kind/subtype` in this version says of it; of
-/// several that are equally exact the best.
+/// Returns the preference of the most exact range that matches `kind/subtype` in this version; of
+/// several equally exact ranges the best one.
 fn preference(accept: &str, kind: &str, subtype: &str, version: &str) -> Preference {
     let matching = accept.split(',').filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);

@@ -68,7 +68,7 @@ pub struct Server {
     address: SocketAddr,
 }
 
-/// What is known of one connection.
+/// The state of one connection.
 struct Client {
     /// When it is cut off.
     deadline: Instant,

@@ -78,13 +78,13 @@ pub enum AbsentNamespace {
     Other {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// The kind of the file.
         what: String,
     },
 }
 
 impl AbsentNamespace {
-    /// Whether it can be waited for. The number of a process that is to come is not known, and a file
+    /// Whether it can be waited for. The number of a future process is not known, and a file
     /// of another kind does not become a namespace.
     #[must_use]
     pub fn may_come(&self) -> bool {

@@ -26,7 +26,7 @@ pub fn is_procfs(root: &Path) -> bool {
     statfs(root).is_ok_and(|statfs| statfs.f_type == PROC_SUPER_MAGIC)
 }
 
-/// What is mounted at `point`, as a path of its own file system.
+/// Returns the root of the mount at `point`, as a path of its file system.
 #[must_use]
 pub fn root_at(point: &Path) -> Option<String> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
@@ -38,7 +38,7 @@ pub fn root_at(point: &Path) -> Option<String> {
 }
 
 fn options(root: &Path) -> Option<Vec<String>> {
-    // Processes are there whatever else is hidden, and this one is never hidden from itself.
+    // Processes are visible even if other files are hidden, and a process can always see itself.
     let mounts = ["/proc/self/mountinfo", "/proc/mounts"];
     let text = mounts.iter().find_map(|path| std::fs::read_to_string(path).ok())?;
     options_in(&text, root.to_str()?)

@@ -46,7 +46,7 @@ pub enum StatError {
     Text {
         /// The file.
         path: PathBuf,
-        /// What is wrong with the text.
+        /// The error in the text.
         error: StatTextError,
     },
     /// It is longer than any kernel prints it.
@@ -64,7 +64,7 @@ pub enum StatError {
     Neither {
         /// The directory `net`.
         net: PathBuf,
-        /// What is wrong with ctnetlink.
+        /// The error of ctnetlink.
         netlink: NetlinkError,
     },
     /// Its namespace cannot be entered or is gone.

@@ -1,4 +1,4 @@
-//! What one input reads: the sysctl files, and the statistics from procfs or from ctnetlink.
+//! Reads the sources of one input: the sysctl files, and the statistics from procfs or from ctnetlink.
 //!
 //! The one place that decides between the two. procfs costs one system call and needs no
 //! privilege, so `auto` takes it wherever it has everything; ctnetlink where the kernel was built
@@ -382,7 +382,7 @@ impl Reader {
     /// Closes what belongs to a namespace that was deleted or replaced.
     ///
     /// # Errors
-    /// What is gone, once.
+    /// A namespace or a process that is gone; the error is returned once.
     pub fn check(&mut self) -> Result<(), StatError> {
         self.check_process()?;
         if let Err(gone) = self.procfs.check_namespace() {

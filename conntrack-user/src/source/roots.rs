@@ -18,7 +18,7 @@ pub struct Place {
     /// The directory `net` that shows the sampled namespace without entering it; with `enter`
     /// it is what can still be read when entering is not permitted.
     pub net: Option<PathBuf>,
-    /// What replaces `/proc` in `dirs` and in the path of `sys/kernel/osrelease`.
+    /// The replacement of `/proc` in `dirs` and in the path of `sys/kernel/osrelease`.
     pub proc_root: PathBuf,
     /// The sysfs root, for the CPU mask.
     pub sys_root: PathBuf,

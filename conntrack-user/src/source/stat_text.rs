@@ -243,7 +243,7 @@ mod tests {
         assert_eq!((oddities.short_rows, oddities.long_rows), (1, 1));
     }
 
-    /// What is read of a text that was cut is what stands in the whole one.
+    /// A truncated text has the same numbers as the complete one.
     #[test]
     fn a_truncated_number_is_not_read() {
         let text = "entries found new\n00000007 12345678 9abcdef0\n00000007 00000002 00000003\n";

@@ -19,7 +19,7 @@ pub struct SysctlFile {
     open: Option<(File, usize)>,
     /// The last fault was returned already; a good read forgets it.
     fault_reported: bool,
-    /// The kernel's number is unsigned, whatever it prints.
+    /// The kernel's number is unsigned, even where it is printed with a sign.
     unsigned: bool,
 }
 

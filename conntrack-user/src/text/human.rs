@@ -1,9 +1,9 @@
 //! Numbers, times and names for people: short enough for a table's cell, never wider.
 //!
-//! A number that does not fit is rounded to three digits and a unit letter. One that is not
-//! zero never reads as `0`.
+//! A number that does not fit is rounded to three digits and a unit letter. A number other than
+//! zero is never printed as `0`.
 
-/// The longest text that [`number`] makes whatever the value, and so its smallest width.
+/// The longest text of [`number`] for any value, and so its smallest width.
 const SHORTEST: usize = 5;
 
 /// `0`, `3.33`, `1,234`, `12.3k`: at most `width` characters, which must be five or more.
@@ -164,8 +164,8 @@ fn digits(value: f64) -> String {
     }
 }
 
-/// Text of at most `width` columns: one column for each character, so whatever is not plain
-/// ASCII, and might be wider or nothing at all, is a `?`, and a long text ends in `…`.
+/// Text of at most `width` columns: one column for each character. A character outside ASCII,
+/// which might have another width, is a `?`, and a long text ends in `…`.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     let plain = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
     let mut out: String = text.chars().take(width).map(plain).collect();

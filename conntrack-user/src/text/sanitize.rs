@@ -1,17 +1,17 @@
-//! Text from outside, made harmless: names of namespaces and files, tags, what the kernel printed.
+//! Escapes text from outside: names of namespaces and files, tags, output of the kernel.
 //!
-//! Whatever such a text holds, it cannot move a terminal's cursor, begin a line, turn the
-//! direction of writing around or hide: what does anything but show itself is escaped.
+//! An escaped text cannot move a terminal's cursor, begin a line, change the direction of writing or
+//! be invisible: each character that does more than show itself is escaped.
 
 use std::borrow::Cow;
 
-/// Whether a character does nothing but show itself.
+/// Returns whether a character only shows itself.
 pub(crate) fn is_plain(c: char) -> bool {
     matches!(c, ' '..='~') || c.escape_debug().len() == 1
 }
 
-/// `text` with what is not plain escaped as in Rust (`\n`, `\u{1b}`). Backslashes stay as they
-/// are, so that doing it twice changes nothing.
+/// Returns `text` with each character that is not plain escaped as in Rust (`\n`, `\u{1b}`).
+/// Backslashes are not escaped, so that a second call changes nothing.
 #[must_use]
 pub fn shown(text: &str) -> Cow<'_, str> {
     let ascii = |byte| matches!(byte, b' '..=b'~');
@@ -25,7 +25,8 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// JSON with what is not plain written as `\uXXXX`, which is the same JSON; ends of lines stay.
+/// Returns JSON with each character that is not plain as `\uXXXX`, which has the same value. Ends of
+/// lines stay.
 #[must_use]
 pub fn json(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -72,7 +72,7 @@ fn a_process_names_its_namespace() {
     assert_eq!(integer(&line, "entries"), Some(21));
 }
 
-/// The number was followed to whatever process got it next.
+/// The number was followed to the next process that got it.
 #[test]
 fn an_input_ends_with_its_process_even_if_another_gets_its_number() {
     if !may_make_namespaces("an_input_ends_with_its_process_even_if_another_gets_its_number") {

@@ -70,7 +70,7 @@ fn an_idle_minute_is_not_reported_as_untracked() {
     assert_eq!(minute(0), (Some(0), vec!["!   nothing is tracked here".to_owned()]));
 }
 
-/// What needs more than counters, such as timeouts and ports, is not judged from a recording.
+/// Rules that need more than counters, such as timeouts and ports, do not judge a recording.
 #[test]
 fn advice_is_given_on_a_recording() {
     let recording = fixture("recordings").join("burst.influx");

@@ -1,5 +1,5 @@
 //! Rows that do not cover the whole time, and values that are no counts: a report has the true
-//! totals, or it says what it does not know. The recordings are of one truth each.
+//! totals, or it reports what is unknown. The recordings are of one truth each.
 
 use std::io::Write as _;
 
@@ -108,7 +108,7 @@ fn entries_of_the_statistics_stand_in_for_the_table() {
     assert!(warnings(&found).contains("the table rows span 15 min 19 s of 16 min 39 s"));
 }
 
-/// Rates alone say nothing of the time in which there are no rows.
+/// Rates alone do not cover the time without rows.
 #[test]
 fn rates_count_for_one_interval_behind_a_gap() {
     for gap_after in [3, 150] {

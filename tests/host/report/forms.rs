@@ -1,5 +1,5 @@
-//! One truth in every form, order and damage: a report has the true totals, or it says what it
-//! does not know.
+//! One truth in every form, order and damage: a report has the true totals, or it reports
+//! what is unknown.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -223,7 +223,7 @@ fn interleaved_inputs_count_once() {
     }
 }
 
-/// Without the tag `host` (`omit_hostname`) nothing tells the rows of two hosts apart.
+/// Without the tag `host` (`omit_hostname`) the rows of two hosts cannot be distinguished.
 #[test]
 fn two_hosts_without_a_tag_are_reported() {
     let truths = truths();
@@ -292,7 +292,7 @@ fn two_inputs_of_one_configuration_are_one_source() {
     assert_eq!(source.unknown, [] as [&str; 0]);
 }
 
-/// What an aggregator makes of counters (`drop_mean`, `drop_max`) has none of their meanings.
+/// The fields of an aggregator (`drop_mean`, `drop_max`) are no counters.
 #[test]
 fn fields_of_other_names_are_reported() {
     let mut rows = truths()[0].rows(0);
@@ -373,7 +373,7 @@ fn a_counter_that_is_not_counted_is_not_listed_as_unmoved() {
     assert!(shown.contains("\ncounted and did not move: drop early_drop\n"), "{shown}");
 }
 
-/// Memory is bounded whatever the names and the order.
+/// Memory is bounded for any names in any order.
 #[test]
 fn excessive_numbers_of_series_are_left_out_and_reported() {
     let mut text = Vec::new();

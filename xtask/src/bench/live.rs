@@ -19,7 +19,7 @@ use pty_process::Size;
 use super::measure::{children_cpu, run_to_end};
 use super::table::Figure;
 
-/// What ratatui writes after each picture: the cursor stays hidden.
+/// The last bytes of ratatui after each picture: the cursor stays hidden.
 const END_OF_PICTURE: &[u8] = b"\x1b[?25l";
 
 /// CPU time in milliseconds per second, and pictures per second.

@@ -216,7 +216,7 @@ impl Bench {
     }
 }
 
-/// What one sampler shows; each number the median of its runs.
+/// The numbers of one sampler, each the median of its runs.
 struct Sampled {
     cpu_us: f64,
     late_p50_us: f64,

@@ -168,7 +168,7 @@ fn parts(depends: &str) -> Vec<String> {
 pub(crate) struct Kernel {
     /// As printed by `uname -r`.
     pub(crate) version: String,
-    /// What QEMU boots.
+    /// The kernel image for QEMU.
     pub(crate) image: PathBuf,
     /// The directory that has lib/modules.
     base: PathBuf,

@@ -249,7 +249,7 @@ proptest! {
         let mut last = [0; 2];
         let mut peaks = [Peak::default(); 2];
         let mut probed = [Peak::default(); EXPLAINED.len()];
-        // At last everything is at rest.
+        // At the end no packet is in flight.
         let rest = (SECOND, [5; 4]);
         let count = samples.len();
         for (i, (pause, delays)) in samples.into_iter().chain([rest, rest, rest]).enumerate() {

@@ -40,7 +40,7 @@ const NEARLY_ALL: f64 = 0.9;
 /// word.
 const NOTICEABLE: f64 = 0.1;
 
-/// What the failures were, by the ports found taken for each of them.
+/// The cause of the failures, by the number of ports found taken for each of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum ClashCause {
     /// An exhausted range of so few ports.
@@ -195,7 +195,7 @@ fn is_steady(evidence: &Evidence, ratio: f64) -> bool {
     of_rows.rows >= ROWS && of_rows.lowest >= STEADY * ratio
 }
 
-/// Insertions that failed, whatever the cause, with the numbers that show it.
+/// Failed insertions of all causes, with their numbers.
 pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     // A long chain and a dying entry raise it, too.
     let others = evidence.count(&CHAINTOOLONG) + evidence.count(&DROP_DYING);

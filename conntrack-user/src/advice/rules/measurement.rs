@@ -8,7 +8,7 @@ use crate::schema::fields::{DROP_DYING, DROP_OTHER, EVENTS_MISSED};
 const MISSED_RATE: f64 = 1.0;
 const MISSED_SHARE: f64 = 0.1;
 
-/// What could not be read, paired or concluded.
+/// The unknowns: data that could not be read or paired, and missing statistics.
 pub(super) fn unknown(evidence: &Evidence) -> Option<Finding> {
     let mut reasons = evidence.unknown.clone();
     let has_none = evidence.seconds == 0.0 || !evidence.has_any_counter();

@@ -1,4 +1,4 @@
-//! What `ctpulse doctor` says of the event source, tried for real.
+//! The event source in the output of `ctpulse doctor`: the probes are attached for a moment.
 
 use conntrack_ebpf::Event;
 

@@ -101,7 +101,7 @@ impl FieldSources<'_> {
         }
     }
 
-    /// What distinguishes the kernel's number from the field's description.
+    /// The difference between the kernel's number and the field's description.
     fn note(&self, name: &str, field: Option<&Field>) -> String {
         match field.and_then(|field| field.part) {
             Some(part) if maintained::counts_a_part(&self.table.layout, self.release, name) => {

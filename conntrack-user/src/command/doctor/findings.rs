@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::text::sanitize::shown;
 
-/// What is printed, and the problems to conclude with.
+/// The printed text, and the parts of its conclusion.
 pub(super) struct Findings {
     text: String,
     pub(super) problems: Vec<String>,
@@ -18,7 +18,7 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Without a word yet.
+    /// Returns empty findings.
     pub(super) fn new(colour: bool) -> Self {
         let hue = |hue: AnsiColor| {
             if colour { Style::new().fg_color(Some(hue.into())) } else { Style::new() }
@@ -42,7 +42,7 @@ impl Findings {
         let _ = writeln!(self.text, "{gap}{bold}{}{bold:#}", shown(text));
     }
 
-    /// Something that is as it should be.
+    /// Adds a good finding.
     pub(super) fn fact(&mut self, what: &str, text: &str) {
         let good = self.good;
         let _ = writeln!(self.text, "{good}ok{good:#}  {:<24} {}", shown(what), shown(text));
@@ -56,14 +56,14 @@ impl Findings {
         self.problems.push(format!("{what}: {text}"));
     }
 
-    /// What the conclusion says that works.
+    /// Adds a working part to the conclusion.
     pub(super) fn works(&mut self, what: &str) {
         if !self.works.iter().any(|known| known == what) {
             self.works.push(what.to_owned());
         }
     }
 
-    /// What it says that does not and need not, and why.
+    /// Adds a part to the conclusion that is off, with the reason.
     pub(super) fn off(&mut self, what: &str, why: &str) {
         let text = format!("{what}: {}", shown(why));
         if !self.off.contains(&text) {

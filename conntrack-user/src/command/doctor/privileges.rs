@@ -1,5 +1,5 @@
-//! What `doctor` says of privileges: those that are held and needed, what a run would give up,
-//! and what running agents still have.
+//! Privileges in the output of `doctor`: those that this process has, those that a run would keep
+//! and drop, and those of the running agents.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::source::ebpf::types::Types;
 use crate::source::reader::settled;
 use crate::source::roots::Place;
 
-/// What is said, by name.
+/// Items of the output: a name and a text.
 pub(super) type Facts = Vec<(String, String)>;
 
 /// The privileges of this process, and what a run would make of them here.
@@ -45,7 +45,7 @@ pub(super) fn own(input: &Input, place: &Place, has_probes: bool) -> Facts {
     ]
 }
 
-/// What the agents that run now have, as far as it can be seen.
+/// The privileges of the running agents, where they are visible.
 pub(super) fn running() -> Facts {
     let own = std::process::id();
     let Ok(processes) = std::fs::read_dir("/proc") else { return Facts::new() };

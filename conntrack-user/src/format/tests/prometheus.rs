@@ -226,7 +226,7 @@ fn names_of_two_inputs_that_would_be_one_are_kept_apart() {
     }
     let notice = encoder.take_notice().unwrap();
     assert!(notice.ends_with("\"x.y\" as x_y_2, and 1 more"), "{notice}");
-    // The same label on every row, whatever other tags a row has.
+    // The same label on every row, independent of the other tags.
     let both = Metric {
         tags: rows[0].tags.iter().chain(&rows[1].tags).cloned().collect(),
         ..row("c", "t")

@@ -15,7 +15,7 @@ pub(super) fn candles(pen: &mut Pen<'_>, area: Rect, columns: &[PlotColumn], top
     }
     let skipped = columns.len().saturating_sub(usize::from(area.width));
     let eighths_high = f64::from(area.height) * 8.0;
-    // What is not nothing is seen.
+    // A value above 0 is visible.
     let eighths = |value: f64| match value / top * eighths_high {
         e if value > 0.0 => e.round().clamp(1.0, eighths_high) as usize,
         _ => 0,

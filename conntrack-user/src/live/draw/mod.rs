@@ -118,7 +118,7 @@ fn line(area: Rect, y: u16) -> Rect {
     Rect { y: area.y + y, height: 1.min(area.height), ..area }
 }
 
-/// What is left of an area below its first `lines`.
+/// Returns the area below its first `lines`.
 fn skip(area: Rect, lines: u16) -> Rect {
     let lines = lines.min(area.height);
     Rect { y: area.y + lines, height: area.height - lines, ..area }

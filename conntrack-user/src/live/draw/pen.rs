@@ -38,7 +38,7 @@ impl Pen<'_> {
         (x..end).for_each(|x| self.glyph(x, y, glyph, role));
     }
 
-    /// Text from outside: whatever is not printable ASCII cannot reach the terminal.
+    /// Text from outside: only printable ASCII reaches the terminal.
     pub(super) fn foreign(&mut self, x: u16, y: u16, end: u16, text: &str, role: Role) -> u16 {
         let safe = human::cut(&shown(text), usize::from(end.saturating_sub(x)));
         let safe = if self.theme.ascii { safe.replace('…', "~") } else { safe };
@@ -61,7 +61,7 @@ impl Pen<'_> {
     /// A horizontal bar of which the share `filled` (0 to 1) is taken.
     pub(super) fn bar(&mut self, area: Rect, filled: f64, role: Role) {
         let taken = (filled.clamp(0.0, 1.0) * f64::from(area.width)).round() as u16;
-        // What is not nothing shows, and what is not all leaves a gap.
+        // A share above 0 shows a part, and a share below 1 leaves a gap.
         let taken = if filled > 0.0 { taken.max(1) } else { taken };
         let most = if filled < 1.0 { area.width.saturating_sub(1) } else { area.width };
         let end = area.x + taken.min(most);

@@ -77,7 +77,7 @@ pub(super) fn keys(pen: &mut Pen<'_>, area: Rect, app: &App) {
     }
 }
 
-/// What was missed, so that no number is silently wrong.
+/// The missed samples and calls, so that no number is silently wrong.
 pub(super) fn missed(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace) {
     let misses = &namespace.misses;
     let mut x = pen.text(area.x, area.y, area.right(), "Missed", Role::Heading) + 1;

@@ -1,4 +1,4 @@
-//! What the rows of a source show, when all of them were taken.
+//! The conclusions from all rows of a source.
 
 use super::super::fields::{Counters, has_bursts, is_constant_on_some_kernels};
 use super::super::gaps::{LONGER, Times};
@@ -11,7 +11,7 @@ use crate::recording::known::is_known;
 use crate::schema::field::Field;
 use crate::schema::fields::{self, rank};
 
-/// What a source is reported with.
+/// The context of the report of a source.
 pub(in crate::report) struct Context<'a> {
     /// The counters.
     pub(in crate::report) counters: &'a Counters,

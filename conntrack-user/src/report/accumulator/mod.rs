@@ -35,7 +35,7 @@ struct Tallied {
     track: Track,
     /// Events by rates, for rows without the counter.
     rated: f64,
-    /// The sum of rates that count for one interval, whichever that is: of rows behind gaps, and
+    /// The sum of rates that count for one interval of any length: of rows behind gaps, and
     /// of the first rows.
     rated_intervals: f64,
     rates: Rates,
@@ -332,7 +332,7 @@ impl SourceAccumulator {
         self.compared.take(&paired);
     }
 
-    /// What all CPUs together did, where no row has it.
+    /// The increase on all CPUs, where no row has it.
     fn take_sum(&mut self, options: &Options, sum: &Sum) {
         if self.has_whole_near(sum.at_ns) {
             return;
@@ -375,7 +375,7 @@ impl SourceAccumulator {
         is_now || self.statistics.span().is_some_and(|(from_ns, to_ns)| is_near(from_ns, to_ns))
     }
 
-    /// There are no more rows.
+    /// Concludes at the end of the rows.
     pub(super) fn end(&mut self, options: &Options) {
         self.complete(options);
         if let Some(sum) = self.cpus.end() {

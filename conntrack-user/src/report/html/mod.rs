@@ -23,7 +23,7 @@ use crate::text::sanitize::is_plain;
 
 /// The style of everything but colours, which `palette` gives.
 const STYLE: &str = include_str!("page.css");
-/// What a browser is to hold the page to: nothing is loaded, nothing runs.
+/// The content security policy of the page: nothing is loaded, nothing runs.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 /// A recording's page.
@@ -60,7 +60,7 @@ fn page(title: &str, body: &str) -> String {
     )
 }
 
-/// Text that is nothing but text in a page.
+/// Escapes text for HTML.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -70,7 +70,7 @@ pub(super) fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            // What a browser would drop, hide or turn around.
+            // A browser would drop, hide or reorder the character.
             c if !is_plain(c) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }

@@ -9,7 +9,7 @@ use plotters::style::RGBColor;
 pub(super) const INK: RGBColor = RGBColor(0x24, 0x2b, 0x33);
 /// Lines of the grid.
 pub(super) const GRID: RGBColor = RGBColor(0xdd, 0xe2, 0xe8);
-/// What is alarming.
+/// The colour of alarms.
 pub(super) const ALARM: RGBColor = RGBColor(0xc6, 0x28, 0x28);
 
 /// The series of a plot, in their order; the first alarms. Distinguishable with any colour vision,

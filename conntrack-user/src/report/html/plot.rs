@@ -42,7 +42,7 @@ pub(super) struct Plot<'a> {
     top: f64,
 }
 
-/// What was drawn, and where the points of the plot are in it.
+/// The drawn SVG, and the positions of the points of the plot in it.
 struct Drawn {
     svg: String,
     left: i32,

@@ -16,7 +16,7 @@ fn whole(count: f64) -> String {
     number(count, 15)
 }
 
-/// What was read.
+/// The table of the files that were read.
 pub(super) fn tally(report: &Report, out: &mut String) {
     let tally = &report.recording;
     out.push_str("<dl>");

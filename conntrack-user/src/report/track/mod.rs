@@ -1,4 +1,4 @@
-//! What one counter counted, from values that come in any order.
+//! The total of one counter, from values in any order.
 //!
 //! A track keeps the values that it has seen as stretches of time: for each its first and its last
 //! value, and the events between them. Stretches grow at both ends, so a file that is read
@@ -42,7 +42,7 @@ impl Falls {
     }
 }
 
-/// What one counter counted.
+/// The track of one counter.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Track {
     /// By time, apart from each other.

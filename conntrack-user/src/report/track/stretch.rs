@@ -42,7 +42,7 @@ pub(in crate::report) struct Reach {
     pub(in crate::report) may_wrap: bool,
 }
 
-/// What a value adds to its neighbour in time.
+/// The increase from a value to its neighbour in time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::report) struct Step {
     /// The earlier of the two times, and the later.

@@ -96,7 +96,7 @@ fn values_without_an_order_are_counted() {
 }
 
 proptest! {
-    /// Whatever the order: without a reset the total is exact, and memory is bounded.
+    /// In any order: without a reset the total is exact, and memory is bounded.
     #[test]
     fn a_rising_counter_is_exact_in_any_order(
         rises in proptest::collection::vec(0u32..5, 2..200), seed: u64, far_ns in 1i64..50,

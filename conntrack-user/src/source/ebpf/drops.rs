@@ -95,7 +95,7 @@ impl Reports {
         }
     }
 
-    /// What was counted and did not become a report, since the programs were attached.
+    /// The number of counted drops without a report since the programs were attached.
     ///
     /// # Errors
     /// The kernel's.

@@ -72,7 +72,7 @@ pub enum EventsError {
          of all of them together are not this one's: {others}"
     )]
     Blind {
-        /// What is wrong with the types.
+        /// The error in the types.
         types: String,
         /// The other namespaces, or why they are not known.
         others: String,
@@ -154,7 +154,7 @@ impl EventsError {
     }
 }
 
-/// What decides on permissions beside capabilities.
+/// The conditions beside capabilities that decide on permissions.
 #[derive(Debug, Default)]
 struct Surroundings {
     /// `/proc/self/status`.

@@ -18,7 +18,7 @@ const DIAGNOSTICS_RING: u32 = 128 << 10;
 /// Room for some thousands of reports, a second's of a flood.
 const DROPS_RING: u32 = 512 << 10;
 
-/// What the programs know from the time they are loaded.
+/// The constants of the programs, which are set when they are loaded.
 #[derive(Default)]
 pub(super) struct Constants {
     /// Inode numbers of the namespaces of slot 1, 2 and so on.

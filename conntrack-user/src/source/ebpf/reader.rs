@@ -6,7 +6,7 @@ use conntrack_ebpf::Event;
 
 use super::Events;
 
-/// What is counted only where it is asked for, since it costs something for each packet.
+/// Events that are counted only on request, because they have a cost for each packet.
 const PER_PACKET: [Event; 3] = [Event::TrackerDropped, Event::Found, Event::Ignored];
 
 /// One input's view: the counters of its namespace, CPU by CPU.

@@ -54,7 +54,7 @@ pub struct Attacher {
     is_asked: bool,
 }
 
-/// What the sampler and the thread set for each other.
+/// The state that the sampler and the thread share.
 #[derive(Debug, Default)]
 struct Flags {
     asked: AtomicBool,

@@ -1,4 +1,4 @@
-//! What the kernel refused: a map, a perf event or something else, with its error number.
+//! A refusal by the kernel: of a map, a perf event or another object, with its error number.
 
 use std::error::Error;
 use std::fmt;
@@ -19,7 +19,7 @@ pub struct Refusal {
     pub(super) object: Object,
 }
 
-/// What was refused.
+/// The refused object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Object {
     Map,

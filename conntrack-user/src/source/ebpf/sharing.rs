@@ -219,7 +219,7 @@ impl SharedProbes {
     fn attach(&self, mut namespaces: Vec<Pinned>) -> Result<Arc<Events>, EventsError> {
         namespaces.sort_unstable_by_key(|namespace| namespace.inode);
         namespaces.dedup_by_key(|namespace| namespace.inode);
-        // The running kernel's CPUs, whatever mask the rows are numbered by.
+        // The CPUs of the running kernel; the mask of the rows may be another one (--sys-root).
         let cpus = cpu_mask::read(Path::new("/sys"))
             .map_err(|error| EventsError::Cpus(error.to_string()))?;
         let events = Events::attach(&AttachOptions {
@@ -274,7 +274,7 @@ struct InputProbes {
     cpus: Vec<u32>,
     per_packet: bool,
     shared: Arc<SharedProbes>,
-    /// What is wrong with the kernel's types, where all events are counted together.
+    /// The error in the kernel's types, where all events are counted together.
     types_error: Option<String>,
 }
 

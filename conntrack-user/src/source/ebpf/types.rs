@@ -1,4 +1,4 @@
-//! What the programs must know of the running kernel's types: offsets of members, and the prototypes
+//! The types of the running kernel that the programs need: offsets of members, and the prototypes
 //! of the functions that hooks are attached to.
 
 use std::path::Path;

@@ -66,7 +66,7 @@ struct CpuRow {
     attributes: Attributes,
 }
 
-/// What was answered to the requests, row by row.
+/// The answers to the requests, row by row.
 #[derive(Debug)]
 pub struct Answer {
     table: Attributes,
@@ -186,7 +186,7 @@ impl Answer {
         self.table.get(GLOBAL_ENTRIES)
     }
 
-    /// What was seen of the entries that came.
+    /// The census of the received entries.
     #[must_use]
     pub fn seen(&self) -> Entries {
         self.entries

@@ -299,7 +299,7 @@ proptest! {
         }
     }
 
-    /// What was sent is what is read, whatever the attributes and wherever datagrams end.
+    /// Counters are decoded for any attributes and any division into datagrams.
     #[test]
     fn counters_are_decoded_for_every_cpu(
         kinds in prop::collection::btree_set(1..32u16, 1..16),

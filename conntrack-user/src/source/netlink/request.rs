@@ -1,4 +1,4 @@
-//! What is asked: four messages of ctnetlink, and how they are put on the wire.
+//! The four requests to ctnetlink, and their encoding.
 //!
 //! A netlink header, then `struct nfgenmsg` (`linux/netfilter/nfnetlink.h`) and no attributes:
 //! none of the four needs any.

@@ -1,4 +1,4 @@
-//! What the advice takes from single rows, beside the report's totals.
+//! The evidence from single rows, beside the report's totals.
 
 use std::collections::HashSet;
 

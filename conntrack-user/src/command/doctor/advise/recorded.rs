@@ -111,7 +111,7 @@ fn of_source(source: &SourceReport) -> Evidence {
     }
 }
 
-/// What the rows leave open, a sentence each.
+/// The unknowns of the rows, a sentence each.
 fn unknown(source: &SourceReport) -> Vec<String> {
     let gaps = &source.gaps;
     let mut reasons = source.unknown.clone();
