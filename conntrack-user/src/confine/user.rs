@@ -23,6 +23,15 @@ pub enum UserError {
         "no user '{0}' in {PASSWD}; create it (useradd --system {0}), or write UID:GID as numbers"
     )]
     Unknown(String),
+    /// There is no user of that number, which would name its group.
+    #[error("no user has the number {0} in {PASSWD}; write UID:GID, such as {0}:{0}")]
+    UnknownNumber(u32),
+    /// The name is empty.
+    #[error("the name of the user is empty; write a name, or UID:GID as numbers")]
+    Empty,
+    /// A colon, and no numbers at both sides of it.
+    #[error("'{0}' is not UID:GID as numbers; write for example 997:996")]
+    NotNumbers(String),
     /// The file cannot be read.
     #[error("cannot look up user '{0}': {PASSWD}: {1}")]
     Passwd(String, io::Error),
@@ -36,7 +45,7 @@ pub enum UserError {
     Refused(String, io::Error),
 }
 
-/// Makes `name` (or `UID:GID`) the user of this thread and of those that it will start, with no
+/// Makes `name` (or its number, or `UID:GID`) the user of this thread and of those that it will start, with no
 /// supplementary groups, keeping the capabilities that a run may need. Nothing happens where it is
 /// that user already, with that group. Must come before other threads and before files are made.
 ///
@@ -62,26 +71,40 @@ pub fn switch_to(name: &str) -> Result<(), UserError> {
 }
 
 fn find(name: &str) -> Result<(u32, u32), UserError> {
-    if let Some((uid, gid)) = name.split_once(':')
-        && let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse())
-    {
-        return Ok((uid, gid));
+    if name.is_empty() {
+        return Err(UserError::Empty);
+    }
+    if let Some((uid, gid)) = name.split_once(':') {
+        return match (uid.parse(), gid.parse()) {
+            (Ok(uid), Ok(gid)) => Ok((uid, gid)),
+            _ => Err(UserError::NotNumbers(name.to_owned())),
+        };
     }
     match std::fs::read(PASSWD) {
-        Ok(passwd) => find_in(&String::from_utf8_lossy(&passwd), name)
-            .ok_or_else(|| UserError::Unknown(name.to_owned())),
+        Ok(passwd) => {
+            find_in(&String::from_utf8_lossy(&passwd), name).ok_or_else(|| match name.parse() {
+                Ok(number) => UserError::UnknownNumber(number),
+                Err(_) => UserError::Unknown(name.to_owned()),
+            })
+        }
         Err(error) => Err(UserError::Passwd(name.to_owned(), error)),
     }
 }
 
-/// The numbers of the user and its group; fields are name, password, user, group, ...
+/// The numbers of the user of this name, or else number, and of its group; fields are name, password,
+/// user, group, ...
 fn find_in(passwd: &str, name: &str) -> Option<(u32, u32)> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let found = fields.next() == Some(name);
-        let (uid, gid) = (fields.nth(1)?, fields.next()?);
-        found.then_some((uid.parse().ok()?, gid.parse().ok()?))
-    })
+    let users = || {
+        passwd.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            let (name, uid, gid) = (fields.next()?, fields.nth(1)?, fields.next()?);
+            Some((name, uid.parse().ok()?, gid.parse().ok()?))
+        })
+    };
+    let number: Option<u32> = name.parse().ok();
+    let by_name = users().find(|(known, ..)| *known == name);
+    let (_, uid, gid) = by_name.or_else(|| users().find(|(_, uid, _)| Some(*uid) == number))?;
+    Some((uid, gid))
 }
 
 #[cfg(test)]
@@ -94,7 +117,10 @@ mod tests {
             "root:x:0:0:root:/root:/bin/sh\n\nx\nct:x:997:996::/:/sbin/nologin\nbad:x:a:b\n";
         assert_eq!(find_in(passwd, "ct"), Some((997, 996)));
         assert_eq!(find_in(passwd, "root"), Some((0, 0)));
-        for nobody in ["c", "", "bad", "x", "ctp"] {
+        // A number is a name first.
+        assert_eq!(find_in(passwd, "997"), Some((997, 996)));
+        assert_eq!(find_in("997:x:1:2\nct:x:997:996\n", "997"), Some((1, 2)));
+        for nobody in ["c", "", "bad", "x", "ctp", "996", "-1"] {
             assert_eq!(find_in(passwd, nobody), None, "{nobody}");
         }
         assert!(matches!(find("12:34"), Ok((12, 34))));
@@ -103,5 +129,20 @@ mod tests {
             unknown.starts_with("no user 'no such user' in /etc/passwd; create it"),
             "{unknown}"
         );
+    }
+
+    #[test]
+    fn a_number_without_a_user_needs_its_group() {
+        let error = |name: &str| find(name).unwrap_err().to_string();
+        assert_eq!(
+            error("4294967294"),
+            "no user has the number 4294967294 in /etc/passwd; write UID:GID, such as \
+             4294967294:4294967294"
+        );
+        for pair in ["1:", ":1", "a:1", "1:2:3"] {
+            let expected = "' is not UID:GID as numbers; write for example 997:996";
+            assert_eq!(error(pair), format!("'{pair}{expected}"));
+        }
+        assert!(error("").starts_with("the name of the user is empty"));
     }
 }
