@@ -17,7 +17,9 @@ fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => ctpulse::command::dispatch(cli).unwrap_or_else(|error| report(&error)),
         Err(error) if error.use_stderr() => {
-            logging::say(Level::Error, &usage::message(&error));
+            let words: Vec<String> =
+                std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+            logging::say(Level::Error, &usage::message(&error, &words));
             ExitCode::from(WRONG_USAGE)
         }
         Err(help) => help.exit(),

@@ -7,7 +7,6 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::SourceArgs;
-use crate::config::parse_duration;
 use crate::drops::top::GroupBy;
 
 /// Shown by `drops --help` and its manual page.
@@ -48,7 +47,7 @@ pub struct DropsArgs {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = super::value::lines, requires = "top")]
     pub lines: usize,
     /// Time between two tables of --top.
-    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", requires = "top")]
+    #[arg(long, short, value_name = "DURATION", value_parser = super::value::time, default_value = "1s", requires = "top")]
     pub interval: Duration,
     /// The most drops a second to show, of all CPUs together; at least one for each CPU and 8 ms.
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = super::value::at_least_one)]
@@ -66,7 +65,7 @@ pub struct DropsArgs {
     #[arg(long, short = 'n', value_name = "N", value_parser = super::value::at_least_one, conflicts_with = "top")]
     pub count: Option<u64>,
     /// Stop after this time.
-    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, short, value_name = "DURATION", value_parser = super::value::time)]
     pub duration: Option<Duration>,
     /// What a line looks like.
     #[arg(long, short, value_enum, default_value_t = DropsFormat::Human, conflicts_with = "top")]

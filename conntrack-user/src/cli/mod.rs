@@ -25,7 +25,6 @@ pub use live::{LiveArgs, live_keys};
 pub use report::{EXAMPLES as REPORT_EXAMPLES, ReportArgs, ReportFormat};
 pub use top::{EXAMPLES as TOP_EXAMPLES, TopArgs, TopFormat};
 
-use crate::config::parse_duration;
 use crate::format::Format;
 use crate::settings::{Collect, Confine, Ebpf, Netns, Source, parse_listen};
 use crate::version;
@@ -205,11 +204,11 @@ pub struct SampleArgs {
     pub config: Option<PathBuf>,
     /// Time between rows, such as 1s or 250ms [default: 1s, with --listen 15s, or the
     /// configuration's].
-    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, short, value_name = "DURATION", value_parser = value::duration)]
     pub interval: Option<Duration>,
     /// Time between reads, down to 1ms; shorter than --interval it finds bursts
     /// [default: 100ms, at most the interval].
-    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, short, value_name = "DURATION", value_parser = value::duration)]
     pub sample_interval: Option<Duration>,
     /// Where the statistics are read from [default: auto]. procfs needs no privilege; netlink
     /// needs CAP_NET_ADMIN, and is there on kernels that are built without the file.
@@ -280,7 +279,7 @@ pub struct RunArgs {
     #[arg(long, short = 'n', value_name = "N", value_parser = value::at_least_one)]
     pub count: Option<u64>,
     /// Stop after this time.
-    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, short, value_name = "DURATION", value_parser = value::time)]
     pub duration: Option<Duration>,
     /// Print one reading and stop (no rates: they need two).
     #[arg(long, conflicts_with_all = ["count", "duration"])]
@@ -358,7 +357,7 @@ pub struct DoctorArgs {
     #[arg(long)]
     pub advise: bool,
     /// How long --advise samples.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5s", requires = "advise")]
+    #[arg(long, value_name = "DURATION", value_parser = value::time, default_value = "5s", requires = "advise")]
     pub look: Duration,
     /// Let --advise judge a recording (of `run --output FILE`) instead of this host.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "advise", conflicts_with_all = ["look", "netns", "proc_root"])]

@@ -7,7 +7,6 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::SourceArgs;
-use crate::config::parse_duration;
 use crate::top::condition::Condition;
 use crate::top::key::Key;
 
@@ -72,7 +71,7 @@ pub struct TopArgs {
     #[arg(long, conflicts_with = "netns")]
     pub all_namespaces: bool,
     /// Look again after this time, until interrupted.
-    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, short, value_name = "DURATION", value_parser = super::value::time)]
     pub interval: Option<Duration>,
     /// Stop after so many looks.
     #[arg(long, short = 'n', value_name = "N", value_parser = super::value::at_least_one, requires = "interval")]

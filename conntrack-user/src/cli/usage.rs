@@ -2,11 +2,16 @@
 //!
 //! clap finds what is wrong; its own text has several paragraphs and another prefix.
 
+use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// What is wrong with the command line and a valid form, in one line.
+use super::Cli;
+use crate::config::nearest;
+
+/// What is wrong with the command line of these `words` and a valid form, in one line. The first word
+/// is the program's name.
 #[must_use]
-pub fn message(error: &clap::Error) -> String {
+pub fn message(error: &clap::Error, words: &[String]) -> String {
     let text = |kind| error.get(kind).and_then(as_text);
     let argument =
         || text(ContextKind::InvalidArg).unwrap_or_else(|| "the command line".to_owned());
@@ -14,10 +19,18 @@ pub fn message(error: &clap::Error) -> String {
         Some(near) => format!("did you mean '{near}'?"),
         None => otherwise,
     };
-    let help = || format!("see '{} --help'", command(error));
+    let help = || format!("see '{} --help'", command(words));
     match error.kind() {
         ErrorKind::InvalidValue => {
-            let valid = text(ContextKind::ValidValue).map(|valid| format!("one of {valid}"));
+            let names = match error.get(ContextKind::ValidValue) {
+                Some(ContextValue::Strings(names)) => names.iter().map(String::as_str).collect(),
+                _ => Vec::new(),
+            };
+            let valid = match names.as_slice() {
+                [] => None,
+                [only] => Some((*only).to_owned()),
+                _ => Some(format!("one of {}", names.join(", "))),
+            };
             let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty());
             match (value, valid) {
                 (None, valid) => {
@@ -26,7 +39,8 @@ pub fn message(error: &clap::Error) -> String {
                 }
                 (Some(value), valid) => {
                     let valid = valid.map_or_else(String::new, |valid| format!(" is not {valid};"));
-                    let near = did_you_mean(ContextKind::SuggestedValue, help());
+                    let near = nearest(&value, &names);
+                    let near = near.map_or_else(help, |near| format!("did you mean '{near}'?"));
                     format!("{}: '{value}'{valid} {near}", argument())
                 }
             }
@@ -36,7 +50,10 @@ pub fn message(error: &clap::Error) -> String {
             format!("{}: {}", argument(), reason.unwrap_or_else(|| "it is not valid".to_owned()))
         }
         ErrorKind::UnknownArgument if is_negative_number(&argument()) => {
-            format!("'{}' is negative; write a number from 0 on", argument())
+            // clap names the first letters of `-5s` only.
+            let argument = argument();
+            let whole = words.iter().find(|word| word.starts_with(&argument));
+            format!("'{}' is negative; write it without the '-'", whole.unwrap_or(&argument))
         }
         ErrorKind::UnknownArgument => {
             let near = did_you_mean(ContextKind::SuggestedArg, help());
@@ -77,13 +94,11 @@ fn as_text(value: &ContextValue) -> Option<String> {
     }
 }
 
-/// The command that was called, as in `ctpulse run`.
-fn command(error: &clap::Error) -> String {
-    let usage = error.get(ContextKind::Usage).and_then(as_text).unwrap_or_default();
-    let words = usage.trim_start_matches("Usage:").split_whitespace();
-    let named: Vec<&str> =
-        words.take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase())).collect();
-    if named.is_empty() { "ctpulse".to_owned() } else { named.join(" ") }
+/// The command that was called, as in `ctpulse run`. A subcommand is the first word after the program.
+fn command(words: &[String]) -> String {
+    let command = Cli::command();
+    let called = words.get(1).filter(|word| command.find_subcommand(word).is_some());
+    called.map_or_else(|| "ctpulse".to_owned(), |name| format!("ctpulse {name}"))
 }
 
 /// clap's own text for what has no words here.
@@ -102,7 +117,9 @@ mod tests {
 
     fn wrong(arguments: &str) -> String {
         let words = ["ctpulse"].into_iter().chain(arguments.split_whitespace());
-        message(&Cli::try_parse_from(words).unwrap_err())
+        // An empty word cannot stand between blanks.
+        let words: Vec<String> = words.map(|word| word.replace("''", "")).collect();
+        message(&Cli::try_parse_from(&words).unwrap_err(), &words)
     }
 
     #[test]
@@ -146,7 +163,59 @@ mod tests {
             ("--once --count 3", "--once cannot be used with --count <N>; remove one"),
             ("--once --once", "--once can be given only once"),
             ("--once extra", "a command cannot be used with --once; remove one"),
-            ("-n -5", "'-5' is negative; write a number from 0 on"),
+            ("-n -5", "'-5' is negative; write it without the '-'"),
+            ("-i -5s", "'-5s' is negative; write it without the '-'"),
+            ("-n 1.5", "--count <N>: '1.5' is not a whole number; write a whole number from 1 on"),
+            (
+                "-n 99999999999999999999",
+                "--count <N>: '99999999999999999999' is more than 18446744073709551615; write a whole number from 1 on",
+            ),
+            (
+                "-d 0",
+                "--duration <DURATION>: '0' is no time at all; write for example 10s, 1m30s or 500ms",
+            ),
+            (
+                "drops -d 0s",
+                "--duration <DURATION>: '0s' is no time at all; write for example 10s, 1m30s or 500ms",
+            ),
+            (
+                "drops --top cause -i 0ms",
+                "--interval <DURATION>: '0ms' is no time at all; write for example 10s, 1m30s or 500ms",
+            ),
+            (
+                "doctor --advise --look 0s",
+                "--look <DURATION>: '0s' is no time at all; write for example 10s, 1m30s or 500ms",
+            ),
+            (
+                "-i ''",
+                "--interval <DURATION>: '' is not a duration; write for example 10s, 1m30s or 500ms",
+            ),
+            (
+                "--format JSON",
+                "--format <FORMAT>: 'JSON' is not one of influx, json, prometheus, csv, table; did you mean 'json'?",
+            ),
+            (
+                "report --format yaml f",
+                "--format <FORMAT>: 'yaml' is not one of text, json; see 'ctpulse report --help'",
+            ),
+            (
+                "drops --format yaml",
+                "--format <FORMAT>: 'yaml' is not one of human, json; see 'ctpulse drops --help'",
+            ),
+            (
+                "execd --signal HUP",
+                "--signal <SIGNAL>: 'HUP' is not one of none, STDIN, SIGHUP, SIGUSR1, SIGUSR2; see 'ctpulse execd --help'",
+            ),
+            (
+                "--compat Telegraf",
+                "--compat <telegraf>: 'Telegraf' is not telegraf; did you mean 'telegraf'?",
+            ),
+            (
+                "--compat other",
+                "--compat <telegraf>: 'other' is not telegraf; see 'ctpulse --help'",
+            ),
+            ("live --replay", "--replay <FILE> needs a value"),
+            ("drops --interval 5s", "this needs --top <KEYS>; see 'ctpulse drops --help'"),
             ("config", "this takes <--print-default|--check <FILE>>; see 'ctpulse config --help'"),
             ("report", "this takes <FILE>...; see 'ctpulse report --help'"),
             (

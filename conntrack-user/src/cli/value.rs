@@ -1,8 +1,10 @@
 //! Values of options that are numbers, sizes and lists of rows.
 
+use std::num::IntErrorKind;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use crate::config::nearest;
+use crate::config::{nearest, parse_duration};
 use crate::settings::Collect;
 
 /// Reads a whole number of `range`.
@@ -18,7 +20,32 @@ fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
             Err(format!("'{text}' is less than {}; {valid}", range.start()))
         }
         Ok(_) => Err(format!("'{text}' is more than {}; {valid}", range.end())),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => {
+            Err(format!("'{text}' is more than {}; {valid}", range.end()))
+        }
+        Err(_) if text.parse::<f64>().is_ok() => {
+            Err(format!("'{text}' is not a whole number; {valid}"))
+        }
         Err(_) => Err(format!("'{text}' is not a number; {valid}")),
+    }
+}
+
+/// What a message about a duration ends with.
+const DURATIONS: &str = "write for example 10s, 1m30s or 500ms";
+
+/// Reads a duration. An empty text is none, other than in a configuration of Telegraf.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    if text.is_empty() {
+        return Err(format!("'' is not a duration; {DURATIONS}"));
+    }
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Reads a duration of something that happens in it.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err(format!("'{text}' is no time at all; {DURATIONS}")),
+        time => Ok(time),
     }
 }
 

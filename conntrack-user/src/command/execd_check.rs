@@ -23,7 +23,7 @@ pub(super) fn check(command: &ExecdCommand) -> Result<String, Vec<Problem>> {
     let unknown = || unknown_signal(command).into_iter().chain(unknown_format(command));
     let cli = cli.map_err(|error| {
         let text = if error.use_stderr() {
-            usage::message(&error)
+            usage::message(&error, &command.words)
         } else {
             "it prints a text and ends; write [\"ctpulse\", \"execd\"]".to_owned()
         };
