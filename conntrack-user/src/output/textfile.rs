@@ -1,12 +1,16 @@
 //! A file that each batch of rows replaces, as the textfile collector of `node_exporter` reads it:
 //! one whole exposition at any time.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Seek as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use crate::recording::refusal;
 use crate::source::namespace::{identity, identity_of};
@@ -28,8 +32,9 @@ pub(super) struct Textfile {
 }
 
 impl Textfile {
-    /// The file at `path`, or none yet.
+    /// The file at `path`, or none yet. What killed processes left beside it is removed.
     pub(super) fn new(path: PathBuf) -> Self {
+        remove_left(&path);
         let old = OpenOptions::new().write(true).open(&path).ok();
         Self { path, old, was_written: false }
     }
@@ -148,13 +153,43 @@ fn name_beside(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
+/// Removes the new files beside `path` whose processes were killed. The file of a process that is
+/// there, or that has it locked (one of another container has no number here), is that process's.
+fn remove_left(path: &Path) {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let entries = std::fs::read_dir(parent.unwrap_or(Path::new(".")));
+    let (Some(name), Ok(entries)) = (path.file_name(), entries) else { return };
+    for entry in entries.flatten() {
+        let Some(writer) = writer_of(&entry.file_name(), name) else { continue };
+        let is_gone = test_kill_process(writer) == Err(Errno::SRCH);
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_symlink());
+        if is_gone && is_file && is_left(&entry.path()) {
+            let removed = std::fs::remove_file(entry.path());
+            log::debug!(
+                "removing {}, left by process {writer:?}: {removed:?}",
+                entry.path().display()
+            );
+        }
+    }
+}
+
+/// The process that made `new` beside the file `name`, where [`name_beside`] gives such a name.
+fn writer_of(new: &OsStr, name: &OsStr) -> Option<Pid> {
+    let numbers = new.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b".")?;
+    let numbers = str::from_utf8(numbers.strip_suffix(b".new")?).ok()?;
+    let (process, number) = numbers.split_once('.').unwrap_or((numbers, "1"));
+    let is_number = number.parse().is_ok_and(|number| (1..MOST_NAMES).contains(&number));
+    let is_plain = numbers.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    Pid::from_raw(process.parse().ok().filter(|_| is_number && is_plain)?)
+}
+
 /// Whether no process is writing the file.
 fn is_left(new: &Path) -> bool {
     let no_wait = libc::O_NONBLOCK | libc::O_NOFOLLOW;
     let Ok(file) = OpenOptions::new().read(true).custom_flags(no_wait).open(new) else {
         return true;
     };
-    flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(rustix::io::Errno::WOULDBLOCK)
+    flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK)
 }
 
 fn fill(file: &mut File, old: &Path, text: &[u8]) -> io::Result<()> {

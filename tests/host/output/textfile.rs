@@ -59,6 +59,45 @@ fn a_file_that_a_killed_process_left_is_no_obstacle() {
     assert!(!left.exists());
 }
 
+/// A process that was killed left its file for ever, as the next one has another number.
+#[test]
+fn files_that_killed_processes_left_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ended = Command::new("true").spawn().unwrap();
+    let gone = ended.id();
+    ended.wait().unwrap();
+    let here = std::process::id();
+    let path = |name: String| dir.path().join(name);
+    let left = [path(format!("a.prom.{gone}.new")), path(format!("a.prom.{gone}.3.new"))];
+    let locked = path(format!("a.prom.{gone}.4.new"));
+    let kept = [
+        locked.clone(),
+        path(format!("a.prom.{here}.new")),
+        path(format!("b.prom.{gone}.new")),
+        path(format!("a.prom.{gone}.99.new")),
+        path(format!("a.prom.{gone}.new.gz")),
+        path("a.prom.x.new".into()),
+        path("a.prom.new".into()),
+        path("a.prom.+1.new".into()),
+    ];
+    for file in left.iter().chain(&kept) {
+        fs::write(file, "half of it").unwrap();
+    }
+    let locked = fs::File::open(locked).unwrap();
+    rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut command = ctpulse();
+    command.args(["--once", "--format", "prometheus", "--output", "a.prom"]);
+    command.args(roots(&fixture("5.15"))).current_dir(dir.path());
+    support::output(&mut command);
+    assert!(is_exposition(&fs::read_to_string(dir.path().join("a.prom")).unwrap()));
+    for file in left {
+        assert!(!file.exists(), "{}", file.display());
+    }
+    for file in kept {
+        assert!(file.exists(), "{}", file.display());
+    }
+}
+
 /// Mounted by itself, and not root's: a confined root may not open it, and its owner may not make a
 /// file beside it.
 #[test]
