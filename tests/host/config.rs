@@ -2,7 +2,15 @@
 //!
 //! Telegraf's forms are tested one by one in `config/telegraf_tests.rs`.
 
-use crate::support::{ctpulse, repository, text};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::{Running, binary, ctpulse, fixture, output, repository, roots, text};
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// `config --check` of a file with this text: exit status, standard output and error.
 fn checked(config: &[u8], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
@@ -130,6 +138,47 @@ fn the_check_covers_a_command_of_execd() {
     assert_eq!(checked(two.as_bytes(), &[]).2.lines().count(), 2);
     let other = execd("command = ['gw-stats', '--x']") + "[[inputs.conntrack]]\n";
     assert!(checked(other.as_bytes(), &[]).1.contains("ignored: inputs.execd"));
+}
+
+/// A pipe is read once: `--config <(command)`, `/dev/stdin`, a FIFO.
+#[test]
+fn a_configuration_can_be_a_pipe() {
+    let config = "[agent]\nomit_hostname = true\n[[inputs.conntrack]]\ncollect = ['all']\n";
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    output(Command::new("mkfifo").arg(&fifo));
+    let run = "\"$0\" --proc-root \"$1\" --once --format influx --ebpf off --config";
+    for script in [
+        format!("{run} <(printf '%s' \"$2\")"),
+        format!("printf '%s' \"$2\" | {run} /dev/stdin"),
+        format!("printf '%s' \"$2\" > \"$3\" & {run} \"$3\""),
+        "printf '%s' \"$2\" | \"$0\" config --check /dev/stdin".to_owned(),
+    ] {
+        let mut shell = Command::new("timeout");
+        shell.args(["30", "bash", "-c", &script]).arg(binary()).arg(fixture("5.15").join("proc"));
+        let printed = text(&output(shell.arg(config).arg(&fifo)).stdout);
+        let is_read = printed.contains("cpu=all") || printed.ends_with("/dev/stdin: valid\n");
+        assert!(is_read, "{script}\n{printed}");
+    }
+}
+
+#[test]
+fn a_pipe_is_not_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    output(Command::new("mkfifo").arg(&fifo));
+    let mut command = ctpulse();
+    command.args(["--format", "influx", "--interval", "20ms", "--config"]).arg(&fifo);
+    let mut running = Running::start(command.args(roots(&fixture("5.15"))).stderr(Stdio::piped()));
+    std::fs::write(&fifo, "[[inputs.conntrack]]\n").unwrap();
+    assert!(running.line(SOON).is_some());
+    running.signal(Signal::HUP);
+    let mut told = BufReader::new(running.child.stderr.take().unwrap()).lines();
+    let told = told.find(|line| line.as_ref().unwrap().contains("is a pipe")).unwrap().unwrap();
+    assert!(told.ends_with("fifo is a pipe, which is read once; the old configuration goes on"));
+    running.signal(Signal::TERM);
+    let (status, _) = running.wait();
+    assert!(status.success(), "{status}");
 }
 
 #[test]

@@ -402,6 +402,28 @@ fn another_mount_of_procfs_is_not_taken_for_the_hosts_namespace() {
     }
 }
 
+/// Starts ctpulse as process 1 of a new namespace; with it the number by which this one sees it.
+fn as_process_1(arguments: &[&str]) -> (Running, rustix::process::Pid) {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(crate::support::binary());
+    command.args(arguments).stderr(Stdio::piped());
+    crate::support::with_default_signals(&mut command);
+    let running = Running::start_unread(&mut command);
+    let children = format!("/proc/{0}/task/{0}/children", running.child.id());
+    let start = Instant::now();
+    loop {
+        assert!(start.elapsed() < SOON, "no child");
+        let child = fs::read_to_string(&children).unwrap_or_default().trim().parse::<i32>();
+        // Its name says that it is no longer `unshare`.
+        if let Ok(child) = child
+            && fs::read_to_string(format!("/proc/{child}/comm")).unwrap() == "ctpulse\n"
+        {
+            return (running, rustix::process::Pid::from_raw(child).unwrap());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A container's process 1 has no default action for signals.
 #[test]
 fn a_look_as_process_1_ends_on_a_signal() {
@@ -409,34 +431,56 @@ fn a_look_as_process_1_ends_on_a_signal() {
         return;
     }
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
-        let mut command = Command::new("unshare");
-        command
-            .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
-            .arg(crate::support::binary());
-        command.args(["doctor", "--advise", "--look", "60s"]).stderr(Stdio::piped());
-        crate::support::with_default_signals(&mut command);
-        let mut running = Running::start_unread(&mut command);
-        let children = format!("/proc/{0}/task/{0}/children", running.child.id());
-        let start = Instant::now();
-        let child = loop {
-            assert!(start.elapsed() < SOON, "no child");
-            let child = fs::read_to_string(&children).unwrap_or_default().trim().parse::<i32>();
-            // Its name says that it is no longer `unshare`.
-            if let Ok(child) = child
-                && fs::read_to_string(format!("/proc/{child}/comm")).unwrap() == "ctpulse\n"
-            {
-                break child;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
+        let (mut running, first) = as_process_1(&["doctor", "--advise", "--look", "60s"]);
         let mut line = String::new();
         let stderr = running.child.stderr.as_mut().unwrap();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(stderr), &mut line).unwrap();
         assert!(line.contains("sampling"), "{line}");
-        let pid = rustix::process::Pid::from_raw(child).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
+        rustix::process::kill_process(first, signal).unwrap();
         let (status, took) = running.wait();
         assert_eq!(status.code(), Some(code), "{status}");
         assert!(took < Duration::from_secs(5), "{took:?}");
     }
+}
+
+/// Whether the process has installed an action for this signal.
+fn handles(process: rustix::process::Pid, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal.as_raw() - 1) & 1 == 1
+}
+
+/// open(2) of a FIFO that no process writes lets no signal handler end process 1.
+#[test]
+fn a_wait_for_the_configuration_as_process_1_ends_on_a_signal() {
+    let test = "a_wait_for_the_configuration_as_process_1_ends_on_a_signal";
+    if !crate::support::may_make_namespaces(test) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    output(Command::new("mkfifo").arg(&fifo));
+    let fifo = fifo.to_str().unwrap();
+    for signal in [Signal::TERM, Signal::INT] {
+        let (mut running, first) = as_process_1(&["--format", "influx", "--config", fifo]);
+        let start = Instant::now();
+        while !handles(first, signal) {
+            assert!(start.elapsed() < SOON, "no action for {signal:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        rustix::process::kill_process(first, signal).unwrap();
+        let (status, took) = running.wait();
+        assert!(status.success() && took < Duration::from_secs(5), "{status} after {took:?}");
+    }
+    // With a writer it starts.
+    let arguments = ["--once", "--format", "influx", "--ebpf", "off", "--proc-root"];
+    let root = fixture("5.15").join("proc");
+    let config = ["--config", fifo];
+    let arguments = [&arguments[..], &[root.to_str().unwrap()], &config].concat();
+    let (mut running, _) = as_process_1(&arguments);
+    fs::write(fifo, "[[inputs.conntrack]]\n").unwrap();
+    let mut rows = String::new();
+    std::io::Read::read_to_string(running.child.stdout.as_mut().unwrap(), &mut rows).unwrap();
+    let (status, _) = running.wait();
+    assert!(status.success() && rows.contains("ip_conntrack_count="), "{status}: {rows}");
 }

@@ -13,7 +13,7 @@ use crate::settings::{Ebpf, Input, Settings, Source};
 use crate::source::reader::settled;
 use crate::source::roots::Place;
 
-/// The configuration file, as it was read last.
+/// The configuration file, as it was read last. A pipe is read once, and has no text here.
 pub(super) struct Configuration {
     path: Option<PathBuf>,
     text: Vec<u8>,
@@ -41,6 +41,10 @@ impl Configuration {
     ) -> Option<Settings> {
         let path = self.path.as_deref()?;
         let name = path.display();
+        if is_pipe(path) {
+            log::info!("{name} is a pipe, which is read once; the old configuration goes on");
+            return None;
+        }
         let text = text(path);
         if text == self.text && !text.is_empty() {
             log::info!("{name} is unchanged");
@@ -69,7 +73,12 @@ impl Configuration {
 }
 
 fn text(path: &Path) -> Vec<u8> {
-    std::fs::read(path).unwrap_or_default()
+    if is_pipe(path) { Vec::new() } else { std::fs::read(path).unwrap_or_default() }
+}
+
+/// Whether a file can be read once only: what is read is gone.
+pub(super) fn is_pipe(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| !file.is_file() && !file.is_dir())
 }
 
 /// Takes over the settings that need a new start.

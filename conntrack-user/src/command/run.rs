@@ -1,13 +1,15 @@
 //! `ctpulse run`: stream until interrupted, for a person, a file or a pipe.
 
+use std::fs::File;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::event::Timespec;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use super::reload::Configuration;
+use super::reload::{Configuration, is_pipe};
 use super::stream::{RunEvent, Turn, attend, finish, is_ignored, on_signal, run_events, stop};
 use crate::cli::RunArgs;
 use crate::format::{Csv, EncoderOptions, Format, encoder};
@@ -25,8 +27,8 @@ use crate::text::colour;
 /// The default of `--interval` with `--listen`: the usual time between two scrapes.
 const SCRAPED_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How often a FIFO is tried that no process reads.
-const READER_POLL: Duration = Duration::from_millis(50);
+/// How often a FIFO is tried that no process has at its other end.
+const FIFO_POLL: Duration = Duration::from_millis(50);
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     // Before this process opens descriptors itself: the output may be the number of one.
@@ -56,7 +58,17 @@ async fn stream(args: &RunArgs, target: &Target) -> anyhow::Result<Streamed> {
     let terminal = target.is_terminal();
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Influx });
     let configuration = Configuration::of(&args.collect);
+    let fifo = configuration.path().filter(|path| is_init && is_pipe(path));
+    let fifo = fifo.map(crate::config::open_at_once).transpose();
+    // Open until it is read: what was written then stays in it.
+    let fifo = fifo.context("cannot read the configuration")?;
+    if let Some(fifo) = &fifo
+        && !once_written(fifo, &mut from).await?
+    {
+        return Ok(Streamed::default());
+    }
     let (settings, warnings) = settings(args, format)?;
+    drop(fifo);
     if !is_init {
         // Only now: reading the configuration may take long, and the default action ends that.
         wait_for_end(args, &to)?;
@@ -119,12 +131,24 @@ async fn once_read(
                 return opened.map(Some);
             }
         }
-        match tokio::time::timeout(READER_POLL, from.recv()).await {
+        match tokio::time::timeout(FIFO_POLL, from.recv()).await {
             Err(_) | Ok(Some(RunEvent::Gather)) => {}
             Ok(Some(RunEvent::HangUp)) => (hung_up, is_reported) = (true, false),
             Ok(Some(RunEvent::End) | None) => return Ok(None),
         }
     }
+}
+
+/// Waits until a configuration that is a FIFO was written to; `false` where the run ends before.
+async fn once_written(fifo: &File, from: &mut UnboundedReceiver<RunEvent>) -> anyhow::Result<bool> {
+    // Any other file is readable at once.
+    while !crate::config::has_writer(fifo, Some(&Timespec::default()))? {
+        let waited = tokio::time::timeout(FIFO_POLL, from.recv()).await;
+        if matches!(waited, Ok(Some(RunEvent::End) | None)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether the run ends by itself, so that it must have written something.

@@ -27,8 +27,14 @@ mod value;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 
 pub use agent::system_host;
 pub use duration::{DurationError, parse_duration};
@@ -73,8 +79,12 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
 pub fn read(path: &Path) -> Result<Loaded, ConfigError> {
     let file = path.display().to_string();
     let unreadable = |reason| ConfigError::Unreadable { file: file.clone(), reason };
-    let mut open = std::fs::File::open(path).map_err(unreadable)?;
-    trust::check(path, &open.metadata().map_err(unreadable)?)?;
+    let mut open = open_at_once(path).map_err(unreadable)?;
+    let metadata = open.metadata().map_err(unreadable)?;
+    trust::check(path, &metadata)?;
+    if metadata.file_type().is_fifo() {
+        while !has_writer(&open, None).map_err(unreadable)? {}
+    }
     let mut bytes = Vec::new();
     open.read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
@@ -87,6 +97,32 @@ pub fn read(path: &Path) -> Result<Loaded, ConfigError> {
     read_text(&file, &decoded, &|name| {
         std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
     })
+}
+
+/// Opens a file for reading, also a FIFO that no process writes yet: open(2) would wait for one,
+/// and would not let process 1 end.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
+    let file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    // Reading waits.
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
+/// Whether a process wrote to `fifo` or closed it since it was opened. Waits for that until a signal
+/// comes, or for `patience`.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn has_writer(fifo: &File, patience: Option<&Timespec>) -> io::Result<bool> {
+    let mut waiting = [PollFd::new(fifo, PollFlags::IN)];
+    match poll(&mut waiting, patience) {
+        Err(Errno::INTR) => Ok(false),
+        polled => Ok(polled? > 0),
+    }
 }
 
 /// Reads a configuration from its text; `file_name` is for messages, `environment` looks a
