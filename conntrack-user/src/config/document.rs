@@ -1,13 +1,15 @@
 //! The tables of one file by name: ours, those of other plugins, and mistakes.
 //!
 //! The tables of other plugins are not read, and nothing in them is judged; one warning names
-//! them. Telegraf's older names of our own tables are known here.
+//! them, and another each that is not TOML. Telegraf's older names of our own tables are known here.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::dialect::OTHERS;
 use super::error::{advice, nearest};
 use super::execd::{self, ExecdCommand};
 use super::tables::{AgentTable, ConntrackTable};
@@ -16,9 +18,6 @@ use super::value;
 
 /// The top-level tables that mean something here.
 const OURS: [&str; 3] = ["agent", "global_tags", "inputs"];
-
-/// Telegraf's other top-level tables.
-const OTHERS: [&str; 4] = ["aggregators", "outputs", "processors", "secretstores"];
 
 /// What a file holds for us.
 #[derive(Default)]
@@ -34,16 +33,6 @@ pub(super) struct Tables {
 /// Reads the tables; what is wrong is reported to `text`.
 pub(super) fn tables(text: &ConfigText<'_>) -> Tables {
     let (root, errors) = DeTable::parse_recoverable(&text.filled.text);
-    let mut last_line = 0;
-    for error in errors {
-        let span = error.span().unwrap_or(0..0);
-        // What follows on the same line is a consequence.
-        let line = text.position(&span).line;
-        if line != last_line {
-            text.problem(&span, not_toml(text, error.message(), &span));
-        }
-        last_line = line;
-    }
     let mut tables = Tables::default();
     let mut old_tags = BTreeMap::new();
     for (name, value) in root.into_inner() {
@@ -65,6 +54,8 @@ pub(super) fn tables(text: &ConfigText<'_>) -> Tables {
     for (tag, value) in old_tags {
         tables.global_tags.entry(tag).or_insert(value);
     }
+    let has_input = !tables.inputs.is_empty() || !tables.execd.is_empty();
+    syntax_errors(text, &errors, has_input);
     if !tables.ignored.is_empty() {
         let ignored = tables.ignored.join(", ");
         text.warn(format!("only inputs.conntrack is read here; ignored: {ignored}"));
@@ -72,15 +63,68 @@ pub(super) fn tables(text: &ConfigText<'_>) -> Tables {
     tables
 }
 
-fn not_toml(text: &ConfigText<'_>, message: &str, span: &std::ops::Range<usize>) -> String {
-    let key = text.filled.text.get(span.clone());
-    match (message, key) {
-        ("duplicate key", Some(key)) => format!(
-            "this is not valid TOML: duplicate key '{key}'; keep one, or write [[...]] around the \
-             name of a table that repeats"
-        ),
-        _ => format!("this is not valid TOML: {message}"),
+/// Reports what is not TOML: a problem in our tables, and in those of other plugins a warning, since
+/// Telegraf's parser may take it. Without an input it may be the reason why there is none.
+fn syntax_errors(text: &ConfigText<'_>, errors: &[toml::de::Error], has_input: bool) {
+    let mut last_line = 0;
+    let mut warned: Vec<String> = Vec::new();
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let other = text.sections.other_plugin(span.start).filter(|_| has_input);
+        // What follows on the same line is a consequence.
+        let line = text.position(&span).line;
+        match other {
+            _ if line == last_line => {}
+            Some(header) if warned.contains(&header) => {}
+            Some(header) => {
+                let message = error.message();
+                text.warn_at(&span, format!("{header} is no TOML and not read: {message}"));
+                warned.push(header);
+            }
+            None => text.problem(&span, not_toml(text, error.message(), &span)),
+        }
+        last_line = line;
     }
+}
+
+/// The message about what is not TOML, and that Telegraf's parser takes it where it does.
+fn not_toml(text: &ConfigText<'_>, message: &str, span: &Range<usize>) -> String {
+    let file = text.filled.text.as_str();
+    let key = file.get(span.clone()).unwrap_or_default();
+    let before = file.get(..span.start).unwrap_or_default();
+    let advice = if message == "duplicate key" && has_inline_table(before, key) {
+        format!(
+            " '{key}'; Telegraf joins an inline table with another table of its name: write one \
+             table with the keys of both"
+        )
+    } else if message == "duplicate key" {
+        format!(" '{key}'; keep one, or write [[...]] around the name of a table that repeats")
+    } else if message.starts_with("cannot extend value of type") {
+        "; Telegraf continues an inline table: write a header ([...]) in its place".to_owned()
+    } else if message.starts_with("unexpected key") && starts_with_key(&file[before.len()..]) {
+        "; Telegraf takes it: write each key on a line of its own".to_owned()
+    } else if message.starts_with("missing comma between key") {
+        "; Telegraf takes it without: write the comma".to_owned()
+    } else {
+        String::new()
+    };
+    format!("this is not valid TOML: {message}{advice}")
+}
+
+/// Whether `key` has an inline table as its value in a line of `text`.
+fn has_inline_table(text: &str, key: &str) -> bool {
+    text.lines().any(|line| {
+        let value = line.trim_start().strip_prefix(key).map(str::trim_start);
+        let value = value.and_then(|rest| rest.strip_prefix('=')).map(str::trim_start);
+        value.is_some_and(|value| value.starts_with('{'))
+    })
+}
+
+/// Whether `text` starts with a key and `=`.
+fn starts_with_key(text: &str) -> bool {
+    let is_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let rest = text.trim_start_matches(is_key);
+    rest.len() < text.len() && rest.trim_start().starts_with('=')
 }
 
 /// Reads the inputs of `[inputs]`, or `[plugins]` as Telegraf called it before 0.10; the name of

@@ -8,6 +8,7 @@
 //! and column. Nothing here touches the kernel's files.
 
 mod agent;
+mod dialect;
 mod document;
 mod duration;
 mod environment;

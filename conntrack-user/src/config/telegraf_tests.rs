@@ -209,3 +209,115 @@ fn keys_of_other_kinds_of_plugins_have_no_effect() {
           metric_batch_size"]
     );
 }
+
+/// influxdata/toml separates keys by nothing but blanks in the table of a header.
+#[test]
+fn several_keys_on_a_line() {
+    let text = "[agent] interval = '20s' quiet = true\n\
+                [[inputs.conntrack]] collect = ['all'] alias = \"a = b\" # c = d\n\
+                [inputs.conntrack.tags] x = 'y'\n[[inputs.cpu]] percpu = true totalcpu = false\n";
+    let loaded = loaded(text);
+    let input = &loaded.settings.inputs[0];
+    assert_eq!(input.interval, Duration::from_secs(20));
+    assert_eq!(loaded.settings.log_level, LevelFilter::Error);
+    assert_eq!((input.alias.as_deref(), input.collect.all), (Some("a = b"), true));
+    assert_eq!(
+        loaded.warnings,
+        ["t.conf: only inputs.conntrack is read here; ignored: inputs.cpu"]
+    );
+    // Places are those of the file.
+    assert_eq!(
+        error("[agent] interval = '20s' quite = true\n[[inputs.conntrack]]"),
+        "t.conf:1:26: unknown key 'quite' in [agent]; did you mean 'quiet'?"
+    );
+    // Not before the first table, and not a value without quotes.
+    assert!(error("a = '1' b = 2\n[[inputs.conntrack]]").contains("1:9: this is not valid TOML"));
+    let unquoted = error("[agent]\ninterval = 10 s\n[[inputs.conntrack]]");
+    assert!(
+        unquoted.starts_with("t.conf:2:12: this is not valid TOML: string values"),
+        "{unquoted}"
+    );
+    assert_eq!(
+        error("[agent]interval = '20s'\n[[inputs.conntrack]]"),
+        "t.conf:1:8: this is not valid TOML: unexpected key or value, expected newline, `#`; \
+         Telegraf takes it: write each key on a line of its own"
+    );
+}
+
+#[test]
+fn a_carriage_return_ends_a_line() {
+    let text = "[agent]\r\r\ninterval = '20s'\r[[inputs.conntrack]]\ralias = 'a'\r";
+    let input = &loaded(text).settings.inputs[0];
+    assert_eq!((input.interval, input.alias.as_deref()), (Duration::from_secs(20), Some("a")));
+}
+
+/// Each of them is taken by influxdata/toml of 2025-11-06 (c381e153), which Telegraf's go.mod names.
+#[test]
+fn what_another_plugins_table_has_beyond_toml_is_not_judged() {
+    for (keys, reason) in [
+        ("tags = { a = '1' }\n[inputs.cpu.tags]\nb = '2'", "duplicate key"),
+        ("t = { a = '1' }\nt = { b = '2' }", "duplicate key"),
+        ("m = [{ a = '1' }]\n[[inputs.cpu.m]]\nb = '2'", "duplicate key"),
+        ("m = [{ a = '1' }]\n[inputs.cpu.m.n]\nb = '2'", "cannot extend value of type array"),
+        ("x = \"a\u{7f}b\"", "invalid basic string"),
+        ("x = 'a\u{7f}b'", "invalid literal string"),
+        ("x = '''a\rb'''", "carriage return"),
+        ("x = 2024-02-31T10:00:00Z", "invalid date"),
+        ("x = { a = '1'b = '2' }", "missing comma"),
+        ("x = 'a'y = 'b'", "unexpected key"),
+    ] {
+        for text in [
+            format!("[[inputs.cpu]]\n{keys}\n[[inputs.conntrack]]\nalias = 'a'\n"),
+            format!("[[inputs.conntrack]]\nalias = 'a'\n[[inputs.cpu]]\n{keys}\n"),
+        ] {
+            let loaded = loaded(&text);
+            let [input] = loaded.settings.inputs.as_slice() else { panic!("{text}") };
+            assert_eq!(input.alias.as_deref(), Some("a"), "{text}");
+            let [ignored, warning] = loaded.warnings.as_slice() else {
+                panic!("{text}: {:?}", loaded.warnings)
+            };
+            assert!(ignored.ends_with("ignored: inputs.cpu"), "{ignored}");
+            let named =
+                warning.contains("inputs.cpu") && warning.contains("is no TOML and not read: ");
+            assert!(named && warning.contains(reason), "{text}: {warning}");
+        }
+        // A table before is no excuse.
+        let ours = keys.replace("inputs.cpu", "inputs.conntrack");
+        let ours = error(&format!("[[inputs.cpu]]\n[[inputs.conntrack]]\n{ours}"));
+        assert!(ours.contains("this is not valid TOML: ") && ours.contains(reason), "{ours}");
+    }
+}
+
+#[test]
+fn a_table_that_takes_in_ours_is_an_error() {
+    for open in ["x = [", "x = '''", "x = \"\"\"", "x = {", "x = [ 'a'\n"] {
+        let text = format!("[[inputs.cpu]]\n{open}\n[[inputs.conntrack]]\n");
+        let error = error(&text);
+        assert!(
+            error.starts_with("t.conf:") && error.contains("not valid TOML"),
+            "{text}: {error}"
+        );
+    }
+    // So is one that may be ours.
+    for header in ["[[inputs.contrack]]", "[[output.file]]", "[agnet]"] {
+        let error = error(&format!("[[inputs.conntrack]]\n{header}\nx = = 1\n"));
+        assert!(error.contains("not valid TOML"), "{error}");
+    }
+}
+
+#[test]
+fn what_our_table_has_beyond_toml_is_an_error_that_says_so() {
+    assert_eq!(
+        error("[[inputs.conntrack]]\ntags = { a = '1' }\n[inputs.conntrack.tags]\nb = '2'\n"),
+        "t.conf:3:19: this is not valid TOML: duplicate key 'tags'; Telegraf joins an inline table \
+         with another table of its name: write one table with the keys of both"
+    );
+    let extended = error("inputs = { cpu = { x = 1 } }\n[[inputs.conntrack]]\n");
+    assert!(
+        extended
+            .ends_with("Telegraf continues an inline table: write a header ([...]) in its place"),
+        "{extended}"
+    );
+    let comma = error("[[inputs.conntrack]]\ntags = { a = '1'b = '2' }\n");
+    assert!(comma.ends_with("; Telegraf takes it without: write the comma"), "{comma}");
+}

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::dialect::{Sections, translate};
 use super::environment::{Environment, Filled, fill_bare};
 use super::error::{ConfigError, Position, Problem};
 use super::tables::Table;
@@ -26,6 +27,8 @@ pub(super) struct ConfigText<'a> {
     pub environment: Environment<'a>,
     pub has_replacements: bool,
     pub filled: Filled,
+    /// The parts of the filled text.
+    pub sections: Sections,
     original: &'a str,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<(Option<Position>, String)>>,
@@ -39,11 +42,14 @@ impl<'a> ConfigText<'a> {
         environment: Environment<'a>,
     ) -> Self {
         let original = decoded.text.strip_prefix('\u{feff}').unwrap_or(decoded.text);
+        let mut filled = fill_bare(original, environment);
+        let sections = translate(&mut filled.text);
         Self {
             file_name,
             environment,
             has_replacements: decoded.has_replacements,
-            filled: fill_bare(original, environment),
+            filled,
+            sections,
             original,
             problems: RefCell::default(),
             warnings: RefCell::default(),
