@@ -7,6 +7,7 @@ use ctpulse::cli::{Cli, answer_script, usage};
 use ctpulse::command::UsageError;
 use ctpulse::config::ConfigError;
 use ctpulse::logging;
+use ctpulse::notices::CannotBegin;
 use log::Level;
 
 /// The exit status of a wrong command line.
@@ -32,7 +33,13 @@ fn report(error: &anyhow::Error) -> ExitCode {
         Some(problems) => {
             problems.lines().iter().for_each(|line| logging::say(Level::Error, line));
         }
-        None => logging::say(Level::Error, &format!("{error:#}")),
+        None => match CannotBegin::find(error) {
+            Some(cause) => {
+                logging::say(Level::Error, &cause.to_string());
+                logging::say(Level::Info, &cause.details);
+            }
+            None => logging::say(Level::Error, &format!("{error:#}")),
+        },
     }
     if error.is::<UsageError>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
 }

@@ -1,5 +1,5 @@
-//! Notices about the begin, the loss and the return of sampling: one plain line each, short enough for a
-//! terminal. `ctpulse doctor` has the details.
+//! Notices about the begin, its failure, the loss and the return of sampling: one plain line each, short
+//! enough for a terminal. `ctpulse doctor` has the details.
 
 use std::fmt;
 use std::io;
@@ -7,6 +7,7 @@ use std::path::Path;
 
 use log::Level;
 
+use crate::confine::ConfineError;
 use crate::sampling::channel::Notice;
 use crate::schema::fields::COUNT;
 use crate::source::ebpf::{EventsError, HookCount};
@@ -63,6 +64,50 @@ impl fmt::Display for StartNotice<'_> {
                 f.write_str("no sysctl file has the table's count and limit; left out")
             }
         }
+    }
+}
+
+/// Why something that was asked for cannot begin, in one line, and another line with the details and
+/// the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{line}")]
+pub struct CannotBegin {
+    line: String,
+    /// The second line.
+    pub details: String,
+}
+
+impl CannotBegin {
+    /// A run for which probes are required.
+    #[must_use]
+    pub fn without_probes(error: &EventsError) -> Self {
+        let line = format!("probes are off: {}; ebpf on requires them", without_probes(error));
+        Self { line, details: error.to_string() }
+    }
+
+    /// `ctpulse drops`, which has nothing else than probes.
+    #[must_use]
+    pub fn drops(error: &EventsError) -> Self {
+        let line = format!("drops cannot be seen: probes are off: {}", without_probes(error));
+        Self { line, details: error.to_string() }
+    }
+
+    /// A run that is to be confined by every layer.
+    #[must_use]
+    pub fn unconfined(error: &ConfineError) -> Self {
+        let details = "confine on requires each of capabilities, no_new_privs, Landlock and seccomp; \
+                       auto goes on without what is missing";
+        Self { line: error.to_string(), details: details.to_owned() }
+    }
+
+    /// Finds this error in another one, however it was passed on.
+    #[must_use]
+    pub fn find(error: &anyhow::Error) -> Option<&Self> {
+        error.chain().find_map(|error| {
+            // The cause in an error of the system is none of its sources.
+            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            error.downcast_ref().or_else(|| inner?.downcast_ref())
+        })
     }
 }
 
@@ -247,8 +292,12 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
+    use crate::confine::{LAYERS, LayerError, OTHER_PROCESSES};
     use crate::source::reader::StatSource;
     use crate::source::stat_text::Oddities;
+
+    /// The longest reason for which a kernel has no Landlock.
+    const NONE: &str = "this kernel has none: it came in 5.13";
 
     /// A terminal's line, with the prefix of the longest level and the name of an input.
     const LONGEST: usize = 100;
@@ -368,11 +417,33 @@ mod tests {
             StartNotice::NoLimit,
         ]);
         lines.extend(starts.iter().map(|start| line(start.level(), start.to_string())));
+        let of_layer =
+            |layer| ConfineError::Layer(layer, LayerError::Refused(Errno::PERM.to_string()));
+        let of_landlock = [LayerError::Absent(NONE), LayerError::InTheWay(OTHER_PROCESSES)];
+        let of_landlock = of_landlock.map(|error| ConfineError::Layer("Landlock", error));
+        let unconfined = LAYERS.map(of_layer).into_iter().chain(of_landlock);
+        let mut errors: Vec<_> = unconfined.map(|error| CannotBegin::unconfined(&error)).collect();
+        errors.push(CannotBegin::unconfined(&ConfineError::Threads(1000)));
+        errors.extend(events.iter().map(CannotBegin::without_probes));
+        errors.extend(events.iter().map(CannotBegin::drops));
+        lines.extend(errors.iter().map(|error| format!("ctpulse: error: {error}")));
         let is_plain = |line: &String| {
             let nested = line.split('(').skip(1).any(|inner| !inner.contains(')'));
             line.len() <= LONGEST && !nested && !line.contains('\n')
         };
         let bad: Vec<_> = lines.iter().filter(|line| !is_plain(line)).collect();
         assert!(bad.is_empty(), "{bad:#?}");
+    }
+
+    #[test]
+    fn an_error_is_found_however_it_was_passed_on() {
+        let error = || CannotBegin::drops(&EventsError::NoKprobes);
+        let of_system = anyhow::Error::from(io::Error::other(error()));
+        let passed_on =
+            [anyhow::Error::from(error()), of_system.context("cannot start"), error().into()];
+        for passed_on in &passed_on {
+            assert_eq!(CannotBegin::find(passed_on), Some(&error()));
+        }
+        assert_eq!(CannotBegin::find(&anyhow::anyhow!("another")), None);
     }
 }

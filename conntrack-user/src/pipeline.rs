@@ -14,7 +14,7 @@ use rustix::thread::CapabilitySet;
 use crate::accumulate::Loss;
 use crate::confine::{Needs, capabilities, confine};
 use crate::logging::INPUT_TARGET;
-use crate::notices::StartNotice;
+use crate::notices::{CannotBegin, StartNotice};
 use crate::output::{Destination, Ended, Ending, InputState, Sink};
 use crate::rows::RowBuilder;
 use crate::sampling::channel::Control;
@@ -101,7 +101,9 @@ impl Pipeline {
             Some(kept) => Some(kept),
             None => {
                 let needs = needs(&inputs, &places, &probes, &plan, &asks_for_table);
-                confine(plan.confine, &needs).map_err(io::Error::other)?.then_some(needs)
+                let confined = confine(plan.confine, &needs);
+                let confined = confined.map_err(|error| CannotBegin::unconfined(&error));
+                confined.map_err(io::Error::other)?.then_some(needs)
             }
         };
         let (trigger, log_level) = (plan.trigger, plan.log_level);
@@ -200,7 +202,7 @@ fn attach_probes(inputs: &[Input], places: &[Place]) -> io::Result<FirstProbes> 
             events.log();
         }
         Err(error) if inputs.iter().any(|input| input.ebpf == Ebpf::On) => {
-            return Err(io::Error::other(format!("no event source: {error}")));
+            return Err(io::Error::other(CannotBegin::without_probes(error)));
         }
         Err(EventsError::NotWanted) => {}
         Err(error) => {

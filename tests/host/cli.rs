@@ -187,10 +187,30 @@ fn without_kprobes_the_kernels_counters_go_on() {
         "{told}"
     );
     assert!(text(&auto.stdout).contains("cpu=all"));
-    let on = ctpulse().args(arguments).args(["--ebpf", "on"]).output().unwrap();
-    assert_eq!(on.status.code(), Some(1));
-    assert!(text(&on.stderr).contains("this kernel has no kprobes"), "{}", text(&on.stderr));
-    assert!(on.stdout.is_empty());
+    // What is off and why, and then the details.
+    let details = "ctpulse: this kernel has no kprobes (CONFIG_KPROBES is not set";
+    let run = [&arguments[..], &["--ebpf", "on"]].concat();
+    for (arguments, error) in [
+        (run.as_slice(), "probes are off: this kernel has no kprobes; ebpf on requires them"),
+        (&["drops"], "drops cannot be seen: probes are off: this kernel has no kprobes"),
+        // A namespace that cannot be opened is not the reason.
+        (
+            &["drops", "--proc-root", "/proc"],
+            "drops cannot be seen: probes are off: this kernel has no kprobes",
+        ),
+    ] {
+        let found = ctpulse().args(arguments).output().unwrap();
+        let told = text(&found.stderr);
+        assert_eq!(found.status.code(), Some(1), "{arguments:?}: {told}");
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines[0], format!("ctpulse: error: {error}"), "{arguments:?}");
+        assert!(lines.len() == 2 && lines[1].starts_with(details), "{arguments:?}: {told}");
+        assert!(found.stdout.is_empty(), "{arguments:?}");
+    }
+    let absent = ["--netns", "no-such-namespace", "--wait", "--duration", "300ms"];
+    let found = ctpulse().args(absent).args(["--format", "influx"]).output().unwrap();
+    let told = text(&found.stderr);
+    assert!(told.contains("probes are off: this kernel has no kprobes; new, delete"), "{told}");
     let off = output(ctpulse().args(arguments).args(["--ebpf", "off"]));
     assert_eq!(text(&off.stderr), "");
 }

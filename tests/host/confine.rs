@@ -136,9 +136,9 @@ fn confinement_is_absent_when_off_and_complete_when_on() {
     run.args(["--format", "influx", "--ebpf", "off", "--count", "2", "--interval", "50ms"]);
     let on = run.args(["--confine", "on", "--debug"]).output().unwrap();
     let printed = text(&on.stderr);
-    if printed.contains("no Landlock") {
+    if printed.contains("not confined by Landlock: ") {
         assert_eq!(on.status.code(), Some(1), "{printed}");
-        assert!(printed.contains("use auto to go on without it"), "{printed}");
+        assert!(printed.contains("auto goes on without what is missing"), "{printed}");
         not_run_here("confinement_is_absent_when_off_and_complete_when_on (Landlock)", &printed);
     } else {
         assert!(on.status.success() && text(&on.stdout).lines().count() == 4, "{printed}");
@@ -147,6 +147,23 @@ fn confinement_is_absent_when_off_and_complete_when_on() {
             "{printed}"
         );
     }
+}
+
+/// The layer and the reason first, in a line of a terminal, then the remedy.
+#[test]
+fn a_layer_that_is_in_the_way_of_a_process_is_named_in_one_line() {
+    let test = "a_layer_that_is_in_the_way_of_a_process_is_named_in_one_line";
+    if !is_root(test) {
+        return;
+    }
+    let process = Running::start_unread(Command::new("sleep").arg("60"));
+    let netns = format!("pid:{}", process.child.id());
+    let mut run = ctpulse();
+    run.args(["--ebpf", "off", "--count", "1", "--confine", "on", "--netns", &netns]);
+    let told = text(&run.output().unwrap().stderr);
+    let [error, details] = told.lines().collect::<Vec<_>>()[..] else { panic!("{told}") };
+    assert!(error.starts_with("ctpulse: error: not confined by Landlock: "), "{told}");
+    assert!(error.len() <= 100 && details.contains("auto goes on without"), "{told}");
 }
 
 #[test]

@@ -22,13 +22,14 @@ use crate::drops::top::Top;
 use crate::drops::totals::Totals;
 use crate::drops::{line, totals};
 use crate::logging;
-use crate::notices::StartNotice;
+use crate::notices::{CannotBegin, StartNotice};
 use crate::schema::raw::StatTable;
 use crate::settings::Source;
 use crate::source::cpu_mask;
 use crate::source::ebpf::drops::{DropReport, Reports};
 use crate::source::ebpf::probe_table::{HOOKS, Hook};
-use crate::source::ebpf::{AttachOptions, Events, HookState};
+use crate::source::ebpf::{AttachOptions, Events, EventsError, HookState, check_host};
+use crate::source::existence;
 use crate::source::namespace::Pinned;
 use crate::source::reader::Reader;
 use crate::source::roots::Place;
@@ -54,11 +55,18 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
         _ => LevelFilter::Info,
     };
     logging::start(logging::LogReader::Person, level);
+    let roots = args.source.roots();
+    for name in super::namespaces(&args.source) {
+        existence::check(&roots, name)?;
+    }
+    // Before the namespaces are opened: what the kernel lacks is the first reason.
+    check_host().map_err(|error| CannotBegin::drops(&error))?;
     let namespaces = super::pinned_namespaces(&args.source)?;
     let pinned: Vec<Pinned> = namespaces.iter().map(|(pinned, _)| pinned.clone()).collect();
-    let (events, reports) = attach(&pinned, args.limit, args.per_packet, args.latency)?;
+    let (events, reports) =
+        attach(&pinned, args.limit, args.per_packet, args.latency).map_err(without_probes)?;
     log::info!("waiting for drops; Ctrl-C ends");
-    let place = Place::resolve(&args.source.roots(), &super::namespaces(&args.source)[0]);
+    let place = Place::resolve(&roots, &super::namespaces(&args.source)[0]);
     let mut statistics = Reader::new(place, Vec::new(), Source::Auto);
     // Without them an unloaded module is not noticed.
     let _ = statistics.open_missing(true, &mut |_| {});
@@ -72,6 +80,14 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     };
     let turn = super::runtime()?.block_on(watch(args, reports, &events, &mut statistics, view))?;
     Ok(if turn == Turn::HangUp { ExitCode::from(HUNG_UP) } else { ExitCode::SUCCESS })
+}
+
+/// Returns the error of `drops` where probes are the reason.
+fn without_probes(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(no_probes) => CannotBegin::drops(no_probes).into(),
+        None => error,
+    }
 }
 
 /// Has drops and evictions in these namespaces reported, up to `limit` a second.
@@ -107,8 +123,9 @@ fn attach(
         log::debug!("no {}: {state}", hook.name);
     }
     let Some(reports) = events.take_reports()? else {
-        let why = events.blind().map(ToString::to_string).unwrap_or_default();
-        bail!("the namespace of a drop is unknown without the kernel's BTF ({why})");
+        let types = events.blind().map(ToString::to_string).unwrap_or_default();
+        let others = "a drop does not say its namespace otherwise".to_owned();
+        return Err(EventsError::Blind { types, others }.into());
     };
     Ok((events, reports))
 }

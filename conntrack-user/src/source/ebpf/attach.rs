@@ -92,7 +92,10 @@ impl Events {
 }
 
 /// Checks what every probe needs of the host.
-fn check_host() -> Result<(), EventsError> {
+///
+/// # Errors
+/// [`EventsError::Architecture`] or [`EventsError::NoKprobes`].
+pub(crate) fn check_host() -> Result<(), EventsError> {
     if !cfg!(target_arch = "x86_64") {
         return Err(EventsError::Architecture);
     }

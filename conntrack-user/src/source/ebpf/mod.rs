@@ -34,6 +34,7 @@ use aya::Ebpf;
 use conntrack_ebpf::Event;
 
 pub use attach::AttachOptions;
+pub(crate) use attach::check_host;
 use btf::BtfError;
 use counters::Mapped;
 use diagnostics::Diagnostics;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::settings::{Ebpf, Input};
 use crate::source::cpu_mask;
 use crate::source::ebpf::reattach::{Attach, AttachResult, Attacher, EventSource};
-use crate::source::ebpf::{AttachOptions, EventReader, Events, EventsError};
+use crate::source::ebpf::{AttachOptions, EventReader, Events, EventsError, check_host};
 use crate::source::namespace::{Pinned, another_than};
 use crate::source::roots::Place;
 
@@ -162,6 +162,8 @@ impl SharedProbes {
         if self.places.iter().all(Option::is_none) {
             return Err(EventsError::NotWanted);
         }
+        // Before the namespaces: no other one would help.
+        check_host()?;
         let found: Vec<_> = self.places.iter().flatten().map(Place::namespace).collect();
         let is_missing = found.iter().any(Option::is_none);
         let namespaces: Vec<Pinned> = found.into_iter().flatten().collect();
