@@ -13,7 +13,7 @@ use super::system::{self, MachineOptions, System};
 use super::{deb, directory};
 use crate::workspace::run_checked;
 
-const SYSTEM: System = System { packages: "", test: include_str!("test_package.sh") };
+const SYSTEM: System = System { packages: "logrotate", test: include_str!("test_package.sh") };
 
 /// A line that the older package's configuration has beside, so that dpkg has to choose.
 const OLD_LINE: &str = "\n# A line of the old package.\n";

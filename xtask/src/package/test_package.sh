@@ -8,6 +8,7 @@ steps=(an_old_package_installs_and_starts_nothing
     the_service_is_confined
     connections_are_in_the_recording
     a_reload_reopens_a_moved_recording
+    logrotate_rotates_an_output_by_the_packaged_example
     a_textfile_of_the_service_is_readable
     it_is_started_again_after_a_crash
     an_upgrade_keeps_the_configuration_and_goes_on
@@ -61,6 +62,9 @@ the_service_is_confined() {
     grep -qx 'Seccomp:	2' "/proc/$pid/status"
     # From its own mounts: nothing of the system can be written.
     nsenter --target "$pid" --mount findmnt --noheadings --output OPTIONS / | grep '^ro'
+    # ProtectProc=invisible: other users' processes are hidden.
+    nsenter --target "$pid" --mount findmnt --noheadings --output OPTIONS /proc |
+        grep 'hidepid=\(invisible\|2\)'
     systemd-analyze security ctpulse | tail -1
 }
 
@@ -85,6 +89,44 @@ a_reload_reopens_a_moved_recording() {
     until_true rows "$recording"
     rows "$recording.moved"
     rm "$recording.moved"
+}
+
+# As docs/install.md describes it: an output that the program does not rotate itself, in a directory of
+# the service.
+logrotate_rotates_an_output_by_the_packaged_example() {
+    mkdir -p /etc/systemd/system/ctpulse.service.d
+    cat > /etc/systemd/system/ctpulse.service.d/logs.conf << 'END'
+[Service]
+LogsDirectory=ctpulse
+ExecStart=
+ExecStart=/usr/bin/ctpulse run --interval 1s --format influx --output /var/log/ctpulse/ct.influx
+END
+    systemctl daemon-reload
+    systemctl restart ctpulse
+    until_true test -s /var/log/ctpulse/ct.influx
+    cp /usr/share/doc/ctpulse/packaging/logrotate/ctpulse /etc/logrotate.d/ctpulse
+    before=$(main_pid)
+    since=$(date +%s)
+    logrotate --force --verbose /etc/logrotate.d/ctpulse
+    [ -s /var/log/ctpulse/ct.influx.1 ]
+    until_true test -s /var/log/ctpulse/ct.influx
+    [ "$(main_pid)" = "$before" ]
+    rotated=$(wc -l < /var/log/ctpulse/ct.influx.1)
+    # A second time: the first file is put aside, and no row goes into it any more.
+    logrotate --force /etc/logrotate.d/ctpulse
+    until_true test -s /var/log/ctpulse/ct.influx
+    [ -s /var/log/ctpulse/ct.influx.1 ]
+    [ "$(wc -l < /var/log/ctpulse/ct.influx.2)" = "$rotated" ]
+    for file in ct.influx ct.influx.1 ct.influx.2; do
+        ctpulse report "/var/log/ctpulse/$file" | grep '^conntrack'
+    done
+    journalctl --unit ctpulse --since "@$since" --output cat --no-pager | tee /run/messages
+    not grep -iE 'warn|error|cannot|refused' /run/messages
+    rm -r /etc/systemd/system/ctpulse.service.d /etc/logrotate.d/ctpulse
+    systemctl daemon-reload
+    systemctl restart ctpulse
+    until_true systemctl --quiet is-active ctpulse
+    rm -r /var/log/ctpulse /var/log/private/ctpulse
 }
 
 # By node_exporter, which is another user; the unit's UMask is 0077.
