@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use super::evidence::{Evidence, Host};
+use super::rules::percent;
 use crate::settings::Netns;
 use crate::text::sanitize::is_plain;
 
@@ -35,14 +36,18 @@ fn quoted(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Returns the option of ctpulse that names the namespace, with a space before it.
+fn netns_option(evidence: &Evidence) -> String {
+    match &evidence.netns {
+        Netns::Own => String::new(),
+        netns => format!(" --netns {}", quoted(&netns.to_string())),
+    }
+}
+
 /// Returns a remedy: `ctpulse drops` with `options`, and what it shows. Where its probes could not
 /// be attached, the reason takes the place of a command that would fail.
 pub(super) fn drops(evidence: &Evidence, options: &str, shows: &str) -> String {
-    let netns = match &evidence.netns {
-        Netns::Own => String::new(),
-        netns => format!(" --netns {}", quoted(&netns.to_string())),
-    };
-    let command = format!("ctpulse drops{netns} {options}");
+    let command = format!("ctpulse drops{} {options}", netns_option(evidence));
     match &evidence.host {
         Host::WithProbes => format!("{command} shows {shows}"),
         Host::Recorded => format!("where probes can be attached, {command} shows {shows}"),
@@ -52,10 +57,49 @@ pub(super) fn drops(evidence: &Evidence, options: &str, shows: &str) -> String {
     }
 }
 
-/// Returns a remedy: the pipeline that counts table entries by their original `address` (`src` or
-/// `dst`), and its cost. The reply's addresses come second, after fields that differ by protocol.
-pub(super) fn holders(evidence: &Evidence, address: &str) -> String {
-    let group = if address == "src" { 1 } else { 2 };
+/// The side of a connection that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Source,
+    Destination,
+}
+
+/// Returns a remedy: the addresses that hold most entries, introduced by `who`. Where no census could be
+/// taken, the pipeline that counts them, and its cost, take their place.
+pub(super) fn holders(evidence: &Evidence, side: Side, who: &str) -> String {
+    let Some(holders) = &evidence.holders else {
+        return format!("{who}: {} {COST}", pipeline(evidence, side));
+    };
+    let (lines, keys) = match side {
+        Side::Source => (&holders.sources, "source,port"),
+        Side::Destination => (&holders.destinations, "destination,port"),
+    };
+    let line = |(address, share): &(String, f64)| format!("{address} ({})", percent(*share));
+    let list = lines.iter().map(line).collect::<Vec<_>>().join(", ");
+    let list = if list.is_empty() { "none at the end of the look".to_owned() } else { list };
+    format!("{who}: {list}; {} shows more", top(evidence, &format!("--by {keys}")))
+}
+
+/// Returns the command `ctpulse top` with `options`.
+fn top(evidence: &Evidence, options: &str) -> String {
+    format!("ctpulse top{} {options}", netns_option(evidence))
+}
+
+/// Returns the command that lists unreplied entries, and what it does to them.
+pub(super) fn unreplied(evidence: &Evidence) -> String {
+    match evidence.holders {
+        Some(_) => {
+            let by_service = top(evidence, "--by destination,port --where unreplied");
+            format!("{by_service} counts them")
+        }
+        None => format!("{}conntrack -L | grep UNREPLIED lists them {COST}", inside(evidence)),
+    }
+}
+
+/// The pipeline that counts table entries by an address of their original direction. The reply's
+/// addresses come second, after fields that differ by protocol.
+fn pipeline(evidence: &Evidence, side: Side) -> String {
+    let group = if side == Side::Source { 1 } else { 2 };
     format!(
         "{}conntrack -L 2>/dev/null | sed -n 's/.* src=\\([^ ]*\\) dst=\\([^ ]*\\).* src=.*/\\{group}/p' \
          | sort | uniq -c | sort -rn | head",
@@ -71,8 +115,8 @@ pub(super) fn buckets(number: u64) -> String {
     )
 }
 
-/// The cost of [`holders`].
-pub(super) const COST: &str = "(conntrack-tools; it dumps the whole table: some seconds of one CPU \
+/// The cost of [`pipeline`].
+const COST: &str = "(conntrack-tools; it dumps the whole table: some seconds of one CPU \
                                for each million entries)";
 
 #[cfg(test)]
@@ -127,11 +171,11 @@ icmp     1 29 src=10.0.0.3 dst=192.0.2.3 type=8 code=0 id=7 src=192.0.2.3 dst=10
 gre      47 179 timeout=180, stream_timeout=180 src=10.0.0.4 dst=192.0.2.4 srckey=0x1 dstkey=0x2 src=192.0.2.4 dst=10.0.0.4 srckey=0x2 dstkey=0x1 [ASSURED] mark=0 use=1
 unknown  2 598 src=10.0.0.5 dst=224.0.0.22 [UNREPLIED] src=224.0.0.22 dst=10.0.0.5 mark=0 use=1
 ";
-        for (address, expected) in [
-            ("src", ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"]),
-            ("dst", ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "224.0.0.22"]),
+        for (side, expected) in [
+            (Side::Source, ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"]),
+            (Side::Destination, ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "224.0.0.22"]),
         ] {
-            let pipeline = holders(&Evidence::default(), address);
+            let pipeline = pipeline(&Evidence::default(), side);
             let pipeline = pipeline.replacen("conntrack -L 2>/dev/null", "printf %s \"$1\"", 1);
             let run = Command::new("sh").args(["-c", &pipeline, "sh", lines]).output().unwrap();
             let printed = String::from_utf8(run.stdout).unwrap();

@@ -37,6 +37,15 @@ pub struct Samples {
     pub due: Option<f64>,
 }
 
+/// The addresses with most entries of the table, each with its share of all (0 to 1).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Holders {
+    /// Source addresses of the original direction.
+    pub sources: Vec<(String, f64)>,
+    /// Destination addresses of the original direction.
+    pub destinations: Vec<(String, f64)>,
+}
+
 /// The number of ports that NAT found taken for each failed insertion, as the rows show it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct FoundForFailures {
@@ -82,6 +91,8 @@ pub struct Evidence {
     pub netns: Netns,
     /// A sample of the table's entries, where ctnetlink could be asked.
     pub entries: Option<Entries>,
+    /// Who holds most entries, where a census could be taken.
+    pub holders: Option<Holders>,
     /// Why no entries were read from a live table.
     pub entries_unread: Option<String>,
     /// Where drops were reported one by one: their number by cause and destination port.

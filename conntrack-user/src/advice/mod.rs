@@ -8,7 +8,7 @@ mod commands;
 mod evidence;
 mod rules;
 
-pub use self::evidence::{Evidence, FoundForFailures, Host, Samples};
+pub use self::evidence::{Evidence, FoundForFailures, Holders, Host, Samples};
 
 /// The sysctl file of how long a TCP connection keeps its entry after its last packet.
 pub const ESTABLISHED: &str = "nf_conntrack_tcp_timeout_established";

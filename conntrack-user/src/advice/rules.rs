@@ -53,7 +53,7 @@ fn number(value: f64) -> String {
 }
 
 /// A share of 0 to 1 as `76.8%`.
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     human::percent(100.0 * share)
 }
 

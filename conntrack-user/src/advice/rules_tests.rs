@@ -1,6 +1,6 @@
 //! Tests of the rules: each finding with its numbers, and none without.
 
-use super::super::evidence::{Host, Samples};
+use super::super::evidence::{Holders, Host, Samples};
 use super::super::{ESTABLISHED, advise};
 use super::*;
 use crate::report::InvalidWindow;
@@ -266,11 +266,19 @@ fn holders_of_entries_are_counted_separately_from_refused_sources() {
     let mut full = evidence(4000.0, &[("drop_table_full", 5.0)]);
     full.host = Host::WithProbes;
     full.netns = Netns::Name("gw".to_owned());
-    let remedies = &only(&full).remedies;
+    let remedies = only(&full).remedies;
     let holders = "the sources that hold most entries: ip netns exec gw conntrack -L 2>/dev/null | sed -n \
                    's/.* src=\\([^ ]*\\) dst=\\([^ ]*\\).* src=.*/\\1/p' | sort | uniq -c | sort -rn | \
                    head (conntrack-tools; it dumps the whole table";
     assert!(remedies.iter().any(|remedy| remedy.starts_with(holders)), "{remedies:?}");
+    full.holders = Some(Holders {
+        sources: vec![("10.0.0.7".to_owned(), 0.87), ("10.0.0.8".to_owned(), 0.05)],
+        destinations: Vec::new(),
+    });
+    let holders = "the sources that hold most entries: 10.0.0.7 (87.0%), 10.0.0.8 (5.0%); ctpulse top \
+                   --netns gw --by source,port shows more";
+    let by_census = &only(&full).remedies;
+    assert!(by_census.iter().any(|remedy| remedy == holders), "{by_census:?}");
     let refused = "ctpulse drops --netns gw --top cause,source,port shows who is turned away or \
                    evicted";
     assert!(remedies.iter().any(|remedy| remedy == refused), "{remedies:?}");

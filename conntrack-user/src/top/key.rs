@@ -62,8 +62,8 @@ pub enum Key {
 
 /// The keys without a number of bits, as they are written.
 pub const KEYS: [(&str, Key); 13] = [
-    ("source", Key::Source(WHOLE)),
-    ("destination", Key::Destination(WHOLE)),
+    ("source", Key::SOURCE),
+    ("destination", Key::DESTINATION),
     ("port", Key::Port),
     ("protocol", Key::Protocol),
     ("state", Key::State),
@@ -141,6 +141,11 @@ impl fmt::Display for Key {
 }
 
 impl Key {
+    /// The source address itself.
+    pub const SOURCE: Self = Self::Source(WHOLE);
+    /// The destination address itself.
+    pub const DESTINATION: Self = Self::Destination(WHOLE);
+
     /// The value of an entry.
     #[must_use]
     pub fn of(self, entry: &Entry) -> KeyValue {

@@ -9,7 +9,7 @@
 use conntrack_ebpf::Cause;
 
 use super::super::evidence::Host;
-use super::commands::{COST, drops, holders, inside};
+use super::commands::{Side, drops, holders, inside};
 use super::{BY_SOURCE, Evidence, FULL, Finding, Severity, number, percent, within};
 use crate::schema::fields::{
     CHAINTOOLONG, CLASH_RESOLVE, DROP, DROP_CLASH, DROP_DYING, INSERT_FAILED, REPORTED_CAUSES,
@@ -281,10 +281,7 @@ fn for_exhaustion(evidence: &Evidence) -> [String; 4] {
              (udp_timeout_stream, tcp_timeout_time_wait: 120 s by default)",
             inside(evidence)
         ),
-        format!(
-            "NAT ports: the destinations with the most entries: {} {COST}",
-            holders(evidence, "dst")
-        ),
+        holders(evidence, Side::Destination, "NAT ports: the destinations with most entries"),
     ]
 }
 

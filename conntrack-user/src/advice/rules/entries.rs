@@ -2,7 +2,7 @@
 
 use super::super::evidence::share;
 use super::super::{ESTABLISHED, SILENCE};
-use super::commands::{COST, holders, inside};
+use super::commands::{self, Side, holders, inside};
 use super::{Evidence, FILLING, Finding, SYSCTL, Severity, number, percent};
 
 /// A share of unreplied entries from which on it is a finding, however full the table is: an
@@ -63,9 +63,9 @@ pub(super) fn unreplied(evidence: &Evidence) -> Option<Finding> {
         ),
         remedies: vec![
             format!(
-                "{inside}conntrack -L | grep UNREPLIED lists them {COST}: a scan or a \
-                 flood, servers that do not answer, one-way traffic (syslog, NetFlow), or replies \
-                 that are lost or take another way"
+                "{}: a scan or a flood, servers that do not answer, one-way traffic (syslog, \
+                 NetFlow), or replies that are lost or take another way",
+                commands::unreplied(evidence)
             ),
             format!(
                 "shorter timeouts free them sooner: {inside}sysctl net.netfilter | grep timeout \
@@ -102,7 +102,7 @@ pub(super) fn assured(evidence: &Evidence) -> Option<Finding> {
             "these are connections in use, or ones that ended unseen: a larger nf_conntrack_max, or \
              a shorter nf_conntrack_tcp_timeout_established"
                 .to_owned(),
-            format!("the sources that hold them: {} {COST}", holders(evidence, "src")),
+            holders(evidence, Side::Source, "the sources that hold most entries"),
         ],
         see: SYSCTL,
     })

@@ -1,6 +1,6 @@
 //! Rules about the size of the table and of its hash.
 
-use super::commands::{self, COST, drops, holders};
+use super::commands::{self, Side, drops, holders};
 use super::{BY_SOURCE, Evidence, FILLING, FULL, Finding, SYSCTL, Severity};
 use super::{number, percent, within};
 use crate::schema::field::Field;
@@ -87,8 +87,7 @@ pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
             remedies.push(buckets(wanted as f64));
         }
     }
-    remedies
-        .push(format!("the sources that hold most entries: {} {COST}", holders(evidence, "src")));
+    remedies.push(holders(evidence, Side::Source, "the sources that hold most entries"));
     remedies.push(drops(evidence, BY_SOURCE, "who is turned away or evicted"));
     let title = match severity {
         Severity::Problem => "the table is too small",

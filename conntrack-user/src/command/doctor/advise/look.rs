@@ -9,7 +9,7 @@ use anyhow::Context;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::recorded;
-use crate::advice::{ESTABLISHED, Evidence, Host, SILENCE};
+use crate::advice::{ESTABLISHED, Evidence, Holders, Host, SILENCE};
 use crate::cli::{CollectArgs, DoctorArgs, SampleArgs};
 use crate::command::drops::watch_drops;
 use crate::command::stream::{RunEvent, run_events, stream};
@@ -20,6 +20,7 @@ use crate::pipeline::Plan;
 use crate::sampling::Trigger;
 use crate::schema::raw::StatTable;
 use crate::settings::{Confine, DEFAULT_INTERVAL, Input, Netns, Source};
+use crate::source::ebpf::census::{Census, CensusError, Sample};
 use crate::source::ebpf::drops::Reports;
 use crate::source::namespace::HeldProcesses;
 use crate::source::netlink::entries::{Entries, Silence};
@@ -28,6 +29,8 @@ use crate::source::reader::Reader;
 use crate::source::roots::Place;
 use crate::text::human::duration;
 use crate::text::sanitize::shown;
+use crate::top::key::Key;
+use crate::top::tally::{Line, Selection, Tally};
 
 /// Rows and samples of a look.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -38,6 +41,10 @@ const LIMIT: u64 = 1000;
 
 /// Entries that are read: some milliseconds' work.
 const ENTRIES: u32 = 10_000;
+
+/// Buckets that a census reads, and how many addresses with most entries are named.
+const CENSUS: Sample = Sample::Buckets(65_536);
+const HOLDERS: usize = 3;
 
 /// Settings of the table, besides its limit.
 const BUCKETS: &str = "nf_conntrack_buckets";
@@ -94,6 +101,8 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
     }
     (evidence.buckets, evidence.timeouts) = table_settings(place.clone());
     let timeout = evidence.timeouts.get(ESTABLISHED).copied();
+    // Where there can be no census, the rules name another way to see who holds entries.
+    evidence.holders = place.namespace().and_then(|pinned| holders(pinned.inode).ok());
     match entries(place, timeout) {
         Ok(entries) => evidence.entries = Some(entries),
         Err(reason) => evidence.entries_unread = Some(reason),
@@ -147,6 +156,27 @@ fn read_once(place: &Place) -> Result<(), StatError> {
     let mut reader = Reader::new(place.clone(), Vec::new(), Source::Auto);
     reader.open_missing(true, &mut |_| {})?;
     reader.read_stat(&mut StatTable::default()).map(|_| ())
+}
+
+/// Returns the addresses that hold most entries of a namespace.
+fn holders(inode: u32) -> Result<Holders, CensusError> {
+    let by = |key| Selection { namespaces: vec![inode], conditions: Vec::new(), keys: vec![key] };
+    let (sources, destinations) = (by(Key::SOURCE), by(Key::DESTINATION));
+    let mut census = Census::load()?;
+    let ((of_sources, of_destinations), _) = census.pass(
+        CENSUS,
+        || (Tally::default(), Tally::default()),
+        |(of_sources, of_destinations), entry| {
+            of_sources.add(&sources, entry);
+            of_destinations.add(&destinations, entry);
+        },
+    )?;
+    let shares = |tally: &Tally| {
+        let all = tally.composition().entries.max(1) as f64;
+        let share = |line: Line| (line.values[0].to_string(), line.entries as f64 / all);
+        tally.heaviest(HOLDERS).into_iter().map(share).collect()
+    };
+    Ok(Holders { sources: shares(&of_sources), destinations: shares(&of_destinations) })
 }
 
 /// Reads some entries, or says why there are none.
