@@ -94,6 +94,10 @@ fn read_range(run: &mut CensusRun, first: u32, wanted: u32, until_ns: u64) -> u3
     run.read = 0;
     run.whole = 0;
     run.retries = 0;
+    run.moved = 0;
+    run.lost = 0;
+    run.unreadable = 0;
+    run.unconfirmed = 0;
     run.jiffies = kernel::jiffies() as u32;
     let mut why = end::STEPS;
     let mut steps = 0;

@@ -6,13 +6,14 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ctpulse::source::ebpf::census::{Census, Entry, Pass, Sample};
+use ctpulse::source::ebpf::EventsError;
+use ctpulse::source::ebpf::census::{Census, CensusError, Entry, Pass, Sample};
 use serde_json::Value;
 
 use crate::drops::{UDP_TIMEOUT, send_to_many};
 use crate::probes::Setting;
 use crate::support::{Namespace, ctpulse, output, text};
-use crate::{NOBODY, in_guest};
+use crate::{Modules, NOBODY, in_guest};
 
 /// The number of entries of each line of `ctpulse top`, by the values of its keys.
 type Counts = BTreeMap<String, u64>;
@@ -350,6 +351,20 @@ fn chains_that_are_longer_than_a_run_are_missing_and_reported() {
     } else {
         assert_eq!((number("buckets_lost"), number("entries")), (0, listed), "{top}");
     }
+}
+
+#[test]
+fn an_unloaded_module_ends_it_with_the_reason() {
+    in_guest();
+    let mut modules = Modules::new();
+    let mut census = Census::load().unwrap();
+    modules.unload();
+    let count = |census: &mut Census| census.pass(Sample::Whole, || 0, |number, _| *number += 1);
+    assert!(matches!(count(&mut census), Err(CensusError::Unloaded)));
+    assert!(matches!(Census::load(), Err(CensusError::Refused(EventsError::NoFunctions))));
+    modules.load();
+    assert!(matches!(count(&mut census), Err(CensusError::Unloaded)));
+    assert!(count(&mut Census::load().unwrap()).is_ok());
 }
 
 #[test]

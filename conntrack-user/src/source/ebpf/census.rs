@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code, reason = "the program's memory has a fixed layout that aya must know")]
 
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use aya::maps::{Array, MapData};
@@ -62,6 +63,9 @@ pub enum CensusError {
          CAP_SYSLOG, and see kernel.kptr_restrict (at 2 nobody sees addresses)"
     )]
     HiddenTable,
+    /// The table is no longer where it was.
+    #[error("the module nf_conntrack was unloaded, or loaded again; start again")]
+    Unloaded,
     /// The table was resized again and again.
     #[error("the table was resized {MOST_RESTARTS} times while it was read")]
     Resized,
@@ -176,12 +180,23 @@ struct Memory(CensusRun);
 // SAFETY: integers only, without padding (asserted where it is defined), and every value of them is one.
 unsafe impl Pod for Memory {}
 
+/// The directory of the module, which is another one after the module was loaded again; a kernel with
+/// conntrack built in has the same one for good.
+const MODULE: &str = "/sys/module/nf_conntrack";
+
 /// The loaded program.
 pub struct Census {
     ebpf: Ebpf,
     memory: Array<MapData, Memory>,
     layout: TupleLayout,
+    /// The inode number of [`MODULE`] when the address of the table was read.
+    module: Option<u64>,
     serial: u64,
+}
+
+/// The inode number of [`MODULE`].
+fn module() -> Option<u64> {
+    std::fs::metadata(MODULE).ok().map(|metadata| metadata.ino())
 }
 
 impl Census {
@@ -190,6 +205,7 @@ impl Census {
     /// # Errors
     /// [`CensusError`].
     pub fn load() -> Result<Self, CensusError> {
+        let module = module();
         let kernel = Kernel::read()?;
         let offsets = kernel.types.map_err(CensusError::Types)?.offsets;
         check_layout(&offsets)?;
@@ -208,7 +224,7 @@ impl Census {
         program(&mut ebpf)?.load().map_err(|error| refused(Refusal::of_program(&error)))?;
         let memory = ebpf.take_map(names::CENSUS).ok_or_else(|| absent(names::CENSUS))?;
         let memory = Array::try_from(memory).map_err(|error| refused(Refusal::of_map(&error)))?;
-        Ok(Self { ebpf, memory, layout: offsets.tuple, serial: 0 })
+        Ok(Self { ebpf, memory, layout: offsets.tuple, module, serial: 0 })
     }
 
     /// Reads a part of the table into what `new` makes; `new` is called again when the table was
@@ -224,8 +240,12 @@ impl Census {
     ) -> Result<(T, Pass), CensusError> {
         for restarts in 0..MOST_RESTARTS {
             let mut result = new();
-            let pass = self.try_pass(sample, &mut |entry| add(&mut result, entry))?;
-            if let Some(pass) = pass {
+            let pass = self.try_pass(sample, &mut |entry| add(&mut result, entry));
+            // Behind the pass: memory of an unloaded module may hold anything.
+            if module() != self.module {
+                return Err(CensusError::Unloaded);
+            }
+            if let Some(pass) = pass? {
                 return Ok((result, Pass { restarts, ..pass }));
             }
         }
