@@ -8,6 +8,7 @@
 
 mod announced;
 pub mod channel;
+mod clock;
 pub mod lateness;
 mod probe_handle;
 pub mod schedule;
@@ -23,6 +24,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::accumulate::{Accumulator, Loss, Range, Window};
 use crate::sampling::announced::Announced;
 use crate::sampling::channel::{Control, Outbox};
+use crate::sampling::clock::{EmissionCause, SamplingClock};
 use crate::sampling::lateness::Lateness;
 use crate::sampling::probe_handle::Probes;
 use crate::sampling::schedule::{Schedule, first_emission};
@@ -32,7 +34,7 @@ use crate::source::ebpf::reattach::EventSource;
 use crate::source::procfs::StatError;
 use crate::source::reader::Reader;
 use crate::source::stat_text::Oddities;
-use timestamp::{Timestamps, nanoseconds};
+use timestamp::Timestamps;
 
 /// The shortest time between two attempts to open missing statistics.
 const RETRY: Duration = Duration::from_millis(100);
@@ -82,18 +84,10 @@ pub struct Sampler {
     delivery: Delivery,
     announced: Announced,
     report: SamplingReport,
-    clock: Instant,
-    retries: Retries,
-    /// Why there is nothing to sample any more.
-    ending: Option<StatError>,
-    /// The last loss was one of the namespace itself.
-    another_namespace: bool,
+    clock: SamplingClock,
+    failures: Failures,
     /// The extremes of the number of entries, for an input without statistics.
     count: Option<Range>,
-    timestamps: Timestamps,
-    /// Real-time clock beside the last good read, or beside the last tick if there was none
-    /// since the last emission.
-    read_at: SystemTime,
 }
 
 /// The rings through which windows go to the consumer and come back.
@@ -103,31 +97,19 @@ struct Delivery {
     spent: Consumer<Box<Window>>,
 }
 
-/// When to try again what has failed, on the sampler's clock.
+/// The failures of the sources, and the times of the next attempts on the sampler's clock.
 #[derive(Default)]
-struct Retries {
+struct Failures {
     /// When the first of the reads failed that failed since the last good one.
     failing_since: Option<Duration>,
     /// When to open missing statistics.
     statistics_at: Duration,
     /// When to open missing sysctl files.
     sysctls_at: Duration,
-}
-
-/// Nanoseconds since 1970.
-fn since_epoch(at: SystemTime) -> i64 {
-    nanoseconds(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
-}
-
-/// Why a tick hands over what is known.
-#[derive(Debug, Clone, Copy)]
-enum EmissionCause {
-    /// Sampling starts.
-    Start,
-    /// An interval ends, and this is when it was due to.
-    Regular(Duration),
-    /// A row was asked for.
-    Asked,
+    /// Why there is nothing to sample any more.
+    ending: Option<StatError>,
+    /// The last loss was one of the namespace itself.
+    another_namespace: bool,
 }
 
 enum Wake {
@@ -163,7 +145,7 @@ impl Sampler {
         let sampler = Self {
             accumulator: Accumulator::new(input.sample_interval, input.percpu_rates),
             count: None,
-            timestamps: Timestamps::new(input.rounding(), Duration::ZERO, None),
+            clock: SamplingClock::new(Timestamps::new(input.rounding(), Duration::ZERO, None)),
             input,
             trigger,
             reader,
@@ -173,11 +155,7 @@ impl Sampler {
             delivery: Delivery { consumer, windows, spent },
             announced: Announced::new(notices),
             report: SamplingReport::default(),
-            clock: Instant::now(),
-            retries: Retries::default(),
-            ending: None,
-            another_namespace: false,
-            read_at: SystemTime::UNIX_EPOCH,
+            failures: Failures::default(),
         };
         (sampler, Outbox { windows: windows_out, spent: spent_in, notices: notices_out })
     }
@@ -188,7 +166,7 @@ impl Sampler {
         // Timers of normal threads may fire 50 us late to save wake-ups, and ticks should be on
         // time. Where this is refused, they are that much later.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-        self.clock = Instant::now();
+        self.clock.start = Instant::now();
         let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (sample, interval) = (self.sample_interval(), self.input.interval);
         let precision = self.input.rounding();
@@ -196,7 +174,7 @@ impl Sampler {
             let (offset, round) = (self.input.collection_offset, self.input.round_interval);
             first_emission(start, interval, offset, round, self.input.sample_interval, precision)
         });
-        self.timestamps = Timestamps::new(precision, start, first);
+        self.clock.timestamps = Timestamps::new(precision, start, first);
         let mut schedule = Schedule::new(sample, interval, self.input.collection_jitter, first);
         self.probes.expect_events(&mut self.accumulator);
         self.tick((self.trigger == Trigger::Interval).then_some(EmissionCause::Start));
@@ -252,7 +230,7 @@ impl Sampler {
             self.open_again();
         }
         let began_at = SystemTime::now();
-        if self.ending.is_some() {
+        if self.failures.ending.is_some() {
             // Nothing is open.
         } else if self.wants_stat() {
             self.sample(emission.is_some());
@@ -261,22 +239,22 @@ impl Sampler {
         }
         if let Some(emission) = emission {
             if !self.accumulator.has_sample() {
-                self.read_at = began_at;
+                self.clock.read_at = began_at;
             }
             // The events until the end are still handed over.
-            if self.ending.is_none() || self.accumulator.has_sample() {
+            if self.failures.ending.is_none() || self.accumulator.has_sample() {
                 self.emit(emission);
             }
         }
-        if let Some(error) = self.ending.take() {
+        if let Some(error) = self.failures.ending.take() {
             self.end(error);
         }
     }
 
     /// Ends the input, or tries again at the next tick where there is no room for the notice.
     fn end(&mut self, error: StatError) {
-        self.ending = self.announced.end(error).err();
-        self.report.has_ended = self.ending.is_none();
+        self.failures.ending = self.announced.end(error).err();
+        self.report.has_ended = self.failures.ending.is_none();
         self.delivery.consumer.unpark();
     }
 
@@ -293,8 +271,8 @@ impl Sampler {
             self.lost(error);
         }
         let now = self.clock.elapsed();
-        if now >= self.retries.sysctls_at && self.reader.is_incomplete(self.wants_stat()) {
-            self.retries.sysctls_at = now + SYSCTL_RETRY;
+        if now >= self.failures.sysctls_at && self.reader.is_incomplete(self.wants_stat()) {
+            self.failures.sysctls_at = now + SYSCTL_RETRY;
             self.open_missing();
         }
     }
@@ -307,7 +285,7 @@ impl Sampler {
         if let Err(error) = opened {
             self.lost(error);
         } else if !had_stat {
-            self.accumulator.opened_again(std::mem::take(&mut self.another_namespace));
+            self.accumulator.opened_again(std::mem::take(&mut self.failures.another_namespace));
         }
         if self.reader.is_foreign() {
             self.announced.foreign();
@@ -323,7 +301,7 @@ impl Sampler {
         let read_at = SystemTime::now();
         self.probes.read();
         let after = self.clock.elapsed();
-        self.read_at = read_at;
+        self.clock.read_at = read_at;
         Ok((oddities, ReadTime { before, after }))
     }
 
@@ -331,10 +309,10 @@ impl Sampler {
     fn sample(&mut self, emission: bool) {
         if !self.reader.has_statistics() {
             let now = self.clock.elapsed();
-            if now < self.retries.statistics_at {
+            if now < self.failures.statistics_at {
                 return;
             }
-            self.retries.statistics_at = now + RETRY;
+            self.failures.statistics_at = now + RETRY;
             self.open_missing();
             if !self.reader.has_statistics() {
                 return;
@@ -349,7 +327,7 @@ impl Sampler {
         }
         match read {
             Ok((oddities, at)) => {
-                self.retries.failing_since = None;
+                self.failures.failing_since = None;
                 self.probes.add_to(&mut self.accumulator);
                 self.accumulator.add(&self.table, at);
                 let is_auto = self.input.source == Source::Auto;
@@ -367,8 +345,8 @@ impl Sampler {
     fn missed(&mut self, error: StatError) {
         self.report.loss.samples_missed += 1;
         let now = self.clock.elapsed();
-        if now.saturating_sub(*self.retries.failing_since.get_or_insert(now)) >= PATIENCE {
-            self.retries.failing_since = None;
+        if now.saturating_sub(*self.failures.failing_since.get_or_insert(now)) >= PATIENCE {
+            self.failures.failing_since = None;
             self.reader.close_statistics();
             self.lost(error);
         }
@@ -377,10 +355,10 @@ impl Sampler {
     fn lost(&mut self, error: StatError) {
         self.probes.lost(&mut self.accumulator, &mut self.announced);
         if error.is_final() {
-            self.ending = Some(error);
+            self.failures.ending = Some(error);
             return;
         }
-        self.another_namespace |= matches!(error, StatError::NamespaceGone(_));
+        self.failures.another_namespace |= matches!(error, StatError::NamespaceGone(_));
         if self.announced.loss(error) {
             self.delivery.consumer.unpark();
         }
@@ -400,7 +378,7 @@ impl Sampler {
         let reader = &mut self.reader;
         reader.read_sysctls(&mut window.sysctls, &mut |error| self.announced.sysctl(error));
         window.count = self.count;
-        window.timestamp_ns = self.timestamp(emission);
+        window.timestamp_ns = self.clock.timestamp(emission);
         window.loss = self.report.loss;
         window.events.programs.clear();
         let reader = self.probes.reader().filter(|_| self.input.internal);
@@ -414,19 +392,6 @@ impl Sampler {
             self.count = None;
         }
         self.delivery.consumer.unpark();
-    }
-
-    fn timestamp(&self, emission: EmissionCause) -> i64 {
-        let read_ns = since_epoch(self.read_at);
-        match emission {
-            EmissionCause::Start => self.timestamps.of_start(read_ns),
-            EmissionCause::Asked => self.timestamps.of_asked(read_ns),
-            EmissionCause::Regular(due) => {
-                let late = self.clock.elapsed().saturating_sub(due);
-                let due_ns = since_epoch(SystemTime::now()).saturating_sub(nanoseconds(late));
-                self.timestamps.of_regular(read_ns, due_ns)
-            }
-        }
     }
 }
 

@@ -38,7 +38,7 @@ fn take(outbox: &mut Outbox) -> Box<Window> {
 fn a_row_has_the_time_of_its_counters() {
     let (mut sampler, mut outbox) = sampler();
     sampler.tick(None);
-    let read_at = sampler.read_at;
+    let read_at = sampler.clock.read_at;
     let _silent = go_silent(&mut sampler);
     std::thread::sleep(Duration::from_millis(2));
     sampler.tick(Some(EmissionCause::Asked));
@@ -61,14 +61,14 @@ fn reads_that_fail_for_long_are_a_loss() {
     sampler.tick(None);
     assert!(sampler.reader.statistics() == Some(StatSource::Netlink));
     assert!(outbox.notices.pop().is_err(), "it may pass");
-    sampler.clock -= PATIENCE;
+    sampler.clock.start -= PATIENCE;
     sampler.tick(None);
     let notice = outbox.notices.pop().unwrap();
     assert!(matches!(&notice, Notice::Lost(error) if error.is_passing()), "{notice:?}");
     assert_eq!(sampler.reader.statistics(), None);
 
     // Opened again, it reads the recorded file.
-    sampler.clock -= RETRY;
+    sampler.clock.start -= RETRY;
     sampler.tick(None);
     let notice = outbox.notices.pop().unwrap();
     assert!(matches!(notice, Notice::Found(StatSource::Procfs(_))), "{notice:?}");
