@@ -93,7 +93,7 @@ fn many_cpus_have_a_row_each() {
 }
 
 #[test]
-fn as_many_cpus_as_a_kernel_can_have() {
+fn a_kernel_with_4096_cpus_is_sampled() {
     let root = copy_of("one-cpu");
     let mut file = String::from(
         std::fs::read_to_string(root.path().join("proc/net/stat/nf_conntrack"))
@@ -140,7 +140,7 @@ fn a_host_tag_is_added_when_standalone() {
 }
 
 #[test]
-fn a_count_of_rows_with_rates_from_the_second_on() {
+fn rates_begin_with_the_second_row() {
     let arguments = ["--count", "3", "--interval", "40ms", "--sample-interval", "10ms"];
     let mut command = ctpulse();
     command.args(arguments).args(["--format", "influx"]).args(roots(&fixture("5.15")));
@@ -168,12 +168,12 @@ fn a_missing_source_is_an_error_in_every_format() {
 }
 
 #[test]
-fn without_kprobes_the_kernels_counters_go_on() {
+fn without_kprobes_the_counters_of_the_kernel_are_sampled() {
     let kprobes =
         ["/sys/bus/event_source/devices/kprobe/type", "/sys/kernel/tracing/kprobe_events"];
     if kprobes.iter().any(|path| Path::new(path).exists()) {
         crate::support::not_run_here(
-            "without_kprobes_the_kernels_counters_go_on",
+            "without_kprobes_the_counters_of_the_kernel_are_sampled",
             "there are kprobes",
         );
         return;
@@ -216,7 +216,7 @@ fn without_kprobes_the_kernels_counters_go_on() {
 }
 
 #[test]
-fn a_mask_that_does_not_fit_is_said_once() {
+fn a_cpu_mask_that_does_not_match_is_reported_once() {
     let root = copy_of("5.15");
     std::fs::write(root.path().join("sys/devices/system/cpu/possible"), "0-1\n").unwrap();
     let mut command = ctpulse();
@@ -229,7 +229,7 @@ fn a_mask_that_does_not_fit_is_said_once() {
 }
 
 #[test]
-fn an_inputs_own_log_level_wins() {
+fn the_log_level_of_an_input_has_precedence() {
     let root = copy_of("5.15");
     std::fs::write(root.path().join("sys/devices/system/cpu/possible"), "0\n").unwrap();
     let config = tempfile::NamedTempFile::new().unwrap();
@@ -247,7 +247,7 @@ fn an_inputs_own_log_level_wins() {
 }
 
 #[test]
-fn nothing_to_read_is_an_error_with_a_mend() {
+fn missing_files_are_an_error_with_a_remedy() {
     let empty = nothing();
     let found = ctpulse().arg("--once").args(roots(empty.path())).output().unwrap();
     assert_eq!(found.status.code(), Some(1));
@@ -293,7 +293,7 @@ fn a_wrong_command_line_gets_one_line_with_a_valid_form() {
 }
 
 #[test]
-fn a_broken_configuration_is_named_by_place_and_valid_form() {
+fn an_invalid_configuration_is_reported_with_place_and_valid_form() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.conf");
     std::fs::write(&path, "[agent]\n[[inputs.conntrack]]\n  colect = ['all']\n").unwrap();
@@ -343,7 +343,7 @@ fn the_packaged_configurations_are_valid() {
 }
 
 #[test]
-fn a_file_that_goes_away_is_reported_once_and_found_again() {
+fn a_missing_file_is_reported_once_and_found_again() {
     let root = copy_of("5.15");
     let stat = root.path().join("proc/net/stat/nf_conntrack");
     let text_of_it = std::fs::read_to_string(&stat).unwrap();
@@ -377,7 +377,7 @@ fn a_file_that_goes_away_is_reported_once_and_found_again() {
 }
 
 #[test]
-fn the_doctor_tells_each_kernel_apart() {
+fn the_doctor_distinguishes_the_kernels() {
     let doctor = |name: &str| {
         let found = ctpulse().arg("doctor").args(roots(&fixture(name))).output().unwrap();
         (found.status.code(), text(&found.stdout))
@@ -414,10 +414,10 @@ fn help_and_manual_come_from_one_definition() {
 }
 
 #[test]
-fn this_hosts_own_numbers() {
+fn the_files_of_this_host_are_read() {
     if !Path::new("/proc/net/stat/nf_conntrack").exists() {
         crate::support::not_run_here(
-            "this_hosts_own_numbers",
+            "the_files_of_this_host_are_read",
             "no conntrack statistics on this host",
         );
         return;

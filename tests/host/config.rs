@@ -44,7 +44,7 @@ fn every_problem_of_a_configuration_is_a_line() {
 }
 
 #[test]
-fn only_our_part_of_a_configuration_is_judged() {
+fn only_the_tables_of_ctpulse_are_checked() {
     let password = "[[outputs.influxdb]]\n  password = '${DB_PASSWORD}'\n[[inputs.conntrack]]\n";
     let latin1 = b"# gr\xfc\xdfe\n[agent]\n  interval = \"10s\"\n[[inputs.conntrack]]\n";
     for (config, value) in [

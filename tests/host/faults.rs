@@ -48,7 +48,7 @@ impl Log {
 }
 
 #[test]
-fn columns_that_nobody_knows_are_kept_under_their_names() {
+fn unknown_columns_are_kept_under_their_names() {
     let root = copy_of("one-cpu");
     let header = "entries  clashres found new invalid ignore quantum drop";
     let text = format!("{header}\n00000005  1 2 3 4 5 0000beef 7\n");
@@ -59,7 +59,7 @@ fn columns_that_nobody_knows_are_kept_under_their_names() {
 }
 
 #[test]
-fn a_line_of_a_mebibyte_costs_itself_only() {
+fn a_line_of_a_mebibyte_loses_no_other_line() {
     let root = copy_of("5.15");
     let path = statistics_of(root.path());
     let whole = fs::read_to_string(&path).unwrap();
@@ -82,7 +82,7 @@ fn a_line_of_a_mebibyte_costs_itself_only() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_said_once_and_found_again() {
+fn an_unreadable_file_is_reported_once_and_found_again() {
     let root = copy_of("5.15");
     let path = statistics_of(root.path());
     let aside = path.with_extension("aside");
@@ -111,7 +111,7 @@ fn a_file_that_cannot_be_read_is_said_once_and_found_again() {
 
 /// While somebody cuts the file anywhere, again and again, what is read of it is true.
 #[test]
-fn a_file_that_is_cut_while_it_is_read_gives_no_false_number() {
+fn a_file_truncated_during_a_read_gives_no_wrong_number() {
     let root = copy_of("one-cpu");
     let path = statistics_of(root.path());
     let header = fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned();
@@ -153,7 +153,7 @@ fn a_file_that_is_cut_while_it_is_read_gives_no_false_number() {
 /// A machine that slept, a debugger, a freezer: ticks are missed and told, nothing comes in a
 /// burst, and rates are of the time that went by.
 #[test]
-fn stopped_for_a_while_it_goes_on_with_one_row_and_true_rates() {
+fn a_stopped_process_continues_with_one_row_and_correct_rates() {
     let root = copy_of("5.15");
     let path = statistics_of(root.path());
     let text = fs::read_to_string(&path).unwrap();
@@ -253,7 +253,7 @@ fn a_plain_file_that_starts_again_is_reported_and_makes_no_burst() {
 
 /// `ctpulse | consumer`, where the consumer runs out of memory or is killed.
 #[test]
-fn a_consumer_that_dies_ends_it_quietly() {
+fn a_killed_consumer_ends_the_run_without_an_error() {
     let starved = "ulimit -v 20000; x=; while read -r line; do x=$x$x$line; done";
     let killed = "read -r line; kill -KILL $$";
     for consumer in [starved, killed] {
@@ -277,7 +277,7 @@ fn a_consumer_that_dies_ends_it_quietly() {
 }
 
 #[test]
-fn two_agents_at_once_say_the_same() {
+fn two_agents_at_once_have_the_same_counters() {
     let start = || {
         let mut command = ctpulse();
         command.args(["--count", "20", "--interval", "20ms", "--format", "influx"]);
@@ -304,8 +304,8 @@ fn under_mounts(mounts: &str, arguments: &[&str]) -> std::process::Output {
 /// Public reports: under systemd's `ProcSubset=pid`, or in a container that hides files, the module
 /// was said to be missing.
 #[test]
-fn a_hidden_procfs_is_named_as_such() {
-    if !crate::support::may_make_namespaces("a_hidden_procfs_is_named_as_such") {
+fn a_hidden_procfs_is_reported() {
+    if !crate::support::may_make_namespaces("a_hidden_procfs_is_reported") {
         return;
     }
     let hidden = "mount -t proc -o subset=pid proc /proc";
@@ -430,8 +430,8 @@ fn as_process_1(arguments: &[&str]) -> (Running, rustix::process::Pid) {
 
 /// A container's process 1 has no default action for signals.
 #[test]
-fn a_look_as_process_1_ends_on_a_signal() {
-    if !crate::support::may_make_namespaces("a_look_as_process_1_ends_on_a_signal") {
+fn sampling_as_process_1_ends_on_a_signal() {
+    if !crate::support::may_make_namespaces("sampling_as_process_1_ends_on_a_signal") {
         return;
     }
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {

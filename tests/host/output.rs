@@ -110,7 +110,7 @@ fn an_output_that_cannot_be_written_is_named() {
 
 /// Public reports: `--output /dev/stdout` and bash's `>(command)` were "a link to nothing".
 #[test]
-fn whatever_can_be_opened_is_written_to() {
+fn every_kind_of_output_file_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("rows");
     let link = dir.path().join("link");
@@ -288,7 +288,7 @@ fn csv_rows(path: &Path) -> u64 {
 
 /// logrotate with `nocreate` or with `copytruncate`, and somebody who removes the file.
 #[test]
-fn a_file_that_is_moved_removed_or_truncated_is_begun_anew() {
+fn a_moved_removed_or_truncated_file_is_created_again() {
     for (name, format) in [("f.influx", "influx"), ("f.influx.zst", "influx"), ("f.csv", "csv")] {
         let dir = tempfile::tempdir().unwrap();
         let rows = |path: &Path| if format == "csv" { csv_rows(path) } else { recorded(path) };
@@ -312,7 +312,7 @@ fn a_file_that_is_moved_removed_or_truncated_is_begun_anew() {
 
 /// Nothing is lost where the new file cannot be written.
 #[test]
-fn rows_go_on_into_the_old_file_where_the_new_one_is_another_programs() {
+fn rows_continue_in_the_old_file_where_the_new_file_is_of_another_program() {
     let dir = tempfile::tempdir().unwrap();
     let (path, aside) = (dir.path().join("f.influx"), dir.path().join("old.influx"));
     let writer = Writer::start(&path, &["--format", "influx"]);
@@ -382,14 +382,14 @@ fn goes_on_after_sighup(command: &mut std::process::Command) {
 
 /// Without a file or a configuration there is nothing to do, and no reason to end.
 #[test]
-fn sighup_does_not_end_it() {
+fn sighup_does_not_end_a_run() {
     let mut command = ctpulse();
     command.args(["--interval", "20ms", "--format", "influx"]).args(roots(&fixture("5.15")));
     goes_on_after_sighup(&mut command);
 }
 
 #[test]
-fn nohup_is_respected() {
+fn sighup_ignored_at_the_start_stays_ignored() {
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(crate::support::binary());
     command.args(["--interval", "20ms", "--format", "influx"]).args(roots(&fixture("5.15")));
@@ -398,7 +398,7 @@ fn nohup_is_respected() {
 
 /// As `nohup` does with SIGHUP, a shell ignores SIGINT for a job in the background.
 #[test]
-fn sigint_that_is_ignored_stays_so() {
+fn sigint_ignored_at_the_start_stays_ignored() {
     for subcommand in ["run", "execd"] {
         let mut command = std::process::Command::new("sh");
         command.args(["-c", "trap '' INT; exec \"$@\"", "sh"]).arg(crate::support::binary());

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_take_over_what_the_agent_says() {
+    fn inputs_inherit_the_settings_of_the_agent() {
         let settings = loaded(&agent(
             "interval = 2\nround_interval = false\ncollection_jitter = '1.5'\n\
              collection_offset = 0.25\nprecision = '1ms'\nsample_interval = '20ms'",
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn where_scrapes_are_answered() {
+    fn listen_sets_the_address_of_the_server() {
         let listen = |keys: &str| loaded(&agent(keys)).settings.listen.map(|at| at.to_string());
         assert_eq!(listen("listen = ':9466'").as_deref(), Some("127.0.0.1:9466"));
         assert_eq!(listen("listen = ''"), None);

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form() {
+    fn every_form_of_a_variable_is_substituted() {
         for (original, expected) in [
             ("$V", "value"),
             ("${V}", "value"),
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn later_errors_find_the_way_back() {
+    fn positions_of_errors_are_those_before_substitution() {
         let original = "a = $V ${NONE:-} # c\n b";
         let filled = fill_bare(original, &environment);
         assert_eq!(filled.text, "a = value  \n b");
@@ -360,7 +360,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_filled_in(original in "([$}{:?+VN\"'#\\\\\n-]|\\PC){0,60}") {
+        fn variables_are_substituted_in_any_text(original in "([$}{:?+VN\"'#\\\\\n-]|\\PC){0,60}") {
             let filled = fill_bare(&original, &environment);
             for at in 0..=filled.text.len() {
                 prop_assert!(filled.original(at) <= original.len());

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_input_says_what_to_add() {
+    fn a_file_without_input_is_an_error_with_the_missing_line() {
         let error = ConfigError::NoInput { file: "c.toml".to_owned() }.to_string();
         assert!(error.starts_with("c.toml: no [[inputs.conntrack]] here"), "{error}");
     }

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn each_list_reaches_its_place() {
+    fn each_list_is_used_as_its_filter() {
         let all = "conntrack cpu=cpu1 drop,entries,found";
         for (keys, left) in [
             ("", Some(all)),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn deprecated_lists_are_added_and_warned_of() {
+    fn deprecated_lists_are_used_with_a_warning() {
         let keys = "fieldpass = ['drop']\npass = ['found']\nfieldinclude = ['entries']\n\
                     drop = ['found']\nfielddrop = ['entries']";
         assert_eq!(filtered(keys).as_deref(), Some("conntrack cpu=cpu1 drop"));

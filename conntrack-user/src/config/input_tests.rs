@@ -39,7 +39,7 @@ fn collect_dirs_and_files() {
 }
 
 #[test]
-fn the_schedule_is_its_own_or_the_agents() {
+fn the_schedule_is_that_of_the_input_or_of_the_agent() {
     let agent = "[agent]\ninterval = '20s'\ncollection_jitter = '3s'\ncollection_offset = '4s'\n\
                  precision = '1us'\n";
     let with = |keys: &str| {
@@ -108,7 +108,7 @@ fn precision_follows_telegraf_only_where_asked() {
 }
 
 #[test]
-fn a_name_a_level_and_what_has_no_effect() {
+fn alias_log_level_and_keys_without_effect() {
     let input_with = input(
         "alias = 'edge'\nlog_level = 'debug'\ntime_source = 'metric'\n\
          startup_error_behavior = 'retry'\nlabels = { a = 'b' }\npercpu_rates = true\nebpf_per_packet = true",

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn places_count_what_the_user_wrote() {
+    fn positions_are_those_of_the_users_text() {
         assert_eq!(
             error("[agent]\ninterval = '${INTERVAL}'; x = 1"),
             "t.conf:2:25: this is not valid TOML: unexpected key or value, expected newline, `#`"
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_input_says_what_to_add() {
+    fn a_file_without_input_is_an_error_with_the_missing_line() {
         for text in ["", "[agent]", "[[inputs.cpu]]", "[inputs]", "inputs.conntrack = []"] {
             assert!(error(text).starts_with("t.conf: no [[inputs.conntrack]] here"), "{text}");
         }
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_problems_has_an_end() {
+    fn the_number_of_problems_is_limited() {
         let text: String = (0..300).map(|n| format!("k{n} = 1\n")).collect();
         let lines = error(&format!("[[inputs.conntrack]]\n{text}"));
         assert_eq!(lines.lines().count(), 101);

@@ -74,7 +74,7 @@ fn no_value_of_a_variable_ends_a_string() {
 }
 
 #[test]
-fn the_variables_of_other_plugins_are_not_ours() {
+fn unset_variables_of_other_plugins_are_no_error() {
     let text = "[[outputs.x]]\nport = $PORT\npassword = '${PASSWORD:?is needed}'\n\
                 n = ${N:?is needed}\nlist = [$A, \"$B\"]\n[[inputs.conntrack]]\n";
     assert_eq!(
@@ -169,7 +169,7 @@ fn options_of_the_agent_of_every_release() {
 
 /// For these keys Telegraf ignores case and `_`.
 #[test]
-fn keys_in_another_writing() {
+fn keys_in_another_notation() {
     let text = "[agent]\nRoundInterval = false\nflushJitter = '1s'\nHostname = 'gw'\n\
                 [[inputs.conntrack]]\nCollect = ['all']\n";
     let loaded = loaded(text);

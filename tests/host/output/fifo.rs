@@ -74,7 +74,7 @@ fn a_signal_ends_process_1_that_waits_for_a_reader() {
 }
 
 #[test]
-fn rows_come_once_a_fifo_has_a_reader() {
+fn rows_are_written_once_a_fifo_has_a_reader() {
     let dir = tempfile::tempdir().unwrap();
     let fifo = fifo(dir.path());
     let (mut running, log) = waiting(&fifo, &["--count", "3"]);

@@ -12,7 +12,7 @@ use crate::support::{self, Running, ctpulse, fixture, output, roots, text};
 /// Landlock allows the directory of the start, not another one of the same name: all rows went into
 /// a file without a name, with one warning of another reason and with success.
 #[test]
-fn rows_that_a_removed_directory_takes_along_are_lost_and_an_error() {
+fn rows_lost_with_a_removed_directory_are_an_error() {
     for (name, format) in [
         ("f.influx", "influx"),
         ("f.influx.zst", "influx"),
@@ -80,7 +80,7 @@ fn content_that_another_program_replaced_is_continued_in_its_own_format() {
 
 /// Foreign content is not touched; rows are written again once the file is removed.
 #[test]
-fn content_that_is_no_recording_is_not_touched_and_no_end() {
+fn content_of_another_kind_is_kept_and_does_not_end_the_run() {
     let dir = tempfile::tempdir().unwrap();
     for (name, format) in [("f.influx", "influx"), ("f.influx.zst", "influx"), ("f.csv", "csv")] {
         let path = dir.path().join(name);
@@ -100,7 +100,7 @@ fn content_that_is_no_recording_is_not_touched_and_no_end() {
 
 /// A file that another one replaces by rename(2) has no name any more, either.
 #[test]
-fn rows_do_not_go_on_into_a_file_without_a_name() {
+fn rows_are_not_written_to_a_file_without_a_name() {
     let dir = tempfile::tempdir().unwrap();
     let (path, diary) = (dir.path().join("f.influx"), dir.path().join("diary"));
     let mut writer = Writer::start(&path, &["--format", "influx"]);
@@ -114,7 +114,7 @@ fn rows_do_not_go_on_into_a_file_without_a_name() {
 
 /// The open file cannot be followed to its new name: without a bound that was an endless loop.
 #[test]
-fn a_moved_file_that_is_truncated_is_no_endless_loop() {
+fn a_moved_and_truncated_file_ends_the_check() {
     let dir = tempfile::tempdir().unwrap();
     let (path, aside) = (dir.path().join("f.influx"), dir.path().join("aside"));
     let mut writer = Writer::start(&path, &["--format", "influx"]);
@@ -131,8 +131,8 @@ fn a_moved_file_that_is_truncated_is_no_endless_loop() {
 
 /// A file that a container's engine mounts by itself cannot be put aside (EBUSY).
 #[test]
-fn a_recording_that_cannot_be_rotated_grows_on() {
-    let test = "a_recording_that_cannot_be_rotated_grows_on";
+fn a_recording_that_cannot_be_rotated_is_continued() {
+    let test = "a_recording_that_cannot_be_rotated_is_continued";
     if !support::may_make_namespaces(test) {
         return;
     }

@@ -24,8 +24,8 @@ fn as_process_1(directory: &Path) -> Output {
 
 /// A container that was killed between creating the new file and renaming it did not start again.
 #[test]
-fn a_file_that_a_killed_process_left_is_no_obstacle() {
-    if !support::may_make_namespaces("a_file_that_a_killed_process_left_is_no_obstacle") {
+fn a_file_left_by_a_killed_process_is_replaced() {
+    if !support::may_make_namespaces("a_file_left_by_a_killed_process_is_replaced") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -148,7 +148,7 @@ fn a_mounted_textfile_of_another_user_is_written_in_place() {
 
 /// A recording outlives its directory; so does a textfile.
 #[test]
-fn a_textfile_in_the_way_of_others_is_reported_and_comes_back() {
+fn a_textfile_that_others_block_is_reported_and_written_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.prom");
     let writer = Writer::start(&path, &["--format", "prometheus"]);
