@@ -1,5 +1,6 @@
 //! The rates of single CPUs, and what they add up to.
 
+use super::counter::Last;
 use super::series::{ALL, RATES, SERIES};
 use crate::metric::{Metric, Value};
 use crate::schema::fields::ENTRIES;
@@ -15,13 +16,13 @@ pub struct CpuRates {
     pub number: u32,
     /// Events per second, in the order of [`SERIES`].
     pub rates: [f32; RATES],
-    totals: [Option<u64>; ALL],
+    last: [Option<Last>; ALL],
     at_ns: i64,
 }
 
 impl CpuRates {
     pub(super) fn new(number: u32, at_ns: i64) -> Self {
-        Self { number, rates: [f32::NAN; RATES], totals: [None; ALL], at_ns }
+        Self { number, rates: [f32::NAN; RATES], last: [None; ALL], at_ns }
     }
 
     /// Takes the CPU's next row, and adds its part to `sum`.
@@ -33,20 +34,16 @@ impl CpuRates {
         sum.entries = sum.entries.into_iter().chain(entries).reduce(f64::max);
         self.at_ns = row.timestamp_ns;
         for (at, series) in SERIES.iter().enumerate() {
-            let total = integer(row, series.field.name);
-            let before = self.totals[at];
-            self.totals[at] = total.or(before);
-            // A counter that goes back started again from 0.
-            let change =
-                total.zip(before).map(|(total, before)| (total.checked_sub(before), total));
-            let events = change.map(|(more, total)| more.unwrap_or(total));
+            let total = row.field(series.field.name).and_then(number);
             sum.is_present[at] |= total.is_some();
-            if let Some(events) = events {
-                *sum.events[at].get_or_insert(0) += events;
+            let step =
+                total.and_then(|total| Last::replace(&mut self.last[at], row.timestamp_ns, total));
+            if let Some(step) = step {
+                *sum.events[at].get_or_insert(0.0) += step.events;
+                sum.from_ns[at] = sum.from_ns[at].into_iter().chain([step.from_ns]).min();
             }
             let Some(smooth) = self.rates.get_mut(at) else { continue };
-            let by_total = change.and_then(|(more, _)| more).filter(|_| seconds > 0.0);
-            let by_total = by_total.map(|events| events as f64 / seconds);
+            let by_total = step.and_then(|step| step.rate());
             match row.field(series.of(Measure::Rate)).and_then(number).or(by_total) {
                 Some(rate) if smooth.is_nan() => *smooth = rate as f32,
                 Some(rate) => *smooth += (rate as f32 - *smooth) * share,
@@ -60,7 +57,9 @@ impl CpuRates {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CpuSum {
     /// Events since the row before of each CPU.
-    pub(super) events: [Option<u64>; ALL],
+    pub(super) events: [Option<f64>; ALL],
+    /// The time of the earliest of those rows.
+    pub(super) from_ns: [Option<i64>; ALL],
     pub(super) is_present: [bool; ALL],
     /// CPUs with a row.
     pub(super) cpus: usize,

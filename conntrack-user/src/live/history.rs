@@ -19,6 +19,8 @@ pub struct RateSample {
     pub peak: f32,
     /// Most events in one sample where these were only a few (see [`FEW`]), else 0.
     pub few: u8,
+    /// Slots before its own that it covers, too: the counter had no value in them.
+    pub back: u16,
 }
 
 /// So many events in one sample make a rate. A single packet in a sample of 10 ms is no 100 packets
@@ -27,7 +29,7 @@ pub const FEW: u64 = 10;
 
 impl RateSample {
     /// Nothing is known.
-    pub const UNKNOWN: Self = Self { mean: f32::NAN, peak: f32::NAN, few: 0 };
+    pub const UNKNOWN: Self = Self { mean: f32::NAN, peak: f32::NAN, few: 0, back: 0 };
 
     /// Returns the peak that is drawn: a few events in one sample are not above the mean.
     fn shown_peak(&self) -> f32 {
@@ -113,9 +115,9 @@ impl Axis {
         first.min(last + 1) as usize..(last + 1) as usize
     }
 
-    fn overlap(&self, column: usize, slot: &Slot) -> i64 {
+    fn overlap(&self, column: usize, start_ns: i64, end_ns: i64) -> i64 {
         let start = self.start_ns() + column as i64 * self.span_ns;
-        slot.end_ns.min(start + self.span_ns) - slot.start_ns.max(start)
+        end_ns.min(start + self.span_ns) - start_ns.max(start)
     }
 }
 
@@ -178,38 +180,47 @@ impl History {
         self.slots.iter().rev().take_while(move |slot| slot.end_ns > start_ns)
     }
 
+    /// The number of slots that end after `start_ns`, for [`RateSample::back`].
+    #[must_use]
+    pub fn number_since(&self, start_ns: i64) -> u16 {
+        self.since(start_ns).count() as u16
+    }
+
+    /// Whether nothing is known of a counter in the slots that end after `start_ns`.
+    #[must_use]
+    pub fn is_unknown_since(&self, series: usize, start_ns: i64) -> bool {
+        self.since(start_ns).all(|slot| slot.samples[series].mean.is_nan())
+    }
+
+    /// The samples of a counter in slots that end after `start_ns`, latest first, with the time that
+    /// each of them covers.
+    fn samples(&self, series: usize, start_ns: i64) -> impl Iterator<Item = (i64, &Slot)> {
+        let numbered = self.slots.iter().enumerate().rev();
+        let shown = numbered.take_while(move |(_, slot)| slot.end_ns > start_ns);
+        shown.map(move |(at, slot)| {
+            let first = at.saturating_sub(slot.samples[series].back.into());
+            (self.slots[first].start_ns, slot)
+        })
+    }
+
     /// The columns of the counter `series`.
     #[must_use]
     pub fn columns(&self, series: usize, axis: &Axis) -> Vec<PlotColumn> {
-        self.picture(axis, |slot| {
+        let samples = self.samples(series, axis.start_ns()).map(|(start_ns, slot)| {
             let sample = &slot.samples[series];
-            (f64::from(sample.mean), f64::from(sample.shown_peak()))
-        })
+            (start_ns, slot.end_ns, f64::from(sample.mean), f64::from(sample.shown_peak()))
+        });
+        picture(axis, samples)
     }
 
     /// The columns of the table's number of entries: its end and its most.
     #[must_use]
     pub fn levels(&self, axis: &Axis) -> Vec<PlotColumn> {
-        self.picture(axis, |slot| (slot.level.last, slot.level.max))
-    }
-
-    fn picture(&self, axis: &Axis, value: impl Fn(&Slot) -> (f64, f64)) -> Vec<PlotColumn> {
-        let mut columns = vec![PlotColumn::default(); axis.columns];
-        let mut known = vec![0i64; axis.columns];
-        for slot in self.since(axis.start_ns()) {
-            let (mean, peak) = value(slot);
-            if mean.is_nan() {
-                continue;
-            }
-            for at in axis.touched(slot.start_ns.min(slot.end_ns - 1), slot.end_ns) {
-                let weight = axis.overlap(at, slot).max(1);
-                let sum = columns[at].mean.unwrap_or(0.0) * known[at] as f64;
-                known[at] += weight;
-                columns[at].mean = Some((sum + mean * weight as f64) / known[at] as f64);
-                columns[at].peak = Some(columns[at].peak.unwrap_or(peak).max(peak));
-            }
-        }
-        columns
+        let levels = self.since(axis.start_ns());
+        picture(
+            axis,
+            levels.map(|slot| (slot.start_ns, slot.end_ns, slot.level.last, slot.level.max)),
+        )
     }
 
     /// The mean and the peak of `series` since `start_ns`; `None` where nothing is known.
@@ -217,12 +228,12 @@ impl History {
     pub fn summary(&self, series: usize, start_ns: i64) -> Summary {
         let (mut events, mut time, mut peak) = (0.0, 0.0, None::<f64>);
         let (mut few, mut has_more) = (0, false);
-        for slot in self.since(start_ns) {
+        for (from_ns, slot) in self.samples(series, start_ns) {
             let sample = &slot.samples[series];
             if sample.mean.is_nan() {
                 continue;
             }
-            let length = (slot.end_ns - slot.start_ns) as f64;
+            let length = (slot.end_ns - from_ns) as f64;
             events += f64::from(sample.mean) * length;
             time += length;
             peak = Some(peak.unwrap_or(0.0).max(f64::from(sample.shown_peak())));
@@ -254,6 +265,22 @@ impl History {
     }
 }
 
+/// Draws values into columns. Each has the time from its start to its end, a mean, and a peak.
+fn picture(axis: &Axis, values: impl Iterator<Item = (i64, i64, f64, f64)>) -> Vec<PlotColumn> {
+    let mut columns = vec![PlotColumn::default(); axis.columns];
+    let mut known = vec![0i64; axis.columns];
+    for (start_ns, end_ns, mean, peak) in values.filter(|(.., mean, _)| !mean.is_nan()) {
+        for at in axis.touched(start_ns.min(end_ns - 1), end_ns) {
+            let weight = axis.overlap(at, start_ns, end_ns).max(1);
+            let sum = columns[at].mean.unwrap_or(0.0) * known[at] as f64;
+            known[at] += weight;
+            columns[at].mean = Some((sum + mean * weight as f64) / known[at] as f64);
+            columns[at].peak = Some(columns[at].peak.unwrap_or(peak).max(peak));
+        }
+    }
+    columns
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,7 +289,7 @@ mod tests {
 
     fn push(history: &mut History, end_ns: i64, mean: f32, peak: f32) {
         let level = EntriesLevel { last: f64::from(mean), min: 0.0, max: f64::from(peak) };
-        history.push(end_ns, level, [RateSample { mean, peak, few: 0 }; ALL]);
+        history.push(end_ns, level, [RateSample { mean, peak, few: 0, back: 0 }; ALL]);
     }
 
     fn column(mean: f64, peak: f64) -> PlotColumn {
@@ -290,7 +317,7 @@ mod tests {
     fn a_few_events_in_a_sample_are_a_count_and_no_peak() {
         let mut history = History::default();
         let mut push = |second, few| {
-            let sample = RateSample { mean: 2.0, peak: 100.0, few };
+            let sample = RateSample { mean: 2.0, peak: 100.0, few, back: 0 };
             history.push(second * SECOND, EntriesLevel::UNKNOWN, [sample; ALL]);
             history.clone()
         };
@@ -318,6 +345,25 @@ mod tests {
         let long = column(6.0, 7.0);
         let none = PlotColumn::default();
         assert_eq!(found, [column(1.0, 1.0), long, long, long, none, none]);
+    }
+
+    /// A rate over 15 s had the weight of the last second of them.
+    #[test]
+    fn a_rate_has_the_weight_of_the_time_that_it_covers() {
+        let mut history = History::default();
+        push(&mut history, SECOND, 0.0, 0.0);
+        push(&mut history, 2 * SECOND, 0.0, 0.0);
+        push(&mut history, 3 * SECOND, f32::NAN, f32::NAN);
+        push(&mut history, 4 * SECOND, f32::NAN, f32::NAN);
+        let back = history.number_since(2 * SECOND);
+        let sample = RateSample { mean: 4.0, peak: 4.0, few: 0, back };
+        history.push(5 * SECOND, EntriesLevel::UNKNOWN, [sample; ALL]);
+        push(&mut history, 6 * SECOND, 0.0, 0.0);
+        let summary = Summary { mean: Some(12.0 / 5.0), peak: Some(4.0), few: None };
+        assert_eq!(history.summary(0, 0), summary);
+        let found = history.columns(0, &Axis::until(6 * SECOND, SECOND, 6));
+        let (none, some) = (column(0.0, 0.0), column(4.0, 4.0));
+        assert_eq!(found, [none, none, some, some, some, none]);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! their resolution and nothing else.
 
 pub mod app;
+mod counter;
 mod cpu_rates;
 pub mod draw;
 pub mod feed;

@@ -1,5 +1,6 @@
 //! One network namespace on the screen: its rows in, numbers out.
 
+use super::counter::{Last, Step};
 use super::cpu_rates::{CpuRates, CpuSum, integer, number};
 use super::history::{EntriesLevel, FEW, History, RateSample};
 use super::series::{ALL, DROP, INSERT, NEW, RATES, SERIES, Series};
@@ -41,10 +42,10 @@ pub struct Current {
     /// Its rate.
     pub now: Reading,
     /// Events since the first row.
-    pub since_start: Option<u64>,
+    pub since_start: Option<f64>,
     /// Where it comes from; `None` where nothing gives it, or where a recording has no origin.
     pub origin: Option<Origin>,
-    total: Option<u64>,
+    last: Option<Last>,
 }
 
 /// The missed samples and calls since the start, where they are known.
@@ -141,7 +142,7 @@ pub struct Namespace {
     sum: CpuSum,
     was_whole: bool,
     /// Events of the CPUs since the last row with the sum.
-    pending: [u64; ALL],
+    pending: [f64; ALL],
 }
 
 impl Namespace {
@@ -166,7 +167,7 @@ impl Namespace {
             has_sum: false,
             sum: CpuSum::default(),
             was_whole: false,
-            pending: [0; ALL],
+            pending: [0.0; ALL],
         }
     }
 
@@ -219,26 +220,38 @@ impl Namespace {
     /// Takes the row of all CPUs. `is_live` is whether it is one of this program's samplers, which
     /// leave out only what is not counted.
     pub(super) fn take_statistics(&mut self, row: &Metric, is_live: bool) {
-        let elapsed = self.elapsed(row.timestamp_ns);
+        let time_ns = row.timestamp_ns;
         let has_rates = row.field(SERIES[DROP].of(Measure::Rate)).is_some();
+        if has_rates && !is_live {
+            self.skip_gap(time_ns);
+        }
         let mut samples = [RateSample::UNKNOWN; ALL];
-        for ((series, current), sample) in SERIES.iter().zip(&mut self.current).zip(&mut samples) {
-            current.now = reading(row, series, current.total, elapsed, has_rates);
+        for (at, series) in SERIES.iter().enumerate() {
+            let (current, sample) = (&mut self.current[at], &mut samples[at]);
+            let total = row.field(series.field.name).and_then(number);
+            let step = total.and_then(|total| Last::replace(&mut current.last, time_ns, total));
+            current.now = reading(row, series, step.as_ref(), has_rates);
             if current.now == Reading::Absent && is_live {
                 current.now = Reading::NotCounted;
             }
-            if let Some(total) = integer(row, series.field.name) {
-                // A counter that goes back started again from 0.
-                let more =
-                    current.total.map_or(0, |before| total.checked_sub(before).unwrap_or(total));
-                current.since_start = Some(current.since_start.unwrap_or(0) + more);
-                current.total = Some(total);
+            if total.is_some() {
+                let more = step.map_or(0.0, |step| step.events);
+                current.since_start = Some(current.since_start.unwrap_or(0.0) + more);
             }
             if let Reading::Rate(rate) = current.now {
-                let peak = row.field(series.of(Measure::PeakRate)).and_then(number).unwrap_or(rate);
+                // Of rows that are missing in a recording, the counter has the events, and the rate
+                // of this row has not.
+                let is_open = |step: &Step| self.history.is_unknown_since(at, step.from_ns);
+                let whole = step.filter(|step| !is_live && is_open(step));
+                let whole = whole.and_then(|step| {
+                    Some((step.rate()?, self.history.number_since(step.from_ns)))
+                });
+                let (mean, back) = whole.unwrap_or((rate, 0));
+                let peak = row.field(series.of(Measure::PeakRate)).and_then(number);
+                let peak = peak.unwrap_or(rate).max(mean);
                 let few = integer(row, series.of(Measure::PeakCount));
-                let few = few.filter(|count| *count < FEW).unwrap_or(0);
-                *sample = RateSample { mean: rate as f32, peak: peak as f32, few: few as u8 };
+                let few = few.filter(|count| *count < FEW).unwrap_or(0) as u8;
+                *sample = RateSample { mean: mean as f32, peak: peak as f32, few, back };
             }
         }
         let level = self.level(row);
@@ -248,8 +261,19 @@ impl Namespace {
         self.sample_seconds =
             row.field(SAMPLE_SECONDS.name).and_then(number).or(self.sample_seconds);
         self.has_sum = true;
-        self.pending = [0; ALL];
+        self.pending = [0.0; ALL];
         self.push(row.timestamp_ns, level, samples);
+    }
+
+    /// Begins the time that a row's own rates cover behind a gap: they are those of one interval.
+    fn skip_gap(&mut self, time_ns: i64) {
+        let is_gap =
+            self.elapsed(time_ns).is_some_and(|ns| ns >= SILENT_INTERVALS * self.interval_ns);
+        let from_ns = time_ns.saturating_sub(self.interval_ns);
+        let is_open = self.history.last().is_some_and(|last| last.end_ns < from_ns);
+        if is_gap && is_open && self.interval_ns > 0 {
+            self.history.push(from_ns, EntriesLevel::UNKNOWN, [RateSample::UNKNOWN; ALL]);
+        }
     }
 
     /// The time since the last statistics.
@@ -272,13 +296,13 @@ impl Namespace {
             self.take_sum(&sum, is_whole && self.was_whole);
         } else if !has_statistics && sum.cpus > 0 {
             for (pending, events) in self.pending.iter_mut().zip(&mut sum.events) {
-                *pending += events.unwrap_or(0);
+                *pending += events.unwrap_or(0.0);
                 *events = events.map(|_| *pending);
             }
             if self.is_silent() {
                 // The sum has ended: the CPUs' rows have all events since then.
                 self.has_sum = false;
-                self.current.iter_mut().for_each(|current| current.total = None);
+                self.current.iter_mut().for_each(|current| current.last = None);
                 self.take_sum(&sum, is_whole && self.was_whole);
             }
         } else if !has_statistics && self.is_silent() {
@@ -297,22 +321,23 @@ impl Namespace {
     /// Takes the sum over the CPUs where no row has it. The events of each CPU are those since its
     /// last row, so a rate needs every CPU in this gather and in the one before.
     fn take_sum(&mut self, sum: &CpuSum, are_all_there: bool) {
-        let elapsed = self.elapsed(self.at_ns).filter(|ns| *ns > 0 && are_all_there);
+        let since_ns = self.statistics_ns.filter(|_| are_all_there);
         let mut samples = [RateSample::UNKNOWN; ALL];
         for (at, (current, sample)) in self.current.iter_mut().zip(&mut samples).enumerate() {
             if sum.is_present[at] {
-                let more = sum.events[at].unwrap_or(0);
-                current.since_start = Some(current.since_start.unwrap_or(0) + more);
+                let more = sum.events[at].unwrap_or(0.0);
+                current.since_start = Some(current.since_start.unwrap_or(0.0) + more);
             }
-            current.now = match (sum.events[at], elapsed) {
-                (Some(events), Some(elapsed)) => {
-                    Reading::Rate(events as f64 * 1e9 / elapsed as f64)
-                }
-                _ if sum.is_present[at] => Reading::Unknown,
-                _ => Reading::Absent,
-            };
-            if let Reading::Rate(rate) = current.now {
-                *sample = RateSample { mean: rate as f32, peak: rate as f32, few: 0 };
+            current.now = if sum.is_present[at] { Reading::Unknown } else { Reading::Absent };
+            let (Some(events), Some(since_ns)) = (sum.events[at], since_ns) else { continue };
+            // A row of a CPU may lack the counter.
+            let from_ns = sum.from_ns[at].map_or(since_ns, |from_ns| from_ns.min(since_ns));
+            let elapsed = self.at_ns.saturating_sub(from_ns);
+            if elapsed > 0 {
+                let rate = events * 1e9 / elapsed as f64;
+                current.now = Reading::Rate(rate);
+                let back = self.history.number_since(from_ns);
+                *sample = RateSample { mean: rate as f32, peak: rate as f32, few: 0, back };
             }
         }
         self.count = self.counted.or(sum.entries).or(self.count);
@@ -380,14 +405,8 @@ impl Namespace {
     }
 }
 
-/// Reads from a row a counter that stood at `before`, `elapsed` nanoseconds ago.
-fn reading(
-    row: &Metric,
-    series: &Series,
-    before: Option<u64>,
-    elapsed: Option<i64>,
-    has_rates: bool,
-) -> Reading {
+/// Reads a counter from a row. `step` is what the counter did since its last value.
+fn reading(row: &Metric, series: &Series, step: Option<&Step>, has_rates: bool) -> Reading {
     let rate = row.field(series.of(Measure::Rate));
     match (row.field(series.field.name), rate.and_then(number)) {
         (Some(Value::NotMaintained), _) => Reading::NotCounted,
@@ -395,15 +414,10 @@ fn reading(
         (Some(Value::Unknown), None) => Reading::Unknown,
         _ if rate.is_some() => Reading::Unknown,
         (None, None) => Reading::Absent,
-        (Some(total), None) => match (number(total), before, elapsed) {
-            // Line protocol has a 0 for a counter that is not counted, but no rate.
-            (Some(0.0), ..) if has_rates => Reading::NotCounted,
-            // A recording that has no rates: the difference over the time is the same.
-            (Some(total), Some(before), Some(elapsed @ 1..)) if total >= before as f64 => {
-                Reading::Rate((total - before as f64) * 1e9 / elapsed as f64)
-            }
-            _ => Reading::Unknown,
-        },
+        // Line protocol has a 0 for a counter that is not counted, but no rate.
+        (Some(total), None) if has_rates && number(total) == Some(0.0) => Reading::NotCounted,
+        // A recording that has no rates: the difference over the time is the same.
+        (Some(_), None) => step.and_then(Step::rate).map_or(Reading::Unknown, Reading::Rate),
     }
 }
 

@@ -48,7 +48,7 @@ fn unknown_differs_from_not_counted_and_from_zero() {
     assert_eq!(current(&screen, "insert").now, Reading::Rate(0.0));
     // A sampler's row lacks what nothing counts; a recording's may lack anything.
     assert_eq!(current(&screen, "drop_clash").now, Reading::Absent);
-    assert_eq!(current(&screen, "drop").since_start, Some(0));
+    assert_eq!(current(&screen, "drop").since_start, Some(0.0));
     let mut origins = [None; ALL];
     origins[DROP] = Some(Origin::Kernel);
     screen.take(&[all(2, &fields)], &origins);
@@ -79,11 +79,11 @@ fn rows_of_cpus_alone_are_added_up() {
     assert_eq!(current(&screen, "drop").now, Reading::Unknown);
     take(&mut screen, &[cpu(0, 5, 1011), cpu(1, 5, 5014)]);
     assert_eq!(current(&screen, "drop").now, Reading::Rate(2.0));
-    assert_eq!(current(&screen, "drop").since_start, Some(11 + 14));
+    assert_eq!(current(&screen, "drop").since_start, Some(25.0));
     assert_eq!(screen.namespace().unwrap().at_ns, 5 * SECOND);
     // A new CPU's events since boot are none of now.
     take(&mut screen, &[cpu(0, 6, 1011), cpu(1, 6, 5014), cpu(2, 6, 1_000_000)]);
-    assert_eq!(current(&screen, "drop").since_start, Some(11 + 14));
+    assert_eq!(current(&screen, "drop").since_start, Some(25.0));
 }
 
 /// "Nothing is counted on any" stood below CPUs that dropped 226 packets.
@@ -152,7 +152,7 @@ fn statistics_that_end_are_unknown() {
         take(&mut screen, &rows[..if seconds <= 5 { 2 } else { 1 }]);
     }
     assert_eq!(current(&screen, "drop").now, Reading::Rate(5.0));
-    assert_eq!(current(&screen, "drop").since_start, Some(45));
+    assert_eq!(current(&screen, "drop").since_start, Some(45.0));
     // A table without statistics is shown as well.
     let mut screen = Screen::default();
     (1..=3).for_each(|seconds| take(&mut screen, &[table(seconds)]));
@@ -168,7 +168,57 @@ fn a_recording_without_rates_gets_them_from_the_totals() {
         assert_eq!(current(&screen, "drop").now, expected);
     }
     // 50 more, and then 20 of a counter that started again.
-    assert_eq!(current(&screen, "drop").since_start, Some(70));
+    assert_eq!(current(&screen, "drop").since_start, Some(70.0));
+}
+
+fn table(seconds: i64) -> Metric {
+    row("conntrack", &[], seconds, &[("ip_conntrack_count", Value::Float(9.0))])
+}
+
+fn mean(screen: &Screen, field: &str) -> Option<f64> {
+    let at = SERIES.iter().position(|series| series.field.name == field).unwrap();
+    screen.namespace().unwrap().history.summary(at, 0).mean
+}
+
+/// Of 60 drops in 66 s the mean had 5: a rate over 15 s weighed 1 s.
+#[test]
+fn a_rate_behind_a_gap_weighs_the_gap() {
+    let drops = |seconds: i64| 3.0 * (seconds - 30).clamp(0, 10) as f64;
+    let is_missing = |seconds: i64| (28..42).contains(&seconds);
+    // The statistics, one field of them, and all rows are missing.
+    for missing in ["statistics", "drop", "all"] {
+        for has_rates in [false, true] {
+            let mut screen = Screen::default();
+            for seconds in 1..=66 {
+                let mut fields = vec![("early_drop", Value::Float(0.0))];
+                if !(is_missing(seconds) && missing == "drop") {
+                    fields.push(("drop", Value::Float(drops(seconds))));
+                }
+                if has_rates && seconds > 1 {
+                    let rate = drops(seconds) - drops(seconds - 1);
+                    fields.push(("drop_rate", Value::Float(rate)));
+                }
+                let rows = [table(seconds), all(seconds, &fields)];
+                match (is_missing(seconds), missing) {
+                    (true, "statistics") => take(&mut screen, &rows[..1]),
+                    (true, "all") => {}
+                    _ => take(&mut screen, &rows),
+                }
+            }
+            let found = mean(&screen, "drop").unwrap();
+            assert!((found - 30.0 / 65.0).abs() < 1e-4, "{missing} {has_rates}: {found}");
+        }
+    }
+    // Rates alone are those of one interval.
+    let mut screen = Screen::default();
+    for seconds in (1..=27).chain(42..=66) {
+        take(
+            &mut screen,
+            &[all(seconds, &[("drop_rate", Value::Float(3.0 * f64::from(seconds == 42)))])],
+        );
+    }
+    let found = mean(&screen, "drop").unwrap();
+    assert!((found - 3.0 / 51.0).abs() < 1e-4, "{found}");
 }
 
 #[test]
