@@ -120,9 +120,29 @@ impl Counters {
     }
 }
 
+/// The other numbers of the rows in which a counter is 0.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beside {
+    /// Rows have rates: ctpulse gives one to each counter that is counted.
+    pub(crate) rates: bool,
+    /// The counter has one, too.
+    pub(crate) own_rate: bool,
+    /// The number of entries changed.
+    pub(crate) entries_moved: bool,
+}
+
+/// Whether a counter that is 0 in all rows is not counted, as far as the rows show.
+pub(crate) fn is_zero_uncounted(name: &str, beside: Beside) -> bool {
+    // What the kernel itself counts of insertions is a part.
+    if name == fields::INSERT.name && beside.entries_moved {
+        return true;
+    }
+    if beside.rates { !beside.own_rate } else { is_constant_on_some_kernels(name) }
+}
+
 /// Whether a 0 of this counter may mean that it is not counted: some kernels print a constant, or
 /// count only a part that leaves out the traffic.
-pub(super) fn is_constant_on_some_kernels(name: &str) -> bool {
+fn is_constant_on_some_kernels(name: &str) -> bool {
     fields::find(name).is_some_and(|field| {
         let is_part = field.part.is_some_and(|part| part.zero_is_uncounted);
         field.constant_from.is_some() || is_part

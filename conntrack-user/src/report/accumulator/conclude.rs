@@ -1,6 +1,6 @@
 //! The conclusions from all rows of a source.
 
-use super::super::fields::{Counters, has_bursts, is_constant_on_some_kernels};
+use super::super::fields::{Beside, Counters, has_bursts, is_zero_uncounted};
 use super::super::gaps::{LONGER, Times};
 use super::super::successors::Ends;
 use super::super::summary::{Cause, Fill, Gaps, Losses, SourceReport};
@@ -299,12 +299,12 @@ impl SourceAccumulator {
         if tracks.iter().any(|track| track.largest() > 0.0) {
             return false;
         }
-        // What the kernel itself counts of insertions is a part.
-        let has_moved = fill.is_some_and(|fill| fill.entries.max > fill.entries.min);
-        if name == fields::INSERT.name && has_moved {
-            return true;
-        }
-        if self.has_rates { !counter.has_rate } else { is_constant_on_some_kernels(name) }
+        let beside = Beside {
+            rates: self.has_rates,
+            own_rate: counter.has_rate,
+            entries_moved: fill.is_some_and(|fill| fill.entries.max > fill.entries.min),
+        };
+        is_zero_uncounted(name, beside)
     }
 }
 
