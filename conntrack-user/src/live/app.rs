@@ -135,7 +135,10 @@ impl App {
 
     /// Takes the rows of one emission.
     pub fn take(&mut self, batch: &Batch) {
-        self.screen.take(&batch.rows, &batch.origins);
+        self.screen.take(batch);
+        for text in self.screen.new_messages() {
+            self.say(Message { text, is_warning: true, at: self.now });
+        }
     }
 
     /// Takes a message.

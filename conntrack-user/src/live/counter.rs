@@ -1,10 +1,15 @@
 //! The last value of a counter, and what it counted since then.
 
+use super::doubt::Doubt;
+use crate::report::{leaps, wrapped};
+
 /// The last value of a counter. Each has a time of its own: a row may lack it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Last {
     at_ns: i64,
     value: f64,
+    /// A later value that is not believed, unless the counter goes on from there.
+    held: Option<f64>,
 }
 
 /// What a counter did between two of its values.
@@ -28,15 +33,47 @@ impl Step {
 }
 
 impl Last {
+    /// Returns the doubt about the next value of a counter, if there is one. Such a value is not to be
+    /// taken.
+    pub(super) fn doubt(last: &mut Option<Self>, at_ns: i64, value: f64) -> Option<Doubt> {
+        if value.is_nan() || value < 0.0 {
+            return Some(Doubt::Negative);
+        }
+        // A -1 that was written as a number without a sign.
+        if value == f64::from(u32::MAX) {
+            return Some(Doubt::Leap);
+        }
+        let last = last.as_mut()?;
+        if !leaps((last.at_ns, last.value), (at_ns, value)) {
+            return None;
+        }
+        if last.held.is_some_and(|held| value > held) {
+            *last = Self { at_ns, value, held: None };
+        } else {
+            last.held.get_or_insert(value);
+        }
+        Some(Doubt::Leap)
+    }
+
+    /// Whether a value of a later time is below this one, and the counter did not wrap.
+    pub(super) fn is_above(&self, at_ns: i64, value: f64) -> bool {
+        self.step(at_ns, value).falls
+    }
+
     /// Takes the next value of a counter; returns the step from the one in `last`.
     pub(super) fn replace(last: &mut Option<Self>, at_ns: i64, value: f64) -> Option<Step> {
-        let before = last.replace(Self { at_ns, value })?;
-        let falls = value < before.value;
-        Some(Step {
-            from_ns: before.at_ns,
-            seconds: at_ns.saturating_sub(before.at_ns) as f64 / 1e9,
-            events: if falls { value } else { value - before.value },
-            falls,
-        })
+        let before = last.replace(Self { at_ns, value, held: None })?;
+        Some(before.step(at_ns, value))
+    }
+
+    fn step(&self, at_ns: i64, value: f64) -> Step {
+        let wrapped = || wrapped((self.at_ns, self.value), (at_ns, value));
+        let rise = Some(value - self.value).filter(|rise| *rise >= 0.0).or_else(wrapped);
+        Step {
+            from_ns: self.at_ns,
+            seconds: at_ns.saturating_sub(self.at_ns) as f64 / 1e9,
+            events: rise.unwrap_or(value),
+            falls: rise.is_none(),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The rates of single CPUs, and what they add up to.
 
 use super::counter::Last;
+use super::doubt::{Doubt, Totals};
 use super::series::{ALL, RATES, SERIES};
 use crate::metric::{Metric, Value};
 use crate::schema::fields::ENTRIES;
@@ -25,8 +26,13 @@ impl CpuRates {
         Self { number, rates: [f32::NAN; RATES], last: [None; ALL], at_ns }
     }
 
+    /// Forgets the rates, which contradicting rows gave.
+    pub(super) fn forget(&mut self) {
+        self.rates.fill(f32::NAN);
+    }
+
     /// Takes the CPU's next row, and adds its part to `sum`.
-    pub(super) fn take(&mut self, row: &Metric, sum: &mut CpuSum) {
+    pub(super) fn take(&mut self, row: &Metric, sum: &mut CpuSum, is_live: bool) {
         let seconds = (row.timestamp_ns - self.at_ns) as f64 / 1e9;
         let share = (1.0 - (-seconds / SMOOTHED_SECONDS).exp()) as f32;
         sum.cpus += 1;
@@ -36,15 +42,23 @@ impl CpuRates {
         for (at, series) in SERIES.iter().enumerate() {
             let total = row.field(series.field.name).and_then(number);
             sum.is_present[at] |= total.is_some();
-            let step =
-                total.and_then(|total| Last::replace(&mut self.last[at], row.timestamp_ns, total));
+            let last = &mut self.last[at];
+            let doubt = total.filter(|_| !is_live);
+            let doubt = doubt.and_then(|total| Last::doubt(last, row.timestamp_ns, total));
+            sum.doubts[at] = sum.doubts[at].max(doubt);
+            let total = total.filter(|_| doubt.is_none());
+            sum.totals[at] += total.unwrap_or(f64::NAN);
+            let step = total.and_then(|total| Last::replace(last, row.timestamp_ns, total));
             if let Some(step) = step {
+                sum.falls |= step.falls;
                 *sum.events[at].get_or_insert(0.0) += step.events;
-                sum.from_ns[at] = sum.from_ns[at].into_iter().chain([step.from_ns]).min();
+                let (first, last) = sum.from_ns[at].get_or_insert((step.from_ns, step.from_ns));
+                (*first, *last) = ((*first).min(step.from_ns), (*last).max(step.from_ns));
             }
             let Some(smooth) = self.rates.get_mut(at) else { continue };
             let by_total = step.and_then(|step| step.rate());
             match row.field(series.of(Measure::Rate)).and_then(number).or(by_total) {
+                Some(rate) if rate < 0.0 || doubt.is_some() => *smooth = f32::NAN,
                 Some(rate) if smooth.is_nan() => *smooth = rate as f32,
                 Some(rate) => *smooth += (rate as f32 - *smooth) * share,
                 None => *smooth = f32::NAN,
@@ -54,17 +68,41 @@ impl CpuRates {
 }
 
 /// The sum of the rows of single CPUs of one gather.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct CpuSum {
     /// Events since the row before of each CPU.
     pub(super) events: [Option<f64>; ALL],
-    /// The time of the earliest of those rows.
-    pub(super) from_ns: [Option<i64>; ALL],
+    /// The times of the earliest and the latest of those rows.
+    pub(super) from_ns: [Option<(i64, i64)>; ALL],
     pub(super) is_present: [bool; ALL],
+    /// The sum of the counters; NaN where a CPU's row lacks one.
+    pub(super) totals: Totals,
+    /// Values that are not believed.
+    pub(super) doubts: [Option<Doubt>; ALL],
+    /// A counter of a CPU is lower than before.
+    pub(super) falls: bool,
+    /// Rows of one CPU and one time contradict each other.
+    pub(super) disagrees: bool,
     /// CPUs with a row.
     pub(super) cpus: usize,
     /// Entries of the whole table; each CPU's row has them.
     pub(super) entries: Option<f64>,
+}
+
+impl Default for CpuSum {
+    fn default() -> Self {
+        Self {
+            events: [None; ALL],
+            from_ns: [None; ALL],
+            is_present: [false; ALL],
+            totals: [0.0; ALL],
+            doubts: [None; ALL],
+            falls: false,
+            disagrees: false,
+            cpus: 0,
+            entries: None,
+        }
+    }
 }
 
 /// The number of a value, if it is known.

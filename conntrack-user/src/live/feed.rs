@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::gather::Repeated;
 use super::series::{ALL, SERIES};
 use crate::metric::Metric;
 use crate::output::{Destination, Emission, WriteOutcome};
@@ -27,6 +28,8 @@ pub struct Batch {
     /// Where the counters come from, in the order of [`SERIES`]; none for a recording, which does not
     /// name the sources.
     pub origins: [Option<Origin>; ALL],
+    /// Rows of a recording whose series has several values of a counter at their time.
+    pub repeated: Vec<Repeated>,
 }
 
 /// Why a feed cannot go on.
@@ -138,7 +141,7 @@ pub struct ToScreen<F> {
 impl<F: FnMut(Batch) -> bool + Send> Destination for ToScreen<F> {
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> std::io::Result<WriteOutcome> {
         for Emission { rows, builder, .. } in emissions {
-            if !(self.send)(Batch { rows, origins: origins(builder) }) {
+            if !(self.send)(Batch { rows, origins: origins(builder), repeated: Vec::new() }) {
                 return Err(std::io::ErrorKind::BrokenPipe.into());
             }
         }

@@ -3,12 +3,24 @@
 
 use std::collections::HashMap;
 
+use super::series::SERIES;
 use crate::metric::{Metric, Name, Value};
 
 /// Series of one gather: those of all CPUs that a kernel can have, twice.
 const MOST_ROWS: usize = 1 << 14;
 /// Fields of one gather.
 const MOST_FIELDS: usize = 1 << 18;
+
+/// A row whose series has several values of a counter at its time; the row has the largest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repeated {
+    /// Index of the row.
+    pub row: usize,
+    /// A value is lower than one in a line before it.
+    pub falls: bool,
+    /// The smallest values, by the index of the counter in [`SERIES`].
+    pub least: Vec<(usize, f64)>,
+}
 
 /// A measurement and tags.
 type Series = (String, Vec<(Name, String)>);
@@ -19,6 +31,7 @@ pub(super) struct Gather {
     rows: Vec<Metric>,
     by_series: HashMap<Series, usize>,
     fields: usize,
+    repeated: Vec<Repeated>,
     /// Measurement and tags but for the CPU, of the first row, and whether others differ.
     source: Option<Series>,
     is_mixed: bool,
@@ -60,7 +73,15 @@ impl Gather {
         if let Some(at) = self.by_series.get(&series) {
             let known = &mut self.rows[*at].fields;
             let before = known.len();
-            merge(known, row.fields);
+            let new = || Repeated { row: *at, falls: false, least: Vec::new() };
+            for (counter, of_line, falls) in merge(known, row.fields) {
+                let found = self.repeated.iter().position(|repeated| repeated.row == *at);
+                let found = found.unwrap_or_else(|| {
+                    self.repeated.push(new());
+                    self.repeated.len() - 1
+                });
+                self.repeated[found].take(counter, of_line, falls);
+            }
             self.fields += known.len() - before;
         } else if self.rows.len() >= MOST_ROWS {
             self.left_out += 1;
@@ -73,8 +94,9 @@ impl Gather {
         }
     }
 
-    pub(super) fn into_rows(self) -> Vec<Metric> {
-        self.rows
+    /// Returns the rows, and which of them have several values of a counter.
+    pub(super) fn into_rows(self) -> (Vec<Metric>, Vec<Repeated>) {
+        (self.rows, self.repeated)
     }
 }
 
@@ -87,28 +109,47 @@ fn source(row: &Metric) -> Series {
     (row.name.clone(), tags.cloned().collect())
 }
 
-/// Adds fields to others, in the order of their names. Of two values of one counter at one moment
-/// the larger is the later one.
-fn merge(known: &mut Vec<(Name, Value)>, more: Vec<(Name, Value)>) {
-    for (name, value) in more {
-        match known.binary_search_by(|(known, _)| known.cmp(&name)) {
-            Ok(at) => {
-                let is_larger = matches!(
-                    (known[at].1, value),
-                    (Value::Float(old), Value::Float(new)) if new > old
-                );
-                if is_larger {
-                    known[at].1 = value;
-                }
-            }
-            Err(at) => known.insert(at, (name, value)),
+impl Repeated {
+    /// Takes the smaller of two values of a counter, and whether that came later.
+    fn take(&mut self, counter: usize, least: f64, falls: bool) {
+        self.falls |= falls;
+        match self.least.iter_mut().find(|(known, _)| *known == counter) {
+            Some((_, known)) => *known = known.min(least),
+            None => self.least.push((counter, least)),
         }
     }
+}
+
+/// Adds fields to others, in the order of their names. Of two values of one counter at one moment
+/// the larger is the later one. Returns the counters of which there are two: the smaller value, and
+/// whether it came later.
+fn merge(known: &mut Vec<(Name, Value)>, more: Vec<(Name, Value)>) -> Vec<(usize, f64, bool)> {
+    let mut repeated = Vec::new();
+    for (name, value) in more {
+        let at = match known.binary_search_by(|(known, _)| known.cmp(&name)) {
+            Ok(at) => at,
+            Err(at) => {
+                known.insert(at, (name, value));
+                continue;
+            }
+        };
+        let (Value::Float(old), Value::Float(new)) = (known[at].1, value) else { continue };
+        // A value below 0 stands for none.
+        let counter = SERIES.iter().position(|series| *series.field.name == *name);
+        if let Some(counter) = counter.filter(|_| new != old && new.min(old) >= 0.0) {
+            repeated.push((counter, new.min(old), new < old));
+        }
+        if new > old {
+            known[at].1 = value;
+        }
+    }
+    repeated
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::live::series::DROP;
 
     fn row(ns: i64, cpu: &str, fields: &[(&str, f64)]) -> Metric {
         let field = |(name, value): &(&str, f64)| (Name::from(*name), Value::Float(*value));
@@ -130,7 +171,8 @@ mod tests {
             row(5, "all", &[("drop", 3.0), ("early_drop", 0.0), ("found", 2.0)]),
             row(5, "cpu0", &[("drop", 1.0)]),
         ];
-        assert_eq!(gather.into_rows(), expected);
+        let repeated = Repeated { row: 0, falls: false, least: vec![(DROP, 1.0)] };
+        assert_eq!(gather.into_rows(), (expected.to_vec(), vec![repeated]));
     }
 
     #[test]
@@ -151,6 +193,6 @@ mod tests {
             gather.take(row(5, &format!("cpu{cpu}"), &[("drop", 1.0)]));
         }
         assert_eq!(gather.left_out, MOST_ROWS as u64 + 1);
-        assert_eq!(gather.into_rows().len(), MOST_ROWS);
+        assert_eq!(gather.into_rows().0.len(), MOST_ROWS);
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::doubt::Doubt;
 use super::series::ALL;
 
 /// Rows that are kept: four minutes at ten a second, twenty at two.
@@ -21,6 +22,8 @@ pub struct RateSample {
     pub few: u8,
     /// Slots before its own that it covers, too: the counter had no value in them.
     pub back: u16,
+    /// The reason why nothing is known, where rows contradict each other.
+    pub doubt: Option<Doubt>,
 }
 
 /// So many events in one sample make a rate. A single packet in a sample of 10 ms is no 100 packets
@@ -29,7 +32,13 @@ pub const FEW: u64 = 10;
 
 impl RateSample {
     /// Nothing is known.
-    pub const UNKNOWN: Self = Self { mean: f32::NAN, peak: f32::NAN, few: 0, back: 0 };
+    pub const UNKNOWN: Self = Self { mean: f32::NAN, peak: f32::NAN, few: 0, back: 0, doubt: None };
+
+    /// Nothing is known, and the rows show why.
+    #[must_use]
+    pub fn doubtful(doubt: Doubt) -> Self {
+        Self { doubt: Some(doubt), ..Self::UNKNOWN }
+    }
 
     /// Returns the peak that is drawn: a few events in one sample are not above the mean.
     fn shown_peak(&self) -> f32 {
@@ -139,6 +148,8 @@ pub struct Summary {
     pub peak: Option<f64>,
     /// The most events in one sample, where no sample had more than a few.
     pub few: Option<u8>,
+    /// The latest reason why a part of the time is not known.
+    pub doubt: Option<Doubt>,
 }
 
 /// Slots, oldest first.
@@ -167,6 +178,12 @@ impl History {
         }
         let start_ns = self.slots.back().map_or(end_ns, |last| last.end_ns);
         self.slots.push_back(Slot { end_ns, start_ns, level, samples });
+    }
+
+    /// Forgets the rates of the slots that end after `start_ns`: later rows contradict them.
+    pub fn forget_rates_since(&mut self, start_ns: i64) {
+        let slots = self.slots.iter_mut().rev().take_while(|slot| slot.end_ns > start_ns);
+        slots.for_each(|slot| slot.samples.fill(RateSample::doubtful(Doubt::UpAndDown)));
     }
 
     /// The last row.
@@ -228,11 +245,17 @@ impl History {
     pub fn summary(&self, series: usize, start_ns: i64) -> Summary {
         let (mut events, mut time, mut peak) = (0.0, 0.0, None::<f64>);
         let (mut few, mut has_more) = (0, false);
+        let (mut doubt, mut known_from_ns) = (None, i64::MAX);
         for (from_ns, slot) in self.samples(series, start_ns) {
             let sample = &slot.samples[series];
             if sample.mean.is_nan() {
+                // A later value may cover the time.
+                if slot.start_ns < known_from_ns {
+                    doubt = doubt.or(sample.doubt);
+                }
                 continue;
             }
+            known_from_ns = known_from_ns.min(from_ns);
             let length = (slot.end_ns - from_ns) as f64;
             events += f64::from(sample.mean) * length;
             time += length;
@@ -241,7 +264,7 @@ impl History {
             has_more |= sample.few == 0 && sample.peak > 0.0;
         }
         let mean = (time > 0.0).then(|| events / time);
-        Summary { mean, peak, few: Some(few).filter(|few| *few > 0 && !has_more) }
+        Summary { mean, peak, few: Some(few).filter(|few| *few > 0 && !has_more), doubt }
     }
 
     /// The least and the most entries since `start_ns`.
@@ -289,7 +312,7 @@ mod tests {
 
     fn push(history: &mut History, end_ns: i64, mean: f32, peak: f32) {
         let level = EntriesLevel { last: f64::from(mean), min: 0.0, max: f64::from(peak) };
-        history.push(end_ns, level, [RateSample { mean, peak, few: 0, back: 0 }; ALL]);
+        history.push(end_ns, level, [RateSample { mean, peak, few: 0, back: 0, doubt: None }; ALL]);
     }
 
     fn column(mean: f64, peak: f64) -> PlotColumn {
@@ -307,7 +330,7 @@ mod tests {
         assert_eq!((axis.start_ns(), axis.end_ns), (9 * SECOND, 12 * SECOND));
         let found = history.columns(0, &axis);
         assert_eq!(found, [PlotColumn::default(), column(3.0, 9.0), column(8.0, 8.0)]);
-        let summary = Summary { mean: Some(5.5), peak: Some(9.0), few: None };
+        let summary = Summary { mean: Some(5.5), peak: Some(9.0), few: None, doubt: None };
         assert_eq!(history.summary(0, axis.start_ns()), summary);
         assert_eq!(history.growth(SECOND), Some(4.0));
     }
@@ -317,7 +340,7 @@ mod tests {
     fn a_few_events_in_a_sample_are_a_count_and_no_peak() {
         let mut history = History::default();
         let mut push = |second, few| {
-            let sample = RateSample { mean: 2.0, peak: 100.0, few, back: 0 };
+            let sample = RateSample { mean: 2.0, peak: 100.0, few, back: 0, doubt: None };
             history.push(second * SECOND, EntriesLevel::UNKNOWN, [sample; ALL]);
             history.clone()
         };
@@ -328,10 +351,10 @@ mod tests {
         let axis = Axis::until(14 * SECOND, SECOND, 14);
         let peaks: Vec<_> = history.columns(0, &axis).iter().map(|column| column.peak).collect();
         assert_eq!(peaks, [Some(2.0); 14]);
-        let summary = Summary { mean: Some(2.0), peak: Some(2.0), few: Some(3) };
+        let summary = Summary { mean: Some(2.0), peak: Some(2.0), few: Some(3), doubt: None };
         assert_eq!(history.summary(0, 0), summary);
         // Ten in one sample are a peak, and the others none beside it.
-        let summary = Summary { mean: Some(2.0), peak: Some(100.0), few: None };
+        let summary = Summary { mean: Some(2.0), peak: Some(100.0), few: None, doubt: None };
         assert_eq!(push(15, 0).summary(0, 0), summary);
     }
 
@@ -356,14 +379,28 @@ mod tests {
         push(&mut history, 3 * SECOND, f32::NAN, f32::NAN);
         push(&mut history, 4 * SECOND, f32::NAN, f32::NAN);
         let back = history.number_since(2 * SECOND);
-        let sample = RateSample { mean: 4.0, peak: 4.0, few: 0, back };
+        let sample = RateSample { mean: 4.0, peak: 4.0, few: 0, back, doubt: None };
         history.push(5 * SECOND, EntriesLevel::UNKNOWN, [sample; ALL]);
         push(&mut history, 6 * SECOND, 0.0, 0.0);
-        let summary = Summary { mean: Some(12.0 / 5.0), peak: Some(4.0), few: None };
+        let summary = Summary { mean: Some(12.0 / 5.0), peak: Some(4.0), few: None, doubt: None };
         assert_eq!(history.summary(0, 0), summary);
         let found = history.columns(0, &Axis::until(6 * SECOND, SECOND, 6));
         let (none, some) = (column(0.0, 0.0), column(4.0, 4.0));
         assert_eq!(found, [none, none, some, some, some, none]);
+    }
+
+    #[test]
+    fn a_doubt_is_of_the_time_that_no_later_value_covers() {
+        let mut history = History::default();
+        push(&mut history, SECOND, 1.0, 1.0);
+        let doubtful = RateSample::doubtful(Doubt::Negative);
+        history.push(2 * SECOND, EntriesLevel::UNKNOWN, [doubtful; ALL]);
+        assert_eq!(history.summary(0, 0).doubt, Some(Doubt::Negative));
+        let sample = RateSample { back: 1, mean: 2.0, peak: 2.0, ..RateSample::UNKNOWN };
+        history.push(3 * SECOND, EntriesLevel::UNKNOWN, [sample; ALL]);
+        assert_eq!((history.summary(0, 0).doubt, history.summary(0, 0).mean), (None, Some(2.0)));
+        history.forget_rates_since(2 * SECOND);
+        assert_eq!(history.summary(0, 0).doubt, Some(Doubt::UpAndDown));
     }
 
     #[test]

@@ -17,9 +17,10 @@
 pub mod app;
 mod counter;
 mod cpu_rates;
+pub mod doubt;
 pub mod draw;
 pub mod feed;
-mod gather;
+pub mod gather;
 pub mod history;
 pub mod keys;
 pub mod layout;

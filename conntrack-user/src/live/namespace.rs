@@ -2,16 +2,20 @@
 
 use super::counter::{Last, Step};
 use super::cpu_rates::{CpuRates, CpuSum, integer, number};
+use super::doubt::{Doubt, Recent, Totals};
+use super::gather::Repeated;
 use super::history::{EntriesLevel, FEW, History, RateSample};
 use super::series::{ALL, DROP, INSERT, NEW, RATES, SERIES, Series};
 use crate::metric::{Metric, Name, Value};
-use crate::schema::field::Field;
+use crate::report::{Beside, is_zero_uncounted};
+use crate::schema::field::{Field, FieldKind};
 use crate::schema::fields::{
     COUNT, DRIFT, ENTRIES, ENTRIES_MAX, ENTRIES_MIN, HOST_ALLOC_FAILED, HOST_UNPLACED, LIMIT,
     PROGRAM_MISSED, PROGRAM_SKIPPED, ROWS_LOST, SAMPLE_SECONDS, SAMPLES_MISSED,
 };
 use crate::schema::measure::Measure;
 use crate::schema::provenance::Origin;
+use crate::text::human;
 
 /// CPUs of one namespace that are followed: as many as a kernel can have.
 const MOST_CPUS: usize = 8192;
@@ -32,6 +36,10 @@ pub enum Reading {
     NotCounted,
     /// The rows of a recording do not have it, so nothing is known of it.
     Absent,
+    /// The rows of a recording contradict each other.
+    Doubtful(Doubt),
+    /// It is 0 in all rows so far, and some kernels print that for a counter that they do not count.
+    PerhapsNotCounted,
     /// Events per second since the row before.
     Rate(f64),
 }
@@ -46,6 +54,30 @@ pub struct Current {
     /// Where it comes from; `None` where nothing gives it, or where a recording has no origin.
     pub origin: Option<Origin>,
     last: Option<Last>,
+    /// A row had its rate.
+    has_rate: bool,
+    /// It was above 0.
+    has_counted: bool,
+    /// Rows contradicted each other, so the events are not known.
+    is_uncertain: bool,
+}
+
+impl Current {
+    /// The events since the first row, if they are known.
+    #[must_use]
+    pub fn in_all(&self) -> Option<f64> {
+        let is_known = !self.is_uncertain && self.now != Reading::PerhapsNotCounted;
+        self.since_start.filter(|_| is_known)
+    }
+}
+
+/// A counter's value in a row.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    total: Option<f64>,
+    step: Option<Step>,
+    /// The value is not believed.
+    doubt: Option<Doubt>,
 }
 
 /// The missed samples and calls since the start, where they are known.
@@ -143,6 +175,18 @@ pub struct Namespace {
     was_whole: bool,
     /// Events of the CPUs since the last row with the sum.
     pending: [f64; ALL],
+    /// The last rows, by which contradicting rows are known.
+    recent: Recent,
+    /// The rows of this gather contradict others.
+    is_doubtful: bool,
+    /// Any row has rates, and the last one.
+    has_rates: bool,
+    had_rates: bool,
+    /// The least and the most entries so far.
+    extremes: Option<(f64, f64)>,
+    /// The doubts of which there was a message, and messages that are new.
+    doubts: Vec<Doubt>,
+    pub(super) messages: Vec<String>,
 }
 
 impl Namespace {
@@ -168,6 +212,13 @@ impl Namespace {
             sum: CpuSum::default(),
             was_whole: false,
             pending: [0.0; ALL],
+            recent: Recent::default(),
+            is_doubtful: false,
+            has_rates: false,
+            had_rates: false,
+            extremes: None,
+            doubts: Vec::new(),
+            messages: Vec::new(),
         }
     }
 
@@ -218,40 +269,70 @@ impl Namespace {
     }
 
     /// Takes the row of all CPUs. `is_live` is whether it is one of this program's samplers, which
-    /// leave out only what is not counted.
-    pub(super) fn take_statistics(&mut self, row: &Metric, is_live: bool) {
+    /// leave out only what is not counted. `repeated` has further values of the same time.
+    pub(super) fn take_statistics(
+        &mut self,
+        row: &Metric,
+        is_live: bool,
+        repeated: Option<&Repeated>,
+    ) {
         let time_ns = row.timestamp_ns;
-        let has_rates = row.field(SERIES[DROP].of(Measure::Rate)).is_some();
+        let has_rates = SERIES.iter().any(|series| row.field(series.of(Measure::Rate)).is_some());
         if has_rates && !is_live {
             self.skip_gap(time_ns);
         }
+        self.has_rates |= has_rates;
+        // The first row of a run has no rates. The probes' counters begin with it.
+        let is_restart = std::mem::replace(&mut self.had_rates, has_rates) && !has_rates;
+        let disagrees = repeated.is_some_and(|repeated| {
+            let is_above = |(at, least): &(usize, f64)| {
+                self.current[*at].last.is_some_and(|last| last.is_above(time_ns, *least))
+            };
+            repeated.falls || repeated.least.iter().any(is_above)
+        });
+        let mut taken = self.take_totals(row, is_live);
+        let falls = SERIES.iter().zip(&taken).any(|(series, taken)| {
+            let falls = taken.step.is_some_and(|step| step.falls);
+            falls && !(is_restart && is_counted_by_probes(series.field))
+        });
+        let totals = taken.map(|taken| taken.total.unwrap_or(f64::NAN));
+        let of_row = if is_live { None } else { self.doubt(time_ns, &totals, falls, disagrees) };
+        if of_row == Some(Doubt::Reset) {
+            // All of them started again, also one that is higher by now.
+            for taken in &mut taken {
+                if let (Some(total), Some(step)) = (taken.total, &mut taken.step) {
+                    (step.events, step.falls) = (total, true);
+                }
+            }
+        }
         let mut samples = [RateSample::UNKNOWN; ALL];
-        for (at, series) in SERIES.iter().enumerate() {
-            let (current, sample) = (&mut self.current[at], &mut samples[at]);
-            let total = row.field(series.field.name).and_then(number);
-            let step = total.and_then(|total| Last::replace(&mut current.last, time_ns, total));
-            current.now = reading(row, series, step.as_ref(), has_rates);
-            if current.now == Reading::Absent && is_live {
-                current.now = Reading::NotCounted;
+        for (at, (taken, sample)) in taken.iter().zip(&mut samples).enumerate() {
+            let series = &SERIES[at];
+            let read = reading(row, series, taken.step.as_ref());
+            self.count_events(at, taken, matches!(read, Reading::Rate(_)) && has_rates);
+            let now = match read {
+                Reading::Absent if is_live => Reading::NotCounted,
+                read if is_live => read,
+                read => self.judge(at, taken, read, of_row),
+            };
+            self.current[at].now = now;
+            if let Reading::Doubtful(doubt) = now {
+                *sample = RateSample::doubtful(doubt);
             }
-            if total.is_some() {
-                let more = step.map_or(0.0, |step| step.events);
-                current.since_start = Some(current.since_start.unwrap_or(0.0) + more);
-            }
-            if let Reading::Rate(rate) = current.now {
+            if let Reading::Rate(rate) = now {
                 // Of rows that are missing in a recording, the counter has the events, and the rate
                 // of this row has not.
                 let is_open = |step: &Step| self.history.is_unknown_since(at, step.from_ns);
-                let whole = step.filter(|step| !is_live && is_open(step));
-                let whole = whole.and_then(|step| {
-                    Some((step.rate()?, self.history.number_since(step.from_ns)))
-                });
+                let whole = taken.step.filter(|step| !is_live && is_open(step));
+                let whole = whole
+                    .and_then(|step| Some((step.rate()?, self.history.number_since(step.from_ns))));
                 let (mean, back) = whole.unwrap_or((rate, 0));
                 let peak = row.field(series.of(Measure::PeakRate)).and_then(number);
                 let peak = peak.unwrap_or(rate).max(mean);
                 let few = integer(row, series.of(Measure::PeakCount));
                 let few = few.filter(|count| *count < FEW).unwrap_or(0) as u8;
-                *sample = RateSample { mean: mean as f32, peak: peak as f32, few, back };
+                *sample =
+                    RateSample { mean: mean as f32, peak: peak as f32, few, back, doubt: None };
             }
         }
         let level = self.level(row);
@@ -263,6 +344,83 @@ impl Namespace {
         self.has_sum = true;
         self.pending = [0.0; ALL];
         self.push(row.timestamp_ns, level, samples);
+    }
+
+    /// Takes the counters of a row.
+    fn take_totals(&mut self, row: &Metric, is_live: bool) -> [Taken; ALL] {
+        let time_ns = row.timestamp_ns;
+        std::array::from_fn(|at| {
+            let last = &mut self.current[at].last;
+            let total = row.field(SERIES[at].field.name).and_then(number);
+            let Some(total) = total else { return Taken::default() };
+            match Last::doubt(last, time_ns, total).filter(|_| !is_live) {
+                None => {
+                    let step = Last::replace(last, time_ns, total);
+                    Taken { total: Some(total), step, doubt: None }
+                }
+                doubt => Taken { total: None, step: None, doubt },
+            }
+        })
+    }
+
+    /// Returns the reason why nothing is known of the time since the row before.
+    fn doubt(
+        &mut self,
+        time_ns: i64,
+        totals: &Totals,
+        falls: bool,
+        disagrees: bool,
+    ) -> Option<Doubt> {
+        let found = self.recent.take(time_ns, totals, falls);
+        if let Some((Doubt::UpAndDown, from_ns)) = found {
+            self.history.forget_rates_since(from_ns);
+        }
+        let doubt = disagrees.then_some(Doubt::SameTime).or(found.map(|(doubt, _)| doubt));
+        self.is_doubtful |= doubt.is_some();
+        doubt
+    }
+
+    /// Adds a counter's events to those since the first row.
+    fn count_events(&mut self, at: usize, taken: &Taken, has_rate: bool) {
+        let current = &mut self.current[at];
+        current.has_rate |= has_rate;
+        if let Some(total) = taken.total {
+            let more = taken.step.map_or(0.0, |step| step.events);
+            current.since_start = Some(current.since_start.unwrap_or(0.0) + more);
+            current.has_counted |= total > 0.0;
+        }
+    }
+
+    /// Returns what is known of a counter of a recording, of which a row reads as `read`.
+    fn judge(&mut self, at: usize, taken: &Taken, read: Reading, of_row: Option<Doubt>) -> Reading {
+        let is_known = taken.total.is_some() || matches!(read, Reading::Rate(_));
+        if taken.total == Some(0.0) && self.is_uncounted(at) {
+            let is_certain = self.has_rates;
+            return if is_certain { Reading::NotCounted } else { Reading::PerhapsNotCounted };
+        }
+        let negative = matches!(read, Reading::Rate(rate) if rate < 0.0);
+        let reset = taken.step.is_some_and(|step| step.falls).then_some(Doubt::Reset);
+        let own = taken.doubt.or(negative.then_some(Doubt::Negative));
+        let Some(doubt) = own.or(of_row.filter(|_| is_known)).or(reset) else { return read };
+        self.current[at].is_uncertain |= matches!(doubt, Doubt::UpAndDown | Doubt::SameTime);
+        if !self.doubts.contains(&doubt) {
+            self.doubts.push(doubt);
+            let time = human::time_of_day(self.at_ns, false);
+            let netns = self.netns.as_ref().map_or(String::new(), |netns| format!("{netns}: "));
+            self.messages.push(format!("{netns}{time} UTC: {}", doubt.message()));
+        }
+        Reading::Doubtful(doubt)
+    }
+
+    /// Whether a counter that was always 0 is not counted, as far as the rows show.
+    fn is_uncounted(&self, at: usize) -> bool {
+        let current = &self.current[at];
+        let beside = Beside {
+            rates: self.has_rates,
+            own_rate: current.has_rate,
+            entries_moved: self.extremes.is_some_and(|(least, most)| most > least),
+        };
+        !current.has_counted && is_zero_uncounted(SERIES[at].field.name, beside)
     }
 
     /// Begins the time that a row's own rates cover behind a gap: they are those of one interval.
@@ -284,6 +442,10 @@ impl Namespace {
     fn push(&mut self, time_ns: i64, level: EntriesLevel, samples: [RateSample; ALL]) {
         self.interval_ns = self.elapsed(time_ns).filter(|ns| *ns > 0).unwrap_or(self.interval_ns);
         self.statistics_ns = Some(time_ns);
+        if !level.last.is_nan() {
+            let (least, most) = self.extremes.unwrap_or((level.last, level.last));
+            self.extremes = Some((least.min(level.min), most.max(level.max)));
+        }
         self.history.push(time_ns, level, samples);
     }
 
@@ -303,12 +465,16 @@ impl Namespace {
                 // The sum has ended: the CPUs' rows have all events since then.
                 self.has_sum = false;
                 self.current.iter_mut().for_each(|current| current.last = None);
+                self.recent.clear();
                 self.take_sum(&sum, is_whole && self.was_whole);
             }
         } else if !has_statistics && self.is_silent() {
             self.take_silence();
         }
         self.was_whole = is_whole;
+        if std::mem::take(&mut self.is_doubtful) {
+            self.cpus.iter_mut().for_each(CpuRates::forget);
+        }
     }
 
     /// Whether there are no statistics any more. Those of one gather may come in two parts, so it
@@ -322,22 +488,40 @@ impl Namespace {
     /// last row, so a rate needs every CPU in this gather and in the one before.
     fn take_sum(&mut self, sum: &CpuSum, are_all_there: bool) {
         let since_ns = self.statistics_ns.filter(|_| are_all_there);
+        let is_whole = sum.cpus == self.cpus.len();
+        let totals = if is_whole { sum.totals } else { [f64::NAN; ALL] };
+        let of_row = self.doubt(self.at_ns, &totals, sum.falls, sum.disagrees);
         let mut samples = [RateSample::UNKNOWN; ALL];
-        for (at, (current, sample)) in self.current.iter_mut().zip(&mut samples).enumerate() {
+        for (at, sample) in samples.iter_mut().enumerate() {
+            let taken = Taken {
+                total: Some(sum.totals[at]).filter(|_| sum.is_present[at]),
+                step: None,
+                doubt: sum.doubts[at],
+            };
             if sum.is_present[at] {
-                let more = sum.events[at].unwrap_or(0.0);
-                current.since_start = Some(current.since_start.unwrap_or(0.0) + more);
+                self.count_events(at, &taken, false);
+                *self.current[at].since_start.get_or_insert(0.0) += sum.events[at].unwrap_or(0.0);
             }
-            current.now = if sum.is_present[at] { Reading::Unknown } else { Reading::Absent };
-            let (Some(events), Some(since_ns)) = (sum.events[at], since_ns) else { continue };
-            // A row of a CPU may lack the counter.
-            let from_ns = sum.from_ns[at].map_or(since_ns, |from_ns| from_ns.min(since_ns));
-            let elapsed = self.at_ns.saturating_sub(from_ns);
-            if elapsed > 0 {
-                let rate = events * 1e9 / elapsed as f64;
-                current.now = Reading::Rate(rate);
-                let back = self.history.number_since(from_ns);
-                *sample = RateSample { mean: rate as f32, peak: rate as f32, few: 0, back };
+            let mut read = if sum.is_present[at] { Reading::Unknown } else { Reading::Absent };
+            // Rows of CPUs may lack the counter: its events are those since the rows that had it.
+            let (first_ns, last_ns) = sum.from_ns[at].unwrap_or_default();
+            let earliest_ns = first_ns.min(since_ns.unwrap_or(first_ns));
+            let elapsed = self.at_ns.saturating_sub(earliest_ns);
+            let is_even =
+                last_ns.saturating_sub(first_ns) <= self.at_ns.saturating_sub(last_ns) / 2;
+            if let (Some(events), Some(_), 1.., true) = (sum.events[at], since_ns, elapsed, is_even)
+            {
+                read = Reading::Rate(events * 1e9 / elapsed as f64);
+            }
+            let now = self.judge(at, &taken, read, of_row);
+            self.current[at].now = now;
+            if let Reading::Doubtful(doubt) = now {
+                *sample = RateSample::doubtful(doubt);
+            }
+            if let Reading::Rate(rate) = now {
+                let back = self.history.number_since(earliest_ns);
+                *sample =
+                    RateSample { mean: rate as f32, peak: rate as f32, few: 0, back, doubt: None };
             }
         }
         self.count = self.counted.or(sum.entries).or(self.count);
@@ -374,7 +558,14 @@ impl Namespace {
         self.max = number(LIMIT).or(self.max);
     }
 
-    pub(super) fn take_cpu(&mut self, label: &str, row: &Metric) {
+    pub(super) fn take_cpu(
+        &mut self,
+        label: &str,
+        row: &Metric,
+        is_live: bool,
+        repeated: Option<&Repeated>,
+    ) {
+        self.sum.disagrees |= repeated.is_some_and(|repeated| repeated.falls);
         let Some(cpu_number) = label.strip_prefix("cpu").and_then(|n| n.parse().ok()) else {
             return;
         };
@@ -386,7 +577,7 @@ impl Namespace {
                 at
             }
         };
-        self.cpus[at].take(row, &mut self.sum);
+        self.cpus[at].take(row, &mut self.sum, is_live);
     }
 
     pub(super) fn take_internal(&mut self, row: &Metric) {
@@ -406,7 +597,7 @@ impl Namespace {
 }
 
 /// Reads a counter from a row. `step` is what the counter did since its last value.
-fn reading(row: &Metric, series: &Series, step: Option<&Step>, has_rates: bool) -> Reading {
+fn reading(row: &Metric, series: &Series, step: Option<&Step>) -> Reading {
     let rate = row.field(series.of(Measure::Rate));
     match (row.field(series.field.name), rate.and_then(number)) {
         (Some(Value::NotMaintained), _) => Reading::NotCounted,
@@ -414,11 +605,14 @@ fn reading(row: &Metric, series: &Series, step: Option<&Step>, has_rates: bool) 
         (Some(Value::Unknown), None) => Reading::Unknown,
         _ if rate.is_some() => Reading::Unknown,
         (None, None) => Reading::Absent,
-        // Line protocol has a 0 for a counter that is not counted, but no rate.
-        (Some(total), None) if has_rates && number(total) == Some(0.0) => Reading::NotCounted,
         // A recording that has no rates: the difference over the time is the same.
         (Some(_), None) => step.and_then(Step::rate).map_or(Reading::Unknown, Reading::Rate),
     }
+}
+
+/// Whether probes may count it, so that it begins again when ctpulse is started again.
+fn is_counted_by_probes(field: &Field) -> bool {
+    field.event.is_some() || matches!(field.kind, FieldKind::DerivedDrop(_))
 }
 
 /// The tags by which namespaces differ, besides host and namespace.

@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::feed::{Batch, Feed, FeedError};
-use super::gather::Gather;
+use super::gather::{Gather, Repeated};
 use super::load::Rows;
 use super::series::ALL;
 use crate::metric::Metric;
@@ -37,7 +37,7 @@ pub struct ReplayFeed {
     rows: Box<dyn Rows>,
     /// The first row of the batch after the next one.
     first_after: Option<Metric>,
-    next: Option<Vec<Metric>>,
+    next: Option<(Vec<Metric>, Vec<Repeated>)>,
     /// The last row of the input that has the recording's first row.
     lead: Metric,
     /// The shortest time between two of its rows so far.
@@ -111,7 +111,7 @@ impl ReplayFeed {
     }
 
     fn next_ns(&self) -> Option<i64> {
-        Some(self.next.as_ref()?.first()?.timestamp_ns)
+        Some(self.next.as_ref()?.0.first()?.timestamp_ns)
     }
 
     /// Another speed, from the time that is shown now.
@@ -147,12 +147,12 @@ impl Feed for ReplayFeed {
                 break;
             }
             let Some(due) = self.due().filter(|due| self.steps > 0 || *due <= now) else { break };
-            let Some(rows) = self.next.take() else { break };
+            let Some((rows, repeated)) = self.next.take() else { break };
             self.steps = self.steps.saturating_sub(1);
             // From when it was due, not from now: what is late does not add up.
             self.clock = (due.min(now), rows[0].timestamp_ns);
             self.advance()?;
-            take(Batch { rows, origins: [None; ALL] });
+            take(Batch { rows, origins: [None; ALL], repeated });
         }
         Ok(())
     }

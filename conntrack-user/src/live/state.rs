@@ -3,11 +3,11 @@
 //! Nothing here grows with time. A namespace is known by the tags of its rows; their text comes
 //! from outside and is escaped where it is drawn.
 
+use super::feed::Batch;
 use super::namespace::Namespace;
-use super::series::{ALL, SERIES};
+use super::series::SERIES;
 use crate::metric::Metric;
 use crate::rows::self_metrics;
-use crate::schema::provenance::Origin;
 
 /// Namespaces (of all hosts of a recording) that are followed; rows of more are counted.
 const MOST_NAMESPACES: usize = 64;
@@ -37,20 +37,22 @@ impl Screen {
     }
 
     /// Takes the rows of one emission: those of one input, or of one moment of a recording.
-    pub fn take(&mut self, rows: &[Metric], origins: &[Option<Origin>; ALL]) {
+    pub fn take(&mut self, batch: &Batch) {
+        let Batch { rows, origins, repeated } = batch;
         // A recording does not name the sources of its counters.
         let is_live = origins.iter().any(Option::is_some);
         // The rows of the table before those that need its count, and those of ctpulse about itself
         // when their namespace is known.
-        let order = |row: &&Metric| match row.tag("cpu") {
+        let order = |(_, row): &(usize, &Metric)| match row.tag("cpu") {
             _ if row.name == self_metrics::MEASUREMENT => 2,
             None => 0,
             Some(_) => 1,
         };
-        let mut ordered: Vec<&Metric> = rows.iter().collect();
+        let mut ordered: Vec<(usize, &Metric)> = rows.iter().enumerate().collect();
         ordered.sort_by_key(order);
         let mut touched = Vec::new();
-        for row in ordered {
+        for (number, row) in ordered {
+            let repeated = repeated.iter().find(|repeated| repeated.row == number);
             if row.name == self_metrics::MEASUREMENT {
                 let near = self.namespaces.iter_mut().filter(|namespace| namespace.is_near(row));
                 near.for_each(|namespace| namespace.take_internal(row));
@@ -67,22 +69,28 @@ impl Screen {
             namespace.at_ns = row.timestamp_ns;
             match row.tag("cpu") {
                 Some("all") => {
-                    namespace.take_statistics(row, is_live);
+                    namespace.take_statistics(row, is_live, repeated);
                     for (current, origin) in namespace.current.iter_mut().zip(origins) {
                         current.origin = *origin;
                     }
                 }
-                Some(cpu) => namespace.take_cpu(cpu, row),
+                Some(cpu) => namespace.take_cpu(cpu, row, is_live, repeated),
                 None => {
                     namespace.take_table(row);
                     // The tag may have been left out.
                     if SERIES.iter().any(|series| row.field(series.field.name).is_some()) {
-                        namespace.take_statistics(row, is_live);
+                        namespace.take_statistics(row, is_live, repeated);
                     }
                 }
             }
         }
         touched.into_iter().for_each(|at| self.namespaces[at].end_gather());
+    }
+
+    /// Takes out what rows showed for the first time, in words.
+    pub fn new_messages(&mut self) -> Vec<String> {
+        let all = self.namespaces.iter_mut();
+        all.flat_map(|namespace| std::mem::take(&mut namespace.messages)).collect()
     }
 
     /// The index of the namespace that a row is of.

@@ -3,9 +3,12 @@
 use crate::metric::{Metric, Name, Value};
 
 use super::*;
+use crate::live::doubt::Doubt;
+use crate::live::gather::Repeated;
 use crate::live::history::EntriesLevel;
 use crate::live::namespace::{Current, FillStep, Reading};
-use crate::live::series::{DROP, INSERT};
+use crate::live::series::{ALL, DROP, INSERT};
+use crate::schema::provenance::Origin;
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -24,7 +27,11 @@ fn all(seconds: i64, fields: &[(&str, Value)]) -> Metric {
 }
 
 fn take(screen: &mut Screen, rows: &[Metric]) {
-    screen.take(rows, &[None; ALL]);
+    take_from(screen, rows, [None; ALL]);
+}
+
+fn take_from(screen: &mut Screen, rows: &[Metric], origins: [Option<Origin>; ALL]) {
+    screen.take(&Batch { rows: rows.to_vec(), origins, repeated: Vec::new() });
 }
 
 fn current(screen: &Screen, field: &str) -> Current {
@@ -51,7 +58,7 @@ fn unknown_differs_from_not_counted_and_from_zero() {
     assert_eq!(current(&screen, "drop").since_start, Some(0.0));
     let mut origins = [None; ALL];
     origins[DROP] = Some(Origin::Kernel);
-    screen.take(&[all(2, &fields)], &origins);
+    take_from(&mut screen, &[all(2, &fields)], origins);
     assert_eq!(current(&screen, "drop_clash").now, Reading::NotCounted);
 }
 
@@ -164,7 +171,11 @@ fn a_recording_without_rates_gets_them_from_the_totals() {
     let mut screen = Screen::default();
     for (seconds, drop) in [(10, 100), (20, 150), (30, 20)] {
         take(&mut screen, &[all(seconds, &[("drop", Value::Integer(drop))])]);
-        let expected = if seconds == 20 { Reading::Rate(5.0) } else { Reading::Unknown };
+        let expected = match seconds {
+            10 => Reading::Unknown,
+            20 => Reading::Rate(5.0),
+            _ => Reading::Doubtful(Doubt::Reset),
+        };
         assert_eq!(current(&screen, "drop").now, expected);
     }
     // 50 more, and then 20 of a counter that started again.
@@ -219,6 +230,143 @@ fn a_rate_behind_a_gap_weighs_the_gap() {
     }
     let found = mean(&screen, "drop").unwrap();
     assert!((found - 3.0 / 51.0).abs() < 1e-4, "{found}");
+}
+
+/// Takes rows of the seconds from 0 on with these values of `drop` and `found`; a screen may have
+/// several rows of one second, which follow each other within it.
+fn screen_of(rows: &[(i64, f64, f64)]) -> Screen {
+    let mut screen = Screen::default();
+    for (at, (seconds, drop, found)) in rows.iter().enumerate() {
+        let fields = [("drop", Value::Float(*drop)), ("found", Value::Float(*found))];
+        let mut row = all(*seconds, &fields);
+        row.timestamp_ns += (at % 2) as i64 * SECOND / 3;
+        take(&mut screen, &[row]);
+    }
+    screen
+}
+
+/// A second host with the same tags gave a mean of 183 drops a second, and a peak of 235.
+#[test]
+fn rows_of_two_sources_have_no_rate_and_no_sum() {
+    let of_second = |second: i64| {
+        let more = second as f64;
+        [(second, 81.0 + more, 9000.0 + 50.0 * more), (second, 7.0, 12.0 + more)]
+    };
+    let screen = screen_of(&(0..40).flat_map(of_second).collect::<Vec<_>>());
+    for field in ["drop", "found"] {
+        let found = current(&screen, field);
+        assert_eq!(found.now, Reading::Doubtful(Doubt::UpAndDown), "{field}");
+        assert_eq!((mean(&screen, field), found.in_all()), (None, None), "{field}");
+    }
+    // A single damaged row has no rate, either, nor has the way to it.
+    let mut rows: Vec<_> = (0..9).map(|second| (second, second as f64, 500.0)).collect();
+    (rows[5].1, rows[5].2) = (9000.0, 9000.0);
+    let screen = screen_of(&rows[..=6]);
+    assert_eq!(current(&screen, "drop").now, Reading::Doubtful(Doubt::UpAndDown));
+    let screen = screen_of(&rows);
+    assert!(matches!(current(&screen, "drop").now, Reading::Rate(_)));
+    let found = screen.namespace().unwrap().history.summary(DROP, 0);
+    assert!(found.peak < Some(2.0) && found.doubt == Some(Doubt::UpAndDown), "{found:?}");
+}
+
+/// With all counters 0 and then 100 again, "0" hid 100 drops.
+#[test]
+fn counters_that_began_again_with_the_same_value_are_unknown() {
+    let rows = [(0, 100.0, 9000.0), (1, 100.0, 9001.0), (2, 100.0, 3.0)];
+    let mut screen = screen_of(&rows);
+    assert_eq!(current(&screen, "drop").now, Reading::Doubtful(Doubt::Reset));
+    assert_eq!(current(&screen, "drop").in_all(), Some(100.0));
+    let told = screen.new_messages();
+    assert!(told.len() == 1 && told[0].contains("counters began again"), "{told:?}");
+    assert!(screen.new_messages().is_empty());
+}
+
+/// They were drops at 129 and at 4.29 billion a second.
+#[test]
+fn values_below_0_and_near_2_to_the_32_are_left_out() {
+    let most = f64::from(u32::MAX);
+    for (value, doubt) in [(-1.0, Doubt::Negative), (most, Doubt::Leap), (most - 20.0, Doubt::Leap)]
+    {
+        for number in [1, 3] {
+            let mut rows: Vec<_> = (0..20).map(|s| (2 * s, 60.0 + 4.0 * s as f64, 7.0)).collect();
+            rows[10..10 + number].iter_mut().for_each(|row| row.1 = value);
+            let screen = screen_of(&rows[..=10]);
+            assert_eq!(current(&screen, "drop").now, Reading::Doubtful(doubt));
+            assert_eq!(current(&screen, "found").now, Reading::Rate(0.0));
+            let screen = screen_of(&rows);
+            assert_eq!(current(&screen, "drop").in_all(), Some(76.0));
+            let found = screen.namespace().unwrap().history.summary(DROP, 0);
+            let mean = found.mean.unwrap();
+            assert!((mean - 76.0 / 38.3).abs() < 0.01 && found.doubt.is_none(), "{found:?}");
+        }
+    }
+    // A counter that goes on from there is believed.
+    let rows = [(0, 5.0, 7.0), (1, 4e9, 7.0), (2, 4e9 + 5.0, 7.0), (3, 4e9 + 9.0, 7.0)];
+    assert_eq!(current(&screen_of(&rows[..3]), "drop").now, Reading::Doubtful(Doubt::Leap));
+    assert!(matches!(current(&screen_of(&rows), "drop").now, Reading::Rate(_)));
+}
+
+#[test]
+fn two_values_of_one_time_are_no_rate() {
+    let mut screen = Screen::default();
+    let drop = |drop| [("drop", Value::Float(drop))];
+    let repeated = |falls, least| vec![Repeated { row: 0, falls, least: vec![(DROP, least)] }];
+    for (seconds, total, repeated, doubt) in [
+        (1, 60.0, Vec::new(), None),
+        (2, 64.0, repeated(true, 62.0), Some(Doubt::SameTime)),
+        (3, 69.0, repeated(false, 3.0), Some(Doubt::SameTime)),
+        // Rows of one second, at a precision of a second.
+        (4, 75.0, repeated(false, 69.0), None),
+    ] {
+        let rows = vec![all(seconds, &drop(total))];
+        screen.take(&Batch { rows, origins: [None; ALL], repeated });
+        if let Some(doubt) = doubt {
+            assert_eq!(current(&screen, "drop").now, Reading::Doubtful(doubt), "{seconds}");
+        }
+    }
+    assert_eq!(current(&screen, "drop").now, Reading::Rate(6.0));
+    assert_eq!(screen.namespace().unwrap().history.summary(DROP, 0).peak, Some(6.0));
+}
+
+#[test]
+fn cpus_of_two_sources_have_no_rate() {
+    for has_sum in [false, true] {
+        let mut screen = Screen::default();
+        for half_seconds in 0..20 {
+            let more = if half_seconds % 2 == 0 { 900.0 } else { 0.0 } + f64::from(half_seconds);
+            let drop = [("drop", Value::Float(more))];
+            let mut rows = vec![of_cpu(0, 0, &drop), of_cpu(1, 0, &drop)];
+            if has_sum {
+                rows.push(all(0, &[("drop", Value::Float(2.0 * more))]));
+            }
+            rows.iter_mut().for_each(|row| row.timestamp_ns = i64::from(half_seconds) * SECOND / 2);
+            take(&mut screen, &rows);
+        }
+        assert_eq!(current(&screen, "drop").now, Reading::Doubtful(Doubt::UpAndDown), "{has_sum}");
+        assert_eq!(mean(&screen, "drop"), None);
+        let namespace = screen.namespace().unwrap();
+        assert!(namespace.cpus.iter().all(|cpu| cpu.rates[DROP].is_nan()), "{:?}", namespace.cpus);
+    }
+}
+
+/// Telegraf writes 0 for counters that kernels since 4.9 do not count.
+#[test]
+fn a_constant_zero_is_not_counted_until_it_moves() {
+    let mut screen = Screen::default();
+    for seconds in 1..=4 {
+        let delete = if seconds == 4 { 5 } else { 0 };
+        let zero = Value::Integer(0);
+        let fields = [("drop", zero), ("insert", zero), ("delete", Value::Integer(delete))];
+        take(&mut screen, &[all(seconds, &fields)]);
+        if seconds == 3 {
+            for field in ["insert", "delete"] {
+                assert_eq!(current(&screen, field).now, Reading::PerhapsNotCounted, "{field}");
+                assert_eq!((mean(&screen, field), current(&screen, field).in_all()), (None, None));
+            }
+            assert_eq!(current(&screen, "drop").now, Reading::Rate(0.0));
+        }
+    }
+    assert_eq!(current(&screen, "delete").now, Reading::Rate(5.0));
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub use self::aggregate::{Aggregator, Options};
 pub use self::compare::{Comparison, compare};
 pub use self::drawing::Drawing;
 pub use self::fields::is_counter;
+pub(crate) use self::fields::{Beside, is_zero_uncounted};
 pub use self::found::{FoundByFailures, FoundFit};
 pub use self::html::{comparison as comparison_page, report as report_page};
 pub use self::invalid::InvalidWindow;
@@ -42,3 +43,4 @@ pub use self::summary::{
 };
 pub use self::text::{comparison as comparison_text, report as report_text};
 pub use self::timeline::{Level, OfCpus, Rate, Timeline, TimelineColumn};
+pub(crate) use self::track::{leaps, wrapped};

@@ -119,6 +119,68 @@ fn a_recording_is_shown_the_same_in_every_form() {
     }
 }
 
+/// 60 drops within 10 s, in recordings with rows that are missing or contradict each other. A mean was
+/// 0.08, 183 or 65 million a second, or 0, without a word.
+#[test]
+fn rows_that_contradict_each_other_give_a_reason_and_no_rate() {
+    const START: u64 = 1_795_000_000;
+    let row = |tenths: u64, drop: i64, found: i64| {
+        let fields = format!("drop={drop}i,found={found}i,delete=0i");
+        format!("conntrack,cpu=all,host=gw {fields} {}00000000\n", START * 10 + tenths)
+    };
+    let table = |second: u64| {
+        let fields = format!("ip_conntrack_count={second},ip_conntrack_max=262144");
+        format!("conntrack,host=gw {fields} {}000000000\n", START + second)
+    };
+    let (drop, found) = (
+        |second: u64| 81 + 6 * (second as i64 - 29).clamp(0, 10),
+        |second: u64| 10_001 + 2 * second as i64,
+    );
+    let plain = |second: u64| row(10 * second, drop(second), found(second));
+    let recording = |of_second: &dyn Fn(u64) -> String| -> String {
+        (0..66).map(|second| of_second(second) + &table(second)).collect()
+    };
+    let missing = recording(&|second| {
+        if (28..42).contains(&second) { String::new() } else { plain(second) }
+    });
+    let two_hosts = recording(&|second| plain(second) + &row(10 * second + 4, 0, 0));
+    let one_time = recording(&|second| plain(second) + &row(10 * second, 0, 0));
+    let minus = recording(&|second| {
+        if (32..37).contains(&second) { row(10 * second, -1, -1) } else { plain(second) }
+    });
+    let most = i64::from(u32::MAX);
+    let leap = recording(&|second| {
+        if second == 20 { row(10 * second, most, most) } else { plain(second) }
+    });
+    let reset = recording(&|second| {
+        row(10 * second, 100, if second < 30 { 180_000 } else { 200 } + second as i64)
+    });
+    for (name, lines, numbers, reason) in [
+        ("missing", missing, "0 0.92 4", "packets dropped"),
+        ("two hosts", two_hosts, "- - -", "unknown: counters go up and down"),
+        ("one time", one_time, "- - -", "unknown: two values at one time"),
+        ("minus", minus, "0 0.92 6", "a counter is below 0"),
+        ("leap", leap, "0 0.92 6", "a counter rises by nearly 2^32"),
+        ("reset", reset, "0 0 0", "partly unknown: began again"),
+    ] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), lines).unwrap();
+        let path = file.path().to_str().unwrap();
+        let mut terminal = Terminal::start(130, 45, &["--replay", path, "--speed", "1024"]);
+        terminal.until_shown("at the end");
+        terminal.until(name, |screen| {
+            let contents = screen.contents();
+            let line = contents.lines().find(|line| line.starts_with("drop "));
+            let words: Vec<_> = line.unwrap_or_default().split_whitespace().skip(1).collect();
+            words.get(..3).is_some_and(|shown| shown.join(" ") == numbers)
+                && contents.contains(reason)
+                && contents.contains("not counted, as far as the rows show")
+        });
+        terminal.press("q");
+        assert!(terminal.wait().success());
+    }
+}
+
 #[test]
 fn a_file_without_rows_is_an_error() {
     let diary = tempfile::NamedTempFile::new().unwrap();

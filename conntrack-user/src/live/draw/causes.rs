@@ -26,7 +26,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace) {
     let current = |series: usize| &namespace.current[series];
     let mut causes: Vec<usize> = CAUSE_INDICES.collect();
     let unknown = |series: &usize| current(*series).since_start.is_none();
-    let events = |series: &usize| current(*series).since_start.unwrap_or(-1.0);
+    let events = |series: &usize| current(*series).in_all().unwrap_or(-1.0);
     causes.sort_by(|a, b| events(b).total_cmp(&events(a)));
     if causes.iter().all(unknown) {
         let text = "not distinguished here: needs probes (--ebpf)";
@@ -47,7 +47,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace) {
         let shown = current(series);
         let is_part = parts.contains(&series);
         let happens = matches!(shown.now, Reading::Rate(rate) if rate > 0.0);
-        let role = match shown.since_start {
+        let role = match shown.in_all() {
             _ if happens => Role::Alarm,
             Some(events) if events > 0.0 && !is_part => Role::Plain,
             _ => Role::Dim,
@@ -55,12 +55,12 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, namespace: &Namespace) {
         let indent = if is_part { 2 } else { 0 };
         pen.text(rest.x + indent, y, name_end, SERIES[series].live.meaning, role);
         pen.right(rate_end, y, RATE - 1, &words::reading(shown.now, 7), role);
-        let total = words::rate(shown.since_start, 8);
+        let total = words::rate(shown.in_all(), 8);
         pen.right(area.right(), y, TOTAL - 1, &total, role);
     }
     // The sum that they explain; a long chain and a dying entry are not in it.
     if after < rest.bottom() {
-        let drops = namespace.current[DROP].since_start;
+        let drops = namespace.current[DROP].in_all();
         pen.text(rest.x, after, name_end, "the kernel's drop", Role::Dim);
         pen.right(area.right(), after, TOTAL - 1, &words::rate(drops, 8), Role::Dim);
     }

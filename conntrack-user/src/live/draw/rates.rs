@@ -9,6 +9,7 @@ use super::candles::candles;
 use super::pen::Pen;
 use super::{skip, words};
 use crate::live::app::App;
+use crate::live::doubt::Doubt;
 use crate::live::history::Axis;
 use crate::live::namespace::{Current, Namespace, Reading};
 use crate::live::series::{SERIES, Series};
@@ -70,9 +71,13 @@ fn heading(pen: &mut Pen<'_>, area: Rect, axis: &Axis) {
 fn rate(pen: &mut Pen<'_>, area: Rect, series: usize, namespace: &Namespace, axis: &Axis) {
     let shown = &SERIES[series];
     let current = &namespace.current[series];
-    let known = namespace.history.summary(series, axis.start_ns());
     let alarm = shown.live.alarm.filter(|_| namespace.is_happening(series));
-    let is_counted = !matches!(current.now, Reading::NotCounted | Reading::Absent);
+    let is_uncounted = matches!(current.now, Reading::NotCounted | Reading::PerhapsNotCounted);
+    // Zeros of rows that did not show yet that it is not counted are no rates.
+    let known = Some(()).filter(|()| !is_uncounted);
+    let known = known.map(|()| namespace.history.summary(series, axis.start_ns()));
+    let known = known.unwrap_or_default();
+    let is_counted = !is_uncounted && current.now != Reading::Absent;
     let name = if is_counted { Role::Plain } else { Role::Dim };
     let x = pen.text(area.x, area.y, area.x + NAME, shown.field.name, name);
     let alone = area.height == 1;
@@ -83,7 +88,7 @@ fn rate(pen: &mut Pen<'_>, area: Rect, series: usize, namespace: &Namespace, axi
     }
     let now = match current.now {
         Reading::Rate(now) => Some(now),
-        Reading::Unknown | Reading::NotCounted | Reading::Absent => None,
+        _ => None,
     };
     let mut end = area.x + NAME + FROM;
     let peak = known.few.map(|few| words::few(few, namespace.sample_seconds));
@@ -106,7 +111,7 @@ fn rate(pen: &mut Pen<'_>, area: Rect, series: usize, namespace: &Namespace, axi
         if let Some(alarm) = alarm {
             x = pen.text(x, area.y + 1, area.right(), alarm, Role::Alarm) + 1;
         }
-        let meaning = meaning(series, current);
+        let meaning = meaning(series, current, known.doubt);
         pen.text(x, area.y + 1, area.x + TEXT, meaning, Role::Dim);
         let columns = namespace.history.columns(series, axis);
         let top = columns.iter().filter_map(|column| column.peak).fold(0.0, f64::max);
@@ -125,14 +130,19 @@ fn origin(current: &Current) -> &'static str {
     }
 }
 
-fn meaning(series: usize, current: &Current) -> &'static str {
+/// Returns the counter's meaning, or the reason why its numbers are not known. `doubt` is about a part
+/// of the time that is shown.
+fn meaning(series: usize, current: &Current, doubt: Option<Doubt>) -> &'static str {
     let Series { field, live } = SERIES[series];
     match (current.now, current.origin, field.part) {
         (Reading::NotCounted, ..) if field.event.is_some() => {
             "not counted here; probes may (--ebpf)"
         }
         (Reading::NotCounted, ..) => "this kernel does not count it",
+        (Reading::PerhapsNotCounted, ..) => "not counted, as far as the rows show",
         (Reading::Absent, ..) => "unknown: not in the rows",
+        (Reading::Doubtful(doubt), ..) => doubt.reason(),
+        _ if doubt.is_some() => doubt.map_or("", Doubt::reason_of_a_part),
         (_, Some(Origin::Part), Some(part)) => part.live,
         _ => live.meaning,
     }

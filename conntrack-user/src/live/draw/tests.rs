@@ -135,7 +135,7 @@ impl Gateway {
         );
         internal.name = crate::rows::self_metrics::MEASUREMENT.to_owned();
         rows.push(internal);
-        Batch { rows, origins: origins() }
+        Batch { rows, origins: origins(), repeated: Vec::new() }
     }
 }
 

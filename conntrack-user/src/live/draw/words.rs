@@ -23,7 +23,7 @@ pub(super) fn few(events: u8, sample_seconds: Option<f64>) -> String {
 pub(super) fn reading(value: Reading, width: usize) -> String {
     match value {
         Reading::Rate(value) => human::number(value, width),
-        Reading::Unknown | Reading::NotCounted | Reading::Absent => "-".to_owned(),
+        _ => "-".to_owned(),
     }
 }
 

@@ -8,8 +8,9 @@
 
 mod stretch;
 
-use self::stretch::{Joint, Point, Stretch, Zeros, step, wrapped};
+use self::stretch::{Joint, Point, Stretch, Zeros, step};
 pub(super) use self::stretch::{Reach, Step};
+pub(crate) use self::stretch::{leaps, wrapped};
 
 /// Stretches that are kept apart; beyond them the two that are nearest to each other become one.
 const MOST: usize = 16;

@@ -7,7 +7,7 @@ const WRAP_BELIEVED: f64 = 268_435_456.0;
 /// And no more than this many a second.
 const WRAP_BELIEVED_PER_SECOND: f64 = 16_777_216.0;
 /// A value and its time.
-pub(super) type Point = (i64, f64);
+pub(crate) type Point = (i64, f64);
 
 /// Returns the events between two values of a counter, and whether it started again at 0.
 pub(super) fn events(from: Point, to: Point, may_wrap: bool) -> (f64, bool) {
@@ -21,12 +21,22 @@ pub(super) fn events(from: Point, to: Point, may_wrap: bool) -> (f64, bool) {
 }
 
 /// Returns the events between two values if the counter may have wrapped between them.
-pub(super) fn wrapped(from: Point, to: Point) -> Option<f64> {
+pub(crate) fn wrapped(from: Point, to: Point) -> Option<f64> {
     // Several CPUs may wrap at once.
     let events = to.1 + WRAP * ((from.1 - to.1) / WRAP).ceil() - from.1;
     let seconds = (to.0.saturating_sub(from.0) as f64 / 1e9).max(1.0);
     let believed = WRAP_BELIEVED.min(WRAP_BELIEVED_PER_SECOND * seconds);
     (0.0..believed).contains(&events).then_some(events)
+}
+
+/// Whether a counter rises by nearly 2^32, as with a -1 that was written as a number without a sign,
+/// or faster than a kernel can count, by half of that or more.
+pub(crate) fn leaps(from: Point, to: Point) -> bool {
+    let rise = to.1 - from.1;
+    let seconds = (to.0.saturating_sub(from.0) as f64 / 1e9).max(1.0);
+    let is_too_fast = rise >= WRAP / 2.0 && rise > WRAP_BELIEVED_PER_SECOND * seconds;
+    // The way back would be a wrap.
+    is_too_fast || (rise > 0.0 && wrapped((from.0, to.1), (to.0, from.1)).is_some())
 }
 
 /// How far apart two times may be.
