@@ -9,12 +9,14 @@ use std::collections::HashMap;
 
 use super::known::is_counter;
 use super::order::Order;
-use super::{Catalog, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId};
+use super::{Catalog, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId, time};
 
 /// Rows of one series in order before a step is believed.
 const RUN: u32 = 3;
 /// A smaller step is two inputs' rows in the wrong order.
 const LEAST_NS: i64 = 5_000_000;
+/// The first row behind a step of more than so many intervals is in front of the last one before.
+const LEAST_INTERVALS: i64 = 2;
 /// Rows of a source that wait until their counters show a step or none.
 const MOST_HELD: usize = 256;
 /// Values in them.
@@ -124,13 +126,21 @@ impl InOrder {
         let goes_on = self.goes_on(row);
         let Some(jump) = &mut self.origins[origin].jump else { return };
         jump.goes_on |= goes_on == Some(true);
+        // The clock did not go back where the next row goes on from before the jump: the times
+        // between are wrong, as in damaged rows.
+        let back_ns = jump.series.last_ns.saturating_sub(jump.to_ns);
+        let is_damage = back_ns > LEAST_INTERVALS * jump.series.interval_ns
+            && row.time_ns > jump.series.last_ns;
         let is_next = row.time_ns.saturating_sub(jump.to_ns) > jump.series.interval_ns / 2;
         let is_full = jump.held.len() >= MOST_HELD || jump.values >= MOST_VALUES;
         jump.held.push(HeldRow::of(row));
         jump.values += row.values.len();
         let is_step = jump.goes_on && goes_on != Some(false);
-        if goes_on == Some(false) || is_full || (is_next && is_step) {
-            self.decide(origin, is_step, each);
+        if is_damage || goes_on == Some(false) || is_full || (is_next && is_step) {
+            if is_damage {
+                jump.held.retain(|held| !time::is_before_2000(held.time_ns));
+            }
+            self.decide(origin, is_step && !is_damage, each);
         }
     }
 

@@ -178,3 +178,21 @@ fn irregular_rows_are_no_gaps() {
         assert!((18..=21).contains(&found.gaps.missing), "{jitter_s} {:?}", found.gaps);
     }
 }
+
+/// One torn timestamp moved all later rows by 20,567 days.
+#[test]
+fn one_wrong_time_is_no_step_of_the_clock() {
+    let truth = busy(300);
+    for wrong_ns in [17_950_001_200_000_000, START_NS / 2 * 3, START_NS - 86_400 * SECOND_NS] {
+        let mut rows: Vec<_> = truth.rows(0).into_iter().filter(ONLY_ALL).collect();
+        rows[150].time_ns = wrong_ns;
+        let report = report_of(&Form::Lines.write(&rows));
+        assert_eq!(report.recording.clock_steps, 0, "{wrong_ns}");
+        assert!(!warnings(&report.sources[0]).is_empty(), "{wrong_ns}");
+    }
+    let mut rows: Vec<_> = truth.rows(0).into_iter().filter(ONLY_ALL).collect();
+    rows[150].time_ns = 17_950_001_200_000_000;
+    let found = source(&rows);
+    assert_eq!(totals(&found), truth.totals(), "{}", warnings(&found));
+    assert_eq!((found.gaps.gaps, found.interval_seconds.unwrap().round()), (1, 1.0));
+}
