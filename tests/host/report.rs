@@ -7,6 +7,7 @@ mod advice;
 mod clocks;
 mod coverage;
 mod damage;
+mod doubts;
 mod forms;
 mod levels;
 

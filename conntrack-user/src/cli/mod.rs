@@ -152,7 +152,8 @@ pub enum Command {
     /// is found and read with it. One FILE is reported; two are compared, before and after a
     /// change; with --merge any number is read as one recording, in the order given.
     ///
-    /// Totals, extremes and peaks are exact; median and p99 are within 1 %.
+    /// Totals, extremes and peaks are exact unless a warning limits them; median and p99 are within
+    /// 1 %.
     #[command(after_long_help = report::help())]
     Report(ReportArgs),
     /// Print a completion script for a shell.

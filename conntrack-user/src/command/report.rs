@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use super::UsageError;
 use super::generate::print_quietly;
 use crate::cli::{ReportArgs, ReportFormat};
-use crate::recording::{self, Catalog, ReadCounts};
+use crate::recording::{self, Catalog, LEFT_OUT, ReadCounts};
 use crate::report::{
     Aggregator, Options, Report, compare, comparison_page, comparison_text, report_page,
     report_text,
@@ -77,6 +77,9 @@ fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
 fn read(paths: &[PathBuf], options: Options) -> anyhow::Result<Report> {
     let files: Vec<_> = paths.iter().flat_map(|path| recording::files_of(path)).collect();
     let (mut catalog, mut tally) = (Catalog::default(), ReadCounts::default());
+    let left_out = paths.iter().flat_map(|path| recording::parts_left_out(path));
+    let left_out = left_out.filter(|path| !files.contains(path));
+    tally.unreadable.extend(left_out.map(|path| format!("{}: {LEFT_OUT}", path.display())));
     let mut aggregator = Aggregator::new(options);
     recording::read(&files, &mut catalog, &mut tally, &mut |catalog, row| {
         aggregator.push(catalog, row);

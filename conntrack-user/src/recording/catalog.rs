@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::BadLine;
+use super::known::is_known;
 
 /// The most different series, and as many fields, that are kept apart: what a machine of 4,096
 /// CPUs has in fifteen namespaces.
@@ -58,7 +59,19 @@ pub struct Catalog {
     orders: Vec<Vec<FieldId>>,
     /// Of names.
     bytes: usize,
+    texts: TextValues,
 }
+
+/// Values that are text where conntrack's rows have numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct TextValues {
+    pub(super) number: u64,
+    /// The first one, such as `drop="n/a"`.
+    pub(super) first: Option<String>,
+}
+
+/// The longest text that a message quotes, in characters.
+const LONGEST_TEXT: usize = 40;
 
 impl Catalog {
     /// The series with the number `id`.
@@ -83,6 +96,24 @@ impl Catalog {
         self.take_room(self.by_head.len(), head.len())?;
         self.by_head.insert(head.into(), series);
         Ok(())
+    }
+
+    /// Takes a value that is text, if conntrack's rows have a field of this name.
+    pub(super) fn note_text(&mut self, field: FieldId, value: &str) {
+        let name = &self.fields[field.0];
+        if !is_known(name) {
+            return;
+        }
+        self.texts.number += 1;
+        if self.texts.first.is_none() {
+            let value: String = value.chars().take(LONGEST_TEXT).collect();
+            self.texts.first = Some(format!("{name}={value:?}"));
+        }
+    }
+
+    /// The values that are text where conntrack's rows have numbers.
+    pub(super) fn texts(&self) -> &TextValues {
+        &self.texts
     }
 
     /// The number of a series.

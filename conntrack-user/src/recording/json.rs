@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::known::is_known;
 use super::{BadLine, Catalog, FieldId, RecordedSeries, SeriesId, time};
 
 #[derive(Deserialize)]
@@ -31,7 +32,7 @@ impl Scalar {
         match self {
             Self::Integer(value) => Some(*value as f64),
             Self::Number(value) => Some(*value),
-            Self::Text(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+            Self::Text(text) => number_of(text.trim()),
             Self::Other(_) => None,
         }
     }
@@ -55,6 +56,15 @@ impl Scalar {
     }
 }
 
+/// Returns the number of a text. The kernel's hexadecimal numbers begin with zeros, and some of them
+/// have no letter.
+fn number_of(text: &str) -> Option<f64> {
+    if let [b'0', b'0'..=b'9', ..] = text.as_bytes() {
+        return None;
+    }
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
 /// Reads `object` into `values`; the series, and the time in nanoseconds.
 pub(super) fn parse(
     object: &[u8],
@@ -66,6 +76,9 @@ pub(super) fn parse(
     for (key, value) in row.fields {
         if let Some(value) = value.number() {
             values.push((catalog.field_id(key.as_bytes(), || key.clone())?, value));
+        } else if let (Scalar::Text(text), true) = (&value, is_known(&key)) {
+            let field = catalog.field_id(key.as_bytes(), || key.clone())?;
+            catalog.note_text(field, text);
         }
     }
     let time_ns = match row.timestamp {

@@ -95,8 +95,12 @@ fn fields(
             }
         };
         let (value, behind) = value(text)?;
-        if let Some(value) = value {
-            values.push((field, value));
+        match value {
+            Some(value) => values.push((field, value)),
+            None => {
+                let value = text_of(&text[..text.len() - behind.len()]);
+                catalog.note_text(field, value.trim_matches('"'));
+            }
         }
         match behind {
             [b',', more @ ..] => rest = more,

@@ -127,6 +127,12 @@ pub struct ReadCounts {
     pub first_bad_line: Option<String>,
     /// Files that could not be read, or only in part: `file: why`.
     pub unreadable: Vec<String>,
+    /// Values that are text where conntrack's rows have numbers.
+    #[serde(skip)]
+    pub texts: u64,
+    /// The first of them, such as `drop="n/a"`.
+    #[serde(skip)]
+    pub first_text: Option<String>,
     /// Rows with a time before the year 2000: the clock was not set, or their unit is unknown.
     pub before_2000: u64,
     /// How often the clock of a source went back.
@@ -143,10 +149,57 @@ pub struct ReadCounts {
 pub fn files_of(path: &Path) -> Vec<PathBuf> {
     let mut files = vec![path.to_owned()];
     if path != Path::new("-") {
-        files.extend((1..).map(|number| rotated(path, number)).take_while(|path| path.is_file()));
+        files.extend((1..).map_while(|number| part(path, number)));
     }
     files.reverse();
     files
+}
+
+/// Returns the file of the recording `path` that was rotated `number` times, as it is or compressed
+/// since.
+fn part(path: &Path, number: u32) -> Option<PathBuf> {
+    let plain = rotated(path, number);
+    let compressed = [".gz", ".zst"].map(|suffix| {
+        let mut name = plain.clone().into_os_string();
+        name.push(suffix);
+        name.into()
+    });
+    [plain].into_iter().chain(compressed).find(|path: &PathBuf| path.is_file())
+}
+
+/// Why a file is in [`parts_left_out`].
+pub const LEFT_OUT: &str =
+    "a part of the recording behind a missing one, or named by a date, was left out: name it, too";
+
+/// Returns the files that seem to be parts of the recording `path`, too, and are not among
+/// [`files_of`]: those behind a missing number, and those with a date.
+#[must_use]
+pub fn parts_left_out(path: &Path) -> Vec<PathBuf> {
+    let (Some(name), folder) = (path.file_name().and_then(|name| name.to_str()), path.parent())
+    else {
+        return Vec::new();
+    };
+    let folder = folder.filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let read = files_of(path);
+    let is_part = |file: &Path| {
+        let rest = file.file_name()?.to_str()?.strip_prefix(name)?;
+        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+        let is_part = match rest.as_bytes().first()? {
+            b'.' => {
+                let number = digits(&rest[1..]);
+                number > 0 && matches!(&rest[1 + number..], "" | ".gz" | ".zst")
+            }
+            b'-' => digits(&rest[1..]) == 8,
+            _ => false,
+        };
+        is_part.then_some(())
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries.map(|entry| path.with_file_name(entry.file_name()));
+    let mut left_out: Vec<_> =
+        files.filter(|file| !read.contains(file) && is_part(file).is_some()).collect();
+    left_out.sort();
+    left_out
 }
 
 /// Returns the name of the file `path` after `number` rotations.

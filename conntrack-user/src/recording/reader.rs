@@ -23,6 +23,8 @@ pub fn read(
         order.push(catalog, row, &mut |row| each(catalog, row));
     }
     order.finish(tally, &mut |row| each(catalog, row));
+    let texts = catalog.texts();
+    (tally.texts, tally.first_text) = (texts.number, texts.first.clone());
 }
 
 /// Files that are read row by row.

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::accumulator::{Context, SourceAccumulator};
 use super::cpus;
-use super::fields::{Counters, Meaning};
+use super::fields::{Counters, Meaning, is_usual};
 use super::successors;
 use super::summary::Report;
 use super::undecided::Undecided;
 use super::unknown::of_recording;
 use crate::recording::known::{is_known, is_unmistakable};
-use crate::recording::{Catalog, ReadCounts, RecordedSeries, Row, SeriesId};
+use crate::recording::{Catalog, FieldId, ReadCounts, RecordedSeries, Row, SeriesId};
 use crate::rows::MEASUREMENT;
 
 /// Sources that are kept apart; each takes up to 6 MiB with 96 counters whose
@@ -103,10 +103,21 @@ impl Aggregator {
         }
         match place {
             RowScope::Whole(source) => {
-                self.sources[source].whole(&self.options, &self.meanings, row);
+                let meanings = (&self.meanings[..], &self.counters);
+                self.sources[source].whole(&self.options, meanings, row);
             }
             RowScope::Cpu(source, cpu) => {
-                let counters = row.values.iter().filter_map(|(field, value)| {
+                let possible: Vec<_>;
+                let mut values = row.values;
+                if !values.iter().all(|(_, value)| is_usual(*value)) {
+                    let can_be =
+                        |(field, value): &&(FieldId, f64)| self.meanings[field.0].can_be(*value);
+                    let impossible = values.iter().find(|value| !can_be(value));
+                    self.sources[source].take_impossible(impossible.map(|(_, value)| *value));
+                    possible = values.iter().filter(can_be).copied().collect();
+                    values = &possible;
+                }
+                let counters = values.iter().filter_map(|(field, value)| {
                     let Meaning::Counter(counter) = self.meanings[field.0] else { return None };
                     Some((counter, *value))
                 });
@@ -114,7 +125,7 @@ impl Aggregator {
                     &self.options,
                     (row.time_ns, cpu),
                     counters,
-                    &self.counters.cpu_tracks,
+                    &self.counters,
                     &mut self.room,
                 );
             }
@@ -164,7 +175,7 @@ impl Aggregator {
     #[must_use]
     pub fn finish(mut self, recording: ReadCounts) -> Report {
         for source in &mut self.sources {
-            source.end(&self.options);
+            source.end(&self.options, &self.counters);
         }
         let unknown = of_recording(
             &recording,

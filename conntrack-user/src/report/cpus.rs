@@ -2,15 +2,15 @@
 
 use super::gaps::Clock;
 use super::summary;
-use super::track::{Falls, Reach, Step, Track};
+use super::track::{Falls, Reach, RowReach, Step, Track};
 use crate::schema::field::CpuTrack;
 
 /// The most CPUs that a kernel can have (`NR_CPUS`).
 const MOST: usize = 8192;
 
-/// The number in `cpu7`.
+/// Returns the number in `cpu7`, or in `7` as other programs write it.
 pub(super) fn number(tag: &str) -> Option<usize> {
-    let number = tag.strip_prefix("cpu")?.parse().ok()?;
+    let number = tag.strip_prefix("cpu").unwrap_or(tag).parse().ok()?;
     (number < MOST).then_some(number)
 }
 
@@ -25,6 +25,8 @@ pub(super) struct Cpus {
     gather: Gather,
     /// Gathers in which a CPU is missing.
     partial: u64,
+    /// Rows in which counters are taken to have begun again that are no lower than before.
+    inferred_resets: u64,
     /// Values for which there was no room.
     left_out: u64,
     /// Some tracks begin late or not at all: there was no room for them.
@@ -82,21 +84,28 @@ impl Cpus {
         Some(Sum { at_ns: self.gather.time_ns, step, events })
     }
 
-    /// The reach of a row of the CPU `number` with these counters.
+    /// Returns the reach of a row of the CPU `number` with these counters.
     pub(super) fn reach(
-        &self,
+        &mut self,
         number: usize,
         time_ns: i64,
-        counters: impl Iterator<Item = (usize, f64)>,
-    ) -> Reach {
+        counters: impl Iterator<Item = (usize, f64)> + Clone,
+        is_of_probes: impl Fn(usize) -> bool,
+    ) -> RowReach {
         let tracks = self.cpus.get(number).and_then(Option::as_deref).unwrap_or_default();
         let mut falls = Falls::default();
-        for (place, value) in counters {
+        for (place, value) in counters.clone() {
             if let Some(track) = tracks.get(place) {
-                falls.take(track, (time_ns, value));
+                falls.take(track, (time_ns, value), || is_of_probes(place));
             }
         }
-        Reach { may_wrap: falls.may_wrap(), ..self.clock.reach() }
+        if falls.began_again() {
+            let mut tracks =
+                counters.filter_map(|(place, value)| Some((tracks.get(place)?, value)));
+            self.inferred_resets +=
+                u64::from(tracks.any(|(track, value)| track.is_no_lower(value)));
+        }
+        falls.reach(self.clock.reach())
     }
 
     /// Takes the counter `place` of the CPU `number`; the events since the row before. `room` is
@@ -145,6 +154,11 @@ impl Cpus {
     /// Gathers in which a CPU is missing.
     pub(super) fn partial(&self) -> u64 {
         self.partial
+    }
+
+    /// Rows in which counters are taken to have begun again that are no lower than before.
+    pub(super) fn inferred_resets(&self) -> u64 {
+        self.inferred_resets
     }
 
     /// Whether tracks are missing, as there was no room for them.
@@ -210,7 +224,7 @@ mod tests {
             let time_ns = second * 1_000_000_000 + cpu as i64 * 1000;
             sums.extend(cpus.row(cpu, time_ns));
             let value = (second * 10) as f64;
-            let reach = cpus.reach(cpu, time_ns, [(0, value)].into_iter());
+            let reach = cpus.reach(cpu, time_ns, [(0, value)].into_iter(), |_| false).of(|| false);
             cpus.take((cpu, 0), (time_ns, value), reach, true, &mut room);
         }
         sums.extend(cpus.end());

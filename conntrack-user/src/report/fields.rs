@@ -31,6 +31,10 @@ pub(super) enum Meaning {
     EntriesMin,
     /// The most since the row before.
     EntriesMax,
+    /// The fewest since the row before by the statistics, if the rows are those of ctpulse.
+    OwnEntriesMin,
+    /// The same for the most. An aggregator makes such a field of a sum over CPUs.
+    OwnEntriesMax,
     /// The table's limit.
     Max,
     /// Ticks left out.
@@ -46,6 +50,24 @@ pub(super) enum Meaning {
 /// Counters that are kept apart; the kernel and the probes have some forty.
 const MOST: usize = 96;
 
+/// The numbers of 32 and 64 bits with all bits set, as -1 is written without a sign.
+const LARGEST_OF_32_BITS: f64 = 4_294_967_295.0;
+const LARGEST_OF_63_BITS: f64 = 9_223_372_036_854_775_807.0;
+
+/// Whether every field can have the value, as nearly all values are.
+pub(super) fn is_usual(value: f64) -> bool {
+    (0.0..LARGEST_OF_32_BITS).contains(&value)
+}
+
+impl Meaning {
+    /// Whether a field with this meaning can have the value. `fillna(-1)` and the like stand for no
+    /// value at all.
+    pub(super) fn can_be(self, value: f64) -> bool {
+        let is_largest = || value == LARGEST_OF_32_BITS || value >= LARGEST_OF_63_BITS;
+        is_usual(value) || value >= 0.0 && !(matches!(self, Self::Counter(_)) && is_largest())
+    }
+}
+
 /// Numbers for the counters: those of [`PAIRED`], then the others in the order in which they were
 /// met.
 #[derive(Debug)]
@@ -53,6 +75,8 @@ pub(super) struct Counters {
     pub(super) names: Vec<String>,
     /// The meaning of each of them for a single CPU, where it is followed on each.
     pub(super) cpu_tracks: Vec<Option<CpuTrack>>,
+    /// What counts it.
+    pub(super) origins: Vec<CounterOrigin>,
     by_name: HashMap<String, usize>,
     /// Fields that found no room.
     pub(super) left_out: u64,
@@ -63,6 +87,7 @@ impl Default for Counters {
         let mut counters = Self {
             names: Vec::new(),
             cpu_tracks: Vec::new(),
+            origins: Vec::new(),
             by_name: HashMap::new(),
             left_out: 0,
         };
@@ -79,6 +104,8 @@ impl Counters {
         match fields::find(name).and_then(|field| field.value) {
             Some(WindowValue::Count) => Meaning::Count,
             Some(WindowValue::Entries) => Meaning::Entries,
+            Some(WindowValue::EntriesMin) if !name.starts_with(SYSCTL) => Meaning::OwnEntriesMin,
+            Some(WindowValue::EntriesMax) if !name.starts_with(SYSCTL) => Meaning::OwnEntriesMax,
             Some(WindowValue::EntriesMin) => Meaning::EntriesMin,
             Some(WindowValue::EntriesMax) => Meaning::EntriesMax,
             Some(WindowValue::Limit) => Meaning::Max,
@@ -114,6 +141,7 @@ impl Counters {
         }
         let number = self.names.len();
         self.names.push(counter.to_owned());
+        self.origins.push(CounterOrigin::of(counter));
         self.cpu_tracks.push(fields::find(counter).and_then(|field| field.per_cpu));
         self.by_name.insert(counter.to_owned(), number);
         Some(number)
@@ -147,6 +175,36 @@ fn is_constant_on_some_kernels(name: &str) -> bool {
         let is_part = field.part.is_some_and(|part| part.zero_is_uncounted);
         field.constant_from.is_some() || is_part
     })
+}
+
+/// What counts a counter. The probes begin again when ctpulse does, the kernel does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CounterOrigin {
+    Kernel,
+    Probes,
+    /// The kernel, and in its stead the probes of ctpulse on some kernels.
+    Either,
+}
+
+impl CounterOrigin {
+    /// Returns what counts the counter `name`.
+    pub(super) fn of(name: &str) -> Self {
+        let Some(field) = fields::find(name) else { return Self::Kernel };
+        let is_derived = matches!(field.kind, FieldKind::DerivedDrop(_));
+        let is_missed = field.value == Some(WindowValue::EventsMissed);
+        match field.documented {
+            _ if is_derived || is_missed => Self::Probes,
+            // `found` is the kernel's, but for `ebpf_per_packet`.
+            Some(_) if field.event.is_some() && is_constant_on_some_kernels(name) => Self::Either,
+            None if field.event.is_some() => Self::Probes,
+            _ => Self::Kernel,
+        }
+    }
+
+    /// Whether the probes may count it; `is_of_ctpulse` is whether ctpulse wrote the rows.
+    pub(super) fn is_of_probes(self, is_of_ctpulse: bool) -> bool {
+        self == Self::Probes || self == Self::Either && is_of_ctpulse
+    }
 }
 
 /// Whether the bursts of this counter are listed: those that a plot shows. The others move with

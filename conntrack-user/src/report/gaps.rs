@@ -8,7 +8,7 @@
 use hdrhistogram::Histogram;
 
 use super::summary::{Gap, Gaps};
-use super::track::{Reach, Step, Track};
+use super::track::{Fall, Reach, Step, Track};
 
 /// Longer than this many intervals is a gap: at least one emission is missing.
 pub(super) const LONGER: f64 = 1.5;
@@ -16,6 +16,10 @@ pub(super) const LONGER: f64 = 1.5;
 const LONGER_IF_IRREGULAR: f64 = 2.0;
 /// The most inputs of one series that are recognized.
 const MOST_INPUTS: usize = 4;
+/// So many times of one length in succession are an interval, and no gaps.
+const LEAST_RUN: u64 = 5;
+/// The most different intervals that are kept.
+const MOST_RUNS: usize = 16;
 /// Intervals before the estimate is believed: the first is often cut short.
 const ENOUGH: u64 = 8;
 /// How many gaps are kept, the longest.
@@ -74,9 +78,9 @@ impl Clock {
             Some(us) => Reach {
                 near_ns: NEAR_NS.min((us * 250.0) as i64),
                 far_ns: (us * 1000.0 * LONGER) as i64,
-                may_wrap: true,
+                fall: Fall::MayWrap,
             },
-            None => Reach { near_ns: SURELY_NEAR_NS, far_ns: i64::MAX, may_wrap: true },
+            None => Reach { near_ns: SURELY_NEAR_NS, far_ns: i64::MAX, fall: Fall::MayWrap },
         }
     }
 
@@ -106,11 +110,11 @@ impl Clock {
         for (from_ns, to_ns) in self.times.gaps() {
             self.intervals.record(Gap { from_ns, to_ns, restart: false });
         }
-        let (mut gaps, undecided) = self.intervals.gaps();
+        let (mut gaps, undecided, other) = self.intervals.gaps();
         for gap in &mut gaps.longest {
             gap.restart = self.restarts.contains(&gap.to_ns);
         }
-        Times { interval: self.intervals.period_us().map(|us| us / 1e6), gaps, undecided }
+        Times { interval: self.intervals.period_us().map(|us| us / 1e6), gaps, undecided, other }
     }
 }
 
@@ -122,6 +126,14 @@ pub(super) struct Times {
     pub(super) gaps: Gaps,
     /// Times between two rows of which it is not known whether a row is missing.
     pub(super) undecided: u64,
+    pub(super) other: OtherInterval,
+}
+
+/// A longer interval that some of the rows have.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct OtherInterval {
+    pub(super) seconds: f64,
+    pub(super) rows: u64,
 }
 
 /// The times between rows.
@@ -134,6 +146,11 @@ struct Intervals {
     /// From each row to the second, third and fourth behind it, where the time between rows
     /// varies.
     sums: [Option<Histogram<u32>>; MOST_INPUTS - 1],
+    /// Times between rows that were the same several times in succession: each is an interval of
+    /// its own.
+    runs: Vec<u64>,
+    /// How many times the time between rows is the same as before, up to now.
+    run: u64,
     /// How often the time between rows was another one than the time before.
     varied: u64,
     /// Rows since then.
@@ -144,6 +161,11 @@ struct Intervals {
     last: Option<Gap>,
     estimate_us: Option<f64>,
     longest: Vec<Gap>,
+}
+
+/// Whether two times between rows are the same, but for a sixteenth.
+fn are_same(a: u64, b: u64) -> bool {
+    a.abs_diff(b) <= a.min(b) / 16
 }
 
 /// A tenth of all times is shorter, and a tenth longer.
@@ -171,6 +193,8 @@ impl Intervals {
             digits,
             histogram: None,
             sums: Default::default(),
+            runs: Vec::new(),
+            run: 0,
             varied: 0,
             since_varied: MOST_INPUTS,
             chain: [0; MOST_INPUTS],
@@ -199,7 +223,13 @@ impl Intervals {
         self.chain.rotate_right(1);
         self.chain[0] = us;
         self.chained = if is_next { (self.chained + 1).min(MOST_INPUTS) } else { 1 };
-        if self.chained > 1 && us.abs_diff(self.chain[1]) > us.min(self.chain[1]) / 16 {
+        let is_same = are_same(us, self.chain[1]);
+        if self.chained > 1 && is_same {
+            self.run += 1;
+        } else {
+            self.end_run();
+        }
+        if self.chained > 1 && !is_same {
             self.varied += 1;
             self.since_varied = 0;
         }
@@ -222,6 +252,22 @@ impl Intervals {
             self.longest.insert(at, between);
             self.longest.truncate(KEPT);
         }
+    }
+
+    /// Ends a series of times that are the same.
+    fn end_run(&mut self) {
+        let run = std::mem::take(&mut self.run) + 1;
+        let us = self.chain[1];
+        let is_known = self.runs.iter().any(|other| are_same(*other, us));
+        if run >= LEAST_RUN && !is_known && self.runs.len() < MOST_RUNS {
+            self.runs.push(us);
+        }
+    }
+
+    /// Whether times of this length follow one another.
+    fn is_other_interval(&self, us: u64) -> bool {
+        let is_open = self.run + 1 >= LEAST_RUN && are_same(self.chain[0], us);
+        is_open || self.runs.iter().any(|other| are_same(*other, us))
     }
 
     /// The time in which each of several inputs writes one row.
@@ -256,26 +302,37 @@ impl Intervals {
         low < 0.75 * period && high > 1.25 * period && self.turn_us().is_none()
     }
 
-    /// Returns the gaps, and the number of times between rows that may be one.
-    fn gaps(&self) -> (Gaps, u64) {
+    /// Returns the gaps, the number of times between rows that may be one, and those that are
+    /// another interval.
+    fn gaps(&self) -> (Gaps, u64, OtherInterval) {
         let (mut gaps, mut undecided) = (Gaps::default(), 0);
+        let mut other = OtherInterval::default();
         let (Some(period), Some(histogram)) = (self.period_us(), &self.histogram) else {
-            return (gaps, undecided);
+            return (gaps, undecided, other);
         };
         let longer = if self.is_irregular(period) { LONGER_IF_IRREGULAR } else { LONGER };
         for bucket in histogram.iter_recorded() {
-            let intervals = bucket.value_iterated_to() as f64 / period;
+            let us = bucket.value_iterated_to();
+            let intervals = us as f64 / period;
             let count = bucket.count_since_last_iteration();
-            if intervals > longer {
+            if intervals > longer && self.is_other_interval(us) {
+                if count > other.rows {
+                    other.seconds = us as f64 / 1e6;
+                }
+                other.rows += count;
+            } else if intervals > longer {
                 gaps.gaps += count;
                 gaps.missing += (intervals.round() as u64).saturating_sub(1).max(1) * count;
             } else if intervals > LONGER {
                 undecided += count;
             }
         }
-        let is_gap = |gap: &&Gap| (gap.to_ns - gap.from_ns) as f64 / 1e3 > longer * period;
+        let is_gap = |gap: &&Gap| {
+            let us = gap.to_ns.abs_diff(gap.from_ns) / 1000;
+            us as f64 > longer * period && !self.is_other_interval(us)
+        };
         gaps.longest = self.longest.iter().filter(is_gap).copied().collect();
-        (gaps, undecided)
+        (gaps, undecided, other)
     }
 }
 

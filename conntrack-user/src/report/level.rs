@@ -107,6 +107,11 @@ impl TableLevel {
         }
     }
 
+    /// Whether the entries are surely the table's and no sum over CPUs.
+    pub(super) fn is_sure(&self) -> bool {
+        self.is_sure
+    }
+
     /// The times of the first and the last entries.
     pub(super) fn span(&self) -> Option<(i64, i64)> {
         self.span
@@ -192,6 +197,7 @@ impl TableLevel {
             entries: self.entries.summary()?,
             peak,
             peak_at_ns,
+            is_sum: false,
             above_90_percent: self.above,
         })
     }

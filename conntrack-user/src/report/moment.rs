@@ -25,6 +25,8 @@ pub(super) struct Moment {
     pub(super) entries: Option<f64>,
     pub(super) entries_min: Option<f64>,
     pub(super) entries_max: Option<f64>,
+    /// The fewest and the most by the statistics, if the rows are those of ctpulse.
+    pub(super) own_entries: (Option<f64>, Option<f64>),
     pub(super) max: Option<f64>,
     pub(super) losses: [Option<f64>; 2],
     pub(super) sample_seconds: Option<f64>,
@@ -74,6 +76,8 @@ impl Moment {
                 self.entries_min = Some(self.entries_min.map_or(value, |old| old.min(value)));
             }
             Meaning::EntriesMax => highest(&mut self.entries_max),
+            Meaning::OwnEntriesMin => self.own_entries.0 = Some(value),
+            Meaning::OwnEntriesMax => self.own_entries.1 = Some(value),
             Meaning::Max => self.max = Some(value),
             Meaning::SamplesMissed => self.losses[0] = Some(value),
             Meaning::RowsLost => self.losses[1] = Some(value),
@@ -88,6 +92,13 @@ impl Moment {
         } else if matches!(meaning, Meaning::Count | Meaning::Max) {
             self.table_ns.get_or_insert(time_ns);
         }
+    }
+
+    /// Takes the extremes of the statistics as those of the table.
+    pub(super) fn take_own_entries(&mut self) {
+        let (min, max) = self.own_entries;
+        self.entries_min = self.entries_min.into_iter().chain(min).reduce(f64::min);
+        self.entries_max = self.entries_max.into_iter().chain(max).reduce(f64::max);
     }
 
     fn counter(&mut self, at: usize) -> &mut CounterReading {

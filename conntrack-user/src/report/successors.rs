@@ -6,7 +6,7 @@ use crate::text::human::number;
 
 /// How far apart they may be, in intervals and in seconds.
 const NEAR_INTERVALS: f64 = 10.0;
-const NEAR_SECONDS: f64 = 60.0;
+const NEAR_SECONDS: f64 = 3600.0;
 /// Tags that differ between two machines or namespaces.
 const IDENTITY: [&str; 2] = ["host", "netns"];
 /// Counters that a sentence names.
@@ -27,11 +27,11 @@ pub(super) struct Ends {
 pub(super) fn unknown(sources: &[Ends]) -> Vec<Vec<String>> {
     let mut unknown = vec![Vec::new(); sources.len()];
     for (a, before) in sources.iter().enumerate() {
-        for (b, behind) in sources.iter().enumerate() {
-            let rises = if goes_on(before, behind) { rises(before, behind) } else { Vec::new() };
-            if rises.is_empty() {
-                continue;
-            }
+        let later = sources.iter().enumerate().filter(|(_, behind)| goes_on(before, behind));
+        let later = later.filter_map(|(b, behind)| Some((b, behind, rises(before, behind)?)));
+        // The source may have changed its name again after that.
+        let next = later.min_by_key(|(_, behind, _)| behind.span);
+        if let Some((b, behind, rises)) = next.filter(|(.., rises)| !rises.is_empty()) {
             let named: Vec<_> = rises
                 .iter()
                 .take(NAMED)
@@ -61,25 +61,30 @@ fn goes_on(before: &Ends, behind: &Ends) -> bool {
     let apart = to.0.saturating_sub(from.1) as f64 / 1e9;
     let near = (NEAR_INTERVALS * before.interval_seconds).max(NEAR_SECONDS);
     let is_other = |key: &&str| match (before.origin.tag(key), behind.origin.tag(key)) {
-        (Some(a), Some(b)) => a != b,
+        (Some(a), Some(b)) => a != b && !is_same_host(a, b) && !is_same_host(b, a),
         _ => false,
     };
     apart > 0.0 && apart <= near && !IDENTITY.iter().any(is_other)
 }
 
-/// The counters that are higher, if none is lower.
-fn rises<'a>(before: &'a Ends, behind: &Ends) -> Vec<(&'a str, f64)> {
+/// Whether one name is the other with its domain.
+fn is_same_host(short: &str, long: &str) -> bool {
+    long.strip_prefix(short).is_some_and(|domain| domain.starts_with('.'))
+}
+
+/// Returns the counters that are higher, if none is lower.
+fn rises<'a>(before: &'a Ends, behind: &Ends) -> Option<Vec<(&'a str, f64)>> {
     let mut rises = Vec::new();
     for (name, _, last) in &before.counters {
         let Some((_, first, _)) = behind.counters.iter().find(|(other, ..)| other == name) else {
             continue;
         };
         if first < last {
-            return Vec::new();
+            return None;
         }
-        if first > last && *last > 0.0 {
+        if first > last {
             rises.push((name.as_str(), first - last));
         }
     }
-    rises
+    Some(rises)
 }

@@ -36,6 +36,9 @@ pub struct SourceReport {
     pub from_ns: i64,
     /// The time of the last row.
     pub to_ns: i64,
+    /// The times of the first and the last row with counters.
+    #[serde(skip)]
+    pub counted_ns: Option<(i64, i64)>,
     /// Rows of every kind.
     pub rows: u64,
     /// Different times among the rows of one series: the statistics, or else the table.
@@ -144,6 +147,9 @@ pub struct Fill {
     pub peak: f64,
     /// The time of the row with the peak.
     pub peak_at_ns: i64,
+    /// The entries may be a sum over CPUs, so that the limit says nothing.
+    #[serde(skip)]
+    pub is_sum: bool,
     /// Time spent nearly full; absent where the limit is not known.
     pub above_90_percent: Option<Above>,
 }
@@ -230,6 +236,9 @@ pub struct Gaps {
     pub restarts: u64,
     /// How often a counter went back: restarts, a module loaded again, a machine booted.
     pub resets: u64,
+    /// How often one of the kernel's did, which begin again without ctpulse.
+    #[serde(skip)]
+    pub kernel_resets: u64,
     /// The time of the first of these rows.
     pub first_reset_ns: Option<i64>,
     /// How often rows went on at an earlier time, beyond what the reordering window evens out.

@@ -1,5 +1,7 @@
 //! The unknown parts of a source, in sentences with numbers.
 
+use super::fields::CounterOrigin;
+use super::gaps::OtherInterval;
 use super::summary::Fill;
 use super::track::Track;
 use crate::recording::known::is_known;
@@ -7,8 +9,12 @@ use crate::recording::{ReadCounts, WINDOW};
 use crate::schema::fields::{ROWS_LOST, SAMPLES_MISSED};
 use crate::text::human::{duration, number};
 
-/// Rows span the time if no more than this many intervals of it are missing.
-const SPANS: f64 = 1.5;
+/// Rows span the time if no more than this many intervals of it are missing: with half an interval
+/// no whole row is. Rows with another interval than the others have times of their own.
+const SPANS: f64 = 0.5;
+const SPANS_OF_OTHER_INTERVAL: f64 = 1.5;
+/// Two intervals are the same up to this share.
+const SAME_INTERVAL: f64 = 0.25;
 /// Rows are few for their time if gaps take more than this share of it.
 const MOSTLY_GAPS: f64 = 0.5;
 /// The share of rows from which on decreases are no accident.
@@ -17,6 +23,8 @@ const OFTEN: f64 = 0.05;
 const LARGEST_INTEGER: f64 = 9_007_199_254_740_992.0;
 /// No one samples a table as rarely as this, in seconds.
 const LONGEST_INTERVAL: f64 = 86_400.0;
+/// An interval of so many of another one hides bursts that the other one shows.
+const MUCH_LONGER: f64 = 10.0;
 /// Fewer decreases than this are restarts.
 const SOME: u64 = 4;
 
@@ -37,6 +45,8 @@ pub(super) struct Completeness<'a> {
     pub(super) table_interval_seconds: Option<f64>,
     /// Times between rows in which a row may be missing or not.
     pub(super) undecided_gaps: u64,
+    /// A longer interval that some of the rows have.
+    pub(super) other_interval: OtherInterval,
     /// How often a row without rates came behind one with rates, if that is no restart.
     pub(super) alternating: u64,
     /// Times with several rows of different values.
@@ -64,6 +74,12 @@ pub(super) struct Completeness<'a> {
     /// Values of CPUs that found no room.
     pub(super) left_out: u64,
     pub(super) disagreeing: u64,
+    /// Rows with values that their fields cannot have, and the first of these values.
+    pub(super) impossible: (u64, f64),
+    /// Rows at the end that are the same in every field, and the most before that.
+    pub(super) same_at_end: Option<(u64, u64)>,
+    /// Rows have peaks, which ctpulse writes beside rates.
+    pub(super) has_peaks: bool,
     pub(super) resets: u64,
     pub(super) losses_unknown: bool,
     pub(super) fill: Option<&'a Fill>,
@@ -78,7 +94,12 @@ pub(super) struct Completeness<'a> {
     pub(super) has_known: bool,
     /// A counter of another name.
     pub(super) stranger: Option<String>,
-    pub(super) restarts: u64,
+    /// ctpulse wrote the rows.
+    pub(super) is_of_ctpulse: bool,
+    /// Rows in which counters are taken to have begun again that are no lower than before.
+    pub(super) inferred_resets: u64,
+    /// How often the kernel's counters started again.
+    pub(super) kernel_resets: u64,
     /// The counter that started again most often, and how often it did.
     pub(super) most_resets: Option<(u64, String)>,
     /// How often the counter did that started again least often, of those that show it.
@@ -93,6 +114,16 @@ impl Completeness<'_> {
     pub(super) fn replace(&mut self, name: &str, times: u64) {
         if times > self.replaced.as_ref().map_or(0, |(most, _)| *most) {
             self.replaced = Some((times, name.to_owned()));
+        }
+    }
+
+    /// How many intervals of the time may be missing in the rows that span it.
+    fn spans(&self) -> f64 {
+        match (self.interval_seconds, self.table_interval_seconds) {
+            (Some(a), Some(b)) if (a - b).abs() > SAME_INTERVAL * a.max(b) => {
+                SPANS_OF_OTHER_INTERVAL
+            }
+            _ => SPANS,
         }
     }
 
@@ -114,11 +145,15 @@ impl Completeness<'_> {
         if track.largest() > LARGEST_INTEGER {
             self.inexact.get_or_insert_with(|| name.to_owned());
         }
-        let resets = track.resets();
+        // All counters start again together, but for those of the probes when ctpulse is started
+        // again.
+        let is_of_probes = CounterOrigin::of(name).is_of_probes(self.is_of_ctpulse);
+        let resets = if is_of_probes { 0 } else { track.resets() };
+        self.kernel_resets = self.kernel_resets.max(resets);
         if resets > self.most_resets.as_ref().map_or(0, |(most, _)| *most) {
             self.most_resets = Some((resets, name.to_owned()));
         }
-        if track.first() > 0.0 {
+        if track.first() > 0.0 && !is_of_probes {
             self.least_resets = Some(self.least_resets.map_or(resets, |least| least.min(resets)));
         }
         self.resets_in_gaps = self.resets_in_gaps.max(track.resets_in_gaps());
@@ -128,7 +163,7 @@ impl Completeness<'_> {
         self.backwards = self.backwards.max(track.jumps_back());
         let is_listed = self.short.last().is_some_and(|(last, _)| last == name);
         if let (Some(whole), Some(own)) = (self.statistics, track.span())
-            && !spans(own, whole, self.interval_seconds)
+            && !spans(own, whole, self.interval_seconds, SPANS)
             && !is_listed
         {
             self.short.push((name.to_owned(), seconds(own)));
@@ -140,9 +175,9 @@ fn seconds((from_ns, to_ns): (i64, i64)) -> f64 {
     to_ns.saturating_sub(from_ns) as f64 / 1e9
 }
 
-/// Whether rows span the time of others, but for about an interval.
-fn spans(own: (i64, i64), whole: (i64, i64), interval: Option<f64>) -> bool {
-    seconds(whole) - seconds(own) <= SPANS * interval.unwrap_or(0.0)
+/// Whether rows span the time of others, but for so many intervals.
+fn spans(own: (i64, i64), whole: (i64, i64), interval: Option<f64>, intervals: f64) -> bool {
+    seconds(whole) - seconds(own) <= intervals * interval.unwrap_or(0.0)
 }
 
 /// Whether something happens too often in so many rows for an accident.
@@ -182,16 +217,20 @@ fn statistics(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
         )),
         Some(_) if evidence.statistics_rows < 2 => sentences
             .push("a single statistics row: how much the counters moved is not known".to_owned()),
-        Some(own) if !spans(own, evidence.span, evidence.interval_seconds) => {
+        Some(own) if !spans(own, evidence.span, evidence.interval_seconds, evidence.spans()) => {
             let (own, whole) = (duration(seconds(own)), duration(whole));
-            sentences.push(format!("the statistics rows span {own} of {whole}"));
+            sentences.push(format!(
+                "the statistics rows span {own} of {whole}: nothing is known of the counters in the \
+                 rest"
+            ));
         }
         Some(_) => {}
     }
     let missing = evidence.missing as f64 * evidence.interval_seconds.unwrap_or(0.0);
     if missing > MOSTLY_GAPS * whole {
         let (missing, whole) = (duration(missing), duration(whole));
-        sentences.push(format!("there are no rows for {missing} of {whole}"));
+        let kind = if evidence.statistics.is_some() { "statistics" } else { "table" };
+        sentences.push(format!("there are no {kind} rows for {missing} of {whole}"));
     }
     if evidence.statistics.is_some() && !evidence.has_known && evidence.stranger.is_none() {
         let rows = count(evidence.statistics_rows, "statistics row");
@@ -202,6 +241,14 @@ fn statistics(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
         sentences.push(format!(
             "rows with the sum of the CPUs are missing, and at {partial} not all of the {cpus} CPUs \
              have a row: rates of those times are not known"
+        ));
+    }
+    if let (rows @ 1.., value) = evidence.impossible {
+        let verb = if rows == 1 { "has" } else { "have" };
+        sentences.push(format!(
+            "{} {verb} values that no counter has, such as {value:.0} (below 0, or the largest number \
+             of 32 or 64 bits): left out",
+            count(rows, "row")
         ));
     }
     if let Some(name) = &evidence.inexact {
@@ -228,6 +275,11 @@ fn table(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     let table_interval = evidence.table_interval_seconds.or(evidence.interval_seconds);
     match (evidence.fill, evidence.table) {
         (None, _) => sentences.push("no row has the table's entries".to_owned()),
+        (Some(fill), _) if fill.is_sum => sentences.push(
+            "no row has the table's own count (ip_conntrack_count), and entries may be a sum over \
+             CPUs, as Telegraf's plugin writes it: the table's fill is not known"
+                .to_owned(),
+        ),
         // An empty table is not full under any limit.
         (Some(fill), _) if fill.max.is_none() && fill.peak > 0.0 => {
             sentences.push("no row has the table's limit, so its fill is not known".to_owned());
@@ -239,7 +291,7 @@ fn table(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
                 count(fill.limit_changed, "time")
             ));
         }
-        (Some(_), Some(own)) if !spans(own, evidence.span, table_interval) => {
+        (Some(_), Some(own)) if !spans(own, evidence.span, table_interval, evidence.spans()) => {
             let (own, whole) = (duration(seconds(own)), duration(seconds(evidence.span)));
             sentences.push(format!("the table rows span {own} of {whole}"));
         }
@@ -268,7 +320,8 @@ fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     let often = |number_of: u64| is_often(number_of, evidence.emissions);
     let emissions = count(evidence.emissions, "row");
     let sources = "rows of several sources may have the same tags, and totals may be wrong";
-    if often(evidence.disagreeing) {
+    // Two values of one time cannot both be the counter's, however rare that is.
+    if evidence.disagreeing > 0 {
         let times = count(evidence.disagreeing, "time");
         sentences.push(format!(
             "a counter is lower than a moment before {times} in {emissions}: {sources}"
@@ -280,15 +333,20 @@ fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
             "counters began again in {gaps}: what they counted before that in the gap is not known"
         ));
     }
-    // All counters start again together, but for those of the probes when ctpulse is started again.
-    if let (Some((most, name)), Some(least), 0) =
-        (&evidence.most_resets, evidence.least_resets, evidence.restarts)
+    if let (Some((most, name)), Some(least)) = (&evidence.most_resets, evidence.least_resets)
         && *most > least
     {
         let more = count(most - least, "time");
         sentences.push(format!(
-            "{name} went back {more} when another counter did not, as in damaged rows: its total may \
-             be too high"
+            "{name} went back {more} when another counter did not: its total may be too high, as in \
+             damaged rows, or that of the others too low, if all of them began again"
+        ));
+    }
+    if evidence.inferred_resets > 0 {
+        sentences.push(format!(
+            "in {} some counters began again and others are no lower than before: these are taken to \
+             have begun again, too, and are too high if the row is damaged",
+            count(evidence.inferred_resets, "row")
         ));
     }
     if let Some((odd, name)) = &evidence.odd {
@@ -328,6 +386,27 @@ fn times(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
             number(evidence.undecided_gaps as f64, 15)
         ));
     }
+    let OtherInterval { seconds: longer, rows: other_rows } = evidence.other_interval;
+    if other_rows > 0 {
+        sentences.push(format!(
+            "the interval is {}, but {} in a row of {}: it was changed, or rows are missing regularly",
+            duration(evidence.interval_seconds.unwrap_or(0.0)),
+            duration(longer),
+            count(other_rows, "row")
+        ));
+    }
+    if let (Some(interval), Some(table)) =
+        (evidence.interval_seconds, evidence.table_interval_seconds)
+        && interval > MUCH_LONGER * table
+    {
+        sentences.push(format!(
+            "the statistics rows are {} apart and the table rows {}: rates and peaks are averages over \
+             {}",
+            duration(interval),
+            duration(table),
+            duration(interval)
+        ));
+    }
     if evidence.alternating > 0 {
         let times = count(evidence.alternating, "time");
         sentences.push(format!(
@@ -354,6 +433,12 @@ fn times(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
             duration(missing)
         ));
     }
+    if let ([name, ..], false) = (&evidence.rates_only[..], evidence.has_peaks) {
+        sentences.push(format!(
+            "{name} is in rates only, without the peaks that ctpulse writes beside them: how much of \
+             the time they cover is not known"
+        ));
+    }
     if let Some(interval) = evidence.interval_seconds
         && interval >= LONGEST_INTERVAL
     {
@@ -377,6 +462,13 @@ fn zeros(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
         let rows = count(*filled, "row");
         sentences.push(format!("{name} is 0 in {rows} between others that go on, {by}: left out"));
     }
+    if let Some((same, most)) = evidence.same_at_end {
+        sentences.push(format!(
+            "the last {} are the same in every field, and no more than {most} in a row were before: as \
+             a query with fill(previous) writes them, and then nothing is known of that time",
+            count(same, "row")
+        ));
+    }
     if evidence.zeros_at_end > 0 && !evidence.has_other_end {
         sentences.push(format!(
             "the last {} have 0 in every counter, {by}, or counters began again at 0",
@@ -399,6 +491,14 @@ pub(super) fn of_recording(
         let bad = number(tally.bad_lines as f64, 15);
         let first = tally.first_bad_line.as_deref().unwrap_or_default();
         sentences.push(format!("{bad} of {lines} lines could not be read, the first {first}"));
+    }
+    if tally.texts > 0 {
+        let verb = if tally.texts == 1 { "is" } else { "are" };
+        sentences.push(format!(
+            "{} of conntrack's fields {verb} text, such as {}: left out",
+            count(tally.texts, "value"),
+            tally.first_text.as_deref().unwrap_or_default()
+        ));
     }
     tally.unreadable.iter().for_each(|why| sentences.push(format!("not read: {why}")));
     for file in &tally.unfinished {

@@ -196,3 +196,21 @@ fn one_wrong_time_is_no_step_of_the_clock() {
     assert_eq!(totals(&found), truth.totals(), "{}", warnings(&found));
     assert_eq!((found.gaps.gaps, found.interval_seconds.unwrap().round()), (1, 1.0));
 }
+
+/// The rows of one second behind those of ten: 1,750 "missing" ones.
+#[test]
+fn an_interval_that_was_changed_is_no_gap() {
+    let truth = busy(601);
+    for is_first in [true, false] {
+        let mut rows = truth.rows(0);
+        rows.retain(|row| (row.second() < 200) != is_first || row.second() % 10 == 0);
+        let found = source(&rows);
+        assert_eq!((found.gaps.gaps, found.gaps.missing), (0, 0), "{is_first}");
+        assert_eq!(totals(&found), truth.totals());
+        let said = warnings(&found);
+        assert!(said.contains("it was changed, or rows are missing"), "{is_first}: {said}");
+        // A gap is one all the same.
+        rows.retain(|row| !(300..350).contains(&row.second()));
+        assert_eq!(source(&rows).gaps.gaps, 1, "{is_first}");
+    }
+}

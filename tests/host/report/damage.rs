@@ -1,5 +1,6 @@
 //! Recordings that are damaged, cut, divided, compressed, hostile or huge.
 
+use super::advice::advise_on;
 use super::*;
 
 #[test]
@@ -63,6 +64,29 @@ fn rotated_files_and_zstd_are_read_as_one_recording() {
     let report = report_json(&[path.to_str().unwrap()]);
     assert_eq!(report["recording"]["files"].as_array().unwrap().len(), 3);
     assert_eq!(report["sources"], report_json(&["burst.influx"])["sources"]);
+}
+
+/// Files behind a missing number were left out without a word.
+#[test]
+fn rotated_files_behind_a_missing_one_are_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fw.influx");
+    let whole = Plan::of(1000, 30).text(Format::Influx);
+    let lines: Vec<_> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+    let part = |at: usize| lines[at * lines.len() / 5..(at + 1) * lines.len() / 5].concat();
+    std::fs::write(&path, part(4)).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&part(3)).unwrap();
+    std::fs::write(dir.path().join("fw.influx.1.gz"), packed.finish().unwrap()).unwrap();
+    std::fs::write(dir.path().join("fw.influx.3"), part(1)).unwrap();
+    std::fs::write(dir.path().join("fw.influx-20261101"), part(0)).unwrap();
+    std::fs::write(dir.path().join("fw.influx.bak"), part(0)).unwrap();
+    let found = report_json(&[path.to_str().unwrap()]);
+    assert_eq!(found["recording"]["files"].as_array().unwrap().len(), 2);
+    let said = found["sources"][0]["unknown"].to_string();
+    assert!(said.contains("fw.influx.3: a part") && said.contains("fw.influx-20261101: a part"));
+    assert!(!said.contains("bak"), "{said}");
+    assert_eq!(advise_on(&path).0, Some(3));
 }
 
 #[test]

@@ -46,7 +46,12 @@ impl SourceAccumulator {
         }
         let schedule = self.schedule();
         let mut gaps = Gaps { restarts: self.restarts(&schedule), ..schedule.times.gaps.clone() };
-        let fill = self.level.report();
+        let mut fill = self.level.report();
+        let may_be_sum = !self.level.is_sure() && !self.is_of_ctpulse && self.cpus.count() != 1;
+        if let Some(fill) = fill.as_mut().filter(|fill| may_be_sum && fill.fullest.is_some()) {
+            (fill.fullest, fill.above_90_percent) = (None, None);
+            (fill.max, fill.is_sum) = (None, true);
+        }
         let losses = self.losses.each_ref().map(|track| {
             let is_known = track.values() > 0 && track.resets() <= self.gaps.restarts;
             is_known.then(|| track.total())
@@ -60,8 +65,10 @@ impl SourceAccumulator {
             .any(|(track, loss)| track.values() > 0 && loss.is_none());
         let sorted = self.sort_counters(context, &schedule, &mut evidence, &mut gaps);
         gaps.backwards = evidence.backwards;
+        gaps.kernel_resets = evidence.kernel_resets;
         evidence.resets = gaps.resets;
         let mut unknown = unknown(&evidence);
+        unknown.extend(self.precision.unknown(&context.counters.names));
         unknown.extend(context.unknown.iter().cloned());
         let owned = |names: Vec<&String>| names.into_iter().cloned().collect();
         let (from_ns, to_ns) = self.span.unwrap_or_default();
@@ -71,6 +78,7 @@ impl SourceAccumulator {
             tags: self.origin.tags.clone(),
             from_ns,
             to_ns,
+            counted_ns: evidence.statistics,
             rows: self.rows,
             emissions: schedule.emissions,
             interval_seconds: schedule.times.interval,
@@ -144,15 +152,21 @@ impl SourceAccumulator {
             interval_seconds: schedule.times.interval,
             table_interval_seconds,
             undecided_gaps: schedule.times.undecided,
+            other_interval: schedule.times.other,
             alternating: self.gaps.restarts - gaps.restarts,
             repeated: self.repeated,
             partial_sums: if schedule.by_cpus { self.cpus.partial() } else { 0 },
             cpus: self.cpus.count(),
             left_out: self.cpus.left_out(),
             disagreeing: self.disagreeing,
+            impossible: self.impossible,
+            // ctpulse's rates show by themselves that nothing happened.
+            same_at_end: self.stillness.at_end().filter(|_| !self.has_rates),
+            has_peaks: self.has_peaks,
+            is_of_ctpulse: self.is_of_ctpulse,
+            inferred_resets: self.inferred_resets.max(self.cpus.inferred_resets()),
             leading_blanks: if self.blanks.come_first() { self.blanks.number } else { 0 },
             missing: gaps.missing,
-            restarts: gaps.restarts,
             emissions: schedule.emissions,
             ..Completeness::default()
         }
@@ -188,6 +202,9 @@ impl SourceAccumulator {
             gaps.first_reset_ns = earliest(gaps.first_reset_ns, first_reset_ns);
             tracks.iter().for_each(|track| evidence.take(name, track));
             let mut total: f64 = tracks.iter().map(|track| track.total()).sum();
+            if self.disagreeing > 0 {
+                total -= tracks.iter().map(|track| track.risen_at_first()).sum::<f64>();
+            }
             if self.blanks.come_first() {
                 total -= tracks.iter().map(|track| track.rise_from_zero()).sum::<f64>();
             }

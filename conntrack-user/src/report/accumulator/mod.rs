@@ -11,17 +11,18 @@ pub(super) use self::conclude::Context;
 use super::Options;
 use super::cpus::{Cpus, Sum};
 use super::drawing::Drawing;
-use super::fields::Meaning;
+use super::fields::{CounterOrigin, Counters, Meaning};
 use super::gaps::{Clock, LONGER};
 use super::gather::{Compared, Paired};
 use super::level::TableLevel;
 use super::moment::{CounterReading, Moment};
+use super::precision::Precision;
 use super::rates::{Addition, FEW, Rates};
+use super::stillness::Stillness;
 use super::summary::Gaps;
 use super::timeline::Rate;
-use super::track::{Falls, Reach, Step, Track};
+use super::track::{Falls, RowReach, Step, Track};
 use crate::recording::{RecordedSeries, Row, SeriesId};
-use crate::schema::field::CpuTrack;
 
 /// A row that comes within this share of the interval does not wait for its turn.
 const AT_ONCE: f64 = 0.9;
@@ -39,6 +40,17 @@ struct Tallied {
     /// of the first rows.
     rated_intervals: f64,
     rates: Rates,
+}
+
+/// A row with counters.
+#[derive(Debug, Clone, Copy)]
+struct CounterRow {
+    time_ns: i64,
+    /// Only blank rows were in front of it.
+    is_behind_blanks: bool,
+    reach: RowReach,
+    /// The highest fill since the row before.
+    fill_percent: Option<f64>,
 }
 
 /// Moments with nothing but zeros, the table's limit among them.
@@ -95,6 +107,16 @@ pub(super) struct SourceAccumulator {
     repeated: u64,
     blanks: Blanks,
     losses: [Track; 2],
+    /// Rows with values that their fields cannot have, and the first of these values.
+    impossible: (u64, f64),
+    precision: Precision,
+    stillness: Stillness,
+    /// Rows in which counters are taken to have begun again that are no lower than before.
+    inferred_resets: u64,
+    /// Rows have fields that no other program writes.
+    is_of_ctpulse: bool,
+    /// Rows have peaks, which ctpulse alone writes.
+    has_peaks: bool,
     compared: Compared,
     sample_seconds: Option<f64>,
     cpus: Cpus,
@@ -122,6 +144,12 @@ impl SourceAccumulator {
             repeated: 0,
             blanks: Blanks::default(),
             losses: Default::default(),
+            impossible: (0, 0.0),
+            precision: Precision::default(),
+            stillness: Stillness::default(),
+            inferred_resets: 0,
+            is_of_ctpulse: false,
+            has_peaks: false,
             compared: Compared::default(),
             sample_seconds: None,
             cpus: Cpus::default(),
@@ -136,7 +164,7 @@ impl SourceAccumulator {
         options: &Options,
         (time_ns, cpu): (i64, usize),
         counters: impl Iterator<Item = (usize, f64)> + Clone,
-        tracks: &[Option<CpuTrack>],
+        of_counters: &Counters,
         room: &mut usize,
     ) {
         self.count_row(options, time_ns);
@@ -144,9 +172,14 @@ impl SourceAccumulator {
             self.take_sum(options, &sum);
         }
         let has_sum = self.statistics.emissions() > 0;
-        let reach = self.cpus.reach(cpu, time_ns, counters.clone());
+        let reach = {
+            let is_of_ctpulse = self.is_of_ctpulse;
+            let is_of_probes = |at: usize| of_counters.origins[at].is_of_probes(is_of_ctpulse);
+            self.cpus.reach(cpu, time_ns, counters.clone(), is_of_probes)
+        };
         for (number, value) in counters {
-            let track = tracks[number];
+            let track = of_counters.cpu_tracks[number];
+            let reach = reach.of(|| of_counters.origins[number].is_of_probes(self.is_of_ctpulse));
             let (point, is_needed) = ((time_ns, value), !has_sum || track.is_some());
             let step = self.cpus.take((cpu, number), point, reach, is_needed, room);
             let Some(step) = step else { continue };
@@ -166,7 +199,12 @@ impl SourceAccumulator {
     }
 
     /// A row of the whole namespace.
-    pub(super) fn whole(&mut self, options: &Options, meanings: &[Meaning], row: Row<'_>) {
+    pub(super) fn whole(
+        &mut self,
+        options: &Options,
+        (meanings, counters): (&[Meaning], &Counters),
+        row: Row<'_>,
+    ) {
         self.count_row(options, row.time_ns);
         let near = self.statistics.reach().near_ns.min(self.table.reach().near_ns);
         let is_far = row.time_ns.abs_diff(self.now.time_ns) > near.unsigned_abs();
@@ -175,7 +213,7 @@ impl SourceAccumulator {
         let is_next = part.is_some_and(|(_, time_ns)| *time_ns != row.time_ns);
         let is_first = part.is_none();
         if self.is_open && (is_far || is_next) {
-            self.complete(options);
+            self.complete(options, counters);
         }
         if !self.is_open {
             self.is_open = true;
@@ -185,20 +223,43 @@ impl SourceAccumulator {
         if is_first || self.parts.is_empty() {
             self.parts.push((row.series, row.time_ns));
         }
+        let mut impossible = None;
         for &(field, value) in row.values {
-            self.now.set(row.time_ns, meanings[field.0], value);
+            if meanings[field.0].can_be(value) {
+                self.now.set(row.time_ns, meanings[field.0], value);
+            } else {
+                impossible.get_or_insert(value);
+            }
+        }
+        self.take_impossible(impossible);
+    }
+
+    /// Takes the first value of a row that its field cannot have, if there is one.
+    pub(super) fn take_impossible(&mut self, value: Option<f64>) {
+        if let Some(value) = value {
+            if self.impossible.0 == 0 {
+                self.impossible.1 = value;
+            }
+            self.impossible.0 += 1;
         }
     }
 
     /// Takes a moment that has all its rows, for the time since the one before.
-    fn complete(&mut self, options: &Options) {
+    fn complete(&mut self, options: &Options, counters: &Counters) {
         if !self.is_open {
             return;
         }
         self.is_open = false;
         let mut now = std::mem::take(&mut self.now);
         let table = now.table_ns.and_then(|time_ns| self.table.take(time_ns));
+        let restarts = self.gaps.restarts;
         let statistics = now.statistics_ns.and_then(|time_ns| self.take_statistics(&now, time_ns));
+        let is_restart = self.gaps.restarts > restarts;
+        let is_of_ctpulse = [now.sample_seconds, now.losses[0], now.losses[1]];
+        self.is_of_ctpulse |= self.has_rates || is_of_ctpulse.into_iter().any(|own| own.is_some());
+        if self.is_of_ctpulse {
+            now.take_own_entries();
+        }
         let seconds = table.into_iter().chain(statistics).map(|step| step.seconds());
         let is_behind_blanks = self.blanks.take(&now);
         if is_behind_blanks {
@@ -206,7 +267,10 @@ impl SourceAccumulator {
         }
         let fill = self.take_level(&now, seconds.fold(0.0, f64::max));
         if let Some(time_ns) = now.statistics_ns {
-            self.take_counters(options, &now, (time_ns, is_behind_blanks), statistics, fill);
+            let (reach, has_moved) = self.row_reach(&now, time_ns, is_restart, &counters.origins);
+            self.stillness.take(has_moved, now.count.or(now.entries));
+            let row = CounterRow { time_ns, is_behind_blanks, reach, fill_percent: fill };
+            self.take_counters(options, &now, row, statistics, &counters.origins);
         }
         self.repeated += u64::from(now.has_risen && !now.disagrees);
         let reach = self.statistics.reach();
@@ -248,24 +312,47 @@ impl SourceAccumulator {
         extremes.fill.map(|(_, high)| high)
     }
 
+    /// Returns how far apart the counters of a row may be from those before and what they did, and
+    /// whether any of them moved.
+    fn row_reach(
+        &mut self,
+        now: &Moment,
+        time_ns: i64,
+        is_restart: bool,
+        origins: &[CounterOrigin],
+    ) -> (RowReach, bool) {
+        let mut falls = Falls::default();
+        for (at, (counter, reading)) in self.counters.iter().zip(&now.counters).enumerate() {
+            if let Some(value) = reading.value {
+                falls.take(&counter.track, (time_ns, value), || {
+                    origins[at].is_of_probes(self.is_of_ctpulse)
+                });
+            }
+        }
+        if is_restart {
+            falls.take_restart();
+        }
+        if falls.began_again() {
+            let mut counters = self.counters.iter().zip(&now.counters);
+            self.inferred_resets += u64::from(counters.any(|(counter, reading)| {
+                reading.value.is_some_and(|value| counter.track.is_no_lower(value))
+            }));
+        }
+        (falls.reach(self.statistics.reach()), falls.has_changed())
+    }
+
     fn take_counters(
         &mut self,
         options: &Options,
         now: &Moment,
-        (time_ns, is_behind_blanks): (i64, bool),
+        row: CounterRow,
         statistics: Option<Step>,
-        fill_percent: Option<f64>,
+        origins: &[CounterOrigin],
     ) {
+        let CounterRow { time_ns, is_behind_blanks, reach, fill_percent } = row;
         if self.counters.len() < now.counters.len() {
             self.counters.resize_with(now.counters.len(), Tallied::default);
         }
-        let mut falls = Falls::default();
-        for (counter, reading) in self.counters.iter().zip(&now.counters) {
-            if let Some(value) = reading.value {
-                falls.take(&counter.track, (time_ns, value));
-            }
-        }
-        let reach = Reach { may_wrap: falls.may_wrap(), ..self.statistics.reach() };
         let mut is_mixed = false;
         let (interval, believed) = (self.statistics.interval(), self.statistics.believed());
         let mut paired = Paired::default();
@@ -280,12 +367,22 @@ impl SourceAccumulator {
             if is_coarse && counter.track.is_below((time_ns, reading.least)) {
                 is_mixed = true;
             }
+            self.has_peaks |= reading.peak.is_some();
+            if let Some(value) = reading.value
+                && !counter.track.is_latest(value)
+            {
+                self.precision.take(at, value);
+            }
             let step = match reading.value {
-                Some(value) => counter.track.take(time_ns, value, reach),
+                Some(value) => counter.track.take(
+                    time_ns,
+                    value,
+                    reach.of(|| origins[at].is_of_probes(self.is_of_ctpulse)),
+                ),
                 None => statistics,
             };
             if is_coarse && !(now.disagrees && now.has_risen) {
-                counter.track.begin_lower(time_ns, reading.least);
+                counter.track.begin_lower(time_ns, reading.least, now.disagrees);
             }
             let mut seconds = step.map_or(0.0, |step| step.seconds());
             let events = match (reading.value, reading.rate) {
@@ -376,8 +473,8 @@ impl SourceAccumulator {
     }
 
     /// Concludes at the end of the rows.
-    pub(super) fn end(&mut self, options: &Options) {
-        self.complete(options);
+    pub(super) fn end(&mut self, options: &Options, counters: &Counters) {
+        self.complete(options, counters);
         if let Some(sum) = self.cpus.end() {
             self.take_sum(options, &sum);
         }

@@ -8,38 +8,118 @@
 
 mod stretch;
 
-use self::stretch::{Joint, Point, Stretch, Zeros, step};
-pub(super) use self::stretch::{Reach, Step};
+pub(super) use self::stretch::{Fall, Reach, Step};
+use self::stretch::{Joint, Point, Stretch, WRAP, Zeros, step};
 pub(crate) use self::stretch::{leaps, wrapped};
 
 /// Stretches that are kept apart; beyond them the two that are nearest to each other become one.
 const MOST: usize = 16;
 
-/// How the counters of one row went back.
+/// How the counters of one row went back. Those of the kernel begin again all together; those of
+/// the probes do so with them, and when ctpulse is started again.
 #[derive(Debug, Default)]
 pub(super) struct Falls {
+    has_changed: bool,
     is_reset: bool,
     /// The value before a possible wrap.
     wrapped: Option<f64>,
+    kernel: FallsOf,
+    probes: FallsOf,
+}
+
+/// The reach of the counters of one row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowReach {
+    kernel: Reach,
+    probes: Reach,
+    are_different: bool,
+}
+
+impl RowReach {
+    pub(super) fn of(&self, is_of_probes: impl Fn() -> bool) -> Reach {
+        if self.are_different && is_of_probes() { self.probes } else { self.kernel }
+    }
+}
+
+/// How the counters of the kernel or of the probes went back.
+#[derive(Debug, Default)]
+struct FallsOf {
+    /// To a value above 0.
+    fell: u32,
+    /// To 0, as a query with `fill(0)` writes it, too.
+    to_zero: u32,
+    /// Counters above 0 that rose.
+    rose: u32,
+}
+
+impl FallsOf {
+    /// Whether all of them began again: a single wrong value is no reset.
+    fn began_again(&self) -> bool {
+        self.fell > 0 && self.fell + self.to_zero > 1
+    }
 }
 
 impl Falls {
     /// Takes one counter of the row.
-    pub(super) fn take(&mut self, track: &Track, (time_ns, value): Point) {
-        if value == track.latest {
-            return;
-        }
-        let Some((from, to)) = track.neighbours((time_ns, value)) else { return };
-        if to.1 < from.1 {
-            // Two counters wrap together only if they count the same.
-            let is_other = self.wrapped.replace(from.1).is_some_and(|other| other != from.1);
-            self.is_reset |= is_other || wrapped(from, to).is_none();
+    pub(super) fn take(&mut self, track: &Track, point: Point, is_of_probes: impl Fn() -> bool) {
+        // Most counters of most rows did not move.
+        if point.1 != track.latest {
+            self.take_change(track, point, is_of_probes());
         }
     }
 
-    /// Whether a counter of the row may have wrapped.
-    pub(super) fn may_wrap(&self) -> bool {
-        !self.is_reset
+    fn take_change(&mut self, track: &Track, (time_ns, value): Point, is_of_probes: bool) {
+        self.has_changed = true;
+        let of = if is_of_probes { &mut self.probes } else { &mut self.kernel };
+        let Some((from, to)) = track.neighbours((time_ns, value)) else { return };
+        if to.1 < from.1 {
+            of.fell += u32::from(to.1 > 0.0);
+            of.to_zero += u32::from(to.1 == 0.0);
+            // Two counters wrap together only if they count the same.
+            let is_other = self.wrapped.replace(from.1).is_some_and(|other| other != from.1);
+            self.is_reset |= is_other || wrapped(from, to).is_none();
+        } else {
+            of.rose += u32::from(from.1 > 0.0);
+        }
+    }
+
+    /// Takes that ctpulse was started again before the row, so that the probes began again.
+    pub(super) fn take_restart(&mut self) {
+        let lower = self.probes.fell + self.probes.to_zero;
+        self.probes.fell += if lower > 0 { 2 } else { 0 };
+    }
+
+    /// Whether any counter has another value than before.
+    pub(super) fn has_changed(&self) -> bool {
+        self.has_changed
+    }
+
+    /// Whether several counters of the kernel began again, so that all of them did.
+    pub(super) fn began_again(&self) -> bool {
+        self.is_reset && self.kernel.began_again()
+    }
+
+    /// Returns the reach of the row's counters; `reach` is that of its times.
+    pub(super) fn reach(&self, reach: Reach) -> RowReach {
+        let of = |is_of_probes| Reach { fall: self.fall(is_of_probes), ..reach };
+        let (kernel, probes) = (of(false), of(true));
+        RowReach { kernel, probes, are_different: kernel.fall != probes.fall }
+    }
+
+    /// What a counter of the row did that went back.
+    fn fall(&self, is_of_probes: bool) -> Fall {
+        let (kernel, probes) = (&self.kernel, &self.probes);
+        let have_probes = self.is_reset && is_of_probes && probes.began_again();
+        if self.began_again() || have_probes {
+            return Fall::BeganAgain;
+        }
+        let is_alone = kernel.fell == 1 && kernel.to_zero == 0 && kernel.rose > 1;
+        let is_high = self.wrapped.is_some_and(|from| from >= WRAP / 2.0);
+        match self.is_reset {
+            _ if is_alone && is_high && !is_of_probes => Fall::WrapsAlone,
+            true => Fall::Resets,
+            false => Fall::MayWrap,
+        }
     }
 }
 
@@ -60,6 +140,11 @@ pub(super) struct Track {
     /// The value that was taken last.
     latest: f64,
     largest: f64,
+    /// Events of a first time whose values came from the largest on: those of a source that is
+    /// read backwards, or no events but values of several sources.
+    lowered: f64,
+    /// The same for values that came from the smallest on.
+    risen: f64,
     /// The first events, if the counter began with 0.
     rise_from_zero: f64,
 }
@@ -108,8 +193,9 @@ impl Track {
     fn append(&mut self, point: Point, reach: Reach) -> Option<Step> {
         let here = self.stretches.get_mut(self.at)?;
         let from_ns = here.to_ns();
-        let is_wrap = || reach.may_wrap && wrapped(here.last, point).is_some();
-        if point.1 == 0.0 && here.last.1 > 0.0 && !is_wrap() {
+        let is_wrap = || reach.fall == Fall::MayWrap && wrapped(here.last, point).is_some();
+        let is_open = reach.fall != Fall::BeganAgain;
+        if point.1 == 0.0 && here.last.1 > 0.0 && is_open && !is_wrap() {
             let behind = here.last;
             let new = || Zeros { from_ns: point.0, to_ns: point.0, number: 0, behind };
             let zeros = here.zeros.get_or_insert_with(|| Box::new(new()));
@@ -152,7 +238,12 @@ impl Track {
         let here = self.stretches.get_mut(self.at)?;
         let to_ns = here.first.0;
         let is_gap = to_ns.saturating_sub(point.0) > reach.far_ns;
-        if point.1 == 0.0 && !is_gap && (here.first.1 > 0.0 || here.behind_zeros.is_some()) {
+        let is_open = reach.fall != Fall::BeganAgain;
+        if point.1 == 0.0
+            && !is_gap
+            && is_open
+            && (here.first.1 > 0.0 || here.behind_zeros.is_some())
+        {
             let behind = here.first;
             let new = || Zeros { from_ns: point.0, to_ns: point.0, number: 0, behind };
             let zeros = here.behind_zeros.get_or_insert_with(|| Box::new(new()));
@@ -166,7 +257,8 @@ impl Track {
         let to = here.behind_zeros.as_ref().map_or(here.first, |zeros| zeros.behind);
         let mut step = step(point, to, reach);
         if is_gap {
-            self.begin(self.at, point, reach);
+            (here.begins, here.begins_behind) = (reach.fall, point);
+            self.begin(self.at, point, Reach { fall: Fall::MayWrap, ..reach });
             self.stretches[self.at].is_backwards = true;
             return Some(Step { is_gap, ..step });
         }
@@ -191,11 +283,13 @@ impl Track {
     }
 
     /// Takes a smaller value of the time of the first one: of several of one time, that was read
-    /// first.
-    pub(super) fn begin_lower(&mut self, time_ns: i64, value: f64) {
+    /// first. It came behind the others if `is_backwards`.
+    pub(super) fn begin_lower(&mut self, time_ns: i64, value: f64, is_backwards: bool) {
         let Some(first) = self.stretches.get_mut(self.at) else { return };
         if first.first.0 == time_ns && value < first.first.1 && first.behind_zeros.is_none() {
             first.events += first.first.1 - value;
+            let lowered = if is_backwards { &mut self.lowered } else { &mut self.risen };
+            *lowered += first.first.1 - value;
             first.first.1 = value;
         }
     }
@@ -240,6 +334,8 @@ impl Track {
             self.disagreeing += u64::from(value != found.first.1);
         } else if found.values == 2 && found.zeros.is_none() && found.behind_zeros.is_none() {
             let parts = [(found.first, (time_ns, value)), ((time_ns, value), found.last)];
+            // The other counters of the row are compared with other neighbours.
+            let reach = Reach { fall: Fall::MayWrap, ..reach };
             let steps = parts.map(|(from, to)| step(from, to, reach));
             found.events = steps.iter().map(|step| step.events.max(0.0)).sum();
             found.resets = steps.iter().filter(|step| step.is_reset).count() as u64;
@@ -254,6 +350,8 @@ impl Track {
 
     /// Begins a stretch in front of that at `at`.
     fn begin(&mut self, at: usize, point: Point, reach: Reach) {
+        let before = at.checked_sub(1).and_then(|at| self.stretches.get(at));
+        let behind = before.map_or((i64::MIN, 0.0), |before| before.last);
         let new = Stretch {
             first: point,
             last: point,
@@ -262,7 +360,8 @@ impl Track {
             first_reset_ns: None,
             values: 1,
             is_backwards: false,
-            begins_with_reset: !reach.may_wrap,
+            begins: reach.fall,
+            begins_behind: behind,
             before_last: 0.0,
             before_reset: None,
             zeros: None,
@@ -318,7 +417,15 @@ impl Track {
         // Zeros in front of everything are values of a counter that begins.
         let first = self.stretches.first().and_then(|stretch| stretch.behind_zeros.as_ref());
         let first = first.map_or(0.0, |zeros| zeros.behind.1);
-        first + within + self.joints().map(|joint| joint.events).sum::<f64>()
+        let is_backwards = self.stretches.iter().any(|stretch| stretch.is_backwards);
+        let lowered = if is_backwards { 0.0 } else { self.lowered };
+        first - lowered + within + self.joints().map(|joint| joint.events).sum::<f64>()
+    }
+
+    /// The events among several values of the first time, which are none if these are of several
+    /// sources.
+    pub(super) fn risen_at_first(&self) -> f64 {
+        self.risen
     }
 
     /// How often the counter started again in a gap.
@@ -363,6 +470,16 @@ impl Track {
     /// The times on both sides of each gap that is left.
     pub(super) fn gaps(&self) -> impl Iterator<Item = (i64, i64)> {
         self.joints().map(|joint| (joint.from.0, joint.to.0))
+    }
+
+    /// Whether the value is no lower than the one that was taken last, if that is above 0.
+    pub(super) fn is_no_lower(&self, value: f64) -> bool {
+        self.latest > 0.0 && value >= self.latest
+    }
+
+    /// Whether this is the value that was taken last.
+    pub(super) fn is_latest(&self, value: f64) -> bool {
+        value == self.latest
     }
 
     /// Different times that were seen, but for values that came late.

@@ -10,11 +10,20 @@ const WRAP_BELIEVED_PER_SECOND: f64 = 16_777_216.0;
 pub(crate) type Point = (i64, f64);
 
 /// Returns the events between two values of a counter, and whether it started again at 0.
-pub(super) fn events(from: Point, to: Point, may_wrap: bool) -> (f64, bool) {
+pub(super) fn events(from: Point, to: Point, fall: Fall) -> (f64, bool) {
+    if fall == Fall::BeganAgain && from.1 > 0.0 {
+        // However high it has come since then.
+        return (to.1, true);
+    }
     if to.1 >= from.1 {
         return (to.1 - from.1, false);
     }
-    match wrapped(from, to).filter(|_| may_wrap) {
+    let wrapped = match fall {
+        Fall::WrapsAlone => wrapped_within(from, to, f64::INFINITY),
+        Fall::MayWrap => wrapped(from, to),
+        Fall::Resets | Fall::BeganAgain => None,
+    };
+    match wrapped {
         Some(events) => (events, false),
         None => (to.1, true),
     }
@@ -22,10 +31,15 @@ pub(super) fn events(from: Point, to: Point, may_wrap: bool) -> (f64, bool) {
 
 /// Returns the events between two values if the counter may have wrapped between them.
 pub(crate) fn wrapped(from: Point, to: Point) -> Option<f64> {
+    wrapped_within(from, to, WRAP_BELIEVED)
+}
+
+/// The same if no more than so many events are believed.
+fn wrapped_within(from: Point, to: Point, most: f64) -> Option<f64> {
     // Several CPUs may wrap at once.
     let events = to.1 + WRAP * ((from.1 - to.1) / WRAP).ceil() - from.1;
     let seconds = (to.0.saturating_sub(from.0) as f64 / 1e9).max(1.0);
-    let believed = WRAP_BELIEVED.min(WRAP_BELIEVED_PER_SECOND * seconds);
+    let believed = most.min(WRAP_BELIEVED_PER_SECOND * seconds);
     (0.0..believed).contains(&events).then_some(events)
 }
 
@@ -39,6 +53,20 @@ pub(crate) fn leaps(from: Point, to: Point) -> bool {
     is_too_fast || (rise > 0.0 && wrapped((from.0, to.1), (to.0, from.1)).is_some())
 }
 
+/// What the other counters of a row say of a counter that went back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::report) enum Fall {
+    /// Nothing: it may have wrapped.
+    #[default]
+    MayWrap,
+    /// All of them rose: it wrapped, however many events that are.
+    WrapsAlone,
+    /// Others began again, so it did not wrap.
+    Resets,
+    /// Several others began again: so did each counter of the row, even one that did not go back.
+    BeganAgain,
+}
+
 /// How far apart two times may be.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::report) struct Reach {
@@ -47,9 +75,8 @@ pub(in crate::report) struct Reach {
     pub(in crate::report) near_ns: i64,
     /// Rows further apart than this have a gap between them, which other rows may fill later.
     pub(in crate::report) far_ns: i64,
-    /// Whether a counter that went back may have wrapped. It did not where other counters of the
-    /// same row began again.
-    pub(in crate::report) may_wrap: bool,
+    /// What a counter that goes back does.
+    pub(in crate::report) fall: Fall,
 }
 
 /// The increase from a value to its neighbour in time.
@@ -82,8 +109,10 @@ pub(super) struct Stretch {
     pub(super) values: u64,
     /// It grew at its beginning.
     pub(super) is_backwards: bool,
-    /// Other counters began again where it begins.
-    pub(super) begins_with_reset: bool,
+    /// How a counter that is lower than before came to that.
+    pub(super) begins: Fall,
+    /// The value that this was concluded from.
+    pub(super) begins_behind: Point,
     /// The value before the last one.
     pub(super) before_last: f64,
     /// The value before the counter started again, if it did with the last one.
@@ -119,7 +148,13 @@ pub(super) struct Joint {
 impl Joint {
     pub(super) fn of(before: &Stretch, behind: &Stretch) -> Self {
         let to = behind.behind_zeros.as_ref().map_or(behind.first, |zeros| zeros.behind);
-        let (events, is_reset) = events(before.last, to, !behind.begins_with_reset);
+        let fall = match behind.begins {
+            // Other rows may have filled a part of the gap since then.
+            Fall::BeganAgain if behind.begins_behind != before.last => Fall::Resets,
+            Fall::WrapsAlone if behind.begins_behind != before.last => Fall::MayWrap,
+            fall => fall,
+        };
+        let (events, is_reset) = events(before.last, to, fall);
         let zeros = before.zeros.iter().chain(&behind.behind_zeros);
         let are_values = is_reset || before.last.1 == 0.0;
         let filled = if are_values { 0 } else { zeros.map(|zeros| zeros.number).sum() };
@@ -131,7 +166,10 @@ impl Stretch {
     /// Takes a value that is the same as the last one, if it comes behind that without a gap.
     pub(super) fn stand_still(&mut self, point: Point, reach: Reach) -> Option<Step> {
         let apart_ns = point.0.saturating_sub(self.last.0);
-        let is_next = apart_ns > 0 && apart_ns <= reach.far_ns && point.1 == self.last.1;
+        let is_next = apart_ns > 0
+            && apart_ns <= reach.far_ns
+            && point.1 == self.last.1
+            && reach.fall != Fall::BeganAgain;
         if !is_next || self.zeros.is_some() {
             return None;
         }
@@ -169,7 +207,7 @@ impl Stretch {
 /// The increase between two values. Between rows that were read together a decrease is negative.
 pub(super) fn step(from: Point, to: Point, reach: Reach) -> Step {
     let apart_ns = to.0.saturating_sub(from.0);
-    let (mut events, mut is_reset) = events(from, to, reach.may_wrap);
+    let (mut events, mut is_reset) = events(from, to, reach.fall);
     if is_reset && apart_ns <= reach.near_ns {
         (events, is_reset) = (to.1 - from.1, false);
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::stretch::WRAP;
 use super::*;
 
-const REACH: Reach = Reach { near_ns: 0, far_ns: i64::MAX, may_wrap: true };
+const REACH: Reach = Reach { near_ns: 0, far_ns: i64::MAX, fall: Fall::MayWrap };
 
 fn track(values: &[(i64, f64)], reach: Reach) -> Track {
     let mut track = Track::default();

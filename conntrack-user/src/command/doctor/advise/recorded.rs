@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 
 use super::followed::Followed;
 use crate::advice::{Evidence, FoundForFailures, Samples};
-use crate::recording::{self, Catalog, ReadCounts};
+use crate::recording::{self, Catalog, LEFT_OUT, ReadCounts};
 use crate::report::{Aggregator, Counter, Options, SourceReport};
 use crate::settings::Netns;
 use crate::text::human::{date, number, time_of_day};
@@ -28,10 +28,14 @@ pub(super) fn evidence(path: &Path) -> anyhow::Result<Vec<(String, Evidence)>> {
         bail!("there is no row of conntrack in {}", path.display());
     }
     let many = sources.len() > 1;
+    let left_out = recording::parts_left_out(path);
+    let left_out: Vec<_> =
+        left_out.iter().map(|path| format!("{}: {LEFT_OUT}", path.display())).collect();
     let named = sources.into_iter().map(|(source, mut evidence)| {
         let tags = source.tags.iter().map(|(key, value)| format!("{key}={}", shown(value)));
         let name = if many { tags.collect::<Vec<_>>().join(" ") } else { String::new() };
         evidence.netns = netns(&source);
+        evidence.unknown.extend(left_out.iter().cloned());
         (name, evidence)
     });
     Ok(named.collect())
@@ -96,8 +100,10 @@ fn of_source(source: &SourceReport) -> Evidence {
              it was when it was fullest"
         );
     }
+    // Rows of the table alone say nothing of losses.
+    let (from_ns, to_ns) = source.counted_ns.unwrap_or((source.from_ns, source.to_ns));
     Evidence {
-        seconds: (source.to_ns - source.from_ns) as f64 / 1e9,
+        seconds: to_ns.saturating_sub(from_ns) as f64 / 1e9,
         peak: fullest.map(|fullest| fullest.entries).or(fill.map(|fill| fill.peak)),
         max: fullest.map(|fullest| fullest.max).or(fill.and_then(|fill| fill.max)),
         counted: moved.chain(unmoved).collect(),
@@ -123,10 +129,13 @@ fn unknown(source: &SourceReport) -> Vec<String> {
             gaps.missing + source.emissions
         ));
     }
-    if gaps.resets > gaps.restarts {
+    // A restart of ctpulse lets the counters of its probes begin again, and no others.
+    let resets = gaps.kernel_resets.max(gaps.resets.saturating_sub(gaps.restarts));
+    if resets > 0 {
+        let s = if resets == 1 { "" } else { "s" };
         reasons.push(format!(
-            "counters started again {} times, and their last events before it are not in the rows",
-            gaps.resets
+            "counters started again {resets} time{s}, and their last events before it are not in the \
+             rows"
         ));
     }
     reasons
