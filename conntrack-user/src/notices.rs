@@ -258,7 +258,7 @@ fn namespace(error: &NamespaceError) -> String {
             format!("cannot enter {}: {}", path.display(), reason(error))
         }
         NamespaceError::Return(error) => {
-            format!("cannot return to the own network namespace: {}", reason(error))
+            format!("cannot return to its own network namespace: {}", reason(error))
         }
         NamespaceError::NoProcess(number) => format!("there is no process {number}"),
         NamespaceError::ProcessEnded(number) => format!("process {number} has ended"),

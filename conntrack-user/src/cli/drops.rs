@@ -49,16 +49,17 @@ pub struct DropsArgs {
     /// Time between two tables of --top.
     #[arg(long, short, value_name = "DURATION", value_parser = super::value::time, default_value = "1s", requires = "top")]
     pub interval: Duration,
-    /// The most drops a second to show, of all CPUs together; at least one for each CPU and 8 ms.
+    /// Maximum number of drops to print each second, of all CPUs together. Each CPU may print at
+    /// least one in 8 ms.
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = super::value::at_least_one)]
     pub limit: u64,
     /// Also drops by the TCP tracker, which cost two probes for each TCP packet.
     #[arg(long)]
     pub per_packet: bool,
-    /// Also take the time of each insertion (in __nf_conntrack_confirm), refused ones too, and print
-    /// how they are spread at the end: two readings of the clock for each new connection more. The
-    /// wait for the table's locks is included and cannot be separated: the functions that take them
-    /// are inlined.
+    /// Also measure the time of each insertion (in __nf_conntrack_confirm), including refused ones,
+    /// and print the distribution at the end. This costs two reads of the clock for each new
+    /// connection. The wait for the locks of the table is included and cannot be separated, because
+    /// the functions that take them are inlined.
     #[arg(long)]
     pub latency: bool,
     /// Stop after this many lines.
@@ -84,7 +85,7 @@ pub struct DropsArgs {
 /// How `drops` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DropsFormat {
-    /// A line that reads itself.
+    /// A line of text for each drop.
     Human,
     /// A JSON object on a line.
     Json,

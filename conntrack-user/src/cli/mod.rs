@@ -31,10 +31,10 @@ use crate::version;
 
 /// High-frequency sampler of Linux connection tracking (netfilter conntrack).
 ///
-/// Reads what the kernel counts many times a second and streams it: table fill, insertions,
-/// drops, races, per CPU, with the bursts that an average over seconds hides. On a terminal it
-/// prints a table, into a pipe InfluxDB line protocol. Reading needs no privilege; --netns and
-/// the probes (--ebpf) do.
+/// Reads the kernel's counters up to 1,000 times a second and writes the fill of the table,
+/// insertions, drops and races, also for each CPU, with the bursts that an average over seconds
+/// hides. On a terminal it prints a table, into a pipe InfluxDB line protocol. Reading needs no
+/// privilege; --netns and the probes (--ebpf) do.
 #[derive(Debug, Parser)]
 #[command(
     name = "ctpulse",
@@ -67,7 +67,7 @@ ctpulse top                              who fills the table
 ctpulse report fw.influx                 summarize a recording
 ctpulse live                             a dashboard in the terminal
 ctpulse doctor                           the data that this kernel provides
-ctpulse doctor --advise                  what to change, after a look of 5 s";
+ctpulse doctor --advise                  what to change, after sampling for 5 s";
 
 /// The same.
 pub const ENVIRONMENT: &str = "\
@@ -265,7 +265,7 @@ pub struct CollectArgs {
     /// files (docs/security.md).
     #[arg(long, value_enum, value_name = "auto|on|off")]
     pub confine: Option<Confine>,
-    /// Become this user, before output files are made; needs root, and keeps what is needed of it.
+    /// Run as this user from before the output is opened. Needs root; required capabilities are kept.
     #[arg(long, value_name = "NAME|UID:GID", add = complete::users())]
     pub user: Option<String>,
 }
@@ -282,7 +282,7 @@ pub struct RunArgs {
     /// Stop after this time.
     #[arg(long, short, value_name = "DURATION", value_parser = value::time)]
     pub duration: Option<Duration>,
-    /// Print one reading and stop (no rates: they need two).
+    /// Take one sample, print it and stop (no rates: they need two samples).
     #[arg(long, conflicts_with_all = ["count", "duration"])]
     pub once: bool,
     /// Output format [default: table on a terminal, influx otherwise].
@@ -312,8 +312,8 @@ pub struct RunArgs {
     ///
     /// ADDR is 127.0.0.1, `[::1]` or one that others reach, such as 0.0.0.0; without it 127.0.0.1.
     /// Rows are then written only where --output or --format asks for them. A scrape sees the
-    /// latest row: let --interval be a little longer than that of the scrapes, and none of its
-    /// bursts is missed.
+    /// latest row. Set --interval slightly longer than the interval of the scrapes, so that no burst
+    /// is missed.
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen, conflicts_with = "once")]
     pub listen: Option<SocketAddr>,
     /// At the end, print to standard error how many ticks there were and how late they ran.
@@ -378,7 +378,7 @@ pub enum Compat {
 /// Telegraf's `signal` settings of an execd plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Signal {
-    /// Nothing: rows come at the own interval.
+    /// Nothing: rows are written at the configured interval.
     #[value(name = "none")]
     None,
     /// A newline on standard input is one row.

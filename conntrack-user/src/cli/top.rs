@@ -70,10 +70,10 @@ pub struct TopArgs {
     /// Count the entries of all network namespaces of this host.
     #[arg(long, conflicts_with = "netns")]
     pub all_namespaces: bool,
-    /// Look again after this time, until interrupted.
+    /// Read the table again after this time, until interrupted.
     #[arg(long, short, value_name = "DURATION", value_parser = super::value::time)]
     pub interval: Option<Duration>,
-    /// Stop after so many looks.
+    /// Stop after reading the table N times.
     #[arg(long, short = 'n', value_name = "N", value_parser = super::value::at_least_one, requires = "interval")]
     pub count: Option<u64>,
     /// What is printed.
@@ -95,7 +95,7 @@ pub struct TopArgs {
 pub enum TopFormat {
     /// A table.
     Human,
-    /// A JSON object on a line for each look.
+    /// A JSON object on a line for each time the table is read.
     Json,
 }
 

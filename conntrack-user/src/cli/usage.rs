@@ -172,19 +172,19 @@ mod tests {
             ),
             (
                 "-d 0",
-                "--duration <DURATION>: '0' is no time at all; write for example 10s, 1m30s or 500ms",
+                "--duration <DURATION>: '0' is not a positive time; write for example 10s, 1m30s or 500ms",
             ),
             (
                 "drops -d 0s",
-                "--duration <DURATION>: '0s' is no time at all; write for example 10s, 1m30s or 500ms",
+                "--duration <DURATION>: '0s' is not a positive time; write for example 10s, 1m30s or 500ms",
             ),
             (
                 "drops --top cause -i 0ms",
-                "--interval <DURATION>: '0ms' is no time at all; write for example 10s, 1m30s or 500ms",
+                "--interval <DURATION>: '0ms' is not a positive time; write for example 10s, 1m30s or 500ms",
             ),
             (
                 "doctor --advise --look 0s",
-                "--look <DURATION>: '0s' is no time at all; write for example 10s, 1m30s or 500ms",
+                "--look <DURATION>: '0s' is not a positive time; write for example 10s, 1m30s or 500ms",
             ),
             (
                 "-i ''",

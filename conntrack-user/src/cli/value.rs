@@ -44,7 +44,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// Reads a duration of something that happens in it.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err(format!("'{text}' is no time at all; {DURATIONS}")),
+        Duration::ZERO => Err(format!("'{text}' is not a positive time; {DURATIONS}")),
         time => Ok(time),
     }
 }
@@ -69,7 +69,7 @@ pub(super) fn part(text: &str) -> Result<u32, String> {
     let parts = text.strip_prefix("1/").and_then(|parts| parts.parse().ok());
     parts
         .filter(|parts| *parts > 0)
-        .ok_or_else(|| format!("'{text}' is no part of the table; write for example 1/64"))
+        .ok_or_else(|| format!("'{text}' is not a fraction of the table; write for example 1/64"))
 }
 
 /// Reads a number of files to keep.

@@ -1,7 +1,7 @@
 //! From a [`Window`] to rows: which fields the schema has, under what names, on which rows.
 //!
-//! Names and sources are resolved once per layout; a row then only copies the names. Rates are
-//! formed here from events and elapsed time, and "not maintained" is distinguished from 0.
+//! Names and sources are resolved once per layout; a row then only copies the names. `values` forms
+//! rates from events and elapsed time, and distinguishes "not maintained" from 0.
 
 pub mod self_metrics;
 pub mod telegraf;

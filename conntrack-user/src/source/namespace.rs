@@ -49,7 +49,7 @@ pub enum NamespaceError {
         error: io::Error,
     },
     /// The thread could not go back to its own namespace; it must not go on.
-    #[error("cannot return to the own network namespace: {0}")]
+    #[error("cannot return to its own network namespace: {0}")]
     Return(io::Error),
 }
 

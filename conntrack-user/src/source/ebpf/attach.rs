@@ -17,7 +17,7 @@ use super::loader::{self, Constants};
 use super::probe_table::{AttachWhen, HOOKS, Hook, Variant};
 use super::programs::Programs;
 use super::refusal::{Refusal, explain};
-use super::symbols::{Found, GENERATION, Symbols, TABLE, TABLE_SIZE};
+use super::symbols::{EXTENSION_GENERATION, Found, Symbols, TABLE, TABLE_SIZE};
 use super::types::Types;
 use super::{Events, HookState};
 use crate::source::namespace::Pinned;
@@ -165,7 +165,7 @@ impl<'a> Plan<'a> {
             offsets: types.map(|types| types.offsets).unwrap_or_default(),
             table: kernel.symbols.address(TABLE),
             table_size: kernel.symbols.address(TABLE_SIZE),
-            generation: kernel.symbols.address(GENERATION),
+            generation: kernel.symbols.address(EXTENSION_GENERATION),
             resizes: 0,
             diagnostics: diagnostics::are_wanted(),
             reports: if types.is_some() { options.reports } else { 0 },

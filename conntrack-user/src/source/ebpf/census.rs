@@ -20,7 +20,7 @@ use super::error::EventsError;
 use super::loader::{self, Constants};
 use super::offsets::{Offsets, TupleLayout};
 use super::refusal::{Refusal, explain};
-use super::symbols::{RESIZES, TABLE, TABLE_SIZE};
+use super::symbols::{RESIZE_SEQUENCE, TABLE, TABLE_SIZE};
 use super::tuple::{Tuple, tuple_of};
 
 /// The name of the program in the object.
@@ -210,7 +210,7 @@ impl Census {
         let offsets = kernel.types.map_err(CensusError::Types)?.offsets;
         check_layout(&offsets)?;
         let [table, table_size, resizes] =
-            [TABLE, TABLE_SIZE, RESIZES].map(|name| kernel.symbols.address(name));
+            [TABLE, TABLE_SIZE, RESIZE_SEQUENCE].map(|name| kernel.symbols.address(name));
         if [table, table_size, resizes].contains(&0) {
             return Err(match kernel.symbols.has_variable(TABLE) {
                 true => CensusError::HiddenTable,

@@ -16,13 +16,13 @@ pub const TABLE: &str = "nf_conntrack_hash";
 pub const TABLE_SIZE: &str = "nf_conntrack_htable_size";
 
 /// The generation of connections' extensions: a number.
-pub const GENERATION: &str = "nf_conntrack_ext_genid";
+pub const EXTENSION_GENERATION: &str = "nf_conntrack_ext_genid";
 
 /// The sequence counter of the table's resizes: odd while the table is resized.
-pub const RESIZES: &str = "nf_conntrack_generation";
+pub const RESIZE_SEQUENCE: &str = "nf_conntrack_generation";
 
 /// The variables that the programs read by their addresses.
-const VARIABLES: [&str; 4] = [TABLE, TABLE_SIZE, GENERATION, RESIZES];
+const VARIABLES: [&str; 4] = [TABLE, TABLE_SIZE, EXTENSION_GENERATION, RESIZE_SEQUENCE];
 
 /// The symbols of the kernel that hooks and programs can use.
 #[derive(Debug, Default)]
