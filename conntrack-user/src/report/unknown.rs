@@ -162,8 +162,11 @@ impl Completeness<'_> {
         }
         self.backwards = self.backwards.max(track.jumps_back());
         let is_listed = self.short.last().is_some_and(|(last, _)| last == name);
+        // Probes may be attached later, and drops that are derived from them are left out at times:
+        // both divide what the kernel's counters show for the whole time.
         if let (Some(whole), Some(own)) = (self.statistics, track.span())
             && !spans(own, whole, self.interval_seconds, SPANS)
+            && !is_of_probes
             && !is_listed
         {
             self.short.push((name.to_owned(), seconds(own)));

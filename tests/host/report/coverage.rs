@@ -68,6 +68,19 @@ fn statistics_of_a_part_of_the_time_are_reported() {
     }
 }
 
+/// Probes are attached a while after the first rows, and derived drops need two samples more.
+#[test]
+fn counters_of_probes_that_begin_late_leave_nothing_unknown() {
+    let truth = late_losses(1000, 930);
+    let mut rows = truth.rows(0);
+    for row in rows.iter_mut().filter(|row| ONLY_ALL(row) && row.second() >= 30) {
+        row.fields.extend([("drop_clash", 0), ("drop_dying", 0)]);
+    }
+    let found = source(&rows);
+    assert_eq!(found.unknown, [] as [&str; 0]);
+    assert_eq!(totals(&found), truth.totals());
+}
+
 /// The rows of the CPUs hold what rows of `cpu=all` do not.
 #[test]
 fn rows_of_cpus_stand_in_for_the_sum() {
