@@ -6,6 +6,8 @@
 //! again on a thread of its own. `hook_state` and `error` have the reasons why a hook or all of them
 //! cannot be attached; `counters` and `reader` return plain numbers. Offsets and prototypes come from
 //! `btf`. A missing function costs its own counters only, as does one with another prototype.
+//!
+//! `census` is independent of the probes: it reads the entries of the table on request.
 
 mod attach;
 pub mod btf;
