@@ -172,8 +172,9 @@ fn ports_that_ran_out_are_no_race() {
     // By the numbers alone it could be 40 % exhaustion of a wide range, and 60 % races; those that
     // were reported are no name lookups, which has the only remedy against races beside exhaustion.
     let least = advice.split_once(": at least ").and_then(|(_, share)| share.split_once('%'));
-    let least: u32 = least.unwrap_or_else(|| panic!("{advice}")).0.parse().unwrap();
-    assert!((40..=42).contains(&least), "{advice}");
+    let least: f64 = least.unwrap_or_else(|| panic!("{advice}")).0.parse().unwrap();
+    // 100 to 107 ports of 248: a search also finds those of the searches beside it.
+    assert!((40.0..=44.0).contains(&least), "{advice}");
     assert!(advice.contains("-> NAT ports") && !advice.contains("-> races"), "{advice}");
     assert!(!advice.contains("random"), "{advice}");
 
