@@ -10,6 +10,7 @@ use log::Level;
 use crate::confine::ConfineError;
 use crate::sampling::channel::Notice;
 use crate::schema::fields::COUNT;
+use crate::source::ebpf::census::CensusError;
 use crate::source::ebpf::{EventsError, HookCount};
 use crate::source::mounts;
 use crate::source::namespace::NamespaceError;
@@ -90,6 +91,26 @@ impl CannotBegin {
     pub fn drops(error: &EventsError) -> Self {
         let line = format!("drops cannot be seen: probes are off: {}", without_probes(error));
         Self { line, details: error.to_string() }
+    }
+
+    /// `ctpulse top`, which reads the table by an eBPF program.
+    #[must_use]
+    pub fn top(error: &CensusError) -> Self {
+        let why = match error {
+            CensusError::Refused(EventsError::Refused(_)) => {
+                "the kernel refused the program".to_owned()
+            }
+            CensusError::Refused(error) => without_probes(error),
+            CensusError::Types(_) => "this kernel shows no BTF".to_owned(),
+            CensusError::Layout => "its entries have an unknown layout".to_owned(),
+            CensusError::HiddenTable => "missing CAP_SYSLOG, or kptr_restrict is 2".to_owned(),
+            CensusError::NoVariables => "this kernel does not show its address".to_owned(),
+            CensusError::Unloaded
+            | CensusError::Resized
+            | CensusError::NotRun
+            | CensusError::Unreadable => error.to_string(),
+        };
+        Self { line: format!("the table cannot be read: {why}"), details: error.to_string() }
     }
 
     /// A run that is to be confined by every layer.
@@ -293,6 +314,7 @@ mod tests {
 
     use super::*;
     use crate::confine::{LAYERS, LayerError, OTHER_PROCESSES};
+    use crate::source::ebpf::btf::BtfError;
     use crate::source::reader::StatSource;
     use crate::source::stat_text::Oddities;
 
@@ -426,6 +448,19 @@ mod tests {
         errors.push(CannotBegin::unconfined(&ConfineError::Threads(1000)));
         errors.extend(events.iter().map(CannotBegin::without_probes));
         errors.extend(events.iter().map(CannotBegin::drops));
+        let refused = all_of_events().into_iter().map(CensusError::Refused);
+        let types = CensusError::Types(BtfError::Malformed(1000));
+        let census = refused.chain([
+            types,
+            CensusError::Layout,
+            CensusError::HiddenTable,
+            CensusError::NoVariables,
+            CensusError::Unloaded,
+            CensusError::Resized,
+            CensusError::NotRun,
+            CensusError::Unreadable,
+        ]);
+        errors.extend(census.map(|error| CannotBegin::top(&error)));
         lines.extend(errors.iter().map(|error| format!("ctpulse: error: {error}")));
         let is_plain = |line: &String| {
             let nested = line.split('(').skip(1).any(|inner| !inner.contains(')'));

@@ -215,6 +215,27 @@ fn without_kprobes_the_counters_of_the_kernel_are_sampled() {
     assert_eq!(text(&off.stderr), "");
 }
 
+/// `top` needs the address of the table, and names what hides it.
+#[test]
+fn a_kernel_without_variables_in_kallsyms_is_named_by_top() {
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let has = |name: &str| symbols.lines().any(|line| line.split_whitespace().nth(2) == Some(name));
+    if has("nf_conntrack_hash") || !has("nf_conntrack_alloc") {
+        let reason = "the kernel shows nf_conntrack_hash, or has no conntrack";
+        crate::support::not_run_here(
+            "a_kernel_without_variables_in_kallsyms_is_named_by_top",
+            reason,
+        );
+        return;
+    }
+    let found = ctpulse().arg("top").output().unwrap();
+    let printed = text(&found.stderr);
+    assert_eq!(found.status.code(), Some(1), "{printed}");
+    let first = "ctpulse: error: the table cannot be read: this kernel does not show its address\n";
+    assert!(printed.starts_with(first), "{printed}");
+    assert!(printed.contains("CONFIG_KALLSYMS_ALL is not set"), "{printed}");
+}
+
 #[test]
 fn a_cpu_mask_that_does_not_match_is_reported_once() {
     let root = copy_of("5.15");

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::stream::{HUNG_UP, is_ignored};
 use crate::cli::{SourceArgs, TopArgs, TopFormat};
 use crate::logging;
+use crate::notices::CannotBegin;
 use crate::source::ebpf::census::{Census, Sample};
 use crate::source::namespace::Pinned;
 use crate::text::sanitize::shown;
@@ -35,7 +36,7 @@ pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
         true => named(&args.source)?,
         false => super::pinned_namespaces(&args.source)?,
     };
-    let census = Census::load().context("the table cannot be read")?;
+    let census = Census::load().map_err(|error| CannotBegin::top(&error))?;
     super::runtime()?.block_on(watch(args, census, &namespaces))
 }
 
@@ -105,8 +106,8 @@ fn look(
         (false, None) => Sample::Buckets(DEFAULT_SAMPLE),
     };
     let add = |tally: &mut Tally, entry: &_| tally.add(selection, entry);
-    let (tally, pass) =
-        census.pass(sample, Tally::default, add).context("the table cannot be read")?;
+    let pass = census.pass(sample, Tally::default, add);
+    let (tally, pass) = pass.map_err(|error| CannotBegin::top(&error))?;
     log::debug!("{pass:?}");
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let report = TopReport {

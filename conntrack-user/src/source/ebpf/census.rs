@@ -63,6 +63,12 @@ pub enum CensusError {
          CAP_SYSLOG, and see kernel.kptr_restrict (at 2 nobody sees addresses)"
     )]
     HiddenTable,
+    /// `/proc/kallsyms` has functions only.
+    #[error(
+        "/proc/kallsyms of this kernel has no variables (CONFIG_KALLSYMS_ALL is not set), so the address \
+         of nf_conntrack_hash is not known; conntrack -L lists the entries"
+    )]
+    NoVariables,
     /// The table is no longer where it was.
     #[error("the module nf_conntrack was unloaded, or loaded again; start again")]
     Unloaded,
@@ -212,9 +218,10 @@ impl Census {
         let [table, table_size, resizes] =
             [TABLE, TABLE_SIZE, RESIZE_SEQUENCE].map(|name| kernel.symbols.address(name));
         if [table, table_size, resizes].contains(&0) {
-            return Err(match kernel.symbols.has_variable(TABLE) {
-                true => CensusError::HiddenTable,
-                false => EventsError::NoFunctions.into(),
+            return Err(match &kernel.symbols {
+                symbols if symbols.has_variable(TABLE) => CensusError::HiddenTable,
+                symbols if symbols.has_functions() => CensusError::NoVariables,
+                _ => EventsError::NoFunctions.into(),
             });
         }
         let constants =

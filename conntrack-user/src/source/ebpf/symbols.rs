@@ -95,6 +95,12 @@ impl Symbols {
         Found::None
     }
 
+    /// Whether the kernel has any function that hooks name.
+    #[must_use]
+    pub fn has_functions(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
     /// Whether the kernel has a variable, though its address may be hidden.
     #[must_use]
     pub fn has_variable(&self, variable: &str) -> bool {
