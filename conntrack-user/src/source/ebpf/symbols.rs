@@ -49,7 +49,20 @@ impl Symbols {
     /// # Errors
     /// The system's error.
     pub fn read() -> io::Result<Self> {
-        Ok(Self::parse(&std::fs::read("/proc/kallsyms")?))
+        Self::read_by(|| std::fs::read("/proc/kallsyms"))
+    }
+
+    /// Reads a second time where functions are there more than once: the kernel finds its place in the
+    /// file by counting (`get_ksymbol_mod`), so symbols are repeated while
+    /// a module is loaded.
+    fn read_by(mut read: impl FnMut() -> io::Result<Vec<u8>>) -> io::Result<Self> {
+        let symbols = Self::parse(&read()?);
+        if symbols.has_repetitions() { Ok(Self::parse(&read()?)) } else { Ok(symbols) }
+    }
+
+    fn has_repetitions(&self) -> bool {
+        let mut names = HashSet::new();
+        !self.functions.iter().all(|name| names.insert(name))
     }
 
     /// The symbols in a text of lines `address type name [module]`.
@@ -167,6 +180,20 @@ mod tests {
         }
         let cold = b"ffffffffc0a2 t early_drop\nffffffffc0a3 t early_drop.cold\n";
         assert_eq!(Symbols::parse(cold).find(&["early_drop"], true), Found::One("early_drop"));
+    }
+
+    /// Seen on 5.10: the probes were refused since each function was there twice.
+    #[test]
+    fn symbols_that_are_repeated_while_a_module_is_loaded_are_read_again() {
+        let line = "0000000000000000 t early_drop\t[nf_conntrack]\n";
+        let read = |texts: [String; 2]| {
+            let mut texts = texts.into_iter();
+            let symbols = Symbols::read_by(|| Ok(texts.next().unwrap().into_bytes())).unwrap();
+            (symbols.find(&["early_drop"], true) == Found::One("early_drop"), texts.count())
+        };
+        assert_eq!(read([line.repeat(2), line.to_owned()]), (true, 0));
+        assert_eq!(read([line.repeat(2), line.repeat(2)]), (false, 0));
+        assert_eq!(read([line.to_owned(), String::new()]), (true, 1));
     }
 
     #[test]
