@@ -40,7 +40,7 @@ const DEFAULT: [&str; 3] = ["5.10", "6.1", "6.12"];
 
 /// Seconds that a guest may take by default: twice what all tests take on an idle machine, of
 /// which one waits for the kernel's garbage collector, two minutes on 5.10.
-const TIMEOUT: u64 = 1800;
+const TIMEOUT: u64 = 2700;
 
 /// Options of `cargo xtask vm`.
 #[derive(Debug, clap::Args)]
