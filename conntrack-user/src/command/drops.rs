@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use conntrack_ebpf::{Cause, REPORT_WINDOW_BITS};
-use log::LevelFilter;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
@@ -49,11 +48,7 @@ const ALIVE: Duration = Duration::from_millis(500);
 const NOT_WRITTEN: &str = "cannot write to standard output";
 
 pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
-    let level = match (args.debug, args.quiet) {
-        (true, _) => LevelFilter::Debug,
-        (_, true) => LevelFilter::Error,
-        _ => LevelFilter::Info,
-    };
+    let level = super::log_level(args.debug, args.quiet);
     logging::start(logging::LogReader::Person, level);
     let roots = args.source.roots();
     for name in super::namespaces(&args.source) {

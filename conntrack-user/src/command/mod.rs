@@ -84,6 +84,15 @@ impl SourceArgs {
     }
 }
 
+/// The level of messages that `--debug` and `--quiet` ask for, where no configuration has one.
+fn log_level(debug: bool, quiet: bool) -> LevelFilter {
+    match (debug, quiet) {
+        (true, _) => LevelFilter::Debug,
+        (_, true) => LevelFilter::Error,
+        _ => LevelFilter::Info,
+    }
+}
+
 /// The namespaces that `--netns` names, or this process's own, each held and with its name escaped.
 fn pinned_namespaces(source: &SourceArgs) -> anyhow::Result<Vec<(Pinned, String)>> {
     let roots = source.roots();

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use log::LevelFilter;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::stream::{HUNG_UP, is_ignored};
@@ -18,16 +17,8 @@ use crate::text::sanitize::shown;
 use crate::top::report::TopReport;
 use crate::top::tally::{Selection, Tally};
 
-/// Buckets that are read by default: 16 per mille of the default table of a large host, which has
-/// 262,144 of them, take a millisecond or two.
-const DEFAULT_SAMPLE: u32 = 65_536;
-
 pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
-    let level = match (args.debug, args.quiet) {
-        (true, _) => LevelFilter::Debug,
-        (_, true) => LevelFilter::Error,
-        _ => LevelFilter::Info,
-    };
+    let level = super::log_level(args.debug, args.quiet);
     logging::start(logging::LogReader::Person, level);
     if args.source.proc_root.is_some() {
         bail!("the table is in the kernel's memory: --proc-root has none");
@@ -103,7 +94,7 @@ fn look(
     let sample = match (args.exact, args.sample) {
         (true, _) => Sample::Whole,
         (_, Some(parts)) => Sample::OneOf(parts),
-        (false, None) => Sample::Buckets(DEFAULT_SAMPLE),
+        (false, None) => Sample::DEFAULT,
     };
     let add = |tally: &mut Tally, entry: &_| tally.add(selection, entry);
     let pass = census.pass(sample, Tally::default, add);

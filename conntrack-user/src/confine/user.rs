@@ -120,8 +120,8 @@ mod tests {
         // A number is a name first.
         assert_eq!(find_in(passwd, "997"), Some((997, 996)));
         assert_eq!(find_in("997:x:1:2\nct:x:997:996\n", "997"), Some((1, 2)));
-        for nobody in ["c", "", "bad", "x", "ctp", "996", "-1"] {
-            assert_eq!(find_in(passwd, nobody), None, "{nobody}");
+        for absent in ["c", "", "bad", "x", "ctp", "996", "-1"] {
+            assert_eq!(find_in(passwd, absent), None, "{absent}");
         }
         assert!(matches!(find("12:34"), Ok((12, 34))));
         let unknown = find("no such user").unwrap_err().to_string();

@@ -42,9 +42,10 @@ struct Estimate {
 }
 
 impl TopReport<'_> {
-    /// Whether a part of the table was read only.
+    /// Whether a part of the table was asked for only. Buckets that could not be read are no sample: those
+    /// with long chains have the most entries.
     fn is_sample(&self) -> bool {
-        self.pass.buckets_read < self.pass.buckets
+        u64::from(self.pass.buckets_read) + self.pass.buckets_lost < self.pass.buckets.into()
     }
 
     /// The number of entries in the whole table, of `counted` ones.
@@ -103,6 +104,9 @@ impl TopReport<'_> {
                 number(self.pass.buckets_read.into()),
                 number(self.pass.buckets.into()),
             ),
+            _ if self.pass.buckets_lost + self.pass.unreadable > 0 => {
+                format!("at least {} entries\n", number(entries))
+            }
             _ => format!("{} entries\n", number(entries)),
         }
     }
@@ -224,7 +228,8 @@ impl TopReport<'_> {
             };
             (key.to_string(), json)
         });
-        let (low, high) = of_share(line.entries, total, self.pass.share());
+        let sampled = if self.is_sample() { self.pass.share() } else { 1.0 };
+        let (low, high) = of_share(line.entries, total, sampled);
         let mut object = Value::Object(values.collect::<Map<_, _>>());
         let share = line.entries as f64 / total.max(1) as f64;
         extend(&mut object, self.estimate(line.entries));
@@ -343,6 +348,25 @@ mod tests {
         let json: Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!((&json["entries"], &json["entries_low"]), (&1600.into(), &1296.into()));
         assert_eq!(json["lines"][0]["namespace"], "router1");
+    }
+
+    /// Nothing is estimated from the other buckets.
+    #[test]
+    fn a_whole_table_with_unreadable_buckets_has_at_least_its_entries() {
+        let keys = [Key::Port];
+        let report = TopReport {
+            time_ns: 9,
+            keys: &keys,
+            lines: 10,
+            namespaces: &[],
+            tally: &tally(&keys),
+            pass: Pass { buckets_lost: 24, ..pass(1000) },
+        };
+        let text = report.text();
+        assert!(text.starts_with("at least 100 entries\n"), "{text}");
+        assert!(text.contains("\n    100   100%  443\nwarning: 24 buckets are missing"), "{text}");
+        let json: Value = serde_json::from_str(&report.json()).unwrap();
+        assert_eq!((&json["entries"], &json["entries_low"]), (&100.into(), &Value::Null));
     }
 
     #[test]

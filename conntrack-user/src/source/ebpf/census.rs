@@ -60,7 +60,7 @@ pub enum CensusError {
     /// `/proc/kallsyms` shows no address of the table.
     #[error(
         "/proc/kallsyms does not show the address of nf_conntrack_hash; run as root or grant \
-         CAP_SYSLOG, and see kernel.kptr_restrict (at 2 nobody sees addresses)"
+         CAP_SYSLOG, and see kernel.kptr_restrict (at 2 addresses are hidden from every process)"
     )]
     HiddenTable,
     /// `/proc/kallsyms` has functions only.
@@ -169,6 +169,10 @@ pub enum Sample {
 }
 
 impl Sample {
+    /// What is read unless something else is asked for: a quarter of the default table of a large host,
+    /// which has 262,144 buckets, and all of a smaller table.
+    pub const DEFAULT: Self = Self::Buckets(65_536);
+
     fn buckets(self, of: u32) -> u32 {
         match self {
             Self::Whole => of,

@@ -42,8 +42,7 @@ const LIMIT: u64 = 1000;
 /// Entries that are read: some milliseconds' work.
 const ENTRIES: u32 = 10_000;
 
-/// Buckets that a census reads, and how many addresses with most entries are named.
-const CENSUS: Sample = Sample::Buckets(65_536);
+/// How many addresses with most entries are named.
 const HOLDERS: usize = 3;
 
 /// Settings of the table, besides its limit.
@@ -164,7 +163,7 @@ fn holders(inode: u32) -> Result<Holders, CensusError> {
     let (sources, destinations) = (by(Key::SOURCE), by(Key::DESTINATION));
     let mut census = Census::load()?;
     let ((of_sources, of_destinations), _) = census.pass(
-        CENSUS,
+        Sample::DEFAULT,
         || (Tally::default(), Tally::default()),
         |(of_sources, of_destinations), entry| {
             of_sources.add(&sources, entry);
