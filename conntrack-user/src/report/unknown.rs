@@ -6,7 +6,10 @@ use super::summary::Fill;
 use super::track::Track;
 use crate::recording::known::is_known;
 use crate::recording::{ReadCounts, WINDOW};
-use crate::schema::fields::{ROWS_LOST, SAMPLES_MISSED};
+use crate::schema::field::Field;
+use crate::schema::fields::{
+    CREATE_TABLE_FULL, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP, ROWS_LOST, SAMPLES_MISSED,
+};
 use crate::text::human::{duration, number};
 
 /// Rows span the time if no more than this many intervals of it are missing: with half an interval
@@ -25,6 +28,13 @@ const LARGEST_INTEGER: f64 = 9_007_199_254_740_992.0;
 const LONGEST_INTERVAL: f64 = 86_400.0;
 /// An interval of so many of another one hides bursts that the other one shows.
 const MUCH_LONGER: f64 = 10.0;
+/// What the kernel does with a full table only (`__nf_conntrack_alloc`, `early_drop`), or with one
+/// that is more than 95 % full (`gc_worker`).
+const NEED_A_FULL_TABLE: [Field; 4] =
+    [EARLY_DROP, GC_EARLY_DROP, DROP_TABLE_FULL, CREATE_TABLE_FULL];
+/// Entries live for seconds: in percent, less than this is no table that was full a moment before. A few
+/// such events may be of a moment between two rows, but not more of them than the table has room for.
+const NOWHERE_NEAR_FULL: f64 = 50.0;
 /// Fewer decreases than this are restarts.
 const SOME: u64 = 4;
 
@@ -83,6 +93,8 @@ pub(super) struct Completeness<'a> {
     pub(super) resets: u64,
     pub(super) losses_unknown: bool,
     pub(super) fill: Option<&'a Fill>,
+    /// Evictions, and packets dropped because of a full table: the largest of these counters.
+    pub(super) of_full_table: Option<(f64, String)>,
     /// Fields of no known name that go up and down.
     pub(super) no_counters: Vec<String>,
     /// Counters of which some time is not covered, with that.
@@ -139,6 +151,12 @@ impl Completeness<'_> {
         }
         if track.filled() > self.filled.as_ref().map_or(0, |(filled, _)| *filled) {
             self.filled = Some((track.filled(), name.to_owned()));
+        }
+        let events = track.total();
+        if NEED_A_FULL_TABLE.iter().any(|field| field.name == name)
+            && events > self.of_full_table.as_ref().map_or(0.0, |(most, _)| *most)
+        {
+            self.of_full_table = Some((events, name.to_owned()));
         }
         self.zeros_at_end = self.zeros_at_end.max(track.zeros_at_end());
         self.has_other_end |= track.last() > 0.0 && track.zeros_at_end() == 0;
@@ -299,6 +317,18 @@ fn table(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
             sentences.push(format!("the table rows span {own} of {whole}"));
         }
         _ => {}
+    }
+    if let (Some((events, name)), Some(fullest)) =
+        (&evidence.of_full_table, evidence.fill.and_then(|fill| fill.fullest))
+        && fullest.percent < NOWHERE_NEAR_FULL
+        && *events > fullest.max
+    {
+        sentences.push(format!(
+            "{name} counted {}, which needs a full table, and no row has it more than {:.1}% full: it \
+             filled and emptied between two rows, or rows of another source or table are among these",
+            number(*events, 15),
+            fullest.percent
+        ));
     }
     if evidence.table_missing > 0 {
         let rows = count(evidence.table_missing, "table row");

@@ -90,3 +90,23 @@ fn a_changed_limit_is_reported_and_each_share_has_its_own() {
         assert!(page.contains(tooltip), "{tooltip}: {page}");
     }
 }
+
+/// As when another host takes over the name and its counters are higher.
+#[test]
+fn evictions_from_a_table_that_was_never_full_are_doubted() {
+    let evicting = |entries: &[(u64, u64)]| {
+        let rows = levels(entries, None);
+        let mut at = 0;
+        let evictions = |line: &str| {
+            at += usize::from(line.contains("cpu=all"));
+            line.replace("insert_failed=0i", &format!("insert_failed=0i,early_drop={}i", 3000 * at))
+        };
+        rows.lines().map(evictions).collect::<Vec<_>>().join("\n")
+    };
+    let doubt = "early_drop counted 6,000, which needs a full table, and no row has it more than \
+                 10.0% full";
+    let found = report_of(&evicting(&[(90, 1000), (100, 1000), (95, 1000)]), "text");
+    assert!(found.contains(doubt), "{found}");
+    let found = report_of(&evicting(&[(990, 1000), (1000, 1000), (995, 1000)]), "text");
+    assert!(!found.contains("needs a full table"), "{found}");
+}

@@ -224,7 +224,7 @@ impl Track {
                 (step.from_ns, step.is_gap) = (here.last.0, true);
             }
         } else {
-            self.odd += u64::from(here.is_odd(point.1, step));
+            self.odd += u64::from(here.is_odd(point.1, step, reach.fall));
         }
         here.before_last = here.last.1;
         here.last = point;

@@ -185,11 +185,12 @@ impl Stretch {
     }
 
     /// Whether the counter did not start again but a value is wrong: it rises beyond the value
-    /// before, or falls to no less than the value before that.
-    pub(super) fn is_odd(&mut self, value: f64, step: Step) -> bool {
-        let before =
-            std::mem::replace(&mut self.before_reset, step.is_reset.then_some(self.last.1));
-        let is_spike = step.is_reset && self.before_last > 0.0 && value >= self.before_last;
+    /// before, or falls to no less than the value before that. Where other counters began again
+    /// with it (`fall`), neither is a reason to doubt the value.
+    pub(super) fn is_odd(&mut self, value: f64, step: Step, fall: Fall) -> bool {
+        let is_doubtful = step.is_reset && fall != Fall::BeganAgain;
+        let before = std::mem::replace(&mut self.before_reset, is_doubtful.then_some(self.last.1));
+        let is_spike = is_doubtful && self.before_last > 0.0 && value >= self.before_last;
         is_spike || before.is_some_and(|before| value >= before)
     }
 

@@ -67,6 +67,14 @@ fn a_single_wrong_value_is_counted() {
     }
 }
 
+#[test]
+fn values_after_a_known_reset_are_not_doubted() {
+    let mut found = track(&[(0, 148.0), (1, 149.0)], REACH);
+    found.take(2, 0.0, Reach { fall: Fall::BeganAgain, ..REACH });
+    found.take(3, 200.0, REACH);
+    assert_eq!((found.total(), found.resets(), found.odd()), (201.0, 1, 0));
+}
+
 /// `fill(0)` of a query.
 #[test]
 fn zeros_between_continued_values_are_ignored() {
