@@ -2,15 +2,16 @@
 //!
 //! Each subcommand has its own module. `test` installs the tools of the tests and runs these, `bench`
 //! measures the cost of ctpulse, `vm` runs tests in virtual machines, `soak` is a long run, `fuzz` runs the
-//! parsers on generated inputs, `ebpf` builds and verifies the committed eBPF object, `deny` and `msrv`
-//! check the dependencies and the Rust version, `package` builds the packages, and `pictures` draws the
-//! pictures of the README. This file selects one.
+//! parsers on generated inputs, `mutants` checks that the tests notice changes of the code, `ebpf` builds
+//! and verifies the committed eBPF object, `deny` and `msrv` check the dependencies and the Rust version,
+//! `package` builds the packages, and `pictures` draws the pictures of the README. This file selects one.
 
 mod bench;
 mod deny;
 mod ebpf;
 mod fuzz;
 mod msrv;
+mod mutants;
 mod package;
 mod pictures;
 mod soak;
@@ -33,6 +34,9 @@ enum Task {
     Bench(bench::Options),
     /// Run the parsers on generated inputs; exit code 1 when one fails.
     Fuzz(fuzz::Options),
+    /// Change the code in one place at a time, and check that a test fails; exit code 1 when too many
+    /// changes pass. Takes hours: see --shard.
+    Mutants(mutants::Options),
     /// Run for 30 minutes at 1,000 samples a second; exit code 1 when memory grows or rows are missing.
     Soak(soak::Options),
     /// Boot Debian's kernels in QEMU and run the in-kernel tests in them.
@@ -63,6 +67,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Test => test::run(),
         Task::Bench(options) => bench::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Mutants(options) => mutants::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Vm(options) => vm::run(&options),
         Task::BuildEbpf => ebpf::build(),
