@@ -60,7 +60,6 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let pinned: Vec<Pinned> = namespaces.iter().map(|(pinned, _)| pinned.clone()).collect();
     let (events, reports) =
         attach(&pinned, args.limit, args.per_packet, args.latency).map_err(without_probes)?;
-    log::info!("waiting for drops; Ctrl-C ends");
     let place = Place::resolve(&roots, &super::namespaces(&args.source)[0]);
     let mut statistics = Reader::new(place, Vec::new(), Source::Auto);
     // Without them an unloaded module is not noticed.
@@ -243,6 +242,8 @@ struct Watch<'a> {
 impl Watch<'_> {
     async fn run(mut self) -> anyhow::Result<Turn> {
         let mut signals = Signals::new()?;
+        // A signal that comes after this line ends the run with its totals.
+        log::info!("waiting for drops; Ctrl-C ends");
         let over = tokio::time::sleep(self.args.duration.unwrap_or(Duration::MAX));
         tokio::pin!(over);
         let mut look = tokio::time::interval(LOOK);
