@@ -93,6 +93,8 @@ pub(super) struct SourceAccumulator {
     is_open: bool,
     statistics: Clock,
     table: Clock,
+    /// The first of the rows with 0 with which counters began again last.
+    zeros_ns: Option<i64>,
     /// The statistics row that was read before this one had rates.
     had_rates: bool,
     /// Any row has rates.
@@ -134,6 +136,7 @@ impl SourceAccumulator {
             is_open: false,
             statistics: Clock::default(),
             table: Clock::default(),
+            zeros_ns: None,
             had_rates: false,
             has_rates: false,
             early_restarts: 0,
@@ -321,7 +324,7 @@ impl SourceAccumulator {
         is_restart: bool,
         origins: &[CounterOrigin],
     ) -> (RowReach, bool) {
-        let mut falls = Falls::default();
+        let mut falls = Falls::new(self.zeros_ns);
         for (at, (counter, reading)) in self.counters.iter().zip(&now.counters).enumerate() {
             if let Some(value) = reading.value {
                 falls.take(&counter.track, (time_ns, value), || {
@@ -338,6 +341,7 @@ impl SourceAccumulator {
                 reading.value.is_some_and(|value| counter.track.is_no_lower(value))
             }));
         }
+        self.zeros_ns = falls.zeros_ns();
         (falls.reach(self.statistics.reach()), falls.has_changed())
     }
 

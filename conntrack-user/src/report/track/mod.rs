@@ -21,6 +21,10 @@ const MOST: usize = 16;
 pub(super) struct Falls {
     has_changed: bool,
     is_reset: bool,
+    /// A counter above 0 has the value of the row before.
+    has_still: bool,
+    /// The first of the rows with 0 with which counters began again.
+    zeros_ns: Option<i64>,
     /// The value before a possible wrap.
     wrapped: Option<f64>,
     kernel: FallsOf,
@@ -42,14 +46,24 @@ impl RowReach {
 }
 
 /// How the counters of the kernel or of the probes went back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct FallsOf {
     /// To a value above 0.
     fell: u32,
     /// To 0, as a query with `fill(0)` writes it, too.
     to_zero: u32,
+    /// To a value above 0, with 0 in the rows between.
+    behind_zeros: u32,
     /// Counters above 0 that rose.
     rose: u32,
+    /// The smallest value from which one fell.
+    lowest: f64,
+}
+
+impl Default for FallsOf {
+    fn default() -> Self {
+        Self { fell: 0, to_zero: 0, behind_zeros: 0, rose: 0, lowest: f64::INFINITY }
+    }
 }
 
 impl FallsOf {
@@ -57,13 +71,25 @@ impl FallsOf {
     fn began_again(&self) -> bool {
         self.fell > 0 && self.fell + self.to_zero > 1
     }
+
+    /// Whether all that fell came from a value near which 32 bits end.
+    fn may_wrap(&self) -> bool {
+        self.fell + self.to_zero > 0 && self.lowest >= WRAP / 2.0
+    }
 }
 
 impl Falls {
+    /// The falls of a row. `zeros_ns` is that of the falls of the row before.
+    pub(super) fn new(zeros_ns: Option<i64>) -> Self {
+        Self { zeros_ns, ..Self::default() }
+    }
+
     /// Takes one counter of the row.
     pub(super) fn take(&mut self, track: &Track, point: Point, is_of_probes: impl Fn() -> bool) {
         // Most counters of most rows did not move.
-        if point.1 != track.latest {
+        if point.1 == track.latest {
+            self.has_still |= point.1 > 0.0;
+        } else {
             self.take_change(track, point, is_of_probes());
         }
     }
@@ -72,21 +98,37 @@ impl Falls {
         self.has_changed = true;
         let of = if is_of_probes { &mut self.probes } else { &mut self.kernel };
         let Some((from, to)) = track.neighbours((time_ns, value)) else { return };
-        if to.1 < from.1 {
-            of.fell += u32::from(to.1 > 0.0);
-            of.to_zero += u32::from(to.1 == 0.0);
-            // Two counters wrap together only if they count the same.
-            let is_other = self.wrapped.replace(from.1).is_some_and(|other| other != from.1);
-            self.is_reset |= is_other || wrapped(from, to).is_none();
-        } else {
-            of.rose += u32::from(from.1 > 0.0);
+        let zeros_ns = track.zeros_in_front_of((time_ns, value));
+        if zeros_ns.is_some() && to.1 > 0.0 {
+            // Those that leave 0 later began again with the first one, however high they are.
+            let is_known = zeros_ns == self.zeros_ns;
+            if is_known || to.1 < from.1 {
+                of.behind_zeros += 1 + u32::from(is_known);
+                (self.zeros_ns, self.is_reset) = (zeros_ns, true);
+            }
+            return;
         }
+        if to.1 >= from.1 {
+            of.rose += u32::from(from.1 > 0.0);
+            return;
+        }
+        of.fell += u32::from(to.1 > 0.0);
+        of.to_zero += u32::from(to.1 == 0.0);
+        of.lowest = of.lowest.min(from.1);
+        // Two counters wrap together only if they count the same.
+        let is_other = self.wrapped.replace(from.1).is_some_and(|other| other != from.1);
+        self.is_reset |= is_other || wrapped(from, to).is_none();
     }
 
     /// Takes that ctpulse was started again before the row, so that the probes began again.
     pub(super) fn take_restart(&mut self) {
         let lower = self.probes.fell + self.probes.to_zero;
         self.probes.fell += if lower > 0 { 2 } else { 0 };
+    }
+
+    /// The first of the rows with 0 with which counters began again last, for the row behind.
+    pub(super) fn zeros_ns(&self) -> Option<i64> {
+        self.zeros_ns
     }
 
     /// Whether any counter has another value than before.
@@ -96,7 +138,7 @@ impl Falls {
 
     /// Whether several counters of the kernel began again, so that all of them did.
     pub(super) fn began_again(&self) -> bool {
-        self.is_reset && self.kernel.began_again()
+        self.fall(false) == Fall::BeganAgain
     }
 
     /// Returns the reach of the row's counters; `reach` is that of its times.
@@ -109,14 +151,22 @@ impl Falls {
     /// What a counter of the row did that went back.
     fn fall(&self, is_of_probes: bool) -> Fall {
         let (kernel, probes) = (&self.kernel, &self.probes);
-        let have_probes = self.is_reset && is_of_probes && probes.began_again();
-        if self.began_again() || have_probes {
+        // A reset leaves no counter as it was, and hardly any above that.
+        let have_others = kernel.rose + u32::from(self.has_still) > 1;
+        if kernel.may_wrap() && have_others {
+            return if is_of_probes { self.fall_of(probes) } else { Fall::Wraps };
+        }
+        let have_probes = is_of_probes && probes.began_again();
+        if self.is_reset && (kernel.began_again() || have_probes) {
             return Fall::BeganAgain;
         }
-        let is_alone = kernel.fell == 1 && kernel.to_zero == 0 && kernel.rose > 1;
-        let is_high = self.wrapped.is_some_and(|from| from >= WRAP / 2.0);
+        self.fall_of(if is_of_probes { probes } else { kernel })
+    }
+
+    /// The same where the counters of the kernel did not begin again.
+    fn fall_of(&self, falls: &FallsOf) -> Fall {
         match self.is_reset {
-            _ if is_alone && is_high && !is_of_probes => Fall::WrapsAlone,
+            true if falls.behind_zeros > 1 => Fall::BeganAgainBehindZeros,
             true => Fall::Resets,
             false => Fall::MayWrap,
         }
@@ -190,8 +240,12 @@ impl Track {
     }
 
     /// Takes a value behind the last one.
-    fn append(&mut self, point: Point, reach: Reach) -> Option<Step> {
+    fn append(&mut self, point: Point, mut reach: Reach) -> Option<Step> {
         let here = self.stretches.get_mut(self.at)?;
+        if reach.fall == Fall::BeganAgainBehindZeros {
+            let was_zero = here.zeros.is_some();
+            reach.fall = if was_zero { Fall::BeganAgain } else { Fall::Resets };
+        }
         let from_ns = here.to_ns();
         let is_wrap = || reach.fall == Fall::MayWrap && wrapped(here.last, point).is_some();
         let is_open = reach.fall != Fall::BeganAgain;
@@ -224,7 +278,7 @@ impl Track {
                 (step.from_ns, step.is_gap) = (here.last.0, true);
             }
         } else {
-            self.odd += u64::from(here.is_odd(point.1, step, reach.fall));
+            self.odd += u64::from(here.is_odd(point, step, reach.fall));
         }
         here.before_last = here.last.1;
         here.last = point;
@@ -307,6 +361,12 @@ impl Track {
         } else {
             (point.0 < here.first.0).then_some((point, here.first))
         }
+    }
+
+    /// The time of the first of the rows with 0 directly in front of a later value, if there are any.
+    fn zeros_in_front_of(&self, point: Point) -> Option<i64> {
+        let zeros = self.stretches.get(self.at)?.zeros.as_deref()?;
+        (zeros.to_ns < point.0).then_some(zeros.from_ns)
     }
 
     /// Takes a value that does not belong at the end of the stretch of the one before.

@@ -4,6 +4,8 @@
 pub(super) const WRAP: f64 = 4_294_967_296.0;
 /// A wrap is believed if this many events or fewer explain it.
 const WRAP_BELIEVED: f64 = 268_435_456.0;
+/// The counters of no more CPUs than this wrap between two values.
+const MOST_WRAPS: f64 = 4.0;
 /// And no more than this many a second.
 const WRAP_BELIEVED_PER_SECOND: f64 = 16_777_216.0;
 /// A value and its time.
@@ -19,9 +21,9 @@ pub(super) fn events(from: Point, to: Point, fall: Fall) -> (f64, bool) {
         return (to.1 - from.1, false);
     }
     let wrapped = match fall {
-        Fall::WrapsAlone => wrapped_within(from, to, f64::INFINITY),
+        Fall::Wraps => wrapped_within(from, to, f64::INFINITY),
         Fall::MayWrap => wrapped(from, to),
-        Fall::Resets | Fall::BeganAgain => None,
+        Fall::Resets | Fall::BeganAgain | Fall::BeganAgainBehindZeros => None,
     };
     match wrapped {
         Some(events) => (events, false),
@@ -37,7 +39,11 @@ pub(crate) fn wrapped(from: Point, to: Point) -> Option<f64> {
 /// The same if no more than so many events are believed.
 fn wrapped_within(from: Point, to: Point, most: f64) -> Option<f64> {
     // Several CPUs may wrap at once.
-    let events = to.1 + WRAP * ((from.1 - to.1) / WRAP).ceil() - from.1;
+    let wraps = ((from.1 - to.1) / WRAP).ceil();
+    if wraps > MOST_WRAPS {
+        return None;
+    }
+    let events = to.1 + WRAP * wraps - from.1;
     let seconds = (to.0.saturating_sub(from.0) as f64 / 1e9).max(1.0);
     let believed = most.min(WRAP_BELIEVED_PER_SECOND * seconds);
     (0.0..believed).contains(&events).then_some(events)
@@ -59,12 +65,15 @@ pub(in crate::report) enum Fall {
     /// Nothing: it may have wrapped.
     #[default]
     MayWrap,
-    /// All of them rose: it wrapped, however many events that are.
-    WrapsAlone,
+    /// Others did not, and those that did were high: it wrapped, however many events that are.
+    Wraps,
     /// Others began again, so it did not wrap.
     Resets,
     /// Several others began again: so did each counter of the row, even one that did not go back.
     BeganAgain,
+    /// Several others are above 0 again, and lower than before rows with 0: so did each that was 0
+    /// until now. One that was above 0 in the meantime began again earlier.
+    BeganAgainBehindZeros,
 }
 
 /// How far apart two times may be.
@@ -151,7 +160,7 @@ impl Joint {
         let fall = match behind.begins {
             // Other rows may have filled a part of the gap since then.
             Fall::BeganAgain if behind.begins_behind != before.last => Fall::Resets,
-            Fall::WrapsAlone if behind.begins_behind != before.last => Fall::MayWrap,
+            Fall::Wraps if behind.begins_behind != before.last => Fall::MayWrap,
             fall => fall,
         };
         let (events, is_reset) = events(before.last, to, fall);
@@ -185,13 +194,14 @@ impl Stretch {
     }
 
     /// Whether the counter did not start again but a value is wrong: it rises beyond the value
-    /// before, or falls to no less than the value before that. Where other counters began again
-    /// with it (`fall`), neither is a reason to doubt the value.
-    pub(super) fn is_odd(&mut self, value: f64, step: Step, fall: Fall) -> bool {
+    /// before, falls to no less than the value before that, or rises faster than a kernel counts.
+    /// Where other counters began again with it (`fall`), a fall is no reason to doubt the value.
+    pub(super) fn is_odd(&mut self, point: Point, step: Step, fall: Fall) -> bool {
         let is_doubtful = step.is_reset && fall != Fall::BeganAgain;
         let before = std::mem::replace(&mut self.before_reset, is_doubtful.then_some(self.last.1));
-        let is_spike = is_doubtful && self.before_last > 0.0 && value >= self.before_last;
-        is_spike || before.is_some_and(|before| value >= before)
+        let is_spike = is_doubtful && self.before_last > 0.0 && point.1 >= self.before_last;
+        let leaps = step.events >= WRAP / 2.0 && leaps(self.last, point);
+        is_spike || leaps || before.is_some_and(|before| point.1 >= before)
     }
 
     pub(super) fn grow(&mut self, step: Step) {

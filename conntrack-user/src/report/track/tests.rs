@@ -68,6 +68,52 @@ fn a_single_wrong_value_is_counted() {
 }
 
 #[test]
+fn a_fall_from_high_values_beside_others_that_rose_is_a_wrap() {
+    let fall = |rows: [&[f64]; 2]| {
+        let mut falls = Falls::new(None);
+        for (before, now) in rows[0].iter().zip(rows[1]) {
+            falls.take(&track(&[(0, *before)], REACH), (1, *now), || false);
+        }
+        falls.reach(REACH).of(|| false).fall
+    };
+    let high = 2.0 * WRAP - 9e6;
+    assert_eq!(fall([&[high, high - 1e7, 81.0, 5.0], &[8e8, 3e8, 81.0, 7.0]]), Fall::Wraps);
+    assert_eq!(fall([&[high, 700.0, 81.0], &[8e8, 3.0, 90.0]]), Fall::BeganAgain);
+    // Nothing else moved: a restart, or damage.
+    assert_eq!(fall([&[high, 0.0, 0.0], &[8e8, 0.0, 0.0]]), Fall::Resets);
+}
+
+#[test]
+fn a_rise_that_no_kernel_counts_is_doubted() {
+    let second = 1_000_000_000;
+    let found = track(&[(0, 4.0 * WRAP), (second, 1.0), (2 * second, 4.0 * WRAP)], REACH);
+    assert_eq!(found.odd(), 1);
+    // No kernel has so many CPUs that wrap at once.
+    let found = track(&[(0, 8.0 * WRAP - 7.0), (second, 3.0)], REACH);
+    assert_eq!((found.total(), found.resets()), (3.0, 1));
+}
+
+/// A reboot before the first packet: some counters leave 0 later than others.
+#[test]
+fn counters_that_leave_zeros_later_began_again_with_the_first() {
+    let rows = [[900.0, 7.0, 3.0], [0.0; 3], [10.0, 0.0, 0.0], [20.0, 2.0, 0.0], [30.0, 2.0, 5.0]];
+    let mut tracks = [Track::default(), Track::default(), Track::default()];
+    let mut zeros_ns = None;
+    for (time_ns, row) in rows.iter().enumerate() {
+        let point = |value: &f64| (time_ns as i64, *value);
+        let mut falls = Falls::new(zeros_ns);
+        tracks.iter().zip(row).for_each(|(track, value)| falls.take(track, point(value), || false));
+        zeros_ns = falls.zeros_ns();
+        let reach = falls.reach(REACH).of(|| false);
+        for (track, value) in tracks.iter_mut().zip(row) {
+            track.take(time_ns as i64, *value, reach);
+        }
+    }
+    let found = tracks.each_ref().map(|track| (track.total(), track.resets(), track.filled()));
+    assert_eq!(found, [(30.0, 1, 0), (2.0, 1, 0), (5.0, 1, 0)]);
+}
+
+#[test]
 fn values_after_a_known_reset_are_not_doubted() {
     let mut found = track(&[(0, 148.0), (1, 149.0)], REACH);
     found.take(2, 0.0, Reach { fall: Fall::BeganAgain, ..REACH });
