@@ -5,6 +5,7 @@
 
 mod advice;
 mod clocks;
+mod comparison;
 mod coverage;
 mod damage;
 mod doubts;

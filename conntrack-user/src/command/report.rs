@@ -29,7 +29,7 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         return Err(UsageError(format!("{many} files: {what}")).into());
     }
     let (text, page) = if merged {
-        let report = read(&args.files, options)?;
+        let report = read(&args.files, &[], options)?;
         let text = match args.format {
             ReportFormat::Text => report_text(&report),
             ReportFormat::Json => json(&report)?,
@@ -37,7 +37,7 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         (text, drawn.then(|| report_page(&report)))
     } else {
         let (before, after) = args.files.split_at(1);
-        let comparison = compare(read(before, options)?, read(after, options)?);
+        let comparison = compare(read(before, after, options)?, read(after, before, options)?);
         let text = match args.format {
             ReportFormat::Text => comparison_text(&comparison),
             ReportFormat::Json => json(&comparison)?,
@@ -73,12 +73,15 @@ fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
     Ok(crate::text::sanitize::json(&serde_json::to_string_pretty(value)?) + "\n")
 }
 
-/// One report of all `paths`, each with what was rotated away from it.
-fn read(paths: &[PathBuf], options: Options) -> anyhow::Result<Report> {
-    let files: Vec<_> = paths.iter().flat_map(|path| recording::files_of(path)).collect();
+/// One report of all `paths`, each with what was rotated away from it, but for the files of the other
+/// side of a comparison.
+fn read(paths: &[PathBuf], others: &[PathBuf], options: Options) -> anyhow::Result<Report> {
+    let files = paths.iter().flat_map(|path| recording::files_of(path));
+    let files: Vec<_> =
+        files.filter(|file| paths.contains(file) || !others.contains(file)).collect();
     let (mut catalog, mut tally) = (Catalog::default(), ReadCounts::default());
     let left_out = paths.iter().flat_map(|path| recording::parts_left_out(path));
-    let left_out = left_out.filter(|path| !files.contains(path));
+    let left_out = left_out.filter(|path| !files.contains(path) && !others.contains(path));
     tally.unreadable.extend(left_out.map(|path| format!("{}: {LEFT_OUT}", path.display())));
     let mut aggregator = Aggregator::new(options);
     recording::read(&files, &mut catalog, &mut tally, &mut |catalog, row| {

@@ -72,6 +72,8 @@ pub fn compare(before: Report, after: Report) -> Comparison {
 
 /// Recordings of more different lengths than this are hard to compare.
 const LENGTHS: f64 = 2.0;
+/// Times between rows or samples that differ by more than this are different.
+const TIMES: f64 = 1.25;
 
 fn warnings(before: &Report, after: &Report, single: bool) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -93,12 +95,39 @@ fn warnings(before: &Report, after: &Report, single: bool) -> Vec<String> {
                  after; peaks and p99 depend on the length"
             ));
         }
+        if new.to_ns < old.from_ns {
+            warnings.push(format!("{new_title}: after is earlier than before; are they swapped?"));
+        }
+        warnings.extend(different_times(old, new).map(|why| format!("{new_title}: {why}")));
         for (word, title, source) in [("before", &old_title, old), ("after", &new_title, new)] {
             let sentence = |why: &String| format!("{word}, {title}: {why}");
             warnings.extend(source.unknown.iter().map(sentence));
         }
     }
     warnings
+}
+
+/// Why the peaks of two sources are of different lengths of time, or are not known alike.
+fn different_times(old: &SourceReport, new: &SourceReport) -> impl Iterator<Item = String> {
+    let differ = |what: &str, times: [Option<f64>; 2], which: &str| {
+        let text = |time: Option<f64>| time.map_or_else(|| "none".to_owned(), duration);
+        let [before, after] = times;
+        let is_same = match (before, after) {
+            (Some(before), Some(after)) => before.max(after) <= TIMES * before.min(after),
+            (before, after) => before.is_none() && after.is_none(),
+        };
+        (!is_same).then(|| {
+            let (before, after) = (text(before), text(after));
+            format!("different {what} ({before} before, {after} after): {which} are of these times")
+        })
+    };
+    let samples = [old.sample_seconds, new.sample_seconds];
+    let intervals = [old.interval_seconds, new.interval_seconds];
+    // Without samples a peak is the rate of a row.
+    let of_rows = if samples == [None, None] { "peaks and p99" } else { "p99" };
+    [differ("times between samples", samples, "peaks"), differ("intervals", intervals, of_rows)]
+        .into_iter()
+        .flatten()
 }
 
 fn title(source: &SourceReport) -> String {

@@ -1,0 +1,63 @@
+//! Comparisons of two recordings: what makes their numbers incomparable is said.
+
+use super::levels::levels;
+use super::*;
+
+/// Rows every `interval` seconds from `from` on, with ten drops in each.
+fn rows(from: i64, interval: i64, more: &str) -> String {
+    let row = |at: i64| {
+        let (time, drops) = (START_NS / 1_000_000_000 + from + at * interval, 10 * at);
+        format!(
+            "conntrack,cpu=all drop={drops}i,insert_failed={drops}i{more} {time}\n\
+             conntrack ip_conntrack_count=5,ip_conntrack_max=100 {time}\n"
+        )
+    };
+    (0..60).map(row).collect()
+}
+
+fn compared(before: &str, after: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let [old, new] = ["before", "after"].map(|name| directory.path().join(name));
+    std::fs::write(&old, before).unwrap();
+    std::fs::write(&new, after).unwrap();
+    text(&output(ctpulse().arg("report").args([old, new])).stdout).to_owned()
+}
+
+#[test]
+fn recordings_of_different_intervals_or_samples_are_said() {
+    let plain = rows(0, 1, "");
+    let found = compared(&plain, &rows(600, 10, ""));
+    let warning = "different intervals (1 s before, 10 s after): peaks and p99 are of these times";
+    assert!(found.contains(warning), "{found}");
+    let sampled = |ms: u32| {
+        rows(600, 1, &format!(",drop_rate=10,drop_rate_max=100,sample_seconds=0.{ms:03}"))
+    };
+    let found = compared(&sampled(100), &sampled(10));
+    assert!(
+        found.contains("different times between samples (100 ms before, 10 ms after)"),
+        "{found}"
+    );
+    assert!(!found.contains("different intervals"), "{found}");
+    let found = compared(&plain, &rows(600, 1, ""));
+    assert!(!found.contains("different"), "{found}");
+}
+
+#[test]
+fn a_recording_before_the_first_one_is_said() {
+    let found = compared(&rows(600, 1, ""), &rows(0, 1, ""));
+    assert!(found.contains("after is earlier than before; are they swapped?"), "{found}");
+}
+
+/// The drops of the rotated part were in both.
+#[test]
+fn a_part_that_is_compared_with_its_recording_is_not_read_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let [old, new] = ["fw.influx.1", "fw.influx"].map(|name| directory.path().join(name));
+    std::fs::write(&old, rows(0, 1, "")).unwrap();
+    std::fs::write(&new, levels(&[(5, 100); 9], None)).unwrap();
+    let mut command = ctpulse();
+    let found = output(command.arg("report").args([&old, &new]).args(["--format", "json"])).stdout;
+    let found: Value = serde_json::from_slice(&found).unwrap();
+    let files = |side: &str| found[side]["recording"]["files"].as_array().unwrap().len();
+    assert_eq!((files("before"), files("after")), (1, 1), "{found}");
+}
