@@ -25,7 +25,7 @@ const FULL: f64 = 0.95;
 const BY_SOURCE: &str = "--top cause,source,port";
 
 /// Rules about the traffic and the table: where none applies, nothing is wrong.
-pub(super) const OF_TRAFFIC: [fn(&Evidence) -> Option<Finding>; 14] = [
+pub(super) const OF_TRAFFIC: [fn(&Evidence) -> Option<Finding>; 15] = [
     table::too_small,
     losses::undetermined,
     table::chains_too_long,
@@ -36,6 +36,7 @@ pub(super) const OF_TRAFFIC: [fn(&Evidence) -> Option<Finding>; 14] = [
     entries::assured,
     packets::dying,
     packets::invalid,
+    packets::icmp_errors,
     losses::unexplained,
     losses::by_cause,
     losses::evicted,

@@ -94,3 +94,27 @@ fn advice_is_given_on_a_recording() {
     // The host is another one.
     assert!(printed.contains("-> where probes can be attached, ctpulse drops --top "), "{printed}");
 }
+
+/// They were "nothing is wrong", and leave conntrack as INVALID packets do.
+#[test]
+fn a_flood_of_icmp_errors_is_a_warning() {
+    let flood =
+        levels(&[(5, 100); 30], None).lines().enumerate().fold(String::new(), |rows, (at, row)| {
+            rows + &row.replace("drop=0i", &format!("drop=0i,icmp_error={}i", 3000 * at)) + "\n"
+        });
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rows");
+    std::fs::write(&file, flood).unwrap();
+    let (_, titles) = advise_on(&file);
+    assert!(titles.contains(&"!   ICMP packets are INVALID".to_owned()), "{titles:?}");
+    // The same from standard input.
+    let rows = std::fs::File::open(&file).unwrap();
+    let mut command = ctpulse();
+    let advised = command.args(["doctor", "--advise", "--recording", "-"]).stdin(rows).output();
+    let advised = advised.unwrap();
+    assert!(
+        text(&advised.stdout).contains("ICMP packets are INVALID"),
+        "{}",
+        text(&advised.stderr)
+    );
+}

@@ -6,7 +6,7 @@ use crate::report::InvalidWindow;
 use crate::text::human;
 
 use super::{Evidence, Finding, SYSCTL, Severity, number, percent, within};
-use crate::schema::fields::{DROP_DYING, INVALID, NEW};
+use crate::schema::fields::{DROP_DYING, ICMP_ERROR, INVALID, NEW};
 
 /// Packets that the trackers refuse: a firewall usually drops them, with no counter of its own.
 /// Over a long time the average may hide them, so the worst part of it is judged, too.
@@ -61,6 +61,29 @@ pub(super) fn invalid(evidence: &Evidence) -> Option<Finding> {
                  net.netfilter.nf_conntrack_tcp_be_liberal=1 accepts them"
             ),
         ],
+        see: SYSCTL,
+    })
+}
+
+/// ICMP packets that leave conntrack as INVALID ones do, in a counter of their own (`nf_conntrack_in`).
+pub(super) fn icmp_errors(evidence: &Evidence) -> Option<Finding> {
+    let packets = evidence.count(&ICMP_ERROR);
+    let all = InvalidWindow { seconds: evidence.seconds, packets, new: None };
+    all.is_storm().then(|| Finding {
+        severity: Severity::Warning,
+        title: "ICMP packets are INVALID".to_owned(),
+        evidence: format!(
+            "{} {}, {} a second: they report an error of a connection that is not in the table, or \
+             their checksum or type is wrong",
+            number(packets),
+            within(evidence),
+            number(all.rate())
+        ),
+        remedies: vec![format!(
+            "the packets themselves: {}nft insert rule inet TABLE CHAIN meta l4proto {{ icmp, icmpv6 }} \
+             ct state invalid limit rate 10/second log prefix '\"invalid icmp \"'",
+            inside(evidence)
+        )],
         see: SYSCTL,
     })
 }

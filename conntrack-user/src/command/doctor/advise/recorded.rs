@@ -22,7 +22,9 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 /// Returns what a recording shows of each source in it.
 pub(super) fn evidence(path: &Path) -> anyhow::Result<Vec<(String, Evidence)>> {
-    File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if path != Path::new("-") {
+        File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    }
     let sources = read(&recording::files_of(path))?;
     if sources.is_empty() {
         bail!("there is no row of conntrack in {}", path.display());
