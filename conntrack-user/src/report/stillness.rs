@@ -1,9 +1,12 @@
-//! Rows at the end that repeat one row, as a query with `fill(previous)` writes them.
+//! Rows that repeat one row, as a query with `fill(previous)` writes them: at the end, or in front of a
+//! row that has the events of all of them.
 
 /// Fewer rows that are the same are a quiet moment.
 const FEWEST: u64 = 20;
 /// So are those that are no more than this many times as many as before.
 const MUCH_LONGER: u64 = 3;
+/// A row has the events of those before it from this share of their usual number on.
+const CATCHES_UP: f64 = 0.5;
 
 /// How long rows stay the same in every field.
 #[derive(Debug, Default)]
@@ -14,12 +17,27 @@ pub(super) struct Stillness {
     same: u64,
     most: u64,
     entries: Option<f64>,
+    /// The most rows in front of one that has their events.
+    repeated: u64,
 }
 
 impl Stillness {
     /// Takes a row: whether any counter has another value than before, and the table's entries.
-    pub(super) fn take(&mut self, has_moved: bool, entries: Option<f64>) {
+    /// `events` are those of the row, and those of all rows before.
+    pub(super) fn take(
+        &mut self,
+        has_moved: bool,
+        entries: Option<f64>,
+        events: impl FnOnce() -> (f64, f64),
+    ) {
         let had = std::mem::replace(&mut self.entries, entries);
+        if has_moved && self.is_suspect() {
+            let (now, before) = events();
+            let usual = before / self.changed as f64;
+            if now >= CATCHES_UP * self.same as f64 * usual {
+                self.repeated = self.repeated.max(self.same);
+            }
+        }
         self.rows += 1;
         if has_moved || had != entries {
             self.changed += 1;
@@ -29,15 +47,25 @@ impl Stillness {
         }
     }
 
+    /// Whether the rows up to now are the same as the one before them, and that is no quiet moment.
+    fn is_suspect(&self) -> bool {
+        let before = self.rows - self.same;
+        self.same >= FEWEST
+            && self.same > MUCH_LONGER * self.most
+            && 2 * self.changed > before
+            && before > FEWEST
+    }
+
     /// Returns how many rows at the end are the same as the one before them, if that is no quiet
     /// moment, and the most before that.
     pub(super) fn at_end(&self) -> Option<(u64, u64)> {
-        let before = self.rows - self.same;
-        let is_suspect = self.same >= FEWEST
-            && self.same > MUCH_LONGER * self.most
-            && 2 * self.changed > before
-            && before > FEWEST;
-        is_suspect.then_some((self.same, self.most))
+        self.is_suspect().then_some((self.same, self.most))
+    }
+
+    /// Returns the most rows that are the same in front of one with the events of all of them; 0 for
+    /// none.
+    pub(super) fn repeated(&self) -> u64 {
+        self.repeated
     }
 }
 
@@ -47,7 +75,7 @@ mod tests {
 
     fn at_end(rows: impl IntoIterator<Item = bool>) -> Option<(u64, u64)> {
         let mut stillness = Stillness::default();
-        rows.into_iter().for_each(|has_moved| stillness.take(has_moved, Some(5.0)));
+        rows.into_iter().for_each(|has_moved| stillness.take(has_moved, Some(5.0), || (0.0, 0.0)));
         stillness.at_end()
     }
 
@@ -59,5 +87,21 @@ mod tests {
         let quiet = (0..300).map(|at| at % 100 == 0);
         assert_eq!(at_end(quiet), None);
         assert_eq!(at_end([false; 300]), None);
+    }
+
+    #[test]
+    fn a_row_with_the_events_of_those_that_repeat_is_found() {
+        let repeated = |jump: f64| {
+            let mut stillness = Stillness::default();
+            for row in 0..100_u32 {
+                let has_moved = !(40..80).contains(&row);
+                let events = if row == 80 { jump } else { 10.0 };
+                stillness.take(has_moved, Some(5.0), || (events, 400.0));
+            }
+            stillness.repeated()
+        };
+        assert_eq!(repeated(410.0), 40);
+        // Traffic ended and began again.
+        assert_eq!(repeated(10.0), 0);
     }
 }

@@ -88,6 +88,8 @@ pub(super) struct Completeness<'a> {
     pub(super) impossible: (u64, f64),
     /// Rows at the end that are the same in every field, and the most before that.
     pub(super) same_at_end: Option<(u64, u64)>,
+    /// The most rows that are the same in front of one that has the events of all of them.
+    pub(super) same_in_front: u64,
     /// Rows have peaks, which ctpulse writes beside rates.
     pub(super) has_peaks: bool,
     pub(super) resets: u64,
@@ -500,6 +502,13 @@ fn zeros(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
             "the last {} are the same in every field, and no more than {most} in a row were before: as \
              a query with fill(previous) writes them, and then nothing is known of that time",
             count(same, "row")
+        ));
+    }
+    if evidence.same_in_front > 0 {
+        sentences.push(format!(
+            "{} are the same in every field, and the next one has the events of them all, as a query \
+             with fill(previous) writes them: its rate and peak are too high",
+            count(evidence.same_in_front, "row")
         ));
     }
     if evidence.zeros_at_end > 0 && !evidence.has_other_end {

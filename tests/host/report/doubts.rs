@@ -373,6 +373,21 @@ fn rows_that_a_query_repeats_are_said() {
     assert_not_good(&text(&rows), "repeated");
 }
 
+/// A burst of 1,000 a second was 10 a second.
+#[test]
+fn a_row_behind_rows_that_a_query_repeats_has_no_rate() {
+    let truth = losses(300, 0..299);
+    let mut rows = truth.rows(0);
+    let last: Vec<_> = rows.iter().filter(|row| row.second() == 100).cloned().collect();
+    for row in rows.iter_mut().filter(|row| (101..200).contains(&row.second())) {
+        row.fields = last.iter().find(|last| last.tags == row.tags).unwrap().fields.clone();
+    }
+    let said = warnings(&source(&text(&rows)));
+    let sentence =
+        "99 rows are the same in every field, and the next one has the events of them all";
+    assert!(said.contains(sentence), "{said}");
+}
+
 /// The sum over 8 CPUs of an entry count was compared with the limit: 122 %.
 #[test]
 fn a_sum_of_entries_is_not_compared_with_the_limit() {

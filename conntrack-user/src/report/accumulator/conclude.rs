@@ -161,6 +161,7 @@ impl SourceAccumulator {
             disagreeing: self.disagreeing,
             impossible: self.impossible,
             // ctpulse's rates show by themselves that nothing happened.
+            same_in_front: if self.has_rates { 0 } else { self.stillness.repeated() },
             same_at_end: self.stillness.at_end().filter(|_| !self.has_rates),
             has_peaks: self.has_peaks,
             is_of_ctpulse: self.is_of_ctpulse,

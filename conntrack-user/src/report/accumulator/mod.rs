@@ -271,7 +271,8 @@ impl SourceAccumulator {
         let fill = self.take_level(&now, seconds.fold(0.0, f64::max));
         if let Some(time_ns) = now.statistics_ns {
             let (reach, has_moved) = self.row_reach(&now, time_ns, is_restart, &counters.origins);
-            self.stillness.take(has_moved, now.count.or(now.entries));
+            let entries = now.count.or(now.entries);
+            self.stillness.take(has_moved, entries, || events(&self.counters, &now));
             let row = CounterRow { time_ns, is_behind_blanks, reach, fill_percent: fill };
             self.take_counters(options, &now, row, statistics, &counters.origins);
         }
@@ -358,6 +359,7 @@ impl SourceAccumulator {
             self.counters.resize_with(now.counters.len(), Tallied::default);
         }
         let mut is_mixed = false;
+        self.precision.take_row();
         let (interval, believed) = (self.statistics.interval(), self.statistics.believed());
         let mut paired = Paired::default();
         for (at, (counter, reading)) in self.counters.iter_mut().zip(&now.counters).enumerate() {
@@ -484,6 +486,14 @@ impl SourceAccumulator {
         }
         self.counters.iter_mut().for_each(|counter| counter.rates.close_window(options));
     }
+}
+
+/// Returns the events that a row adds to the counters, and those before it.
+fn events(counters: &[Tallied], now: &Moment) -> (f64, f64) {
+    let values = counters.iter().zip(&now.counters);
+    let values = values.filter_map(|(counter, reading)| Some((&counter.track, reading.value?)));
+    let rises = values.map(|(track, value)| (value - track.last()).max(0.0));
+    (rises.sum(), counters.iter().map(|counter| counter.track.total()).sum())
 }
 
 /// The events in the sample with the peak of a row, if they are known.

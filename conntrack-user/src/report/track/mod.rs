@@ -247,7 +247,11 @@ impl Track {
             reach.fall = if was_zero { Fall::BeganAgain } else { Fall::Resets };
         }
         let from_ns = here.to_ns();
-        let is_wrap = || reach.fall == Fall::MayWrap && wrapped(here.last, point).is_some();
+        let is_wrap = || match reach.fall {
+            Fall::Wraps => true,
+            Fall::MayWrap => wrapped(here.last, point).is_some(),
+            _ => false,
+        };
         let is_open = reach.fall != Fall::BeganAgain;
         if point.1 == 0.0 && here.last.1 > 0.0 && is_open && !is_wrap() {
             let behind = here.last;
