@@ -33,7 +33,8 @@ pub(super) fn events(from: Point, to: Point, fall: Fall) -> (f64, bool) {
 
 /// Returns the events between two values if the counter may have wrapped between them.
 pub(crate) fn wrapped(from: Point, to: Point) -> Option<f64> {
-    wrapped_within(from, to, WRAP_BELIEVED)
+    let seconds = (to.0.saturating_sub(from.0) as f64 / 1e9).max(1.0);
+    wrapped_within(from, to, WRAP_BELIEVED.min(WRAP_BELIEVED_PER_SECOND * seconds))
 }
 
 /// The same if no more than so many events are believed.
@@ -44,9 +45,7 @@ fn wrapped_within(from: Point, to: Point, most: f64) -> Option<f64> {
         return None;
     }
     let events = to.1 + WRAP * wraps - from.1;
-    let seconds = (to.0.saturating_sub(from.0) as f64 / 1e9).max(1.0);
-    let believed = most.min(WRAP_BELIEVED_PER_SECOND * seconds);
-    (0.0..believed).contains(&events).then_some(events)
+    (0.0..most).contains(&events).then_some(events)
 }
 
 /// Whether a counter rises by nearly 2^32, as with a -1 that was written as a number without a sign,

@@ -79,6 +79,12 @@ fn a_fall_from_high_values_beside_others_that_rose_is_a_wrap() {
     let high = 2.0 * WRAP - 9e6;
     assert_eq!(fall([&[high, high - 1e7, 81.0, 5.0], &[8e8, 3e8, 81.0, 7.0]]), Fall::Wraps);
     assert_eq!(fall([&[high, 700.0, 81.0], &[8e8, 3.0, 90.0]]), Fall::BeganAgain);
+    // However many events that are.
+    let second = 1_000_000_000;
+    let wraps = Reach { fall: Fall::Wraps, ..REACH };
+    let mut busy = track(&[(0, 2.0 * WRAP - 1e8)], REACH);
+    busy.take(second, WRAP + 1e8, wraps);
+    assert_eq!((busy.total(), busy.resets()), (2e8, 0));
     // Nothing else moved: a restart, or damage.
     assert_eq!(fall([&[high, 0.0, 0.0], &[8e8, 0.0, 0.0]]), Fall::Resets);
 }
