@@ -144,7 +144,7 @@ mod tests {
             let text: String = rows.map(|row| format!("{row}\n")).collect();
             std::fs::write(&path, text).unwrap();
             let options = Options { window: std::time::Duration::from_secs(1), bursts: 3, drawn: true };
-            let report = read(&[path], options).unwrap();
+            let report = read(&[path], &[], options).unwrap();
             let page = report_page(&report);
             prop_assert!(!page.contains("<script>"), "{page:?}");
             for text in [report_text(&report), json(&report).unwrap(), page] {
