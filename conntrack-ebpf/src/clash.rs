@@ -1,12 +1,14 @@
-//! Races: two packets began the same connection, and only one entry can be inserted.
+//! Insertions that clash: two packets began the same connection, and only one entry can be inserted,
+//! or NAT found no free port (`nat`).
 
 use aya_ebpf::macros::{kprobe, kretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use conntrack_ebpf::{Cause, Event};
 
 use crate::calls::{Kind, around, beginning, ending, recall_at, remember, remember_at};
-use crate::kernel::{connection_of_packet, net_of_connection};
-use crate::namespace::{are_told_apart, count_of_net, count_unplaced};
+use crate::kernel::{connection_of_packet, knows_types, net_of_connection};
+use crate::namespace::{count_of_net, count_unplaced};
+use crate::nat::found_no_port;
 use crate::reports::{self, report_connection};
 
 /// `static __cold noinline int nf_ct_resolve_clash(struct sk_buff *skb, struct
@@ -14,7 +16,7 @@ use crate::reports::{self, report_connection};
 /// packet may belong to another connection, so its entry remembers the namespace.
 #[kprobe]
 fn resolve_clash(ctx: ProbeContext) -> u32 {
-    if !are_told_apart() {
+    if !knows_types() {
         return remember(&ctx, 0);
     }
     let loser = connection_of_packet(ctx.arg(0).unwrap_or(0));
@@ -27,9 +29,10 @@ fn resolve_clash(ctx: ProbeContext) -> u32 {
 #[kretprobe]
 fn resolve_clash_return(ctx: RetProbeContext) -> u32 {
     let accepted = ctx.ret::<u64>() as u32 != 0;
-    let event = if accepted { Event::ClashResolved } else { Event::ClashDropped };
     let key = ending(&ctx, Kind::Plain);
-    let Some([net, loser, ..]) = recall_at(key) else { return count_unplaced(event) };
+    let Some([net, loser, ..]) = recall_at(key) else {
+        return count_unplaced(if accepted { Event::ClashResolved } else { Event::ClashDropped });
+    };
     if !accepted
         && reports::are_wanted()
         && let Some(insertion) = around(key, Kind::Insertion, |[own, ..]| own == loser)
@@ -38,9 +41,15 @@ fn resolve_clash_return(ctx: RetProbeContext) -> u32 {
         // The insertion that now fails has nothing to report any more, and took its time.
         remember_at(insertion, [0, start, 0, 0]);
     }
-    if !accepted {
-        // The packet holds the losing connection until it is freed.
-        report_connection(Cause::Clash, net, loser);
+    if accepted {
+        return count_of_net(net, Event::ClashResolved);
     }
+    // The packet holds the losing connection until it is freed.
+    let (event, cause) = if found_no_port(loser) {
+        (Event::NatExhausted, Cause::NatExhausted)
+    } else {
+        (Event::ClashDropped, Cause::Clash)
+    };
+    report_connection(cause, net, loser);
     count_of_net(net, event)
 }

@@ -27,6 +27,8 @@ numbered! {
         /// The garbage collector evicted an entry from a table that is almost full: no packet was lost,
         /// a connection may be.
         GcEarlyDrop => Event::GcEarlyDrop,
+        /// NAT found no free port.
+        NatExhausted => Event::NatExhausted,
     }
 }
 
@@ -49,9 +51,12 @@ pub struct DropRecord {
     pub zone: u32,
     /// The original tuple, as it lies in the kernel's memory; zeros where it could not be read.
     pub tuple: [u8; TUPLE_BYTES],
+    /// The reply tuple, which shows what NAT has made of the connection; zeros where there is no
+    /// connection yet, or it could not be read.
+    pub reply: [u8; TUPLE_BYTES],
 }
 
-const _: () = assert!(size_of::<DropRecord>() == 72);
+const _: () = assert!(size_of::<DropRecord>() == 120);
 
 /// What each CPU knows of its reports.
 #[derive(Debug, Clone, Copy, Default)]

@@ -34,7 +34,8 @@ numbered! {
         EarlyDrop => "early_drop",
         /// Two packets raced and the loser was let through (`nf_ct_resolve_clash`).
         ClashResolved => "clash_resolved",
-        /// Two packets raced and the loser was dropped (`nf_ct_resolve_clash`).
+        /// Two packets raced and the loser was dropped (`nf_ct_resolve_clash`), or, where that is not
+        /// counted apart, [`Event::NatExhausted`].
         ClashDropped => "clash_dropped",
         /// The TCP tracker had a packet dropped (`nf_conntrack_tcp_packet`); asked for per packet.
         TrackerDropped => "tracker_dropped",
@@ -63,6 +64,9 @@ numbered! {
         /// The tracker refused the first packet of a connection that [`Event::New`] counted
         /// (`nf_ct_destroy` of an entry without a timeout); [`Event::Delete`] does not count it.
         NewRefused => "new_refused",
+        /// A packet was dropped, as NAT had found no free port for its connection
+        /// (`nf_conntrack_tuple_taken`, then `nf_ct_resolve_clash`).
+        NatExhausted => "nat_exhausted",
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) const EXPECTED: u32 = 1 << 0;
 pub(crate) const ASSURED: u32 = 1 << 2;
 /// `IPS_CONFIRMED`: it is in the table, or about to be put there.
 pub(crate) const CONFIRMED: u32 = 1 << 3;
+/// `IPS_SRC_NAT_DONE` and `IPS_DST_NAT_DONE`: NAT has chosen a tuple.
+pub(crate) const NAT_DONE: u32 = 1 << 7 | 1 << 8;
 /// `IPS_DYING`.
 pub(crate) const DYING: u32 = 1 << 9;
 /// `IPS_TEMPLATE`: no connection but a pattern for some (`nf_ct_tmpl_alloc`).
@@ -82,6 +84,12 @@ fn member<T>(structure: u64, offset: u32) -> Option<T> {
 #[inline(always)]
 pub(crate) fn is_error(pointer: u64) -> bool {
     pointer > u64::MAX - 4095
+}
+
+/// Whether the offsets are those of the running kernel: no structure begins with `_nfct`.
+#[inline(always)]
+pub(crate) fn knows_types() -> bool {
+    SK_BUFF_NFCT.load() != 0
 }
 
 /// The `struct net` of a `struct nf_conn`.
@@ -181,6 +189,12 @@ pub(crate) fn zone_id(zone: u64) -> u16 {
 #[inline(always)]
 pub(crate) fn original_tuple(connection: u64) -> u64 {
     connection + u64::from(NF_CONN_TUPLEHASH.load()) + u64::from(TUPLE_HASH_TUPLE.load())
+}
+
+/// The address of a `struct nf_conn`'s reply tuple.
+#[inline(always)]
+pub(crate) fn reply_tuple(connection: u64) -> u64 {
+    original_tuple(connection) + u64::from(TUPLE_HASH_SIZE.load())
 }
 
 /// The inode number of a `struct net`.

@@ -5,7 +5,7 @@
 //! comes), so a plain addition to the CPU's own counter is safe. Above each hook stands the kernel
 //! function's prototype and the releases in which it was read.
 //!
-//! `connections`, `fallback`, `pressure`, `gc`, `clash`, `refusals` and `packets` hold the programs by
+//! `connections`, `fallback`, `pressure`, `gc`, `nat`, `clash`, `refusals` and `packets` hold the programs by
 //! subject, and `census` the one that is not attached but run on request; `namespace`, `counters`, `calls`, `reports` and `latency` hold what they share.
 
 #![no_std]
@@ -23,6 +23,7 @@ mod gc;
 mod kernel;
 mod latency;
 mod namespace;
+mod nat;
 mod packets;
 mod pressure;
 mod refusals;

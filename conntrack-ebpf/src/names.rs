@@ -28,6 +28,8 @@ pub const CENSUS: &str = "CENSUS";
 pub const DIAGNOSTICS: &str = "AYA_LOGS";
 /// Global `u8`: the highest level (`log::Level` as a number) of diagnostics, 0 for none.
 pub const DIAGNOSTICS_LEVEL: &str = "AYA_LOG_LEVEL";
+/// Global `u32`: 1 where the tuples that NAT finds taken are counted, too.
+pub const COUNT_FOUND: &str = "COUNT_FOUND";
 /// Global `u32`: slots per CPU.
 pub const SLOTS: &str = "SLOTS";
 /// Global `u32`: the inode number of the namespace of slot 1, if there is one namespace; 0

@@ -38,7 +38,7 @@ fn packet_in(ctx: ProbeContext) -> u32 {
 }
 
 /// `static struct nf_conntrack_tuple_hash *__nf_conntrack_find_get(struct net *net, ...)`: the
-/// tuple that was found, or null (5.10 to 7.2).
+/// tuple that was found, or null (5.10 to 7.2). The tuples that NAT finds taken are counted in `nat`.
 #[kretprobe]
 fn find_return(ctx: RetProbeContext) -> u32 {
     let hash: u64 = ctx.ret();
@@ -46,24 +46,6 @@ fn find_return(ctx: RetProbeContext) -> u32 {
         return 0;
     }
     match around_hash(hash) {
-        Some(connection) => count_of_connection(connection, Event::Found),
-        None => count_unplaced(Event::Found),
-    }
-}
-
-/// `int nf_conntrack_tuple_taken(const struct nf_conntrack_tuple *tuple, const struct nf_conn
-/// *ignored_conntrack)`: whether NAT cannot have the tuple (5.10 to 7.2).
-#[kprobe]
-fn tuple_taken(ctx: ProbeContext) -> u32 {
-    remember(&ctx, ctx.arg(1).unwrap_or(0))
-}
-
-#[kretprobe]
-fn tuple_taken_return(ctx: RetProbeContext) -> u32 {
-    if ctx.ret::<u64>() as u32 == 0 {
-        return 0;
-    }
-    match recall(&ctx) {
         Some(connection) => count_of_connection(connection, Event::Found),
         None => count_unplaced(Event::Found),
     }

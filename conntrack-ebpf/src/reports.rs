@@ -38,14 +38,22 @@ pub(crate) fn are_wanted() -> bool {
 #[inline(always)]
 pub(crate) fn report_connection(cause: Cause, net: u64, connection: u64) {
     if are_wanted() {
-        report(cause, net, kernel::zone(connection), kernel::original_tuple(connection));
+        let (zone, original) = (kernel::zone(connection), kernel::original_tuple(connection));
+        report_tuples(cause, net, zone, [original, kernel::reply_tuple(connection)]);
     }
 }
 
-/// Reports the drop of a connection by its original tuple (an address in the kernel, 0 for none), if
-/// its namespace is sampled.
+/// Reports the drop of a packet that has no connection yet, by its tuple (an address in the kernel, 0
+/// for none).
 #[inline(always)]
 pub(crate) fn report(cause: Cause, net: u64, zone: u16, tuple: u64) {
+    report_tuples(cause, net, zone, [tuple, 0]);
+}
+
+/// Reports a drop by the tuples of both directions (addresses in the kernel, 0 for none), if its
+/// namespace is sampled.
+#[inline(always)]
+fn report_tuples(cause: Cause, net: u64, zone: u16, [tuple, reply]: [u64; 2]) {
     if !are_wanted() {
         return;
     }
@@ -86,9 +94,13 @@ pub(crate) fn report(cause: Cause, net: u64, zone: u16, tuple: u64) {
         (*record).inode = inode;
         (*record).zone = u32::from(zone);
         (*record).tuple = [0; TUPLE_BYTES];
+        (*record).reply = [0; TUPLE_BYTES];
+        // A tuple that cannot be read stays 0.
         if tuple != 0 {
-            // A tuple that cannot be read stays 0.
             let _ = bpf_probe_read_kernel_buf(tuple as *const u8, &mut (*record).tuple);
+        }
+        if reply != 0 {
+            let _ = bpf_probe_read_kernel_buf(reply as *const u8, &mut (*record).reply);
         }
     }
     place.submit(NO_WAKEUP);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::report::InvalidWindow;
 use crate::schema::field::{Field, Raises};
 use crate::schema::fields::{
-    self, CHAINTOOLONG, CLASH_RESOLVE, DROP, DROP_CLASH, DROP_DYING, DROP_TRACKER, EARLY_DROP,
-    FOUND, INSERT_FAILED, INVALID, NEW, SEARCHED,
+    self, CHAINTOOLONG, CLASH_RESOLVE, DROP, DROP_CLASH, DROP_DYING, DROP_NAT_EXHAUSTED,
+    DROP_TRACKER, EARLY_DROP, FOUND, INSERT_FAILED, INVALID, NEW, SEARCHED,
 };
 use crate::settings::Netns;
 use crate::source::netlink::entries::Entries;
@@ -162,7 +162,8 @@ impl Evidence {
     /// insertion: the kernel raises both counters for most of those.
     pub(super) fn undivided(&self) -> f64 {
         let failed = self.count(&INSERT_FAILED) - self.count(&CHAINTOOLONG);
-        let clashes = (failed - self.count(&DROP_DYING)).max(self.count(&DROP_CLASH));
+        let counted = self.count(&DROP_CLASH) + self.count(&DROP_NAT_EXHAUSTED);
+        let clashes = (failed - self.count(&DROP_DYING)).max(counted);
         let others = fields::causes()
             .filter(|field| field.cause.is_some_and(|cause| cause.raises == Raises::Drop));
         let explained: f64 = others.map(|cause| self.count(cause)).sum();

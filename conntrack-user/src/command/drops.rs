@@ -34,8 +34,17 @@ use crate::source::reader::Reader;
 use crate::source::roots::Place;
 
 /// The hooks that see drops and evictions.
-const NEEDED: [&str; 8] =
-    ["gc", "delete_list", "whose_drop", "table_full", "alloc", "clash", "refusals", "tracker_drop"];
+const NEEDED: [&str; 9] = [
+    "gc",
+    "delete_list",
+    "whose_drop",
+    "table_full",
+    "alloc",
+    "nat_ports",
+    "clash",
+    "refusals",
+    "tracker_drop",
+];
 
 /// How often the ring is read: without a visible delay, and at a low cost.
 const LOOK: Duration = Duration::from_millis(25);

@@ -58,6 +58,10 @@ catalog! {
         "Packets dropped because an insertion clash could not be resolved.")
         .event(Event::ClashDropped)
         .cause("race not resolvable", "a race between two first packets", Raises::Both);
+    DROP_NAT_EXHAUSTED = counter("drop_nat_exhausted",
+        "Packets dropped because NAT found no free port for their connection.")
+        .event(Event::NatExhausted)
+        .cause("NAT ports exhausted", "NAT found no free port", Raises::Both);
     // Each insertion that is refused because of a long chain is a packet lost.
     DROP_CHAINTOOLONG = counter("drop_chaintoolong",
         "Packets dropped because the hash chain was too long.")
@@ -262,6 +266,7 @@ pub const REPORTED_CAUSES: [ReportedCause; Cause::ALL.len()] = [
     reported(Cause::Tracker, "tracker", "tracker"),
     reported(Cause::CreateTableFull, "create_table_full", "not created"),
     reported(Cause::GcEarlyDrop, "gc_early_drop", "evicted by gc"),
+    reported(Cause::NatExhausted, "nat_exhausted", "no NAT port"),
 ];
 
 const fn reported(cause: Cause, word: &'static str, words: &'static str) -> ReportedCause {

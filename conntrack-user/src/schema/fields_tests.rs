@@ -65,6 +65,7 @@ fn the_events_that_explain_drops_are_those_of_the_causes() {
     let is_in = |event: Event| (IN_DROP[event as usize], IN_INSERT_FAILED[event as usize]);
     assert_eq!(is_in(Event::TableFull), (true, false));
     assert_eq!(is_in(Event::ClashDropped), (true, true));
+    assert_eq!(is_in(Event::NatExhausted), (true, true));
     assert_eq!(is_in(Event::TrackerDropped), (true, false));
     // A part of another cause, and entries that are no packets.
     for event in [Event::TableFullEvictable, Event::CreateTableFull, Event::GcEarlyDrop] {

@@ -23,6 +23,7 @@ const KERNEL_BEGAN: u32 = u32::MAX - 50;
 pub(super) enum Cause {
     Full,
     Clash,
+    NatExhausted,
     Tracker,
     LongChain,
     Dying,
@@ -30,17 +31,18 @@ pub(super) enum Cause {
 }
 
 /// The causes that probes count.
-pub(super) const EXPLAINED: [(Cause, Event); 3] = [
+pub(super) const EXPLAINED: [(Cause, Event); 4] = [
     (Cause::Full, Event::TableFull),
     (Cause::Clash, Event::ClashDropped),
+    (Cause::NatExhausted, Event::NatExhausted),
     (Cause::Tracker, Event::TrackerDropped),
 ];
 
 /// When packets were counted, by [`Cause`], in microseconds.
 #[derive(Debug, Default)]
 pub(super) struct Machine {
-    kernel: [Vec<u64>; 6],
-    probes: [Vec<u64>; 6],
+    kernel: [Vec<u64>; 7],
+    probes: [Vec<u64>; 7],
     missed: Vec<u64>,
     /// When the kernel's column of long chains counted, before `insert_failed`.
     long_chains: Vec<u64>,
@@ -54,7 +56,7 @@ impl Machine {
     /// Drops a packet at `at`, which is on one side only for the time `under_way`. A CPU drops one
     /// packet after the other: the caller leaves so much time between its packets.
     pub(super) fn drop_packet(&mut self, cause: Cause, at: u64, under_way: u64, is_missed: bool) {
-        let is_kernel_first = cause == Cause::Clash;
+        let is_kernel_first = matches!(cause, Cause::Clash | Cause::NatExhausted);
         let (first, second) = (at, at + under_way);
         let (kernel, probe) = if is_kernel_first { (first, second) } else { (second, first) };
         self.kernel[cause as usize].push(kernel);
@@ -117,6 +119,7 @@ impl Machine {
 
     fn table(&self, at: u64) -> StatTable {
         let count = |causes: &[Cause]| -> u64 { causes.iter().map(|c| self.count(*c, at)).sum() };
+        let clashes = count(&[Cause::Clash, Cause::NatExhausted]);
         let shown = |count: u64| KERNEL_BEGAN.wrapping_add(count as u32);
         let names = ["entries", "clash_resolve", "insert_failed", "drop", "chaintoolong"];
         let names = names.map(String::from).to_vec();
@@ -125,8 +128,8 @@ impl Machine {
             values: vec![
                 9,
                 9,
-                shown(count(&[Cause::Clash, Cause::LongChain, Cause::Dying])),
-                shown(count(&[Cause::Full, Cause::Clash, Cause::Tracker, Cause::Other])),
+                shown(clashes + count(&[Cause::LongChain, Cause::Dying])),
+                shown(clashes + count(&[Cause::Full, Cause::Tracker, Cause::Other])),
                 shown(until(&self.long_chains, at)),
             ],
             filled: vec![5],

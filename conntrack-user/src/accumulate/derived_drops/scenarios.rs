@@ -165,6 +165,7 @@ fn phases() -> impl Strategy<Value = Vec<Phase>> {
     let explained = prop_oneof![
         Just(Cause::Full),
         Just(Cause::Clash),
+        Just(Cause::NatExhausted),
         Just(Cause::Tracker),
         Just(Cause::LongChain)
     ];

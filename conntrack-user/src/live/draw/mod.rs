@@ -73,7 +73,7 @@ fn overview(pen: &mut Pen<'_>, body: Rect, namespace: &Namespace, app: &App) {
     title::missed(pen, missed, namespace);
     rest.height -= 1;
     let for_messages = match rest.height {
-        14.. => 5,
+        14.. => 5.min(rest.height - 10),
         9.. => rest.height - 7,
         _ => 0,
     };

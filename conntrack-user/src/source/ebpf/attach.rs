@@ -170,6 +170,7 @@ impl<'a> Plan<'a> {
             diagnostics: diagnostics::are_wanted(),
             reports: if types.is_some() { options.reports } else { 0 },
             latency: options.latency,
+            found: options.per_packet,
         };
         let reports = constants.reports > 0;
         let is_asked = |when| match when {

@@ -16,7 +16,7 @@ const SMALLEST_RING: u32 = 4096;
 const DIAGNOSTICS_RING: u32 = 128 << 10;
 
 /// Room for some thousands of reports, a second's of a flood.
-const DROPS_RING: u32 = 512 << 10;
+const DROPS_RING: u32 = 1 << 20;
 
 /// The constants of the programs, which are set when they are loaded.
 #[derive(Default)]
@@ -41,6 +41,8 @@ pub(super) struct Constants {
     pub(super) reports: u64,
     /// Whether the time of insertions is taken.
     pub(super) latency: bool,
+    /// Whether the tuples that NAT finds taken are counted.
+    pub(super) found: bool,
 }
 
 impl Constants {
@@ -68,7 +70,7 @@ impl Constants {
         ]
     }
 
-    fn numbers(&self) -> [(&'static str, u32); 5] {
+    fn numbers(&self) -> [(&'static str, u32); 6] {
         let (one, many) = match self.inodes[..] {
             [one] => (one, false),
             [] => (0, false),
@@ -77,6 +79,7 @@ impl Constants {
         [
             (names::CALL_BITS, self.call_bits()),
             (names::TAKE_LATENCY, self.latency.into()),
+            (names::COUNT_FOUND, self.found.into()),
             (names::SLOTS, self.slots()),
             (names::NAMESPACE, one),
             (names::MANY, many.into()),

@@ -114,7 +114,7 @@ const TCP_PACKET: &[&str] = &["nf_conntrack_tcp_packet"];
 
 /// Every hook, in the order in which they are attached: what records a call comes before what needs the
 /// record, so that nothing is seen by halves while they are attached to a busy kernel.
-pub const HOOKS: [Hook; 14] = [
+pub const HOOKS: [Hook; 15] = [
     hook(
         "insert",
         &[Event::Insert],
@@ -180,6 +180,18 @@ pub const HOOKS: [Hook; 14] = [
         &[way(&[value("alloc_return", &["__nf_conntrack_alloc"])])],
     ),
     internal_hook("free", &[Event::Free], &[way(&[probe("free", &["nf_conntrack_free"])])]),
+    // The packet of a connection for which NAT found no free port is dropped as that of a clash.
+    Hook {
+        needs: &["clash"],
+        ..hook(
+            "nat_ports",
+            &[Event::NatExhausted],
+            &[typed_way(&[
+                probe("tuple_taken", TUPLE_TAKEN),
+                probe("tuple_taken_return", TUPLE_TAKEN),
+            ])],
+        )
+    },
     hook(
         "clash",
         &[Event::ClashResolved, Event::ClashDropped],
@@ -194,15 +206,15 @@ pub const HOOKS: [Hook; 14] = [
         &[typed_way(&[probe("insertion", CONFIRM), probe("insertion_return", CONFIRM)])],
         &["clash"],
     ),
-    packet_hook(
-        "found",
-        &[Event::Found],
-        &[typed_way(&[
-            value("find_return", &["__nf_conntrack_find_get"]),
-            probe("tuple_taken", TUPLE_TAKEN),
-            probe("tuple_taken_return", TUPLE_TAKEN),
-        ])],
-    ),
+    // The tuples that NAT finds taken are counted there.
+    Hook {
+        needs: &["nat_ports"],
+        ..packet_hook(
+            "found",
+            &[Event::Found],
+            &[typed_way(&[value("find_return", &["__nf_conntrack_find_get"])])],
+        )
+    },
     packet_hook(
         "ignore",
         &[Event::Ignored],
