@@ -51,9 +51,14 @@ pub(crate) fn slow_namespace(translation: &str) -> Namespace {
 /// A slow namespace that hides its addresses behind one, and a socket for each CPU: each with an
 /// address of its own and all with the same port, which the translation would like to keep.
 pub(crate) fn hidden_sockets() -> (Namespace, [UdpSocket; CPUS]) {
-    let namespace = slow_namespace(
-        " chain hide { type nat hook postrouting priority srcnat; snat ip to 10.0.0.1\n }\n",
-    );
+    hidden_sockets_by("snat ip to 10.0.0.1")
+}
+
+/// The same with other rules of translation.
+pub(crate) fn hidden_sockets_by(rules: &str) -> (Namespace, [UdpSocket; CPUS]) {
+    let namespace = slow_namespace(&format!(
+        " chain hide {{ type nat hook postrouting priority srcnat; {rules}\n }}\n"
+    ));
     let sockets = HIDDEN.map(|address| {
         namespace.exec("ip", &["address", "add", &format!("{address}/8"), "dev", "sink"]);
         namespace.inside(|| UdpSocket::bind((address, 53)).unwrap())

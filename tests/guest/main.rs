@@ -22,6 +22,7 @@ mod helper;
 mod hooks;
 mod live;
 mod load;
+mod nat;
 mod netlink;
 mod privileges;
 mod probes;

@@ -15,6 +15,7 @@ ctpulse drops                            each drop of this namespace, a line eac
 ctpulse drops --netns router1 -d 30s     half a minute of another one
 ctpulse drops --top cause,source,port    the heaviest, again every second
 ctpulse drops --top source/24            by network
+ctpulse drops --top nat,destination,port   where NAT has no free port
 ctpulse drops --latency -d 10s           how long insertions take, too
 ctpulse drops --format json | jq .cause  for a script";
 
@@ -23,6 +24,7 @@ pub const CAUSES: &str = "\
 table full       nothing could be evicted
 evicted          an entry made room for another
 lost a race      two first packets of one connection
+no NAT port      NAT found no free port; the line has the last one that it tried
 chain too long   the hash chain has no room
 entry dying      the entry was removed before it was inserted
 no memory        for an entry
@@ -34,13 +36,14 @@ pub(super) fn help() -> String {
 }
 
 /// The keys of `--top`, for completion.
-const KEYS: [&str; 5] = ["cause", "protocol", "source", "destination", "port"];
+const KEYS: [&str; 6] = ["cause", "protocol", "source", "destination", "port", "nat"];
 
 /// Options of `drops`.
 #[derive(Debug, Clone, Args)]
 pub struct DropsArgs {
-    /// Add up by these instead, with commas: cause, protocol, source, destination, port, or a
-    /// network such as source/24 (of IPv6 four times as many bits).
+    /// Add up by these instead, with commas: cause, protocol, source, destination, port, nat
+    /// (the source address after NAT), or a network such as source/24 (of IPv6 four times as many
+    /// bits).
     #[arg(long, value_name = "KEYS", value_delimiter = ',', add = super::complete::list(&KEYS))]
     pub top: Vec<GroupBy>,
     /// How many lines --top prints.

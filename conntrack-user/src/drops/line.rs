@@ -24,20 +24,16 @@ pub fn human(report: &DropReport, time_ns: i64, netns: Option<&str>) -> String {
     // Writing to a string cannot fail.
     let _ = match &report.tuple {
         Some(tuple) => {
-            let end = |address, port| end(address, port, tuple.protocol);
-            write!(
-                line,
-                "{:<7}  {} -> {}",
-                protocol_name(tuple.protocol),
-                end(tuple.source, tuple.source_port),
-                end(tuple.destination, tuple.destination_port)
-            )
+            write!(line, "{:<7}  {}", protocol_name(tuple.protocol), ends(tuple))
         }
         None => write!(line, "{:<7}  unknown", "?"),
     };
     if let Some(tuple) = report.tuple.filter(|tuple| is_icmp(tuple.protocol)) {
         let [kind, code] = tuple.destination_port.to_be_bytes();
         let _ = write!(line, "  type {kind} code {code} id {}", tuple.source_port);
+    }
+    if let Some(translated) = &report.translated {
+        let _ = write!(line, "  nat {}", ends(translated));
     }
     let _ = write!(line, "  cpu {}", report.cpu);
     if report.zone != 0 {
@@ -47,6 +43,13 @@ pub fn human(report: &DropReport, time_ns: i64, netns: Option<&str>) -> String {
         let _ = write!(line, "  netns {netns}");
     }
     line
+}
+
+/// Returns both ends of a tuple.
+fn ends(tuple: &Tuple) -> String {
+    let end = |address, port| end(address, port, tuple.protocol);
+    let source = end(tuple.source, tuple.source_port);
+    format!("{source} -> {}", end(tuple.destination, tuple.destination_port))
 }
 
 fn end(address: IpAddr, port: u16, protocol: u8) -> String {
@@ -70,6 +73,35 @@ struct JsonReport<'a> {
     zone: u16,
     #[serde(flatten)]
     tuple: Option<JsonTuple>,
+    #[serde(flatten)]
+    translated: Option<JsonTranslated>,
+}
+
+/// A tuple after NAT.
+#[derive(Debug, Serialize)]
+struct JsonTranslated {
+    nat_source: IpAddr,
+    nat_destination: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nat_source_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nat_destination_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nat_icmp_id: Option<u16>,
+}
+
+impl From<&Tuple> for JsonTranslated {
+    fn from(tuple: &Tuple) -> Self {
+        let JsonTuple { source, destination, source_port, destination_port, icmp_id, .. } =
+            JsonTuple::from(tuple);
+        Self {
+            nat_source: source,
+            nat_destination: destination,
+            nat_source_port: source_port,
+            nat_destination_port: destination_port,
+            nat_icmp_id: icmp_id,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -112,11 +144,20 @@ impl From<&Tuple> for JsonTuple {
 /// Never: everything in it can be written as JSON.
 #[must_use]
 pub fn json(report: &DropReport, time_ns: i64, netns: Option<&str>) -> String {
-    let DropReport { cause, cpu, inode, zone, ref tuple, .. } = *report;
+    let DropReport { cause, cpu, inode, zone, ref tuple, ref translated, .. } = *report;
     let tuple = tuple.as_ref().map(JsonTuple::from);
+    let translated = translated.as_ref().map(JsonTranslated::from);
     let cause = cause_name(cause);
-    let json =
-        JsonReport { timestamp: time_ns, cause, cpu, netns, netns_inode: inode, zone, tuple };
+    let json = JsonReport {
+        timestamp: time_ns,
+        cause,
+        cpu,
+        netns,
+        netns_inode: inode,
+        zone,
+        tuple,
+        translated,
+    };
     serde_json::to_string(&json).expect("numbers and strings")
 }
 
@@ -140,7 +181,16 @@ mod tests {
                 source_port: 1234,
                 destination_port: 53,
             }),
+            translated: None,
         }
+    }
+
+    /// Behind 203.0.113.1:20099.
+    fn behind_nat() -> DropReport {
+        let report = report(17, "10.0.0.1", "192.0.2.53");
+        let source = "203.0.113.1".parse().unwrap();
+        let translated = report.tuple.map(|tuple| Tuple { source, source_port: 20_099, ..tuple });
+        DropReport { cause: Cause::NatExhausted, translated, ..report }
     }
 
     /// 2026-11-25 01:47:31.000042 UTC.
@@ -166,6 +216,11 @@ mod tests {
             "01:47:31.000042  table full      icmp     10.0.0.1 -> 192.0.2.53  type 8 code 0 \
              id 1234  cpu 1"
         );
+        assert_eq!(
+            human(&behind_nat(), TIME, None),
+            "01:47:31.000042  no NAT port     udp      10.0.0.1:1234 -> 192.0.2.53:53  \
+             nat 203.0.113.1:20099 -> 192.0.2.53:53  cpu 1"
+        );
         icmp.tuple = None;
         assert!(human(&icmp, TIME, None).contains("?        unknown  cpu 1"));
     }
@@ -179,6 +234,12 @@ mod tests {
             r#""destination":"192.0.2.53","source_port":1234,"destination_port":53}"#
         );
         assert_eq!(line, expected);
+        let line = json(&behind_nat(), TIME, None);
+        let expected = concat!(
+            r#""destination_port":53,"nat_source":"203.0.113.1","nat_destination":"192.0.2.53","#,
+            r#""nat_source_port":20099,"nat_destination_port":53}"#
+        );
+        assert!(line.ends_with(expected), "{line}");
         let line = json(&report(47, "10.0.0.1", "192.0.2.53"), TIME, None);
         assert!(line.ends_with(r#""destination":"192.0.2.53"}"#), "{line}");
         let unknown = DropReport { tuple: None, ..report(17, "10.0.0.1", "192.0.2.53") };

@@ -31,6 +31,8 @@ pub enum GroupBy {
     Destination(u8),
     /// The destination port.
     Port,
+    /// The source address after NAT, where NAT changes the source address or port.
+    Nat,
 }
 
 impl FromStr for GroupBy {
@@ -50,8 +52,9 @@ impl FromStr for GroupBy {
             "source" => Ok(Self::Source(bits)),
             "destination" => Ok(Self::Destination(bits)),
             "port" => Ok(Self::Port),
+            "nat" => Ok(Self::Nat),
             _ => Err(format!(
-                "'{text}' is not one of cause, protocol, source, destination, port, source/24, \
+                "'{text}' is not one of cause, protocol, source, destination, port, nat, source/24, \
                  destination/16"
             )),
         }
@@ -68,6 +71,7 @@ impl GroupBy {
             Self::Source(bits) => format!("source/{bits}"),
             Self::Destination(bits) => format!("destination/{bits}"),
             Self::Port => "port".to_owned(),
+            Self::Nat => "nat".to_owned(),
         }
     }
 
@@ -84,6 +88,13 @@ impl GroupBy {
                 true => tuple.destination_port.to_string(),
                 false => NONE.to_owned(),
             }),
+            Self::Nat => {
+                let source = |tuple: &Tuple| (tuple.source, tuple.source_port);
+                let translated = report.translated.as_ref();
+                let changed =
+                    translated.filter(|to| Some(source(to)) != report.tuple.as_ref().map(source));
+                changed.map_or_else(|| NONE.to_owned(), |to| to.source.to_string())
+            }
         }
     }
 }
@@ -167,7 +178,29 @@ mod tests {
             source_port: 1,
             destination_port: port,
         };
-        DropReport { time_ns: 0, cause, cpu: 0, inode: 0, zone: 0, tuple: Some(tuple) }
+        let (tuple, translated) = (Some(tuple), None);
+        DropReport { time_ns: 0, cause, cpu: 0, inode: 0, zone: 0, tuple, translated }
+    }
+
+    #[test]
+    fn a_translated_source_is_a_key_and_a_translated_destination_is_none() {
+        let mut top = Top::new(vec![GroupBy::Nat, GroupBy::Port]);
+        let own = report(Cause::NatExhausted, "10.1.2.3", 53);
+        let mut add = |change: &dyn Fn(&mut Tuple)| {
+            let mut translated = own.tuple.unwrap();
+            change(&mut translated);
+            top.add(&DropReport { translated: Some(translated), ..own.clone() });
+        };
+        (0..3).for_each(|_| add(&|tuple| tuple.source = "203.0.113.1".parse().unwrap()));
+        (0..2).for_each(|_| add(&|tuple| tuple.source_port = 20_099));
+        add(&|tuple| tuple.destination = "10.9.9.9".parse().unwrap());
+        assert_eq!(
+            top.table(3),
+            "   reports   share  nat          port\n\
+             \x20        3   50.0%  203.0.113.1  53\n\
+             \x20        2   33.3%  10.1.2.3     53\n\
+             \x20        1   16.7%  -            53\n"
+        );
     }
 
     #[test]
@@ -201,6 +234,7 @@ mod tests {
     #[test]
     fn keys_are_read_and_refused() {
         assert_eq!("source/24".parse(), Ok(GroupBy::Source(24)));
+        assert_eq!("nat".parse(), Ok(GroupBy::Nat));
         assert_eq!("destination".parse(), Ok(GroupBy::Destination(32)));
         for wrong in ["port/2", "source/33", "sources", "source/x", ""] {
             assert!(wrong.parse::<GroupBy>().is_err(), "{wrong}");

@@ -28,6 +28,9 @@ pub struct DropReport {
     pub zone: u16,
     /// The connection, in its original direction. `None` where it could not be read.
     pub tuple: Option<Tuple>,
+    /// The same direction after NAT, where NAT changes it. Where NAT found no free port, the port is the
+    /// last one that it tried.
+    pub translated: Option<Tuple>,
 }
 
 /// Drops that were counted and not reported, by [`Cause`].
@@ -140,14 +143,17 @@ impl std::fmt::Debug for Reports {
 pub fn decode(bytes: &[u8], layout: &TupleLayout) -> Option<DropReport> {
     let word = |at: usize| Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
     let number = word(offset_of!(DropRecord, cause))? as usize;
-    let tuple = bytes.get(offset_of!(DropRecord, tuple)..)?.get(..TUPLE_BYTES)?;
+    let tuple = |at: usize| tuple_of(bytes.get(at..)?.get(..TUPLE_BYTES)?, layout);
+    let original = tuple(offset_of!(DropRecord, tuple));
+    let reply = tuple(offset_of!(DropRecord, reply));
     Some(DropReport {
         time_ns: u64::from_ne_bytes(*bytes.first_chunk()?),
         cause: *Cause::ALL.get(number)?,
         cpu: word(offset_of!(DropRecord, cpu))?,
         inode: word(offset_of!(DropRecord, inode))?,
         zone: word(offset_of!(DropRecord, zone))? as u16,
-        tuple: tuple_of(tuple, layout),
+        tuple: original,
+        translated: original.zip(reply).and_then(|(own, reply)| own.translated(&reply)),
     })
 }
 
@@ -156,7 +162,7 @@ mod tests {
     use std::net::{IpAddr, Ipv6Addr};
 
     use super::*;
-    use crate::source::ebpf::tuple::{IPV4, IPV6};
+    use crate::source::ebpf::tuple::{ICMP, IPV4, IPV6};
 
     const LAYOUT: TupleLayout = TupleLayout {
         source: 0,
@@ -206,8 +212,48 @@ mod tests {
                 source_port: 12345,
                 destination_port: 53,
             }),
+            translated: None,
         };
         assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn the_translation_is_what_the_reply_answers() {
+        let reply_of = |change: &dyn Fn(&mut [u8])| {
+            let mut bytes = record(0, udp);
+            let reply = &mut bytes[offset_of!(DropRecord, reply)..];
+            udp(reply);
+            // 192.0.2.53:53 answers 192.0.2.1:12345.
+            reply[..4].copy_from_slice(&[192, 0, 2, 53]);
+            reply[16..18].copy_from_slice(&[0, 53]);
+            reply[20..24].copy_from_slice(&[192, 0, 2, 1]);
+            reply[36..38].copy_from_slice(&[0x30, 0x39]);
+            change(reply);
+            decode(&bytes, &LAYOUT).unwrap()
+        };
+        assert_eq!(reply_of(&|_| {}).translated, None);
+        let behind = reply_of(&|reply| {
+            reply[20..24].copy_from_slice(&[203, 0, 113, 1]);
+            reply[36..38].copy_from_slice(&20_099u16.to_be_bytes());
+        });
+        let expected = Tuple {
+            source: "203.0.113.1".parse().unwrap(),
+            source_port: 20_099,
+            ..behind.tuple.unwrap()
+        };
+        assert_eq!(behind.translated, Some(expected));
+        let port_only = reply_of(&|reply| reply[36..38].copy_from_slice(&[0, 7]));
+        assert_eq!(port_only.translated.map(|tuple| tuple.source_port), Some(7));
+        let redirected = reply_of(&|reply| reply[..4].copy_from_slice(&[10, 0, 0, 9]));
+        let to = redirected.translated.map(|tuple| tuple.destination);
+        assert_eq!(to, Some("10.0.0.9".parse().unwrap()));
+        // Only the kernel's numbers, of an echo request and its answer.
+        let request = Tuple { protocol: ICMP, destination_port: 8 << 8, ..behind.tuple.unwrap() };
+        let (source, destination) = (request.destination, request.source);
+        let answer = Tuple { source, destination, destination_port: 0, ..request };
+        assert_eq!(request.translated(&answer), None);
+        let other = Tuple { source_port: 5, ..answer };
+        assert_eq!(request.translated(&other), Some(Tuple { source_port: 5, ..request }));
     }
 
     #[test]
@@ -231,7 +277,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_bytes_are_parsed_or_refused(
-            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..100),
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..150),
             source in 0u32..60,
             family in 0u32..60,
         ) {

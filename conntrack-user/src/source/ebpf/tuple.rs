@@ -8,6 +8,10 @@ use super::offsets::TupleLayout;
 pub(super) const IPV4: u16 = 2;
 pub(super) const IPV6: u16 = 10;
 
+/// `IPPROTO_ICMP` and `IPPROTO_ICMPV6` (`include/uapi/linux/in.h`, `in6.h`).
+pub(super) const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
 /// One direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tuple {
@@ -21,6 +25,31 @@ pub struct Tuple {
     pub source_port: u16,
     /// The destination port, or of ICMP type (high byte) and code; 0 for what has none.
     pub destination_port: u16,
+}
+
+impl Tuple {
+    /// Returns this direction as it is after NAT, of which the answers in `reply` are; `None` where NAT
+    /// changes nothing.
+    #[must_use]
+    pub fn translated(&self, reply: &Self) -> Option<Self> {
+        let translated = match self.protocol {
+            // The identifier is the same in both directions, and an answer has another type.
+            ICMP | ICMPV6 => Self {
+                source: reply.destination,
+                destination: reply.source,
+                source_port: reply.source_port,
+                ..*self
+            },
+            _ => Self {
+                protocol: self.protocol,
+                source: reply.destination,
+                destination: reply.source,
+                source_port: reply.destination_port,
+                destination_port: reply.source_port,
+            },
+        };
+        (translated != *self).then_some(translated)
+    }
 }
 
 /// The tuple in a `struct nf_conntrack_tuple`; `None` where it is empty, or of another family.
