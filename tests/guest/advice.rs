@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
@@ -133,17 +134,7 @@ fn long_chains_are_no_full_table() {
 
 /// A namespace that hides its addresses behind `ports` of one.
 fn behind_ports(ports: &str) -> Namespace {
-    let namespace = Namespace::new();
-    let rule = format!("add rule inet t hide udp dport 9 masquerade to :{ports}");
-    namespace.exec("ip", &["link", "add", "sink", "type", "dummy"]);
-    namespace.exec("ip", &["address", "add", "10.0.0.1/8", "dev", "sink"]);
-    namespace.exec("ip", &["link", "set", "sink", "up"]);
-    // No port is free again before the test is over.
-    namespace.inside(|| std::fs::write(UDP_TIMEOUT, "600").unwrap());
-    for line in ["add chain inet t hide { type nat hook postrouting priority srcnat; }", &rule] {
-        namespace.exec("nft", &line.split(' ').collect::<Vec<_>>());
-    }
-    namespace
+    crate::nat::behind(&format!("udp dport 9 masquerade to :{ports}"))
 }
 
 /// New connections to one destination; how many were refused.
@@ -154,6 +145,18 @@ fn to_one_destination(namespace: &Namespace, flows: usize) -> (u64, Vec<UdpSocke
         let refused = sockets.iter().filter(|socket| socket.send_to(b"x", "10.1.0.1:9").is_err());
         (refused.count() as u64, sockets)
     })
+}
+
+/// Advice without probes, as a user without capabilities has it.
+fn advise_nobody(
+    seconds: u32,
+    namespace: &Namespace,
+    happen: impl FnOnce() + Send,
+) -> (Option<i32>, String) {
+    let mut command = ctpulse();
+    let look = format!("{seconds}s");
+    command.uid(crate::NOBODY).gid(crate::NOBODY).args(["doctor", "--advise", "--look", &look]);
+    namespace.inside(|| advise_by(command, happen))
 }
 
 /// The kernel raises the same counters for both, but for `found`.
@@ -169,37 +172,35 @@ fn ports_that_ran_out_are_no_race() {
         advice.contains("    150 packets lost before their entry was inserted in "),
         "{advice}"
     );
-    // By the numbers alone it could be 40 % exhaustion of a wide range, and 60 % races; those that
-    // were reported are no name lookups, which has the only remedy against races beside exhaustion.
-    let least = advice.split_once(": at least ").and_then(|(_, share)| share.split_once('%'));
-    let least: f64 = least.unwrap_or_else(|| panic!("{advice}")).0.parse().unwrap();
-    // 100 to 107 ports of 248: a search also finds those of the searches beside it.
-    assert!((40.0..=44.0).contains(&least), "{advice}");
-    assert!(advice.contains("-> NAT ports") && !advice.contains("-> races"), "{advice}");
-    assert!(!advice.contains("random"), "{advice}");
+    assert!(advice.contains(": no port was free for any of them\n"), "{advice}");
+    let drops = format!("ctpulse drops --netns {} --top nat,destination,port", namespace.name);
+    assert!(advice.contains(&format!("-> NAT ports: {drops} shows the address")), "{advice}");
+    assert!(!advice.contains("-> races") && !advice.contains("random"), "{advice}");
 
-    // Without probes, as a user without capabilities.
-    let mut command = ctpulse();
-    command.uid(crate::NOBODY).gid(crate::NOBODY).args(["doctor", "--advise", "--look", "6s"]);
-    let namespace = &namespace;
-    let (code, advice) = namespace
-        .inside(|| advise_by(command, || assert_eq!(to_one_destination(namespace, 40).0, 40)));
+    // Without probes, by the number of ports that were found taken.
+    let (code, advice) =
+        advise_nobody(6, &namespace, || assert_eq!(to_one_destination(&namespace, 40).0, 40));
     assert_eq!((code, titles(&advice)), (Some(1), vec!["!!  NAT runs out of ports"]), "{advice}");
     assert!(
         advice.contains("    40 insertions failed, and their packets were lost in "),
         "{advice}"
     );
-    assert!(!advice.contains("ctpulse drops"), "{advice}");
+    // By the numbers alone it could be 40 % exhaustion of a wide range, and 60 % races.
+    let least = advice.split_once(": at least ").and_then(|(_, share)| share.split_once('%'));
+    let least: f64 = least.unwrap_or_else(|| panic!("{advice}")).0.parse().unwrap();
+    // 100 to 107 ports of 248: a search also finds those of the searches beside it.
+    assert!((40.0..=44.0).contains(&least), "{advice}");
+    assert!(!advice.contains("ctpulse drops") && !advice.contains("random"), "{advice}");
 
     // In one burst, a range of eight ports could be a mixture with races by the numbers alone.
     let few = behind_ports("1000-1007");
-    let (code, advice) = advise(&few, || _ = to_one_destination(&few, 100));
+    let (code, advice) = advise_nobody(6, &few, || _ = to_one_destination(&few, 100));
     let title = "!!  NAT runs out of ports, and first packets may race";
     assert_eq!((code, titles(&advice)[0]), (Some(1), title), "{advice}");
     assert!(advice.contains("a range of about 8 ports is exhausted"), "{advice}");
     assert!(!advice.contains("random"), "{advice}");
     // In several rows it is not.
-    let (code, advice) = advise_for(15, &few, || {
+    let (code, advice) = advise_nobody(15, &few, || {
         for _ in 0..4 {
             assert_eq!(to_one_destination(&few, 20).0, 20);
             a_row_passes();
@@ -207,6 +208,43 @@ fn ports_that_ran_out_are_no_race() {
     });
     assert_eq!((code, titles(&advice)[0]), (Some(1), "!!  NAT runs out of ports"), "{advice}");
     assert!(advice.contains("a range of about 8 ports is exhausted"), "{advice}");
+    // Probes know it at once.
+    let (code, advice) = advise(&few, || assert_eq!(to_one_destination(&few, 20).0, 20));
+    assert_eq!((code, titles(&advice)[0]), (Some(1), "!!  NAT runs out of ports"), "{advice}");
+    assert!(advice.contains(": no port was free for any of them\n"), "{advice}");
+}
+
+/// Both at the same time, each with its number.
+#[test]
+fn ports_that_ran_out_and_races_are_both_named() {
+    in_guest();
+    let rules = "udp dport 9 snat ip to 10.0.0.1:20000-20099; snat ip to 10.0.0.1";
+    let (namespace, sockets) = crate::clash::hidden_sockets_by(rules);
+    namespace.inside(|| std::fs::write(UDP_TIMEOUT, "600").unwrap());
+    let (exhausted, lost) = (AtomicU64::new(0), AtomicU64::new(0));
+    let mut held = Vec::new();
+    let (code, advice) = advise_for(40, &namespace, || {
+        let (refused, flows) = to_one_destination(&namespace, 150);
+        held = flows;
+        exhausted.fetch_add(refused, Ordering::Relaxed);
+        race(
+            &namespace,
+            |cpu, to| {
+                if sockets[cpu].send_to(b"x", (to, 10)).is_err() {
+                    lost.fetch_add(1, Ordering::Relaxed);
+                }
+            },
+            || lost.load(Ordering::Relaxed) >= 2,
+        );
+    });
+    let title = "!!  NAT runs out of ports, and first packets race";
+    assert_eq!((code, titles(&advice)[0]), (Some(1), title), "{advice}");
+    let (exhausted, lost) = (exhausted.into_inner(), lost.into_inner());
+    assert_eq!(exhausted, 50);
+    let numbers = format!("no port was free for {exhausted} of them, and {lost} lost a race");
+    assert!(advice.contains(&numbers), "{advice}");
+    assert!(advice.contains("-> NAT ports") && advice.contains("-> races"), "{advice}");
+    assert!(!advice.contains("random"), "{advice}");
 }
 
 #[test]
@@ -228,8 +266,8 @@ fn a_race_is_no_lack_of_ports() {
         );
     });
     assert_eq!((code, titles(&advice)[0]), (Some(1), "!!  first packets race"), "{advice}");
-    assert!(advice.contains("NAT found 0 ports taken"), "{advice}");
-    assert!(!advice.contains("-> NAT ports"), "{advice}");
+    assert!(advice.contains(": all of them lost a race"), "{advice}");
+    assert!(!advice.contains("NAT ports"), "{advice}");
 }
 
 /// Acknowledgements of connections that nothing is known of.

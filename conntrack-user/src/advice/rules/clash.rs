@@ -1,7 +1,8 @@
 //! One rule for insertions that failed: two first packets raced, or NAT had no port left.
 //!
-//! The kernel raises `insert_failed` and `drop` for both. They differ in `found`, the tuples that
-//! NAT found taken: a search that fails tries up to 248 ports (128 + 64 + 32 + 16 + 8,
+//! The kernel raises `insert_failed` and `drop` for both. Probes on the answers that NAT gets count
+//! the latter (`drop_nat_exhausted`). Without them the two differ in `found`, the tuples that NAT found
+//! taken: a search that fails tries up to 248 ports (128 + 64 + 32 + 16 + 8,
 //! `nf_nat_l4proto_unique_tuple`) and never more than its range has; a race finds none. Searches
 //! that succeed find taken ports, too: only what rows with failures show beyond the others is
 //! brought by failures.
@@ -12,7 +13,8 @@ use super::super::evidence::Host;
 use super::commands::{Side, drops, holders, inside};
 use super::{BY_SOURCE, Evidence, FULL, Finding, Severity, number, percent, within};
 use crate::schema::fields::{
-    CHAINTOOLONG, CLASH_RESOLVE, DROP, DROP_CLASH, DROP_DYING, INSERT_FAILED, REPORTED_CAUSES,
+    CHAINTOOLONG, CLASH_RESOLVE, DROP, DROP_CLASH, DROP_DYING, DROP_NAT_EXHAUSTED, INSERT_FAILED,
+    REPORTED_CAUSES,
 };
 
 /// Taken ports for each failure from which on a range of a few ports is no explanation, and below
@@ -24,6 +26,9 @@ const RACE: f64 = 0.2;
 /// mean that the lowest of them has to reach. In a mixture it is 0 in some row.
 const ROWS: u64 = 3;
 const STEADY: f64 = 0.75;
+
+/// The keys by which `ctpulse drops` adds up what takes ports.
+const BY_NAT: &str = "--top nat,destination,port";
 
 /// The port of name servers.
 const DNS: u16 = 53;
@@ -43,6 +48,8 @@ const NOTICEABLE: f64 = 0.1;
 /// The cause of the failures, by the number of ports found taken for each of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum ClashCause {
+    /// So many packets found no port, and so many lost a race: both are counted.
+    Counted { exhausted: f64, races: f64 },
     /// An exhausted range of so few ports.
     Few(f64),
     /// Each failure brought at least so many and at most so many: exhausted ports, or these and
@@ -65,6 +72,9 @@ enum ClashCause {
 
 impl ClashCause {
     fn of(evidence: &Evidence, failed: f64) -> Self {
+        if let Some(exhausted) = evidence.counted(&DROP_NAT_EXHAUSTED) {
+            return Self::Counted { exhausted, races: (failed - exhausted).max(0.0) };
+        }
         let Some(ratio) = evidence.found_taken().map(|found| found / failed) else {
             return Self::NotCounted;
         };
@@ -93,6 +103,7 @@ impl ClashCause {
     /// The share that is surely exhausted ports.
     fn exhausted(self) -> f64 {
         match self {
+            Self::Counted { exhausted, races } => exhausted / (exhausted + races),
             Self::Few(_) => 1.0,
             Self::Ports(low, _) => low / TRIES,
             _ => 0.0,
@@ -101,13 +112,14 @@ impl ClashCause {
 
     fn title(self) -> &'static str {
         match self {
-            Self::Few(_) => "NAT runs out of ports",
+            Self::Counted { exhausted: 0.0, .. } | Self::Race(_) => "first packets race",
+            Self::Counted { races: 0.0, .. } | Self::Few(_) => "NAT runs out of ports",
+            Self::Counted { .. } => "NAT runs out of ports, and first packets race",
             Self::Ports(..) if self.exhausted() >= MOSTLY => "NAT runs out of ports",
             Self::Ports(..) | Self::Crowded => "NAT runs out of ports, and first packets may race",
             Self::MostlyRaces(_) | Self::Background(_) => {
                 "first packets race, and NAT may run out of ports"
             }
-            Self::Race(_) => "first packets race",
             Self::Inseparable(MANY..=TRIES, false) => {
                 "NAT runs out of ports, or first packets race"
             }
@@ -118,11 +130,23 @@ impl ClashCause {
     }
 
     fn has_exhaustion(self) -> bool {
-        !matches!(self, Self::Race(_))
+        !matches!(self, Self::Race(_) | Self::Counted { exhausted: 0.0, .. })
     }
 
     fn has_race(self) -> bool {
-        self.exhausted() < NEARLY_ALL
+        match self {
+            Self::Counted { races, .. } => races > 0.0,
+            _ => self.exhausted() < NEARLY_ALL,
+        }
+    }
+
+    /// Whether races are the cause, and a random port a remedy: beside exhausted ports it would make
+    /// the searches longer.
+    fn is_race(self) -> bool {
+        match self {
+            Self::Counted { exhausted, .. } => exhausted == 0.0,
+            _ => matches!(self, Self::Race(_) | Self::Background(_)),
+        }
     }
 
     /// Why it is concluded, and the share of each.
@@ -132,6 +156,13 @@ impl ClashCause {
             resolved => format!("; the kernel resolved {} other races", number(resolved)),
         };
         let reason = match self {
+            Self::Counted { exhausted: 0.0, .. } => "all of them lost a race".to_owned(),
+            Self::Counted { races: 0.0, .. } => "no port was free for any of them".to_owned(),
+            Self::Counted { exhausted, races } => format!(
+                "no port was free for {} of them, and {} lost a race",
+                number(exhausted),
+                number(races)
+            ),
             Self::Few(ratio) => format!(
                 "a range of about {ratio:.0} port{} is exhausted, since the number is the same all the \
                  time; a race finds none taken",
@@ -200,8 +231,9 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     // A long chain and a dying entry raise it, too.
     let others = evidence.count(&CHAINTOOLONG) + evidence.count(&DROP_DYING);
     let failed = (evidence.count(&INSERT_FAILED) - others).max(0.0);
-    let dropped = evidence.counted(&DROP_CLASH);
-    let lost = dropped.unwrap_or(failed);
+    let exhausted = evidence.counted(&DROP_NAT_EXHAUSTED);
+    let dropped = evidence.counted(&DROP_CLASH).map(|races| races + exhausted.unwrap_or(0.0));
+    let lost = dropped.unwrap_or(failed).max(exhausted.unwrap_or(0.0));
     if lost == 0.0 {
         return None;
     }
@@ -225,7 +257,7 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
         }
     };
     let mut text = format!("{} {what} {}", number(lost), within(evidence));
-    if let Some(found) = evidence.found_taken() {
+    if let Some(found) = evidence.found_taken().filter(|_| exhausted.is_none()) {
         let each = number(found / lost);
         text.push_str(&format!("; NAT found {} ports taken, {each} for each", number(found)));
         let background = evidence.found_for_failures.background;
@@ -238,6 +270,10 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     let mut remedies = Vec::new();
     if cause.has_exhaustion() {
         remedies.extend(for_exhaustion(evidence));
+    }
+    if exhausted.is_some_and(|exhausted| exhausted > 0.0) {
+        let whose = "the address whose ports run out, and the destination";
+        remedies.push(format!("NAT ports: {}", drops(evidence, BY_NAT, whose)));
     }
     if cause.has_race() {
         let (note, of_races) = for_races(evidence, cause);
@@ -304,8 +340,7 @@ fn for_races(evidence: &Evidence, cause: ClashCause) -> (String, Vec<String>) {
              (NodeLocal DNSCache)"
         ));
     }
-    // Beside exhausted ports it would make the searches longer.
-    if matches!(cause, ClashCause::Race(_) | ClashCause::Background(_)) {
+    if cause.is_race() {
         remedies.push(
             "races: where source translation picks the port: nft `masquerade fully-random`, iptables \
              `-j MASQUERADE --random-fully`"

@@ -58,6 +58,47 @@ fn exhausted_ports_are_distinguished_from_races() {
     }
 }
 
+/// Where both are counted, `found` decides nothing: neither the much of it beside races, nor the little
+/// of it beside exhaustion.
+#[test]
+fn counted_causes_need_no_conclusion() {
+    let counted = |exhausted: f64, races: f64, found: f64| {
+        let drop = exhausted + races;
+        let mut evidence = failed(drop, found, Some((found / drop, found / drop)));
+        for (name, count) in [("drop_nat_exhausted", exhausted), ("drop_clash", races)] {
+            evidence.counted.insert(name.to_owned(), count);
+        }
+        evidence
+    };
+    let finding = |exhausted, races, found| only(&counted(exhausted, races, found));
+    let what = "packets lost before their entry was inserted in 5 s";
+    let exhausted = finding(150.0, 0.0, 20.0);
+    assert_eq!(exhausted.title, "NAT runs out of ports");
+    assert_eq!(exhausted.evidence, format!("150 {what}: no port was free for any of them"));
+    let whose = "--top nat,destination,port shows the address whose ports run out";
+    assert!(text(&exhausted).contains(whose), "{exhausted:?}");
+    assert!(!text(&exhausted).contains("-> races") && !text(&exhausted).contains("random"));
+    let race = finding(0.0, 12.0, 3000.0);
+    assert_eq!(race.title, "first packets race");
+    assert_eq!(race.evidence, format!("12 {what}: all of them lost a race"));
+    assert!(text(&race).contains("fully-random") && !text(&race).contains("NAT ports"));
+    let both = finding(150.0, 1.0, 15_000.0);
+    assert_eq!(both.title, "NAT runs out of ports, and first packets race");
+    let numbers = "no port was free for 150 of them, and 1 lost a race";
+    assert_eq!(both.evidence, format!("151 {what}: {numbers}"));
+    assert!(text(&both).contains("NAT ports:") && text(&both).contains("races:"), "{both:?}");
+    assert!(!text(&both).contains("random"), "{both:?}");
+    // Neither of them: no finding, though `found` has grown.
+    assert_eq!(only(&counted(0.0, 0.0, 100.0)).severity, Severity::Good);
+    // Fields that are filtered out.
+    let mut alone = counted(150.0, 5.0, 9.0);
+    alone.counted.remove("drop_clash");
+    assert!(only(&alone).evidence.ends_with(numbers.replace(" 1 ", " 5 ").as_str()));
+    alone.counted.remove("insert_failed");
+    alone.counted.insert("drop".to_owned(), 150.0);
+    assert_eq!(advise(&alone)[0].title, "NAT runs out of ports");
+}
+
 /// One failure of ten is an exhausted range: 24.8 ports for each, which was advised as exhaustion
 /// alone.
 #[test]

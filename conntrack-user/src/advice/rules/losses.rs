@@ -6,7 +6,8 @@ use super::{BY_SOURCE, Evidence, FULL, Finding, SYSCTL, Severity, number, percen
 use crate::schema::field::Field;
 use crate::schema::fields::{
     self, CHAINTOOLONG, CREATE_TABLE_FULL, DROP, DROP_CHAINTOOLONG, DROP_CLASH, DROP_DYING,
-    DROP_OTHER, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP, INSERT_FAILED, INVALID,
+    DROP_NAT_EXHAUSTED, DROP_OTHER, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP, INSERT_FAILED,
+    INVALID,
 };
 
 /// The counters of losses. An INVALID packet is lost where a firewall drops it.
@@ -78,7 +79,9 @@ pub(super) fn unexplained(evidence: &Evidence) -> Option<Finding> {
 /// Drops of the causes that no other rule judges.
 pub(super) fn by_cause(evidence: &Evidence) -> Option<Finding> {
     let is_judged = |cause: &Field| {
-        let has_rule = [DROP_CLASH, DROP_CHAINTOOLONG, DROP_DYING, DROP_OTHER].contains(cause);
+        let clashes = [DROP_CLASH, DROP_NAT_EXHAUSTED];
+        let has_rule =
+            clashes.contains(cause) || [DROP_CHAINTOOLONG, DROP_DYING, DROP_OTHER].contains(cause);
         // The rule about a table that is too small needs its size.
         has_rule || *cause == DROP_TABLE_FULL && evidence.fill().is_some()
     };
