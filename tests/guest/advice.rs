@@ -230,7 +230,7 @@ fn ports_that_ran_out_and_races_are_both_named() {
         race(
             &namespace,
             |cpu, to| {
-                if sockets[cpu].send_to(b"x", (to, 10)).is_err() {
+                if sockets[cpu].send_to(b"x", (to, 53)).is_err() {
                     lost.fetch_add(1, Ordering::Relaxed);
                 }
             },
@@ -243,7 +243,9 @@ fn ports_that_ran_out_and_races_are_both_named() {
     assert_eq!(exhausted, 50);
     let numbers = format!("no port was free for {exhausted} of them, and {lost} lost a race");
     assert!(advice.contains(&numbers), "{advice}");
-    assert!(advice.contains("-> NAT ports") && advice.contains("-> races"), "{advice}");
+    let lookups = format!("{lost} of {lost} that were reported went to port 53");
+    assert!(advice.contains(&lookups), "{advice}");
+    assert!(advice.contains("-> NAT ports") && advice.contains("-> races: name"), "{advice}");
     assert!(!advice.contains("random"), "{advice}");
 }
 
