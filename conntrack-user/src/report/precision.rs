@@ -159,7 +159,7 @@ impl Precision {
 
 /// Returns the zeros at the end of an integer; at most three count, since a round number is chance.
 fn trailing_zeros(value: u64) -> u32 {
-    [10, 100, 1000].iter().filter(|power| value % **power == 0).count() as u32
+    [10, 100, 1000].iter().filter(|power| value.is_multiple_of(**power)).count() as u32
 }
 
 #[cfg(test)]
