@@ -244,6 +244,7 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
         || evidence.counted(&CLASH_RESOLVE).is_some()
         || (!is_full && evidence.count(&DROP) >= lost);
     let drops_of_all = evidence.count(&DROP);
+    let is_recorded = evidence.host == Host::Recorded;
     let what = match dropped {
         Some(_) => "packets lost before their entry was inserted".to_owned(),
         None if are_lost => "insertions failed, and their packets were lost".to_owned(),
@@ -252,6 +253,12 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
              packets were dropped for these or other causes",
             number(drops_of_all)
         ),
+        // Telegraf's rows do not show the release.
+        None if is_recorded => {
+            "insertions failed: races that the kernel resolved (before 5.10), or \
+                                packets lost to long chains or dying entries (from 5.10 on)"
+                .to_owned()
+        }
         None => {
             "insertions failed, perhaps races that the kernel resolved (before 5.10)".to_owned()
         }
@@ -277,7 +284,7 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     }
     if cause.has_race() {
         let (note, of_races) = for_races(evidence, cause);
-        if evidence.host == Host::Recorded && evidence.counted(&CHAINTOOLONG).is_none() {
+        if is_recorded && evidence.counted(&CHAINTOOLONG).is_none() {
             // Telegraf's plugin does not read the column.
             text.push_str(
                 "; chaintoolong is not in the rows, so from Linux 5.15 on some may be insertions into \
@@ -292,6 +299,8 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
         // Which of the causes a drop had is another question than whether there was one.
         severity: if are_lost || drops_of_all > 0.0 {
             Severity::Problem
+        } else if is_recorded {
+            Severity::Unknown
         } else {
             Severity::Warning
         },

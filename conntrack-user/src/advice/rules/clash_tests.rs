@@ -213,6 +213,10 @@ fn races_report_the_share_of_name_lookups() {
     let finding = only(&evidence(100.0, &[("insert_failed", 5.0), ("found", 0.0)]));
     assert_eq!(finding.severity, Severity::Warning);
     assert!(finding.evidence.contains("perhaps races that the kernel resolved"), "{finding:?}");
+    // The rows of a recording do not show the release.
+    let mut recorded = evidence(100.0, &[("insert_failed", 5.0), ("drop", 0.0), ("found", 0.0)]);
+    recorded.host = Host::Recorded;
+    assert_eq!(only(&recorded).severity, Severity::Unknown);
     let lost = [("insert_failed", 5.0), ("clash_resolve", 2.0), ("found", 0.0)];
     assert_eq!(only(&evidence(100.0, &lost)).severity, Severity::Problem);
     let lost = [("insert_failed", 5.0), ("drop", 5.0), ("found", 0.0)];
