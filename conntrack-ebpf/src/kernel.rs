@@ -3,7 +3,7 @@
 use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use conntrack_ebpf::ABSENT;
+use conntrack_ebpf::{ABSENT, UNKNOWN};
 
 // Names and meanings: `conntrack_ebpf::names`.
 #[unsafe(no_mangle)]
@@ -44,6 +44,20 @@ static TABLE_SIZE: Global<u64> = Global::new(0);
 static SK_BUFF_NFCT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static HOOK_STATE_NET: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static HOOK_STATE_HOOK: Global<u32> = Global::new(ABSENT);
+#[unsafe(no_mangle)]
+static SK_BUFF_HEAD: Global<u32> = Global::new(ABSENT);
+#[unsafe(no_mangle)]
+static SK_BUFF_TAIL: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SK_BUFF_NETWORK_HEADER: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SK_BUFF_DEV: Global<u32> = Global::new(ABSENT);
+#[unsafe(no_mangle)]
+static NET_DEVICE_IFINDEX: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TUPLE_PROTOCOL: Global<u32> = Global::new(0);
 
 /// `IPS_EXPECTED` (`include/uapi/linux/netfilter/nf_conntrack_common.h`), as those below.
 pub(crate) const EXPECTED: u32 = 1 << 0;
@@ -197,6 +211,12 @@ pub(crate) fn reply_tuple(connection: u64) -> u64 {
     original_tuple(connection) + u64::from(TUPLE_HASH_SIZE.load())
 }
 
+/// The IP protocol of a `struct nf_conn`.
+#[inline(always)]
+pub(crate) fn protocol(connection: u64) -> Option<u8> {
+    member(original_tuple(connection), TUPLE_PROTOCOL.load())
+}
+
 /// The inode number of a `struct net`.
 #[inline(always)]
 pub(crate) fn inode(net: u64) -> Option<u32> {
@@ -252,4 +272,41 @@ pub(crate) fn around_hash(hash: u64) -> Option<u64> {
 pub(crate) fn connection_of_packet(packet: u64) -> Option<(u64, u32)> {
     let nfct: u64 = member(packet, SK_BUFF_NFCT.load())?;
     Some((nfct & POINTER, (nfct & !POINTER) as u32))
+}
+
+/// The number of the hook of a `struct nf_hook_state`; [`UNKNOWN`] without one. It has 8 bits, and in
+/// 5.10 32, of which these are the first.
+#[inline(always)]
+pub(crate) fn hook_number(state: u64) -> u8 {
+    match HOOK_STATE_HOOK.load() {
+        ABSENT => UNKNOWN,
+        _ if state == 0 => UNKNOWN,
+        offset => member(state, offset).unwrap_or(UNKNOWN),
+    }
+}
+
+/// The index of a packet's device; 0 where it has none, or that cannot be read.
+#[inline(always)]
+pub(crate) fn ifindex(packet: u64) -> u32 {
+    if SK_BUFF_DEV.load() == ABSENT {
+        return 0;
+    }
+    match member::<u64>(packet, SK_BUFF_DEV.load()) {
+        Some(device @ 1..) => member(device, NET_DEVICE_IFINDEX.load()).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Where a packet's IP header begins, and how many bytes from there on are in the packet's linear part.
+/// 64-bit kernels have positions as offsets from the beginning of the buffer.
+#[inline(always)]
+pub(crate) fn headers(packet: u64) -> Option<(u64, u32)> {
+    if SK_BUFF_HEAD.load() == ABSENT {
+        return None;
+    }
+    let head: u64 = member(packet, SK_BUFF_HEAD.load())?;
+    let tail: u32 = member(packet, SK_BUFF_TAIL.load())?;
+    let start: u16 = member(packet, SK_BUFF_NETWORK_HEADER.load())?;
+    let start = u32::from(start);
+    (start < tail).then(|| (head + u64::from(start), tail - start))
 }

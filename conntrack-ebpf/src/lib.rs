@@ -10,6 +10,7 @@ mod call_record;
 mod census_run;
 mod drop_record;
 mod event;
+mod invalid_record;
 pub mod names;
 mod numbered;
 
@@ -21,6 +22,10 @@ pub use drop_record::{
     Cause, DropRecord, LATENCY_BUCKETS, Latency, REPORT_WINDOW_BITS, Reporting, TUPLE_BYTES,
 };
 pub use event::{Counters, Event, MAX_EVENTS};
+pub use invalid_record::{
+    InvalidKey, InvalidRecord, InvalidReporting, InvalidText, MOST_INVALID_COUNTS, MOST_TEXTS,
+    NO_TEXT, PACKET_BYTES, REFUSED_BITS, TEXT_BYTES, UNKNOWN, UNREAD_TEXT,
+};
 
 /// The offset of what a kernel was built without.
 pub const ABSENT: u32 = u32::MAX;

@@ -5,8 +5,8 @@
 //! comes), so a plain addition to the CPU's own counter is safe. Above each hook stands the kernel
 //! function's prototype and the releases in which it was read.
 //!
-//! `connections`, `fallback`, `pressure`, `gc`, `nat`, `clash`, `refusals` and `packets` hold the programs by
-//! subject, and `census` the one that is not attached but run on request; `namespace`, `counters`, `calls`, `reports` and `latency` hold what they share.
+//! `connections`, `fallback`, `pressure`, `gc`, `nat`, `clash`, `refusals`, `packets` and `invalid` hold the
+//! programs by subject, and `census` the one that is not attached but run on request; `namespace`, `counters`, `calls`, `reports` and `latency` hold what they share.
 
 #![no_std]
 #![no_main]
@@ -20,6 +20,7 @@ mod connections;
 mod counters;
 mod fallback;
 mod gc;
+mod invalid;
 mod kernel;
 mod latency;
 mod namespace;

@@ -22,6 +22,18 @@ pub const LATENCIES: &str = "LATENCIES";
 pub const TAKE_LATENCY: &str = "TAKE_LATENCY";
 /// Global `u64`: how many drops one CPU may report in one window, 0 for none at all.
 pub const REPORTS: &str = "REPORTS";
+/// The ring of [`crate::InvalidRecord`]s.
+pub const INVALID_PACKETS: &str = "INVALID_PACKETS";
+/// The map from the address of a text to it, a [`crate::InvalidText`].
+pub const INVALID_TEXTS: &str = "INVALID_TEXTS";
+/// The map from a [`crate::InvalidKey`] to the number of calls (`u64`), of each CPU.
+pub const INVALID_COUNTS: &str = "INVALID_COUNTS";
+/// The array of one [`crate::InvalidReporting`] for each CPU.
+pub const INVALID_REPORTING: &str = "INVALID_REPORTING";
+/// The array of `1 << REFUSED_BITS` addresses of connections.
+pub const REFUSED: &str = "REFUSED";
+/// Global `u32`: 1 where the functions for INVALID packets take a `struct nf_hook_state` (5.14 on).
+pub const INVALID_HAS_STATE: &str = "INVALID_HAS_STATE";
 /// The array of one [`crate::CensusRun`].
 pub const CENSUS: &str = "CENSUS";
 /// The ring of `aya-log`.
@@ -72,6 +84,21 @@ pub const GENERATION: &str = "GENERATION";
 pub const SK_BUFF_NFCT: &str = "SK_BUFF_NFCT";
 /// Global `u32`: byte offset of `net` in `struct nf_hook_state`.
 pub const HOOK_STATE_NET: &str = "HOOK_STATE_NET";
+/// Global `u32`: byte offset of `hook` in `struct nf_hook_state`, [`crate::ABSENT`] where it is not known.
+pub const HOOK_STATE_HOOK: &str = "HOOK_STATE_HOOK";
+/// Global `u32`: byte offset of `head` in `struct sk_buff`, [`crate::ABSENT`] where the offsets below are
+/// not known.
+pub const SK_BUFF_HEAD: &str = "SK_BUFF_HEAD";
+/// Global `u32`: byte offset of `tail` in `struct sk_buff`.
+pub const SK_BUFF_TAIL: &str = "SK_BUFF_TAIL";
+/// Global `u32`: byte offset of `network_header` in `struct sk_buff`.
+pub const SK_BUFF_NETWORK_HEADER: &str = "SK_BUFF_NETWORK_HEADER";
+/// Global `u32`: byte offset of `dev` in `struct sk_buff`, [`crate::ABSENT`] where it is not known.
+pub const SK_BUFF_DEV: &str = "SK_BUFF_DEV";
+/// Global `u32`: byte offset of `ifindex` in `struct net_device`.
+pub const NET_DEVICE_IFINDEX: &str = "NET_DEVICE_IFINDEX";
+/// Global `u32`: byte offset of `dst.protonum` in `struct nf_conntrack_tuple`.
+pub const TUPLE_PROTOCOL: &str = "TUPLE_PROTOCOL";
 /// Global `u64`: the address of `nf_conntrack_hash`, 0 where it is hidden.
 pub const TABLE: &str = "TABLE";
 /// Global `u64`: the address of `nf_conntrack_htable_size`, 0 where it is hidden.

@@ -15,7 +15,7 @@ use crate::kernel;
 use crate::namespace::is_sampled;
 
 /// `BPF_RB_NO_WAKEUP`: user space polls the ring, so that a flood causes no wake-up for each packet.
-const NO_WAKEUP: u64 = 1;
+pub(crate) const NO_WAKEUP: u64 = 1;
 
 /// The loader sets the size.
 #[map]
@@ -32,6 +32,31 @@ static REPORTS: Global<u64> = Global::new(0);
 #[inline(always)]
 pub(crate) fn are_wanted() -> bool {
     REPORTS.load() != 0
+}
+
+/// The window of time of one CPU, and the number of reports in it.
+pub(crate) struct Window<'a> {
+    pub(crate) window: &'a mut u64,
+    pub(crate) reported: &'a mut u64,
+}
+
+impl Window<'_> {
+    /// Returns the time if one more may be reported now.
+    #[inline(always)]
+    pub(crate) fn admit(self) -> Option<u64> {
+        // SAFETY: the helper has no arguments and no preconditions.
+        let time_ns = unsafe { bpf_ktime_get_ns() };
+        let window = time_ns >> REPORT_WINDOW_BITS;
+        if *self.window != window {
+            *self.window = window;
+            *self.reported = 0;
+        }
+        if *self.reported >= REPORTS.load() {
+            return None;
+        }
+        *self.reported += 1;
+        Some(time_ns)
+    }
 }
 
 /// Reports a connection.
@@ -63,21 +88,14 @@ fn report_tuples(cause: Cause, net: u64, zone: u16, [tuple, reply]: [u64; 2]) {
     }
     let Some(memory) = REPORTING.get_ptr_mut(0) else { return };
     let number = cause as usize;
-    // SAFETY: the helper has no arguments; `memory` is the element of this CPU alone, and no tracing
-    // program interrupts another one here.
-    let time_ns = unsafe {
-        let time_ns = bpf_ktime_get_ns();
-        let window = time_ns >> REPORT_WINDOW_BITS;
-        if (*memory).window != window {
-            (*memory).window = window;
-            (*memory).reported = 0;
-        }
-        if (*memory).reported >= REPORTS.load() {
-            (*memory).left_out[number] += 1;
-            return;
-        }
-        (*memory).reported += 1;
-        time_ns
+    // SAFETY: `memory` is the element of this CPU alone, and no tracing program interrupts another one
+    // here.
+    let window =
+        unsafe { Window { window: &mut (*memory).window, reported: &mut (*memory).reported } };
+    let Some(time_ns) = window.admit() else {
+        // SAFETY: the same element.
+        unsafe { (*memory).left_out[number] += 1 };
+        return;
     };
     let Some(mut place) = DROPS.reserve::<DropRecord>(0) else {
         // SAFETY: `memory` is the element of this CPU alone, and no tracing program interrupts here.

@@ -7,6 +7,7 @@
 mod documents;
 pub mod field;
 pub mod fields;
+pub mod invalid;
 pub mod maintained;
 pub mod measure;
 pub mod provenance;

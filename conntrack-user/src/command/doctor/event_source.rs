@@ -39,6 +39,7 @@ pub(super) fn examine(
         per_packet: true,
         internal: true,
         reports: 1,
+        invalid: true,
         ..AttachOptions::new(&namespaces, cpu_mask::length(cpus))
     };
     let events = match Events::attach(&wanted) {
@@ -56,6 +57,7 @@ pub(super) fn examine(
             AttachWhen::PerPacket => "; with --ebpf-per-packet",
             AttachWhen::Internal => "; with --internal",
             AttachWhen::Reports => "; with ctpulse drops",
+            AttachWhen::Invalid => "; with ctpulse drops --invalid",
         };
         let text = format!("{state}{when}");
         if state.is_unexpected() {

@@ -20,7 +20,11 @@ use super::refusal::{Refusal, explain};
 use super::symbols::{EXTENSION_GENERATION, Found, Symbols, TABLE, TABLE_SIZE};
 use super::types::Types;
 use super::{Events, HookState};
+use crate::schema::maintained::read_release;
 use crate::source::namespace::Pinned;
+
+/// The running kernel's release.
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
 
 /// Which hooks to attach, and the namespaces to count in.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +44,8 @@ pub struct AttachOptions<'a> {
     pub reports: u64,
     /// With reports, measure how long insertions take.
     pub latency: bool,
+    /// With reports, report INVALID packets, too; see [`Events::take_invalid`].
+    pub invalid: bool,
 }
 
 impl<'a> AttachOptions<'a> {
@@ -54,6 +60,7 @@ impl<'a> AttachOptions<'a> {
             internal: false,
             reports: 0,
             latency: false,
+            invalid: false,
         }
     }
 }
@@ -73,6 +80,7 @@ impl Events {
         check_attached(&states)?;
         let Plan { hooks, constants, namespaces, .. } = plan;
         let has_reports = constants.reports > 0;
+        let layout = kernel.types.as_ref().ok().filter(|_| has_reports).map(|t| t.offsets.tuple);
         Ok(Self {
             counters: map_counters(&ebpf, constants.length)?,
             programs: Programs::open(&ebpf, &programs_of(hooks, &states)),
@@ -84,7 +92,8 @@ impl Events {
             hooks: hooks.to_vec(),
             states,
             sees_table: constants.table != 0 && constants.table_size != 0,
-            reports: kernel.types.as_ref().ok().filter(|_| has_reports).map(|t| t.offsets.tuple),
+            reports: layout,
+            invalid: layout.filter(|_| constants.invalid.is_some()),
             blind: kernel.types.err(),
             has_reports,
         })
@@ -171,6 +180,9 @@ impl<'a> Plan<'a> {
             reports: if types.is_some() { options.reports } else { 0 },
             latency: options.latency,
             found: options.per_packet,
+            invalid: types
+                .filter(|_| options.invalid)
+                .map(|types| types.invalid_has_state(read_release(Path::new(RELEASE)))),
         };
         let reports = constants.reports > 0;
         let is_asked = |when| match when {
@@ -178,6 +190,7 @@ impl<'a> Plan<'a> {
             AttachWhen::PerPacket => options.per_packet,
             AttachWhen::Internal => options.internal || constants.diagnostics || reports,
             AttachWhen::Reports => reports,
+            AttachWhen::Invalid => reports && options.invalid,
         };
         let variants = options.hooks.iter().map(|hook| {
             let functions = || hook.ways.iter().map(|way| kernel.functions(way)).collect();

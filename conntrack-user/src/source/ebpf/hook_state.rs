@@ -96,6 +96,9 @@ impl std::fmt::Display for HookState {
                 write!(f, "costs something for each packet; --ebpf-per-packet")
             }
             Self::NotAsked(AttachWhen::Reports) => write!(f, "serves only `ctpulse drops`"),
+            Self::NotAsked(AttachWhen::Invalid) => {
+                write!(f, "serves only `ctpulse drops --invalid`")
+            }
             Self::NotAsked(_) => write!(f, "serves only the row about ctpulse itself; --internal"),
         }
     }

@@ -2,7 +2,7 @@
 
 use aya::maps::{HashMap, MapError};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
-use conntrack_ebpf::names;
+use conntrack_ebpf::{MOST_INVALID_COUNTS, MOST_TEXTS, REFUSED_BITS, names};
 
 use super::error::EventsError;
 use super::offsets::Offsets;
@@ -17,6 +17,9 @@ const DIAGNOSTICS_RING: u32 = 128 << 10;
 
 /// Room for some thousands of reports, a second's of a flood.
 const DROPS_RING: u32 = 1 << 20;
+
+/// The same for INVALID packets, whose records are larger.
+const INVALID_RING: u32 = 1 << 20;
 
 /// The constants of the programs, which are set when they are loaded.
 #[derive(Default)]
@@ -43,6 +46,8 @@ pub(super) struct Constants {
     pub(super) latency: bool,
     /// Whether the tuples that NAT finds taken are counted.
     pub(super) found: bool,
+    /// Where INVALID packets are reported: whether the kernel's functions take a `struct nf_hook_state`.
+    pub(super) invalid: Option<bool>,
 }
 
 impl Constants {
@@ -59,18 +64,24 @@ impl Constants {
     }
 
     /// The number of entries of each map whose size depends on the host.
-    fn maps(&self) -> [(&'static str, u32); 5] {
+    fn maps(&self) -> [(&'static str, u32); 9] {
         let ring = |is_used, size| if is_used { size } else { SMALLEST_RING };
+        let has_invalid = self.invalid.is_some();
+        let invalid = |size| if has_invalid { size } else { 1 };
         [
             (names::COUNTERS, entries(self.length)),
             (names::NAMESPACES, self.slots()),
             (names::CALLS, 1 << self.call_bits()),
             (names::DROPS, ring(self.reports > 0, DROPS_RING)),
             (names::DIAGNOSTICS, ring(self.diagnostics, DIAGNOSTICS_RING)),
+            (names::INVALID_PACKETS, ring(has_invalid, INVALID_RING)),
+            (names::INVALID_TEXTS, invalid(MOST_TEXTS)),
+            (names::INVALID_COUNTS, invalid(MOST_INVALID_COUNTS)),
+            (names::REFUSED, invalid(1 << REFUSED_BITS)),
         ]
     }
 
-    fn numbers(&self) -> [(&'static str, u32); 6] {
+    fn numbers(&self) -> [(&'static str, u32); 7] {
         let (one, many) = match self.inodes[..] {
             [one] => (one, false),
             [] => (0, false),
@@ -80,6 +91,7 @@ impl Constants {
             (names::CALL_BITS, self.call_bits()),
             (names::TAKE_LATENCY, self.latency.into()),
             (names::COUNT_FOUND, self.found.into()),
+            (names::INVALID_HAS_STATE, self.invalid.unwrap_or_default().into()),
             (names::SLOTS, self.slots()),
             (names::NAMESPACE, one),
             (names::MANY, many.into()),

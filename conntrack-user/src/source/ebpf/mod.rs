@@ -17,8 +17,10 @@ pub(crate) mod diagnostics;
 pub mod drops;
 pub(crate) mod error;
 mod hook_state;
+pub mod invalid;
 mod loader;
 pub mod offsets;
+pub mod packet;
 pub mod probe_table;
 mod programs;
 mod prototypes;
@@ -43,6 +45,7 @@ use diagnostics::Diagnostics;
 use drops::Reports;
 pub use error::EventsError;
 pub use hook_state::{HookCount, HookState};
+use invalid::InvalidReports;
 use offsets::TupleLayout;
 use probe_table::Hook;
 use programs::Programs;
@@ -73,6 +76,8 @@ pub struct Events {
     blind: Option<BtfError>,
     /// The layout of tuples for the reports, until they are taken.
     reports: Option<TupleLayout>,
+    /// The same for the reports of INVALID packets.
+    invalid: Option<TupleLayout>,
     /// Whether drops are reported, and their causes distinguished more finely.
     has_reports: bool,
 }
@@ -92,6 +97,18 @@ impl Events {
     pub fn take_reports(&mut self) -> Result<Option<Reports>, EventsError> {
         match self.reports.take() {
             Some(layout) => Reports::take(&mut self.ebpf, layout).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the reports of INVALID packets, where [`AttachOptions::invalid`] asked for them and the
+    /// kernel's types are known; once.
+    ///
+    /// # Errors
+    /// [`EventsError::Refused`] where a map cannot be opened.
+    pub fn take_invalid(&mut self) -> Result<Option<InvalidReports>, EventsError> {
+        match self.invalid.take() {
+            Some(layout) => InvalidReports::take(&mut self.ebpf, layout).map(Some),
             None => Ok(None),
         }
     }

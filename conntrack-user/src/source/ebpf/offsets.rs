@@ -49,6 +49,51 @@ pub struct Offsets {
     pub ext_generation: u32,
     /// `struct nf_conntrack_tuple`.
     pub tuple: TupleLayout,
+    /// The members that only reports of INVALID packets need.
+    pub packet: PacketLayout,
+}
+
+/// Where a `struct sk_buff` and what belongs to it have what, in bytes. Without one of them the reports
+/// lack a part, and all else is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PacketLayout {
+    /// `struct sk_buff`: `head`; [`ABSENT`] where one of the next two is.
+    pub head: u32,
+    /// `struct sk_buff`: `tail`, an offset from `head`.
+    pub tail: u32,
+    /// `struct sk_buff`: `network_header`, an offset from `head`.
+    pub network_header: u32,
+    /// `struct sk_buff`: `dev`; [`ABSENT`] where the next one is.
+    pub device: u32,
+    /// `struct net_device`: `ifindex`.
+    pub ifindex: u32,
+    /// `struct nf_hook_state`: `hook`.
+    pub hook: u32,
+}
+
+impl Default for PacketLayout {
+    fn default() -> Self {
+        let [head, tail, network_header, device, ifindex, hook] = [ABSENT; 6];
+        Self { head, tail, network_header, device, ifindex, hook }
+    }
+}
+
+impl PacketLayout {
+    fn find(btf: &Btf<'_>) -> Self {
+        let offset = |name, member| btf.offset(name, &[member]).unwrap_or(ABSENT);
+        let [head, tail, network_header, device] =
+            ["head", "tail", "network_header", "dev"].map(|member| offset("sk_buff", member));
+        let ifindex = offset("net_device", "ifindex");
+        let is_whole = ![head, tail, network_header].contains(&ABSENT);
+        Self {
+            head: if is_whole { head } else { ABSENT },
+            tail,
+            network_header,
+            device: if ifindex == ABSENT { ABSENT } else { device },
+            ifindex,
+            hook: offset("nf_hook_state", "hook"),
+        }
+    }
 }
 
 /// Where a `struct nf_conntrack_tuple` has what, in bytes.
@@ -71,7 +116,7 @@ pub struct TupleLayout {
 impl Offsets {
     /// The value of each global of the programs that is an offset or a size.
     #[must_use]
-    pub fn globals(&self) -> [(&'static str, u32); 16] {
+    pub fn globals(&self) -> [(&'static str, u32); 23] {
         [
             (names::NF_CONN_NET, self.nf_conn_net),
             (names::NF_CONN_STATUS, self.nf_conn_status),
@@ -89,6 +134,13 @@ impl Offsets {
             (names::NET_INUM, self.net_inum),
             (names::SK_BUFF_NFCT, self.sk_buff_nfct),
             (names::HOOK_STATE_NET, self.hook_state_net),
+            (names::HOOK_STATE_HOOK, self.packet.hook),
+            (names::SK_BUFF_HEAD, self.packet.head),
+            (names::SK_BUFF_TAIL, self.packet.tail),
+            (names::SK_BUFF_NETWORK_HEADER, self.packet.network_header),
+            (names::SK_BUFF_DEV, self.packet.device),
+            (names::NET_DEVICE_IFINDEX, self.packet.ifindex),
+            (names::TUPLE_PROTOCOL, self.tuple.protocol),
         ]
     }
 
@@ -126,6 +178,7 @@ impl Offsets {
                 destination_port: btf.offset("nf_conntrack_tuple", &["dst", "u"])?,
                 protocol: btf.offset("nf_conntrack_tuple", &["dst", "protonum"])?,
             },
+            packet: PacketLayout::find(btf),
         })
     }
 }

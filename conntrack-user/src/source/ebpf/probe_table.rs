@@ -41,6 +41,8 @@ pub enum AttachWhen {
     Internal,
     /// Where drops are reported one by one: it is a call of each new connection more.
     Reports,
+    /// Where INVALID packets are reported one by one.
+    Invalid,
 }
 
 /// A kernel function or a group of them, and the events that its programs count.
@@ -104,17 +106,22 @@ const fn report_hook(
     Hook { need: AttachWhen::Reports, needs, ..hook(name, events, ways) }
 }
 
+const fn invalid_hook(name: &'static str, ways: &'static [Variant]) -> Hook {
+    Hook { need: AttachWhen::Invalid, ..hook(name, &[], ways) }
+}
+
 const CHECK_INSERT: &[&str] = &["nf_conntrack_hash_check_insert"];
 const CONFIRM: &[&str] = &["__nf_conntrack_confirm"];
 const EARLY_DROP: &[&str] = &["early_drop"];
 const RESOLVE_CLASH: &[&str] = &["nf_ct_resolve_clash"];
 const TUPLE_TAKEN: &[&str] = &["nf_conntrack_tuple_taken"];
 const GC: &[&str] = &["gc_worker"];
+const TCP_NEW: &[&str] = &["tcp_new"];
 const TCP_PACKET: &[&str] = &["nf_conntrack_tcp_packet"];
 
 /// Every hook, in the order in which they are attached: what records a call comes before what needs the
 /// record, so that nothing is seen by halves while they are attached to a busy kernel.
-pub const HOOKS: [Hook; 15] = [
+pub const HOOKS: [Hook; 17] = [
     hook(
         "insert",
         &[Event::Insert],
@@ -225,6 +232,21 @@ pub const HOOKS: [Hook; 15] = [
         &[Event::TrackerDropped],
         &[way(&[probe("tcp_packet", TCP_PACKET), probe("tcp_packet_return", TCP_PACKET)])],
     ),
+    // First, so that no first packet is taken for one without a text while they are attached.
+    invalid_hook(
+        "invalid",
+        &[typed_way(&[
+            probe("connection_invalid", &["nf_ct_l4proto_log_invalid"]),
+            probe("packet_invalid", &["nf_l4proto_log_invalid"]),
+        ])],
+    ),
+    Hook {
+        needs: &["invalid"],
+        ..invalid_hook(
+            "invalid_new",
+            &[typed_way(&[probe("tcp_new", TCP_NEW), probe("tcp_new_return", TCP_NEW)])],
+        )
+    },
 ];
 
 #[cfg(test)]

@@ -8,23 +8,28 @@ use super::btf::{BtfValue, Prototype};
 enum Expected {
     Void,
     Integer,
-    /// A pointer to this structure.
+    /// A pointer to this structure; without a name, to anything else.
     To(&'static str),
+    /// Any number of arguments, as the last parameter.
+    More,
 }
 
-use Expected::{Integer, To, Void};
+use Expected::{Integer, More, To, Void};
 
 const CONNECTION: Expected = To("nf_conn");
+const HEADER: Expected = To("tcphdr");
 const NET: Expected = To("net");
 const PACKET: Expected = To("sk_buff");
 const STATE: Expected = To("nf_hook_state");
+const TEXT: Expected = To("");
 const TUPLE: Expected = To("nf_conntrack_tuple");
 const TUPLE_HASH: Expected = To("nf_conntrack_tuple_hash");
 const ZONE: Expected = To("nf_conntrack_zone");
 
 /// Each function with its parameters and its result, as read in the types of Debian's 6.1, 6.12, 6.18
 /// and 7.3, and in the sources of 5.10. `init_conntrack` is in no kernel's types under its own name.
-const PROTOTYPES: [(&str, &[Expected], Expected); 18] = [
+/// A function that kernels have with different prototypes is there more than once.
+const PROTOTYPES: [(&str, &[Expected], Expected); 24] = [
     ("__nf_conntrack_hash_insert", &[CONNECTION, Integer, Integer], Void),
     ("__nf_conntrack_insert_prepare", &[CONNECTION], Void),
     ("nf_conntrack_hash_check_insert", &[CONNECTION], Integer),
@@ -43,32 +48,62 @@ const PROTOTYPES: [(&str, &[Expected], Expected); 18] = [
     ("nf_conntrack_in", &[PACKET, STATE], Integer),
     ("nf_conntrack_tcp_packet", &[CONNECTION, PACKET, Integer, Integer, STATE], Integer),
     ("init_conntrack", &[NET, CONNECTION, TUPLE, PACKET, Integer, Integer], TUPLE_HASH),
+    (CONNECTION_INVALID, &[PACKET, CONNECTION, STATE, TEXT, More], Void),
+    (CONNECTION_INVALID, &[PACKET, CONNECTION, TEXT, More], Void),
+    ("nf_l4proto_log_invalid", &[PACKET, STATE, Integer, TEXT, More], Void),
+    ("nf_l4proto_log_invalid", &[PACKET, NET, Integer, Integer, TEXT, More], Void),
+    ("tcp_new", &[CONNECTION, PACKET, Integer, HEADER, STATE], Integer),
+    ("tcp_new", &[CONNECTION, PACKET, Integer, HEADER], Integer),
 ];
 
-/// The functions that have a known prototype.
-pub(super) fn functions() -> impl Iterator<Item = &'static str> {
-    PROTOTYPES.iter().map(|(name, ..)| *name)
+/// The function for INVALID packets of a connection.
+const CONNECTION_INVALID: &str = "nf_ct_l4proto_log_invalid";
+
+/// Whether the functions for INVALID packets take a `struct nf_hook_state` (5.14 on). `None` where the
+/// prototype is not known.
+pub(super) fn invalid_has_state(functions: &[(&'static str, Prototype)]) -> Option<bool> {
+    let (_, prototype) = functions.iter().find(|(name, _)| *name == CONNECTION_INVALID)?;
+    let state = BtfValue::Pointer("nf_hook_state".to_owned());
+    Some(prototype.parameters.get(2) == Some(&state))
 }
 
-/// Describes how the prototype that a kernel has of `function` differs, if it does.
+/// The functions that have a known prototype, each once.
+pub(super) fn functions() -> impl Iterator<Item = &'static str> {
+    let is_first = |at: usize| at == 0 || PROTOTYPES[at - 1].0 != PROTOTYPES[at].0;
+    PROTOTYPES.iter().enumerate().filter(move |(at, _)| is_first(*at)).map(|(_, (name, ..))| *name)
+}
+
+/// Describes how the prototype that a kernel has of `function` differs, if it is none of the known ones.
 pub(super) fn difference(function: &str, found: &Prototype) -> Option<String> {
-    let (_, parameters, result) = PROTOTYPES.iter().find(|(name, ..)| *name == function)?;
+    let known = PROTOTYPES.iter().filter(|(name, ..)| *name == function);
+    let mut differences =
+        known.map(|(_, parameters, result)| difference_from(function, found, parameters, *result));
+    let first = differences.next()??;
+    if differences.any(|other| other.is_none()) { None } else { Some(first) }
+}
+
+fn difference_from(
+    function: &str,
+    found: &Prototype,
+    parameters: &[Expected],
+    result: Expected,
+) -> Option<String> {
     if found.parameters.len() != parameters.len() {
         let (here, expected) = (found.parameters.len(), parameters.len());
         return Some(format!("{function} takes {here} parameters here, {expected} are expected"));
     }
-    let pairs = (1..).zip(found.parameters.iter().zip(*parameters));
+    let pairs = (1..).zip(found.parameters.iter().zip(parameters));
     for (number, (found, expected)) in pairs {
         if let Some(difference) = unlike(found, *expected) {
             return Some(format!("parameter {number} of {function} is {difference}"));
         }
     }
-    unlike(&found.result, *result).map(|difference| format!("{function} returns {difference}"))
+    unlike(&found.result, result).map(|difference| format!("{function} returns {difference}"))
 }
 
 fn unlike(found: &BtfValue, expected: Expected) -> Option<String> {
     let expected = match expected {
-        Void => BtfValue::Void,
+        Void | More => BtfValue::Void,
         Integer => BtfValue::Integer,
         To(name) => BtfValue::Pointer(name.to_owned()),
     };
@@ -91,6 +126,26 @@ mod tests {
                 assert!(functions().any(|known| known == *function), "{function}");
             }
         }
+    }
+
+    #[test]
+    fn each_known_prototype_of_a_function_is_accepted() {
+        let text = || BtfValue::Pointer(String::new());
+        let (packet, connection, state) =
+            (pointer("sk_buff"), pointer("nf_conn"), pointer("nf_hook_state"));
+        let old = [packet.clone(), connection.clone(), text(), BtfValue::Void];
+        let new = [packet, connection, state, text(), BtfValue::Void];
+        for (parameters, has_state) in [(&old[..], false), (&new, true)] {
+            let prototype = Prototype { parameters: parameters.to_vec(), result: BtfValue::Void };
+            assert_eq!(difference(CONNECTION_INVALID, &prototype), None);
+            let functions = [(CONNECTION_INVALID, prototype)];
+            assert_eq!(invalid_has_state(&functions), Some(has_state));
+        }
+        let short = Prototype { parameters: new[..4].to_vec(), result: BtfValue::Void };
+        assert!(difference(CONNECTION_INVALID, &short).is_some());
+        assert_eq!(invalid_has_state(&[]), None);
+        let names: Vec<_> = functions().collect();
+        assert_eq!(names.iter().filter(|name| **name == "tcp_new").count(), 1);
     }
 
     #[test]

@@ -6,9 +6,14 @@ use std::path::Path;
 use super::btf::{Btf, BtfError, Prototype};
 use super::offsets::{Offsets, VMLINUX};
 use super::prototypes;
+use crate::schema::maintained::Release;
 
 /// Where the kernel shows the module's types (from 5.11, `CONFIG_DEBUG_INFO_BTF_MODULES`).
 const MODULE: &str = "/sys/kernel/btf/nf_conntrack";
+
+/// From this release on the functions for INVALID packets take a `struct nf_hook_state` ("netfilter:
+/// conntrack: pass hook state to log functions").
+const STATE_FROM: Release = (5, 14);
 
 /// The running kernel's types, as far as they are needed.
 #[derive(Debug, Clone)]
@@ -61,5 +66,13 @@ impl Types {
     pub fn objection(&self, function: &str) -> Option<String> {
         let (name, found) = self.functions.iter().find(|(name, _)| *name == function)?;
         prototypes::difference(name, found)
+    }
+
+    /// Whether the functions for INVALID packets take a `struct nf_hook_state`: by their prototype, and
+    /// where the kernel's types do not have them by the release.
+    #[must_use]
+    pub fn invalid_has_state(&self, release: Option<Release>) -> bool {
+        let is_recent = || release.is_some_and(|release| release >= STATE_FROM);
+        prototypes::invalid_has_state(&self.functions).unwrap_or_else(is_recent)
     }
 }
