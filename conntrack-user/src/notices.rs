@@ -86,10 +86,10 @@ impl CannotBegin {
         Self { line, details: error.to_string() }
     }
 
-    /// `ctpulse drops`, which has nothing else than probes.
+    /// `ctpulse drops`, which has nothing else than probes; `subject` is what it would show.
     #[must_use]
-    pub fn drops(error: &EventsError) -> Self {
-        let line = format!("drops cannot be seen: probes are off: {}", without_probes(error));
+    pub fn drops(subject: &str, error: &EventsError) -> Self {
+        let line = format!("{subject} cannot be seen: probes are off: {}", without_probes(error));
         Self { line, details: error.to_string() }
     }
 
@@ -447,7 +447,7 @@ mod tests {
         let mut errors: Vec<_> = unconfined.map(|error| CannotBegin::unconfined(&error)).collect();
         errors.push(CannotBegin::unconfined(&ConfineError::Threads(1000)));
         errors.extend(events.iter().map(CannotBegin::without_probes));
-        errors.extend(events.iter().map(CannotBegin::drops));
+        errors.extend(events.iter().map(|error| CannotBegin::drops("drops", error)));
         let refused = all_of_events().into_iter().map(CensusError::Refused);
         let types = CensusError::Types(BtfError::Malformed(1000));
         let census = refused.chain([
@@ -472,7 +472,7 @@ mod tests {
 
     #[test]
     fn an_error_is_found_however_it_was_passed_on() {
-        let error = || CannotBegin::drops(&EventsError::NoKprobes);
+        let error = || CannotBegin::drops("drops", &EventsError::NoKprobes);
         let of_system = anyhow::Error::from(io::Error::other(error()));
         let passed_on =
             [anyhow::Error::from(error()), of_system.context("cannot start"), error().into()];

@@ -21,17 +21,8 @@ pub const HEADER: &str = "UTC              cause           proto    source -> de
 pub fn human(report: &DropReport, time_ns: i64, netns: Option<&str>) -> String {
     let time = time_with_decimals(time_ns, 6);
     let mut line = format!("{time}  {:<14}  ", cause_words(report.cause));
+    line.push_str(&connection(report.tuple.as_ref()));
     // Writing to a string cannot fail.
-    let _ = match &report.tuple {
-        Some(tuple) => {
-            write!(line, "{:<7}  {}", protocol_name(tuple.protocol), ends(tuple))
-        }
-        None => write!(line, "{:<7}  unknown", "?"),
-    };
-    if let Some(tuple) = report.tuple.filter(|tuple| is_icmp(tuple.protocol)) {
-        let [kind, code] = tuple.destination_port.to_be_bytes();
-        let _ = write!(line, "  type {kind} code {code} id {}", tuple.source_port);
-    }
     if let Some(translated) = &report.translated {
         let _ = write!(line, "  nat {}", ends(translated));
     }
@@ -43,6 +34,18 @@ pub fn human(report: &DropReport, time_ns: i64, netns: Option<&str>) -> String {
         let _ = write!(line, "  netns {netns}");
     }
     line
+}
+
+/// Formats the protocol and both ends of a connection.
+pub(super) fn connection(tuple: Option<&Tuple>) -> String {
+    let Some(tuple) = tuple else { return format!("{:<7}  unknown", "?") };
+    let mut text = format!("{:<7}  {}", protocol_name(tuple.protocol), ends(tuple));
+    if is_icmp(tuple.protocol) {
+        let [kind, code] = tuple.destination_port.to_be_bytes();
+        // Writing to a string cannot fail.
+        let _ = write!(text, "  type {kind} code {code} id {}", tuple.source_port);
+    }
+    text
 }
 
 /// Returns both ends of a tuple.
@@ -104,8 +107,9 @@ impl From<&Tuple> for JsonTranslated {
     }
 }
 
+/// The parts of a connection in JSON.
 #[derive(Debug, Serialize)]
-struct JsonTuple {
+pub(super) struct JsonTuple {
     protocol: String,
     source: IpAddr,
     destination: IpAddr,

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::str::FromStr;
 
-use super::cause_words;
-use crate::source::ebpf::drops::DropReport;
 use crate::source::ebpf::tuple::Tuple;
 use crate::text::connection::{has_ports, network, protocol_name};
 use crate::text::human::share;
+use crate::text::sanitize::shown;
 
 /// As many different ones are kept apart; a flood from random addresses must not fill the memory.
 const MOST: usize = 10_000;
@@ -20,7 +19,7 @@ const OTHERS: &str = "(others)";
 /// The keys by which reports are added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupBy {
-    /// Why.
+    /// The cause.
     Cause,
     /// The protocol.
     Protocol,
@@ -61,10 +60,21 @@ impl FromStr for GroupBy {
     }
 }
 
+/// The parts of a report that it is added up by.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The cause or the reason in words.
+    pub cause: &'a str,
+    /// The connection or the packet, if that is known.
+    pub tuple: Option<&'a Tuple>,
+    /// The same after NAT, where NAT changes it.
+    pub translated: Option<&'a Tuple>,
+}
+
 impl GroupBy {
-    fn name(self) -> String {
+    fn name(self, cause: &str) -> String {
         match self {
-            Self::Cause => "cause".to_owned(),
+            Self::Cause => cause.to_owned(),
             Self::Protocol => "protocol".to_owned(),
             Self::Source(32) => "source".to_owned(),
             Self::Destination(32) => "destination".to_owned(),
@@ -75,12 +85,11 @@ impl GroupBy {
         }
     }
 
-    fn of(self, report: &DropReport) -> String {
-        let tuple = |take: &dyn Fn(&Tuple) -> String| {
-            report.tuple.as_ref().map_or_else(|| NONE.to_owned(), take)
-        };
+    fn of(self, subject: &Subject<'_>) -> String {
+        let tuple =
+            |take: &dyn Fn(&Tuple) -> String| subject.tuple.map_or_else(|| NONE.to_owned(), take);
         match self {
-            Self::Cause => cause_words(report.cause).to_owned(),
+            Self::Cause => shown(subject.cause).into_owned(),
             Self::Protocol => tuple(&|tuple| protocol_name(tuple.protocol)),
             Self::Source(bits) => tuple(&|tuple| network(tuple.source, bits)),
             Self::Destination(bits) => tuple(&|tuple| network(tuple.destination, bits)),
@@ -90,9 +99,8 @@ impl GroupBy {
             }),
             Self::Nat => {
                 let source = |tuple: &Tuple| (tuple.source, tuple.source_port);
-                let translated = report.translated.as_ref();
                 let changed =
-                    translated.filter(|to| Some(source(to)) != report.tuple.as_ref().map(source));
+                    subject.translated.filter(|to| Some(source(to)) != subject.tuple.map(source));
                 changed.map_or_else(|| NONE.to_owned(), |to| to.source.to_string())
             }
         }
@@ -103,20 +111,22 @@ impl GroupBy {
 #[derive(Debug)]
 pub struct Top {
     keys: Vec<GroupBy>,
+    /// The heading of causes.
+    cause: &'static str,
     counts: HashMap<Vec<String>, u64>,
     others: u64,
 }
 
 impl Top {
-    /// Adds up by all of `keys` together.
+    /// Adds up by all of `keys` together; `cause` is the heading of causes.
     #[must_use]
-    pub fn new(keys: Vec<GroupBy>) -> Self {
-        Self { keys, counts: HashMap::new(), others: 0 }
+    pub fn new(keys: Vec<GroupBy>, cause: &'static str) -> Self {
+        Self { keys, cause, counts: HashMap::new(), others: 0 }
     }
 
     /// Adds a report.
-    pub fn add(&mut self, report: &DropReport) {
-        let values: Vec<String> = self.keys.iter().map(|key| key.of(report)).collect();
+    pub fn add(&mut self, subject: &Subject<'_>) {
+        let values: Vec<String> = self.keys.iter().map(|key| key.of(subject)).collect();
         let full = self.counts.len() >= MOST;
         match self.counts.get_mut(&values) {
             Some(count) => *count += 1,
@@ -134,7 +144,7 @@ impl Top {
         heaviest.sort_unstable_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
         let shown = &heaviest[..lines.min(heaviest.len())];
         let rest = sum - shown.iter().map(|(_, count)| **count).sum::<u64>();
-        let names: Vec<String> = self.keys.iter().map(|key| key.name()).collect();
+        let names: Vec<String> = self.keys.iter().map(|key| key.name(self.cause)).collect();
         let width = |column: usize| {
             let values = shown.iter().map(|(values, _)| values[column].len());
             values.chain([names[column].len()]).max().unwrap_or_default()
@@ -165,31 +175,25 @@ impl Top {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use conntrack_ebpf::Cause;
-
     use super::*;
 
-    fn report(cause: Cause, source: &str, port: u16) -> DropReport {
+    fn tuple(source: &str, port: u16) -> Tuple {
         let source: IpAddr = source.parse().unwrap();
-        let tuple = Tuple {
-            protocol: 17,
-            source,
-            destination: source,
-            source_port: 1,
-            destination_port: port,
-        };
-        let (tuple, translated) = (Some(tuple), None);
-        DropReport { time_ns: 0, cause, cpu: 0, inode: 0, zone: 0, tuple, translated }
+        Tuple { protocol: 17, source, destination: source, source_port: 1, destination_port: port }
+    }
+
+    fn of<'a>(cause: &'a str, tuple: &'a Tuple) -> Subject<'a> {
+        Subject { cause, tuple: Some(tuple), translated: None }
     }
 
     #[test]
     fn a_translated_source_is_a_key_and_a_translated_destination_is_none() {
-        let mut top = Top::new(vec![GroupBy::Nat, GroupBy::Port]);
-        let own = report(Cause::NatExhausted, "10.1.2.3", 53);
+        let mut top = Top::new(vec![GroupBy::Nat, GroupBy::Port], "cause");
+        let own = tuple("10.1.2.3", 53);
         let mut add = |change: &dyn Fn(&mut Tuple)| {
-            let mut translated = own.tuple.unwrap();
+            let mut translated = own;
             change(&mut translated);
-            top.add(&DropReport { translated: Some(translated), ..own.clone() });
+            top.add(&Subject { translated: Some(&translated), ..of("no NAT port", &own) });
         };
         (0..3).for_each(|_| add(&|tuple| tuple.source = "203.0.113.1".parse().unwrap()));
         (0..2).for_each(|_| add(&|tuple| tuple.source_port = 20_099));
@@ -205,11 +209,11 @@ mod tests {
 
     #[test]
     fn the_heaviest_come_first_and_the_rest_is_summed() {
-        let mut top = Top::new(vec![GroupBy::Cause, GroupBy::Source(24), GroupBy::Port]);
+        let mut top = Top::new(vec![GroupBy::Cause, GroupBy::Source(24), GroupBy::Port], "cause");
         for (number, source, port) in [(3, "10.1.2.3", 53), (5, "10.1.3.9", 53), (1, "::1", 80)] {
-            (0..number).for_each(|_| top.add(&report(Cause::TableFull, source, port)));
+            (0..number).for_each(|_| top.add(&of("table full", &tuple(source, port))));
         }
-        top.add(&DropReport { tuple: None, ..report(Cause::Clash, "::1", 0) });
+        top.add(&Subject { cause: "lost a race", tuple: None, translated: None });
         assert_eq!(
             top.table(3),
             "   reports   share  cause        source/24    port\n\
@@ -222,10 +226,10 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_has_bounded_memory() {
-        let mut top = Top::new(vec![GroupBy::Source(32)]);
+        let mut top = Top::new(vec![GroupBy::Source(32)], "cause");
         for number in 0..MOST as u32 + 500 {
             let source = Ipv4Addr::from(number).to_string();
-            top.add(&report(Cause::TableFull, &source, 1));
+            top.add(&of("table full", &tuple(&source, 1)));
         }
         assert_eq!((top.counts.len(), top.others), (MOST, 500));
         assert!(top.table(1).ends_with(&format!("{:>10}  100.0%  (others)\n", MOST + 499)));

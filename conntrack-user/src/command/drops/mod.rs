@@ -4,47 +4,35 @@
 //! prints a table of sums at intervals. Totals come from the programs' counters, which are complete
 //! where reports were lost.
 
+mod causes;
+
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use conntrack_ebpf::{Cause, REPORT_WINDOW_BITS};
+use conntrack_ebpf::REPORT_WINDOW_BITS;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use super::stream::{HUNG_UP, Turn, is_ignored};
 use crate::cli::{DropsArgs, DropsFormat};
-use crate::drops::histogram::histogram;
 use crate::drops::top::Top;
-use crate::drops::totals::Totals;
-use crate::drops::{line, totals};
 use crate::logging;
 use crate::notices::{CannotBegin, StartNotice};
 use crate::schema::raw::StatTable;
 use crate::settings::Source;
 use crate::source::cpu_mask;
-use crate::source::ebpf::drops::{DropReport, Reports};
-use crate::source::ebpf::probe_table::{HOOKS, Hook};
+use crate::source::ebpf::probe_table::Hook;
 use crate::source::ebpf::{AttachOptions, Events, EventsError, HookState, check_host};
 use crate::source::existence;
 use crate::source::namespace::Pinned;
 use crate::source::reader::Reader;
 use crate::source::roots::Place;
 
-/// The hooks that see drops and evictions.
-const NEEDED: [&str; 9] = [
-    "gc",
-    "delete_list",
-    "whose_drop",
-    "table_full",
-    "alloc",
-    "nat_ports",
-    "clash",
-    "refusals",
-    "tracker_drop",
-];
+use causes::CauseReporter;
+pub(super) use causes::watch_drops;
 
 /// How often the ring is read: without a visible delay, and at a low cost.
 const LOOK: Duration = Duration::from_millis(25);
@@ -63,58 +51,78 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     for name in super::namespaces(&args.source) {
         existence::check(&roots, name)?;
     }
+    let subject = CauseReporter::SUBJECT;
     // Before the namespaces are opened: what the kernel lacks is the first reason.
-    check_host().map_err(|error| CannotBegin::drops(&error))?;
-    let namespaces = super::pinned_namespaces(&args.source)?;
-    let pinned: Vec<Pinned> = namespaces.iter().map(|(pinned, _)| pinned.clone()).collect();
-    let (events, reports) =
-        attach(&pinned, args.limit, args.per_packet, args.latency).map_err(without_probes)?;
-    let place = Place::resolve(&roots, &super::namespaces(&args.source)[0]);
-    let mut statistics = Reader::new(place, Vec::new(), Source::Auto);
-    // Without them an unloaded module is not noticed.
-    let _ = statistics.open_missing(true, &mut |_| {});
-    let view = View {
-        namespaces,
-        many: args.source.netns.len() > 1,
-        format: args.format,
-        top: (!args.top.is_empty()).then(|| Top::new(args.top.clone())),
-        shown: [0; Cause::ALL.len()],
-        unknown: [0; Cause::ALL.len()],
-    };
-    let turn = super::runtime()?.block_on(watch(args, reports, &events, &mut statistics, view))?;
+    check_host().map_err(|error| CannotBegin::drops(subject, &error))?;
+    let names = Names::new(args)?;
+    let reporter = CauseReporter::new(args, names);
+    let turn = run_with(args, reporter.map_err(|error| without_probes(subject, error))?)?;
     Ok(if turn == Turn::HangUp { ExitCode::from(HUNG_UP) } else { ExitCode::SUCCESS })
 }
 
+fn run_with(args: &DropsArgs, reporter: impl Reporter) -> anyhow::Result<Turn> {
+    let place = Place::resolve(&args.source.roots(), &super::namespaces(&args.source)[0]);
+    let mut statistics = Reader::new(place, Vec::new(), Source::Auto);
+    // Without them an unloaded module is not noticed.
+    let _ = statistics.open_missing(true, &mut |_| {});
+    super::runtime()?.block_on(watch(args, reporter, &mut statistics))
+}
+
 /// Returns the error of `drops` where probes are the reason.
-fn without_probes(error: anyhow::Error) -> anyhow::Error {
+fn without_probes(subject: &str, error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref() {
-        Some(no_probes) => CannotBegin::drops(no_probes).into(),
+        Some(no_probes) => CannotBegin::drops(subject, no_probes).into(),
         None => error,
     }
 }
 
-/// Has drops and evictions in these namespaces reported, up to `limit` a second.
-pub(super) fn watch_drops(pinned: &[Pinned], limit: u64) -> anyhow::Result<(Events, Reports)> {
-    attach(pinned, limit, false, false)
+/// The sampled namespaces and their names.
+struct Names {
+    namespaces: Vec<(Pinned, String)>,
+    /// Whether lines name their namespace.
+    many: bool,
 }
 
-fn attach(
-    pinned: &[Pinned],
-    limit: u64,
-    per_packet: bool,
-    latency: bool,
-) -> anyhow::Result<(Events, Reports)> {
-    let cpus = cpu_mask::read("/sys".as_ref()).context("the CPUs are not known")?;
-    let hooks: Vec<Hook> = HOOKS.into_iter().filter(|hook| NEEDED.contains(&hook.name)).collect();
-    let reports = share(limit, cpus.len());
-    let wanted = AttachOptions {
-        hooks: &hooks,
-        per_packet,
-        latency,
-        reports,
-        ..AttachOptions::new(pinned, cpu_mask::length(&cpus))
-    };
-    let mut events = Events::attach(&wanted).context("drops cannot be seen")?;
+impl Names {
+    fn new(args: &DropsArgs) -> anyhow::Result<Self> {
+        let namespaces = super::pinned_namespaces(&args.source)?;
+        Ok(Self { namespaces, many: args.source.netns.len() > 1 })
+    }
+
+    fn pinned(&self) -> Vec<Pinned> {
+        self.namespaces.iter().map(|(pinned, _)| pinned.clone()).collect()
+    }
+
+    /// The name that a line has, of the namespace with this inode number.
+    fn of(&self, inode: u32) -> Option<&str> {
+        let name = self.namespaces.iter().find(|(pinned, _)| pinned.inode == inode);
+        name.filter(|_| self.many).map(|(_, name)| name.as_str())
+    }
+}
+
+/// The limit of reports, and one more than the highest CPU number.
+struct Rate {
+    /// Of each CPU in one window.
+    reports: u64,
+    cpus: usize,
+}
+
+impl Rate {
+    fn new(limit: u64) -> anyhow::Result<Self> {
+        let cpus = cpu_mask::read("/sys".as_ref()).context("the CPUs are not known")?;
+        Ok(Self { reports: share(limit, cpus.len()), cpus: cpu_mask::length(&cpus) })
+    }
+}
+
+/// A CPU's share of the limit in one window: one at least, so that none is silent.
+fn share(limit: u64, cpus: usize) -> u64 {
+    let windows = 1e9 / f64::from(1u32 << REPORT_WINDOW_BITS);
+    ((limit as f64 / windows / cpus.max(1) as f64) as u64).max(1)
+}
+
+/// Attaches hooks, and logs those that cannot be attached.
+fn attach_hooks(wanted: &AttachOptions<'_>, cannot: &'static str) -> anyhow::Result<Events> {
+    let events = Events::attach(wanted).context(cannot)?;
     events.log_diagnostics();
     let asked = |(_, state): &(&Hook, &HookState)| !matches!(state, HookState::NotAsked(_));
     let asked = events.states().filter(asked);
@@ -125,47 +133,25 @@ fn attach(
     for (hook, state) in asked.filter(|(_, state)| !state.is_attached()) {
         log::debug!("no {}: {state}", hook.name);
     }
-    let Some(reports) = events.take_reports()? else {
-        let types = events.blind().map(ToString::to_string).unwrap_or_default();
-        let others = "a drop does not say its namespace otherwise".to_owned();
-        return Err(EventsError::Blind { types, others }.into());
-    };
-    Ok((events, reports))
+    Ok(events)
 }
 
-/// A CPU's share of the limit in one window: one at least, so that none is silent.
-fn share(limit: u64, cpus: usize) -> u64 {
-    let windows = 1e9 / f64::from(1u32 << REPORT_WINDOW_BITS);
-    ((limit as f64 / windows / cpus.max(1) as f64) as u64).max(1)
+/// The error where the kernel's types are not known.
+fn blind(events: &Events) -> EventsError {
+    let types = events.blind().map(ToString::to_string).unwrap_or_default();
+    let others = "a drop does not say its namespace otherwise".to_owned();
+    EventsError::Blind { types, others }
 }
 
-/// The output, and its form.
-struct View {
-    namespaces: Vec<(Pinned, String)>,
-    /// Whether lines name their namespace.
-    many: bool,
-    format: DropsFormat,
-    top: Option<Top>,
-    shown: totals::ByCause,
-    /// The shown drops whose connection could not be read.
-    unknown: totals::ByCause,
-}
-
-impl View {
-    fn text(&mut self, report: &DropReport, offset_ns: i64) -> Option<String> {
-        self.shown[report.cause as usize] += 1;
-        self.unknown[report.cause as usize] += u64::from(report.tuple.is_none());
-        if let Some(top) = &mut self.top {
-            top.add(report);
-            return None;
-        }
-        let time_ns = (report.time_ns as i64).saturating_add(offset_ns);
-        let name = self.namespaces.iter().find(|(pinned, _)| pinned.inode == report.inode);
-        let name = name.filter(|_| self.many).map(|(_, name)| name.as_str());
-        Some(match self.format {
-            DropsFormat::Human => line::human(report, time_ns, name),
-            DropsFormat::Json => line::json(report, time_ns, name),
-        })
+/// Logs how many calls the probes missed.
+fn log_missed(events: &Events) {
+    match events.missed() {
+        Some(0) => {}
+        Some(missed) => log::warn!(
+            "the probes missed {missed} calls of the kernel's functions, so the numbers above are \
+             too low by as many"
+        ),
+        None => log::info!("how many calls the probes missed is not known on this kernel"),
     }
 }
 
@@ -177,20 +163,48 @@ fn offset_ns() -> i64 {
     i64::try_from(now.as_nanos()).unwrap_or(i64::MAX) - monotonic
 }
 
-/// Prints drops until the end of the run.
+/// The reports of one kind, and the form in which they are printed.
+trait Reporter {
+    /// What is reported, in messages.
+    const SUBJECT: &'static str;
+
+    /// The columns of the lines for a person.
+    const HEADER: &'static str;
+
+    /// Takes the next report; `None` without one. Returns its line, or nothing for a report that is only
+    /// in the table or not printed at all.
+    fn take_next(&mut self, offset_ns: i64) -> Option<Option<String>>;
+
+    /// The sums of `--top`.
+    fn top(&self) -> Option<&Top>;
+
+    /// Returns the text for standard output at the end.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn last_text(&mut self) -> anyhow::Result<String> {
+        Ok(String::new())
+    }
+
+    /// Logs the totals of the programs' counters, and how far they can be trusted.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn log_totals(&mut self) -> anyhow::Result<()>;
+}
+
+/// Prints reports until the end of the run.
 ///
 /// # Errors
 /// When the probes are gone, or the output cannot be written. A reader that has gone is no error.
 async fn watch(
     args: &DropsArgs,
-    reports: Reports,
-    events: &Events,
+    reporter: impl Reporter,
     statistics: &mut Reader,
-    view: View,
 ) -> anyhow::Result<Turn> {
     let left = args.count.unwrap_or(u64::MAX);
     let out = BufWriter::new(io::stdout().lock());
-    match (Watch { args, reports, events, statistics, view, out, left }).run().await {
+    match (Watch { args, reporter, statistics, out, left }).run().await {
         Err(error) if is_broken_pipe(&error) => Ok(Turn::End),
         turn => turn,
     }
@@ -236,23 +250,21 @@ impl Signals {
 }
 
 /// A run of `ctpulse drops` with its output.
-struct Watch<'a> {
+struct Watch<'a, R> {
     args: &'a DropsArgs,
-    reports: Reports,
-    events: &'a Events,
+    reporter: R,
     /// The statistics of the module that the probes are in.
     statistics: &'a mut Reader,
-    view: View,
     out: BufWriter<StdoutLock<'static>>,
     /// The number of lines that may still be printed.
     left: u64,
 }
 
-impl Watch<'_> {
+impl<R: Reporter> Watch<'_, R> {
     async fn run(mut self) -> anyhow::Result<Turn> {
         let mut signals = Signals::new()?;
         // A signal that comes after this line ends the run with its totals.
-        log::info!("waiting for drops; Ctrl-C ends");
+        log::info!("waiting for {}; Ctrl-C ends", R::SUBJECT);
         let over = tokio::time::sleep(self.args.duration.unwrap_or(Duration::MAX));
         tokio::pin!(over);
         let mut look = tokio::time::interval(LOOK);
@@ -261,8 +273,9 @@ impl Watch<'_> {
         let mut read = StatTable::default();
         let mut table = tokio::time::interval(self.args.interval.max(LOOK));
         table.tick().await;
-        if self.view.top.is_none() && self.args.format == DropsFormat::Human {
-            self.print(line::HEADER)?;
+        let has_table = self.reporter.top().is_some();
+        if !has_table && self.args.format == DropsFormat::Human {
+            self.print(R::HEADER)?;
         }
         let mut end = None;
         while end.is_none() {
@@ -272,7 +285,7 @@ impl Watch<'_> {
                 _ = alive.tick(), if self.statistics.has_statistics() => {
                     self.check_module(&mut read)?;
                 }
-                _ = table.tick(), if self.view.top.is_some() => is_table_due = true,
+                _ = table.tick(), if has_table => is_table_due = true,
                 () = &mut over => end = Some(Turn::End),
                 turn = signals.next() => end = Some(turn),
             }
@@ -283,12 +296,10 @@ impl Watch<'_> {
             }
             self.flush()?;
         }
-        if self.args.latency {
-            let text = histogram(&self.reports.latencies()?);
-            write!(self.out, "{text}").context(NOT_WRITTEN)?;
-            self.flush()?;
-        }
-        self.log_totals()?;
+        let text = self.reporter.last_text()?;
+        write!(self.out, "{text}").context(NOT_WRITTEN)?;
+        self.flush()?;
+        self.reporter.log_totals()?;
         Ok(end.unwrap_or(Turn::End))
     }
 
@@ -314,9 +325,9 @@ impl Watch<'_> {
     fn print_reports(&mut self) -> anyhow::Result<()> {
         let offset = offset_ns();
         while self.left > 0
-            && let Some(report) = self.reports.take_next()
+            && let Some(text) = self.reporter.take_next(offset)
         {
-            if let Some(text) = self.view.text(&report, offset) {
+            if let Some(text) = text {
                 self.left -= 1;
                 self.print(&text)?;
             }
@@ -326,38 +337,11 @@ impl Watch<'_> {
 
     /// Prints the table of `--top`.
     fn print_table(&mut self) -> anyhow::Result<()> {
-        match &self.view.top {
+        match self.reporter.top() {
             Some(top) => writeln!(self.out, "{}", top.table(self.args.lines)).context(NOT_WRITTEN),
             None => Ok(()),
         }
     }
-
-    /// Logs the totals of the programs' counters, and how far they can be trusted.
-    fn log_totals(&mut self) -> anyhow::Result<()> {
-        let namespaces = self.view.namespaces.len();
-        let counted = Cause::ALL.map(|cause| counted(self.events, cause, namespaces));
-        let (shown, unknown) = (self.view.shown, self.view.unknown);
-        let totals = Totals { counted, shown, unknown, unreported: self.reports.unreported()? };
-        let lines = totals.lines();
-        if lines.is_empty() {
-            log::info!("no drops and no evictions");
-        }
-        lines.iter().for_each(|line| log::info!("{line}"));
-        match self.events.missed() {
-            Some(0) => {}
-            Some(missed) => log::warn!(
-                "the probes missed {missed} calls of the kernel's functions, so the numbers above are \
-                 too low by as many"
-            ),
-            None => log::info!("how many calls the probes missed is not known on this kernel"),
-        }
-        Ok(())
-    }
-}
-
-/// How many there were in all sampled namespaces, on all CPUs.
-fn counted(events: &Events, cause: Cause, namespaces: usize) -> u64 {
-    (1..=namespaces).map(|slot| events.total(slot, cause.event())).sum()
 }
 
 #[cfg(test)]
