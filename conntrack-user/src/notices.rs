@@ -447,7 +447,9 @@ mod tests {
         let mut errors: Vec<_> = unconfined.map(|error| CannotBegin::unconfined(&error)).collect();
         errors.push(CannotBegin::unconfined(&ConfineError::Threads(1000)));
         errors.extend(events.iter().map(CannotBegin::without_probes));
-        errors.extend(events.iter().map(|error| CannotBegin::drops("drops", error)));
+        for subject in ["drops", "INVALID packets"] {
+            errors.extend(events.iter().map(|error| CannotBegin::drops(subject, error)));
+        }
         let refused = all_of_events().into_iter().map(CensusError::Refused);
         let types = CensusError::Types(BtfError::Malformed(1000));
         let census = refused.chain([

@@ -8,6 +8,7 @@
 #![allow(missing_docs, reason = "names say it; this is no library")]
 
 use ctpulse::config;
+use ctpulse::drops::invalid::{Judgement, judge, line as invalid_line};
 use ctpulse::drops::line;
 use ctpulse::format::{Csv, Encoder, Influx};
 use ctpulse::metric::{Metric, Value};
@@ -16,6 +17,7 @@ use ctpulse::schema::fields::FIELDS;
 use ctpulse::schema::raw::StatTable;
 use ctpulse::source::ebpf::btf::Btf;
 use ctpulse::source::ebpf::drops::{DropReport, decode};
+use ctpulse::source::ebpf::invalid::{InvalidReport, Text, decode as decode_invalid};
 use ctpulse::source::ebpf::offsets::{Offsets, TupleLayout};
 use ctpulse::source::ebpf::symbols::{Found, Symbols, TABLE};
 use ctpulse::source::netlink::decode::{self, Answer, Progress};
@@ -27,7 +29,7 @@ use ctpulse::source::{cpu_mask, sysctl};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("stat_text", stat_text),
     ("sysctl", sysctl_text),
     ("cpu_mask", cpu_mask_text),
@@ -36,6 +38,7 @@ pub const TARGETS: [Target; 11] = [
     ("zstd_frames", zstd_frames),
     ("csv_header", csv_header),
     ("drop_record", drop_record),
+    ("invalid_record", invalid_record),
     ("btf", btf),
     ("kallsyms", kallsyms),
     ("netlink", netlink),
@@ -319,6 +322,29 @@ pub fn drop_record(bytes: &[u8]) {
         let json = line::json(&report, time, netns);
         let parsed: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(parsed["cpu"], cpu);
+        assert!(!json.contains('\n'));
+    }
+}
+
+/// The ring of INVALID packets, by any layout, with any text: each line is one line, and printable.
+pub fn invalid_record(bytes: &[u8]) {
+    let Some((layout, record)) = bytes.split_first_chunk::<6>() else { return };
+    let [source, source_port, family, destination, destination_port, protocol] =
+        layout.map(u32::from);
+    let layout =
+        TupleLayout { source, source_port, family, destination, destination_port, protocol };
+    let Some((_, report)) = decode_invalid(record, &layout) else { return };
+    let text = Text::Known(String::from_utf8_lossy(record).into());
+    for text in [Text::None, Text::Unread, text] {
+        let report = InvalidReport { text, ..report.clone() };
+        let Judgement::Invalid(reason) = judge(&report.text) else { continue };
+        let time = report.time_ns as i64;
+        let human = invalid_line::human(&report, &reason, time, Some("router1"));
+        assert_printable(&human);
+        assert!(!human.contains('\n'));
+        let json = invalid_line::json(&report, &reason, time, None);
+        let parsed: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(parsed["reason"], *reason);
         assert!(!json.contains('\n'));
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Drops {
 }
 
 impl Drops {
-    fn new(namespaces: &[&Namespace], more: &[&str]) -> Self {
+    pub(crate) fn new(namespaces: &[&Namespace], more: &[&str]) -> Self {
         let stderr = tempfile::NamedTempFile::new().unwrap();
         let mut command = ctpulse();
         command.arg("drops").args(more).stderr(stderr.reopen().unwrap());
@@ -33,12 +33,17 @@ impl Drops {
             command.args(["--netns", &namespace.name]);
         }
         let drops = Self { running: Running::start(&mut command), stderr };
-        wait_for("the probes", || drops.printed().contains("waiting for drops"));
+        wait_for("the probes", || drops.printed().contains("; Ctrl-C ends"));
         drops
     }
 
     pub(crate) fn json(namespaces: &[&Namespace]) -> Self {
-        Self::new(namespaces, &["--format", "json", "--limit", "1000000"])
+        Self::json_of(namespaces, &[])
+    }
+
+    /// The same with more options.
+    pub(crate) fn json_of(namespaces: &[&Namespace], more: &[&str]) -> Self {
+        Self::new(namespaces, &[&["--format", "json", "--limit", "1000000"], more].concat())
     }
 
     fn printed(&self) -> String {
@@ -46,7 +51,7 @@ impl Drops {
     }
 
     /// Ends the program. Returns its lines and its log.
-    fn end(mut self) -> (Vec<String>, String) {
+    pub(crate) fn end(mut self) -> (Vec<String>, String) {
         self.running.signal(Signal::INT);
         let lines = self.running.rest();
         assert!(self.running.wait().0.success(), "{}", self.printed());

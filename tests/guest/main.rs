@@ -20,6 +20,7 @@ mod faults;
 mod flows;
 mod helper;
 mod hooks;
+mod invalid;
 mod live;
 mod load;
 mod nat;

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::SourceArgs;
 use crate::drops::top::GroupBy;
+use crate::schema::invalid::Reason;
 
 /// Shown by `drops --help` and its manual page.
 pub const EXAMPLES: &str = "\
@@ -17,6 +18,9 @@ ctpulse drops --top cause,source,port    the heaviest, again every second
 ctpulse drops --top source/24            by network
 ctpulse drops --top nat,destination,port   where NAT has no free port
 ctpulse drops --latency -d 10s           how long insertions take, too
+ctpulse drops --invalid                  each INVALID packet, with the reason
+ctpulse drops --invalid --top reason,source,port
+                                         the heaviest of those
 ctpulse drops --format json | jq .cause  for a script";
 
 /// The same.
@@ -30,20 +34,43 @@ entry dying      the entry was removed before it was inserted
 no memory        for an entry
 tracker          the protocol tracker refused the packet (with --per-packet)";
 
+/// The reasons of INVALID packets with their explanations, for the same.
+#[must_use]
+pub fn reasons() -> String {
+    let width = Reason::ALL.iter().map(|reason| reason.name().len()).max().unwrap_or_default();
+    let line = |reason: &Reason| format!("{:width$}  {}", reason.name(), reason.words());
+    Reason::ALL.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 pub(super) fn help() -> String {
     let indented = |text: &str| text.replace('\n', "\n  ");
-    format!("Examples:\n  {}\n\nCauses:\n  {}", indented(EXAMPLES), indented(CAUSES))
+    format!(
+        "Examples:\n  {}\n\nCauses:\n  {}\n\nReasons of INVALID packets (an unknown text of the \
+         kernel is printed itself):\n  {}",
+        indented(EXAMPLES),
+        indented(CAUSES),
+        indented(&reasons())
+    )
 }
 
 /// The keys of `--top`, for completion.
-const KEYS: [&str; 6] = ["cause", "protocol", "source", "destination", "port", "nat"];
+const KEYS: [&str; 7] = ["cause", "reason", "protocol", "source", "destination", "port", "nat"];
 
 /// Options of `drops`.
 #[derive(Debug, Clone, Args)]
 pub struct DropsArgs {
-    /// Add up by these instead, with commas: cause, protocol, source, destination, port, nat
-    /// (the source address after NAT), or a network such as source/24 (of IPv6 four times as many
-    /// bits).
+    /// Print each INVALID packet with its reason, instead of drops.
+    ///
+    /// Such a packet belongs to no connection, or does not fit its connection. Conntrack lets it pass;
+    /// firewall rules usually drop it. The probes run for refused packets, for a few that the trackers
+    /// accept after all, and for the first packet of each TCP connection. At the end the number of
+    /// packets of each reason is printed, and the rest of the kernel's `invalid` and `icmp_error`, for
+    /// which the kernel has no text.
+    #[arg(long, conflicts_with_all = ["per_packet", "latency"])]
+    pub invalid: bool,
+    /// Add up by these instead, with commas: cause (or reason, with --invalid), protocol, source,
+    /// destination, port, nat (the source address after NAT), or a network such as source/24 (of IPv6
+    /// four times as many bits).
     #[arg(long, value_name = "KEYS", value_delimiter = ',', add = super::complete::list(&KEYS))]
     pub top: Vec<GroupBy>,
     /// How many lines --top prints.

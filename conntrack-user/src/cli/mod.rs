@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use complete::{answer_script, script as completion_script};
-pub use drops::{CAUSES, DropsArgs, DropsFormat, EXAMPLES as DROPS_EXAMPLES};
+pub use drops::{CAUSES, DropsArgs, DropsFormat, EXAMPLES as DROPS_EXAMPLES, reasons};
 pub use live::{LiveArgs, live_keys};
 pub use report::{EXAMPLES as REPORT_EXAMPLES, ReportArgs, ReportFormat};
 pub use top::{EXAMPLES as TOP_EXAMPLES, TopArgs, TopFormat};
@@ -131,6 +131,8 @@ pub enum Command {
     /// cannot, or a --netns does not exist. Probes that are off leave it 0; the last lines say so.
     Doctor(DoctorArgs),
     /// Print each packet that conntrack drops and each entry that it evicts, with the cause.
+    ///
+    /// With --invalid, each INVALID packet with the reason.
     ///
     /// Needs the probes: root, or CAP_BPF and CAP_PERFMON. The packet path never waits: past
     /// --limit drops are left out, spread over time, and the totals at the end stay exact.

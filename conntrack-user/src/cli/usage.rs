@@ -220,7 +220,7 @@ mod tests {
             ("report", "this takes <FILE>...; see 'ctpulse report --help'"),
             (
                 "drops --top caus",
-                "--top <KEYS>: 'caus' is not one of cause, protocol, source, destination, port, nat, source/24, destination/16",
+                "--top <KEYS>: 'caus' is not one of cause, reason, protocol, source, destination, port, nat, source/24, destination/16",
             ),
             (
                 "drops --lines x --top cause",

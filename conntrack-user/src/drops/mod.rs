@@ -3,6 +3,7 @@
 //! Pure: reports come from `source::events::drops`, and `command::drops` prints what is made here.
 
 pub mod histogram;
+pub mod invalid;
 pub mod line;
 pub mod top;
 pub mod totals;

@@ -19,7 +19,7 @@ const OTHERS: &str = "(others)";
 /// The keys by which reports are added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupBy {
-    /// The cause.
+    /// The cause, or the reason of INVALID packets.
     Cause,
     /// The protocol.
     Protocol,
@@ -46,15 +46,15 @@ impl FromStr for GroupBy {
             },
         };
         match name {
-            "cause" => Ok(Self::Cause),
+            "cause" | "reason" => Ok(Self::Cause),
             "protocol" => Ok(Self::Protocol),
             "source" => Ok(Self::Source(bits)),
             "destination" => Ok(Self::Destination(bits)),
             "port" => Ok(Self::Port),
             "nat" => Ok(Self::Nat),
             _ => Err(format!(
-                "'{text}' is not one of cause, protocol, source, destination, port, nat, source/24, \
-                 destination/16"
+                "'{text}' is not one of cause, reason, protocol, source, destination, port, nat, \
+                 source/24, destination/16"
             )),
         }
     }
@@ -233,6 +233,13 @@ mod tests {
         }
         assert_eq!((top.counts.len(), top.others), (MOST, 500));
         assert!(top.table(1).ends_with(&format!("{:>10}  100.0%  (others)\n", MOST + 499)));
+    }
+
+    #[test]
+    fn causes_of_invalid_packets_are_reasons() {
+        let mut top = Top::new(vec!["reason".parse().unwrap()], "reason");
+        top.add(&of("checksum", &tuple("::1", 1)));
+        assert_eq!(top.table(1), "   reports   share  reason\n         1  100.0%  checksum\n");
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! `ctpulse drops`: each drop as it happens, with its cause and its connection.
+//! `ctpulse drops`: each drop as it happens, with its cause and its connection, or with `--invalid` each
+//! INVALID packet.
 //!
 //! The programs put reports into a ring, which is read at intervals until a signal arrives. `--top`
 //! prints a table of sums at intervals. Totals come from the programs' counters, which are complete
 //! where reports were lost.
 
 mod causes;
+mod invalid;
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::process::ExitCode;
@@ -33,6 +35,7 @@ use crate::source::roots::Place;
 
 use causes::CauseReporter;
 pub(super) use causes::watch_drops;
+use invalid::InvalidReporter;
 
 /// How often the ring is read: without a visible delay, and at a low cost.
 const LOOK: Duration = Duration::from_millis(25);
@@ -51,12 +54,17 @@ pub(super) fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     for name in super::namespaces(&args.source) {
         existence::check(&roots, name)?;
     }
-    let subject = CauseReporter::SUBJECT;
+    let subject = if args.invalid { InvalidReporter::SUBJECT } else { CauseReporter::SUBJECT };
     // Before the namespaces are opened: what the kernel lacks is the first reason.
     check_host().map_err(|error| CannotBegin::drops(subject, &error))?;
     let names = Names::new(args)?;
-    let reporter = CauseReporter::new(args, names);
-    let turn = run_with(args, reporter.map_err(|error| without_probes(subject, error))?)?;
+    let turn = if args.invalid {
+        let reporter = InvalidReporter::new(args, names);
+        run_with(args, reporter.map_err(|error| without_probes(subject, error))?)
+    } else {
+        let reporter = CauseReporter::new(args, names);
+        run_with(args, reporter.map_err(|error| without_probes(subject, error))?)
+    }?;
     Ok(if turn == Turn::HangUp { ExitCode::from(HUNG_UP) } else { ExitCode::SUCCESS })
 }
 
