@@ -306,8 +306,9 @@ fn invalid_packets_are_found_and_valid_ones_are_not() {
     let namespace = Namespace::new();
     let (code, advice) = advise(&namespace, || stray_acks(&namespace, 400));
     assert_eq!((code, titles(&advice)), (Some(0), vec!["!   packets are INVALID"]));
-    let command = format!("ip netns exec {} sysctl -w net.netfilter.nf_conntrack_", namespace.name);
-    assert!(advice.contains(&format!("{command}log_invalid=255")), "{advice}");
+    let command = format!("ctpulse drops --netns {} --invalid shows", namespace.name);
+    assert!(advice.contains(&command), "{advice}");
+    assert!(advice.contains("; the reasons: "), "{advice}");
 
     // The counter stays above 0: it was another time.
     let (code, advice) = advise(&namespace, || {});

@@ -57,6 +57,19 @@ pub(super) fn drops(evidence: &Evidence, options: &str, shows: &str) -> String {
     }
 }
 
+/// Returns a remedy: `ctpulse drops --invalid`; `None` where its probes could not be attached.
+pub(super) fn invalid_packets(evidence: &Evidence) -> Option<String> {
+    let command = format!("ctpulse drops{} --invalid", netns_option(evidence));
+    let shows = format!(
+        "{command} shows each packet with its reason and its connection, and {command} --top \
+         reason,source,port the sources"
+    );
+    match (&evidence.host, &evidence.reasons) {
+        (Host::Recorded, _) => Some(format!("where probes can be attached, {shows}")),
+        (_, reasons) => reasons.is_some().then_some(shows),
+    }
+}
+
 /// The side of a connection that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {

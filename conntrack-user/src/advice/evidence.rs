@@ -97,6 +97,8 @@ pub struct Evidence {
     pub entries_unread: Option<String>,
     /// Where drops were reported one by one: their number by cause and destination port.
     pub ports: BTreeMap<(&'static str, u16), u64>,
+    /// INVALID packets by their reason, where probes for them could be attached.
+    pub reasons: Option<BTreeMap<String, u64>>,
     /// Samples that were missed, where ctpulse took them.
     pub samples: Option<Samples>,
     /// Emissions that are missing, and how many there should be.

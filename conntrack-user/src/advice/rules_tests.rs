@@ -1,5 +1,7 @@
 //! Tests of the rules: each finding with its numbers, and none without.
 
+use std::collections::BTreeMap;
+
 use super::super::evidence::{Holders, Host, Samples};
 use super::super::{ESTABLISHED, advise};
 use super::*;
@@ -355,6 +357,37 @@ fn invalid_packets_are_a_finding_from_a_rate_and_a_share_on() {
     assert_eq!(finding.title, "packets are INVALID");
     let worst = "35,999 in 10 h, 1.00 a second; at worst 24,000 in 1 min, 400 a second: ";
     assert!(finding.evidence.starts_with(worst), "{finding:?}");
+}
+
+#[test]
+fn invalid_packets_have_the_remedies_of_their_reasons() {
+    let mut evidence = evidence(1000.0, &[("invalid", 2000.0)]);
+    evidence.netns = Netns::Name("gw".to_owned());
+    let command = "ctpulse drops --netns gw --invalid";
+    let has = |evidence: &Evidence, part: &str| text(&only(evidence)).contains(part);
+    for host in [Host::WithProbes, Host::WithoutProbes("missing CAP_BPF".to_owned())] {
+        evidence.host = host;
+        assert!(!has(&evidence, command) && has(&evidence, "log_invalid"), "{:?}", evidence.host);
+    }
+    evidence.host = Host::Recorded;
+    let there = format!("where probes can be attached, {command} shows");
+    assert!(has(&evidence, &there) && has(&evidence, "log_invalid"));
+
+    evidence.host = Host::WithProbes;
+    let reasons = [("checksum", 500), ("tcp_window_seq_high", 1500)];
+    evidence.reasons = Some(reasons.map(|(name, packets)| (name.to_owned(), packets)).into());
+    let finding = only(&evidence);
+    let named = "; the reasons: tcp_window_seq_high 75.0%, checksum 25.0%";
+    assert!(finding.evidence.ends_with(named), "{finding:?}");
+    for part in [&format!("{command} shows")[..], "tcp_be_liberal", "nf_conntrack_checksum=0"] {
+        assert!(has(&evidence, part), "{part}: {finding:?}");
+    }
+    for part in ["asymmetric", "log_invalid"] {
+        assert!(!has(&evidence, part), "{part}: {finding:?}");
+    }
+    // The kernel has no text for these packets, so any reason is possible.
+    evidence.reasons = Some(BTreeMap::new());
+    assert!(has(&evidence, "asymmetric") && has(&evidence, "tcp_be_liberal"));
 }
 
 /// A name from a recording was printed as a part of a command for root.

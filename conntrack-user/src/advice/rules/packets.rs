@@ -1,9 +1,11 @@
 //! Rules about packets: INVALID ones, those of entries that were dying, and none at all.
 
 use super::super::evidence::Host;
-use super::commands::inside;
+use super::commands::{inside, invalid_packets};
 use crate::report::InvalidWindow;
+use crate::schema::invalid::Reason;
 use crate::text::human;
+use crate::text::sanitize::shown;
 
 use super::{Evidence, Finding, SYSCTL, Severity, number, percent, within};
 use crate::schema::fields::{DROP_DYING, ICMP_ERROR, INVALID, NEW};
@@ -32,37 +34,92 @@ pub(super) fn invalid(evidence: &Evidence) -> Option<Finding> {
             text.push_str(&format!(", {} of the new connections then", percent(share)));
         }
     }
+    Some(Finding {
+        severity: Severity::Warning,
+        title: "packets are INVALID".to_owned(),
+        evidence: format!(
+            "{text}: they belong to no connection, or do not fit theirs{}",
+            reasons(evidence)
+        ),
+        remedies: invalid_remedies(evidence),
+        see: SYSCTL,
+    })
+}
+
+/// How many reasons are named.
+const REASONS: usize = 3;
+
+/// Returns the most frequent reasons with their shares; nothing where none is known.
+fn reasons(evidence: &Evidence) -> String {
+    let Some(reasons) = evidence.reasons.as_ref().filter(|reasons| !reasons.is_empty()) else {
+        return String::new();
+    };
+    let sum = reasons.values().sum::<u64>().max(1) as f64;
+    let mut heaviest: Vec<_> = reasons.iter().collect();
+    heaviest.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    let share = |(reason, packets): &(&String, &u64)| {
+        format!("{} {}", shown(reason), percent(**packets as f64 / sum))
+    };
+    let shares: Vec<String> = heaviest.iter().take(REASONS).map(share).collect();
+    format!("; the reasons: {}", shares.join(", "))
+}
+
+/// Whether packets have one of these reasons, or it is not known which they have.
+fn may_have(evidence: &Evidence, wanted: &[Reason]) -> bool {
+    let known = evidence.reasons.as_ref().filter(|reasons| !reasons.is_empty());
+    known.is_none_or(|reasons| wanted.iter().any(|reason| reasons.contains_key(reason.name())))
+}
+
+/// Remedies for the reasons that the packets have, or for all where the reasons are not known.
+fn invalid_remedies(evidence: &Evidence) -> Vec<String> {
+    let inside = inside(evidence);
+    let mut remedies = Vec::from_iter(invalid_packets(evidence));
+    if evidence.reasons.is_none() {
+        remedies.extend(logging(evidence));
+    }
+    if may_have(evidence, &[Reason::NoConnection]) {
+        remedies.push(
+            "if replies or acknowledgements take another way (asymmetric routes, a second gateway, \
+             a failover): route both directions through this host, or do not track them (nft \
+             `notrack`)"
+                .to_owned(),
+        );
+    }
+    if may_have(evidence, &[Reason::TcpWindowSeqHigh, Reason::TcpWindowAckHigh]) {
+        remedies.push(format!(
+            "if the reason is the TCP window (`SEQ is over`, `ACK is over`): {inside}sysctl -w \
+             net.netfilter.nf_conntrack_tcp_be_liberal=1 accepts them"
+        ));
+    }
+    if evidence.reasons.is_some() && may_have(evidence, &[Reason::Checksum]) {
+        remedies.push(format!(
+            "if the checksums are wrong only here, since a virtual network card leaves them out: \
+             {inside}sysctl -w net.netfilter.nf_conntrack_checksum=0 does not test them; otherwise the \
+             path damages packets"
+        ));
+    }
+    remedies
+}
+
+/// Remedies that need the kernel's log.
+fn logging(evidence: &Evidence) -> [String; 2] {
     let inside = inside(evidence);
     let everywhere = if evidence.netns.is_own() {
         ""
     } else {
         " (with net.netfilter.nf_log_all_netns=1 on the host)"
     };
-    Some(Finding {
-        severity: Severity::Warning,
-        title: "packets are INVALID".to_owned(),
-        evidence: format!("{text}: they belong to no connection, or do not fit theirs"),
-        remedies: vec![
-            format!(
-                "the reason of each, in the kernel's log{everywhere}: {inside}sysctl -w \
-                 net.netfilter.nf_conntrack_log_invalid=255; 0 ends it. It needs a logger: modprobe \
-                 nf_log_syslog (before Linux 5.13: nf_log_ipv4 and nf_log_ipv6)"
-            ),
-            format!(
-                "the packets themselves, before the rule that drops them: {inside}nft insert rule \
-                 inet TABLE CHAIN ct state invalid limit rate 10/second log prefix '\"invalid \"'"
-            ),
-            "if replies or acknowledgements take another way (asymmetric routes, a second gateway, \
-             a failover): route both directions through this host, or do not track them (nft \
-             `notrack`)"
-                .to_owned(),
-            format!(
-                "if the reason is the TCP window (`SEQ is over`, `ACK is over`): {inside}sysctl -w \
-                 net.netfilter.nf_conntrack_tcp_be_liberal=1 accepts them"
-            ),
-        ],
-        see: SYSCTL,
-    })
+    [
+        format!(
+            "the reason of each, in the kernel's log{everywhere}: {inside}sysctl -w \
+             net.netfilter.nf_conntrack_log_invalid=255; 0 ends it. It needs a logger: modprobe \
+             nf_log_syslog (before Linux 5.13: nf_log_ipv4 and nf_log_ipv6)"
+        ),
+        format!(
+            "the packets themselves, before the rule that drops them: {inside}nft insert rule \
+             inet TABLE CHAIN ct state invalid limit rate 10/second log prefix '\"invalid \"'"
+        ),
+    ]
 }
 
 /// ICMP packets that leave conntrack as INVALID ones do, in a counter of their own (`nf_conntrack_in`).

@@ -1,5 +1,7 @@
 //! INVALID packets with their reasons.
 
+use std::collections::BTreeMap;
+
 use super::{Names, Rate, Reporter, attach_hooks, blind, log_missed};
 use crate::cli::{DropsArgs, DropsFormat};
 use crate::drops::invalid::totals::{KernelCounters, Totals};
@@ -14,6 +16,7 @@ use crate::source::ebpf::{AttachOptions, Events};
 use crate::source::namespace::Pinned;
 use crate::source::reader::Reader;
 use crate::source::roots::Place;
+use crate::text::connection::is_icmp;
 
 /// The reports of INVALID packets, and their form.
 pub(super) struct InvalidReporter {
@@ -65,6 +68,38 @@ impl InvalidReporter {
             DropsFormat::Human => line::human(report, &reason, time_ns, name),
             DropsFormat::Json => line::json(report, &reason, time_ns, name),
         })
+    }
+}
+
+/// The packets that the kernel's `invalid` counts in some namespaces, by their reason.
+pub(in crate::command) struct InvalidReasons {
+    _events: Events,
+    reports: InvalidReports,
+}
+
+impl InvalidReasons {
+    /// Attaches the probes.
+    ///
+    /// # Errors
+    /// When the probes cannot be attached.
+    pub(in crate::command) fn watch(pinned: &[Pinned]) -> anyhow::Result<Self> {
+        let (events, reports) = attach(pinned, 1)?;
+        Ok(Self { _events: events, reports })
+    }
+
+    /// The number of packets of each reason, without ICMP, which `icmp_error` counts.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(in crate::command) fn counts(mut self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let mut counts = BTreeMap::new();
+        let counted = self.reports.counts()?;
+        for count in counted.iter().filter(|count| !is_icmp(count.protocol)) {
+            if let Judgement::Invalid(reason) = judge(&count.text) {
+                *counts.entry(reason.into_owned()).or_default() += count.calls;
+            }
+        }
+        Ok(counts)
     }
 }
 

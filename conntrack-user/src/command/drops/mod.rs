@@ -35,6 +35,7 @@ use crate::source::roots::Place;
 
 use causes::CauseReporter;
 pub(super) use causes::watch_drops;
+pub(super) use invalid::InvalidReasons;
 use invalid::InvalidReporter;
 
 /// How often the ring is read: without a visible delay, and at a low cost.

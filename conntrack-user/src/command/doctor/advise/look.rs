@@ -11,7 +11,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use super::recorded;
 use crate::advice::{ESTABLISHED, Evidence, Holders, Host, SILENCE};
 use crate::cli::{CollectArgs, DoctorArgs, SampleArgs};
-use crate::command::drops::watch_drops;
+use crate::command::drops::{InvalidReasons, watch_drops};
 use crate::command::stream::{RunEvent, run_events, stream};
 use crate::drops::cause_name;
 use crate::format::{EncoderOptions, Format, encoder};
@@ -85,7 +85,9 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
         .namespace()
         .context("the network namespace cannot be opened")
         .and_then(|pinned| watch_drops(&[pinned], LIMIT));
+    let reasons = place.namespace().and_then(|pinned| InvalidReasons::watch(&[pinned]).ok());
     let mut evidence = sampled(args.look, sample)?;
+    evidence.reasons = reasons.and_then(|reasons| reasons.counts().ok());
     if !evidence.has_statistics()
         && let Err(error) = read_once(&place)
     {
