@@ -7,6 +7,7 @@ mod advice;
 mod clocks;
 mod comparison;
 mod coverage;
+mod cpus;
 mod damage;
 mod doubts;
 mod forms;

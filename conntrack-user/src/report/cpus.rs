@@ -151,6 +151,12 @@ impl Cpus {
         self.count
     }
 
+    /// The numbers of those, in order.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = usize> {
+        let cpus = self.cpus.iter().enumerate();
+        cpus.filter(|(_, tracks)| tracks.is_some()).map(|(number, _)| number)
+    }
+
     /// Gathers in which a CPU is missing.
     pub(super) fn partial(&self) -> u64 {
         self.partial

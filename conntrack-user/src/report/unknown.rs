@@ -208,7 +208,8 @@ pub(super) fn is_often(number_of: u64, rows: u64) -> bool {
     number_of >= SOME && number_of as f64 > OFTEN * rows as f64
 }
 
-fn count(number_of: u64, what: &str) -> String {
+/// `1 row`, `2 rows`.
+pub(super) fn count(number_of: u64, what: &str) -> String {
     let s = if number_of == 1 { "" } else { "s" };
     format!("{} {what}{s}", number(number_of as f64, 15))
 }

@@ -307,6 +307,7 @@ fn tags_in_one_column_of_csv_are_tags() {
         for (cpu, fields) in [
             ("all", "drop,found"),
             ("cpu0", "drop,found"),
+            ("cpu1", "drop,found"),
             ("", "ip_conntrack_count,ip_conntrack_max"),
         ] {
             text += &format!("name,tags,time,{fields}\n");
@@ -314,7 +315,8 @@ fn tags_in_one_column_of_csv_are_tags() {
             for row in rows.iter().filter(|row| row.tag("cpu").unwrap_or("") == cpu) {
                 let values = fields.split(',').map(|name| {
                     let (_, value) = row.fields.iter().find(|(field, _)| *field == name).unwrap();
-                    (value + base).to_string()
+                    // The sum has that of one CPU.
+                    (value + if cpu == "cpu1" { 0 } else { base }).to_string()
                 });
                 let values = values.collect::<Vec<_>>().join(",");
                 text += &format!("conntrack,\"{cpu_tag}host={host}\",{},{values}\n", row.time_ns);
@@ -327,7 +329,7 @@ fn tags_in_one_column_of_csv_are_tags() {
     for (found, host) in report.sources.iter().zip(["a", "b"]) {
         assert_eq!(found.tags, [("host".to_owned(), host.to_owned())]);
         assert_eq!(total(found, "drop"), truth.totals()["drop"]);
-        assert_eq!(found.cpus.len(), 1);
+        assert_eq!(found.cpus.len(), 2);
         assert_eq!(found.unknown, [] as [&str; 0]);
     }
 }

@@ -290,6 +290,7 @@ fn a_source_that_goes_on_under_another_name_is_said() {
 fn values_that_were_rounded_are_said() {
     let truth = busy(300);
     let mut rows = truth.rows(0);
+    rows.retain(|row| !ONLY_CPUS(row));
     for row in &mut rows {
         for (_, value) in row.fields.iter_mut().filter(|(name, _)| !name.starts_with("ip_")) {
             *value += 40_123_457;

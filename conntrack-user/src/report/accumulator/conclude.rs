@@ -68,6 +68,7 @@ impl SourceAccumulator {
         gaps.kernel_resets = evidence.kernel_resets;
         evidence.resets = gaps.resets;
         let mut unknown = unknown(&evidence);
+        unknown.extend(self.unknown_of_cpus());
         unknown.extend(self.precision.unknown(&context.counters.names));
         unknown.extend(context.unknown.iter().cloned());
         let owned = |names: Vec<&String>| names.into_iter().cloned().collect();
@@ -188,7 +189,7 @@ impl SourceAccumulator {
         names.sort_by_key(|(_, name)| (rank(name), name.as_str()));
         for (at, name) in names {
             let counter = &self.counters[at];
-            let tracks = self.tracks(at, schedule.times.interval);
+            let tracks = self.tracks(at);
             if !counter.is_seen && tracks.is_empty() {
                 continue;
             }
@@ -232,34 +233,16 @@ impl SourceAccumulator {
 
     /// The tracks of the counter `at`: one, or one for each CPU where rows with the sum are
     /// missing or go back.
-    fn tracks(&self, at: usize, interval: Option<f64>) -> Vec<&Track> {
+    fn tracks(&self, at: usize) -> Vec<&Track> {
         let whole = self.counters.get(at).map(|counter| &counter.track);
         let whole = whole.filter(|track| track.values() > 0);
         let cpus: Vec<&Track> = self.cpus.tracks(at).collect();
         match whole {
-            Some(whole) if cpus.is_empty() || !self.are_cpus_better(whole, &cpus, interval) => {
+            Some(whole) if cpus.is_empty() || !self.are_cpus_better(whole, &cpus) => {
                 vec![whole]
             }
             _ => cpus,
         }
-    }
-
-    /// Whether the sum of the CPUs' counters is more certain than the rows with the sum are: each
-    /// of them wraps by itself.
-    fn are_cpus_better(&self, whole: &Track, cpus: &[&Track], interval: Option<f64>) -> bool {
-        if self.cpus.is_short() || cpus.iter().any(|track| track.unordered() > 0) {
-            return false;
-        }
-        let goes_back = whole.resets() + whole.odd() + whole.disagreeing() > 0;
-        let spans = cpus.iter().filter_map(|track| track.span());
-        let span = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-        let (Some((from_ns, to_ns)), Some(own)) = (span, whole.span()) else { return false };
-        let longer_ns = (interval.unwrap_or(0.0) * LONGER * 1e9) as i64;
-        let is_longer =
-            own.0.saturating_sub(from_ns) > longer_ns || to_ns.saturating_sub(own.1) > longer_ns;
-        let is_shorter =
-            from_ns.saturating_sub(own.0) > longer_ns || own.1.saturating_sub(to_ns) > longer_ns;
-        (is_longer || goes_back) && !is_shorter
     }
 
     /// Whether the rows with the sum go back where those of the CPUs do not.
@@ -291,7 +274,7 @@ impl SourceAccumulator {
             counters: Vec::new(),
         };
         for (at, name) in names.iter().enumerate().filter(|(_, name)| is_known(name)) {
-            let tracks = self.tracks(at, self.statistics.interval());
+            let tracks = self.tracks(at);
             for (from_ns, to_ns) in tracks.iter().filter_map(|track| track.span()) {
                 let (first, last) = ends.span.get_or_insert((from_ns, to_ns));
                 (*first, *last) = ((*first).min(from_ns), (*last).max(to_ns));

@@ -6,8 +6,10 @@
 //! rates only where a recording has no counters.
 
 mod conclude;
+mod sums;
 
 pub(super) use self::conclude::Context;
+use self::sums::Sums;
 use super::Options;
 use super::cpus::{Cpus, Sum};
 use super::drawing::Drawing;
@@ -122,6 +124,8 @@ pub(super) struct SourceAccumulator {
     compared: Compared,
     sample_seconds: Option<f64>,
     cpus: Cpus,
+    /// At the end of the rows.
+    sums: Sums,
     drawing: Option<Drawing>,
 }
 
@@ -156,6 +160,7 @@ impl SourceAccumulator {
             compared: Compared::default(),
             sample_seconds: None,
             cpus: Cpus::default(),
+            sums: Sums::default(),
             drawing: None,
         }
     }
@@ -485,6 +490,7 @@ impl SourceAccumulator {
             self.take_sum(options, &sum);
         }
         self.counters.iter_mut().for_each(|counter| counter.rates.close_window(options));
+        self.compare_sums(counters);
     }
 }
 
