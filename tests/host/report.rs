@@ -12,6 +12,7 @@ mod damage;
 mod doubts;
 mod forms;
 mod levels;
+mod peaks;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -171,7 +171,8 @@ fn counter(name: &str, old: &SourceReport, new: &SourceReport) -> CounterChange 
         let counter = source.counters.iter().find(|counter| counter.name == name);
         match counter {
             Some(counter) => {
-                let mean = Some(span(source)).filter(|s| *s > 0.0).map(|s| counter.total / s);
+                let seconds = Some(span(source)).filter(|seconds| *seconds > 0.0);
+                let mean = counter.total.zip(seconds).map(|(total, seconds)| total / seconds);
                 (mean, counter.per_second.map(|rates| rates.p99), counter.peak)
             }
             // There and at rest is a rate of 0; not there is none.

@@ -107,8 +107,8 @@ impl Rates {
         self.peak.is_some_and(|peak| peak.rate > 0.0)
     }
 
-    /// Reports a counter of this name with so many events in all.
-    pub(super) fn report(&self, name: &str, total: f64) -> Counter {
+    /// Reports a counter of this name with so many events in all, if that is known.
+    pub(super) fn report(&self, name: &str, total: Option<f64>) -> Counter {
         Counter {
             name: name.to_owned(),
             total,

@@ -47,7 +47,7 @@ pub struct SourceReport {
     pub interval_seconds: Option<f64>,
     /// The time between two samples, if rows have it.
     pub sample_seconds: Option<f64>,
-    /// The counters that moved.
+    /// The counters that moved, or of which rows have peaks only.
     pub counters: Vec<Counter>,
     /// The counters that are counted and never moved.
     pub unmoved: Vec<String>,
@@ -84,7 +84,8 @@ impl SourceReport {
     /// Whether the rows have a counter of this name, and it is counted.
     #[must_use]
     pub fn is_counted(&self, name: &str) -> bool {
-        self.counters.iter().any(|counter| counter.name == name)
+        let mut counted = self.counters.iter().filter(|counter| counter.total.is_some());
+        counted.any(|counter| counter.name == name)
             || self.unmoved.iter().any(|unmoved| unmoved == name)
     }
 }
@@ -107,8 +108,8 @@ pub struct Spreading {
 pub struct Counter {
     /// The field's name.
     pub name: String,
-    /// Events between the first and the last row.
-    pub total: f64,
+    /// Events between the first and the last row; absent where rows have peaks only.
+    pub total: Option<f64>,
     /// Events per second, averages over the windows; absent with a single row.
     pub per_second: Option<Spreading>,
     /// The largest rate of any one sample (`_rate_max`), or of a row where there is none.

@@ -280,7 +280,7 @@ fn rates(source: &SourceReport, window_seconds: f64, at: &dyn Fn(i64) -> String,
         let _ = writeln!(out, " {:>width$}  {}", cell(Some(fill.peak)), at(fill.peak_at_ns));
     }
     for counter in &source.counters {
-        numbers(&shown(&counter.name), Some(counter.total), counter.per_second, out);
+        numbers(&shown(&counter.name), counter.total, counter.per_second, out);
         let peak = peak(counter.peak, counter.peak_few_events, source.sample_seconds);
         let when = counter.peak_at_ns.map_or(String::new(), at);
         let _ = writeln!(out, " {peak:>width$}  {when}");

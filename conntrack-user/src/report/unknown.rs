@@ -67,6 +67,8 @@ pub(super) struct Completeness<'a> {
     pub(super) inexact: Option<String>,
     /// Counters of which rows have nothing but rates.
     pub(super) rates_only: Vec<String>,
+    /// Counters of which rows have nothing but peaks.
+    pub(super) peaks_only: Vec<String>,
     /// Rows with nothing but zeros before all others.
     pub(super) leading_blanks: u64,
     /// Zeros between values that go on, and the counter with most of them.
@@ -277,6 +279,15 @@ fn statistics(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     }
     if let Some(name) = &evidence.inexact {
         sentences.push(format!("values of {name} are above 2^53, so its events are not exact"));
+    }
+    if let [name, rest @ ..] = &evidence.peaks_only[..] {
+        let (more, verb) = match rest.len() {
+            0 => (String::new(), "is"),
+            others => (format!(" and {} more", count(others as u64, "counter")), "are"),
+        };
+        sentences.push(format!(
+            "{name}{more} {verb} in peaks only, so the number of their events is not known"
+        ));
     }
     if let (Some(name), false) = (&evidence.stranger, evidence.has_known) {
         sentences.push(format!(

@@ -31,7 +31,8 @@ fn report_of_file(path: &Path) -> Report {
 }
 
 pub(crate) fn totals(source: &SourceReport) -> BTreeMap<String, f64> {
-    source.counters.iter().map(|counter| (counter.name.clone(), counter.total)).collect()
+    let counters = source.counters.iter();
+    counters.filter_map(|counter| Some((counter.name.clone(), counter.total?))).collect()
 }
 
 /// The report has all that is true, and warns of nothing.

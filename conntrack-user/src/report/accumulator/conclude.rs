@@ -32,8 +32,8 @@ struct Schedule {
 /// The counters of a source, by what they did.
 #[derive(Default)]
 struct SortedCounters<'a> {
-    /// By number and name, with the total.
-    moved: Vec<(usize, &'a String, f64)>,
+    /// By number and name, with the total, if it is known.
+    moved: Vec<(usize, &'a String, Option<f64>)>,
     unmoved: Vec<&'a String>,
     not_counted: Vec<&'a String>,
 }
@@ -210,7 +210,14 @@ impl SourceAccumulator {
             if self.blanks.come_first() {
                 total -= tracks.iter().map(|track| track.rise_from_zero()).sum::<f64>();
             }
-            if tracks.iter().all(|track| track.values() == 0) {
+            let has_values = tracks.iter().any(|track| track.values() > 0);
+            if !has_values && !counter.has_mean {
+                evidence.peaks_only.push(name.clone());
+                evidence.has_known |= is_known(name);
+                sorted.moved.push((at, name, None));
+                continue;
+            }
+            if !has_values {
                 let interval = schedule.times.interval.unwrap_or(0.0);
                 total = counter.rated + counter.rated_intervals * interval;
                 evidence.rates_only.push(name.clone());
@@ -221,7 +228,7 @@ impl SourceAccumulator {
                 evidence.replace(name, counter.track.resets() + counter.track.odd());
             }
             if total > 0.0 || (counter.rates.has_moved() && !is_replaced) {
-                sorted.moved.push((at, name, total));
+                sorted.moved.push((at, name, Some(total)));
             } else if self.is_uncounted(name, counter, &tracks, evidence.fill) {
                 sorted.not_counted.push(name);
             } else {
@@ -310,9 +317,9 @@ impl SourceAccumulator {
 }
 
 /// Returns the causes of drops with their packets, the worst first.
-fn causes(moved: &[(usize, &String, f64)]) -> Vec<Cause> {
+fn causes(moved: &[(usize, &String, Option<f64>)]) -> Vec<Cause> {
     let total_of = |field: &Field| {
-        moved.iter().find(|(_, name, _)| *name == field.name).map(|(.., total)| *total)
+        moved.iter().find(|(_, name, _)| *name == field.name).and_then(|(.., total)| *total)
     };
     let sum: f64 = fields::causes().filter_map(total_of).sum();
     let cause = |field: &Field| {

@@ -35,6 +35,8 @@ struct Tallied {
     is_seen: bool,
     /// Rows have its rate: ctpulse gives one to each counter that is counted.
     has_rate: bool,
+    /// The same, and not its peak alone.
+    has_mean: bool,
     track: Track,
     /// Events by rates, for rows without the counter.
     rated: f64,
@@ -373,6 +375,7 @@ impl SourceAccumulator {
             }
             counter.is_seen = true;
             counter.has_rate |= reading.rate.or(reading.peak).is_some();
+            counter.has_mean |= reading.rate.is_some();
             // Several rows of one time: all of them are behind those of the time before.
             let is_coarse = reading.value.is_some_and(|value| reading.least < value);
             if is_coarse && counter.track.is_below((time_ns, reading.least)) {

@@ -126,7 +126,7 @@ pub(super) fn counters(source: &SourceReport, window_seconds: f64, out: &mut Str
         row(
             &[
                 Some(counter.name.clone()),
-                Some(short(counter.total)),
+                counter.total.map(short),
                 rates.map(|rates| short(rates.min)),
                 rates.map(|rates| short(rates.median)),
                 rates.map(|rates| short(rates.p99)),

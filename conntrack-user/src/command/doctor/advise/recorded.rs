@@ -89,7 +89,8 @@ fn netns(source: &SourceReport) -> Netns {
 
 /// Returns what a source's rows show.
 fn of_source(source: &SourceReport) -> Evidence {
-    let moved = source.counters.iter().map(|counter| (counter.name.clone(), counter.total));
+    let moved =
+        source.counters.iter().filter_map(|counter| Some((counter.name.clone(), counter.total?)));
     let unmoved = source.unmoved.iter().map(|name| (name.clone(), 0.0));
     let fill = source.fill.as_ref();
     // The limit is that of the fullest moment, which may have been another one than now.
