@@ -10,6 +10,7 @@ mod coverage;
 mod cpus;
 mod damage;
 mod doubts;
+mod ends;
 mod forms;
 mod levels;
 mod peaks;

@@ -13,8 +13,14 @@ use crate::schema::fields::{
 use crate::text::human::{duration, number};
 
 /// Rows span the time if no more than this many intervals of it are missing: with half an interval
-/// no whole row is. Rows with another interval than the others have times of their own.
+/// no whole row is.
 const SPANS: f64 = 0.5;
+/// Counters rise in any time, so where other rows have a shorter interval this many seconds may be
+/// missing, and half an interval at most.
+const MOST_JITTER: f64 = 0.6;
+const HALF_AND_JITTER: f64 = 0.51;
+/// The fill between two rows is not known to the same extent, so rows of the table with another
+/// interval than the others have times of their own.
 const SPANS_OF_OTHER_INTERVAL: f64 = 1.5;
 /// Two intervals are the same up to this share.
 const SAME_INTERVAL: f64 = 0.25;
@@ -133,14 +139,25 @@ impl Completeness<'_> {
         }
     }
 
-    /// How many intervals of the time may be missing in the rows that span it.
-    fn spans(&self) -> f64 {
+    /// The seconds that may be missing in the statistics rows if they span the time of all rows.
+    fn jitter_seconds(&self) -> f64 {
         match (self.interval_seconds, self.table_interval_seconds) {
+            (Some(own), Some(table)) if own > (1.0 + SAME_INTERVAL) * table => {
+                (HALF_AND_JITTER * own).min(MOST_JITTER)
+            }
+            (own, _) => SPANS * own.unwrap_or(0.0),
+        }
+    }
+
+    /// The same for the table's rows.
+    fn table_jitter_seconds(&self) -> f64 {
+        let intervals = match (self.interval_seconds, self.table_interval_seconds) {
             (Some(a), Some(b)) if (a - b).abs() > SAME_INTERVAL * a.max(b) => {
                 SPANS_OF_OTHER_INTERVAL
             }
             _ => SPANS,
-        }
+        };
+        intervals * self.table_interval_seconds.or(self.interval_seconds).unwrap_or(0.0)
     }
 
     /// Takes what the rows of one counter show.
@@ -187,7 +204,7 @@ impl Completeness<'_> {
         // Probes may be attached later, and drops that are derived from them are left out at times:
         // both divide what the kernel's counters show for the whole time.
         if let (Some(whole), Some(own)) = (self.statistics, track.span())
-            && !spans(own, whole, self.interval_seconds, SPANS)
+            && !spans(own, whole, self.jitter_seconds())
             && !is_of_probes
             && !is_listed
         {
@@ -200,9 +217,9 @@ fn seconds((from_ns, to_ns): (i64, i64)) -> f64 {
     to_ns.saturating_sub(from_ns) as f64 / 1e9
 }
 
-/// Whether rows span the time of others, but for so many intervals.
-fn spans(own: (i64, i64), whole: (i64, i64), interval: Option<f64>, intervals: f64) -> bool {
-    seconds(whole) - seconds(own) <= intervals * interval.unwrap_or(0.0)
+/// Whether rows span the time of others, but for so many seconds.
+fn spans(own: (i64, i64), whole: (i64, i64), jitter_seconds: f64) -> bool {
+    seconds(whole) - seconds(own) <= jitter_seconds
 }
 
 /// Whether something happens too often in so many rows for an accident.
@@ -243,7 +260,7 @@ fn statistics(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
         )),
         Some(_) if evidence.statistics_rows < 2 => sentences
             .push("a single statistics row: how much the counters moved is not known".to_owned()),
-        Some(own) if !spans(own, evidence.span, evidence.interval_seconds, evidence.spans()) => {
+        Some(own) if !spans(own, evidence.span, evidence.jitter_seconds()) => {
             let (own, whole) = (duration(seconds(own)), duration(whole));
             sentences.push(format!(
                 "the statistics rows span {own} of {whole}: nothing is known of the counters in the \
@@ -307,7 +324,6 @@ fn statistics(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
 }
 
 fn table(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
-    let table_interval = evidence.table_interval_seconds.or(evidence.interval_seconds);
     match (evidence.fill, evidence.table) {
         (None, _) => sentences.push("no row has the table's entries".to_owned()),
         (Some(fill), _) if fill.is_sum => sentences.push(
@@ -326,7 +342,7 @@ fn table(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
                 count(fill.limit_changed, "time")
             ));
         }
-        (Some(_), Some(own)) if !spans(own, evidence.span, table_interval, evidence.spans()) => {
+        (Some(_), Some(own)) if !spans(own, evidence.span, evidence.table_jitter_seconds()) => {
             let (own, whole) = (duration(seconds(own)), duration(seconds(evidence.span)));
             sentences.push(format!("the table rows span {own} of {whole}"));
         }

@@ -195,7 +195,7 @@ impl SourceAccumulator {
         let are_whole = sums.are_whole;
         let mut different = differences.into_iter().filter_map(|(name, difference, more)| {
             // What the rows of the CPUs have more counts, if they are whole.
-            Some((name, difference.or_else(|| more.filter(|_| !are_whole))?))
+            Some((name, more.filter(|_| !are_whole).or(difference)?))
         });
         let first = different.next();
         let more = different.count() as u64;
