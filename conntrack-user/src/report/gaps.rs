@@ -3,7 +3,8 @@
 //! The interval is the median time between two rows, so it is known for certain only at the end;
 //! until then an estimate decides which stretches of time are no windows for rates. Where several
 //! inputs write one series, their rows take turns: then it is the time between every second (third,
-//! fourth) row.
+//! fourth) row. If every time is as long as the shortest or twice as long, rows are missing
+//! regularly instead.
 
 use hdrhistogram::Histogram;
 
@@ -16,6 +17,10 @@ pub(super) const LONGER: f64 = 1.5;
 const LONGER_IF_IRREGULAR: f64 = 2.0;
 /// The most inputs of one series that are recognized.
 const MOST_INPUTS: usize = 4;
+/// How far a time may be from one or two intervals, by the interval, if rows are missing regularly.
+const NEAR_MULTIPLE: f64 = 0.03;
+/// So many of all times are one or two intervals then.
+const MOSTLY: f64 = 0.9;
 /// So many times of one length in succession are an interval, and no gaps.
 const LEAST_RUN: u64 = 5;
 /// The most different intervals that are kept.
@@ -40,6 +45,8 @@ pub(super) struct Clock {
     intervals: Intervals,
     /// Times of rows with which ctpulse was started again: as many as gaps are kept.
     restarts: Vec<i64>,
+    /// The gaps that other rows may fill.
+    open: Vec<(i64, i64)>,
 }
 
 impl Default for Clock {
@@ -49,6 +56,7 @@ impl Default for Clock {
             estimate: Intervals::new(2),
             intervals: Intervals::new(3),
             restarts: Vec::new(),
+            open: Vec::new(),
         }
     }
 }
@@ -56,13 +64,30 @@ impl Default for Clock {
 impl Clock {
     /// Takes the time of a row; the time between it and its neighbour, if that is known.
     pub(super) fn take(&mut self, time_ns: i64) -> Option<Step> {
-        let step = self.times.take(time_ns, 0.0, self.reach())?;
+        let step = self.times.take(time_ns, 0.0, self.reach());
+        if step.is_none_or(|step| step.is_gap) {
+            self.take_gaps();
+        }
+        let step = step?;
         let between = Gap { from_ns: step.from_ns, to_ns: step.to_ns, restart: false };
         self.estimate.record(between);
         if !step.is_gap {
             self.intervals.record(between);
         }
         Some(step)
+    }
+
+    /// Records the gaps that no row can fill any more, as a track keeps only so many.
+    fn take_gaps(&mut self) {
+        let open: Vec<_> = self.times.gaps().collect();
+        for (from_ns, to_ns) in std::mem::take(&mut self.open) {
+            // A row within a gap leaves a part of it.
+            let is_open = open.iter().any(|(from, to)| from_ns <= *from && *to <= to_ns);
+            if !is_open {
+                self.intervals.record(Gap { from_ns, to_ns, restart: false });
+            }
+        }
+        self.open = open;
     }
 
     /// ctpulse was started again before the row of this time.
@@ -88,6 +113,16 @@ impl Clock {
     pub(super) fn interval(&self) -> Option<f64> {
         let us = self.estimate.estimate_us.or_else(|| self.estimate.period_us())?;
         Some(us / 1e6)
+    }
+
+    /// The usual time between two rows in seconds: of several inputs, whose rows take turns, a part of
+    /// the interval.
+    pub(super) fn usual(&self) -> Option<f64> {
+        let inputs = match self.estimate.estimate_us {
+            Some(_) => self.estimate.inputs,
+            None => self.estimate.turn().map_or(1, |turn| turn.inputs),
+        };
+        Some(self.interval()? / inputs as f64)
     }
 
     /// The interval in seconds, once there are enough rows to believe it.
@@ -160,7 +195,17 @@ struct Intervals {
     chained: usize,
     last: Option<Gap>,
     estimate_us: Option<f64>,
+    /// Inputs that take turns, as of that estimate.
+    inputs: usize,
     longest: Vec<Gap>,
+}
+
+/// The order of rows whose times vary regularly.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    period_us: f64,
+    /// Inputs of which each writes one row in that time.
+    inputs: usize,
 }
 
 /// Whether two times between rows are the same, but for a sixteenth.
@@ -187,6 +232,21 @@ fn mean_below(histogram: &Histogram<u32>, median: f64) -> f64 {
     if count > 0.0 { sum / count } else { median }
 }
 
+/// Whether nearly all times are one interval or two, so that single rows are missing: of inputs
+/// that take turns more times may be as long as two of the shortest.
+fn are_one_or_two(histogram: &Histogram<u32>, interval: f64) -> bool {
+    let (mut one, mut two) = (0, 0);
+    for bucket in histogram.iter_recorded() {
+        let (us, count) = (bucket.value_iterated_to() as f64, bucket.count_since_last_iteration());
+        for (intervals, counted) in [(1.0, &mut one), (2.0, &mut two)] {
+            if (us - intervals * interval).abs() <= NEAR_MULTIPLE * intervals * interval {
+                *counted += count;
+            }
+        }
+    }
+    (one + two) as f64 >= MOSTLY * histogram.len() as f64 && two <= one + 1
+}
+
 impl Intervals {
     fn new(digits: u8) -> Self {
         Self {
@@ -201,6 +261,7 @@ impl Intervals {
             chained: 0,
             last: None,
             estimate_us: None,
+            inputs: 1,
             longest: Vec::new(),
         }
     }
@@ -245,6 +306,7 @@ impl Intervals {
         let count = self.histogram.as_ref().map_or(0, Histogram::len);
         if count.is_power_of_two() || count.is_multiple_of(4096) {
             self.estimate_us = self.period_us().filter(|_| count >= ENOUGH);
+            self.inputs = self.turn().map_or(1, |turn| turn.inputs);
         }
         let length = |gap: &Gap| gap.to_ns.abs_diff(gap.from_ns);
         let at = self.longest.partition_point(|old| length(old) >= length(&between));
@@ -270,25 +332,35 @@ impl Intervals {
         is_open || self.runs.iter().any(|other| are_same(*other, us))
     }
 
-    /// The time in which each of several inputs writes one row.
-    fn turn_us(&self) -> Option<f64> {
+    /// The time in which each of several inputs writes one row, or the interval of rows that are
+    /// missing regularly.
+    fn turn(&self) -> Option<Turn> {
         let histogram = self.histogram.as_ref()?;
         let (low, high) = spread(histogram);
         if high < 1.1 * low || self.varied < histogram.len() / 4 {
             return None;
         }
-        let sums = self.sums.iter().flatten().filter(|sums| sums.len() >= ENOUGH / 2);
         // Were the times irregular, then those of several rows would be as well.
-        let mut even = sums.filter(|sums| {
+        let is_even = |sums: &Histogram<u32>| {
             let (least, most) = spread(sums);
             most < 1.1 * least && 2.0 * (most - least) < high - low
-        });
-        even.next().map(|sums| sums.value_at_quantile(0.5) as f64)
+        };
+        let known = |sums: &&Histogram<u32>| sums.len() >= ENOUGH / 2 && is_even(sums);
+        let mut sums = self.sums.iter().zip(2..);
+        let (period_us, inputs) = sums.find_map(|(sums, inputs)| {
+            let sums = sums.as_ref().filter(known)?;
+            Some((sums.value_at_quantile(0.5) as f64, inputs))
+        })?;
+        Some(if are_one_or_two(histogram, low) {
+            Turn { period_us: low, inputs: 1 }
+        } else {
+            Turn { period_us, inputs }
+        })
     }
 
     fn period_us(&self) -> Option<f64> {
         let histogram = self.histogram.as_ref()?;
-        self.turn_us().or_else(|| {
+        self.turn().map(|turn| turn.period_us).or_else(|| {
             // Of two intervals the first is cut short by the start, as inputs align to the clock.
             let quantile = if histogram.len() == 2 { 1.0 } else { 0.5 };
             let median = histogram.value_at_quantile(quantile) as f64;
@@ -299,7 +371,7 @@ impl Intervals {
     /// Whether rows come early and late, as with a `collection_jitter`.
     fn is_irregular(&self, period: f64) -> bool {
         let Some((low, high)) = self.histogram.as_ref().map(spread) else { return false };
-        low < 0.75 * period && high > 1.25 * period && self.turn_us().is_none()
+        low < 0.75 * period && high > 1.25 * period && self.turn().is_none()
     }
 
     /// Returns the gaps, the number of times between rows that may be one, and those that are

@@ -37,32 +37,40 @@ pub(super) struct Rates {
     in_window: Option<f64>,
     window_seconds: f64,
     windows: Spread,
+    /// Rows that are too near to each other for a rate.
+    short: Option<ShortRows>,
     /// Of each row.
     peaks: Spread,
     peak: Option<Peak>,
     worst: Worst,
 }
 
+/// Rows that are too near to each other for a rate, but a part of the next one.
+#[derive(Debug, Clone, Copy)]
+struct ShortRows {
+    events: f64,
+    seconds: f64,
+    at_ns: i64,
+}
+
 impl Rates {
-    /// Takes a row; the height of its peak, if that is known. `interval` is the usual time between
-    /// two rows, in seconds.
+    /// Takes a row; the height of its peak, if that is known. `usual` is the usual time between two
+    /// rows, in seconds.
     pub(super) fn take(
         &mut self,
         options: &Options,
-        interval: Option<f64>,
+        usual: Option<f64>,
         row: &Addition,
     ) -> Option<f64> {
         self.fill_window(options, row);
-        // What rows count that happen to be near to each other is no rate.
-        let is_long = row.seconds > 0.0 && interval.is_none_or(|usual| row.seconds > usual / 2.0);
-        let mean = row.events.filter(|_| is_long).map(|events| events / row.seconds);
+        let mean = row.events.and_then(|events| self.mean(options, usual, row, events));
         let height = row.peak.into_iter().chain(mean.or(row.rate)).reduce(f64::max)?;
         self.peaks.record(height);
         let few = row.sample_events.filter(|events| *events < FEW);
         if self.peak.is_none_or(|peak| height > peak.rate) {
             self.peak = Some(Peak { rate: height, at_ns: row.at_ns, few_events: few });
         }
-        let apart = (interval.unwrap_or(0.0) * 1.5).max(options.window.as_secs_f64());
+        let apart = (usual.unwrap_or(0.0) * 1.5).max(options.window.as_secs_f64());
         let candidate = Candidate {
             at_ns: row.at_ns,
             within_seconds: row.seconds,
@@ -73,6 +81,44 @@ impl Rates {
         };
         self.worst.offer(candidate, options.bursts, (apart * 1e9) as i64);
         Some(height)
+    }
+
+    /// The mean of a row, if it is long enough. Events of rows that happen to be near to each other
+    /// are no rate of their own.
+    fn mean(
+        &mut self,
+        options: &Options,
+        usual: Option<f64>,
+        row: &Addition,
+        events: f64,
+    ) -> Option<f64> {
+        let is_long = |seconds: f64| {
+            let is_usual = seconds > 0.0 && usual.is_none_or(|usual| seconds > usual / 2.0);
+            is_usual || seconds >= options.window.as_secs_f64()
+        };
+        let own = is_long(row.seconds).then(|| events / row.seconds);
+        if own.is_some() && self.short.is_none() {
+            return own;
+        }
+        let before = self.short.take().map_or((0.0, 0.0), |short| (short.events, short.seconds));
+        let (events, seconds) = (before.0 + events, before.1 + row.seconds);
+        if is_long(seconds) {
+            return own.into_iter().chain([events / seconds]).reduce(f64::max);
+        }
+        self.short = Some(ShortRows { events, seconds, at_ns: row.at_ns });
+        None
+    }
+
+    /// Ends the open window, and takes rows at the end that are too near to each other as one of
+    /// usual length.
+    pub(super) fn end(&mut self, options: &Options, usual: Option<f64>) {
+        self.close_window(options);
+        if let (Some(short), Some(usual)) = (self.short.take(), usual) {
+            let rate = short.events / usual.max(short.seconds);
+            if self.peak.is_none_or(|peak| rate > peak.rate) {
+                self.peak = Some(Peak { rate, at_ns: short.at_ns, few_events: None });
+            }
+        }
     }
 
     fn fill_window(&mut self, options: &Options, row: &Addition) {

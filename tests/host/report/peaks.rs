@@ -6,7 +6,8 @@ use std::io::Write as _;
 use ctpulse::report::SourceReport;
 
 use super::advice::advise_on;
-use super::forms::report_of;
+use super::forms::{report_of, totals};
+use crate::recordings::truth::{Form, Row, Truth};
 
 fn source(text: &str) -> SourceReport {
     let mut sources = report_of(text.as_bytes()).sources;
@@ -45,5 +46,79 @@ fn events_of_rows_with_peaks_only_are_unknown() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         assert_eq!(advise_on(file.path()).0, Some(3), "{suffixes:?}");
+    }
+}
+
+fn peak(source: &SourceReport) -> f64 {
+    source.counters.iter().find(|counter| counter.name == "drop").unwrap().peak.unwrap()
+}
+
+/// 3 drops in each second.
+fn steady(seconds: usize) -> Truth {
+    Truth::of(1, seconds, |_, _| [3, 0, 2, 1, 0, 0])
+}
+
+/// 3 drops in each second from the hundredth on, long after the interval is known.
+fn late() -> Truth {
+    Truth::of(1, 300, |second, _| [if second < 100 { 0 } else { 3 }, 0, 2, 1, 0, 0])
+}
+
+fn of_rows(rows: &[Row]) -> SourceReport {
+    source(std::str::from_utf8(&Form::Lines.write(rows)).unwrap())
+}
+
+/// Each fourth row was missing: the interval was 4 s, there were no gaps, and the peak was 0.
+#[test]
+fn rows_that_are_missing_regularly_are_gaps() {
+    for every in [3, 4, 5, 6, 10] {
+        for is_statistics in [false, true] {
+            let mut rows = steady(300).rows(0);
+            rows.retain(|row| {
+                row.second() % every != 0 || is_statistics && row.tag("cpu").is_none()
+            });
+            let found = of_rows(&rows);
+            let what = format!("{every} {is_statistics}");
+            assert!((found.interval_seconds.unwrap() - 1.0).abs() < 0.01, "{what}");
+            // The first row is behind the first one that is missing.
+            let missing = 300u64.div_ceil(every as u64) - 1;
+            assert_eq!((found.gaps.gaps, found.gaps.missing), (missing, missing), "{what}");
+            assert!((peak(&found) - 3.0).abs() < 0.01, "{what}: {}", peak(&found));
+            assert_eq!(totals(&found)["drop"], 3.0 * 298.0, "{what}");
+        }
+    }
+}
+
+/// Of rows of three inputs none was as long as half of the interval: the peak was 0.
+#[test]
+fn rows_of_several_inputs_have_peaks() {
+    for offsets_ms in [&[300, 500][..], &[300], &[100], &[5], &[200, 400, 700]] {
+        let mut rows = late().rows(0);
+        for offset_ms in offsets_ms {
+            let offset = |row: Row| row.later(offset_ms * 1_000_000);
+            rows.extend(late().rows(0).into_iter().map(offset));
+        }
+        rows.sort_by_key(|row| row.time_ns);
+        let found = of_rows(&rows);
+        assert!((found.interval_seconds.unwrap() - 1.0).abs() < 0.01, "{offsets_ms:?}");
+        assert_eq!(found.gaps.gaps, 0, "{offsets_ms:?}");
+        assert!(peak(&found) >= 3.0, "{offsets_ms:?}: {}", peak(&found));
+    }
+}
+
+/// Events of a short row were in no peak, at the end or before another row.
+#[test]
+fn events_of_short_rows_are_in_the_peak() {
+    for (short_at, second) in [(100.1, 100), (299.1, 299)] {
+        let mut text = String::new();
+        let times = (0..300).map(f64::from).chain([short_at]);
+        let mut times: Vec<f64> = times.collect();
+        times.sort_by(f64::total_cmp);
+        for time in times {
+            let drop = if time > f64::from(second) { 6 } else { 0 };
+            let ns = 1_700_000_000_000_000_000 + (time * 1e9) as i64;
+            text += &format!("conntrack,cpu=all drop={drop}i,found=5i {ns}\n");
+        }
+        let peak = peak(&source(&text));
+        assert!((5.9..6.7).contains(&peak), "{second}: {peak}");
     }
 }

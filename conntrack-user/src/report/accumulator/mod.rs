@@ -367,7 +367,7 @@ impl SourceAccumulator {
         }
         let mut is_mixed = false;
         self.precision.take_row();
-        let (interval, believed) = (self.statistics.interval(), self.statistics.believed());
+        let (usual, believed) = (self.statistics.usual(), self.statistics.believed());
         let mut paired = Paired::default();
         for (at, (counter, reading)) in self.counters.iter_mut().zip(&now.counters).enumerate() {
             if reading.is_empty() {
@@ -430,7 +430,7 @@ impl SourceAccumulator {
                 sample_events,
                 fill_percent,
             };
-            let height = counter.rates.take(options, interval, &addition);
+            let height = counter.rates.take(options, usual, &addition);
             if let (Some(drawing), Some(height)) = (&mut self.drawing, height) {
                 let events = events.or(reading.rate.map(|rate| rate * seconds)).unwrap_or(0.0);
                 // A few packets within one sample are no storm.
@@ -451,7 +451,7 @@ impl SourceAccumulator {
         if self.counters.len() < sum.events.len() {
             self.counters.resize_with(sum.events.len(), Tallied::default);
         }
-        let interval = self.cpus.clock.interval();
+        let usual = self.cpus.clock.usual();
         let mut paired = Paired::default();
         for (at, (counter, events)) in self.counters.iter_mut().zip(&sum.events).enumerate() {
             let Some(events) = *events else { continue };
@@ -467,7 +467,7 @@ impl SourceAccumulator {
                 sample_events: None,
                 fill_percent: None,
             };
-            let height = counter.rates.take(options, interval, &addition);
+            let height = counter.rates.take(options, usual, &addition);
             if let (Some(drawing), Some(peak)) = (&mut self.drawing, height) {
                 drawing.counter(at, sum.at_ns, Rate { events, seconds, peak });
             }
@@ -492,7 +492,8 @@ impl SourceAccumulator {
         if let Some(sum) = self.cpus.end() {
             self.take_sum(options, &sum);
         }
-        self.counters.iter_mut().for_each(|counter| counter.rates.close_window(options));
+        let usual = self.statistics.usual().or_else(|| self.cpus.clock.usual());
+        self.counters.iter_mut().for_each(|counter| counter.rates.end(options, usual));
         self.compare_sums(counters);
     }
 }
