@@ -110,3 +110,17 @@ fn evictions_from_a_table_that_was_never_full_are_doubted() {
     let found = report_of(&evicting(&[(990, 1000), (1000, 1000), (995, 1000)]), "text");
     assert!(!found.contains("needs a full table"), "{found}");
 }
+
+/// Telegraf's CSV has no columns for the table's rows: 2,398 entries, for 1,199 on two CPUs.
+#[test]
+fn a_sum_over_cpus_is_reported_without_a_limit() {
+    let rows = levels(&[(400, 1000), (500, 1000), (450, 1000)], Some(true));
+    let statistics: String = rows
+        .lines()
+        .filter(|line| line.contains("cpu=all"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let found = report_of(&statistics, "text");
+    let sentence = "entries may be a sum over CPUs, as Telegraf's plugin writes it";
+    assert!(found.contains(sentence), "{found}");
+}

@@ -48,7 +48,7 @@ impl SourceAccumulator {
         let mut gaps = Gaps { restarts: self.restarts(&schedule), ..schedule.times.gaps.clone() };
         let mut fill = self.level.report();
         let may_be_sum = !self.level.is_sure() && !self.is_of_ctpulse && self.cpus.count() != 1;
-        if let Some(fill) = fill.as_mut().filter(|fill| may_be_sum && fill.fullest.is_some()) {
+        if let Some(fill) = fill.as_mut().filter(|fill| may_be_sum && fill.peak > 0.0) {
             (fill.fullest, fill.above_90_percent) = (None, None);
             (fill.max, fill.is_sum) = (None, true);
         }
