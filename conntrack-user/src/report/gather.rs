@@ -36,13 +36,29 @@ impl Paired {
 }
 
 /// The evidence from the gathers of one source.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Compared {
     pub(super) found: FoundByFailures,
     pub(super) invalid: InvalidStorms,
 }
 
 impl Compared {
+    /// Returns the evidence that the counters with these numbers are no part of.
+    pub(super) fn without(&self, counters: &[usize]) -> Self {
+        let has_any = |fields: &[Field]| {
+            let mut names = counters.iter().filter_map(|number| Some(PAIRED.get(*number)?.name));
+            names.any(|name| fields.iter().any(|field| field.name == name))
+        };
+        let mut kept = self.clone();
+        if has_any(&[DROP_CLASH, INSERT_FAILED, CHAINTOOLONG, DROP_DYING, FOUND]) {
+            kept.found = FoundByFailures::default();
+        }
+        if has_any(&[INVALID, NEW]) {
+            kept.invalid = InvalidStorms::default();
+        }
+        kept
+    }
+
     /// Takes what the counters did between two gathers.
     pub(super) fn take(&mut self, paired: &Paired) {
         let [clash, failed, chain, dying, found, invalid, new] = paired.0;

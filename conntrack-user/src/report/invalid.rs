@@ -47,7 +47,7 @@ impl InvalidWindow {
 }
 
 /// Follows the INVALID packets of one source.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct InvalidStorms {
     open: InvalidWindow,
     worst: Option<InvalidWindow>,

@@ -36,6 +36,8 @@ struct SortedCounters<'a> {
     moved: Vec<(usize, &'a String, Option<f64>)>,
     unmoved: Vec<&'a String>,
     not_counted: Vec<&'a String>,
+    /// The numbers of those of which the rows with the sum went back, and not those of the CPUs.
+    replaced: Vec<usize>,
 }
 
 impl SourceAccumulator {
@@ -74,6 +76,8 @@ impl SourceAccumulator {
         let owned = |names: Vec<&String>| names.into_iter().cloned().collect();
         let (from_ns, to_ns) = self.span.unwrap_or_default();
         let moved = sorted.moved;
+        // What was compared are the rows with the sum.
+        let compared = self.compared.without(&sorted.replaced);
         SourceReport {
             name: self.origin.name.clone(),
             tags: self.origin.tags.clone(),
@@ -100,8 +104,8 @@ impl SourceAccumulator {
             gaps,
             losses: Losses { samples_missed: losses[0], rows_lost: losses[1] },
             cpus: self.cpus.summary(&context.counters.cpu_tracks),
-            found: self.compared.found,
-            invalid: self.compared.invalid.worst(),
+            found: compared.found,
+            invalid: compared.invalid.worst(),
             unknown,
             drawing: self.drawing.clone().map(|drawing| drawing.named(&context.counters.names)),
         }
@@ -226,6 +230,7 @@ impl SourceAccumulator {
             let is_replaced = self.is_replaced(counter, &tracks);
             if is_replaced {
                 evidence.replace(name, counter.track.resets() + counter.track.odd());
+                sorted.replaced.push(at);
             }
             if total > 0.0 || (counter.rates.has_moved() && !is_replaced) {
                 sorted.moved.push((at, name, Some(total)));
