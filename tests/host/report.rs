@@ -13,6 +13,7 @@ mod doubts;
 mod ends;
 mod forms;
 mod levels;
+mod names;
 mod peaks;
 
 use std::io::Write as _;

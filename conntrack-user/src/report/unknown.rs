@@ -8,7 +8,7 @@ use crate::recording::known::is_known;
 use crate::recording::{ReadCounts, WINDOW};
 use crate::schema::field::Field;
 use crate::schema::fields::{
-    CREATE_TABLE_FULL, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP, ROWS_LOST, SAMPLES_MISSED,
+    CREATE_TABLE_FULL, DROP, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP, ROWS_LOST, SAMPLES_MISSED,
 };
 use crate::text::human::{duration, number};
 
@@ -114,6 +114,8 @@ pub(super) struct Completeness<'a> {
     pub(super) resets_in_gaps: u64,
     /// A counter of a known name.
     pub(super) has_known: bool,
+    /// The counter `drop`, or a rate or peak of it.
+    pub(super) has_drop: bool,
     /// A counter of another name.
     pub(super) stranger: Option<String>,
     /// ctpulse wrote the rows.
@@ -222,6 +224,11 @@ fn spans(own: (i64, i64), whole: (i64, i64), jitter_seconds: f64) -> bool {
     seconds(whole) - seconds(own) <= jitter_seconds
 }
 
+/// Returns the sentence about a counter that no row has.
+pub(crate) fn not_in_rows(name: &str) -> String {
+    format!("no row has {name}, so nothing is known of what it counts")
+}
+
 /// Whether something happens too often in so many rows for an accident.
 pub(super) fn is_often(number_of: u64, rows: u64) -> bool {
     number_of >= SOME && number_of as f64 > OFTEN * rows as f64
@@ -311,6 +318,9 @@ fn statistics(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
             "the statistics rows have no counter of a known name, only such as {name}: nothing is \
              known of drops"
         ));
+    }
+    if evidence.statistics.is_some() && evidence.has_known && !evidence.has_drop {
+        sentences.push(not_in_rows(DROP.name));
     }
     if let [(name, own), rest @ ..] = &evidence.short[..] {
         let more = if rest.is_empty() {

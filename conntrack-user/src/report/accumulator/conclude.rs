@@ -9,7 +9,7 @@ use super::super::unknown::{Completeness, is_often, unknown};
 use super::{SourceAccumulator, Tallied, earliest};
 use crate::recording::known::is_known;
 use crate::schema::field::Field;
-use crate::schema::fields::{self, rank};
+use crate::schema::fields::{self, DROP, rank};
 
 /// The context of the report of a source.
 pub(in crate::report) struct Context<'a> {
@@ -197,6 +197,7 @@ impl SourceAccumulator {
             if !counter.is_seen && tracks.is_empty() {
                 continue;
             }
+            evidence.has_drop |= *name == DROP.name;
             let resets = tracks.iter().map(|track| track.resets()).max().unwrap_or(0);
             if !is_known(name) && resets > self.gaps.restarts {
                 evidence.stranger.get_or_insert_with(|| name.clone());

@@ -9,7 +9,8 @@ use anyhow::{Context, bail};
 use super::followed::Followed;
 use crate::advice::{Evidence, FoundForFailures, Samples};
 use crate::recording::{self, Catalog, LEFT_OUT, ReadCounts};
-use crate::report::{Aggregator, Counter, Options, SourceReport};
+use crate::report::{Aggregator, Counter, Options, SourceReport, not_in_rows};
+use crate::schema::fields::DROP;
 use crate::settings::Netns;
 use crate::text::human::{date, number, time_of_day};
 use crate::text::sanitize::shown;
@@ -124,6 +125,8 @@ fn of_source(source: &SourceReport) -> Evidence {
 fn unknown(source: &SourceReport) -> Vec<String> {
     let gaps = &source.gaps;
     let mut reasons = source.unknown.clone();
+    // The advice names all counters that it needs and no row has.
+    reasons.retain(|reason| *reason != not_in_rows(DROP.name));
     let missing = gaps.missing as f64 / (gaps.missing + source.emissions).max(1) as f64;
     if missing > MISSING {
         reasons.push(format!(

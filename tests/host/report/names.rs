@@ -1,0 +1,51 @@
+//! Counters that are in the rows under other names, or without a value.
+
+use std::io::Write as _;
+
+use super::advice::advise_on;
+use super::forms::report_of;
+use crate::recordings::truth::{Form, Row, Truth};
+
+/// `drop` under another name was missed by the advice alone.
+#[test]
+fn drops_that_are_in_no_row_are_reported() {
+    const SENTENCE: &str = "no row has drop, so nothing is known of what it counts";
+    let rows = Truth::of(2, 60, |_, _| [2, 0, 5, 2, 3, 0]).rows(0);
+    let with = |change: fn(&mut Row)| {
+        let mut rows = rows.clone();
+        rows.iter_mut().for_each(change);
+        rows
+    };
+    let renamed = with(|row| {
+        for (name, _) in row.fields.iter_mut().filter(|(name, _)| *name == "drop") {
+            *name = "drops";
+        }
+    });
+    let without = with(|row| row.fields.retain(|(name, _)| *name != "drop"));
+    let lines = [&renamed, &without].map(|rows| Form::Lines.write(rows));
+    let nulls = String::from_utf8(Form::Json.write(&renamed)).unwrap();
+    let nulls = nulls.lines().map(|line| {
+        let mut row: serde_json::Value = serde_json::from_str(line).unwrap();
+        if let Some(fields) = row["fields"].as_object_mut()
+            && fields.remove("drops").is_some()
+        {
+            fields.insert("drop".to_owned(), serde_json::Value::Null);
+        }
+        format!("{row}\n")
+    });
+    let nulls = nulls.collect::<String>().into_bytes();
+    for bytes in lines.into_iter().chain([nulls]) {
+        let found = report_of(&bytes).sources.remove(0);
+        assert_eq!(found.unknown, [SENTENCE]);
+        // The advice states it once.
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&bytes).unwrap();
+        let mut command = crate::support::ctpulse();
+        let advised = command.args(["doctor", "--advise", "--recording"]).arg(file.path()).output();
+        let advised = String::from_utf8(advised.unwrap().stdout).unwrap();
+        assert_eq!(advised.matches("no row has").count(), 1, "{advised}");
+        assert!(matches!(advise_on(file.path()).0, Some(1 | 3)));
+    }
+    let found = report_of(&Form::Lines.write(&rows)).sources.remove(0);
+    assert_eq!(found.unknown, [] as [&str; 0]);
+}
