@@ -66,6 +66,13 @@ impl Csv {
         Some(Self { columns: Some(columns), has_header: true, ..Self::new() })
     }
 
+    /// Whether `text` without an end may be the beginning of a header.
+    #[must_use]
+    pub fn may_begin(text: &str) -> bool {
+        let first = FIRST.join(",") + ",";
+        text.starts_with(&first) || first.starts_with(text)
+    }
+
     fn note_keys_without_column(&mut self, batch: &[Metric]) {
         let Some(columns) = &self.columns else { return };
         for metric in batch {

@@ -65,16 +65,8 @@ impl Content {
                 let (length, within_a_frame) = (whole.length, whole.open);
                 Ok(Intact { length, within_a_frame, ..Intact::default() })
             }
-            Self::Csv if length > 0 => {
-                file.rewind()?;
-                let mut header = String::new();
-                let read = BufReader::new(file.take(LONGEST_ROW)).read_line(&mut header);
-                if read.is_err() || Csv::under(&header).is_none() {
-                    return no_recording("it does not start with a CSV header of ctpulse");
-                }
-                Ok(Intact { length, header: Some(header), ..Intact::default() })
-            }
-            Self::Csv | Self::Other => Ok(Intact { length, ..Intact::default() }),
+            Self::Csv => under_header(file, length),
+            Self::Other => Ok(Intact { length, ..Intact::default() }),
         }
     }
 }
@@ -87,6 +79,25 @@ pub fn is_compressed(path: &Path) -> bool {
 
 fn no_recording<T>(why: &str) -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::InvalidData, why.to_owned()))
+}
+
+/// The complete lines of a CSV file and its header. A file that ends within its header is begun anew:
+/// the rest of the header is not known.
+fn under_header(file: &mut File, length: u64) -> io::Result<Intact> {
+    if length == 0 {
+        return Ok(Intact::default());
+    }
+    file.rewind()?;
+    let mut header = String::new();
+    let read = BufReader::new((&mut *file).take(LONGEST_ROW)).read_line(&mut header);
+    if read.is_ok() && length < LONGEST_ROW && !header.ends_with('\n') && Csv::may_begin(&header) {
+        return Ok(Intact::default());
+    }
+    if read.is_err() || !header.ends_with('\n') || Csv::under(&header).is_none() {
+        return no_recording("it does not start with a CSV header of ctpulse");
+    }
+    let length = whole_lines(file, length)?;
+    Ok(Intact { length, header: Some(header), ..Intact::default() })
 }
 
 /// How much of a file of text is whole rows.
@@ -107,6 +118,11 @@ fn whole_rows(file: &mut File, length: u64) -> io::Result<u64> {
         None if start.is_empty() || is_beginning(&start) => return Ok(0),
         None => return no_recording("no row in it"),
     }
+    whole_lines(file, length)
+}
+
+/// How much of a file of text with a first line is whole lines.
+fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
     let from = length.saturating_sub(LONGEST_ROW);
     let mut end = Vec::new();
     file.seek(SeekFrom::Start(from))?;

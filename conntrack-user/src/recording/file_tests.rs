@@ -41,6 +41,35 @@ fn an_incomplete_end_is_removed_and_the_file_is_continued() {
     }
 }
 
+/// The state after a power loss: the next row was written behind the torn one, on the same line.
+#[test]
+fn an_incomplete_end_of_a_csv_file_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fw.csv");
+    let header = "timestamp,measurement,cpu,drop,found\n";
+    let row = "1795590600000000000,conntrack,all,1,22\n";
+    let whole = [header, row, row].concat();
+    for torn in 0..=whole.len() {
+        std::fs::write(&path, &whole[..torn]).unwrap();
+        let (mut file, begun) =
+            RecordingFile::append(path.clone(), Content::Csv, None).unwrap();
+        let kept = whole[..torn].rfind('\n').map_or(0, |end| end + 1);
+        assert_eq!(begun.cut, (torn - kept) as u64, "cut at {torn}");
+        assert_eq!(begun.header.as_deref(), (kept > 0).then_some(header), "cut at {torn}");
+        file.write(row.as_bytes()).unwrap();
+        drop(file);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole[..kept].to_owned() + row);
+    }
+    // A text without an end that no header begins with.
+    for text in ["time", "timestamp,measurement,cpu", "timestamps", "dear diary"] {
+        std::fs::write(&path, text).unwrap();
+        let is_ours = RecordingFile::append(path.clone(), Content::Csv, None).is_ok();
+        let length = path.metadata().unwrap().len();
+        let may_be_torn = "timestamp,measurement,cpu".starts_with(text);
+        assert_eq!((is_ours, length == 0), (may_be_torn, may_be_torn), "{text}");
+    }
+}
+
 #[test]
 fn other_files_are_not_changed() {
     let dir = tempfile::tempdir().unwrap();
