@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use super::frames::whole_part;
-use super::{Catalog, parse};
+use super::{Catalog, ZSTD_MAGIC, parse};
 use crate::format::{Csv, Format};
 
 /// A row that is longer is none.
@@ -66,7 +66,10 @@ impl Content {
                 Ok(Intact { length, within_a_frame, ..Intact::default() })
             }
             Self::Csv => under_header(file, length),
-            Self::Other => Ok(Intact { length, ..Intact::default() }),
+            Self::Other => {
+                refuse_rows(file)?;
+                Ok(Intact { length, ..Intact::default() })
+            }
         }
     }
 }
@@ -78,7 +81,37 @@ pub fn is_compressed(path: &Path) -> bool {
 }
 
 fn no_recording<T>(why: &str) -> io::Result<T> {
+    refused(&format!("it is not a recording ({why})"))
+}
+
+fn refused<T>(why: &str) -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::InvalidData, why.to_owned()))
+}
+
+/// Refuses a file that another program reads and that text for a person would damage.
+fn refuse_rows(file: &mut File) -> io::Result<()> {
+    let mut start = Vec::new();
+    file.rewind()?;
+    (&mut *file).take(LONGEST_ROW).read_to_end(&mut start)?;
+    let end = memchr::memchr(b'\n', &start).map_or(start.len(), |end| end + 1);
+    let line = &start[..end];
+    if start.starts_with(&ZSTD_MAGIC) {
+        return refused("it is compressed");
+    }
+    if is_exposition(line) {
+        return refused("it begins as Prometheus text does");
+    }
+    if std::str::from_utf8(line).is_ok_and(|line| Csv::under(line).is_some()) {
+        return refused("it begins with a CSV header of ctpulse");
+    }
+    match parse(line.trim_ascii_end(), &mut Catalog::default(), &mut Vec::new()) {
+        Ok(Some(_)) => refused("it begins as a recording does"),
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
+fn is_exposition(text: &[u8]) -> bool {
+    text.starts_with(b"# HELP") || text.starts_with(b"# TYPE")
 }
 
 /// The complete lines of a CSV file and its header. A file that ends within its header is begun anew:
@@ -94,7 +127,7 @@ fn under_header(file: &mut File, length: u64) -> io::Result<Intact> {
         return Ok(Intact::default());
     }
     if read.is_err() || !header.ends_with('\n') || Csv::under(&header).is_none() {
-        return no_recording("it does not start with a CSV header of ctpulse");
+        return refused("it does not start with a CSV header of ctpulse");
     }
     let length = whole_lines(file, length)?;
     Ok(Intact { length, header: Some(header), ..Intact::default() })
@@ -106,7 +139,7 @@ fn whole_rows(file: &mut File, length: u64) -> io::Result<u64> {
     file.rewind()?;
     (&mut *file).take(LONGEST_ROW).read_to_end(&mut start)?;
     match memchr::memchr(b'\n', &start) {
-        Some(_) if start.starts_with(b"# HELP") || start.starts_with(b"# TYPE") => {
+        Some(_) if is_exposition(&start) => {
             return no_recording("it begins as Prometheus text does");
         }
         Some(end) => match parse(&start[..end], &mut Catalog::default(), &mut Vec::new()) {

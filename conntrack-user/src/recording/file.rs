@@ -35,11 +35,11 @@ pub enum FileError {
     #[error("cannot write to {}", .0.display())]
     Io(PathBuf, #[source] io::Error),
     /// It holds something else.
-    #[error("{} is no recording ({why}), and is not touched; use another file", path.display())]
-    NoRecording {
+    #[error("{} was not changed: {why}; write to another file", path.display())]
+    OtherContent {
         /// The file.
         path: PathBuf,
-        /// The error in its text.
+        /// What it holds.
         why: String,
     },
     /// Another process holds its lock.
@@ -306,7 +306,7 @@ impl RecordingFile {
 fn explained(path: PathBuf, error: io::Error) -> FileError {
     match error.kind() {
         io::ErrorKind::WouldBlock => FileError::Locked(path),
-        io::ErrorKind::InvalidData => FileError::NoRecording { path, why: error.to_string() },
+        io::ErrorKind::InvalidData => FileError::OtherContent { path, why: error.to_string() },
         _ => {
             let error = refusal(&path, error);
             FileError::Io(path, error)

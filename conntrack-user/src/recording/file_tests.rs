@@ -93,6 +93,33 @@ fn other_files_are_not_changed() {
     }
 }
 
+/// A table for a person would be bad lines in the middle of a recording.
+#[test]
+fn a_table_is_not_appended_to_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows");
+    for (text, is_rows) in [
+        (ROW, true),
+        ("{\"fields\":{\"drop\":1},\"name\":\"conntrack\",\"tags\":{},\"timestamp\":1795590600}\n", true),
+        ("timestamp,measurement,cpu,drop\n", true),
+        ("# HELP conntrack_drop_total x\n", true),
+        ("\u{28}\n", false),
+        ("TIME      ENTRIES  DROP\n10:00:00  2849     1\n", false),
+        ("dear diary", false),
+        ("", false),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let appended = RecordingFile::append(path.clone(), Content::Other, None);
+        assert_eq!(appended.is_err(), is_rows, "{text}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+    let zstd = zstd::encode_all(ROW.as_bytes(), 1).unwrap();
+    std::fs::write(&path, &zstd).unwrap();
+    let refused = RecordingFile::append(path.clone(), Content::Other, None).err().unwrap();
+    let why = "was not changed: it is compressed; write to another file";
+    assert_eq!(refused.to_string(), format!("{} {why}", path.display()));
+}
+
 #[test]
 fn rotation_keeps_the_size_and_the_number() {
     let dir = tempfile::tempdir().unwrap();
@@ -245,7 +272,7 @@ fn a_longer_file_is_continued_where_it_is_whole() {
         std::fs::write(&path, "dear diary\n".repeat(1000)).unwrap();
         assert_eq!(file.change(), Some(FileChange::Overwritten));
         let refused = file.begin_again(FileChange::Overwritten);
-        assert!(matches!(refused, Err(FileError::NoRecording { .. })), "{name}");
+        assert!(matches!(refused, Err(FileError::OtherContent { .. })), "{name}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "dear diary\n".repeat(1000));
     }
 }
