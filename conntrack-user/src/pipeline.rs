@@ -57,9 +57,26 @@ pub struct Plan {
     pub on_end: Box<dyn Fn() + Send>,
 }
 
+/// A pipeline that did not start.
+pub struct StartFailure {
+    /// The reason.
+    pub error: io::Error,
+    /// The destination, to which another pipeline may write.
+    pub destination: Box<dyn Destination>,
+}
+
+impl From<StartFailure> for io::Error {
+    fn from(failure: StartFailure) -> Self {
+        failure.error
+    }
+}
+
+/// A thread that samples, and the handle to stop it.
+type SamplerThread = (Arc<Control>, JoinHandle<SamplingReport>);
+
 /// A running set of threads.
 pub struct Pipeline {
-    samplers: Vec<(Arc<Control>, JoinHandle<SamplingReport>)>,
+    samplers: Vec<SamplerThread>,
     sink: JoinHandle<io::Result<Ended>>,
     draining: Arc<AtomicBool>,
     reopening: Arc<AtomicBool>,
@@ -68,6 +85,8 @@ pub struct Pipeline {
     pub confined: Option<Needs>,
     /// The processes that are sampled by number.
     pub processes: HeldProcesses,
+    /// Why no probes are attached, where they were tried.
+    pub without_probes: Option<CannotBegin>,
 }
 
 /// How a run ended.
@@ -92,42 +111,40 @@ impl Pipeline {
     /// # Errors
     /// The system's error when a thread cannot be started, or why the event source cannot be
     /// attached, or the process confined, where it must.
-    pub fn start(mut inputs: Vec<Input>, mut plan: Plan) -> io::Result<Self> {
-        let mut processes = std::mem::take(&mut plan.processes);
-        let places = resolve(&mut inputs, &plan.roots, &mut processes);
-        let probes = attach_probes(&inputs, &places)?;
-        let asks_for_table = asks_for_table(&inputs, &places, plan.confined.as_ref());
-        let confined = match plan.confined.take() {
-            Some(kept) => Some(kept),
-            None => {
-                let needs = needs(&inputs, &places, &probes, &plan, &asks_for_table);
-                let confined = confine(plan.confine, &needs);
-                let confined = confined.map_err(|error| CannotBegin::unconfined(&error));
-                confined.map_err(io::Error::other)?.then_some(needs)
-            }
+    pub fn start(mut inputs: Vec<Input>, mut plan: Plan) -> Result<Self, StartFailure> {
+        let threads = match Threads::start(&mut inputs, &mut plan) {
+            Ok(threads) => threads,
+            Err(error) => return Err(StartFailure { error, destination: plan.destination }),
         };
-        let (trigger, log_level) = (plan.trigger, plan.log_level);
-        let sink = SinkThread::start(&inputs, plan)?;
-        let (mut states, mut samplers) = (Vec::new(), Vec::new());
-        let placed = inputs.into_iter().zip(places).zip(asks_for_table);
-        for (number, ((input, place), asks_for_table)) in placed.enumerate() {
-            let prepared = PreparedInput::new(input, place, asks_for_table);
-            let events = probes.source_of(number, &prepared.input, &prepared.cpus)?;
-            let level = prepared.input.log_level.unwrap_or(log_level);
-            prepared.log(level);
-            let (sampler, state) = prepared.into_parts(events, trigger, level, sink.consumer());
-            samplers.push(sampler);
-            states.push(state);
-        }
-        let SinkThread { thread: sink, inputs, draining, reopening, rows } = sink;
+        let Threads { samplers, states, sink, to_sink, confined, processes, without_probes } =
+            threads;
+        let Plan { mut destination, count, ends_with_inputs, on_end, .. } = plan;
+        destination.begin(&inputs);
+        let (draining, reopening, rows) =
+            <(Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicU64>)>::default();
+        let pipeline = Self {
+            samplers,
+            sink,
+            draining: Arc::clone(&draining),
+            reopening: Arc::clone(&reopening),
+            rows: Arc::clone(&rows),
+            confined,
+            processes,
+            without_probes,
+        };
+        let inputs = states;
         // The receiver lives as long as the sink's thread waits for it.
-        let _ = inputs.send(states);
-        let samplers = samplers.into_iter().map(|(control, sampler)| {
-            let thread = std::thread::Builder::new().name("sampler".into());
-            Ok((control, thread.spawn(move || sampler.run())?))
+        let _ = to_sink.send(Sink {
+            inputs,
+            destination,
+            count,
+            ends_with_inputs,
+            draining,
+            reopening,
+            rows,
+            on_end,
         });
-        let samplers = samplers.collect::<io::Result<_>>()?;
-        Ok(Self { samplers, sink, draining, reopening, rows, confined, processes })
+        Ok(pipeline)
     }
 
     /// Asks every input for one emission now.
@@ -143,18 +160,26 @@ impl Pipeline {
         self.sink.thread().unpark();
     }
 
+    /// Waits until the output was opened again, up to `patience`. Returns `false` where it is stuck.
+    #[must_use]
+    pub fn has_reopened(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while self.reopening.load(Ordering::Acquire) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
     /// Ends the samplers, has everything that they handed over written, and ends the sink. A
     /// sink that is still stuck after `patience` is left behind.
     ///
     /// # Errors
     /// The output's error, if it could not be written.
     pub fn stop(self, patience: Duration) -> io::Result<Outcome> {
-        for (control, sampler) in &self.samplers {
-            control.stop(sampler.thread());
-        }
-        let join =
-            |(_, sampler): (_, JoinHandle<SamplingReport>)| sampler.join().unwrap_or_default();
-        let reports = self.samplers.into_iter().map(join).collect();
+        let reports = stop_samplers(self.samplers);
         self.draining.store(true, Ordering::Release);
         let deadline = Instant::now() + patience;
         while !self.sink.is_finished() && Instant::now() < deadline {
@@ -170,6 +195,85 @@ impl Pipeline {
         let rows = self.rows.load(Ordering::Relaxed);
         Ok(Outcome { reports, flushed, reader_gone, rows, written, destination })
     }
+}
+
+fn stop_samplers(samplers: Vec<SamplerThread>) -> Vec<SamplingReport> {
+    for (control, sampler) in &samplers {
+        control.stop(sampler.thread());
+    }
+    let join = |(_, sampler): SamplerThread| sampler.join().unwrap_or_default();
+    samplers.into_iter().map(join).collect()
+}
+
+/// The threads of a pipeline whose sink waits for its destination: until then nothing is written,
+/// and a failure leaves the destination as it is.
+struct Threads {
+    samplers: Vec<SamplerThread>,
+    /// The sink's end of each input.
+    states: Vec<InputState>,
+    sink: JoinHandle<io::Result<Ended>>,
+    to_sink: Sender<Sink>,
+    confined: Option<Needs>,
+    processes: HeldProcesses,
+    without_probes: Option<CannotBegin>,
+}
+
+impl Threads {
+    fn start(inputs: &mut [Input], plan: &mut Plan) -> io::Result<Self> {
+        let mut processes = std::mem::take(&mut plan.processes);
+        let places = resolve(inputs, &plan.roots, &mut processes);
+        let probes = attach_probes(inputs, &places)?;
+        let without_probes = match probes.events() {
+            Ok(_) | Err(EventsError::NotWanted) => None,
+            Err(error) => Some(CannotBegin::without_probes(error)),
+        };
+        let asks_for_table = asks_for_table(inputs, &places, plan.confined.as_ref());
+        let confined = match plan.confined.take() {
+            Some(kept) => Some(kept),
+            None => {
+                let needs = needs(inputs, &places, &probes, plan, &asks_for_table);
+                let confined = confine(plan.confine, &needs);
+                let confined = confined.map_err(|error| CannotBegin::unconfined(&error));
+                confined.map_err(io::Error::other)?.then_some(needs)
+            }
+        };
+        let (sink, to_sink) = start_sink()?;
+        let (mut states, mut prepared) = (Vec::new(), Vec::new());
+        let placed = inputs.iter().zip(places).zip(asks_for_table);
+        for (number, ((input, place), asks_for_table)) in placed.enumerate() {
+            let input = PreparedInput::new(input.clone(), place, asks_for_table);
+            let events = probes.source_of(number, &input.input, &input.cpus)?;
+            let level = input.input.log_level.unwrap_or(plan.log_level);
+            input.log(level);
+            let consumer = sink.thread().clone();
+            let (sampler, state) = input.into_parts(events, plan.trigger, level, consumer);
+            prepared.push(sampler);
+            states.push(state);
+        }
+        let mut samplers = Vec::new();
+        for (control, sampler) in prepared {
+            let thread = std::thread::Builder::new().name("sampler".into());
+            match thread.spawn(move || sampler.run()) {
+                Ok(thread) => samplers.push((control, thread)),
+                Err(error) => {
+                    stop_samplers(samplers);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Self { samplers, states, sink, to_sink, confined, processes, without_probes })
+    }
+}
+
+/// Starts the sink's thread. The samplers wake it by its handle, so it starts before there are
+/// inputs, and waits for what it writes.
+fn start_sink() -> io::Result<(JoinHandle<io::Result<Ended>>, Sender<Sink>)> {
+    let (to_sink, sink) = std::sync::mpsc::channel::<Sink>();
+    let thread = std::thread::Builder::new().name("sink".into()).spawn(move || {
+        // Otherwise another thread could not be started.
+        sink.recv().map_err(io::Error::other)?.run()
+    })?;
+    Ok((thread, to_sink))
 }
 
 /// Finds the place of each input, and the source that its configuration and place give.
@@ -231,43 +335,6 @@ fn needs(
         needs.files.push(if here { ".".into() } else { directory.to_owned() });
     }
     needs
-}
-
-/// The sink's thread, and how others reach it.
-struct SinkThread {
-    thread: JoinHandle<io::Result<Ended>>,
-    /// Takes the sink's ends of all inputs, once.
-    inputs: Sender<Vec<InputState>>,
-    draining: Arc<AtomicBool>,
-    reopening: Arc<AtomicBool>,
-    rows: Arc<AtomicU64>,
-}
-
-impl SinkThread {
-    /// Starts the thread. The samplers wake it by its handle, so it starts before there are inputs,
-    /// and waits for them.
-    fn start(inputs: &[Input], plan: Plan) -> io::Result<Self> {
-        let Plan { mut destination, count, ends_with_inputs, on_end, .. } = plan;
-        destination.begin(inputs);
-        let (draining, reopening, rows) =
-            <(Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicU64>)>::default();
-        let shared = (Arc::clone(&draining), Arc::clone(&reopening), Arc::clone(&rows));
-        let (inputs, inputs_out) = std::sync::mpsc::channel();
-        let thread = std::thread::Builder::new().name("sink".into()).spawn(move || {
-            let Ok(inputs) = inputs_out.recv() else {
-                return Ok(Ended { ending: Ending::Drained, written: 0, destination });
-            };
-            let (draining, reopening, rows) = shared;
-            Sink { inputs, destination, count, ends_with_inputs, draining, reopening, rows, on_end }
-                .run()
-        })?;
-        Ok(Self { thread, inputs, draining, reopening, rows })
-    }
-
-    /// The thread that the samplers wake.
-    fn consumer(&self) -> Thread {
-        self.thread.thread().clone()
-    }
 }
 
 /// One input with what is read once, before its thread starts.

@@ -77,7 +77,11 @@ fn an_incomplete_record_is_removed_and_reported() {
     std::fs::write(&path, "dear diary\n").unwrap();
     let refused = recorder(&path, "1ms").output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("was not changed: it is not a recording ("), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("was not changed: it is not a recording ("),
+        "{}",
+        text(&refused.stderr)
+    );
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "dear diary\n");
 }
 
@@ -90,7 +94,11 @@ fn prometheus_text_is_left_alone() {
     std::fs::write(file.path(), before).unwrap();
     let refused = recorder(file.path(), "100ms").args(["--count", "1"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("was not changed: it is not a recording ("), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("was not changed: it is not a recording ("),
+        "{}",
+        text(&refused.stderr)
+    );
     assert_eq!(std::fs::read_to_string(file.path()).unwrap(), before);
 }
 

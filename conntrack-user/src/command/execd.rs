@@ -3,17 +3,16 @@
 use std::io::{self, Read};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::stream::{RunEvent, attend, finish, is_ignored, on_signal, run_events, stop};
+use super::stream::{RunEvent, attend, finish, is_ignored, on_signal, run_events, start, stop};
 use crate::cli::{ExecdArgs, Signal};
 use crate::format::{EncoderOptions, encoder};
 use crate::logging;
 use crate::output::text::{Target, Text};
-use crate::pipeline::{Pipeline, Plan};
+use crate::pipeline::Plan;
 use crate::sampling::Trigger;
 use crate::source::namespace::HeldProcesses;
 
@@ -60,7 +59,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
             config: None,
             on_end: Box::new(move || _ = end.send(RunEvent::End)),
         };
-        let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
+        let pipeline = start(settings.inputs, plan)?;
         // A thread that was there before would keep what is given up at the start.
         listen(args.signal, to)?;
         attend(Some(&pipeline), &mut from).await;

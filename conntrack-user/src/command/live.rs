@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::stream::{
-    HUNG_UP, PATIENCE, RunEvent, Turn, attend, is_ignored, on_signal, run_events, stop,
+    HUNG_UP, PATIENCE, RunEvent, Turn, attend, is_ignored, on_signal, run_events, start, stop,
 };
 use crate::cli::{CollectArgs, LiveArgs};
 use crate::live::app::{App, Message};
@@ -161,7 +161,7 @@ fn sample(
         config: None,
         on_end: Box::new(move || _ = end.send(RunEvent::End)),
     };
-    let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
+    let pipeline = start(settings.inputs, plan)?;
     let ask = move || _ = ask.send(RunEvent::Gather);
     Ok((pipeline, LiveFeed::new(interval.max(slowest), slowest, ask)))
 }

@@ -10,7 +10,9 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::reload::{Configuration, is_pipe};
-use super::stream::{RunEvent, Turn, attend, finish, is_ignored, on_signal, run_events, stop};
+use super::stream::{
+    RunEvent, Turn, attend, finish, is_ignored, on_signal, run_events, start, stop,
+};
 use crate::cli::RunArgs;
 use crate::format::{Csv, EncoderOptions, Format, encoder};
 use crate::logging;
@@ -204,8 +206,7 @@ impl Run<'_> {
                 config: self.configuration.path().map(ToOwned::to_owned),
                 on_end: Box::new(move || _ = end.send(RunEvent::End)),
             };
-            let pipeline =
-                Pipeline::start(settings.inputs.clone(), plan).context("cannot start")?;
+            let pipeline = start(settings.inputs.clone(), plan)?;
             let new = self.attend(&pipeline, &settings, &mut from).await;
             // Threads are there from now on.
             (confined, confine) = (pipeline.confined.clone(), Confine::Off);

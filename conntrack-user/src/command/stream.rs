@@ -1,5 +1,6 @@
 //! The parts that `run` and `execd` share: a pipeline, its events and its end.
 
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::pipeline::{Outcome, Pipeline, Plan};
 use crate::sampling::SamplingReport;
-use crate::settings::Settings;
+use crate::settings::{Input, Settings};
 
 /// How long an end waits for a consumer that does not read. Telegraf waits 5 s before it
 /// sends SIGTERM and as long again before SIGKILL; a service manager's patience is longer.
@@ -68,9 +69,17 @@ pub(super) async fn stream(
     plan: Plan,
     mut events: UnboundedReceiver<RunEvent>,
 ) -> anyhow::Result<Outcome> {
-    let pipeline = Pipeline::start(settings.inputs, plan).context("cannot start")?;
+    let pipeline = start(settings.inputs, plan)?;
     attend(Some(&pipeline), &mut events).await;
     stop(pipeline)
+}
+
+/// Starts a pipeline.
+///
+/// # Errors
+/// See [`Pipeline::start`].
+pub(super) fn start(inputs: Vec<Input>, plan: Plan) -> anyhow::Result<Pipeline> {
+    Pipeline::start(inputs, plan).map_err(io::Error::from).context("cannot start")
 }
 
 /// Does what happens until the end or a hang-up; without a pipeline there is only that to wait for.
@@ -92,11 +101,20 @@ pub(super) async fn attend(
 /// # Errors
 /// When the output cannot be written.
 pub(super) fn stop(pipeline: Pipeline) -> anyhow::Result<Outcome> {
-    let mut outcome = pipeline.stop(PATIENCE)?;
+    let mut outcome = halt(pipeline)?;
+    outcome.destination.iter_mut().try_for_each(|destination| destination.finish())?;
+    Ok(outcome)
+}
+
+/// The same for an output to which another pipeline writes next.
+///
+/// # Errors
+/// When the output cannot be written.
+pub(super) fn halt(pipeline: Pipeline) -> anyhow::Result<Outcome> {
+    let outcome = pipeline.stop(PATIENCE)?;
     if !outcome.flushed {
         log::warn!("the output is stuck; what was not written is lost");
     }
-    outcome.destination.iter_mut().try_for_each(|destination| destination.finish())?;
     Ok(outcome)
 }
 

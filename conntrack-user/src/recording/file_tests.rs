@@ -51,8 +51,7 @@ fn an_incomplete_end_of_a_csv_file_is_removed() {
     let whole = [header, row, row].concat();
     for torn in 0..=whole.len() {
         std::fs::write(&path, &whole[..torn]).unwrap();
-        let (mut file, begun) =
-            RecordingFile::append(path.clone(), Content::Csv, None).unwrap();
+        let (mut file, begun) = RecordingFile::append(path.clone(), Content::Csv, None).unwrap();
         let kept = whole[..torn].rfind('\n').map_or(0, |end| end + 1);
         assert_eq!(begun.cut, (torn - kept) as u64, "cut at {torn}");
         assert_eq!(begun.header.as_deref(), (kept > 0).then_some(header), "cut at {torn}");
@@ -100,7 +99,10 @@ fn a_table_is_not_appended_to_rows() {
     let path = dir.path().join("rows");
     for (text, is_rows) in [
         (ROW, true),
-        ("{\"fields\":{\"drop\":1},\"name\":\"conntrack\",\"tags\":{},\"timestamp\":1795590600}\n", true),
+        (
+            "{\"fields\":{\"drop\":1},\"name\":\"conntrack\",\"tags\":{},\"timestamp\":1795590600}\n",
+            true,
+        ),
         ("timestamp,measurement,cpu,drop\n", true),
         ("# HELP conntrack_drop_total x\n", true),
         ("\u{28}\n", false),
