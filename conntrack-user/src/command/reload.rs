@@ -4,9 +4,11 @@
 //! A run that gave up privileges cannot have them back, and a call that it no longer makes ends it:
 //! settings that would need more than was kept are refused before anything is tried.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::cli::CollectArgs;
+use crate::config::read_whole;
 use crate::confine::Needs;
 use crate::logging;
 use crate::settings::{Ebpf, Input, Settings, Source};
@@ -73,7 +75,11 @@ impl Configuration {
 }
 
 fn text(path: &Path) -> Vec<u8> {
-    if is_pipe(path) { Vec::new() } else { std::fs::read(path).unwrap_or_default() }
+    if is_pipe(path) {
+        return Vec::new();
+    }
+    let read = File::open(path).and_then(|mut file| read_whole(&mut file));
+    read.unwrap_or_default()
 }
 
 /// Whether a file can be read once only: what is read is gone.

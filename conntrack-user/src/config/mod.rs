@@ -52,6 +52,9 @@ use text::{ConfigText, Decoded};
 /// defaults.
 pub const SAMPLE: &str = include_str!("sample.toml");
 
+/// The longest configuration in bytes. A device or a disk image would take all memory.
+const LONGEST: u64 = 1 << 20;
+
 /// A configuration, and what its author should know.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -86,8 +89,7 @@ pub fn read(path: &Path) -> Result<Loaded, ConfigError> {
     if metadata.file_type().is_fifo() {
         while !has_writer(&open, None).map_err(unreadable)? {}
     }
-    let mut bytes = Vec::new();
-    open.read_to_end(&mut bytes).map_err(unreadable)?;
+    let bytes = read_whole(&mut open).map_err(unreadable)?;
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         let message = "this file is UTF-16; save it as UTF-8".to_owned();
         let problem = Problem { position: Position { line: 1, column: 1 }, message };
@@ -95,9 +97,31 @@ pub fn read(path: &Path) -> Result<Loaded, ConfigError> {
     }
     let text = String::from_utf8_lossy(&bytes);
     let decoded = Decoded { text: &text, has_replacements: matches!(text, Cow::Owned(_)) };
-    read_text(&file, &decoded, &|name| {
+    let read = read_text(&file, &decoded, &|name| {
         std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
-    })
+    });
+    match read {
+        // Each line of a program is a problem.
+        Err(ConfigError::Invalid { problems, .. })
+            if problems.len() > text::MOST_PROBLEMS && bytes.contains(&0) =>
+        {
+            Err(unreadable(io::Error::other("it is not a text file")))
+        }
+        read => read,
+    }
+}
+
+/// Reads a configuration, which is not longer than [`LONGEST`].
+///
+/// # Errors
+/// The system's, or that the file is longer.
+pub(crate) fn read_whole(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(io::Error::other("it is longer than 1 MiB"));
+    }
+    Ok(bytes)
 }
 
 /// Opens a file for reading, also a FIFO that no process writes yet: open(2) would wait for one,
@@ -307,6 +331,19 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"[[inputs.conntrack]]\n").unwrap();
         assert!(load(file.path()).is_ok());
+        // Public reports: `--config /dev/zero` took all memory, and a program was 100 problems.
+        let of_bytes = |bytes: &[u8]| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(bytes).unwrap();
+            load(file.path()).map(|_| ()).unwrap_err().to_string()
+        };
+        let endless = load(Path::new("/dev/zero")).unwrap_err().to_string();
+        let long = of_bytes("#\n".repeat((1 << 19) + 1).as_bytes());
+        for error in [endless, long] {
+            assert!(error.ends_with("configuration file: it is longer than 1 MiB"), "{error}");
+        }
+        let program = of_bytes(&b"\x7fELF\x02\0\0\n".repeat(300));
+        assert!(program.ends_with("configuration file: it is not a text file"), "{program}");
     }
 
     #[test]
