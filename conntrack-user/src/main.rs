@@ -4,10 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ctpulse::cli::{Cli, answer_script, usage};
-use ctpulse::command::UsageError;
-use ctpulse::config::ConfigError;
+use ctpulse::command::{UsageError, error_lines};
 use ctpulse::logging;
-use ctpulse::notices::CannotBegin;
 use log::Level;
 
 /// The exit status of a wrong command line.
@@ -29,17 +27,8 @@ fn main() -> ExitCode {
 
 /// Prints an error, a line for each problem, and returns the exit status that it means.
 fn report(error: &anyhow::Error) -> ExitCode {
-    match error.downcast_ref::<ConfigError>() {
-        Some(problems) => {
-            problems.lines().iter().for_each(|line| logging::say(Level::Error, line));
-        }
-        None => match CannotBegin::find(error) {
-            Some(cause) => {
-                logging::say(Level::Error, &cause.to_string());
-                logging::say(Level::Info, &cause.details);
-            }
-            None => logging::say(Level::Error, &format!("{error:#}")),
-        },
+    for (level, line) in error_lines(error) {
+        logging::say(level, &line);
     }
     if error.is::<UsageError>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
 }

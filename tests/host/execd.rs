@@ -63,6 +63,20 @@ fn requests_before_the_end_are_answered() {
     }
 }
 
+/// Telegraf takes each line of standard error as a message.
+#[test]
+fn each_problem_of_a_configuration_is_a_line() {
+    let config = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(config.path(), "[[inputs.conntrack]]\ncolect = 1\nintervall = 2\n").unwrap();
+    let path = config.path().to_str().unwrap();
+    let found = ctpulse().args(["execd", "--config", path]).output().unwrap();
+    let printed = text(&found.stderr);
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines.len(), 2, "{printed}");
+    assert!(lines[0].starts_with(&format!("E! {path}:2:1: unknown key 'colect'")), "{printed}");
+    assert!(lines[1].starts_with(&format!("E! {path}:3:1: unknown key")), "{printed}");
+}
+
 #[test]
 fn sampling_may_be_slower_than_the_unused_interval() {
     let mut running = Running::start(&mut execd("STDIN", &["--sample-interval", "5s"]));

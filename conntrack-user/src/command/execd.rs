@@ -26,7 +26,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let (mut settings, warnings) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
-            log::error!("{error:#}");
+            super::log_error(&error);
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -68,7 +68,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     match ended {
         Ok(outcome) => Ok(finish(&outcome.reports, false)),
         Err(error) => {
-            log::error!("{error:#}");
+            super::log_error(&error);
             Ok(ExitCode::FAILURE)
         }
     }

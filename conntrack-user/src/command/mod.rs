@@ -20,10 +20,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use log::LevelFilter;
+use log::{Level, LevelFilter};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, CollectArgs, Command, SourceArgs};
+use crate::config::ConfigError;
+use crate::notices::CannotBegin;
 use crate::settings::{Collect, Confine, Input, Netns, Roots, SHORTEST_INTERVAL, Settings, Source};
 use crate::source::existence;
 use crate::source::namespace::Pinned;
@@ -90,6 +92,27 @@ fn log_level(debug: bool, quiet: bool) -> LevelFilter {
         (true, _) => LevelFilter::Debug,
         (_, true) => LevelFilter::Error,
         _ => LevelFilter::Info,
+    }
+}
+
+/// Returns the lines that report an error: one for each problem of a configuration, and one with the
+/// details where there are some.
+#[must_use]
+pub fn error_lines(error: &anyhow::Error) -> Vec<(Level, String)> {
+    if let Some(problems) = error.downcast_ref::<ConfigError>() {
+        return problems.lines().into_iter().map(|line| (Level::Error, line)).collect();
+    }
+    match CannotBegin::find(error) {
+        Some(cause) => {
+            vec![(Level::Error, cause.to_string()), (Level::Info, cause.details.clone())]
+        }
+        None => vec![(Level::Error, format!("{error:#}"))],
+    }
+}
+
+fn log_error(error: &anyhow::Error) {
+    for (level, line) in error_lines(error) {
+        log::log!(level, "{line}");
     }
 }
 
