@@ -164,7 +164,7 @@ impl Pipeline {
     #[must_use]
     pub fn has_reopened(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
-        while self.reopening.load(Ordering::Acquire) {
+        while self.reopening.load(Ordering::Acquire) && !self.sink.is_finished() {
             if Instant::now() >= deadline {
                 return false;
             }

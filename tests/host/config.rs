@@ -175,7 +175,9 @@ fn a_pipe_is_not_read_again() {
     running.signal(Signal::HUP);
     let mut told = BufReader::new(running.child.stderr.take().unwrap()).lines();
     let told = told.find(|line| line.as_ref().unwrap().contains("is a pipe")).unwrap().unwrap();
-    assert!(told.ends_with("fifo is a pipe, which is read once; the old configuration goes on"));
+    assert!(
+        told.ends_with("fifo is a pipe, which is read once; the old configuration stays in force")
+    );
     running.signal(Signal::TERM);
     let (status, _) = running.wait();
     assert!(status.success(), "{status}");

@@ -351,10 +351,14 @@ fn sighup_reopens_the_output_and_reads_the_configuration_again() {
     let tagged = || std::fs::read_to_string(&path).is_ok_and(|text| text.contains(",rack=r7"));
     writer.until("rows with the new tag", tagged);
     // What is wrong, or may not be any more, changes nothing.
-    write("[[inputs.conntrack]]\ncolect = ['all']\n");
+    write("[[inputs.conntrack]]\ncolect = ['all']\n[agent]\ninterval = 'x'\n");
     hang_up();
-    writer.until_logged("the old configuration goes on: ");
-    assert!(writer.log().contains("unknown key 'colect'"), "{}", writer.log());
+    writer.until_logged("c.conf is not reloaded; the old configuration stays in force");
+    let log = writer.log();
+    let errors: Vec<_> = log.lines().filter(|line| line.contains(": error: ")).collect();
+    // A line for each problem, and one for the consequence.
+    assert!(errors.len() == 3 && errors[0].contains("c.conf:2:1: unknown key 'colect'"), "{log}");
+    assert!(errors[1].contains("c.conf:4:12: 'interval' in [agent]: "), "{log}");
     write(&format!("[agent]\nuser = 'nobody'\n{input}"));
     hang_up();
     writer.until_logged("user needs a restart");
@@ -366,6 +370,116 @@ fn sighup_reopens_the_output_and_reads_the_configuration_again() {
     });
     writer.end();
     assert!(recorded(&path) > 0);
+}
+
+/// Public reports: a reload to `ebpf = "on"` ended the run where probes cannot be attached.
+#[test]
+fn a_configuration_that_cannot_start_leaves_the_old_one_in_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, config) = (dir.path().join("f.influx"), dir.path().join("c.conf"));
+    for confine in ["off", "auto"] {
+        let write = |ebpf: &str, more: &str| {
+            let text = format!("[[inputs.conntrack]]\ncollect = ['all']\nebpf = '{ebpf}'\n{more}");
+            std::fs::write(&config, text).unwrap();
+        };
+        write("off", "");
+        let arguments = ["--format", "influx", "--config", config.to_str().unwrap()];
+        let writer = Writer::start(&path, &[&arguments[..], &["--confine", confine]].concat());
+        // Plain files have no probes on any host.
+        write("on", "");
+        writer.running.signal(rustix::process::Signal::HUP);
+        writer.until_logged("c.conf is not reloaded; the old configuration stays in force");
+        assert!(!writer.log().contains("c.conf is reloaded"), "{}", writer.log());
+        let before = length(&path);
+        writer.until("more rows", || length(&path) > before + 1000);
+        write("off", "[inputs.conntrack.tags]\nrack = 'r7'\n");
+        writer.running.signal(rustix::process::Signal::HUP);
+        writer.until_logged("c.conf is reloaded");
+        writer.end();
+        assert!(recorded(&path) > 0);
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+/// The same where nothing shows before the attempt that probes cannot be attached.
+#[test]
+fn a_pipeline_that_does_not_start_leaves_the_old_configuration_in_force() {
+    let name = "a_pipeline_that_does_not_start_leaves_the_old_configuration_in_force";
+    if !crate::support::may_make_namespaces(name) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("c.conf");
+    let write = |ebpf: &str| {
+        let text = format!("[[inputs.conntrack]]\ncollect = ['all']\nebpf = '{ebpf}'\n");
+        std::fs::write(&config, text).unwrap();
+    };
+    write("off");
+    // A kernel that has kprobes, as far as the check before the attempt can see.
+    let devices = "/sys/bus/event_source/devices";
+    let script = format!(
+        "mount -t tmpfs none {devices}; mkdir {devices}/kprobe; echo 6 > {devices}/kprobe/type; \
+         exec \"$@\""
+    );
+    let mut shell = std::process::Command::new("unshare");
+    shell.args(["--mount", "sh", "-ec", &script, "sh"]).arg(crate::support::binary());
+    shell.args(["--interval", "20ms", "--format", "influx", "--confine", "off", "--config"]);
+    shell.arg(&config).args(roots(&fixture("5.15")));
+    crate::support::with_default_signals(&mut shell);
+    let log = Log::of(&mut shell);
+    let mut running = Running::start(&mut shell);
+    assert!(running.line(Duration::from_secs(20)).is_some(), "{}", log.text());
+    write("on");
+    running.signal(rustix::process::Signal::HUP);
+    log.wait_for("c.conf is not reloaded; the old configuration stays in force");
+    assert!(log.text().contains("they are not wanted; ebpf on requires them"), "{}", log.text());
+    for _ in 0..100 {
+        assert!(running.line(Duration::from_secs(20)).is_some(), "{}", log.text());
+    }
+    write("auto");
+    running.signal(rustix::process::Signal::HUP);
+    log.wait_for("c.conf is reloaded");
+    running.signal(rustix::process::Signal::TERM);
+    assert!(running.wait().0.success(), "{}", log.text());
+}
+
+/// An output that does not take the rows is not there for a new configuration either.
+#[test]
+fn a_reload_with_a_stuck_output_does_not_end_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("c.conf");
+    let write = |rack: &str| {
+        let tags = format!("[inputs.conntrack.tags]\nrack = '{rack}'\n");
+        let text = format!("[[inputs.conntrack]]\ncollect = ['percpu']\n{tags}");
+        std::fs::write(&config, text).unwrap();
+    };
+    write("r6");
+    let mut command = ctpulse();
+    command.args(["--interval", "1s", "--format", "influx", "--config"]).arg(&config);
+    let log = Log::of(command.args(roots(&fixture("cpus-4096"))));
+    let mut running = Running::start_unread(&mut command);
+    // One emission is longer than the pipe, so its write does not end.
+    let stdout = running.child.stdout.take().unwrap();
+    until("rows in the pipe", || rustix::io::ioctl_fionread(&stdout).unwrap() > 0);
+    write("r7");
+    let hang_up = || running.signal(rustix::process::Signal::HUP);
+    hang_up();
+    log.wait_for("c.conf is not reloaded; the old configuration stays in force");
+    assert!(log.text().contains("error: the output is stuck"), "{}", log.text());
+    let lines = crate::support::lines_of(stdout);
+    for number in 0u64.. {
+        if number % 10_000 == 0 {
+            // Refused as long as the reader has not caught up.
+            hang_up();
+        }
+        let line = lines.recv_timeout(Duration::from_secs(20)).expect("a row with the new tag");
+        if line.contains(",rack=r7") {
+            break;
+        }
+    }
+    running.signal(rustix::process::Signal::TERM);
+    drop(lines);
+    assert!(running.wait().0.success(), "{}", log.text());
 }
 
 /// Starts `command`, which writes rows, and checks that SIGHUP changes nothing.

@@ -7,11 +7,17 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
+
+use super::stream::PATIENCE;
 use crate::cli::CollectArgs;
 use crate::config::read_whole;
 use crate::confine::Needs;
 use crate::logging;
+use crate::notices::CannotBegin;
+use crate::pipeline::Pipeline;
 use crate::settings::{Ebpf, Input, Settings, Source};
+use crate::source::ebpf::check_host;
 use crate::source::reader::settled;
 use crate::source::roots::Place;
 
@@ -19,32 +25,34 @@ use crate::source::roots::Place;
 pub(super) struct Configuration {
     path: Option<PathBuf>,
     text: Vec<u8>,
+    /// The text of a new configuration until it is in use.
+    new_text: Vec<u8>,
 }
 
 impl Configuration {
     /// The file that the arguments name, if they name one.
     pub(super) fn of(args: &CollectArgs) -> Self {
         let path = args.sample.config.clone();
-        Self { text: path.as_deref().map(text).unwrap_or_default(), path }
+        Self { text: path.as_deref().map(text).unwrap_or_default(), path, new_text: Vec::new() }
     }
 
     pub(super) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// Returns the settings of a changed configuration, with the parts that cannot change. Where the old
-    /// settings stay in use, the reason is logged. `kept` are the privileges that this process kept
-    /// when it was confined.
+    /// Returns the settings of a changed configuration, with the parts that cannot change, to be
+    /// [accepted](Self::accept) or [refused](Self::refuse). Where the settings of `pipeline` stay in
+    /// force, the reason is logged.
     pub(super) fn reload(
         &mut self,
         load: impl FnOnce() -> anyhow::Result<(Settings, Vec<String>)>,
         old: &Settings,
-        kept: Option<&Needs>,
+        pipeline: &Pipeline,
     ) -> Option<Settings> {
         let path = self.path.as_deref()?;
         let name = path.display();
         if is_pipe(path) {
-            log::info!("{name} is a pipe, which is read once; the old configuration goes on");
+            log::info!("{name} is a pipe, which is read once; {OLD_STAYS}");
             return None;
         }
         let text = text(path);
@@ -55,22 +63,62 @@ impl Configuration {
         let fitted = load().and_then(|(mut new, warnings)| {
             logging::warn_briefly(&warnings);
             keep_what_is_fixed(&mut new, old);
-            if let Some(kept) = kept {
+            check_probes(&new, pipeline)?;
+            if let Some(kept) = &pipeline.confined {
                 fit(&mut new, kept).map_err(anyhow::Error::msg)?;
+            }
+            // Otherwise there would be no output for the new settings.
+            if !pipeline.has_reopened(PATIENCE) {
+                bail!("the output is stuck");
             }
             Ok(new)
         });
         match fitted {
             Ok(new) => {
-                self.text = text;
-                log::info!("{name} is reloaded");
+                self.new_text = text;
                 Some(new)
             }
             Err(error) => {
-                log::error!("the old configuration goes on: {error:#}");
+                self.refuse(&error);
                 None
             }
         }
+    }
+
+    /// The new settings are in use.
+    pub(super) fn accept(&mut self) {
+        self.text = std::mem::take(&mut self.new_text);
+        if let Some(path) = &self.path {
+            log::info!("{} is reloaded", path.display());
+        }
+    }
+
+    /// The old settings stay in use; the next SIGHUP tries the new ones again.
+    pub(super) fn refuse(&mut self, error: &anyhow::Error) {
+        self.new_text.clear();
+        super::log_error(error);
+        if let Some(path) = &self.path {
+            log::error!("{} is not reloaded; {OLD_STAYS}", path.display());
+        }
+    }
+}
+
+const OLD_STAYS: &str = "the old configuration stays in force";
+
+/// Checks what can be known about probes before the old ones are detached.
+///
+/// # Errors
+/// Why there cannot be any, where an input requires them.
+fn check_probes(new: &Settings, pipeline: &Pipeline) -> anyhow::Result<()> {
+    if !new.inputs.iter().any(|input| input.ebpf == Ebpf::On) {
+        return Ok(());
+    }
+    check_host().map_err(|error| CannotBegin::without_probes(&error))?;
+    // The reason of the start is the reason why no privilege for probes was kept.
+    let is_given_up = pipeline.confined.as_ref().is_some_and(|kept| !kept.probes);
+    match pipeline.without_probes.clone().filter(|_| is_given_up) {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
     }
 }
 
@@ -96,7 +144,7 @@ fn keep_what_is_fixed(new: &mut Settings, old: &Settings) {
         ("debug or quiet", new.log_level != old.log_level),
     ];
     for (key, _) in changed.iter().filter(|(_, is_changed)| *is_changed) {
-        log::warn!("{key} needs a restart; the old value goes on");
+        log::warn!("{key} needs a restart; the old value stays in force");
     }
     new.listen = old.listen;
     new.user.clone_from(&old.user);

@@ -10,9 +10,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::reload::{Configuration, is_pipe};
-use super::stream::{
-    RunEvent, Turn, attend, finish, is_ignored, on_signal, run_events, start, stop,
-};
+use super::stream::{RunEvent, Turn, attend, finish, halt, is_ignored, on_signal, run_events};
 use crate::cli::RunArgs;
 use crate::format::{Csv, EncoderOptions, Format, encoder};
 use crate::logging;
@@ -191,8 +189,11 @@ impl Run<'_> {
             confine => confine,
         };
         let (mut confined, mut processes) = (None, HeldProcesses::default());
+        // The settings before a reload, until the new ones are in use.
+        let mut before = None;
         loop {
             let end = self.to.clone();
+            let kept = confined.clone();
             let plan = Plan {
                 roots: settings.roots.clone(),
                 trigger: Trigger::Interval,
@@ -202,31 +203,42 @@ impl Run<'_> {
                 ends_with_inputs: true,
                 confine,
                 confined,
-                processes,
+                processes: processes.clone(),
                 config: self.configuration.path().map(ToOwned::to_owned),
                 on_end: Box::new(move || _ = end.send(RunEvent::End)),
             };
-            let pipeline = start(settings.inputs.clone(), plan)?;
+            let pipeline = match (Pipeline::start(settings.inputs.clone(), plan), before.take()) {
+                (Ok(pipeline), None) => pipeline,
+                (Ok(pipeline), Some(_)) => {
+                    self.configuration.accept();
+                    pipeline
+                }
+                (Err(failure), None) => return Err(failure.error).context("cannot start"),
+                (Err(failure), Some(old)) => {
+                    self.configuration.refuse(&failure.error.into());
+                    (destination, settings, confined) = (failure.destination, old, kept);
+                    continue;
+                }
+            };
             let new = self.attend(&pipeline, &settings, &mut from).await;
             // Threads are there from now on.
             (confined, confine) = (pipeline.confined.clone(), Confine::Off);
             processes = pipeline.processes.clone();
-            let outcome = stop(pipeline)?;
+            let outcome = halt(pipeline)?;
             streamed.reports.extend(outcome.reports);
             streamed.rows += outcome.rows;
             streamed.complete = outcome.flushed && !outcome.reader_gone;
             left = left.map(|left| left.saturating_sub(outcome.written));
-            let Some(new) = new.filter(|_| streamed.complete || outcome.destination.is_none())
-            else {
+            let new = new.filter(|_| streamed.complete || outcome.destination.is_none());
+            let Some(new) = new.filter(|_| left != Some(0)) else {
+                outcome.destination.map_or(Ok(()), |mut destination| destination.finish())?;
                 return Ok(streamed);
             };
             let Some(same) = outcome.destination else {
                 bail!("the output is stuck, and the new configuration cannot write to it");
             };
-            if left == Some(0) {
-                return Ok(streamed);
-            }
-            (destination, settings) = (same, new);
+            before = Some(std::mem::replace(&mut settings, new));
+            destination = same;
         }
     }
 
@@ -244,8 +256,7 @@ impl Run<'_> {
                 log::info!("there is no configuration to read again (--config)");
             }
             let load = || self::settings(self.args, self.format);
-            let kept = pipeline.confined.as_ref();
-            let new = self.configuration.reload(load, settings, kept);
+            let new = self.configuration.reload(load, settings, pipeline);
             if new.is_some() {
                 return new;
             }
