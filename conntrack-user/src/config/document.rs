@@ -4,7 +4,7 @@
 //! them, and another each that is not TOML. Telegraf's older names of our own tables are known here.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -33,6 +33,8 @@ pub(super) struct Tables {
 /// Reads the tables; what is wrong is reported to `text`.
 pub(super) fn tables(text: &ConfigText<'_>) -> Tables {
     let (root, errors) = DeTable::parse_recoverable(&text.filled.text);
+    let errors = syntax_errors_of(root.get_ref(), errors);
+    text.syntax_errors.replace(errors.iter().map(|error| error.region.clone()).collect());
     let mut tables = Tables::default();
     let mut old_tags = BTreeMap::new();
     for (name, value) in root.into_inner() {
@@ -55,7 +57,7 @@ pub(super) fn tables(text: &ConfigText<'_>) -> Tables {
         tables.global_tags.entry(tag).or_insert(value);
     }
     let has_input = !tables.inputs.is_empty() || !tables.execd.is_empty();
-    syntax_errors(text, &errors, has_input);
+    report_syntax_errors(text, &errors, has_input);
     if !tables.ignored.is_empty() {
         let ignored = tables.ignored.join(", ");
         text.warn(format!("only inputs.conntrack is read here; ignored: {ignored}"));
@@ -63,25 +65,76 @@ pub(super) fn tables(text: &ConfigText<'_>) -> Tables {
     tables
 }
 
+/// A place that is not TOML, and the parser's message.
+struct SyntaxError {
+    span: Range<usize>,
+    /// The text that the parser may have read in another way than it was meant, with its end.
+    region: RangeInclusive<usize>,
+    message: String,
+}
+
+/// The parser's errors. An array or an inline table without an end takes in the lines behind it: the
+/// error is where it begins, and those in it are left out.
+fn syntax_errors_of(root: &DeTable<'_>, errors: Vec<toml::de::Error>) -> Vec<SyntaxError> {
+    let error = |error: toml::de::Error| {
+        let span = error.span().unwrap_or(0..0);
+        SyntaxError { region: span.start..=span.start, span, message: error.message().to_owned() }
+    };
+    let mut errors: Vec<SyntaxError> = errors.into_iter().map(error).collect();
+    let unclosed = |error: &SyntaxError| match error.message.as_str() {
+        "unclosed array, expected `]`" => Some(("array", ']')),
+        "unclosed inline table, expected `}`" => Some(("inline table", '}')),
+        _ => None,
+    };
+    let found = errors.iter().find_map(|error| {
+        let (what, end) = unclosed(error)?;
+        let begin = outermost_until(root, error.span.start)?;
+        let message = format!("the {what} is not closed; write {end} at its end");
+        Some(SyntaxError { span: begin..begin, region: begin..=error.span.end, message })
+    });
+    if let Some(error) = found {
+        errors.retain(|other| !error.region.contains(&other.span.start));
+        errors.push(error);
+        errors.sort_by_key(|error| error.span.start);
+    }
+    errors
+}
+
+/// Where the outermost array or inline table begins that ends at `end`.
+fn outermost_until(table: &DeTable<'_>, end: usize) -> Option<usize> {
+    fn of_value(value: &Spanned<DeValue<'_>>, end: usize) -> Option<usize> {
+        match value.get_ref() {
+            DeValue::Array(_) | DeValue::Table(_) if value.span().end == end => {
+                Some(value.span().start)
+            }
+            DeValue::Array(array) => array.iter().find_map(|value| of_value(value, end)),
+            DeValue::Table(table) => outermost_until(table, end),
+            _ => None,
+        }
+    }
+    table.iter().find_map(|(_, value)| of_value(value, end))
+}
+
 /// Reports what is not TOML: a problem in our tables, and in those of other plugins a warning, since
 /// Telegraf's parser may take it. Without an input it may be the reason why there is none.
-fn syntax_errors(text: &ConfigText<'_>, errors: &[toml::de::Error], has_input: bool) {
+fn report_syntax_errors(text: &ConfigText<'_>, errors: &[SyntaxError], has_input: bool) {
     let mut last_line = 0;
     let mut warned: Vec<String> = Vec::new();
-    for error in errors {
-        let span = error.span().unwrap_or(0..0);
+    for SyntaxError { span, message, .. } in errors {
         let other = text.sections.other_plugin(span.start).filter(|_| has_input);
         // What follows on the same line is a consequence.
-        let line = text.position(&span).line;
+        let line = text.position(span).line;
         match other {
             _ if line == last_line => {}
             Some(header) if warned.contains(&header) => {}
             Some(header) => {
-                let message = error.message();
-                text.warn_at(&span, format!("{header} is no TOML and not read: {message}"));
+                text.warn_at(
+                    span,
+                    format!("{header} is no TOML and not read: {message}; Telegraf may accept it"),
+                );
                 warned.push(header);
             }
-            None => text.problem(&span, not_toml(text, error.message(), &span)),
+            None => text.problem(span, not_toml(text, message, span)),
         }
         last_line = line;
     }
@@ -105,10 +158,24 @@ fn not_toml(text: &ConfigText<'_>, message: &str, span: &Range<usize>) -> String
         "; Telegraf takes it: write each key on a line of its own".to_owned()
     } else if message.starts_with("missing comma between key") {
         "; Telegraf takes it without: write the comma".to_owned()
+    } else if message.starts_with("string values must be quoted") {
+        unquoted(key)
     } else {
         String::new()
     };
     format!("this is not valid TOML: {message}{advice}")
+}
+
+/// The advice for a text without quotes, or in those of a word processor.
+fn unquoted(text: &str) -> String {
+    let quotes = ['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{ab}', '\u{bb}'];
+    let bare = text.trim_matches(quotes);
+    match bare {
+        "" => String::new(),
+        _ if bare.contains(['"', '\n']) => String::new(),
+        _ if bare == text => format!("; write \"{bare}\""),
+        _ => format!("; write \"{bare}\", with straight quotes"),
+    }
 }
 
 /// Whether `key` has an inline table as its value in a line of `text`.

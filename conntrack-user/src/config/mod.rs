@@ -378,6 +378,42 @@ mod tests {
         );
     }
 
+    /// The parser goes on in an array without an end, and makes up values for what it finds there.
+    #[test]
+    fn values_that_the_parser_made_up_are_not_judged() {
+        let array = "the array is not closed; write ] at its end";
+        for (text, expected) in [
+            ("[[inputs.conntrack]]\ncollect=[\"all\"\nfiles=[\"x\"]\n", array),
+            (
+                "[[inputs.conntrack]]\ncollect=[\"all\",\nfiles=[\"x\"]\n[agent]\nquiet = true",
+                array,
+            ),
+            ("[[inputs.conntrack]]\ncollect=[[\"all\"", array),
+            (
+                "[[inputs.conntrack]]\ntags   ={a = 'b'\ncollect = ['all']\n",
+                "the inline table is not closed; write } at its end",
+            ),
+        ] {
+            assert_eq!(
+                error(text),
+                format!("t.conf:2:9: this is not valid TOML: {expected}"),
+                "{text}"
+            );
+        }
+        let error_of = |interval: &str| error(&format!("[agent]\ninterval = {interval}\n"));
+        let number = "t.conf:2:15: this is not valid TOML: invalid fraction, expected digits";
+        assert_eq!(error_of("10."), number);
+        let unquoted = "t.conf:2:12: this is not valid TOML: string values must be quoted, \
+                        expected literal string; write \"10s\"";
+        assert_eq!(error_of("10s"), unquoted);
+        assert_eq!(error_of("\u{201c}10s\u{201d}"), format!("{unquoted}, with straight quotes"));
+        // The plugin of another one hides what is behind it.
+        assert_eq!(
+            error("[[inputs.cpu]]\n  tags = [ 'a'\n[[inputs.conntrack]]\n"),
+            format!("t.conf:2:10: this is not valid TOML: {array}")
+        );
+    }
+
     #[test]
     fn the_number_of_problems_is_limited() {
         let text: String = (0..300).map(|n| format!("k{n} = 1\n")).collect();

@@ -1,7 +1,7 @@
 //! The text of a configuration file, and every message about a place in it.
 
 use std::cell::RefCell;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::dialect::{Sections, translate};
 use super::environment::{Environment, Filled, fill_bare};
@@ -29,6 +29,8 @@ pub(super) struct ConfigText<'a> {
     pub filled: Filled,
     /// The parts of the filled text.
     pub sections: Sections,
+    /// Where the filled text is not TOML.
+    pub syntax_errors: RefCell<Vec<RangeInclusive<usize>>>,
     original: &'a str,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<(Option<Position>, String)>>,
@@ -50,6 +52,7 @@ impl<'a> ConfigText<'a> {
             has_replacements: decoded.has_replacements,
             filled,
             sections,
+            syntax_errors: RefCell::default(),
             original,
             problems: RefCell::default(),
             warnings: RefCell::default(),
@@ -59,6 +62,12 @@ impl<'a> ConfigText<'a> {
     /// The place of the text at `span`, as the user wrote it.
     pub(super) fn position(&self, span: &Range<usize>) -> Position {
         Position::of(self.original, self.filled.original(span.start))
+    }
+
+    /// Whether the parser had to guess at the value at `span`.
+    pub(super) fn is_guess(&self, span: &Range<usize>) -> bool {
+        let errors = self.syntax_errors.borrow();
+        errors.iter().any(|region| span.start <= *region.end() && *region.start() <= span.end)
     }
 
     /// Reports that the text at `span` is wrong.

@@ -21,6 +21,7 @@ pub(super) fn table<T: Table>(text: &ConfigText<'_>, mut value: Spanned<DeValue<
         text.problem(&span, format!("{0} is a table; write {0} on a line of its own", T::NAME));
         return T::default();
     };
+    leave_out_guesses(text, table);
     use_own_names::<T>(text, table);
     let unused: Vec<&str> =
         T::UNUSED.iter().copied().filter(|key| table.remove(*key).is_some()).collect();
@@ -39,8 +40,32 @@ pub(super) fn read<T>(text: &ConfigText<'_>, mut value: Spanned<DeValue<'_>>, na
 where
     T: for<'de> serde::Deserialize<'de> + Default,
 {
+    if let DeValue::Table(table) = value.get_mut() {
+        leave_out_guesses(text, table);
+    }
     expand_strings(text, &mut value);
     deserialize(text, value, name)
+}
+
+/// Removes the values that the parser made up where the text is not TOML: the error is reported, and
+/// they are nothing that the user wrote.
+fn leave_out_guesses(text: &ConfigText<'_>, table: &mut DeTable<'_>) {
+    for (key, mut value) in std::mem::take(table) {
+        let span = value.span();
+        match value.get_mut() {
+            DeValue::Table(table) => leave_out_guesses(text, table),
+            DeValue::Array(array) if array.iter().any(|value| value.get_ref().is_table()) => {
+                for value in array.iter_mut() {
+                    if let DeValue::Table(table) = value.get_mut() {
+                        leave_out_guesses(text, table);
+                    }
+                }
+            }
+            _ if text.is_guess(&span) => continue,
+            _ => {}
+        }
+        table.insert(key, value);
+    }
 }
 
 /// Deserializes `value`; each part that has another type is reported and left out.
