@@ -404,6 +404,7 @@ impl PreparedInput {
             log_level,
             outbox,
             filter: input.filter.clone(),
+            is_waiting: input.wait,
             rows: RowBuilder::new(input, cpus, release, keys),
             rows_waiting: None,
             told_loss: Loss::default(),

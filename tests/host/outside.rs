@@ -244,6 +244,45 @@ fn a_missing_namespace_is_waited_for_on_request() {
     }
 }
 
+/// Emissions without a value before that used up `--count`, and `--once` did not wait.
+#[test]
+fn emissions_are_counted_from_the_first_row_of_a_namespace_that_is_waited_for() {
+    let test = "emissions_are_counted_from_the_first_row_of_a_namespace_that_is_waited_for";
+    if !may_make_namespaces(test) {
+        return;
+    }
+    let (name, other) = (format!("ctpulse-count-{}", std::process::id()), Namespace::new());
+    for (more, rows) in [
+        (&["--once", "--format", "influx"][..], 1),
+        (&["--count", "2", "--format", "influx"], 2),
+        // The rows of all inputs are one batch.
+        (&["--count", "2", "--format", "prometheus", "--netns", &other.name], 2),
+    ] {
+        let mut run = ctpulse();
+        run.args(["--interval", "50ms", "--ebpf", "off", "--wait", "--netns", &name]).args(more);
+        let mut running = Running::start(&mut run);
+        if rows == 1 || more.len() == 4 {
+            assert_eq!(running.line(Duration::from_millis(300)), None, "{more:?}");
+        } else {
+            assert!(running.line(Duration::from_secs(20)).is_some(), "{more:?}");
+        }
+        let _namespace = Namespace::named(name.clone());
+        let (status, _) = running.wait();
+        assert!(status.success(), "{more:?}: {status}");
+        let printed = running.rest();
+        let statistics = |line: &&String| match more.contains(&"prometheus") {
+            true => line.starts_with("conntrack_drop_total{") && line.contains(&name),
+            false => line.starts_with("conntrack,cpu=all"),
+        };
+        assert_eq!(printed.iter().filter(statistics).count(), rows, "{more:?}: {printed:?}");
+    }
+    let found = ctpulse().args(["--once", "--wait"]).output().unwrap();
+    assert_eq!(found.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&found.stderr).contains("--wait waits for a network namespace")
+    );
+}
+
 /// A container that has the host's /proc and not its /run/netns.
 #[test]
 fn a_name_of_the_host_is_found_through_host_proc() {

@@ -234,7 +234,7 @@ pub struct SampleArgs {
     #[command(flatten)]
     pub source: SourceArgs,
     /// Wait for a --netns that does not exist yet; without it that is an error. One that is deleted
-    /// later is waited for in any case.
+    /// later is waited for in any case. --once and --count count from its first row.
     #[arg(long, help_heading = "Sources")]
     pub wait: bool,
     /// Log more.

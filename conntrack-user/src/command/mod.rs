@@ -186,6 +186,9 @@ fn settings_each(
     if !names.is_empty() {
         settings.inputs = look_into(&settings.inputs, args);
     }
+    if args.sample.wait && settings.inputs.iter().all(|input| input.netns.is_own()) {
+        usage!("--wait waits for a network namespace; add --netns, or netns in the configuration");
+    }
     for input in &mut settings.inputs {
         input.wait |= args.sample.wait;
         let exists = existence::check(&settings.roots, &input.netns);

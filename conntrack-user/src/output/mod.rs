@@ -47,6 +47,8 @@ pub struct InputState {
     pub written: u64,
     /// Nothing more comes from the sampler.
     pub has_ended: bool,
+    /// The namespace is waited for, and no emission had a value yet: these do not count.
+    pub is_waiting: bool,
 }
 
 /// How a sink ended.
@@ -227,9 +229,15 @@ impl Sink {
     /// Writes the rows of one input, or those of all inputs once each of them has some. What is lost
     /// since there is no room is counted in later rows.
     fn write(&mut self, at: usize) -> io::Result<()> {
+        // An input that has written its emissions has none for a batch with another one, which waited.
+        let is_there = |input: &InputState| {
+            input.rows_waiting.is_some()
+                || input.has_ended
+                || self.count.is_some_and(|count| input.written >= count)
+        };
         let (first, inputs) = if !self.destination.wants_whole_batches() {
             (at, &mut self.inputs[at..=at])
-        } else if self.inputs.iter().all(|input| input.rows_waiting.is_some() || input.has_ended) {
+        } else if self.inputs.iter().all(is_there) {
             (0, &mut self.inputs[..])
         } else {
             return Ok(());
@@ -238,7 +246,7 @@ impl Sink {
         for (number, input) in (first..).zip(&mut *inputs) {
             let rows = input.rows_waiting.take().unwrap_or_default();
             emissions.push(Emission { input: number, rows, builder: &input.rows });
-            input.written += 1;
+            input.written += u64::from(!input.is_waiting);
         }
         let of_conntrack =
             |row: &&Metric| row.has_values() && row.name != self_metrics::MEASUREMENT;
@@ -259,7 +267,9 @@ impl InputState {
         let Ok(mut window) = self.outbox.windows.pop() else { return false };
         let loss = window.loss;
         window.loss.rows_lost += self.not_written;
-        let rows = self.rows.rows(&window).into_iter();
+        let rows = self.rows.rows(&window);
+        self.is_waiting &= !rows.iter().any(Metric::has_values);
+        let rows = rows.into_iter();
         let mut rows: Vec<Metric> = rows.filter_map(|row| self.filter.apply(row)).collect();
         rows.extend(self.rows.internal_row(&window).map(|row| self.filter.tag(row)));
         rows.iter_mut().for_each(Metric::make_plain);
