@@ -343,7 +343,7 @@ fn sighup_reopens_the_output_and_reads_the_configuration_again() {
     let hang_up = || writer.running.signal(rustix::process::Signal::HUP);
     hang_up();
     writer.until_logged("c.conf is unchanged");
-    writer.until_logged("f.influx is still the file that is written");
+    writer.until_logged("f.influx was not moved; it stays open");
     write(&format!("{input}[inputs.conntrack.tags]\nrack = 'r7'\n"));
     std::fs::rename(&path, dir.path().join("aside")).unwrap();
     hang_up();

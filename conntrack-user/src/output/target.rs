@@ -35,8 +35,53 @@ pub struct NoReader(PathBuf);
 pub enum Target {
     /// An open descriptor, and what messages call it.
     Descriptor(String, File),
-    /// A file, with no link in the way.
-    Path(PathBuf),
+    /// A file.
+    Path {
+        /// The file, with no link in the way.
+        path: PathBuf,
+        /// The name that was given, whose links may lead to another file later.
+        given: PathBuf,
+    },
+}
+
+/// What is needed to open an output again by its given name.
+#[derive(Debug, Clone)]
+pub(super) struct Reopening {
+    pub(super) path: PathBuf,
+    pub(super) given: PathBuf,
+    format: Format,
+    rotation: Option<Rotation>,
+}
+
+impl Reopening {
+    /// Finds the file to which the given name leads now, if that is another one than before.
+    ///
+    /// # Errors
+    /// See [`Target::resolve`].
+    pub(super) fn other_target(&self) -> anyhow::Result<Option<Target>> {
+        let target = Target::resolve(Some(&self.given))?;
+        Ok(match &target {
+            Target::Path { path, .. } if *path == self.path => None,
+            // The links of a directory that was removed are not known.
+            Target::Path { path, .. } if !has_directory(path) && !has_directory(&self.path) => None,
+            _ => Some(target),
+        })
+    }
+
+    /// Opens another target in the same way; with it the header of a CSV file that goes on.
+    ///
+    /// # Errors
+    /// See [`Target::open`], and a textfile that cannot be replaced.
+    pub(super) fn open(&self, target: &Target) -> anyhow::Result<(Output, Option<String>)> {
+        let opened = target.open(self.format, self.rotation)?;
+        opened.0.check()?;
+        Ok(opened)
+    }
+}
+
+fn has_directory(path: &Path) -> bool {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.is_none_or(Path::is_dir)
 }
 
 impl Target {
@@ -72,11 +117,11 @@ impl Target {
                     (Ok(parent), Some(name)) if parent.join(name) != path => {
                         path = parent.join(name);
                     }
-                    _ => return Ok(Self::Path(path)),
+                    _ => return Ok(Self::Path { path, given: output.to_owned() }),
                 },
             }
         }
-        bail!("{} leads in a circle of links", output.display())
+        bail!("cannot write to {}: its links lead in a circle", output.display())
     }
 
     /// Whether it is a terminal.
@@ -95,7 +140,7 @@ impl Target {
         format: Format,
         rotation: Option<Rotation>,
     ) -> anyhow::Result<(Output, Option<String>)> {
-        let path = match self {
+        let (path, given) = match self {
             Self::Descriptor(name, _) if rotation.is_some() => {
                 bail!("{name} cannot be rotated; name a file")
             }
@@ -103,21 +148,34 @@ impl Target {
                 let file = file.try_clone().with_context(|| format!("cannot write to {name}"))?;
                 return Ok((Output::new(name.clone(), file), None));
             }
-            Self::Path(path) => path,
+            Self::Path { path, given } => (path, given),
         };
-        let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
-        if kind.as_ref().is_ok_and(std::fs::FileType::is_dir) {
-            bail!("cannot write to {}: it is a directory", path.display());
-        }
-        if kind.as_ref().map_or(true, std::fs::FileType::is_file) {
-            return regular(path.clone(), format, rotation);
-        }
-        if rotation.is_some() || is_compressed(path) {
-            bail!("{} is no file that can be rotated or compressed", path.display());
-        }
-        let file = open_at_once(path, &kind?)?;
-        Ok((Output::new(path.display().to_string(), file), None))
+        let (path, given) = (path.clone(), given.clone());
+        let reopening = Reopening { path: path.clone(), given, format, rotation };
+        let (mut output, header) = open_path(path, format, rotation)?;
+        output.reopening = Some(reopening);
+        Ok((output, header))
     }
+}
+
+/// Opens a path; see [`Target::open`].
+fn open_path(
+    path: PathBuf,
+    format: Format,
+    rotation: Option<Rotation>,
+) -> anyhow::Result<(Output, Option<String>)> {
+    let kind = std::fs::metadata(&path).map(|metadata| metadata.file_type());
+    if kind.as_ref().is_ok_and(std::fs::FileType::is_dir) {
+        bail!("cannot write to {}: it is a directory", path.display());
+    }
+    if kind.as_ref().map_or(true, std::fs::FileType::is_file) {
+        return regular(path, format, rotation);
+    }
+    if rotation.is_some() || is_compressed(&path) {
+        bail!("{} is not a regular file, which --rotate and .zst need", path.display());
+    }
+    let file = open_at_once(&path, &kind?)?;
+    Ok((Output::new(path.display().to_string(), file), None))
 }
 
 /// Opens a device or a FIFO without waiting, for a reader or for a modem's carrier.

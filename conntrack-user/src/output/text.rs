@@ -3,10 +3,11 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::descriptor::Descriptor;
+use super::target::Reopening;
 pub use super::target::{NoReader, Target};
 use super::textfile::Textfile;
 use crate::confine::Rewrites;
@@ -102,14 +103,17 @@ impl Destination for Text {
 
     fn reopen(&mut self) {
         self.refused = None;
+        if self.follow_links() {
+            return;
+        }
         let name = &self.output.name;
         match &self.output.way {
-            TextTarget::Lines(_) => log::info!("{name} stays open: it is no file that is reopened"),
+            TextTarget::Lines(_) => log::info!("{name} is not a file, so it is not reopened"),
             TextTarget::Replace(_) => {
                 log::info!("{name} is replaced by each emission; it needs no reopening");
             }
             TextTarget::Append(file) if file.change().is_none() => {
-                log::info!("{name} is still the file that is written");
+                log::info!("{name} was not moved; it stays open");
             }
             TextTarget::Append(_) => {
                 if let Err(failure) = self.follow_changes() {
@@ -139,6 +143,42 @@ impl Text {
         }
         // Also a file that was moved and then truncated, which cannot be followed.
         Err(WriteFailure::Passing(io::Error::other("it is truncated while it is written")))
+    }
+
+    /// Goes on in another file where the links of the given name were changed. Returns whether they
+    /// were, also where rows go on into the old file.
+    fn follow_links(&mut self) -> bool {
+        let Some(reopening) = self.output.reopening.clone() else { return false };
+        let given = reopening.given.display();
+        let old = reopening.path.display();
+        let target = match reopening.other_target() {
+            Ok(None) => return false,
+            Ok(Some(target)) => target,
+            Err(error) => {
+                log::error!("{error:#}; rows go on into {old}");
+                return true;
+            }
+        };
+        if let Target::Path { path, .. } = &target
+            && self.output.is_now_at(path)
+        {
+            log::info!("{given} leads to {} now, which is the same file", path.display());
+            return true;
+        }
+        match reopening.open(&target) {
+            Ok((output, header)) => {
+                let mut old = std::mem::replace(&mut self.output, output);
+                // The last frame of the old file; its rows can be read without the end, too.
+                let _ = old.finish();
+                self.encoder.begin_again(header.as_deref());
+                log::info!("{given} leads to {} now; rows follow it", self.output.name);
+            }
+            Err(error) => {
+                let why = error.downcast_ref().map_or_else(|| format!("{error:#}"), reason);
+                log::error!("cannot follow {given}: {why}; rows go on into {old}");
+            }
+        }
+        true
     }
 
     /// Counts emissions that were not written, with a warning when the reason is another one.
@@ -249,6 +289,8 @@ pub struct Output {
     /// What error messages call it.
     name: String,
     way: TextTarget,
+    /// How it is opened again, where it has a name.
+    pub(super) reopening: Option<Reopening>,
 }
 
 enum TextTarget {
@@ -265,19 +307,48 @@ impl Output {
     /// error messages call it.
     #[must_use]
     pub fn new(name: impl Into<String>, file: File) -> Self {
-        Self { name: name.into(), way: TextTarget::Lines(Descriptor::new(file)) }
+        Self::named(name.into(), TextTarget::Lines(Descriptor::new(file)))
     }
 
     /// An output that replaces the regular file `path` by each batch of rows.
     #[must_use]
     pub fn replacing(path: PathBuf) -> Self {
-        Self { name: path.display().to_string(), way: TextTarget::Replace(Textfile::new(path)) }
+        Self::named(path.display().to_string(), TextTarget::Replace(Textfile::new(path)))
     }
 
     /// An output to a file that is appended to; `name` is what error messages call it.
     #[must_use]
     pub fn recording(name: String, file: RecordingFile) -> Self {
-        Self { name, way: TextTarget::Append(Box::new(file)) }
+        Self::named(name, TextTarget::Append(Box::new(file)))
+    }
+
+    fn named(name: String, way: TextTarget) -> Self {
+        Self { name, way, reopening: None }
+    }
+
+    /// Checks that it can be written to as far as that is not known from its opening.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn check(&self) -> io::Result<()> {
+        match &self.way {
+            TextTarget::Replace(file) => file.check(),
+            TextTarget::Lines(_) | TextTarget::Append(_) => Ok(()),
+        }
+    }
+
+    /// Takes over a new name of the file that is open, which its lock keeps from being opened again.
+    /// Returns `false` where `path` is another file.
+    fn is_now_at(&mut self, path: &Path) -> bool {
+        let TextTarget::Append(file) = &mut self.way else { return false };
+        if !file.is_now_at(path) {
+            return false;
+        }
+        self.name = path.display().to_string();
+        if let Some(reopening) = &mut self.reopening {
+            path.clone_into(&mut reopening.path);
+        }
+        true
     }
 
     /// Writes a batch; `false` where the file was truncated meanwhile.

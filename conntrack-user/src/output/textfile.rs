@@ -49,6 +49,18 @@ impl Textfile {
         self.was_written
     }
 
+    /// Checks that the file can be replaced, or written in place.
+    ///
+    /// # Errors
+    /// The system's, with the directory named where that is what refuses.
+    pub(super) fn check(&self) -> io::Result<()> {
+        match create_beside(&self.path) {
+            Ok((new, _locked)) => std::fs::remove_file(new),
+            Err(error) if is_refused(&error) && self.old.is_some() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Replaces the file. One that cannot be replaced, since it is mounted by itself or its
     /// directory takes no new files, is written in place.
     ///

@@ -140,6 +140,15 @@ impl RecordingFile {
         self.rotation.is_some()
     }
 
+    /// Takes over `path` where it is another name of the open file.
+    pub fn is_now_at(&mut self, path: &Path) -> bool {
+        let is_same = identity(path).is_ok_and(|now| now == self.identity);
+        if is_same {
+            path.clone_into(&mut self.path);
+        }
+        is_same
+    }
+
     /// Returns a change of the file by another program since the last write.
     #[must_use]
     pub fn change(&self) -> Option<FileChange> {

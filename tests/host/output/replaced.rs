@@ -163,6 +163,62 @@ fn a_recording_that_cannot_be_rotated_is_continued() {
     }
 }
 
+/// A link to the current file, which another program changes.
+#[test]
+fn sighup_follows_a_link_that_was_changed() {
+    for (name, format) in [
+        ("o.influx", "influx"),
+        ("o.influx.zst", "influx"),
+        ("o.csv", "csv"),
+        ("o.prom", "prometheus"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a").join(name), dir.path().join("b").join(name));
+        for path in [&a, &b] {
+            fs::create_dir(path.parent().unwrap()).unwrap();
+        }
+        let link = dir.path().join(name);
+        let lead_to = |target: &Path| {
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(target, &link).unwrap();
+        };
+        lead_to(&a);
+        let writer = Writer::start(&link, &["--format", format, "--confine", "off"]);
+        let hang_up = || writer.running.signal(Signal::HUP);
+        lead_to(&b);
+        hang_up();
+        writer.until("rows in the other file", || length(&b) > 0);
+        if format != "prometheus" {
+            // The file that is written, under another name.
+            let moved = a.with_file_name("moved");
+            fs::rename(&b, &moved).unwrap();
+            lead_to(&moved);
+            hang_up();
+            writer.until_logged("which is the same file");
+            let before = length(&moved);
+            writer.until("more rows", || length(&moved) > before);
+            fs::rename(&moved, &b).unwrap();
+            lead_to(&b);
+            hang_up();
+            writer.until_logged(&format!("leads to {} now, which is the same file", b.display()));
+        }
+        // A file that cannot be opened leaves the old one.
+        lead_to(&dir.path().join("nosuch").join(name));
+        hang_up();
+        writer.until_logged(&format!("rows go on into {}", b.display()));
+        let before = b.metadata().unwrap().modified().unwrap();
+        writer.until("more rows", || b.metadata().unwrap().modified().unwrap() > before);
+        writer.end();
+        for path in [&a, &b] {
+            match format {
+                "influx" => assert!(recorded(path) > 0, "{name}"),
+                "csv" => assert!(csv_rows(path) > 0, "{name}"),
+                _ => assert!(length(path) > 0, "{name}"),
+            }
+        }
+    }
+}
+
 /// A file that a shell opened has no name here, but its truncation (logrotate's `copytruncate`) can be
 /// seen.
 #[test]
@@ -180,7 +236,7 @@ fn a_truncated_standard_output_gets_its_header_again() {
         let mut running = Running::start_unread(&mut shell);
         until("rows", || length(&path) > 2000);
         running.signal(Signal::HUP);
-        log.wait_for("standard output stays open");
+        log.wait_for("standard output is not a file, so it is not reopened");
         fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
         log.wait_for("standard output was truncated; it is begun again");
         until("rows again", || length(&path) > 2000);
