@@ -139,6 +139,12 @@ struct Zsh {
 
 impl Zsh {
     fn start(place: &Place) -> Self {
+        let load = "autoload -U compinit; compinit -u -D; source ./script";
+        Self::start_with(place, load)
+    }
+
+    /// zsh at a prompt, after the commands of `load`.
+    fn start_with(place: &Place, load: &str) -> Self {
         let (pty, pts) = pty_process::blocking::open().unwrap();
         pty.resize(pty_process::Size::new(24, 160)).unwrap();
         let zsh = pty_process::blocking::Command::new("zsh").args(["-f", "-i"]);
@@ -154,9 +160,7 @@ impl Zsh {
             }
         });
         let zsh = Self { child, pty, screen };
-        let load = "PROMPT='zsh: '; autoload -U compinit; compinit -u -D; source ./script; clear; \
-                    echo loaded\n";
-        zsh.write(load);
+        zsh.write(&format!("PROMPT='zsh: '; {load}; clear; echo loaded\n"));
         zsh.until("loaded\nzsh:");
         zsh
     }
@@ -189,6 +193,21 @@ impl Drop for Zsh {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Public reports: installed as documented, the first TAB of each shell completed nothing.
+#[test]
+fn zsh_completes_at_the_first_attempt() {
+    if !is_there("zsh", "zsh_completes_at_the_first_attempt") {
+        return;
+    }
+    let place = Place::new("zsh");
+    let functions = place.dir.path().join("functions");
+    std::fs::create_dir(&functions).unwrap();
+    std::fs::copy(place.dir.path().join("script"), functions.join("_ctpulse")).unwrap();
+    let load = "fpath=($PWD/functions $fpath); autoload -U compinit; compinit -u -D";
+    let zsh = Zsh::start_with(&place, load);
+    zsh.completes("ctpulse doc", "ctpulse doctor");
 }
 
 #[test]

@@ -18,6 +18,14 @@ use super::Cli;
 /// The variable by which a script asks for candidates; its value is the shell's name.
 const VARIABLE: &str = "_CTPULSE_COMPLETE";
 
+/// The end of the script for zsh. zsh loads the file `_ctpulse` at the first completion and calls it as
+/// a function; it must complete then, too, and not only register the function for later ones.
+const FIRST_IN_ZSH: &str = r#"
+if [ "$funcstack[1]" = "_ctpulse" ]; then
+    _clap_dynamic_completer_ctpulse "$@"
+fi
+"#;
+
 /// The directory with the namespaces that have a name.
 const NAMED_NAMESPACES: &str = "/run/netns";
 
@@ -36,6 +44,9 @@ pub fn script(shell: clap_complete::Shell) -> io::Result<Vec<u8>> {
     let completer = shells.completer(&name).ok_or(io::ErrorKind::Unsupported)?;
     let mut script = Vec::new();
     completer.write_registration(VARIABLE, "ctpulse", "ctpulse", "ctpulse", &mut script)?;
+    if shell == clap_complete::Shell::Zsh {
+        script.extend_from_slice(FIRST_IN_ZSH.as_bytes());
+    }
     Ok(script)
 }
 
