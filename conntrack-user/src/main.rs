@@ -1,5 +1,6 @@
 //! `ctpulse`: arguments in, exit code out. The library does the rest.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -21,7 +22,15 @@ fn main() -> ExitCode {
             logging::say(Level::Error, &usage::message(&error, &words));
             ExitCode::from(WRONG_USAGE)
         }
-        Err(help) => help.exit(),
+        // A help text or the version.
+        Err(text) => match text.print().and_then(|()| std::io::stdout().flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                let error = format!("cannot write to standard output: {error}");
+                logging::say(Level::Error, &error);
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::SUCCESS,
+        },
     }
 }
 

@@ -215,6 +215,17 @@ fn without_kprobes_the_counters_of_the_kernel_are_sampled() {
     assert_eq!(text(&off.stderr), "");
 }
 
+#[test]
+fn a_help_text_that_cannot_be_written_is_an_error() {
+    for arguments in [&["--help"][..], &["--version"], &["report", "--help"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let found = ctpulse().args(arguments).stdout(full).output().unwrap();
+        let told = text(&found.stderr);
+        assert_eq!(found.status.code(), Some(1), "{arguments:?}");
+        assert!(told.starts_with("ctpulse: error: cannot write to standard output: "), "{told}");
+    }
+}
+
 /// `top` needs the address of the table, and names what hides it.
 #[test]
 fn a_kernel_without_variables_in_kallsyms_is_named_by_top() {
