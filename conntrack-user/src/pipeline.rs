@@ -286,7 +286,7 @@ fn resolve(inputs: &mut [Input], roots: &Roots, processes: &mut HeldProcesses) -
         let compat = input.compat_telegraf;
         input.source = if compat { Source::Procfs } else { settled(input.source, place) };
     }
-    if let Some(root) = roots.proc_root.as_deref().filter(|root| is_own_procfs(root)) {
+    if let Some(root) = roots.proc_root.as_deref().filter(|root| mounts::shows_reader(root)) {
         log_notice(&StartNotice::OwnProcfs(root));
     }
     places
@@ -435,14 +435,4 @@ fn asks_for_table(inputs: &[Input], places: &[Place], kept: Option<&Needs>) -> V
         log_notice(&StartNotice::NoLimit);
     }
     asks
-}
-
-/// Whether `root` is procfs and shows another network namespace than that of its process 1: its
-/// `net` is that of the process that reads it.
-fn is_own_procfs(root: &Path) -> bool {
-    let namespace = |path: &Path| std::fs::read_link(path).ok();
-    let own = namespace("/proc/self/ns/net".as_ref());
-    let first = namespace(&root.join("1/ns/net"));
-    mounts::is_procfs(root)
-        && (first.is_none() && root != Path::new("/proc") || first != own && first.is_some())
 }

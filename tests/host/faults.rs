@@ -388,14 +388,16 @@ fn another_mount_of_procfs_is_not_taken_for_the_hosts_namespace() {
     let namespace = crate::support::Namespace::new();
     let dir = tempfile::tempdir().unwrap();
     let host = dir.path().to_str().unwrap();
-    let run = |netns: &[&str]| {
+    let told_by = |arguments: &[&str], netns: &[&str]| {
         let mut shell = Command::new("unshare");
         let script = format!("mount -t proc proc {host}; exec {} \"$@\"", netns.join(" "));
         shell.args(["--mount", "sh", "-ec", &script, "sh"]).arg(crate::support::binary());
-        shell.args(["--once", "--format", "influx", "--proc-root", host]);
-        text(&shell.output().unwrap().stderr)
+        let found = shell.args(arguments).args(["--proc-root", host]).output().unwrap();
+        text(&found.stdout) + &text(&found.stderr)
     };
-    let told = run(&["ip", "netns", "exec", &namespace.name]);
+    let run = |netns: &[&str]| told_by(&["--once", "--format", "influx"], netns);
+    let other = ["ip", "netns", "exec", &namespace.name];
+    let told = run(&other);
     assert!(
         told.contains("shows the namespace of this process; for the host's set HOST_PROC"),
         "{told}"
@@ -403,7 +405,11 @@ fn another_mount_of_procfs_is_not_taken_for_the_hosts_namespace() {
     // Nor said of one that shows the same.
     if fs::read_link("/proc/1/ns/net").ok() == fs::read_link("/proc/self/ns/net").ok() {
         assert!(!run(&["env"]).contains("HOST_PROC"));
+        assert!(!told_by(&["doctor"], &["env"]).contains("HOST_PROC"));
     }
+    // The command to which all messages refer.
+    let told = told_by(&["doctor"], &other);
+    assert!(told.contains("shows the namespace of this process; for the host's set"), "{told}");
 }
 
 /// Starts ctpulse as process 1 of a new namespace; with it the number by which this one sees it.

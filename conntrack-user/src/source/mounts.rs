@@ -26,6 +26,17 @@ pub fn is_procfs(root: &Path) -> bool {
     statfs(root).is_ok_and(|statfs| statfs.f_type == PROC_SUPER_MAGIC)
 }
 
+/// Whether `root` is procfs and shows another network namespace than that of its process 1: its
+/// `net` is that of the process that reads it.
+#[must_use]
+pub fn shows_reader(root: &Path) -> bool {
+    let namespace = |path: &Path| std::fs::read_link(path).ok();
+    let own = namespace("/proc/self/ns/net".as_ref());
+    let first = namespace(&root.join("1/ns/net"));
+    is_procfs(root)
+        && (first.is_none() && root != Path::new("/proc") || first != own && first.is_some())
+}
+
 /// Returns the root of the mount at `point`, as a path of its file system.
 #[must_use]
 pub fn root_at(point: &Path) -> Option<String> {

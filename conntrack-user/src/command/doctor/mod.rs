@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use super::generate::print_quietly;
 use super::namespaces;
 use crate::cli::DoctorArgs;
+use crate::notices::StartNotice;
 use crate::schema::fields::{COUNT, LIMIT};
 use crate::schema::maintained;
 use crate::schema::raw::{EVENTS, Release, StatTable};
@@ -38,6 +39,9 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut findings = Findings::new(colour::suits(&std::io::stdout()));
     check_namespaces(args)?;
     let roots = args.source.roots();
+    if let Some(root) = roots.proc_root.as_deref().filter(|root| mounts::shows_reader(root)) {
+        findings.off("the host's namespace", &StartNotice::OwnProcfs(root).to_string());
+    }
     for netns in namespaces(&args.source) {
         if !netns.is_own() {
             findings.heading(&format!("network namespace {netns}"));
