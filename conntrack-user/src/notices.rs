@@ -62,7 +62,7 @@ impl fmt::Display for StartNotice<'_> {
                 path.display()
             ),
             Self::NoLimit => {
-                f.write_str("no sysctl file has the table's count and limit; left out")
+                f.write_str("no sysctl file has the table's count and limit (see ctpulse doctor)")
             }
         }
     }
@@ -166,7 +166,7 @@ impl Notice {
             | Self::Odd(_)
             | Self::Restarted
             | Self::NotAttached(_)
-            | Self::Foreign => Level::Warn,
+            | Self::Foreign(_) => Level::Warn,
             Self::Ended(_) => Level::Error,
         }
     }
@@ -193,8 +193,8 @@ impl fmt::Display for Notice {
             Self::NotAttached(error) => {
                 write!(f, "probes cannot be attached: {}", without_probes(error))
             }
-            Self::Foreign => {
-                write!(f, "missing CAP_SYS_ADMIN for the namespace: no {}", COUNT.name)
+            Self::Foreign(missing) => {
+                write!(f, "no {}: missing {missing}", COUNT.name)
             }
         }
     }
@@ -272,8 +272,8 @@ fn namespace(error: &NamespaceError) -> String {
         NamespaceError::Missing(path) => {
             format!("waiting for {}", path.display())
         }
-        NamespaceError::Permission(path) => {
-            format!("missing CAP_SYS_ADMIN to enter {}", path.display())
+        NamespaceError::Permission { path, missing } => {
+            format!("missing {missing} to enter {}", path.display())
         }
         NamespaceError::Enter { path, error } => {
             format!("cannot enter {}: {}", path.display(), reason(error))
@@ -379,7 +379,11 @@ mod tests {
         ];
         let namespaces = [
             NamespaceError::Missing(namespace()),
-            NamespaceError::Permission(namespace()),
+            NamespaceError::Permission { path: namespace(), missing: "CAP_SYS_ADMIN" },
+            NamespaceError::Permission {
+                path: "/proc/4194304/ns/net".into(),
+                missing: "CAP_SYS_ADMIN, CAP_SYS_PTRACE",
+            },
             NamespaceError::Other(namespace()),
             NamespaceError::Enter { path: namespace(), error: denied() },
             NamespaceError::Return(denied()),
@@ -421,7 +425,7 @@ mod tests {
             Notice::Restarted,
             Notice::Detached,
             Notice::Attached(HookCount { attached: 11, of: 14 }),
-            Notice::Foreign,
+            Notice::Foreign("CAP_SYS_ADMIN, CAP_SYS_PTRACE"),
         ]);
         let line = |level, text: String| {
             let level = if level == Level::Warn { "warning: " } else { "" };

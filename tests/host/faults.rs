@@ -375,6 +375,10 @@ fn count_and_limit_come_from_ctnetlink_where_sysctl_files_are_hidden() {
     let (rows, told) = (text(&found.stdout), text(&found.stderr));
     assert!(!rows.contains("ip_conntrack_max=") && rows.contains("cpu=all"), "{rows}");
     assert_eq!(told.matches("no sysctl file has the table's count and limit").count(), 1, "{told}");
+    // The statistics show that the module is loaded.
+    let told = text(&under_mounts(&unprivileged, &["doctor"]).stdout);
+    assert!(told.contains("CAP_NET_ADMIN, with which ctnetlink is asked"), "{told}");
+    assert!(!told.contains("modprobe"), "{told}");
 }
 
 /// `net` of a mounted /proc is that of whoever reads it.

@@ -57,8 +57,8 @@ impl Announced {
     }
 
     /// Announces that the sampled namespace cannot be entered.
-    pub(super) fn foreign(&mut self) {
-        self.foreign = self.foreign || self.send(Notice::Foreign);
+    pub(super) fn foreign(&mut self, missing: &'static str) {
+        self.foreign = self.foreign || self.send(Notice::Foreign(missing));
     }
 
     /// Announces what is odd about the statistics file, if that has changed.

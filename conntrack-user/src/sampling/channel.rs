@@ -31,7 +31,7 @@ pub enum Notice {
     /// The counters of a plain statistics file started again.
     Restarted,
     /// The sampled namespace could not be entered: host-wide sysctl files only.
-    Foreign,
+    Foreign(&'static str),
     /// The probes were detached, because the statistics that their counters belong to are gone.
     Detached,
     /// Probes were attached to so many hooks, and their counters start from 0.

@@ -287,8 +287,8 @@ impl Sampler {
         } else if !had_stat {
             self.accumulator.opened_again(std::mem::take(&mut self.failures.another_namespace));
         }
-        if self.reader.is_foreign() {
-            self.announced.foreign();
+        if let Some(missing) = self.reader.foreign() {
+            self.announced.foreign(missing);
         }
     }
 

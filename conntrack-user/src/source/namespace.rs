@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
+use rustix::thread::{CapabilitySet, LinkNameSpaceType, gettid, move_into_link_name_space};
 
 /// A namespace could not be entered or left.
 #[derive(Debug, thiserror::Error)]
@@ -23,11 +23,16 @@ pub enum NamespaceError {
     Missing(PathBuf),
     /// The kernel did not let this process open or enter it.
     #[error(
-        "cannot enter network namespace {}: permission denied; run as root, or grant CAP_SYS_ADMIN, \
-         and CAP_SYS_PTRACE for that of another process (setcap cap_sys_admin+ep, or AmbientCapabilities=CAP_SYS_ADMIN in a systemd unit)",
-        .0.display()
+        "cannot enter network namespace {}: permission denied; run as root, or grant {missing} \
+         (setcap, or AmbientCapabilities= in a systemd unit)",
+        path.display()
     )]
-    Permission(PathBuf),
+    Permission {
+        /// The namespace's file.
+        path: PathBuf,
+        /// The capabilities that are missing.
+        missing: &'static str,
+    },
     /// It was to be that of a process, and there was none.
     #[error("there is no process {0}, so there is nothing to sample")]
     NoProcess(u32),
@@ -213,19 +218,40 @@ pub fn within<T>(path: &Path, inside: impl FnOnce() -> T) -> Result<T, Namespace
     let fail = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => NamespaceError::Missing(path.to_owned()),
         io::ErrorKind::InvalidInput => NamespaceError::Other(path.to_owned()),
-        io::ErrorKind::PermissionDenied => NamespaceError::Permission(path.to_owned()),
         _ => NamespaceError::Enter { path: path.to_owned(), error },
     };
-    let target = File::open(path).map_err(fail)?;
+    let refused = |missing| NamespaceError::Permission { path: path.to_owned(), missing };
+    let target = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => refused(missing_to_open(path)),
+        _ => fail(error),
+    })?;
     let own_path = thread_file("ns/net");
     let own = File::open(&own_path)
         .map_err(|error| NamespaceError::Enter { path: own_path.clone(), error })?;
     let network = Some(LinkNameSpaceType::Network);
-    move_into_link_name_space(target.as_fd(), network).map_err(|errno| fail(errno.into()))?;
+    move_into_link_name_space(target.as_fd(), network).map_err(|errno| match errno {
+        Errno::PERM | Errno::ACCESS => refused(ADMIN),
+        errno => fail(errno.into()),
+    })?;
     let result = inside();
     move_into_link_name_space(own.as_fd(), network)
         .map_err(|errno| NamespaceError::Return(errno.into()))?;
     Ok(result)
+}
+
+/// The capability to enter a namespace.
+const ADMIN: &str = "CAP_SYS_ADMIN";
+
+/// The capabilities without which the file of a namespace cannot be opened. That of another process
+/// needs one of its own, and opening it comes first.
+fn missing_to_open(path: &Path) -> &'static str {
+    let is_of_process = path.parent().is_some_and(|parent| parent.ends_with("ns"));
+    let held = rustix::thread::capabilities(None).map(|sets| sets.effective);
+    match held.is_ok_and(|held| held.contains(CapabilitySet::SYS_ADMIN)) {
+        _ if !is_of_process => ADMIN,
+        true => "CAP_SYS_PTRACE",
+        false => "CAP_SYS_ADMIN, CAP_SYS_PTRACE",
+    }
 }
 
 /// `/proc/self/task/TID/NAME` of the calling thread (`/proc/thread-self` is missing before 3.17).

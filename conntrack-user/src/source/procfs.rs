@@ -121,7 +121,7 @@ pub struct Procfs {
     /// What is looked at to see whether the namespace is still the same: the namespace's file,
     /// or where that cannot be entered the statistics' directory.
     watched: Option<(PathBuf, Identity)>,
-    foreign: bool,
+    foreign: Option<&'static str>,
 }
 
 impl Procfs {
@@ -135,7 +135,7 @@ impl Procfs {
             parser: StatParser::default(),
             sysctls,
             watched: None,
-            foreign: false,
+            foreign: None,
         }
     }
 
@@ -155,17 +155,18 @@ impl Procfs {
         self.stat.open = None;
     }
 
-    /// Whether the sampled namespace could not be entered, so that only the statistics and the
-    /// host-wide sysctl files are read.
+    /// The capabilities that are missing where the sampled namespace could not be entered, so that only
+    /// the statistics and the host-wide sysctl files are read.
     #[must_use]
-    pub fn is_foreign(&self) -> bool {
+    pub fn foreign(&self) -> Option<&'static str> {
         self.foreign
     }
 
     /// Whether [`Procfs::open_missing`] has something to open.
     #[must_use]
     pub fn is_incomplete(&self, wants_stat: bool) -> bool {
-        let shown = |file: &&SysctlFile| !self.foreign || HOST_WIDE.contains(&file.key.as_str());
+        let shown =
+            |file: &&SysctlFile| self.foreign.is_none() || HOST_WIDE.contains(&file.key.as_str());
         wants_stat && self.stat.open.is_none()
             || self.sysctls.iter().filter(shown).any(|file| !file.is_open())
     }
@@ -188,7 +189,7 @@ impl Procfs {
         let watch = |path: &Path| Some((path.to_owned(), namespace::identity(path).ok()?));
         let watched = watch(&namespace);
         let entered = namespace::within(&namespace, || {
-            self.foreign = false;
+            self.foreign = None;
             self.open_here(&namespace::thread_file("net"), wants_stat, report)
         });
         match (entered, self.place.net.clone()) {
@@ -196,8 +197,8 @@ impl Procfs {
                 self.watched = watched;
                 opened
             }
-            (Err(NamespaceError::Permission(_)), Some(net)) => {
-                self.foreign = !is_own_namespace(&net);
+            (Err(NamespaceError::Permission { missing, .. }), Some(net)) => {
+                self.foreign = (!is_own_namespace(&net)).then_some(missing);
                 self.watched = watch(&net.join("stat"));
                 self.open_here(&net, wants_stat, report)
             }
@@ -212,7 +213,7 @@ impl Procfs {
         report: &mut dyn FnMut(SysctlError),
     ) -> Result<(), StatError> {
         for file in self.sysctls.iter_mut().filter(|file| !file.is_open()) {
-            if self.foreign && !HOST_WIDE.contains(&file.key.as_str()) {
+            if self.foreign.is_some() && !HOST_WIDE.contains(&file.key.as_str()) {
                 continue;
             }
             if let Err(error) = file.open() {

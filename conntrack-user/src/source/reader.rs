@@ -134,10 +134,10 @@ impl Reader {
         self.netlink.as_ref().map(|_| StatSource::Netlink).or_else(file)
     }
 
-    /// See [`Procfs::is_foreign`].
+    /// See [`Procfs::foreign`].
     #[must_use]
-    pub fn is_foreign(&self) -> bool {
-        self.procfs.is_foreign()
+    pub fn foreign(&self) -> Option<&'static str> {
+        self.procfs.foreign()
     }
 
     /// Whether [`Reader::open_missing`] has something to open.
@@ -187,7 +187,7 @@ impl Reader {
 
     /// Whether `auto` may take ctnetlink instead of procfs here: not in place of plain files.
     fn may_ask(&self) -> bool {
-        self.source == Source::Auto && self.place.is_live() && !self.procfs.is_foreign()
+        self.source == Source::Auto && self.place.is_live() && self.procfs.foreign().is_none()
     }
 
     fn is_conntrack_loaded(&self) -> bool {

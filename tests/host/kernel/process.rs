@@ -59,6 +59,42 @@ impl Drop for Sleeper {
     }
 }
 
+/// The file of another process's namespace needs another capability than entering it.
+#[test]
+fn the_capability_that_is_missing_for_a_process_is_named() {
+    let name = "the_capability_that_is_missing_for_a_process_is_named";
+    if !may_make_namespaces(name) {
+        return;
+    }
+    let namespace = Namespace::new();
+    let sleeper = Sleeper::start(&namespace);
+    let (by_number, by_path) =
+        (format!("pid:{}", sleeper.number()), format!("/proc/{}/ns/net", sleeper.number()));
+    for (capability, netns, expected) in [
+        ("sys_ptrace", &by_path, "missing CAP_SYS_PTRACE to enter "),
+        ("sys_admin", &by_path, "missing CAP_SYS_ADMIN to enter "),
+        ("sys_ptrace", &by_number, "no ip_conntrack_count: missing CAP_SYS_PTRACE"),
+        ("sys_admin", &by_number, "no ip_conntrack_count: missing CAP_SYS_ADMIN"),
+    ] {
+        let without = format!("-{capability}");
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set", &without, "--inh-caps", &without]);
+            command.arg(crate::support::binary()).args(arguments).args(["--netns", netns]);
+            command.output().unwrap()
+        };
+        let found = run(&["--ebpf", "off", "--once", "--format", "influx"]);
+        let told = String::from_utf8_lossy(&found.stderr);
+        assert!(told.contains(expected), "{capability}, {netns}: {told}");
+        if *netns == by_number {
+            let found = run(&["doctor"]);
+            let told = String::from_utf8_lossy(&found.stdout);
+            let remedy = format!("it needs CAP_{}", capability.to_uppercase());
+            assert!(told.contains(&remedy), "{capability}: {told}");
+        }
+    }
+}
+
 #[test]
 fn a_process_names_its_namespace() {
     if !may_make_namespaces("a_process_names_its_namespace") {

@@ -210,6 +210,14 @@ fn ctnetlink(reader: &Reader) -> String {
 /// Reports the sysctl values, and the files that give no number.
 fn sysctls(reader: &mut Reader, is_hidden: bool, faults: &[SysctlError], findings: &mut Findings) {
     let problems = findings.problems.len();
+    let remedy = match reader.foreign() {
+        Some(missing) => format!("to enter the namespace it needs {missing}"),
+        // Statistics are a file of the module.
+        None if reader.has_statistics() => "show this process /proc/sys/net/netfilter, or grant \
+                                            CAP_NET_ADMIN, with which ctnetlink is asked"
+            .to_owned(),
+        None => "load the module (modprobe nf_conntrack); in a container set HOST_PROC".to_owned(),
+    };
     let mut values = Vec::new();
     reader.read_sysctls(&mut values, &mut |_| {});
     for (file, value) in reader.sysctls().zip(values) {
@@ -219,11 +227,7 @@ fn sysctls(reader: &mut Reader, is_hidden: bool, faults: &[SysctlError], finding
             }
             (None, Some(value)) => findings.fact(&file.key, &format!("{value} (from ctnetlink)")),
             _ if !is_hidden && [COUNT.name, LIMIT.name].contains(&file.key.as_str()) => {
-                findings.problem(
-                    &file.key,
-                    "no file gives it",
-                    "load the module (modprobe nf_conntrack); in a container set HOST_PROC",
-                );
+                findings.problem(&file.key, "no file gives it", &remedy);
             }
             _ => {}
         }
