@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ctpulse::cli::{Cli, answer_script, usage};
-use ctpulse::command::{UsageError, error_lines};
+use ctpulse::command::{UsageError, error_lines, hang_up};
 use ctpulse::logging;
 use log::Level;
 
@@ -13,6 +13,7 @@ use log::Level;
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    hang_up::hold();
     answer_script();
     match Cli::try_parse() {
         Ok(cli) => ctpulse::command::dispatch(cli).unwrap_or_else(|error| report(&error)),

@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::hang_up;
 use super::stream::{RunEvent, attend, finish, is_ignored, on_signal, run_events, start, stop};
 use crate::cli::{ExecdArgs, Signal};
 use crate::format::{EncoderOptions, encoder};
@@ -20,6 +21,7 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let runtime = super::runtime()?;
     let (to, mut from) = run_events();
     wait_for_requests(&runtime, &to)?;
+    hang_up::release();
     let loaded = super::settings(&args.collect, args.signal != Signal::None);
     let level = loaded.as_ref().map_or(log::LevelFilter::Info, |(s, _)| s.log_level);
     logging::start(logging::LogReader::Telegraf, level);

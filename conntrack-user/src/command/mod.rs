@@ -6,6 +6,7 @@ mod drops;
 mod execd;
 mod execd_check;
 mod generate;
+pub mod hang_up;
 mod input_summary;
 mod live;
 mod manual;
@@ -52,6 +53,9 @@ macro_rules! usage {
 /// # Errors
 /// The message on standard error before the exit with 1.
 pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    if !matches!(cli.command, None | Some(Command::Run(_) | Command::Execd(_))) {
+        hang_up::release();
+    }
     if matches!(
         cli.command,
         Some(Command::Doctor(_) | Command::Report(_) | Command::Config(_) | Command::Man { .. })

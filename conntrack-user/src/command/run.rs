@@ -9,6 +9,7 @@ use rustix::event::Timespec;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+use super::hang_up;
 use super::reload::{Configuration, is_pipe};
 use super::stream::{RunEvent, Turn, attend, finish, halt, is_ignored, on_signal, run_events};
 use crate::cli::RunArgs;
@@ -49,8 +50,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 /// From the arguments to the end of the run.
 async fn stream(args: &RunArgs, target: &Target) -> anyhow::Result<Streamed> {
     let (to, mut from) = run_events();
-    // First of all: until then SIGHUP ends the process, and does not reach process 1 at all.
+    // First of all: until then SIGHUP is held back.
     wait_for_hang_up(&to)?;
+    hang_up::release();
     let is_init = std::process::id() == 1;
     if is_init {
         wait_for_end(args, &to)?;
