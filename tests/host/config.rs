@@ -151,8 +151,10 @@ fn a_configuration_can_be_a_pipe() {
     for script in [
         format!("{run} <(printf '%s' \"$2\")"),
         format!("printf '%s' \"$2\" | {run} /dev/stdin"),
+        format!("printf '%s' \"$2\" | {run} -"),
         format!("printf '%s' \"$2\" > \"$3\" & {run} \"$3\""),
         "printf '%s' \"$2\" | \"$0\" config --check /dev/stdin".to_owned(),
+        "printf '%s' \"$2\" | \"$0\" config --check -".to_owned(),
     ] {
         let mut shell = Command::new("timeout");
         shell.args(["30", "bash", "-c", &script]).arg(binary()).arg(fixture("5.15").join("proc"));

@@ -202,8 +202,8 @@ pub struct SourceArgs {
 /// How to sample; shared by `run`, `execd` and `live`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SampleArgs {
-    /// A Telegraf configuration; other plugins in it are ignored.
-    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// A Telegraf configuration, or - for standard input; other plugins in it are ignored.
+    #[arg(long, short, value_name = "FILE", value_parser = value::input(), value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Time between rows, such as 1s or 250ms [default: 1s, with --listen 15s, or the
     /// configuration's].
@@ -344,8 +344,8 @@ pub struct ConfigArgs {
     /// Print a commented sample configuration.
     #[arg(long)]
     pub print_default: bool,
-    /// Check FILE: everything that is wrong and where, or what the file would do.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// Check FILE (- is standard input): everything that is wrong and where, or what the file would do.
+    #[arg(long, value_name = "FILE", value_parser = value::input(), value_hint = ValueHint::FilePath)]
     pub check: Option<PathBuf>,
 }
 

@@ -2,7 +2,10 @@
 
 use std::num::IntErrorKind;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use crate::config::{nearest, parse_duration};
 use crate::settings::Collect;
@@ -96,6 +99,14 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         Some(_) => Err(format!("'{text}' is less than 4K; write for example {digits}M")),
         None => Err(format!("'{text}' is not a size; write for example 64M or 1G")),
     }
+}
+
+/// Reads the name of a file that is read; `-` is standard input.
+pub(super) fn input() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|path| match path.to_str() {
+        Some("-") => "/dev/stdin".into(),
+        _ => path,
+    })
 }
 
 /// The words of `--collect`.
