@@ -34,6 +34,7 @@ fn every_problem_of_a_configuration_is_a_line() {
     assert_eq!(
         problems.lines().collect::<Vec<_>>(),
         [
+            "ctpulse: warning: t.conf: only inputs.conntrack is read here; ignored: outputs.file",
             "ctpulse: error: t.conf:3:1: unknown key 'intervall' in [agent]; did you mean 'interval'?",
             "ctpulse: error: t.conf:5:12: 'collect' in [[inputs.conntrack]]: \"al\" is not supported; \
              did you mean \"all\"?",

@@ -43,7 +43,8 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
         }
     }
     if !problems.is_empty() {
-        return Err(ConfigError::Invalid { file, problems }.into());
+        let warnings = loaded.warnings;
+        return Err(ConfigError::Invalid { file, problems, warnings }.into());
     }
     if !inputs.is_empty() && !loaded.execd.is_empty() {
         writeln!(

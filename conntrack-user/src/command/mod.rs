@@ -104,7 +104,13 @@ fn log_level(debug: bool, quiet: bool) -> LevelFilter {
 #[must_use]
 pub fn error_lines(error: &anyhow::Error) -> Vec<(Level, String)> {
     if let Some(problems) = error.downcast_ref::<ConfigError>() {
-        return problems.lines().into_iter().map(|line| (Level::Error, line)).collect();
+        let warnings = problems.warnings().iter().map(|line| (Level::Warn, line.clone()));
+        return warnings
+            .chain(problems.lines().into_iter().map(|line| (Level::Error, line)))
+            .collect();
+    }
+    if let Some(AbsentNamespaces(lines)) = error.downcast_ref() {
+        return lines.iter().map(|line| (Level::Error, line.clone())).collect();
     }
     match CannotBegin::find(error) {
         Some(cause) => {

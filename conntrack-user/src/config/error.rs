@@ -43,6 +43,8 @@ pub enum ConfigError {
         file: String,
         /// All that is wrong, in the order of the file; at least one.
         problems: Vec<Problem>,
+        /// The warnings, a line each: one may be the cause of a problem.
+        warnings: Vec<String>,
     },
     /// The file is valid, but it asks for no input.
     #[error(
@@ -69,8 +71,17 @@ impl ConfigError {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         match self {
-            Self::Invalid { file, problems } => lines(file, problems),
+            Self::Invalid { file, problems, .. } => lines(file, problems),
             other => vec![other.to_string()],
+        }
+    }
+
+    /// The warnings, a line each.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            Self::Invalid { warnings, .. } => warnings,
+            _ => &[],
         }
     }
 }

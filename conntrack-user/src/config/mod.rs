@@ -93,7 +93,8 @@ pub fn read(path: &Path) -> Result<Loaded, ConfigError> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         let message = "this file is UTF-16; save it as UTF-8".to_owned();
         let problem = Problem { position: Position { line: 1, column: 1 }, message };
-        return Err(ConfigError::Invalid { file, problems: vec![problem] });
+        let problems = vec![problem];
+        return Err(ConfigError::Invalid { file, problems, warnings: Vec::new() });
     }
     let text = String::from_utf8_lossy(&bytes);
     let decoded = Decoded { text: &text, has_replacements: matches!(text, Cow::Owned(_)) };
@@ -275,6 +276,19 @@ mod tests {
         assert_eq!(
             loaded("[[inputs.conntrack]]\nalias = 'a$$b'").settings.inputs[0].alias.as_deref(),
             Some("a$b")
+        );
+    }
+
+    #[test]
+    fn warnings_are_kept_beside_errors() {
+        let text = "[agent]\ninterval = \"${UNSET}\"\n[[inputs.conntrack]]\n";
+        let error = parse("t.conf", text, &environment).unwrap_err();
+        assert_eq!(error.lines().len(), 1, "{error}");
+        let warnings = error.warnings();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(
+            warnings[0].contains("the environment variable 'UNSET' is not set"),
+            "{warnings:?}"
         );
     }
 

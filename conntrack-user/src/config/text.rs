@@ -105,16 +105,16 @@ impl<'a> ConfigText<'a> {
     pub(super) fn finish(self) -> Result<Vec<String>, ConfigError> {
         let file = self.file_name;
         let mut problems = self.problems.into_inner();
+        let mut warnings = self.warnings.into_inner();
+        warnings.sort_by_key(|(position, _)| *position);
+        let line = |(position, text): (Option<Position>, String)| match position {
+            Some(position) => format!("{file}:{position}: {text}"),
+            None => format!("{file}: {text}"),
+        };
+        let mut warnings: Vec<String> = warnings.into_iter().map(line).collect();
+        warnings.dedup();
         if problems.is_empty() {
-            let mut warnings = self.warnings.into_inner();
-            warnings.sort_by_key(|(position, _)| *position);
-            let line = |(position, text): (Option<Position>, String)| match position {
-                Some(position) => format!("{file}:{position}: {text}"),
-                None => format!("{file}: {text}"),
-            };
-            let mut lines: Vec<String> = warnings.into_iter().map(line).collect();
-            lines.dedup();
-            return Ok(lines);
+            return Ok(warnings);
         }
         // What is reported later of one place is a consequence.
         problems.sort_by_key(|problem| problem.position);
@@ -126,6 +126,6 @@ impl<'a> ConfigText<'a> {
                 problems.last().map_or(Position { line: 1, column: 1 }, |it| it.position);
             problems.push(Problem { position, message: format!("and {left_out} more problems") });
         }
-        Err(ConfigError::Invalid { file: file.to_owned(), problems })
+        Err(ConfigError::Invalid { file: file.to_owned(), problems, warnings })
     }
 }
