@@ -213,6 +213,9 @@ fn a_namespace_that_does_not_exist_is_an_error_with_the_nearest_names() {
             refused(&[command, "--netns", "pid:4194305", "--wait"], &["there is no process"]);
         }
     }
+    let both = ["--once", "--netns", &mistyped, "--netns", "pid:4194305"];
+    let told = text(&ctpulse().args(both).output().unwrap().stderr);
+    assert_eq!(told.lines().filter(|line| line.contains(": error: ")).count(), 2, "{told}");
     refused(&["doctor", "--advise", "--netns", &mistyped], &[&meant]);
     for command in ["run", "execd"] {
         refused(&[command, "--config", config], &[&meant]);

@@ -42,6 +42,11 @@ const WATCHING_INTERVAL: Duration = Duration::from_secs(1);
 #[error("{0}")]
 pub struct UsageError(String);
 
+/// Namespaces that are asked for and cannot be sampled, a line each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+struct AbsentNamespaces(Vec<String>);
+
 macro_rules! usage {
     ($($text:tt)*) => {
         return Err(UsageError(format!($($text)*)).into())
@@ -199,11 +204,16 @@ fn settings_each(
     if args.sample.wait && settings.inputs.iter().all(|input| input.netns.is_own()) {
         usage!("--wait waits for a network namespace; add --netns, or netns in the configuration");
     }
+    let mut absent = Vec::new();
     for input in &mut settings.inputs {
         input.wait |= args.sample.wait;
-        let exists = existence::check(&settings.roots, &input.netns);
-        exists
-            .or_else(|absent| if input.wait && absent.may_come() { Ok(()) } else { Err(absent) })?;
+        match existence::check(&settings.roots, &input.netns) {
+            Err(error) if !(input.wait && error.may_come()) => absent.push(error.to_string()),
+            _ => {}
+        }
+    }
+    if !absent.is_empty() {
+        return Err(AbsentNamespaces(absent).into());
     }
     if settings.roots.proc_root.is_some() && settings.inputs.iter().any(|i| !i.netns.is_own()) {
         bail!(
