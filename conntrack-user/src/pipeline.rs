@@ -81,6 +81,7 @@ pub struct Pipeline {
     draining: Arc<AtomicBool>,
     reopening: Arc<AtomicBool>,
     rows: Arc<AtomicU64>,
+    has_read: Arc<AtomicBool>,
     /// The rights that this process kept, if it is confined.
     pub confined: Option<Needs>,
     /// The processes that are sampled by number.
@@ -99,6 +100,8 @@ pub struct Outcome {
     pub reader_gone: bool,
     /// Rows of conntrack with a value that were written.
     pub rows: u64,
+    /// Whether a value was read, also where filters left it out.
+    pub has_read: bool,
     /// Emissions that were written of each input.
     pub written: u64,
     /// The destination of the rows; `None` where it is stuck.
@@ -122,12 +125,14 @@ impl Pipeline {
         destination.begin(&inputs);
         let (draining, reopening, rows) =
             <(Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicU64>)>::default();
+        let has_read = Arc::<AtomicBool>::default();
         let pipeline = Self {
             samplers,
             sink,
             draining: Arc::clone(&draining),
             reopening: Arc::clone(&reopening),
             rows: Arc::clone(&rows),
+            has_read: Arc::clone(&has_read),
             confined,
             processes,
             without_probes,
@@ -142,6 +147,7 @@ impl Pipeline {
             draining,
             reopening,
             rows,
+            has_read,
             on_end,
         });
         Ok(pipeline)
@@ -193,7 +199,8 @@ impl Pipeline {
         let written = ended.as_ref().map_or(0, |it| it.written);
         let destination = ended.map(|it| it.destination);
         let rows = self.rows.load(Ordering::Relaxed);
-        Ok(Outcome { reports, flushed, reader_gone, rows, written, destination })
+        let has_read = self.has_read.load(Ordering::Relaxed);
+        Ok(Outcome { reports, flushed, reader_gone, rows, has_read, written, destination })
     }
 }
 
@@ -404,7 +411,8 @@ impl PreparedInput {
             log_level,
             outbox,
             filter: input.filter.clone(),
-            is_waiting: input.wait,
+            has_read: false,
+            waits: input.wait,
             rows: RowBuilder::new(input, cpus, release, keys),
             rows_waiting: None,
             told_loss: Loss::default(),

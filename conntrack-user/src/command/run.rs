@@ -36,10 +36,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let target = Target::resolve(args.output.as_deref())?;
     let streamed = super::runtime()?.block_on(stream(args, &target))?;
     if streamed.complete && streamed.rows == 0 && is_bounded(args) {
-        bail!(
-            "nothing was written: nothing could be read (`ctpulse doctor` has the reason), or filters \
-             left no row"
-        );
+        let why = match streamed.has_read {
+            true => "the filters left no row",
+            false => "nothing could be read (`ctpulse doctor` has the reason)",
+        };
+        bail!("nothing was written: {why}");
     }
     let code = finish(&streamed.reports, args.stats);
     // An input that ended by itself has fewer rows than requested, and has logged the reason.
@@ -172,6 +173,8 @@ struct Streamed {
     reports: Vec<SamplingReport>,
     /// Rows of conntrack with a value that were written.
     rows: u64,
+    /// Whether a value was read.
+    has_read: bool,
     /// Whether everything was written.
     complete: bool,
 }
@@ -229,6 +232,7 @@ impl Run<'_> {
             let outcome = halt(pipeline)?;
             streamed.reports.extend(outcome.reports);
             streamed.rows += outcome.rows;
+            streamed.has_read |= outcome.has_read;
             streamed.complete = outcome.flushed && !outcome.reader_gone;
             left = left.map(|left| left.saturating_sub(outcome.written));
             let new = new.filter(|_| streamed.complete || outcome.destination.is_none());

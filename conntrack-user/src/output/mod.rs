@@ -47,8 +47,10 @@ pub struct InputState {
     pub written: u64,
     /// Nothing more comes from the sampler.
     pub has_ended: bool,
-    /// The namespace is waited for, and no emission had a value yet: these do not count.
-    pub is_waiting: bool,
+    /// An emission had a value, also where filters left it out.
+    pub has_read: bool,
+    /// Emissions do not count before one with a value: the namespace is waited for.
+    pub waits: bool,
 }
 
 /// How a sink ended.
@@ -170,6 +172,8 @@ pub struct Sink {
     pub reopening: Arc<AtomicBool>,
     /// Rows with a value written so far.
     pub rows: Arc<AtomicU64>,
+    /// Whether a value was read, also where filters left it out.
+    pub has_read: Arc<AtomicBool>,
     /// Called when the run has come to its end: every input has written as many emissions as were
     /// asked for or has ended, the output has no reader any more, or it cannot be written.
     pub on_end: Box<dyn Fn() + Send>,
@@ -194,6 +198,9 @@ impl Sink {
                     && self.inputs[at].take_rows()
                 {
                     idle = false;
+                    if self.inputs[at].has_read {
+                        self.has_read.store(true, Ordering::Relaxed);
+                    }
                     if let Err(error) = self.write(at) {
                         (self.on_end)();
                         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -246,7 +253,7 @@ impl Sink {
         for (number, input) in (first..).zip(&mut *inputs) {
             let rows = input.rows_waiting.take().unwrap_or_default();
             emissions.push(Emission { input: number, rows, builder: &input.rows });
-            input.written += u64::from(!input.is_waiting);
+            input.written += u64::from(input.has_read || !input.waits);
         }
         let of_conntrack =
             |row: &&Metric| row.has_values() && row.name != self_metrics::MEASUREMENT;
@@ -268,7 +275,7 @@ impl InputState {
         let loss = window.loss;
         window.loss.rows_lost += self.not_written;
         let rows = self.rows.rows(&window);
-        self.is_waiting &= !rows.iter().any(Metric::has_values);
+        self.has_read |= rows.iter().any(Metric::has_values);
         let rows = rows.into_iter();
         let mut rows: Vec<Metric> = rows.filter_map(|row| self.filter.apply(row)).collect();
         rows.extend(self.rows.internal_row(&window).map(|row| self.filter.tag(row)));
