@@ -291,7 +291,7 @@ fn missing_files_are_an_error_with_a_remedy() {
 #[test]
 fn a_wrong_command_line_gets_one_line_with_a_valid_form() {
     for (arguments, code, words) in [
-        (vec!["--interval", "0.5ms"], 2, "--interval is 500µs; the shortest is 1ms"),
+        (vec!["--interval", "0.5ms"], 2, "--interval is 500us; the shortest is 1ms"),
         (vec!["--interval", "fast"], 2, "'fast' is not a duration"),
         (vec!["-s", "5"], 2, "'5' is not a duration: it has no unit; write 5s for seconds"),
         (vec!["--count", "0"], 2, "'0' is less than 1; write a whole number from 1 on"),

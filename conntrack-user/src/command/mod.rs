@@ -25,7 +25,7 @@ use log::{Level, LevelFilter};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, CollectArgs, Command, SourceArgs};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, duration_text};
 use crate::notices::CannotBegin;
 use crate::settings::{Collect, Confine, Input, Netns, Roots, SHORTEST_INTERVAL, Settings, Source};
 use crate::source::existence;
@@ -258,14 +258,15 @@ fn override_input(input: &mut Input, args: &CollectArgs, asked: bool) -> anyhow:
         [("--interval", input.interval), ("--sample-interval", input.sample_interval)]
     {
         if value < SHORTEST_INTERVAL {
-            usage!("{what} is {value:?}; the shortest is {SHORTEST_INTERVAL:?}");
+            let (value, shortest) = (duration_text(value), duration_text(SHORTEST_INTERVAL));
+            usage!("{what} is {value}; the shortest is {shortest}");
         }
     }
     if input.sample_interval > input.interval {
         usage!(
-            "--sample-interval ({:?}) is longer than the interval ({:?}); sample at least once per row",
-            input.sample_interval,
-            input.interval
+            "--sample-interval ({}) is longer than the interval ({}); sample at least once per row",
+            duration_text(input.sample_interval),
+            duration_text(input.interval)
         );
     }
     if let Some(collect) = args.collect {

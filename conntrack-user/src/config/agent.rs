@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::LevelFilter;
 use toml::Spanned;
 
-use super::duration::{DurationError, from_seconds, parse_agent_duration};
+use super::duration::{DurationError, duration_text, from_seconds, parse_agent_duration};
 use super::tables::{AgentTable, DurationValue, Placed, Table};
 use super::text::ConfigText;
 use crate::settings::{Confine, DEFAULT_INTERVAL, SHORTEST_INTERVAL, parse_listen};
@@ -76,8 +76,11 @@ pub(super) fn long_enough<T: Table>(
 ) -> bool {
     let is_long_enough = *value.get_ref() >= SHORTEST_INTERVAL;
     if !is_long_enough {
-        let problem =
-            format!("{:?} is too short; the shortest is {SHORTEST_INTERVAL:?}", value.get_ref());
+        let problem = format!(
+            "{} is too short; the shortest is {}",
+            duration_text(*value.get_ref()),
+            duration_text(SHORTEST_INTERVAL)
+        );
         text.value_problem::<T>(&value.span(), key, problem);
     }
     is_long_enough
@@ -242,7 +245,7 @@ mod tests {
         );
         assert_eq!(
             agent_error("interval = '10us'"),
-            "t.conf:2:12: 'interval' in [agent]: 10\u{b5}s is too short; the shortest is 1ms"
+            "t.conf:2:12: 'interval' in [agent]: 10us is too short; the shortest is 1ms"
         );
         assert!(agent_error("sample_interval = '0s'").contains("too short"));
         assert!(agent_error("collection_offset = '-1s'").contains("it is negative"));

@@ -47,6 +47,32 @@ impl DurationError {
     }
 }
 
+/// Writes a duration as [`parse_duration`] reads it, in one unit where that is exact: `0s`, `500us`,
+/// `1.5s`, `2h`, `1d`.
+#[must_use]
+pub fn duration_text(duration: Duration) -> String {
+    const UNITS: [(u128, &str); 7] = [
+        (86_400_000_000_000, "d"),
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+        (1, "ns"),
+    ];
+    let nanoseconds = duration.as_nanos();
+    if nanoseconds == 0 {
+        return "0s".to_owned();
+    }
+    let exact = UNITS.iter().find(|(unit, _)| nanoseconds.is_multiple_of(*unit));
+    match exact {
+        Some((unit, name)) if nanoseconds / unit < 10_000 => {
+            format!("{}{name}", nanoseconds / unit)
+        }
+        _ => format!("{duration:?}").replace('\u{b5}', "u"),
+    }
+}
+
 /// Reads a duration such as `10s`, `1m30s`, `1.5s`, `500ms`, `10us`, `250ns`, `1h` or `2d`.
 ///
 /// `0` and the empty text are zero, as in Telegraf; every other number needs its unit.
@@ -130,6 +156,15 @@ fn number(digits: &str) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_duration_is_written_as_it_is_read() {
+        for text in
+            ["0s", "1ns", "500us", "1ms", "250ms", "1500ms", "90s", "2h", "1d", "1.0000005s"]
+        {
+            assert_eq!(duration_text(parse_duration(text).unwrap()), text);
+        }
+    }
+
     use proptest::prelude::*;
 
     use super::*;

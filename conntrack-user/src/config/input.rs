@@ -9,7 +9,7 @@ use log::LevelFilter;
 use toml::Spanned;
 
 use super::agent::{Agent, long_enough};
-use super::duration::parse_duration;
+use super::duration::{duration_text, parse_duration};
 use super::error::nearest;
 use super::filters::{filter, set};
 use super::tables::{AgentTable, ConntrackTable, DurationValue, OneOrMany, Placed, Strings};
@@ -127,8 +127,11 @@ impl InputReader<'_> {
         if duration <= interval {
             return Some(duration);
         }
-        let problem =
-            format!("{duration:?} is longer than the interval of {interval:?}; write at most that");
+        let problem = format!(
+            "{} is longer than the interval of {}; write at most that",
+            duration_text(duration),
+            duration_text(interval)
+        );
         match own {
             Some(_) => self.problem(&span, key, problem),
             None => self.text.value_problem::<AgentTable>(&span, key, problem),

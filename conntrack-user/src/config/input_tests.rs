@@ -84,7 +84,7 @@ fn the_sample_interval_is_at_most_the_interval() {
         "t.conf:3:19: 'sample_interval' in [[inputs.conntrack]]: 2s is longer than the interval \
          of 1s; write at most that"
     );
-    assert!(input_error("sample_interval = '0s'").contains("0ns is too short"));
+    assert!(input_error("sample_interval = '0s'").contains("0s is too short"));
     let agent = error("[agent]\nsample_interval = '2s'\n[[inputs.conntrack]]\ninterval = '1s'");
     assert!(
         agent.starts_with("t.conf:2:19: 'sample_interval' in [agent]: 2s is longer"),

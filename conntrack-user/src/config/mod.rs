@@ -38,7 +38,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
 pub use agent::system_host;
-pub use duration::{DurationError, parse_duration};
+pub use duration::{DurationError, duration_text, parse_duration};
 pub(crate) use error::nearest;
 pub use error::{ConfigError, Position, Problem};
 pub use execd::{ExecdCommand, Setting};
