@@ -52,8 +52,15 @@ pub fn message(error: &clap::Error, words: &[String]) -> String {
         ErrorKind::UnknownArgument if is_negative_number(&argument()) => {
             // clap names the first letters of `-5s` only.
             let argument = argument();
-            let whole = words.iter().find(|word| word.starts_with(&argument));
-            format!("'{}' is negative; write it without the '-'", whole.unwrap_or(&argument))
+            let at = words.iter().position(|word| word.starts_with(&argument));
+            let whole = at.map_or(&argument, |at| &words[at]);
+            let option = at.and_then(|at| words.get(at.checked_sub(1)?));
+            let option = option.filter(|option| option.starts_with('-'));
+            let option = option.map_or_else(String::new, |option| format!("{option}: "));
+            format!("{option}'{whole}' is negative; write it without the '-'")
+        }
+        ErrorKind::UnknownArgument if is_of_run(&argument()) => {
+            format!("{} is an option of 'ctpulse run'; {}", argument(), help())
         }
         ErrorKind::UnknownArgument => {
             let near = did_you_mean(ContextKind::SuggestedArg, help());
@@ -74,11 +81,38 @@ pub fn message(error: &clap::Error, words: &[String]) -> String {
         },
         ErrorKind::MissingRequiredArgument => {
             let missing = text(ContextKind::InvalidArg).unwrap_or_default();
-            let takes = if missing.starts_with("--") { "needs" } else { "takes" };
-            format!("this {takes} {missing}; {}", help())
+            let what = match required_by(&missing, words) {
+                Some(option) => format!("{option} needs {missing}"),
+                None => format!("'{}' needs {missing}", command(words)),
+            };
+            format!("{what}; {}", help())
         }
         _ => first_line(error),
     }
+}
+
+/// Whether `run` has the option, which another command does not have.
+fn is_of_run(argument: &str) -> bool {
+    let Some(name) = argument.strip_prefix("--") else { return false };
+    let command = Cli::command();
+    let run = command.find_subcommand("run");
+    run.is_some_and(|run| run.get_arguments().any(|option| option.get_long() == Some(name)))
+}
+
+/// The given option that requires the missing one. clap does not tell.
+fn required_by<'a>(missing: &str, words: &'a [String]) -> Option<&'a str> {
+    let requiring: &[&str] = match missing.split(' ').next()? {
+        "--output" => &["--rotate"],
+        "--rotate" => &["--keep"],
+        "--advise" => &["--look", "--recording"],
+        "--top" => &["--interval", "-i", "--lines"],
+        "--replay" => &["--speed"],
+        _ => &[],
+    };
+    words
+        .iter()
+        .map(|word| word.split('=').next().unwrap_or(word))
+        .find(|word| requiring.contains(word))
 }
 
 fn is_negative_number(argument: &str) -> bool {
@@ -163,8 +197,10 @@ mod tests {
             ("--once --count 3", "--once cannot be used with --count <N>; remove one"),
             ("--once --once", "--once can be given only once"),
             ("--once extra", "a command cannot be used with --once; remove one"),
-            ("-n -5", "'-5' is negative; write it without the '-'"),
-            ("-i -5s", "'-5s' is negative; write it without the '-'"),
+            ("-n -5", "-n: '-5' is negative; write it without the '-'"),
+            ("-i -5s", "-i: '-5s' is negative; write it without the '-'"),
+            ("live --once", "--once is an option of 'ctpulse run'; see 'ctpulse live --help'"),
+            ("--rotate 1M", "--rotate needs --output <FILE>; see 'ctpulse --help'"),
             ("-n 1.5", "--count <N>: '1.5' is not a whole number; write a whole number from 1 on"),
             (
                 "-n 99999999999999999999",
@@ -215,9 +251,12 @@ mod tests {
                 "--compat <telegraf>: 'other' is not telegraf; see 'ctpulse --help'",
             ),
             ("live --replay", "--replay <FILE> needs a value"),
-            ("drops --interval 5s", "this needs --top <KEYS>; see 'ctpulse drops --help'"),
-            ("config", "this takes <--print-default|--check <FILE>>; see 'ctpulse config --help'"),
-            ("report", "this takes <FILE>...; see 'ctpulse report --help'"),
+            ("drops --interval 5s", "--interval needs --top <KEYS>; see 'ctpulse drops --help'"),
+            (
+                "config",
+                "'ctpulse config' needs <--print-default|--check <FILE>>; see 'ctpulse config --help'",
+            ),
+            ("report", "'ctpulse report' needs <FILE>...; see 'ctpulse report --help'"),
             (
                 "drops --top caus",
                 "--top <KEYS>: 'caus' is not one of cause, reason, protocol, source, destination, port, nat, source/24, destination/16",
