@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(filter.global_tags["rack"], "global");
         assert_eq!(
             error("[global_tags]\nrack = 1\n[[inputs.conntrack]]"),
-            "t.conf:2:8: 'rack' in [global_tags]: wrong type: found integer 1, expected a string"
+            "t.conf:2:8: 'rack' in [global_tags]: wrong type: found integer 1, expected a string; write \"1\""
         );
     }
 }

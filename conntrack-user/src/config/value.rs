@@ -259,7 +259,7 @@ fn in_toml_words(message: &str) -> String {
         return message.to_owned();
     };
     let found = match found {
-        "map" => "a table or a date".to_owned(),
+        "map" => "a table, or a date".to_owned(),
         "sequence" => "an array".to_owned(),
         value => value.replace('`', "").trim_end_matches(" as i128").to_owned(),
     };
@@ -268,5 +268,16 @@ fn in_toml_words(message: &str) -> String {
         "a sequence" => "an array",
         other => other,
     };
-    format!("wrong type: found {found}, expected {expected}")
+    let remedy = remedy(&found, expected);
+    format!("wrong type: found {found}, expected {expected}{remedy}")
+}
+
+/// The valid form of a value that has another type, where it is known.
+fn remedy(found: &str, expected: &str) -> String {
+    match (found.split_once(' '), expected) {
+        (Some(("string" | "integer", value)), "an array") => format!("; write [{value}]"),
+        (Some(("integer", value)), "a string") => format!("; write \"{value}\""),
+        (Some(("string", _)), "a boolean") => "; write true or false".to_owned(),
+        _ => String::new(),
+    }
 }
