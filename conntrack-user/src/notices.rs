@@ -54,7 +54,7 @@ impl fmt::Display for StartNotice<'_> {
                 write!(f, "probes are off: {why}; new, delete, drop causes unknown")
             }
             Self::NoCpuNumbers(path) => {
-                write!(f, "rows are numbered in order: cannot read {}", path.display())
+                write!(f, "CPUs are numbered in order of rows: cannot read {}", path.display())
             }
             Self::OwnProcfs(path) => write!(
                 f,
@@ -230,7 +230,7 @@ fn lost(error: &StatError) -> String {
     }
 }
 
-const HIDDEN: &str = "/proc is mounted with subset=pid, which hides the statistics";
+const HIDDEN: &str = "/proc (subset=pid) hides the statistics";
 
 /// Whether procfs hides the files of the directory `net`.
 fn is_hidden(net: &Path) -> bool {
@@ -254,7 +254,10 @@ fn missing(net: &Path) -> String {
     if net.starts_with("/proc") && Path::new("/proc/sys/net/netfilter/nf_conntrack_max").exists() {
         return "this kernel is built without CONFIG_NF_CONNTRACK_PROCFS".to_owned();
     }
-    format!("there is no {}/stat/nf_conntrack: nf_conntrack is not loaded", net.display())
+    if net.starts_with("/proc") {
+        return format!("no {}/stat/nf_conntrack: nf_conntrack is not loaded", net.display());
+    }
+    format!("{} has no stat/nf_conntrack", net.display())
 }
 
 fn netlink(error: &NetlinkError) -> String {

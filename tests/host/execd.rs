@@ -212,5 +212,6 @@ fn log_lines_have_telegrafs_prefixes() {
     let lines: Vec<&str> = stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{stderr}");
     assert!(lines[0].starts_with("W! ") && lines[0].contains("devices/system/cpu/possible"));
-    assert!(lines[1].starts_with("W! [conntrack] there is no "), "{stderr}");
+    assert!(lines[1].starts_with("W! [conntrack] /"), "{stderr}");
+    assert!(lines[1].ends_with(" has no stat/nf_conntrack"), "{stderr}");
 }

@@ -227,7 +227,7 @@ fn missing_statistics_are_reported_and_waited_for() {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir(root.path().join("proc")).unwrap();
     let mut terminal = Terminal::start_in(120, 30, root.path(), &[], &[]);
-    terminal.until_shown("nf_conntrack is not loaded");
+    terminal.until_shown("has no stat/nf_conntrack");
     terminal.press("q");
     assert!(terminal.wait().success());
     terminal.assert_restored();

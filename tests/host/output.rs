@@ -295,11 +295,11 @@ fn a_moved_removed_or_truncated_file_is_created_again() {
         let (path, aside) = (dir.path().join(name), dir.path().join(format!("old-{name}")));
         let writer = Writer::start(&path, &["--format", format]);
         std::fs::rename(&path, &aside).unwrap();
-        writer.until_logged("was moved; it is begun again");
+        writer.until_logged("was moved; rows go into a new file of this name");
         writer.until("rows in the new file", || length(&path) > 0);
         assert!(rows(&aside) > 0, "{name}");
         std::fs::remove_file(&path).unwrap();
-        writer.until_logged("was removed; it is begun again");
+        writer.until_logged("was removed; rows go into a new file of this name");
         writer.until("rows in the new file", || length(&path) > 0);
         std::fs::copy(&path, &aside).unwrap();
         std::fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();

@@ -92,8 +92,8 @@ impl Destination for Text {
             Err(WriteFailure::Final(error)) => return Err(self.cannot(&error)),
         }
         if self.failure.take().is_some() {
-            let (name, lost) = (&self.output.name, self.lost);
-            log::warn!("{name} can be written again; {lost} emissions in all are lost");
+            let (name, lost) = (&self.output.name, number_of_emissions(self.lost));
+            log::warn!("{name} can be written again; {lost} in all were lost");
         }
         if let Some(notice) = self.encoder.take_notice() {
             log::warn!("{notice}");
@@ -218,10 +218,14 @@ impl Text {
             Ok(begun) => {
                 self.refused = None;
                 self.encoder.begin_again(begun.header.as_deref());
-                if change == FileChange::Overwritten {
-                    log::warn!("{name} was overwritten by another program; rows follow its text");
-                } else {
-                    log::info!("{name} was {change}; it is begun again");
+                match change {
+                    FileChange::Overwritten => {
+                        log::warn!("{name} was {change}; rows follow its text");
+                    }
+                    FileChange::Truncated => log::info!("{name} was {change}; it is begun again"),
+                    FileChange::Moved | FileChange::Removed => {
+                        log::info!("{name} was {change}; rows go into a new file of this name");
+                    }
                 }
                 if begun.cut > 0 {
                     log::warn!("{name} ended within a record; its {} bytes are cut off", begun.cut);
@@ -244,8 +248,8 @@ impl Text {
     fn cannot(&self, error: &io::Error) -> io::Error {
         let lost = match (self.lost, is_full(error)) {
             (0, _) => String::new(),
-            (lost, true) => format!("; {lost} emissions found no room"),
-            (lost, false) => format!("; {lost} emissions are lost"),
+            (lost, true) => format!("; {} found no room", number_of_emissions(lost)),
+            (lost, false) => format!("; {} lost", number_of_emissions(lost)),
         };
         io::Error::other(format!("cannot write to {}: {error}{lost}", self.output.name))
     }
@@ -262,6 +266,10 @@ impl Refused {
             }
         }
     }
+}
+
+fn number_of_emissions(count: u64) -> String {
+    if count == 1 { "1 emission".to_owned() } else { format!("{count} emissions") }
 }
 
 /// Why a file cannot be opened again.

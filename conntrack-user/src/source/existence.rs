@@ -26,8 +26,9 @@ const SUGGESTIONS: usize = 3;
 pub enum AbsentNamespace {
     /// No file of that name.
     #[error(
-        "there is no network namespace {name} in {}{}{hint}; `ctpulse run --wait` waits for it",
+        "there is no network namespace {name} in {}{hint}; {WAITS}{}{}",
         directory.display(),
+        of_process(name),
         meant(near)
     )]
     Name {
@@ -41,7 +42,7 @@ pub enum AbsentNamespace {
         hint: &'static str,
     },
     /// No such path.
-    #[error("there is no network namespace {}{}; `ctpulse run --wait` waits for it", path.display(), meant(near))]
+    #[error("there is no network namespace {}; {WAITS}{}", path.display(), meant(near))]
     Path {
         /// The path.
         path: PathBuf,
@@ -89,6 +90,16 @@ impl AbsentNamespace {
     #[must_use]
     pub fn may_come(&self) -> bool {
         matches!(self, Self::Name { .. } | Self::Path { .. })
+    }
+}
+
+const WAITS: &str = "`ctpulse run --wait` waits for it";
+
+/// The advice for a name that is a number.
+fn of_process(name: &str) -> String {
+    match name.parse::<u32>() {
+        Ok(number) => format!("; for that of process {number} write pid:{number}"),
+        Err(_) => String::new(),
     }
 }
 

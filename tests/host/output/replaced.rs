@@ -38,7 +38,7 @@ fn rows_lost_with_a_removed_directory_are_an_error() {
         writer.running.signal(Signal::TERM);
         let status = writer.running.wait().0;
         assert_eq!(status.success(), is_written, "{name}: {}", writer.log());
-        let lost = writer.log().matches(" emissions are lost").count();
+        let lost = writer.log().matches(" emissions lost").count();
         assert_eq!(lost > 0, !is_written, "{name}: {}", writer.log());
         // A run that is not confined makes a new file.
         fs::remove_dir_all(&directory).unwrap();
