@@ -115,7 +115,9 @@ const NANOSECOND: Duration = Duration::from_nanos(1);
 /// multiples.
 ///
 /// There is an emission now, too. One that would have the same timestamp, rounded to `precision`,
-/// is left out; where nothing is rounded, one that is less than a `sample` away.
+/// is left out; where nothing is rounded, one that is less than a `sample` and less than half an
+/// interval away. With the half, the first two emissions are at most one and a half intervals apart,
+/// which is no gap for `report`.
 #[must_use]
 pub fn first_emission(
     since_epoch: Duration,
@@ -134,7 +136,7 @@ pub fn first_emission(
     let rounded = |at| nearest(nanoseconds(at), nanoseconds(precision));
     let is_too_soon = |wait: Duration| match precision > NANOSECOND {
         true => rounded(since_epoch + wait) == rounded(since_epoch),
-        false => wait < sample,
+        false => wait < sample.min(interval / 2),
     };
     let mut wait = Duration::from_nanos_u128(interval_ns - past);
     while is_too_soon(wait) {
@@ -233,6 +235,9 @@ mod tests {
         assert_eq!(first(12_950, 0, 100), 1050);
         assert_eq!(first(12_300, 200, 100), 900);
         assert_eq!(first(12_300, 3500, 100), 200);
+        // With a sample for each interval, too: `report` took 1700 for a gap.
+        assert_eq!(first(12_300, 0, 1000), 700);
+        assert_eq!(first(12_600, 0, 1000), 1400);
         assert_eq!(first_emission(MS * 5, MS * 1000, MS * 7, false, MS, MS).as_millis(), 1007);
     }
 
