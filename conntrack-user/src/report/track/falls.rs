@@ -1,0 +1,167 @@
+//! What the counters of one row say of each other where they went back.
+
+use super::Track;
+use super::stretch::{Fall, Point, Reach, WRAP, wrapped};
+
+/// How the counters of one row went back. Those of the kernel begin again all together; those of
+/// the probes do so with them, and when ctpulse is started again.
+#[derive(Debug, Default)]
+pub(in crate::report) struct Falls {
+    has_changed: bool,
+    is_reset: bool,
+    /// A counter above 0 has the value of the row before.
+    has_still: bool,
+    /// The first of the rows with 0 with which counters began again.
+    zeros_ns: Option<i64>,
+    /// The value before a possible wrap.
+    wrapped: Option<f64>,
+    kernel: FallsOf,
+    probes: FallsOf,
+}
+
+/// The reach of the counters of one row.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::report) struct RowReach {
+    kernel: Reach,
+    probes: Reach,
+    are_different: bool,
+}
+
+impl RowReach {
+    pub(in crate::report) fn of(&self, is_of_probes: impl Fn() -> bool) -> Reach {
+        if self.are_different && is_of_probes() { self.probes } else { self.kernel }
+    }
+}
+
+/// How the counters of the kernel or of the probes went back.
+#[derive(Debug)]
+struct FallsOf {
+    /// To a value above 0.
+    fell: u32,
+    /// To 0, as a query with `fill(0)` writes it, too.
+    to_zero: u32,
+    /// To a value above 0, with 0 in the rows between.
+    behind_zeros: u32,
+    /// Counters above 0 that rose.
+    rose: u32,
+    /// The smallest value from which one fell.
+    lowest: f64,
+}
+
+impl Default for FallsOf {
+    fn default() -> Self {
+        Self { fell: 0, to_zero: 0, behind_zeros: 0, rose: 0, lowest: f64::INFINITY }
+    }
+}
+
+impl FallsOf {
+    /// Whether all of them began again: a single wrong value is no reset.
+    fn began_again(&self) -> bool {
+        self.fell > 0 && self.fell + self.to_zero > 1
+    }
+
+    /// Whether all that fell came from a value near which 32 bits end.
+    fn may_wrap(&self) -> bool {
+        self.fell + self.to_zero > 0 && self.lowest >= WRAP / 2.0
+    }
+}
+
+impl Falls {
+    /// The falls of a row. `zeros_ns` is that of the falls of the row before.
+    pub(in crate::report) fn new(zeros_ns: Option<i64>) -> Self {
+        Self { zeros_ns, ..Self::default() }
+    }
+
+    /// Takes one counter of the row.
+    pub(in crate::report) fn take(
+        &mut self,
+        track: &Track,
+        point: Point,
+        is_of_probes: impl Fn() -> bool,
+    ) {
+        // Most counters of most rows did not move.
+        if point.1 == track.latest {
+            self.has_still |= point.1 > 0.0;
+        } else {
+            self.take_change(track, point, is_of_probes());
+        }
+    }
+
+    fn take_change(&mut self, track: &Track, (time_ns, value): Point, is_of_probes: bool) {
+        self.has_changed = true;
+        let of = if is_of_probes { &mut self.probes } else { &mut self.kernel };
+        let Some((from, to)) = track.neighbours((time_ns, value)) else { return };
+        let zeros_ns = track.zeros_in_front_of((time_ns, value));
+        if zeros_ns.is_some() && to.1 > 0.0 {
+            // Those that leave 0 later began again with the first one, however high they are.
+            let is_known = zeros_ns == self.zeros_ns;
+            if is_known || to.1 < from.1 {
+                of.behind_zeros += 1 + u32::from(is_known);
+                (self.zeros_ns, self.is_reset) = (zeros_ns, true);
+            }
+            return;
+        }
+        if to.1 >= from.1 {
+            of.rose += u32::from(from.1 > 0.0);
+            return;
+        }
+        of.fell += u32::from(to.1 > 0.0);
+        of.to_zero += u32::from(to.1 == 0.0);
+        of.lowest = of.lowest.min(from.1);
+        // Two counters wrap together only if they count the same.
+        let is_other = self.wrapped.replace(from.1).is_some_and(|other| other != from.1);
+        self.is_reset |= is_other || wrapped(from, to).is_none();
+    }
+
+    /// Takes that ctpulse was started again before the row, so that the probes began again.
+    pub(in crate::report) fn take_restart(&mut self) {
+        let lower = self.probes.fell + self.probes.to_zero;
+        self.probes.fell += if lower > 0 { 2 } else { 0 };
+    }
+
+    /// The first of the rows with 0 with which counters began again last, for the row behind.
+    pub(in crate::report) fn zeros_ns(&self) -> Option<i64> {
+        self.zeros_ns
+    }
+
+    /// Whether any counter has another value than before.
+    pub(in crate::report) fn has_changed(&self) -> bool {
+        self.has_changed
+    }
+
+    /// Whether several counters of the kernel began again, so that all of them did.
+    pub(in crate::report) fn began_again(&self) -> bool {
+        self.fall(false) == Fall::BeganAgain
+    }
+
+    /// Returns the reach of the row's counters; `reach` is that of its times.
+    pub(in crate::report) fn reach(&self, reach: Reach) -> RowReach {
+        let of = |is_of_probes| Reach { fall: self.fall(is_of_probes), ..reach };
+        let (kernel, probes) = (of(false), of(true));
+        RowReach { kernel, probes, are_different: kernel.fall != probes.fall }
+    }
+
+    /// What a counter of the row did that went back.
+    fn fall(&self, is_of_probes: bool) -> Fall {
+        let (kernel, probes) = (&self.kernel, &self.probes);
+        // A reset leaves no counter as it was, and hardly any above that.
+        let have_others = kernel.rose + u32::from(self.has_still) > 1;
+        if kernel.may_wrap() && have_others {
+            return if is_of_probes { self.fall_of(probes) } else { Fall::Wraps };
+        }
+        let have_probes = is_of_probes && probes.began_again();
+        if self.is_reset && (kernel.began_again() || have_probes) {
+            return Fall::BeganAgain;
+        }
+        self.fall_of(if is_of_probes { probes } else { kernel })
+    }
+
+    /// The same where the counters of the kernel did not begin again.
+    fn fall_of(&self, falls: &FallsOf) -> Fall {
+        match self.is_reset {
+            true if falls.behind_zeros > 1 => Fall::BeganAgainBehindZeros,
+            true => Fall::Resets,
+            false => Fall::MayWrap,
+        }
+    }
+}
