@@ -83,9 +83,9 @@ fn assert_exhausted(
     println!("{line}");
     all(&line, &[("drop", REFUSED), ("insert_failed", REFUSED), ("drop_nat_exhausted", REFUSED)]);
     all(&line, &[("drop_clash", 0), ("drop_other", 0), ("drop_dying", 0)]);
-    let (records, told) = drops.records();
-    assert!(told.contains("150 no NAT port (150 shown)"), "{told}");
-    assert_eq!(records.len() as u64, REFUSED, "{told}");
+    let (records, printed) = drops.records();
+    assert!(printed.contains("150 no NAT port (150 shown)"), "{printed}");
+    assert_eq!(records.len() as u64, REFUSED, "{printed}");
     let [source, destination] = addresses.map(Value::from);
     let whose = |record: &&Value| {
         assert_eq!((&record["protocol"], &record["source"]), (&protocol.into(), &source));
@@ -102,7 +102,7 @@ fn assert_exhausted(
         record["source_port"].as_u64().unwrap()
     };
     let victims: BTreeSet<u64> = of_cause(&records, "nat_exhausted").iter().map(whose).collect();
-    assert_eq!(victims, refused, "{told}");
+    assert_eq!(victims, refused, "{printed}");
 }
 
 #[test]

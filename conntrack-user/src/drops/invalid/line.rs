@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(line, expected);
     }
 
-    /// A text of a future kernel, or memory that is none, cannot act on a terminal.
+    /// A text of a future kernel, or memory that holds no text, cannot act on a terminal.
     #[test]
     fn an_unknown_reason_is_printable() {
         let line = human(&report(), "\x1b[2J\n", TIME, None);

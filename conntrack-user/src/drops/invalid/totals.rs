@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_below_zero_is_told() {
+    fn a_rest_below_zero_is_printed() {
         let kernel = Some(KernelCounters { invalid: 13, icmp_error: 0 });
         let lines = Totals { kernel, ..totals() }.lines();
         assert_eq!(
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_without_a_report_are_told() {
+    fn packets_without_a_report_are_printed() {
         let unreported = UnreportedInvalid { left_out: 2, lost: 0, uncounted: 1 };
         let lines = Totals { unreported, ..totals() }.lines();
         assert_eq!(

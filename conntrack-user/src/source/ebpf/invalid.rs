@@ -58,7 +58,7 @@ pub struct InvalidReport {
 }
 
 impl InvalidReport {
-    /// Returns the connection, and where there is none the packet's addresses.
+    /// Returns the connection, or the packet's own addresses where no connection is known.
     #[must_use]
     pub fn tuple(&self) -> Option<Tuple> {
         self.connection.or(self.packet.map(|packet| packet.tuple))

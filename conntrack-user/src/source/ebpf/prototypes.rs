@@ -73,7 +73,7 @@ pub(super) fn functions() -> impl Iterator<Item = &'static str> {
     PROTOTYPES.iter().enumerate().filter(move |(at, _)| is_first(*at)).map(|(_, (name, ..))| *name)
 }
 
-/// Describes how the prototype that a kernel has of `function` differs, if it is none of the known ones.
+/// Describes how the prototype that a kernel has of `function` differs, if no known prototype is the same.
 pub(super) fn difference(function: &str, found: &Prototype) -> Option<String> {
     let known = PROTOTYPES.iter().filter(|(name, ..)| *name == function);
     let mut differences =
