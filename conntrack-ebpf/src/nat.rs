@@ -23,7 +23,7 @@ static COUNT_FOUND: Global<u32> = Global::new(0);
 /// and the insertion, few unless packets wait in a queue.
 const BITS: u32 = 12;
 
-/// Connections whose last tuple was taken, by a hash of their address; 0 is none. One that another
+/// Connections whose last tuple was taken, by a hash of their address, or 0. One that another
 /// connection displaces counts as a lost race.
 #[map]
 static TAKEN: Array<u64> = Array::with_max_entries(1 << BITS, 0);
