@@ -19,7 +19,7 @@ use super::btf::BtfError;
 use super::error::EventsError;
 use super::loader::{self, Constants};
 use super::offsets::{Offsets, TupleLayout};
-use super::refusal::{Refusal, explain};
+use super::refusal::Refusal;
 use super::symbols::{RESIZE_SEQUENCE, TABLE, TABLE_SIZE};
 use super::tuple::{Tuple, tuple_of};
 
@@ -307,7 +307,7 @@ impl Census {
             let ran = program(&mut self.ebpf)?.test_run(options);
             ran.map_err(|error| EventsError::from_refusal(Refusal::of_program(&error)))?;
             let read = self.memory.get(&0, 0);
-            let Memory(run) = read.map_err(|error| EventsError::Refused(explain(&error)))?;
+            let Memory(run) = read.map_err(EventsError::from)?;
             match run.end {
                 _ if run.serial != self.serial => {}
                 end::UNREADABLE => return Err(CensusError::Unreadable),

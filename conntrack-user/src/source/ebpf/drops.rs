@@ -9,8 +9,8 @@ use aya::{Ebpf, Pod};
 use conntrack_ebpf::{Cause, DropRecord, LATENCY_BUCKETS, Latency, Reporting, TUPLE_BYTES, names};
 
 use super::error::EventsError;
+use super::loader::take_map;
 use super::offsets::TupleLayout;
-use super::refusal::explain;
 use super::tuple::{Tuple, tuple_of};
 
 /// A drop or an eviction.
@@ -72,17 +72,10 @@ pub struct Reports {
 
 impl Reports {
     pub(super) fn take(ebpf: &mut Ebpf, layout: TupleLayout) -> Result<Self, EventsError> {
-        let refused = |error: &dyn std::error::Error| EventsError::Refused(explain(error));
-        let mut map = |name| {
-            let absent = || EventsError::Refused(format!("the object has no map {name}"));
-            ebpf.take_map(name).ok_or_else(absent)
-        };
-        let (ring, memory) = (map(names::DROPS)?, map(names::REPORTING)?);
-        let latencies = map(names::LATENCIES)?;
         Ok(Self {
-            ring: RingBuf::try_from(ring).map_err(|error| refused(&error))?,
-            memory: PerCpuArray::try_from(memory).map_err(|error| refused(&error))?,
-            latencies: PerCpuArray::try_from(latencies).map_err(|error| refused(&error))?,
+            ring: take_map(ebpf, names::DROPS)?,
+            memory: take_map(ebpf, names::REPORTING)?,
+            latencies: take_map(ebpf, names::LATENCIES)?,
             layout,
         })
     }
@@ -103,8 +96,7 @@ impl Reports {
     /// # Errors
     /// The kernel's.
     pub fn unreported(&self) -> Result<Unreported, EventsError> {
-        let cpus = self.memory.get(&0, 0);
-        let cpus = cpus.map_err(|error| EventsError::Refused(explain(&error)))?;
+        let cpus = self.memory.get(&0, 0)?;
         let mut sum = Unreported::default();
         for Memory(cpu) in cpus.iter() {
             for cause in 0..Cause::ALL.len() {
@@ -122,8 +114,7 @@ impl Reports {
     /// # Errors
     /// The kernel's.
     pub fn latencies(&self) -> Result<Latencies, EventsError> {
-        let cpus = self.latencies.get(&0, 0);
-        let cpus = cpus.map_err(|error| EventsError::Refused(explain(&error)))?;
+        let cpus = self.latencies.get(&0, 0)?;
         let mut sum = [0; LATENCY_BUCKETS];
         for CpuLatency(cpu) in cpus.iter() {
             sum.iter_mut().zip(cpu.buckets).for_each(|(sum, own)| *sum += own);

@@ -1,9 +1,10 @@
 //! Why events cannot be counted, with the remedy where there is one.
 
+use aya::maps::MapError;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::refusal::{Object, Refusal};
+use super::refusal::{Object, Refusal, explain};
 use crate::schema::maintained;
 
 /// Where the kernel shows how far it is locked down, if securityfs is mounted.
@@ -97,6 +98,12 @@ pub enum EventsError {
     /// The kernel's symbols could not be read.
     #[error("cannot read /proc/kallsyms: {0}")]
     Symbols(std::io::Error),
+}
+
+impl From<MapError> for EventsError {
+    fn from(error: MapError) -> Self {
+        Self::Refused(explain(&error))
+    }
 }
 
 impl EventsError {

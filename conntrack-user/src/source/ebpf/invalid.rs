@@ -6,7 +6,7 @@ use std::collections::HashMap as Cache;
 use std::mem::offset_of;
 use std::sync::Arc;
 
-use aya::maps::{HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya::{Ebpf, Pod};
 use conntrack_ebpf::{
     InvalidKey, InvalidRecord, InvalidReporting, InvalidText, NO_TEXT, PACKET_BYTES, TUPLE_BYTES,
@@ -14,9 +14,9 @@ use conntrack_ebpf::{
 };
 
 use super::error::EventsError;
+use super::loader::take_map;
 use super::offsets::TupleLayout;
 use super::packet::{PacketHeader, header_of};
-use super::refusal::explain;
 use super::tuple::{Tuple, tuple_of};
 
 /// The kernel's text for a packet, before its arguments are inserted.
@@ -121,17 +121,11 @@ pub struct InvalidReports {
 
 impl InvalidReports {
     pub(super) fn take(ebpf: &mut Ebpf, layout: TupleLayout) -> Result<Self, EventsError> {
-        let mut map = |name| {
-            let absent = || EventsError::Refused(format!("the object has no map {name}"));
-            ebpf.take_map(name).ok_or_else(absent)
-        };
-        let (ring, texts) = (map(names::INVALID_PACKETS)?, map(names::INVALID_TEXTS)?);
-        let (counts, memory) = (map(names::INVALID_COUNTS)?, map(names::INVALID_REPORTING)?);
         Ok(Self {
-            ring: RingBuf::try_from(ring).map_err(refused)?,
-            texts: Texts { map: HashMap::try_from(texts).map_err(refused)?, known: Cache::new() },
-            counts: PerCpuHashMap::try_from(counts).map_err(refused)?,
-            memory: PerCpuArray::try_from(memory).map_err(refused)?,
+            ring: take_map(ebpf, names::INVALID_PACKETS)?,
+            texts: Texts { map: take_map(ebpf, names::INVALID_TEXTS)?, known: Cache::new() },
+            counts: take_map(ebpf, names::INVALID_COUNTS)?,
+            memory: take_map(ebpf, names::INVALID_REPORTING)?,
             layout,
         })
     }
@@ -154,7 +148,7 @@ impl InvalidReports {
     pub fn counts(&mut self) -> Result<Vec<InvalidCount>, EventsError> {
         let mut counts = Vec::new();
         for counter in &self.counts {
-            let (Key(InvalidKey { text, inode, protocol }), cpus) = counter.map_err(refused)?;
+            let (Key(InvalidKey { text, inode, protocol }), cpus) = counter?;
             let calls = cpus.iter().sum();
             let text = self.texts.text(text);
             counts.push(InvalidCount { text, inode, protocol: protocol as u8, calls });
@@ -167,7 +161,7 @@ impl InvalidReports {
     /// # Errors
     /// The kernel's.
     pub fn unreported(&self) -> Result<UnreportedInvalid, EventsError> {
-        let cpus = self.memory.get(&0, 0).map_err(refused)?;
+        let cpus = self.memory.get(&0, 0)?;
         let mut sum = UnreportedInvalid::default();
         for Memory(cpu) in cpus.iter() {
             sum.left_out += cpu.left_out;
@@ -182,11 +176,6 @@ impl std::fmt::Debug for InvalidReports {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("InvalidReports").field("layout", &self.layout).finish_non_exhaustive()
     }
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "as `map_err` takes it")]
-fn refused(error: MapError) -> EventsError {
-    EventsError::Refused(explain(&error))
 }
 
 /// The texts that the programs read, each asked for once.

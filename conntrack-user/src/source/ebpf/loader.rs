@@ -1,6 +1,6 @@
 //! Loading the object: the sizes of its maps and the constants of its programs.
 
-use aya::maps::{HashMap, MapError};
+use aya::maps::{HashMap, Map, MapError};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use conntrack_ebpf::{MOST_INVALID_COUNTS, MOST_TEXTS, REFUSED_BITS, names};
 
@@ -137,6 +137,19 @@ pub(super) fn load(constants: &Constants) -> Result<Ebpf, EventsError> {
             .map_err(|error| EventsError::from_refusal(Refusal::of_map(&error)))?;
     }
     Ok(ebpf)
+}
+
+/// Takes a map out of the loaded object.
+///
+/// # Errors
+/// The object has no such map, or one of another type.
+pub(super) fn take_map<M>(ebpf: &mut Ebpf, name: &str) -> Result<M, EventsError>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name);
+    let absent = || EventsError::Refused(format!("the object has no map {name}"));
+    Ok(M::try_from(map.ok_or_else(absent)?)?)
 }
 
 /// Gives each namespace its slot.
