@@ -1,12 +1,12 @@
 //! Connects the return of a function with its entry, where the return value does not name the
 //! arguments, and a function with its caller.
 //!
-//! The key of a call is the address of the stack after its return (at its entry the return address, 8
-//! bytes on x86-64, is still on the stack) with the kind of function in the low bits, which are 0 in
-//! such an address. A key belongs to no CPU: a task may return on another one. Calls under way are
-//! few (one per CPU and interrupt level, and those of preempted tasks), so they lie in an array by a
-//! hash of the key: no allocation, no lock, a bounded time. Two calls of the same hash displace each
-//! other; key and check word show that, and the lost one is counted as such. A call whose return is
+//! The key of a call is an address on its stack (`shape::Shape::stack`) with the kind of function in
+//! the low bits, which are 0 in such an address. No two calls that are under way have one key, also
+//! when one interrupts the other. A key belongs to no CPU: a task may return on another one. Calls under
+//! way are few (one per CPU and interrupt level, and those of preempted tasks), so they lie in an array
+//! by a hash of the key: no allocation, no lock, a bounded time. Two calls of the same hash displace
+//! each other; key and check word show that, and the lost one is counted as such. A call whose return is
 //! missed leaves its record behind; the record has the task and the time, so that it is not taken
 //! for a later call ([`Call::is_under_way`]).
 
@@ -14,8 +14,9 @@ use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
-use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use conntrack_ebpf::{CALL_NS, CALL_VALUES, Call, NEAR_BYTES, NESTED_CALL_NS, Now};
+
+use crate::shape::{Entry, Return, Shape};
 
 // `conntrack_ebpf::names::CALL_BITS`.
 #[unsafe(no_mangle)]
@@ -42,24 +43,16 @@ pub(crate) enum Kind {
 /// The words of the stack in which the call around another one is searched.
 const NEAR_WORDS: u64 = NEAR_BYTES / 8;
 
-/// The key of the call that begins.
+/// The key of the call that begins or ends.
 #[inline(always)]
-pub(crate) fn beginning(ctx: &ProbeContext, kind: Kind) -> u64 {
-    // SAFETY: the kernel passes the registers of the probed call, valid while this runs.
-    (unsafe { (*ctx.regs).rsp } + 8) | kind as u64
-}
-
-/// The key of the call that ends.
-#[inline(always)]
-pub(crate) fn ending(ctx: &RetProbeContext, kind: Kind) -> u64 {
-    // SAFETY: the kernel passes the registers at the return, valid while this runs.
-    unsafe { (*ctx.regs).rsp | kind as u64 }
+pub(crate) fn key(ctx: &impl Shape, kind: Kind) -> u64 {
+    ctx.stack() | kind as u64
 }
 
 /// Remembers `value` for the call that begins.
 #[inline(always)]
-pub(crate) fn remember(ctx: &ProbeContext, value: u64) -> u32 {
-    remember_at(beginning(ctx, Kind::Plain), [value, 0, 0, 0])
+pub(crate) fn remember(ctx: &impl Entry, value: u64) -> u32 {
+    remember_at(key(ctx, Kind::Plain), [value, 0, 0, 0])
 }
 
 /// Remembers `values` under a key.
@@ -75,8 +68,8 @@ pub(crate) fn remember_at(key: u64, values: [u64; CALL_VALUES]) -> u32 {
 
 /// Returns what was remembered for the call that ends.
 #[inline(always)]
-pub(crate) fn recall(ctx: &RetProbeContext) -> Option<u64> {
-    recall_at(ending(ctx, Kind::Plain)).map(|[value, ..]| value)
+pub(crate) fn recall(ctx: &impl Return) -> Option<u64> {
+    recall_at(key(ctx, Kind::Plain)).map(|[value, ..]| value)
 }
 
 /// Returns what was remembered under a key, and forgets it: a later call at this place whose entry was

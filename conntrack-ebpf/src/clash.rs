@@ -1,35 +1,36 @@
 //! Insertions that clash: two packets began the same connection, and only one entry can be inserted,
 //! or NAT found no free port (`nat`).
 
-use aya_ebpf::macros::{kprobe, kretprobe};
-use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use conntrack_ebpf::{Cause, Event};
 
-use crate::calls::{Kind, around, beginning, ending, recall_at, remember, remember_at};
+use crate::calls::{Kind, around, key, recall_at, remember, remember_at};
 use crate::kernel::{connection_of_packet, knows_types, net_of_connection};
 use crate::namespace::{count_of_net, count_unplaced};
 use crate::nat::found_no_port;
 use crate::reports::{self, report_connection};
+use crate::shape::{Entry, Return, at_entry, at_return};
 
 /// `static __cold noinline int nf_ct_resolve_clash(struct sk_buff *skb, struct
 /// nf_conntrack_tuple_hash *h, u32 reply_hash)`: `NF_DROP` (0) or `NF_ACCEPT` (1). At its return the
 /// packet may belong to another connection, so its entry remembers the namespace.
-#[kprobe]
-fn resolve_clash(ctx: ProbeContext) -> u32 {
+#[inline(always)]
+fn resolve(ctx: &impl Entry) -> u32 {
     if !knows_types() {
-        return remember(&ctx, 0);
+        return remember(ctx, 0);
     }
-    let loser = connection_of_packet(ctx.arg(0).unwrap_or(0));
+    let loser = connection_of_packet(ctx.argument(0));
     match loser.and_then(|(loser, _)| Some((net_of_connection(loser)?, loser))) {
-        Some((net, loser)) => remember_at(beginning(&ctx, Kind::Plain), [net, loser, 0, 0]),
+        Some((net, loser)) => remember_at(key(ctx, Kind::Plain), [net, loser, 0, 0]),
         None => 0,
     }
 }
 
-#[kretprobe]
-fn resolve_clash_return(ctx: RetProbeContext) -> u32 {
-    let accepted = ctx.ret::<u64>() as u32 != 0;
-    let key = ending(&ctx, Kind::Plain);
+at_entry!(resolve: resolve_clash, resolve_clash_fentry);
+
+#[inline(always)]
+fn resolved(ctx: &impl Return) -> u32 {
+    let accepted = ctx.result() as u32 != 0;
+    let key = key(ctx, Kind::Plain);
     let Some([net, loser, ..]) = recall_at(key) else {
         return count_unplaced(if accepted { Event::ClashResolved } else { Event::ClashDropped });
     };
@@ -53,3 +54,5 @@ fn resolve_clash_return(ctx: RetProbeContext) -> u32 {
     report_connection(cause, net, loser);
     count_of_net(net, event)
 }
+
+at_return!(resolved: resolve_clash_return, resolve_clash_fexit);

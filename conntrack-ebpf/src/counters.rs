@@ -1,5 +1,7 @@
 //! The counters, and the function that adds to them.
 
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
@@ -40,7 +42,15 @@ pub(crate) fn element(index: u32) -> Option<*mut Counters> {
 /// Adds one to a counter of an element of the running CPU.
 #[inline(always)]
 pub(crate) fn add(counters: *mut Counters, event: Event) {
-    // SAFETY: `counters` comes from `element`: it is in the array, no other CPU writes it, and no
-    // tracing program interrupts another one on its CPU (`bpf_prog_active`).
-    unsafe { (*counters).events[event as usize] += 1 };
+    // SAFETY: `counters` comes from `element`: it is in the array.
+    increment(unsafe { &raw mut (*counters).events[event as usize] });
+}
+
+/// Adds one to a word of a map. A program that interrupts this one on its CPU may add to the same word.
+#[inline(always)]
+pub(crate) fn increment(word: *mut u64) {
+    // SAFETY: callers have the word from a map, whose elements are aligned and stay; every program adds
+    // to it in this way. The target has no compare-and-swap, so `AtomicU64` lacks this operation, which
+    // all kernels have (`BPF_XADD`).
+    let _ = unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, 1) };
 }

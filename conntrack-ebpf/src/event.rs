@@ -82,9 +82,9 @@ pub struct Counters {
     /// Indexed by [`Event`]; the rest is padding.
     pub events: [u64; MAX_EVENTS],
     /// The kernel's address of the namespace that this CPU counted here last, inverted so that 0
-    /// is no namespace; with more than two slots only slot 0 has it, for all of them.
+    /// is no namespace.
     pub last_net: u64,
-    /// With more than two slots, in slot 0: the slot of that namespace.
+    /// With more than two slots, in slot 0: the slot that this CPU counted in last.
     pub last_slot: u64,
 }
 

@@ -18,7 +18,8 @@ use conntrack_ebpf::{
     TEXT_BYTES, TUPLE_BYTES, UNKNOWN, UNREAD_TEXT,
 };
 
-use crate::calls::{Kind, beginning, ending, recall_at, remember_at};
+use crate::calls::{Kind, key, recall_at, remember_at};
+use crate::counters::increment;
 use crate::kernel::{self, REPLY, connection_of_packet, net_of_connection, net_of_hook, read};
 use crate::namespace::{count_unknown, is_sampled};
 use crate::reports::{NO_WAKEUP, Window};
@@ -120,7 +121,7 @@ fn packet_invalid(ctx: ProbeContext) -> u32 {
 fn tcp_new(ctx: ProbeContext) -> u32 {
     let [connection, packet] = [0, 1].map(|number| ctx.arg::<u64>(number).unwrap_or(0));
     mark_refused(connection, 0);
-    remember_at(beginning(&ctx, Kind::Plain), [connection, packet, 0, 0])
+    remember_at(key(&ctx, Kind::Plain), [connection, packet, 0, 0])
 }
 
 /// A refusal with a text (`invalid new`, 6.12 on) was seen where the text was.
@@ -128,7 +129,7 @@ fn tcp_new(ctx: ProbeContext) -> u32 {
 fn tcp_new_return(ctx: RetProbeContext) -> u32 {
     // A bool has one byte of the register.
     let is_refused = ctx.ret::<u64>() as u8 == 0;
-    let Some([connection, packet, ..]) = recall_at(ending(&ctx, Kind::Plain)) else {
+    let Some([connection, packet, ..]) = recall_at(key(&ctx, Kind::Plain)) else {
         return if is_refused { count_unknown() } else { 0 };
     };
     // SAFETY: an element of the array.
@@ -209,8 +210,8 @@ fn judge(judged: &Judged) -> u32 {
     let Some(memory) = INVALID_REPORTING.get_ptr_mut(0) else { return 0 };
     let key = InvalidKey { text: judged.text, inode, protocol: u32::from(judged.protocol) };
     if !count(&key) {
-        // SAFETY: the element of this CPU alone, and no tracing program interrupts another one here.
-        unsafe { (*memory).uncounted += 1 };
+        // SAFETY: an element of the map.
+        increment(unsafe { &raw mut (*memory).uncounted });
     }
     report(judged, inode, memory);
     0
@@ -229,25 +230,25 @@ fn count(key: &InvalidKey) -> bool {
 #[inline(always)]
 fn add(key: &InvalidKey) -> bool {
     let Some(counter) = INVALID_COUNTS.get_ptr_mut(key) else { return false };
-    // SAFETY: the element of this CPU alone, and no tracing program interrupts another one here.
-    unsafe { *counter += 1 };
+    increment(counter);
     true
 }
 
 /// Puts a record into the ring.
 #[inline(always)]
 fn report(judged: &Judged, inode: u32, memory: *mut InvalidReporting) {
-    // SAFETY: `memory` is the element of this CPU alone, and no tracing program interrupts here.
-    let window =
-        unsafe { Window { window: &mut (*memory).window, reported: &mut (*memory).reported } };
+    // SAFETY: `memory` is an element of the map.
+    let window = unsafe {
+        Window { window: &raw mut (*memory).window, reported: &raw mut (*memory).reported }
+    };
     let Some(time_ns) = window.admit() else {
         // SAFETY: the same element.
-        unsafe { (*memory).left_out += 1 };
+        increment(unsafe { &raw mut (*memory).left_out });
         return;
     };
     let Some(mut place) = INVALID_PACKETS.reserve::<InvalidRecord>(0) else {
         // SAFETY: the same element.
-        unsafe { (*memory).lost += 1 };
+        increment(unsafe { &raw mut (*memory).lost });
         return;
     };
     let record = place.as_mut_ptr();

@@ -7,6 +7,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use conntrack_ebpf::{LATENCY_BUCKETS, Latency};
 
+use crate::counters::increment;
 use crate::kernel::{inode, net_of_connection};
 use crate::namespace::is_sampled;
 
@@ -41,7 +42,7 @@ pub(crate) fn end(start: u64) {
     let bucket = elapsed.ilog2() as usize;
     let bucket = if bucket < LATENCY_BUCKETS { bucket } else { LATENCY_BUCKETS - 1 };
     if let Some(latency) = LATENCIES.get_ptr_mut(0) {
-        // SAFETY: the element of this CPU alone, and no tracing program interrupts another one here.
-        unsafe { (*latency).buckets[bucket] += 1 };
+        // SAFETY: an element of the map.
+        increment(unsafe { &raw mut (*latency).buckets[bucket] });
     }
 }

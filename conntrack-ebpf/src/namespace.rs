@@ -139,35 +139,43 @@ fn of_one(net: u64, wanted: u32) -> Option<*mut Counters> {
     Some(counters)
 }
 
-/// The counters of `net` where there are many slots: slot 0 remembers the last namespace and its
-/// slot. `None` where the number of `net` cannot be read.
+/// The counters of `net` where there are many slots: slot 0 remembers the slot of the last namespace,
+/// and each slot the last namespace that it counted for. The two are not read at once: whatever
+/// interrupts this program may count for another namespace, so the slot that was remembered is only
+/// the one to try first, and its own namespace decides. `None` where the number of `net` cannot be
+/// read.
 #[inline(always)]
 fn of_many(net: u64) -> Option<*mut Counters> {
     let first = cpu() * slots();
     let memory = element(first)?;
-    if !remembers(memory, net) {
-        let inode = kernel::inode(net)?;
-        // SAFETY: user space fills the map before anything is attached and never changes it, so the
-        // reference stays valid.
-        let slot = unsafe { NAMESPACES.get(inode) }.copied().unwrap_or(0);
-        // SAFETY: `memory` comes from `element`: it is in the array, no other CPU writes it, and no
-        // tracing program interrupts another one on its CPU.
-        unsafe { (*memory).last_slot = u64::from(slot) };
-        remember(memory, net);
+    // SAFETY: `memory` comes from `element`: it is in the array. An aligned word is never torn.
+    let last = unsafe { (&raw const (*memory).last_slot).read_volatile() } as u32;
+    // A number of another CPU's slot is never written.
+    let counters = element(first + last)?;
+    if remembers(counters, net) {
+        return Some(counters);
     }
-    // SAFETY: `memory` comes from `element`: it is in the array, and no other CPU writes it.
-    element(first + unsafe { (*memory).last_slot } as u32)
+    let inode = kernel::inode(net)?;
+    // SAFETY: user space fills the map before anything is attached and never changes it, so the
+    // reference stays valid.
+    let slot = unsafe { NAMESPACES.get(inode) }.copied().unwrap_or(0);
+    let counters = element(first + slot)?;
+    remember(counters, net);
+    // SAFETY: `memory` comes from `element`: it is in the array.
+    unsafe { (&raw mut (*memory).last_slot).write_volatile(u64::from(slot)) };
+    Some(counters)
 }
 
+/// Whether these counters are those of `net`: it is a namespace of their slot, whichever program
+/// remembered it.
 #[inline(always)]
 fn remembers(counters: *mut Counters, net: u64) -> bool {
-    // SAFETY: `counters` comes from `element`: it is in the array, and no other CPU writes it.
-    unsafe { (*counters).last_net == !net }
+    // SAFETY: `counters` comes from `element`: it is in the array. An aligned word is never torn.
+    unsafe { (&raw const (*counters).last_net).read_volatile() == !net }
 }
 
 #[inline(always)]
 fn remember(counters: *mut Counters, net: u64) {
-    // SAFETY: `counters` comes from `element`: it is in the array, no other CPU writes it, and no
-    // tracing program interrupts another one on its CPU.
-    unsafe { (*counters).last_net = !net };
+    // SAFETY: `counters` comes from `element`: it is in the array.
+    unsafe { (&raw mut (*counters).last_net).write_volatile(!net) };
 }

@@ -6,14 +6,13 @@
 //! connection: a search ends with the first free tuple, or with none, and nothing asks after that.
 
 use aya_ebpf::Global;
-use aya_ebpf::macros::{kprobe, kretprobe, map};
+use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
-use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use conntrack_ebpf::Event;
 
-use crate::calls::{recall, remember};
 use crate::kernel::{NAT_DONE, status};
 use crate::namespace::{count_of_connection, count_unknown, count_unplaced};
+use crate::shape::{Return, of_call};
 
 // `conntrack_ebpf::names::COUNT_FOUND`.
 #[unsafe(no_mangle)]
@@ -30,16 +29,11 @@ static TAKEN: Array<u64> = Array::with_max_entries(1 << BITS, 0);
 
 /// `int nf_conntrack_tuple_taken(const struct nf_conntrack_tuple *tuple, const struct nf_conn
 /// *ignored_conntrack)`: whether NAT cannot have the tuple (5.10 to 7.3).
-#[kprobe]
-fn tuple_taken(ctx: ProbeContext) -> u32 {
-    remember(&ctx, ctx.arg(1).unwrap_or(0))
-}
-
-#[kretprobe]
-fn tuple_taken_return(ctx: RetProbeContext) -> u32 {
-    let is_taken = ctx.ret::<u64>() as u32 != 0;
+#[inline(always)]
+fn answered(ctx: &impl Return, connection: impl Fn() -> Option<u64>) -> u32 {
+    let is_taken = ctx.result() as u32 != 0;
     let is_found = is_taken && COUNT_FOUND.load() != 0;
-    match recall(&ctx) {
+    match connection() {
         Some(connection) => {
             remember_answer(connection, is_taken);
             if is_found { count_of_connection(connection, Event::Found) } else { 0 }
@@ -48,6 +42,8 @@ fn tuple_taken_return(ctx: RetProbeContext) -> u32 {
         None => count_unknown(),
     }
 }
+
+of_call!(answered, 1: tuple_taken, tuple_taken_return, tuple_taken_fexit);
 
 #[inline(always)]
 fn remember_answer(connection: u64, is_taken: bool) {

@@ -1,18 +1,17 @@
 //! A full table: evictions, drops, and drops that an eviction elsewhere could have avoided.
 
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
-use aya_ebpf::macros::{kprobe, kretprobe};
-use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use aya_log_ebpf::debug;
 use conntrack_ebpf::{Cause, Event};
 
-use crate::calls::{Kind, around, beginning, ending, recall_at, remember_at};
+use crate::calls::{Kind, around, key, recall_at, remember_at};
 use crate::kernel::{
     ASSURED, DYING, OFFLOAD, around_hash, around_node, is_expired, net_of_connection, read, status,
     table, table_size, zone_id,
 };
 use crate::namespace::{are_told_apart, count_of_net, count_unplaced};
 use crate::reports::{self, report};
+use crate::shape::{Entry, Return, at_entry, at_return};
 
 /// The number of buckets that the kernel itself searches before it drops (`NF_CT_EVICTION_RANGE`),
 /// and the number of entries read of each.
@@ -22,10 +21,10 @@ const CHAIN: u32 = 4;
 /// `static noinline int early_drop(struct net *net, unsigned int hash)`: whether something was
 /// evicted (5.10 to 7.3). `nf_conntrack_alloc`, by which ctnetlink and BPF create entries, has no
 /// hash and passes 0.
-#[kprobe]
-fn early_drop(ctx: ProbeContext) -> u32 {
-    let key = beginning(&ctx, Kind::EarlyDrop);
-    let (net, hash) = (ctx.arg(0).unwrap_or(0), u64::from(ctx.arg::<u32>(1).unwrap_or(0)));
+#[inline(always)]
+fn search(ctx: &impl Entry) -> u32 {
+    let key = key(ctx, Kind::EarlyDrop);
+    let (net, hash) = (ctx.argument(0), u64::from(ctx.argument(1) as u32));
     let is_it =
         |[caller_net, _, _, caller_hash]: [u64; 4]| (caller_net, caller_hash) == (net, hash);
     let alloc = if reports::are_wanted() { around(key, Kind::Alloc, is_it) } else { None };
@@ -33,11 +32,13 @@ fn early_drop(ctx: ProbeContext) -> u32 {
     remember_at(key, [net, hash, alloc, 0])
 }
 
-#[kretprobe]
-fn early_drop_return(ctx: RetProbeContext) -> u32 {
-    let evicted = ctx.ret::<u64>() as u8 != 0;
-    let Some([net, hash, alloc, _]) = recall_at(ending(&ctx, Kind::EarlyDrop)) else {
-        debug!(&ctx, "the beginning of an early_drop was missed");
+at_entry!(search: early_drop, early_drop_fentry);
+
+#[inline(always)]
+fn searched(ctx: &impl Return) -> u32 {
+    let evicted = ctx.result() as u8 != 0;
+    let Some([net, hash, alloc, _]) = recall_at(key(ctx, Kind::EarlyDrop)) else {
+        debug!(ctx, "the beginning of an early_drop was missed");
         return count_unplaced(if evicted { Event::EarlyDrop } else { Event::TableFull });
     };
     let (event, cause) = match (evicted, hash) {
@@ -55,6 +56,8 @@ fn early_drop_return(ctx: RetProbeContext) -> u32 {
     }
     count_of_net(net, event)
 }
+
+at_return!(searched: early_drop_return, early_drop_fexit);
 
 /// Whether an entry of `net` that `early_drop` would have evicted stands in one of [`BUCKETS`]
 /// buckets from a random place on. A yes is sure; a no is not.

@@ -5,22 +5,21 @@
 //! is too long, an entry that is dying or stale, and an entry that is in the table already, which is
 //! no loss. Only the state of the entry distinguishes them.
 
-use aya_ebpf::macros::{kprobe, kretprobe};
-use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use conntrack_ebpf::{Cause, Event};
 
-use crate::calls::{Kind, beginning, ending, recall_at, remember_at};
+use crate::calls::{Kind, key, recall_at, remember_at};
 use crate::kernel::{CONFIRMED, DYING, REPLY, connection_of_packet, is_stale, status_and_net};
 use crate::latency;
 use crate::namespace::{count_of_net, count_unknown};
 use crate::reports::report_connection;
+use crate::shape::{Entry, Return, at_entry, at_return};
 
 /// `int __nf_conntrack_confirm(struct sk_buff *skb)`: `NF_ACCEPT`, or `NF_DROP` (0). A reply, which
 /// gets here where a rule rejects the first packet, inserts nothing and is let through.
-#[kprobe]
-fn insertion(ctx: ProbeContext) -> u32 {
-    let key = beginning(&ctx, Kind::Insertion);
-    match connection_of_packet(ctx.arg(0).unwrap_or(0)) {
+#[inline(always)]
+fn begin(ctx: &impl Entry) -> u32 {
+    let key = key(ctx, Kind::Insertion);
+    match connection_of_packet(ctx.argument(0)) {
         Some((connection, ctinfo)) if ctinfo < REPLY => {
             remember_at(key, [connection, latency::start(connection), 0, 0])
         }
@@ -32,14 +31,16 @@ fn insertion(ctx: ProbeContext) -> u32 {
     }
 }
 
-#[kretprobe]
-fn insertion_return(ctx: RetProbeContext) -> u32 {
-    let Some([connection, start, ..]) = recall_at(ending(&ctx, Kind::Insertion)) else {
+at_entry!(begin: insertion, insertion_fentry);
+
+#[inline(always)]
+fn end(ctx: &impl Return) -> u32 {
+    let Some([connection, start, ..]) = recall_at(key(ctx, Kind::Insertion)) else {
         return count_unknown();
     };
     latency::end(start);
     // No connection in the reply direction, or where a lost race has reported its own.
-    if connection == 0 || ctx.ret::<u64>() as u32 != 0 {
+    if connection == 0 || ctx.result() as u32 != 0 {
         return 0;
     }
     let Some((status, net)) = status_and_net(connection) else { return count_unknown() };
@@ -54,3 +55,5 @@ fn insertion_return(ctx: RetProbeContext) -> u32 {
     report_connection(cause, net, connection);
     count_of_net(net, event)
 }
+
+at_return!(end: insertion_return, insertion_fexit);

@@ -11,6 +11,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{PerCpuArray, RingBuf};
 use conntrack_ebpf::{Cause, DropRecord, REPORT_WINDOW_BITS, Reporting, TUPLE_BYTES};
 
+use crate::counters::increment;
 use crate::kernel;
 use crate::namespace::is_sampled;
 
@@ -34,27 +35,32 @@ pub(crate) fn are_wanted() -> bool {
     REPORTS.load() != 0
 }
 
-/// The window of time of one CPU, and the number of reports in it.
-pub(crate) struct Window<'a> {
-    pub(crate) window: &'a mut u64,
-    pub(crate) reported: &'a mut u64,
+/// The window of time of one CPU, and the number of reports in it: words of a map.
+pub(crate) struct Window {
+    pub(crate) window: *mut u64,
+    pub(crate) reported: *mut u64,
 }
 
-impl Window<'_> {
-    /// Returns the time if one more may be reported now.
+impl Window {
+    /// Returns the time if one more may be reported now. A program that interrupts this one in between
+    /// can make a window have some reports more or less; each drop is reported or counted as left out
+    /// all the same.
     #[inline(always)]
     pub(crate) fn admit(self) -> Option<u64> {
         // SAFETY: the helper has no arguments and no preconditions.
         let time_ns = unsafe { bpf_ktime_get_ns() };
         let window = time_ns >> REPORT_WINDOW_BITS;
-        if *self.window != window {
-            *self.window = window;
-            *self.reported = 0;
+        // SAFETY: both words are in a map; an aligned word is never torn.
+        unsafe {
+            if self.window.read_volatile() != window {
+                self.window.write_volatile(window);
+                self.reported.write_volatile(0);
+            }
+            if self.reported.read_volatile() >= REPORTS.load() {
+                return None;
+            }
         }
-        if *self.reported >= REPORTS.load() {
-            return None;
-        }
-        *self.reported += 1;
+        increment(self.reported);
         Some(time_ns)
     }
 }
@@ -88,18 +94,18 @@ fn report_tuples(cause: Cause, net: u64, zone: u16, [tuple, reply]: [u64; 2]) {
     }
     let Some(memory) = REPORTING.get_ptr_mut(0) else { return };
     let number = cause as usize;
-    // SAFETY: `memory` is the element of this CPU alone, and no tracing program interrupts another one
-    // here.
-    let window =
-        unsafe { Window { window: &mut (*memory).window, reported: &mut (*memory).reported } };
+    // SAFETY: `memory` is an element of the map.
+    let window = unsafe {
+        Window { window: &raw mut (*memory).window, reported: &raw mut (*memory).reported }
+    };
     let Some(time_ns) = window.admit() else {
         // SAFETY: the same element.
-        unsafe { (*memory).left_out[number] += 1 };
+        increment(unsafe { &raw mut (*memory).left_out[number] });
         return;
     };
     let Some(mut place) = DROPS.reserve::<DropRecord>(0) else {
-        // SAFETY: `memory` is the element of this CPU alone, and no tracing program interrupts here.
-        unsafe { (*memory).lost[number] += 1 };
+        // SAFETY: the same element.
+        increment(unsafe { &raw mut (*memory).lost[number] });
         return;
     };
     let record = place.as_mut_ptr();

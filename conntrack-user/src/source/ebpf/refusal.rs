@@ -34,6 +34,8 @@ impl Refusal {
         let (errno, object) = match error {
             EbpfError::MapError(error) => map_cause(error),
             EbpfError::ProgramError(error) => program_cause(error),
+            // The object's types are memory that is counted like that of maps.
+            EbpfError::BtfError(error) => (errno(error), Object::Map),
             error => (errno(error), Object::Other),
         };
         Self { text: explain(error), errno, object }
