@@ -145,6 +145,7 @@ pub(crate) fn without_probes(error: &EventsError) -> String {
         EventsError::SecurityModule(_) => "a security module refuses bpf",
         EventsError::LockedMemory => "the limit of locked memory",
         EventsError::NoFunctions => "nf_conntrack is not loaded",
+        EventsError::Unused => "nothing else uses nf_conntrack",
         EventsError::Blind { .. } => "no BTF to tell namespaces apart",
         EventsError::Cpus(_) => "the CPUs are not known",
         EventsError::NotWanted => "they are not wanted",
@@ -160,7 +161,11 @@ impl Notice {
     #[must_use]
     pub fn level(&self) -> Level {
         match self {
-            Self::Found(_) | Self::Netlink | Self::Detached | Self::Attached(_) => Level::Info,
+            Self::Found(_)
+            | Self::Netlink
+            | Self::Detached
+            | Self::Attached(_)
+            | Self::NotAttached(EventsError::Unused) => Level::Info,
             Self::Lost(_)
             | Self::Sysctl(_)
             | Self::Odd(_)
@@ -190,6 +195,9 @@ impl fmt::Display for Notice {
             }
             Self::Detached => f.write_str("probes detached, as there are no statistics"),
             Self::Attached(hooks) => write!(f, "probes attached to {hooks}, counting from 0"),
+            Self::NotAttached(EventsError::Unused) => {
+                f.write_str("trampolines detached: nothing else uses nf_conntrack")
+            }
             Self::NotAttached(error) => {
                 write!(f, "probes cannot be attached: {}", without_probes(error))
             }
@@ -341,7 +349,8 @@ mod tests {
             Some(E::UserNamespace) => Some(E::SecurityModule("apparmor".to_owned())),
             Some(E::SecurityModule(_)) => Some(E::LockedMemory),
             Some(E::LockedMemory) => Some(E::NoFunctions),
-            Some(E::NoFunctions) => {
+            Some(E::NoFunctions) => Some(E::Unused),
+            Some(E::Unused) => {
                 Some(E::Blind { types: "(no (BTF))".repeat(9), others: "x".repeat(200) })
             }
             Some(E::Blind { .. }) => Some(E::Cpus("x".repeat(200))),

@@ -95,6 +95,8 @@ pub struct Input {
     pub ebpf: Ebpf,
     /// Also those probes that cost something for each packet (`ebpf_per_packet`).
     pub ebpf_per_packet: bool,
+    /// How probes are attached (`ebpf_attach`); `None` for the default.
+    pub ebpf_attach: Option<EbpfAttach>,
     /// Rates and bursts also on the `cpu=cpuN` rows (`percpu_rates`).
     pub percpu_rates: bool,
     /// A row `internal_ctpulse` about the event source and what was missed (`internal`).
@@ -138,6 +140,39 @@ pub enum Ebpf {
     On,
     /// No
     Off,
+}
+
+/// `ebpf_attach`: how probes are attached to the functions of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum EbpfAttach {
+    /// By kprobes
+    #[default]
+    Kprobe,
+    /// By trampolines (fentry, fexit), and by kprobes where a kernel has no trampoline for a function
+    Trampoline,
+    /// By trampolines where they do not keep the module loaded that nothing else uses
+    Auto,
+}
+
+impl EbpfAttach {
+    /// The environment variable that has the default.
+    const VARIABLE: &str = "CTPULSE_EBPF_ATTACH";
+
+    /// The default: what the environment says, or else kprobes.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let value = std::env::var(Self::VARIABLE).unwrap_or_default();
+        <Self as clap::ValueEnum>::from_str(&value, false).unwrap_or_default()
+    }
+
+    /// The default of a command that does not watch whether the module is used: kprobes for `auto`.
+    #[must_use]
+    pub fn unwatched() -> Self {
+        match Self::from_environment() {
+            Self::Auto => Self::Kprobe,
+            other => other,
+        }
+    }
 }
 
 /// `confine`: whether a run drops the privileges that it does not need.
@@ -260,6 +295,7 @@ impl Input {
             source: Source::Auto,
             ebpf: Ebpf::Auto,
             ebpf_per_packet: false,
+            ebpf_attach: None,
             percpu_rates: false,
             internal: false,
             alias: None,

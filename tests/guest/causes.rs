@@ -203,7 +203,8 @@ fn calls_that_are_missed_are_known() {
     in_guest();
     let namespace = Namespace::new();
     let whole = hook("table_full");
-    let only_return = Variant { probes: &whole.ways[0].probes[1..], needs_types: false };
+    let only_return =
+        Variant { probes: &whole.ways[0].probes[1..], trampolines: &[], needs_types: false };
     let hooks = [Hook { ways: vec![only_return].leak(), ..whole }, hook("insert")];
     let events = attach(&[&namespace], &hooks, false);
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();

@@ -79,7 +79,7 @@ fn the_next_variant_is_used_where_a_function_is_missing() {
     };
     let wrong: &'static [Probe] = Box::leak(Box::new([wrong]));
     let mut ways = insert.ways.to_vec();
-    ways[0] = Variant { probes: wrong, needs_types: false };
+    ways[0] = Variant { probes: wrong, trampolines: &[], needs_types: false };
     let hooks = [Hook { ways: ways.leak(), ..insert }, hook("new")];
     let events = attach(&[&namespace], &hooks, false);
     let states: Vec<_> = events.states().map(|(_, state)| state.clone()).collect();
@@ -102,7 +102,8 @@ fn a_missing_function_costs_only_its_own_counters() {
         }
         let probe =
             Probe { program: "init_return", functions: &["begin_conntrack"], renamed_too: true };
-        let way = Variant { probes: Box::leak(Box::new([probe])), needs_types: true };
+        let way =
+            Variant { probes: Box::leak(Box::new([probe])), trampolines: &[], needs_types: true };
         Hook { ways: vec![way].leak(), ..hook }
     });
     let events = attach(&[&namespace], &hooks, false);

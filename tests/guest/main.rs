@@ -32,6 +32,7 @@ mod strays;
 #[path = "../support.rs"]
 mod support;
 mod traffic;
+mod trampolines;
 mod without_return;
 
 use std::fs;

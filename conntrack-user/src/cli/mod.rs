@@ -26,7 +26,7 @@ pub use report::{EXAMPLES as REPORT_EXAMPLES, ReportArgs, ReportFormat};
 pub use top::{EXAMPLES as TOP_EXAMPLES, TopArgs, TopFormat};
 
 use crate::format::Format;
-use crate::settings::{Collect, Confine, Ebpf, Netns, Source, parse_listen};
+use crate::settings::{Collect, Confine, Ebpf, EbpfAttach, Netns, Source, parse_listen};
 use crate::version;
 
 /// High-frequency sampler of Linux connection tracking (netfilter conntrack).
@@ -230,6 +230,10 @@ pub struct SampleArgs {
     /// about 20 % of a UDP flow's packets per second (emulated; docs/speed.md).
     #[arg(long)]
     pub ebpf_per_packet: bool,
+    /// How probes are attached [default: kprobe]. Trampolines cost less and keep the module loaded;
+    /// auto takes kprobes where nothing else uses the module.
+    #[arg(long, value_enum, value_name = "kprobe|trampoline|auto")]
+    pub ebpf_attach: Option<EbpfAttach>,
     /// Where the kernel's files are.
     #[command(flatten)]
     pub source: SourceArgs,
@@ -365,6 +369,9 @@ pub struct DoctorArgs {
     /// Let --advise judge a recording (of `run --output FILE`) instead of this host.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "advise", conflicts_with_all = ["look", "netns", "proc_root"])]
     pub recording: Option<PathBuf>,
+    /// How probes are tried: as in `ctpulse run` [default: kprobe].
+    #[arg(long, value_enum, value_name = "kprobe|trampoline|auto", conflicts_with = "advise")]
+    pub ebpf_attach: Option<EbpfAttach>,
     /// Where the kernel's files are.
     #[command(flatten)]
     pub source: SourceArgs,

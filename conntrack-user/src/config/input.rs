@@ -14,7 +14,7 @@ use super::error::nearest;
 use super::filters::{filter, set};
 use super::tables::{AgentTable, ConntrackTable, DurationValue, OneOrMany, Placed, Strings};
 use super::text::ConfigText;
-use crate::settings::{Collect, Ebpf, Input, Netns, Source as StatSource};
+use crate::settings::{Collect, Ebpf, EbpfAttach, Input, Netns, Source as StatSource};
 
 /// Makes the inputs of `table`: one for each namespace that it names. A wrong value is reported to
 /// `text`, and the default taken.
@@ -51,6 +51,13 @@ pub(super) fn inputs(
     input.wait = table.wait;
     let whether = [("auto", Ebpf::Auto), ("on", Ebpf::On), ("off", Ebpf::Off), ("", Ebpf::Auto)];
     input.ebpf = reader.choice("ebpf", &table.ebpf, whether).unwrap_or_default();
+    let how = [
+        ("kprobe", Some(EbpfAttach::Kprobe)),
+        ("trampoline", Some(EbpfAttach::Trampoline)),
+        ("auto", Some(EbpfAttach::Auto)),
+        ("", None),
+    ];
+    input.ebpf_attach = reader.choice("ebpf_attach", &table.ebpf_attach, how).flatten();
     input.source = reader.source(&table.source, input.compat_telegraf);
     if !table.dirs.is_empty() {
         input.dirs = table.dirs.iter().map(PathBuf::from).collect();

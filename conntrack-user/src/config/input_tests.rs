@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::tests::{error, loaded};
-use crate::settings::{Collect, DEFAULT_DIRS, DEFAULT_FILES, Input, Netns, Source};
+use crate::settings::{Collect, DEFAULT_DIRS, DEFAULT_FILES, EbpfAttach, Input, Netns, Source};
 
 fn input(keys: &str) -> Input {
     loaded(&format!("[[inputs.conntrack]]\n{keys}")).settings.inputs[0].clone()
@@ -116,6 +116,11 @@ fn alias_log_level_and_keys_without_effect() {
     assert_eq!(input_with.alias.as_deref(), Some("edge"));
     assert_eq!(input_with.log_level, Some(LevelFilter::Debug));
     assert!(input_with.percpu_rates && input_with.ebpf_per_packet);
+    assert_eq!(input_with.ebpf_attach, None);
+    let attach = |how| input(&format!("ebpf_attach = '{how}'")).ebpf_attach;
+    assert_eq!(attach("trampoline"), Some(EbpfAttach::Trampoline));
+    assert_eq!((attach("auto"), attach("")), (Some(EbpfAttach::Auto), None));
+    assert!(input_error("ebpf_attach = 'fentry'").contains("\"fentry\" is not supported"));
     assert_eq!(input("alias = ''\nlog_level = ''").alias, None);
     assert_eq!(
         input_error("log_level = 'warning'"),

@@ -140,6 +140,7 @@ pub(super) struct ConntrackTable {
     pub ebpf: Placed<String>,
     pub compat: Placed<String>,
     pub ebpf_per_packet: bool,
+    pub ebpf_attach: Placed<String>,
     pub percpu_rates: bool,
     pub internal: bool,
 }
@@ -278,7 +279,7 @@ mod tests {
         assert_eq!(agent.len(), 15, "{agent:?}");
         assert!(agent.iter().any(|key| key == "omit_hostname"));
         let conntrack = ConntrackTable::keys();
-        assert_eq!(conntrack.len(), 40, "{conntrack:?}");
+        assert_eq!(conntrack.len(), 41, "{conntrack:?}");
         assert!(conntrack.iter().any(|key| key == "labels"));
     }
 

@@ -3,6 +3,7 @@
 use rtrb::{Producer, PushError};
 
 use crate::sampling::channel::Notice;
+use crate::source::ebpf::EventsError;
 use crate::source::netlink::NetlinkError;
 use crate::source::procfs::StatError;
 use crate::source::reader::StatSource;
@@ -116,7 +117,8 @@ impl Announced {
 
     /// Announces an answer about new probes; a failure only once in a row.
     pub(super) fn probes(&mut self, notice: Notice) {
-        let is_failure = matches!(notice, Notice::NotAttached(_));
+        let is_failure =
+            matches!(&notice, Notice::NotAttached(error) if !matches!(error, EventsError::Unused));
         let is_known = self.attach_failure && is_failure;
         self.attach_failure = is_failure;
         if !is_known {

@@ -7,8 +7,8 @@ use crate::accumulate::Accumulator;
 use crate::accumulate::accepted::Accepted;
 use crate::sampling::announced::Announced;
 use crate::sampling::channel::Notice;
-use crate::source::ebpf::EventReader;
 use crate::source::ebpf::reattach::EventSource;
+use crate::source::ebpf::{EventReader, EventsError};
 
 /// The shortest time between two attempts to attach probes.
 const ATTACH_RETRY: Duration = Duration::from_secs(10);
@@ -96,14 +96,20 @@ impl Probes {
         self.asked_before_loss |= self.source.as_ref().is_some_and(|s| s.attacher.is_asked());
     }
 
-    /// Gives up the probes, if there are any.
+    /// Gives up the probes, if there are any, and reports it.
     fn detach(&mut self, accumulator: &mut Accumulator, announced: &mut Announced) {
-        let Some(source) = &mut self.source else { return };
-        if let Some(reader) = source.reader.take() {
-            source.attacher.retire(reader);
-            accumulator.forget_events();
+        if self.give_up(accumulator) {
             announced.detached();
         }
+    }
+
+    /// Gives up the probes. Returns whether there were any.
+    fn give_up(&mut self, accumulator: &mut Accumulator) -> bool {
+        let Some(source) = &mut self.source else { return false };
+        let Some(reader) = source.reader.take() else { return false };
+        source.attacher.retire(reader);
+        accumulator.forget_events();
+        true
     }
 
     /// The statistics are there, perhaps of a module that was loaded again or of another
@@ -128,6 +134,13 @@ impl Probes {
                 self.accepted = Accepted::default();
                 self.is_new = true;
                 Notice::Attached(hooks)
+            }
+            Some(Err(error @ EventsError::Unused)) => {
+                self.asked_before_loss = false;
+                self.give_up(accumulator);
+                // At once: kprobes can be attached instead.
+                self.attach_at = now;
+                Notice::NotAttached(error)
             }
             Some(Err(error)) => {
                 self.asked_before_loss = false;

@@ -63,6 +63,8 @@ pub(crate) enum Work<'a> {
         filter: &'a str,
         /// How many connections one of them begins, if not a few.
         connections: Option<u64>,
+        /// How they attach probes, if not as by default.
+        attach: Option<&'a str>,
     },
     /// The measurements, `quick` or `full`.
     Measurements(&'a str),
@@ -92,6 +94,9 @@ impl Image {
         archive.file(name, 0o644, content.as_bytes());
         if let Work::Tests { connections: Some(number), .. } = work {
             archive.file("etc/ctpulse-connections", 0o644, number.to_string().as_bytes());
+        }
+        if let Work::Tests { attach: Some(how), .. } = work {
+            archive.file("etc/ctpulse-attach", 0o644, how.as_bytes());
         }
         let busybox = found("busybox")?;
         let mut programs = vec![("bin/busybox".to_owned(), busybox.clone(), read(&busybox)?)];

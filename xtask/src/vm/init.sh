@@ -33,6 +33,10 @@ while read -r module; do
 done < /modules/order
 
 export CTPULSE_BIN=/bin/ctpulse CTPULSE_TEST_ROOT=1 HOME=/tmp
+# How probes are attached where a test does not say it.
+if [ -e /etc/ctpulse-attach ]; then
+    export CTPULSE_EBPF_ATTACH="$(cat /etc/ctpulse-attach)"
+fi
 list() {
     /bin/guest --list --format terse "$@" | sed -n 's/: test$//p'
 }

@@ -70,6 +70,9 @@ pub(crate) struct Options {
     /// second on an idle machine, so give --timeout too
     #[arg(long, value_name = "NUMBER")]
     connections: Option<u64>,
+    /// How the tests attach probes: kprobe, trampoline or auto, instead of the default
+    #[arg(long, value_name = "HOW")]
+    attach: Option<String>,
     /// Run only the tests whose names contain this
     test: Option<String>,
 }
@@ -84,6 +87,7 @@ impl Default for Options {
             verbose: false,
             bpftrace: false,
             connections: None,
+            attach: None,
             test: None,
         }
     }
@@ -119,6 +123,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Work::Tests {
             filter: options.test.as_deref().unwrap_or_default(),
             connections: options.connections,
+            attach: options.attach.as_deref(),
         },
         options.bpftrace,
     )?;

@@ -6,6 +6,7 @@ use super::findings::Findings;
 use crate::notices::without_probes;
 use crate::schema::raw::Counted;
 use crate::schema::raw::EVENTS;
+use crate::settings::EbpfAttach;
 use crate::source::cpu_mask;
 use crate::source::ebpf::error::LOCKDOWN;
 use crate::source::ebpf::offsets::VMLINUX;
@@ -20,6 +21,7 @@ use crate::source::namespace::Pinned;
 pub(super) fn examine(
     namespace: Option<&Pinned>,
     cpus: &[u32],
+    attach: Option<EbpfAttach>,
     findings: &mut Findings,
 ) -> (Counted, bool) {
     findings.heading("event source (eBPF)");
@@ -40,6 +42,7 @@ pub(super) fn examine(
         internal: true,
         reports: 1,
         invalid: true,
+        attach: attach.unwrap_or_else(EbpfAttach::from_environment),
         ..AttachOptions::new(&namespaces, cpu_mask::length(cpus))
     };
     let events = match Events::attach(&wanted) {

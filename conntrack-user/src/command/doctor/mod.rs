@@ -19,7 +19,7 @@ use crate::notices::StartNotice;
 use crate::schema::fields::{COUNT, LIMIT};
 use crate::schema::maintained;
 use crate::schema::raw::{EVENTS, Release, StatTable};
-use crate::settings::{Collect, DEFAULT_INTERVAL, Input, Netns, Source};
+use crate::settings::{Collect, DEFAULT_INTERVAL, EbpfAttach, Input, Netns, Source};
 use crate::source::cpu_mask;
 use crate::source::existence;
 use crate::source::mounts;
@@ -47,7 +47,7 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
             findings.heading(&format!("network namespace {netns}"));
         }
         let place = Place::resolve(&roots, netns);
-        examine(&place, netns, &mut findings);
+        examine(&place, netns, args.ebpf_attach, &mut findings);
     }
     let running = privileges::running();
     if !running.is_empty() {
@@ -67,7 +67,7 @@ pub(super) fn check_namespaces(args: &DoctorArgs) -> anyhow::Result<()> {
 }
 
 /// Examines one namespace through the readers of a run.
-fn examine(place: &Place, netns: &Netns, findings: &mut Findings) {
+fn examine(place: &Place, netns: &Netns, attach: Option<EbpfAttach>, findings: &mut Findings) {
     let is_hidden = place.is_live() && mounts::hides_files(&place.proc_root);
     let release = kernel(place, findings);
     let cpus = possible_cpus(place, findings);
@@ -112,7 +112,7 @@ fn examine(place: &Place, netns: &Netns, findings: &mut Findings) {
         }
     }
     let (counted, may_attach) = if live {
-        event_source::examine(namespace.as_ref(), &cpus, findings)
+        event_source::examine(namespace.as_ref(), &cpus, attach, findings)
     } else {
         findings.off("probes", "not tried, as plain files are read (--proc-root)");
         ([false; EVENTS], false)

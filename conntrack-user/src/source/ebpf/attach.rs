@@ -14,13 +14,15 @@ use super::counters::Mapped;
 use super::diagnostics::{self, Diagnostics};
 use super::error::EventsError;
 use super::loader::{self, Constants};
-use super::probe_table::{AttachWhen, HOOKS, Hook, Variant};
+use super::probe_table::{AttachWhen, HOOKS, Hook, Probe, Variant};
 use super::programs::Programs;
 use super::refusal::{Refusal, explain};
 use super::symbols::{EXTENSION_GENERATION, Found, Symbols, TABLE, TABLE_SIZE};
-use super::types::Types;
-use super::{Events, HookState};
+use super::trampoline::{self, Tracer, Trampoline};
+use super::types::{TypeNumber, Types};
+use super::{Attachment, Events, HookState};
 use crate::schema::maintained::read_release;
+use crate::settings::EbpfAttach;
 use crate::source::namespace::Pinned;
 
 /// The running kernel's release.
@@ -46,6 +48,8 @@ pub struct AttachOptions<'a> {
     pub latency: bool,
     /// With reports, report INVALID packets, too; see [`Events::take_invalid`].
     pub invalid: bool,
+    /// How programs are attached. `Auto` is for a caller that watches whether the module is used.
+    pub attach: EbpfAttach,
 }
 
 impl<'a> AttachOptions<'a> {
@@ -61,6 +65,7 @@ impl<'a> AttachOptions<'a> {
             reports: 0,
             latency: false,
             invalid: false,
+            attach: EbpfAttach::unwatched(),
         }
     }
 }
@@ -75,16 +80,19 @@ impl Events {
         let kernel = Kernel::read()?;
         let plan = Plan::new(options, &kernel);
         let mut ebpf = loader::load(&plan.constants)?;
-        let diagnostics = plan.constants.diagnostics.then(|| Diagnostics::open(&mut ebpf));
-        let states = plan.execute(&mut ebpf);
+        let (states, trampolines) = plan.execute(&mut ebpf);
         check_attached(&states)?;
+        let diagnostics = plan.constants.diagnostics.then(|| Diagnostics::open(&mut ebpf));
         let Plan { hooks, constants, namespaces, .. } = plan;
         let has_reports = constants.reports > 0;
         let layout = kernel.types.as_ref().ok().filter(|_| has_reports).map(|t| t.offsets.tuple);
         Ok(Self {
             counters: map_counters(&ebpf, constants.length)?,
-            programs: Programs::open(&ebpf, &programs_of(hooks, &states)),
+            programs: Programs::open(&ebpf, &programs_of(hooks, &states), &trampolines),
             ebpf,
+            gives_way: options.attach == EbpfAttach::Auto
+                && trampolines.iter().any(|trampoline| trampoline.in_module),
+            _trampolines: trampolines,
             diagnostics: Mutex::new(diagnostics.flatten()),
             held: Mutex::new(namespaces.iter().cloned().map(Some).collect()),
             inodes: constants.inodes,
@@ -149,7 +157,32 @@ impl Kernel {
             None => Ok(functions),
         }
     }
+
+    /// Finds the numbers of the functions of a variant's trampolines, or why they cannot be used.
+    fn numbers(&self, variant: &Variant) -> Numbers {
+        let types = self.types.as_ref().map_err(|_| "it needs the kernel's types".to_owned())?;
+        let number = |probe: &Probe| match self.symbols.find(probe.functions, true) {
+            Found::One(function) => match types.number(function) {
+                Some((number, false)) => Ok(number),
+                Some((_, true)) => Err(format!("{function} takes any number of arguments")),
+                None => Err(format!("the kernel's types do not have {function}")),
+            },
+            // The programs for kprobes have the same functions, and are refused for that.
+            Found::Several(_) | Found::None => Err("the function was not found".to_owned()),
+        };
+        // A variant without trampolines is refused for its function where the kernel could have none.
+        let probes =
+            if variant.trampolines.is_empty() { variant.probes } else { variant.trampolines };
+        let numbers = probes.iter().map(number).collect::<Result<_, _>>()?;
+        match variant.trampolines {
+            [] => Err("there are only kprobes for it".to_owned()),
+            _ => Ok(numbers),
+        }
+    }
 }
+
+/// The numbers of the functions of a variant's trampolines, or why they cannot be used.
+type Numbers = Result<Vec<TypeNumber>, String>;
 
 /// The functions of a variant, or why they cannot be used.
 type Functions = Result<Vec<String>, HookState>;
@@ -162,6 +195,8 @@ struct Plan<'a> {
     /// For each hook its variants, each with its functions or why it cannot be used; `None` for a hook
     /// that is not asked for.
     variants: Vec<Option<Vec<Functions>>>,
+    /// In the same order, the functions of their trampolines; `None` where these are not asked for.
+    numbers: Option<Vec<Vec<Numbers>>>,
 }
 
 impl<'a> Plan<'a> {
@@ -196,70 +231,141 @@ impl<'a> Plan<'a> {
             let functions = || hook.ways.iter().map(|way| kernel.functions(way)).collect();
             is_asked(hook.need).then(functions)
         });
-        Self { hooks: options.hooks, namespaces, variants: variants.collect(), constants }
+        let numbers = is_asked_for(options.attach).then(|| {
+            let of = |hook: &Hook| hook.ways.iter().map(|way| kernel.numbers(way)).collect();
+            options.hooks.iter().map(of).collect()
+        });
+        let variants = variants.collect();
+        Self { hooks: options.hooks, namespaces, variants, numbers, constants }
     }
 
     /// Attaches the hooks in their order, and detaches those that lack another one.
-    fn execute(&self, ebpf: &mut Ebpf) -> Vec<HookState> {
-        let planned = self.hooks.iter().zip(&self.variants);
-        let mut states: Vec<HookState> = planned
-            .map(|(hook, variants)| match variants {
-                Some(variants) => attach_hook(ebpf, hook, variants),
-                None => HookState::NotAsked(hook.need),
-            })
-            .collect();
+    fn execute(&self, ebpf: &mut Ebpf) -> (Vec<HookState>, Vec<Trampoline>) {
+        let tracer = self.numbers.is_some().then(|| Tracer::new(loader::OBJECT, ebpf));
+        let mut attaching = Attaching { ebpf, tracer, trampolines: Vec::new() };
+        let mut states: Vec<HookState> = Vec::new();
+        for (at, (hook, variants)) in self.hooks.iter().zip(&self.variants).enumerate() {
+            let Some(variants) = variants else {
+                states.push(HookState::NotAsked(hook.need));
+                continue;
+            };
+            let of = |name| self.hooks.iter().zip(&states).find(|(hook, _)| hook.name == name);
+            let shape = match hook.like.and_then(of) {
+                Some((_, HookState::Attached { by, .. })) => Some(by.clone()),
+                _ => None,
+            };
+            let numbers = self.numbers.as_ref().map(|numbers| &numbers[at][..]);
+            states.push(attaching.attach_hook(hook, variants, numbers, shape.as_ref()));
+        }
         while let Some((at, name)) = lacking(self.hooks, &states) {
             if let HookState::Attached { way, .. } = states[at] {
-                detach(ebpf, &self.hooks[at].ways[way]);
+                attaching.detach(&self.hooks[at].ways[way]);
             }
             states[at] = HookState::Lacks(name);
         }
-        states
+        (states, attaching.trampolines)
     }
 }
 
-/// Attaches the first variant of a hook that works, or returns why the best one does not.
-fn attach_hook(ebpf: &mut Ebpf, hook: &Hook, variants: &[Functions]) -> HookState {
-    let mut why_not = None;
-    for (way, (variant, functions)) in hook.ways.iter().zip(variants).enumerate() {
-        let attached = functions.clone().and_then(|functions| {
-            attach_variant(ebpf, variant, &functions).map_err(HookState::Refused)?;
-            Ok(functions)
-        });
-        match attached {
-            Ok(mut functions) => {
-                functions.dedup();
-                return HookState::Attached { way, functions };
+/// Whether any hook is to be attached by trampolines.
+fn is_asked_for(attach: EbpfAttach) -> bool {
+    match attach {
+        EbpfAttach::Kprobe => false,
+        EbpfAttach::Trampoline => true,
+        EbpfAttach::Auto => trampoline::module_is_used(),
+    }
+}
+
+/// The programs while they are attached.
+struct Attaching<'a> {
+    ebpf: &'a mut Ebpf,
+    /// Where trampolines are asked for.
+    tracer: Option<Result<Tracer, Refusal>>,
+    trampolines: Vec<Trampoline>,
+}
+
+impl Attaching<'_> {
+    /// Attaches the first variant of a hook that works, or returns why the best one does not. With
+    /// `shape` by nothing else.
+    fn attach_hook(
+        &mut self,
+        hook: &Hook,
+        variants: &[Functions],
+        numbers: Option<&[Numbers]>,
+        shape: Option<&Attachment>,
+    ) -> HookState {
+        let mut why_not = None;
+        for (way, (variant, functions)) in hook.ways.iter().zip(variants).enumerate() {
+            let attached = functions.clone().and_then(|functions| {
+                let numbers = numbers.map(|numbers| &numbers[way]);
+                let by = self.attach_variant(variant, &functions, numbers, shape);
+                Ok((functions, by.map_err(HookState::Refused)?))
+            });
+            match attached {
+                Ok((mut functions, by)) => {
+                    functions.dedup();
+                    return HookState::Attached { way, functions, by };
+                }
+                Err(state) => why_not = why_not.or(Some(state)),
             }
-            Err(state) => why_not = why_not.or(Some(state)),
         }
+        why_not.unwrap_or(HookState::NoFunction(&[]))
     }
-    why_not.unwrap_or(HookState::NoFunction(&[]))
-}
 
-/// Attaches all programs of a variant, or none.
-fn attach_variant(ebpf: &mut Ebpf, variant: &Variant, functions: &[String]) -> Result<(), Refusal> {
-    for (probe, function) in variant.probes.iter().zip(functions) {
-        if let Err(error) = attach_program(ebpf, probe.program, function) {
-            detach(ebpf, variant);
-            return Err(Refusal::of_program(&error));
+    /// Attaches all programs of a variant, by trampolines where that is asked for and possible; or none.
+    fn attach_variant(
+        &mut self,
+        variant: &Variant,
+        functions: &[String],
+        numbers: Option<&Numbers>,
+        shape: Option<&Attachment>,
+    ) -> Result<Attachment, Refusal> {
+        let why_not = match (numbers, shape) {
+            (None, _) => None,
+            (Some(_), Some(Attachment::Kprobe(why_not))) => why_not.clone(),
+            (Some(Err(why_not)), _) => Some(why_not.clone()),
+            (Some(Ok(numbers)), _) => match self.trace(variant, numbers) {
+                Ok(()) => return Ok(Attachment::Trampoline),
+                Err(refusal) if shape == Some(&Attachment::Trampoline) => return Err(refusal),
+                Err(refusal) => Some(refusal.to_string()),
+            },
+        };
+        for (probe, function) in variant.probes.iter().zip(functions) {
+            if let Err(error) = attach_program(self.ebpf, probe.program, function) {
+                self.detach(variant);
+                return Err(Refusal::of_program(&error));
+            }
+        }
+        Ok(Attachment::Kprobe(why_not))
+    }
+
+    /// Attaches all trampolines of a variant, or none.
+    fn trace(&mut self, variant: &Variant, numbers: &[TypeNumber]) -> Result<(), Refusal> {
+        let Some(tracer) = &mut self.tracer else { return Ok(()) };
+        let tracer = tracer.as_mut().map_err(|refusal| refusal.clone())?;
+        let pairs = variant.trampolines.iter().zip(numbers);
+        let attached: Vec<Trampoline> = pairs
+            .map(|(probe, number)| tracer.attach(probe.program, *number))
+            .collect::<Result<_, _>>()?;
+        self.trampolines.extend(attached);
+        Ok(())
+    }
+
+    /// Detaches the programs of a variant, those that are attached.
+    fn detach(&mut self, variant: &Variant) {
+        let is_its = |name| variant.trampolines.iter().any(|probe| probe.program == name);
+        self.trampolines.retain(|trampoline| !is_its(trampoline.name));
+        for probe in variant.probes {
+            // One that was never loaded is an error, and nothing to detach.
+            let _ = program_of(self.ebpf, probe.program).and_then(KProbe::unload);
         }
     }
-    Ok(())
 }
 
 fn attach_program(ebpf: &mut Ebpf, program: &str, function: &str) -> Result<(), ProgramError> {
     let program = program_of(ebpf, program)?;
     program.load()?;
     program.attach(function, 0).map(drop)
-}
-
-/// Detaches the programs of a variant, those that are attached.
-fn detach(ebpf: &mut Ebpf, variant: &Variant) {
-    for probe in variant.probes {
-        // One that was never loaded is an error, and nothing to detach.
-        let _ = program_of(ebpf, probe.program).and_then(KProbe::unload);
-    }
 }
 
 fn program_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut KProbe, ProgramError> {
@@ -302,10 +408,10 @@ fn map_counters(ebpf: &Ebpf, length: usize) -> Result<Mapped, EventsError> {
     })
 }
 
-/// The names of the programs that are attached.
+/// The names of the kprobes that are attached.
 fn programs_of(hooks: &[Hook], states: &[HookState]) -> Vec<&'static str> {
     let variants = hooks.iter().zip(states).filter_map(|(hook, state)| match state {
-        HookState::Attached { way, .. } => hook.ways.get(*way),
+        HookState::Attached { way, by: Attachment::Kprobe(_), .. } => hook.ways.get(*way),
         _ => None,
     });
     variants.flat_map(|variant| variant.probes).map(|probe| probe.program).collect()
@@ -317,7 +423,8 @@ mod tests {
 
     #[test]
     fn a_hook_is_left_out_without_the_hook_that_it_needs() {
-        let there = HookState::Attached { way: 0, functions: Vec::new() };
+        let by = Attachment::Kprobe(None);
+        let there = HookState::Attached { way: 0, functions: Vec::new(), by };
         let mut states = vec![there.clone(); HOOKS.len()];
         assert_eq!(lacking(&HOOKS, &states), None);
         let at = |name| HOOKS.iter().position(|hook| hook.name == name).unwrap();
@@ -355,5 +462,14 @@ mod tests {
         assert_eq!(insert[..2], [Err(hash_insert), Err(HookState::NoTypes)]);
         assert_eq!(of("found"), None);
         assert_eq!((plan.constants.length, plan.constants.inodes.len()), (2, 0));
+
+        // Trampolines are planned on request only, and need the types.
+        assert!(plan.numbers.is_none());
+        let attach = EbpfAttach::Trampoline;
+        let options = AttachOptions { attach, ..AttachOptions::new(&[], 2) };
+        let numbers = Plan::new(&options, &kernel).numbers.unwrap();
+        assert!(
+            numbers.iter().flatten().all(|of| of.as_ref().is_err_and(|why| why.contains("types")))
+        );
     }
 }

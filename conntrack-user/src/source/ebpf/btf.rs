@@ -268,6 +268,20 @@ impl<'a> Btf<'a> {
         Ok(Some(Prototype { parameters, result: btf.value(this.size_or_type)? }))
     }
 
+    /// Returns the number of a function's type, and whether it is of these types and not of those that
+    /// they continue; `None` where it is not there.
+    #[must_use]
+    pub fn function_id(&self, name: &str) -> Option<(u32, bool)> {
+        let found = self.functions.iter().find(|(offset, _)| self.is_named(*offset, name));
+        let Some((_, at)) = found else {
+            return self.base.and_then(|base| base.function_id(name)).map(|(id, _)| (id, false));
+        };
+        let before = self.base.map_or(0, |base| base.types.len());
+        // Types are in the order of their positions; that of type 0 is 0.
+        let number = before + self.types.binary_search(at).ok()?;
+        Some((u32::try_from(number).ok()?, true))
+    }
+
     /// Returns the kind of value of type `id`.
     fn value(&self, id: u32) -> Result<BtfValue, BtfError> {
         let Some((btf, at)) = self.unqualified(id)? else { return Ok(BtfValue::Void) };

@@ -163,6 +163,8 @@ fn prototypes_are_read() {
     let g = Prototype { parameters: Vec::new(), result: BtfValue::Void };
     assert_eq!(module.function("g").unwrap(), Some(g));
     assert_eq!(module.function("h").unwrap(), None);
+    let numbers = ["f", "g", "h"].map(|name| module.function_id(name));
+    assert_eq!(numbers, [Some((10, true)), Some((12, true)), None]);
 }
 
 /// A kind of 7 bits that no kernel has yet, with a word of its own and two for each of its two

@@ -67,6 +67,12 @@ pub enum EventsError {
     /// Nothing of conntrack is in the kernel (yet).
     #[error("no conntrack function is in this kernel; load the module (modprobe nf_conntrack)")]
     NoFunctions,
+    /// Nothing but trampolines keeps the module loaded.
+    #[error(
+        "nothing else uses nf_conntrack any more, and trampolines would keep it from being unloaded; \
+         kprobes do not"
+    )]
+    Unused,
     /// Without the kernel's types the namespace of an event is not known.
     #[error(
         "network namespaces cannot be printed apart without the kernel's BTF ({types}), and the events \

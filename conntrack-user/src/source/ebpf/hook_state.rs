@@ -4,6 +4,26 @@ use super::offsets;
 use super::probe_table::AttachWhen;
 use super::refusal::Refusal;
 
+/// How the programs of a hook are attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attachment {
+    /// By kprobes; where trampolines were asked for, with the reason why they are not used.
+    Kprobe(Option<String>),
+    /// By trampolines.
+    Trampoline,
+}
+
+impl std::fmt::Display for Attachment {
+    /// Prints what is added to the list of functions.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Kprobe(None) => Ok(()),
+            Self::Kprobe(Some(why)) => write!(f, " by kprobe, and not by trampoline: {why}"),
+            Self::Trampoline => write!(f, " by trampoline"),
+        }
+    }
+}
+
 /// The state of one hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HookState {
@@ -13,6 +33,8 @@ pub enum HookState {
         way: usize,
         /// As the kernel calls them.
         functions: Vec<String>,
+        /// How its programs are attached.
+        by: Attachment,
     },
     /// The kernel has none of these functions.
     NoFunction(&'static [&'static str]),
@@ -78,7 +100,9 @@ impl std::fmt::Display for HookCount {
 impl std::fmt::Display for HookState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Attached { functions, .. } => write!(f, "attached to {}", functions.join(", ")),
+            Self::Attached { functions, by, .. } => {
+                write!(f, "attached to {}{by}", functions.join(", "))
+            }
             Self::NoFunction(names) => {
                 write!(f, "this kernel has no function {}", names.join(" or "))
             }

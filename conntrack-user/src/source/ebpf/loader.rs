@@ -9,7 +9,7 @@ use super::offsets::Offsets;
 use super::refusal::Refusal;
 
 /// The programs, built by `cargo xtask build-ebpf` from `conntrack-ebpf`.
-static OBJECT: &[u8] = include_bytes_aligned!(env!("CTPULSE_OBJECT_FILE"));
+pub(super) static OBJECT: &[u8] = include_bytes_aligned!(env!("CTPULSE_OBJECT_FILE"));
 
 /// The size of a ring that is not used: a ring must be whole pages.
 const SMALLEST_RING: u32 = 4096;

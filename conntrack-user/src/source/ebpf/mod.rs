@@ -29,6 +29,7 @@ pub(crate) mod reattach;
 mod refusal;
 pub(crate) mod sharing;
 pub mod symbols;
+mod trampoline;
 pub mod tuple;
 pub mod types;
 
@@ -44,12 +45,14 @@ use counters::Mapped;
 use diagnostics::Diagnostics;
 use drops::Reports;
 pub use error::EventsError;
-pub use hook_state::{HookCount, HookState};
+pub use hook_state::{Attachment, HookCount, HookState};
 use invalid::InvalidReports;
 use offsets::TupleLayout;
 use probe_table::Hook;
 use programs::Programs;
 pub use reader::EventReader;
+
+use trampoline::Trampoline;
 
 use super::namespace::Pinned;
 use crate::schema::raw::{HostWide, Program};
@@ -61,6 +64,10 @@ pub struct Events {
     programs: Programs,
     /// Keeps programs and links alive; they end with it.
     ebpf: Ebpf,
+    /// The same of trampolines.
+    _trampolines: Vec<Trampoline>,
+    /// Whether trampolines are to be given up when nothing else uses the module.
+    gives_way: bool,
     diagnostics: Mutex<Option<Diagnostics>>,
     /// Inode numbers of the namespaces in the order of their slots, from 1 on; empty where they
     /// cannot be distinguished.
@@ -120,7 +127,7 @@ impl Events {
         let counted: Vec<&str> = counted.map(Event::name).collect();
         let mut text = format!("probes count {}; the kernel counts the rest", counted.join(", "));
         for (hook, state) in self.hooks.iter().zip(&self.states) {
-            if let HookState::Attached { way: 1.., functions } = state {
+            if let HookState::Attached { way: 1.., functions, .. } = state {
                 let preferred = hook.ways[0].probes.iter().flat_map(|probe| probe.functions);
                 let preferred: Vec<&str> = preferred.copied().collect();
                 text.push_str(&format!(
@@ -186,6 +193,18 @@ impl Events {
         }
     }
 
+    /// Whether trampolines that keep the module loaded are to be given up once nothing else uses it.
+    #[must_use]
+    pub(crate) fn gives_way(&self) -> bool {
+        self.gives_way
+    }
+
+    /// Whether trampolines must be given up now: nothing but them keeps the module loaded.
+    #[must_use]
+    pub(crate) fn must_give_way(&self) -> bool {
+        self.gives_way && !trampoline::module_is_used()
+    }
+
     /// Whether `event` is counted, for the namespaces that have slots.
     #[must_use]
     pub fn counts(&self, event: Event) -> bool {
@@ -226,17 +245,14 @@ impl Events {
     /// kernel does not count them (kprobes before 6.7) and none is known otherwise.
     #[must_use]
     pub fn missed(&self) -> Option<u64> {
-        let unplaced = self.host_wide().unplaced;
-        match self.programs.missed() {
-            Some(missed) => Some(missed.wrapping_add(unplaced)),
-            None => (unplaced > 0).then_some(unplaced),
-        }
+        let known = self.programs.missed().wrapping_add(self.host_wide().unplaced);
+        (self.counts_missed() || known > 0).then_some(known)
     }
 
     /// Whether this kernel counts the calls that probes miss.
     #[must_use]
     pub fn counts_missed(&self) -> bool {
-        self.programs.missed().is_some()
+        self.programs.count_missed()
     }
 
     /// How many of the hooks that were asked for are attached.

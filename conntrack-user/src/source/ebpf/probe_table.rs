@@ -24,6 +24,8 @@ pub struct Probe {
 pub struct Variant {
     /// All of them, or none.
     pub probes: &'static [Probe],
+    /// The programs for trampolines that count the same; none where there are only kprobes.
+    pub trampolines: &'static [Probe],
     /// Whether the programs read more of the kernel's structures than the namespace, so that
     /// without its types (BTF) they would miscount.
     pub needs_types: bool,
@@ -58,6 +60,9 @@ pub struct Hook {
     pub need: AttachWhen,
     /// Other hooks, by name, without which it would take one thing for another.
     pub needs: &'static [&'static str],
+    /// An earlier hook, by name, whose records its programs use: both are kprobes or both are
+    /// trampolines, as a record is found by an address that depends on it.
+    pub like: Option<&'static str>,
 }
 
 const fn probe(program: &'static str, functions: &'static [&'static str]) -> Probe {
@@ -70,15 +75,22 @@ const fn value(program: &'static str, functions: &'static [&'static str]) -> Pro
 }
 
 const fn way(probes: &'static [Probe]) -> Variant {
-    Variant { probes, needs_types: false }
+    Variant { probes, trampolines: &[], needs_types: false }
 }
 
 const fn typed_way(probes: &'static [Probe]) -> Variant {
-    Variant { probes, needs_types: true }
+    Variant { needs_types: true, ..way(probes) }
+}
+
+impl Variant {
+    /// The same with trampolines.
+    const fn or(self, trampolines: &'static [Probe]) -> Self {
+        Self { trampolines, ..self }
+    }
 }
 
 const fn hook(name: &'static str, events: &'static [Event], ways: &'static [Variant]) -> Hook {
-    Hook { name, events, ways, need: AttachWhen::Always, needs: &[] }
+    Hook { name, events, ways, need: AttachWhen::Always, needs: &[], like: None }
 }
 
 const fn packet_hook(
@@ -110,9 +122,16 @@ const fn invalid_hook(name: &'static str, ways: &'static [Variant]) -> Hook {
     Hook { need: AttachWhen::Invalid, ..hook(name, &[], ways) }
 }
 
+const ALLOC: &[&str] = &["__nf_conntrack_alloc"];
 const CHECK_INSERT: &[&str] = &["nf_conntrack_hash_check_insert"];
 const CONFIRM: &[&str] = &["__nf_conntrack_confirm"];
+const DELETE_LIST: &[&str] = &["__nf_ct_delete_from_lists", "nf_ct_delete_from_lists"];
+const DESTROY: &[&str] = &["nf_ct_destroy", "destroy_conntrack"];
 const EARLY_DROP: &[&str] = &["early_drop"];
+const FIND: &[&str] = &["__nf_conntrack_find_get"];
+const FREE: &[&str] = &["nf_conntrack_free"];
+const HASH_INSERT: &[&str] = &["__nf_conntrack_hash_insert"];
+const PACKET_IN: &[&str] = &["nf_conntrack_in"];
 const RESOLVE_CLASH: &[&str] = &["nf_ct_resolve_clash"];
 const TUPLE_TAKEN: &[&str] = &["nf_conntrack_tuple_taken"];
 const GC: &[&str] = &["gc_worker"];
@@ -126,7 +145,8 @@ pub const HOOKS: [Hook; 17] = [
         "insert",
         &[Event::Insert],
         &[
-            way(&[probe("hash_insert", &["__nf_conntrack_hash_insert"])]),
+            way(&[probe("hash_insert", HASH_INSERT)])
+                .or(&[probe("hash_insert_fentry", HASH_INSERT)]),
             typed_way(&[
                 probe("insert_prepare", &["__nf_conntrack_insert_prepare"]),
                 probe("check_insert", CHECK_INSERT),
@@ -152,41 +172,48 @@ pub const HOOKS: [Hook; 17] = [
     hook(
         "delete",
         &[Event::Delete, Event::NewRefused],
-        &[typed_way(&[probe("destroy", &["nf_ct_destroy", "destroy_conntrack"])])],
+        &[typed_way(&[probe("destroy", DESTROY)]).or(&[probe("destroy_fentry", DESTROY)])],
     ),
     Hook {
         needs: &["delete_list"],
         ..hook(
             "gc",
             &[Event::GcEarlyDrop],
-            &[typed_way(&[probe("gc_worker", GC), probe("gc_worker_return", GC)])],
+            &[typed_way(&[probe("gc_worker", GC), probe("gc_worker_return", GC)])
+                .or(&[probe("gc_worker_fentry", GC), probe("gc_worker_fexit", GC)])],
         )
     },
     hook(
         "delete_list",
         &[Event::DeleteList, Event::Evicted],
-        &[way(&[probe(
-            "delete_from_lists",
-            &["__nf_ct_delete_from_lists", "nf_ct_delete_from_lists"],
-        )])],
+        &[way(&[probe("delete_from_lists", DELETE_LIST)])
+            .or(&[probe("delete_from_lists_fentry", DELETE_LIST)])],
     ),
     report_hook(
         "whose_drop",
         &[],
-        &[typed_way(&[probe("alloc", &["__nf_conntrack_alloc"])])],
+        &[typed_way(&[probe("alloc", ALLOC)]).or(&[probe("alloc_fentry", ALLOC)])],
         &["table_full", "alloc"],
     ),
     hook(
         "table_full",
         &[Event::TableFull, Event::TableFullEvictable, Event::CreateTableFull, Event::EarlyDrop],
-        &[way(&[probe("early_drop", EARLY_DROP), probe("early_drop_return", EARLY_DROP)])],
+        &[way(&[probe("early_drop", EARLY_DROP), probe("early_drop_return", EARLY_DROP)])
+            .or(&[probe("early_drop_fentry", EARLY_DROP), probe("early_drop_fexit", EARLY_DROP)])],
     ),
+    Hook {
+        like: Some("whose_drop"),
+        ..internal_hook(
+            "alloc",
+            &[Event::Alloc, Event::AllocFailed, Event::NoMemory],
+            &[way(&[value("alloc_return", ALLOC)]).or(&[probe("alloc_fexit", ALLOC)])],
+        )
+    },
     internal_hook(
-        "alloc",
-        &[Event::Alloc, Event::AllocFailed, Event::NoMemory],
-        &[way(&[value("alloc_return", &["__nf_conntrack_alloc"])])],
+        "free",
+        &[Event::Free],
+        &[way(&[probe("free", FREE)]).or(&[probe("free_fentry", FREE)])],
     ),
-    internal_hook("free", &[Event::Free], &[way(&[probe("free", &["nf_conntrack_free"])])]),
     // The packet of a connection for which NAT found no free port is dropped as that of a clash.
     Hook {
         needs: &["clash"],
@@ -196,7 +223,8 @@ pub const HOOKS: [Hook; 17] = [
             &[typed_way(&[
                 probe("tuple_taken", TUPLE_TAKEN),
                 probe("tuple_taken_return", TUPLE_TAKEN),
-            ])],
+            ])
+            .or(&[probe("tuple_taken_fexit", TUPLE_TAKEN)])],
         )
     },
     hook(
@@ -205,12 +233,17 @@ pub const HOOKS: [Hook; 17] = [
         &[way(&[
             probe("resolve_clash", RESOLVE_CLASH),
             probe("resolve_clash_return", RESOLVE_CLASH),
+        ])
+        .or(&[
+            probe("resolve_clash_fentry", RESOLVE_CLASH),
+            probe("resolve_clash_fexit", RESOLVE_CLASH),
         ])],
     ),
     report_hook(
         "refusals",
         &[Event::InsertDying, Event::InsertRefused],
-        &[typed_way(&[probe("insertion", CONFIRM), probe("insertion_return", CONFIRM)])],
+        &[typed_way(&[probe("insertion", CONFIRM), probe("insertion_return", CONFIRM)])
+            .or(&[probe("insertion_fentry", CONFIRM), probe("insertion_fexit", CONFIRM)])],
         &["clash"],
     ),
     // The tuples that NAT finds taken are counted there.
@@ -219,18 +252,19 @@ pub const HOOKS: [Hook; 17] = [
         ..packet_hook(
             "found",
             &[Event::Found],
-            &[typed_way(&[value("find_return", &["__nf_conntrack_find_get"])])],
+            &[typed_way(&[value("find_return", FIND)]).or(&[probe("find_fexit", FIND)])],
         )
     },
     packet_hook(
         "ignore",
         &[Event::Ignored],
-        &[typed_way(&[probe("packet_in", &["nf_conntrack_in"])])],
+        &[typed_way(&[probe("packet_in", PACKET_IN)]).or(&[probe("packet_in_fentry", PACKET_IN)])],
     ),
     packet_hook(
         "tracker_drop",
         &[Event::TrackerDropped],
-        &[way(&[probe("tcp_packet", TCP_PACKET), probe("tcp_packet_return", TCP_PACKET)])],
+        &[way(&[probe("tcp_packet", TCP_PACKET), probe("tcp_packet_return", TCP_PACKET)])
+            .or(&[probe("tcp_packet_fexit", TCP_PACKET)])],
     ),
     // First, so that no first packet is taken for one without a text while they are attached.
     invalid_hook(
@@ -258,6 +292,34 @@ mod tests {
         for event in Event::ALL {
             let hooks = HOOKS.iter().filter(|hook| hook.events.contains(&event));
             assert_eq!(hooks.count(), usize::from(event != Event::Unplaced), "{event:?}");
+        }
+    }
+
+    /// A record of a call is found only by a program of the same shape, which is attached later.
+    #[test]
+    fn hooks_are_like_earlier_hooks_only() {
+        for (at, hook) in HOOKS.iter().enumerate() {
+            let Some(like) = hook.like else { continue };
+            assert!(HOOKS[..at].iter().any(|earlier| earlier.name == like), "{}", hook.name);
+        }
+    }
+
+    /// Each function has its program, and the programs of kprobes and trampolines differ.
+    #[test]
+    fn trampolines_are_for_the_functions_of_the_kprobes() {
+        let functions = |probes: &[Probe]| {
+            let mut functions: Vec<_> = probes.iter().flat_map(|probe| probe.functions).collect();
+            functions.dedup();
+            functions
+        };
+        for way in HOOKS.iter().flat_map(|hook| hook.ways) {
+            let Variant { probes, trampolines, .. } = way;
+            assert!(trampolines.is_empty() || functions(probes) == functions(trampolines));
+            for trampoline in *trampolines {
+                let name = trampoline.program;
+                assert!(name.ends_with("_fentry") || name.ends_with("_fexit"), "{name}");
+                assert!(!trampoline.renamed_too, "{name}: only exact names have types");
+            }
         }
     }
 

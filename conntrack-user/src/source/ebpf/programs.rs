@@ -3,7 +3,8 @@
 //! Three things can keep a program from seeing a call. Another tracing program ran on that CPU
 //! already (`trace_call_bpf`); another probe did (`kprobe_running`), or too many calls of a
 //! function were under way for its return probe (`nmissed`). From 6.7 on the kernel counts all of
-//! them, in the program and in its link.
+//! them, in the program and in its link. A trampoline misses only the calls that interrupt itself,
+//! which the kernel counts in the program.
 
 #![allow(unsafe_code, reason = "no crate asks the kernel about misses without an allocation")]
 
@@ -12,6 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use aya::Ebpf;
 use aya_obj::generated::{bpf_attr, bpf_attr__bindgen_ty_9, bpf_cmd, bpf_link_info, bpf_prog_info};
 
+use super::trampoline::Trampoline;
 use crate::schema::maintained;
 use crate::schema::raw::Program;
 
@@ -28,13 +30,24 @@ pub(super) struct Programs(Vec<AttachedProgram>);
 struct AttachedProgram {
     name: &'static str,
     program: RawFd,
-    /// The program's link, on kernels that count misses.
-    link: Option<RawFd>,
+    misses: Misses,
+}
+
+/// Where the kernel counts the calls that a program misses.
+#[derive(Debug, Clone, Copy)]
+enum Misses {
+    /// Nowhere: a kprobe before 6.7.
+    Unknown,
+    /// A kprobe: in the program and in this link.
+    OfProgramAndLink(RawFd),
+    /// A trampoline (5.12 on): in the program, where it interrupted itself. Nothing else keeps it from
+    /// a call.
+    OfProgram,
 }
 
 impl Programs {
-    /// Finds the descriptors of the programs `names`, all of them attached.
-    pub(super) fn open(ebpf: &Ebpf, names: &[&'static str]) -> Self {
+    /// Finds the descriptors of the kprobes `names`, all of them attached, and of the trampolines.
+    pub(super) fn open(ebpf: &Ebpf, names: &[&'static str], trampolines: &[Trampoline]) -> Self {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let counts = maintained::parse_release(&release).unwrap_or_default() >= MISSES_FROM;
         let links = if counts { links() } else { Vec::new() };
@@ -43,9 +56,15 @@ impl Programs {
             let id = program.info().ok()?.id();
             let program = program.fd().ok()?.as_fd().as_raw_fd();
             let link = links.iter().find(|(_, program)| *program == id);
-            Some(AttachedProgram { name, program, link: link.map(|(link, _)| *link) })
+            let misses = link.map_or(Misses::Unknown, |(link, _)| Misses::OfProgramAndLink(*link));
+            Some(AttachedProgram { name, program, misses })
         });
-        Self(attached.collect())
+        let traced = trampolines.iter().map(|Trampoline { name, program, .. }| AttachedProgram {
+            name,
+            program: program.as_raw_fd(),
+            misses: Misses::OfProgram,
+        });
+        Self(attached.chain(traced).collect())
     }
 
     /// Reads the statistics of each program.
@@ -54,24 +73,39 @@ impl Programs {
         programs.extend(self.0.iter().map(AttachedProgram::read));
     }
 
-    /// Returns how many calls all of them missed; `None` where the kernel does not count that.
-    pub(super) fn missed(&self) -> Option<u64> {
-        let missed = |attached: &AttachedProgram| {
+    /// Returns how many calls those programs missed of which the kernel counts that.
+    pub(super) fn missed(&self) -> u64 {
+        let missed = self.0.iter().map(|attached| {
             let Program { skipped, missed, .. } = attached.read();
-            Some(skipped?.wrapping_add(missed?))
-        };
-        let missed = self.0.iter().map(missed);
-        missed.reduce(|sum, more| Some(sum?.wrapping_add(more?))).flatten()
+            skipped.unwrap_or(0).wrapping_add(missed.unwrap_or(0))
+        });
+        missed.fold(0, u64::wrapping_add)
+    }
+
+    /// Whether the kernel counts the calls that each of them misses.
+    pub(super) fn count_missed(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|attached| attached.misses.are_counted())
+    }
+}
+
+impl Misses {
+    fn are_counted(self) -> bool {
+        !matches!(self, Self::Unknown)
     }
 }
 
 impl AttachedProgram {
     fn read(&self) -> Program {
         let info = program_info(self.program);
+        let skipped = info.filter(|_| self.misses.are_counted()).map(|info| info.recursion_misses);
         Program {
             name: self.name,
-            skipped: info.filter(|_| self.link.is_some()).map(|info| info.recursion_misses),
-            missed: self.link.and_then(missed),
+            skipped,
+            missed: match self.misses {
+                Misses::Unknown => None,
+                Misses::OfProgramAndLink(link) => missed(link),
+                Misses::OfProgram => Some(0),
+            },
             runs: info.map_or(0, |info| info.run_cnt),
             run_time_ns: info.map_or(0, |info| info.run_time_ns),
         }

@@ -14,8 +14,8 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::source::ebpf::{EventReader, EventsError};
 
-/// How often attached probes are checked: see [`Attach::check`].
-const CHECK: Duration = Duration::from_secs(10);
+/// How often attached probes are checked, unless it is urgent: see [`Attach::pause`].
+pub(super) const CHECK: Duration = Duration::from_secs(10);
 
 /// The work of the thread.
 pub trait Attach: Send {
@@ -25,7 +25,13 @@ pub trait Attach: Send {
     /// Why it is impossible now.
     fn attach(&mut self) -> Result<EventReader, EventsError>;
 
-    /// Checks that the attached probes still count what they should; called every 10 s.
+    /// The time between two checks of attached probes.
+    fn pause(&self) -> Duration {
+        CHECK
+    }
+
+    /// Checks that the attached probes still count what they should; called after each
+    /// [`Attach::pause`].
     ///
     /// # Errors
     /// Why they must be given up.
@@ -145,7 +151,7 @@ fn work(
             flags.attached.store(false, Ordering::Release);
             let _ = answers.push(Err(error));
         } else {
-            std::thread::park_timeout(CHECK);
+            std::thread::park_timeout(attach.pause());
         }
     }
 }

@@ -8,13 +8,17 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use crate::settings::{Ebpf, Input};
+use crate::settings::{Ebpf, EbpfAttach, Input};
 use crate::source::cpu_mask;
-use crate::source::ebpf::reattach::{Attach, AttachResult, Attacher, EventSource};
+use crate::source::ebpf::reattach::{Attach, AttachResult, Attacher, CHECK, EventSource};
 use crate::source::ebpf::{AttachOptions, EventReader, Events, EventsError, check_host};
 use crate::source::namespace::{Pinned, another_than};
 use crate::source::roots::Place;
+
+/// How often it is checked whether anything but the probes keeps the module loaded.
+const CHECK_MODULE: Duration = Duration::from_secs(1);
 
 /// The probes that all inputs share at the start, or why there are none.
 pub(crate) struct FirstProbes {
@@ -74,6 +78,7 @@ impl FirstProbes {
             per_packet: input.ebpf_per_packet,
             shared: Arc::clone(&self.shared),
             types_error: None,
+            giving_way: Weak::new(),
         };
         let reader = self.events.as_ref().ok().and_then(|events| {
             events.log_diagnostics();
@@ -95,6 +100,15 @@ fn has_events(input: &Input, place: &Place) -> bool {
     input.ebpf != Ebpf::Off && !input.compat_telegraf && statistics && place.is_live()
 }
 
+/// How the probes that all inputs share are attached: kprobes where one input wants them, since every
+/// kernel has them.
+fn attach_of(inputs: &[Input]) -> EbpfAttach {
+    let wanted: Vec<EbpfAttach> = inputs.iter().filter_map(|input| input.ebpf_attach).collect();
+    let first = [EbpfAttach::Kprobe, EbpfAttach::Auto, EbpfAttach::Trampoline];
+    let first = first.into_iter().find(|attach| wanted.contains(attach));
+    first.unwrap_or_else(EbpfAttach::from_environment)
+}
+
 /// Identifies one loading of conntrack's module; the same as long as conntrack is built in. A
 /// directory of sysfs has a new number each time that it is made.
 fn module() -> Option<u64> {
@@ -108,6 +122,8 @@ struct SharedProbes {
     per_packet: bool,
     /// Whether any input has a row about ctpulse itself.
     internal: bool,
+    /// How programs are attached: see [`attach_of`].
+    attach: EbpfAttach,
     /// Where each input has its namespace; `None` for one without events.
     places: Vec<Option<Place>>,
     /// For each input, the probes that were attached for it last.
@@ -135,7 +151,8 @@ impl Share {
     /// Returns the probes, if they count in `namespace` and in what is loaded as `module`.
     fn probes(&self, namespace: &Pinned, module: Option<u64>) -> Option<Arc<Events>> {
         let is_same = self.module == module && module.is_some();
-        self.events.upgrade().filter(|events| is_same && events.holds(namespace))
+        let events = self.events.upgrade().filter(|events| is_same && events.holds(namespace))?;
+        (!events.must_give_way()).then_some(events)
     }
 }
 
@@ -148,6 +165,7 @@ impl SharedProbes {
         Self {
             per_packet: inputs.iter().any(|input| input.ebpf_per_packet),
             internal: inputs.iter().any(|input| input.internal),
+            attach: attach_of(inputs),
             places,
             shares: Mutex::new(shares),
         }
@@ -227,6 +245,7 @@ impl SharedProbes {
         let events = Events::attach(&AttachOptions {
             per_packet: self.per_packet,
             internal: self.internal,
+            attach: self.attach,
             ..AttachOptions::new(&namespaces, cpu_mask::length(&cpus))
         })?;
         if let Some(types) = events.blind() {
@@ -278,6 +297,8 @@ struct InputProbes {
     shared: Arc<SharedProbes>,
     /// The error in the kernel's types, where all events are counted together.
     types_error: Option<String>,
+    /// The probes, where they give way to the unloading of the module.
+    giving_way: Weak<Events>,
 }
 
 impl InputProbes {
@@ -289,6 +310,7 @@ impl InputProbes {
     /// Returns a reader of the counters in `namespace`, if they have a slot.
     fn read(&mut self, events: &Arc<Events>, namespace: &Pinned) -> Option<EventReader> {
         self.types_error = events.blind().map(ToString::to_string);
+        self.giving_way = if events.gives_way() { Arc::downgrade(events) } else { Weak::new() };
         let slot = events.slot(namespace)?;
         let (cpus, per_packet) = (self.cpus.clone(), self.per_packet);
         Some(EventReader { events: Arc::clone(events), slot, cpus, per_packet })
@@ -303,9 +325,35 @@ impl Attach for InputProbes {
         self.read(&events, &namespace).ok_or(EventsError::NoNamespace)
     }
 
+    fn pause(&self) -> Duration {
+        if self.giving_way.strong_count() > 0 { CHECK_MODULE } else { CHECK }
+    }
+
     fn check(&mut self) -> Result<(), EventsError> {
+        if self.giving_way.upgrade().is_some_and(|events| events.must_give_way()) {
+            self.giving_way = Weak::new();
+            return Err(EventsError::Unused);
+        }
         self.shared.release_gone();
         let Some(types) = &self.types_error else { return Ok(()) };
         check_alone(std::slice::from_ref(&self.namespace()?), types)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_input_that_wants_kprobes_decides_for_all() {
+        let input = |ebpf_attach| Input { ebpf_attach, ..Input::new(Duration::from_secs(1)) };
+        let of = |wanted: &[Option<EbpfAttach>]| {
+            attach_of(&wanted.iter().copied().map(input).collect::<Vec<_>>())
+        };
+        use EbpfAttach::{Auto, Kprobe, Trampoline};
+        assert_eq!(of(&[Some(Trampoline), None]), Trampoline);
+        assert_eq!(of(&[Some(Trampoline), Some(Auto)]), Auto);
+        assert_eq!(of(&[Some(Trampoline), Some(Auto), Some(Kprobe)]), Kprobe);
+        assert_eq!(of(&[None]), EbpfAttach::from_environment());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::btf::{Btf, BtfError, Prototype};
+use super::btf::{Btf, BtfError, BtfValue, Prototype};
 use super::offsets::{Offsets, VMLINUX};
 use super::prototypes;
 use crate::schema::maintained::Release;
@@ -22,6 +22,17 @@ pub struct Types {
     pub offsets: Offsets,
     /// The functions of [`prototypes`] that the types have, by name.
     functions: Vec<(&'static str, Prototype)>,
+    /// Their numbers in the types, in the same order.
+    numbers: Vec<TypeNumber>,
+}
+
+/// The number of a function in the kernel's types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TypeNumber {
+    /// The number, which goes on in the module's types where the kernel's end.
+    pub id: u32,
+    /// Whether it is in the module's types.
+    pub in_module: bool,
 }
 
 impl Types {
@@ -44,19 +55,31 @@ impl Types {
         let kernel = Btf::parse(&bytes, None)?;
         match std::fs::read(module) {
             // What the kernel itself has is in the module's, too.
-            Ok(bytes) => Self::find(&Btf::parse(&bytes, Some(&kernel))?),
-            Err(_) => Self::find(&kernel),
+            Ok(bytes) => Self::find(&Btf::parse(&bytes, Some(&kernel))?, true),
+            Err(_) => Self::find(&kernel, false),
         }
     }
 
-    fn find(btf: &Btf<'_>) -> Result<Self, BtfError> {
-        let mut functions = Vec::new();
+    fn find(btf: &Btf<'_>, is_modules: bool) -> Result<Self, BtfError> {
+        let (mut functions, mut numbers) = (Vec::new(), Vec::new());
         for name in prototypes::functions() {
-            if let Some(prototype) = btf.function(name)? {
+            if let (Some(prototype), Some((id, is_own))) =
+                (btf.function(name)?, btf.function_id(name))
+            {
                 functions.push((name, prototype));
+                numbers.push(TypeNumber { id, in_module: is_own && is_modules });
             }
         }
-        Ok(Self { offsets: Offsets::find(btf)?, functions })
+        Ok(Self { offsets: Offsets::find(btf)?, functions, numbers })
+    }
+
+    /// Returns the number of a function with this exact name, and whether it takes any number of
+    /// arguments; `None` where the types do not have it.
+    #[must_use]
+    pub fn number(&self, function: &str) -> Option<(TypeNumber, bool)> {
+        let at = self.functions.iter().position(|(name, _)| *name == function)?;
+        let is_variadic = self.functions[at].1.parameters.last() == Some(&BtfValue::Void);
+        Some((self.numbers[at], is_variadic))
     }
 
     /// Why a program must not be attached to `function`: its prototype is not the one that the
