@@ -79,7 +79,7 @@ impl Tracer {
         let module = if function.in_module {
             let module = self.module.get_or_insert_with(|| {
                 types_of_module(MODULE).map_err(|error| Refusal {
-                    text: format!("the types of the module cannot be opened: {error}"),
+                    text: format!("the module's types cannot be opened (CAP_SYS_ADMIN): {error}"),
                     errno: Errno::from_io_error(&error),
                     object: RefusedObject::Other,
                 })
