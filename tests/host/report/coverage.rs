@@ -263,6 +263,37 @@ fn a_source_that_continues_with_other_tags_is_reported() {
     assert!(report.sources.iter().all(|found| found.unknown.is_empty()));
 }
 
+/// A host whose name changes and comes back is two sources, which both have the events in between.
+#[test]
+fn sources_that_take_turns_are_reported_as_one() {
+    let truth = Truth::of(1, 300, |_, _| [3, 0, 5, 2, 3, 0]);
+    let renamed = |turns: &[(i64, i64)], part: u64| {
+        let mut rows = truth.rows(0);
+        for row in &mut rows {
+            let is_other = turns.iter().any(|(from, to)| (*from..*to).contains(&row.second()));
+            row.tags.push(("host", if is_other { "GW" } else { "gw" }.to_owned()));
+            if is_other {
+                row.fields.iter_mut().for_each(|(_, value)| *value /= part);
+            }
+        }
+        report_of(&Form::Lines.write(&rows))
+    };
+    for turns in [&[(100, 200)][..], &[(50, 100), (150, 200)], &[(50, 100), (150, 200), (250, 300)]]
+    {
+        let report = renamed(turns, 1);
+        let sum: f64 = report.sources.iter().map(|source| total(source, "drop")).sum();
+        let twice = sum - truth.totals()["drop"];
+        assert!(twice > 200.0);
+        for found in &report.sources {
+            let said = warnings(found);
+            assert!(said.contains(&format!("these events are in both: drop {twice}, ")), "{said}");
+        }
+    }
+    // Another host that is there while the first one is off.
+    let report = renamed(&[(100, 200)], 2);
+    assert!(report.sources.iter().all(|found| !warnings(found).contains("in both")));
+}
+
 /// In an export of one field a line, fields that only conntrack has come behind others.
 #[test]
 fn rows_of_a_renamed_measurement_count_from_the_first_on() {

@@ -2,7 +2,7 @@
 
 use super::super::fields::{Beside, Counters, has_bursts, is_zero_uncounted};
 use super::super::gaps::{LONGER, Times};
-use super::super::successors::Ends;
+use super::super::successors::{CounterEnds, Ends};
 use super::super::summary::{Cause, Fill, Gaps, Losses, SourceReport};
 use super::super::track::Track;
 use super::super::unknown::{Completeness, is_often, unknown};
@@ -293,12 +293,20 @@ impl SourceAccumulator {
                 (*first, *last) = ((*first).min(from_ns), (*last).max(to_ns));
             }
             if !tracks.is_empty() {
-                let first = tracks.iter().map(|track| track.first()).sum();
-                let last = tracks.iter().map(|track| track.last()).sum();
-                ends.counters.push((name.clone(), first, last));
+                let stretches = match &tracks[..] {
+                    [track] => track.ends().collect(),
+                    _ => Vec::new(),
+                };
+                ends.counters.push(CounterEnds {
+                    name: name.clone(),
+                    first: tracks.iter().map(|track| track.first()).sum(),
+                    last: tracks.iter().map(|track| track.last()).sum(),
+                    total: tracks.iter().map(|track| track.total()).sum(),
+                    stretches,
+                });
             }
         }
-        ends.counters.sort_by_key(|(name, ..)| rank(name));
+        ends.counters.sort_by_key(|counter| rank(&counter.name));
         ends
     }
 

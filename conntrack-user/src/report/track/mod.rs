@@ -11,8 +11,8 @@ mod stretch;
 
 pub(super) use self::falls::{Falls, RowReach};
 pub(super) use self::stretch::{Fall, Reach, Step};
-use self::stretch::{Joint, Point, Stretch, Zeros, step};
-pub(crate) use self::stretch::{leaps, wrapped};
+use self::stretch::{Joint, Stretch, Zeros, step};
+pub(crate) use self::stretch::{Point, leaps, wrapped};
 
 /// Stretches that are kept apart; beyond them the two that are nearest to each other become one.
 const MOST: usize = 16;
@@ -378,6 +378,11 @@ impl Track {
     /// The times on both sides of each gap that is left.
     pub(super) fn gaps(&self) -> impl Iterator<Item = (i64, i64)> {
         self.joints().map(|joint| (joint.from.0, joint.to.0))
+    }
+
+    /// The first and the last value of each stretch of time without a gap.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (Point, Point)> {
+        self.stretches.iter().map(|stretch| (stretch.first, stretch.last))
     }
 
     /// Whether the value is no lower than the one that was taken last, if that is above 0.
