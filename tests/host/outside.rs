@@ -185,7 +185,7 @@ fn a_namespace_that_does_not_exist_is_an_error_with_the_nearest_names() {
     }
     let namespace = Namespace::new();
     let mistyped = format!("{}x", namespace.name);
-    let meant = format!("there is no network namespace {mistyped} in /run/netns; ");
+    let meant = format!("there is no network namespace {mistyped} in /run/netns\n");
     let config = tempfile::NamedTempFile::new().unwrap();
     fs::write(config.path(), format!("[[inputs.conntrack]]\nnetns = '{mistyped}'\n")).unwrap();
     let config = config.path().to_str().unwrap();
@@ -201,7 +201,7 @@ fn a_namespace_that_does_not_exist_is_an_error_with_the_nearest_names() {
         assert!(words.iter().all(|word| printed.contains(word)), "{arguments:?}: {printed}");
     };
     for command in ["run", "drops", "doctor", "execd"] {
-        refused(&[command, "--netns", &mistyped], &[&meant, "; did you mean ", &namespace.name]);
+        refused(&[command, "--netns", &mistyped], &[&meant, "did you mean ", &namespace.name]);
         refused(&[command, "--netns", "/etc/passwd"], &["/etc/passwd is not a network namespace"]);
         refused(&[command, "--netns", "pid:4194305"], &["there is no process 4194305"]);
         if command == "run" {

@@ -17,6 +17,7 @@ mod run;
 mod stream;
 mod top;
 
+use std::iter;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::cli::{Cli, CollectArgs, Command, SourceArgs};
 use crate::config::{ConfigError, duration_text};
 use crate::notices::CannotBegin;
 use crate::settings::{Collect, Confine, Input, Netns, Roots, SHORTEST_INTERVAL, Settings, Source};
-use crate::source::existence;
+use crate::source::existence::{self, AbsentNamespace};
 use crate::source::namespace::Pinned;
 use crate::source::roots::Place;
 use crate::text::sanitize::shown;
@@ -42,10 +43,10 @@ const WATCHING_INTERVAL: Duration = Duration::from_secs(1);
 #[error("{0}")]
 pub struct UsageError(String);
 
-/// Namespaces that are asked for and cannot be sampled, a line each.
+/// Namespaces that are asked for and cannot be sampled.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.join("; "))]
-struct AbsentNamespaces(Vec<String>);
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+struct AbsentNamespaces(Vec<AbsentNamespace>);
 
 macro_rules! usage {
     ($($text:tt)*) => {
@@ -114,8 +115,11 @@ pub fn error_lines(error: &anyhow::Error) -> Vec<(Level, String)> {
             .chain(problems.lines().into_iter().map(|line| (Level::Error, line)))
             .collect();
     }
-    if let Some(AbsentNamespaces(lines)) = error.downcast_ref() {
-        return lines.iter().map(|line| (Level::Error, line.clone())).collect();
+    if let Some(AbsentNamespaces(absent)) = error.downcast_ref() {
+        return absent.iter().flat_map(absent_lines).collect();
+    }
+    if let Some(absent) = error.downcast_ref() {
+        return absent_lines(absent);
     }
     match CannotBegin::find(error) {
         Some(cause) => {
@@ -123,6 +127,11 @@ pub fn error_lines(error: &anyhow::Error) -> Vec<(Level, String)> {
         }
         None => vec![(Level::Error, format!("{error:#}"))],
     }
+}
+
+fn absent_lines(absent: &AbsentNamespace) -> Vec<(Level, String)> {
+    let details = absent.details().map(|details| (Level::Info, details));
+    iter::once((Level::Error, absent.to_string())).chain(details).collect()
 }
 
 fn log_error(error: &anyhow::Error) {
@@ -208,7 +217,7 @@ fn settings_each(
     for input in &mut settings.inputs {
         input.wait |= args.sample.wait;
         match existence::check(&settings.roots, &input.netns) {
-            Err(error) if !(input.wait && error.may_come()) => absent.push(error.to_string()),
+            Err(error) if !(input.wait && error.may_come()) => absent.push(error),
             _ => {}
         }
     }

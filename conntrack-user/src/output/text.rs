@@ -38,6 +38,7 @@ pub struct Text {
 struct Refused {
     change: FileChange,
     at: Instant,
+    kind: io::ErrorKind,
     why: String,
 }
 
@@ -174,8 +175,11 @@ impl Text {
                 log::info!("{given} leads to {} now; rows follow it", self.output.name);
             }
             Err(error) => {
-                let why = error.downcast_ref().map_or_else(|| format!("{error:#}"), reason);
+                let (kind, why) = error
+                    .downcast_ref()
+                    .map_or_else(|| (io::ErrorKind::Other, format!("{error:#}")), reason);
                 log::error!("cannot follow {given}: {why}; rows go on into {old}");
+                advise(kind);
             }
         }
         true
@@ -188,6 +192,7 @@ impl Text {
         if self.failure.as_ref().is_none_or(|failure| failure.to_string() != why) {
             let until = if is_full(&error) { "there is room" } else { "it can be written again" };
             log::warn!("cannot write to {}: {why}; rows are lost until {until}", self.output.name);
+            advise(error.kind());
         }
         self.failure = Some(error);
     }
@@ -233,12 +238,13 @@ impl Text {
                 Ok(())
             }
             Err(error) => {
-                let why = reason(&error);
+                let (kind, why) = reason(&error);
                 let is_new = same.is_none_or(|refused| refused.why != why);
-                let refused = Refused { change, at: Instant::now(), why };
+                let refused = Refused { change, at: Instant::now(), kind, why };
                 if is_new && change == FileChange::Moved {
                     let why = &refused.why;
                     log::warn!("{name} was moved; rows go on into the old file: {why}");
+                    advise(kind);
                 }
                 self.refused.insert(refused).outcome()
             }
@@ -262,7 +268,7 @@ impl Refused {
             FileChange::Moved => Ok(()),
             change => {
                 let text = format!("it was {change}, and cannot be begun again: {}", self.why);
-                Err(WriteFailure::Passing(io::Error::other(text)))
+                Err(WriteFailure::Passing(io::Error::new(self.kind, text)))
             }
         }
     }
@@ -273,22 +279,20 @@ fn number_of_emissions(count: u64) -> String {
 }
 
 /// Why a file cannot be opened again.
-fn reason(error: &FileError) -> String {
+fn reason(error: &FileError) -> (io::ErrorKind, String) {
     match error {
-        FileError::Io(_, error) => with_remedy(error),
-        error => error.to_string(),
+        FileError::Io(_, error) => (error.kind(), error.to_string()),
+        error => (io::ErrorKind::Other, error.to_string()),
     }
 }
 
-/// The error, with what may be in the way and what to do.
-fn with_remedy(error: &io::Error) -> String {
-    match error.kind() {
-        // Landlock allows the directory that was there at the start, not another of its name.
-        io::ErrorKind::PermissionDenied => format!(
-            "{error}; privileges for it may have been given up at the start, or its directory \
-             replaced since: restart ctpulse, or use --confine off"
-        ),
-        _ => error.to_string(),
+/// Logs what to do about a file that this process may not open again.
+fn advise(kind: io::ErrorKind) {
+    // Landlock allows the directory that was there at the start, not another of its name.
+    if kind == io::ErrorKind::PermissionDenied {
+        log::info!(
+            "privileges were given up at the start: restart ctpulse, or run it with --confine off"
+        );
     }
 }
 
@@ -371,7 +375,7 @@ impl Output {
                 Ok(()) => Ok(true),
                 // The directory may come back, as a recording's may.
                 Err(error) if file.was_written() && !is_full(&error) => {
-                    Err(WriteFailure::Passing(io::Error::new(error.kind(), with_remedy(&error))))
+                    Err(WriteFailure::Passing(error))
                 }
                 Err(error) => Err(error.into()),
             },

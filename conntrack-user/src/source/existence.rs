@@ -25,12 +25,7 @@ const SUGGESTIONS: usize = 3;
 #[derive(Debug, thiserror::Error)]
 pub enum AbsentNamespace {
     /// No file of that name.
-    #[error(
-        "there is no network namespace {name} in {}{hint}; {WAITS}{}{}",
-        directory.display(),
-        of_process(name),
-        meant(near)
-    )]
+    #[error("there is no network namespace {name} in {}", directory.display())]
     Name {
         /// The name.
         name: String,
@@ -38,11 +33,11 @@ pub enum AbsentNamespace {
         directory: PathBuf,
         /// Names that may be meant.
         near: Vec<String>,
-        /// Where else it may be.
-        hint: &'static str,
+        /// Whether the host's names may be elsewhere, in a container.
+        is_hidden: bool,
     },
     /// No such path.
-    #[error("there is no network namespace {}; {WAITS}{}", path.display(), meant(near))]
+    #[error("there is no network namespace {}", path.display())]
     Path {
         /// The path.
         path: PathBuf,
@@ -50,10 +45,7 @@ pub enum AbsentNamespace {
         near: Vec<String>,
     },
     /// No such process.
-    #[error(
-        "there is no process {pid} in {proc}, so there is no network namespace pid:{pid}",
-        proc = proc.display()
-    )]
+    #[error("there is no process {pid} in {}, so no network namespace pid:{pid}", proc.display())]
     Process {
         /// Its number.
         pid: u32,
@@ -61,11 +53,7 @@ pub enum AbsentNamespace {
         proc: PathBuf,
     },
     /// The process may be there.
-    #[error(
-        "process {pid} is not visible: {proc} is mounted with {option}, which hides the processes of \
-         other users (ProtectProc=invisible in a systemd unit)",
-        proc = proc.display()
-    )]
+    #[error("process {pid} is not visible: {} is mounted with {option}", proc.display())]
     Hidden {
         /// Its number.
         pid: u32,
@@ -91,22 +79,36 @@ impl AbsentNamespace {
     pub fn may_come(&self) -> bool {
         matches!(self, Self::Name { .. } | Self::Path { .. })
     }
-}
 
-const WAITS: &str = "`ctpulse run --wait` waits for it";
-
-/// The advice for a name that is a number.
-fn of_process(name: &str) -> String {
-    match name.parse::<u32>() {
-        Ok(number) => format!("; for that of process {number} write pid:{number}"),
-        Err(_) => String::new(),
-    }
-}
-
-fn meant(near: &[String]) -> String {
-    match near {
-        [] => String::new(),
-        near => format!("; did you mean {}?", near.join(" or ")),
+    /// What may be meant and what to do, in sentences of a line of its own.
+    #[must_use]
+    pub fn details(&self) -> Option<String> {
+        let (near, name, is_hidden) = match self {
+            Self::Name { near, name, is_hidden, .. } => (near, name.as_str(), *is_hidden),
+            Self::Path { near, .. } => (near, "", false),
+            Self::Hidden { .. } => {
+                return Some(
+                    "this option hides the processes of other users (ProtectProc=invisible in a \
+                     systemd unit)"
+                        .to_owned(),
+                );
+            }
+            Self::Process { .. } | Self::Other { .. } => return None,
+        };
+        let mut parts = Vec::new();
+        if let Ok(number) = name.parse::<u32>() {
+            parts.push(format!("for the namespace of process {number} write pid:{number}"));
+        }
+        if !near.is_empty() {
+            parts.push(format!("did you mean {}?", near.join(" or ")));
+        }
+        if is_hidden {
+            parts.push(
+                "to see the host's names, mount its /run/netns, or grant CAP_SYS_PTRACE".to_owned(),
+            );
+        }
+        parts.push("`ctpulse run --wait` waits for it".to_owned());
+        Some(parts.join("; ").replace("?;", "?"))
     }
 }
 
@@ -166,13 +168,8 @@ fn absent(roots: &Roots, netns: &Netns, path: PathBuf) -> AbsentNamespace {
         Netns::Name(name) => {
             let directory = names_directory(roots, name);
             let near = near(name, &directory);
-            let hint = match roots.host_proc {
-                Some(_) if directory == Path::new("/run/netns") => {
-                    ", and the host's are not visible: mount its /run/netns, or grant CAP_SYS_PTRACE"
-                }
-                _ => "",
-            };
-            AbsentNamespace::Name { name: name.clone(), directory, near, hint }
+            let is_hidden = roots.host_proc.is_some() && directory == Path::new("/run/netns");
+            AbsentNamespace::Name { name: name.clone(), directory, near, is_hidden }
         }
         Netns::Path(_) | Netns::Own => {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -241,9 +238,7 @@ mod tests {
         );
         // The highest number that a process can have is 2^22.
         assert!(error("pid:4194305").starts_with("there is no process 4194305 in /proc, "));
-        assert!(
-            error("/nosuch/x").starts_with("there is no network namespace /nosuch/x; `ctpulse")
-        );
+        assert_eq!(error("/nosuch/x"), "there is no network namespace /nosuch/x");
         assert!(check(&Roots::default(), &"/proc/self/ns/net".parse().unwrap()).is_ok());
     }
 

@@ -32,7 +32,7 @@ fn rows_lost_with_a_removed_directory_are_an_error() {
         fs::create_dir(&directory).unwrap();
         writer.until("rows again, or the reason", || {
             length(&path) > 0
-                || writer.log().contains("restart ctpulse, or use --confine off; rows")
+                || writer.log().contains("restart ctpulse, or run it with --confine off")
         });
         let is_written = length(&path) > 0; // a kernel without Landlock
         writer.running.signal(Signal::TERM);
