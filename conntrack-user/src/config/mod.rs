@@ -43,7 +43,7 @@ pub(crate) use error::nearest;
 pub use error::{ConfigError, Position, Problem};
 pub use execd::{ExecdCommand, Setting};
 
-use crate::settings::{Roots, Settings};
+use crate::settings::{Input, Roots, Settings};
 use agent::Agent;
 use environment::Environment;
 use text::{ConfigText, Decoded};
@@ -191,6 +191,7 @@ fn read_text(
     for input in &mut inputs {
         input.netns_tag = namespaces.len() > 1;
     }
+    warn_of_repeated_series(&inputs, &text);
     let settings = Settings {
         inputs,
         global_tags,
@@ -202,6 +203,23 @@ fn read_text(
         user: agent.user,
     };
     Ok(Loaded { settings, warnings: text.finish()?, execd })
+}
+
+/// Warns of the first two inputs whose rows are the same series: only their times would differ.
+fn warn_of_repeated_series(inputs: &[Input], text: &ConfigText<'_>) {
+    for (at, input) in inputs.iter().enumerate() {
+        let is_same = |other: &Input| {
+            other.netns == input.netns && other.filter.gives_same_rows(&input.filter)
+        };
+        if let Some(first) = inputs[..at].iter().position(is_same) {
+            text.warn(format!(
+                "inputs {} and {} write the same series; give one of them a tag or a name_suffix",
+                first + 1,
+                at + 1
+            ));
+            return;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -304,6 +322,21 @@ mod tests {
             ["t.conf: only inputs.conntrack is read here; ignored: inputs.cpu, outputs.file, \
               outputs.influxdb, processors.regex"]
         );
+    }
+
+    #[test]
+    fn two_inputs_of_the_same_series_are_warned_of() {
+        let table = "[[inputs.conntrack]]\n";
+        let repeated = loaded(&format!("{table}interval = '1s'\n{table}netns = 'blue'\n{table}"));
+        assert_eq!(
+            repeated.warnings,
+            [
+                "t.conf: inputs 1 and 3 write the same series; give one of them a tag or a name_suffix"
+            ]
+        );
+        for other in ["netns = 'blue'", "tags = { a = 'b' }", "name_suffix = '_fast'"] {
+            assert!(loaded(&format!("{table}{table}{other}")).warnings.is_empty(), "{other}");
+        }
     }
 
     #[test]

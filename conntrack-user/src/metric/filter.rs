@@ -70,6 +70,31 @@ impl Filter {
         (!metric.fields.is_empty()).then_some(metric)
     }
 
+    /// Whether two filters certainly give rows of one input the same names and tags: neither of them
+    /// leaves anything out.
+    #[must_use]
+    pub fn gives_same_rows(&self, other: &Self) -> bool {
+        let names = |it: &Self| {
+            let name = it.name_override.clone().filter(|name| !name.is_empty());
+            (name, it.name_prefix.clone(), it.name_suffix.clone(), it.tags.clone())
+        };
+        !self.has_lists() && !other.has_lists() && names(self) == names(other)
+    }
+
+    fn has_lists(&self) -> bool {
+        let lists = [
+            &self.name_pass,
+            &self.name_drop,
+            &self.field_include,
+            &self.field_exclude,
+            &self.tag_include,
+            &self.tag_exclude,
+        ];
+        lists.into_iter().any(Option::is_some)
+            || !self.tag_pass.is_empty()
+            || !self.tag_drop.is_empty()
+    }
+
     /// Only adds the tags: for rows that are about this program, which nothing renames or drops.
     #[must_use]
     pub fn tag(&self, mut metric: Metric) -> Metric {
