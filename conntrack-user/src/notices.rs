@@ -183,7 +183,13 @@ impl fmt::Display for Notice {
             Self::Lost(error) => f.write_str(&lost(error)),
             Self::Ended(error) => write!(f, "{}; this input has ended", lost(error)),
             Self::Found(source) => write!(f, "reading {source} again"),
-            Self::Netlink => f.write_str("the statistics come from ctnetlink"),
+            Self::Netlink => {
+                f.write_str("the statistics come from ctnetlink")?;
+                if mounts::hides_files("/proc".as_ref()) {
+                    f.write_str(": /proc (subset=pid) hides their file")?;
+                }
+                Ok(())
+            }
             Self::Sysctl(error) => write!(f, "{}; it is left out", sysctl(error)),
             Self::Odd(odd) => write!(
                 f,

@@ -66,8 +66,9 @@ fn check(place: &Place, offered: fn(&Place, &[&str]) -> Vec<String>) {
         (vec!["ctpulse", "doc"], vec!["doctor"]),
         (vec!["ctpulse", "run", "--sample-i"], vec!["--sample-interval"]),
         (vec!["ctpulse", "--collect", "p"], vec!["percpu"]),
-        (vec!["ctpulse", "--collect", "all,"], vec!["all,percpu", "all,none"]),
+        (vec!["ctpulse", "--collect", "all,"], vec!["all,percpu"]),
         (vec!["ctpulse", "drops", "--top", "cause,so"], vec!["cause,source"]),
+        (vec!["ctpulse", "top", "--where", "unr"], vec!["unreplied"]),
         (vec!["ctpulse", "--ebpf", ""], vec!["auto", "on", "off"]),
         (vec!["ctpulse", "--user", "roo"], vec!["root"]),
         (vec!["ctpulse", "--netns", "se"], vec!["self"]),
@@ -87,6 +88,8 @@ fn check_namespace(place: &Place, test: &str, offered: fn(&Place, &[&str]) -> Ve
         return;
     }
     let namespace = Namespace::new();
+    let own = format!("pid:{}", std::process::id());
+    assert!(offered(place, &["ctpulse", "--netns", &own]).contains(&own));
     let found = offered(place, &["ctpulse", "--netns", "ctpulse-"]);
     assert!(found.contains(&namespace.name), "{found:?}");
     let found = offered(place, &["ctpulse", "doctor", "--netns", "/run/netns/ctpulse-"]);

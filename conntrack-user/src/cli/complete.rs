@@ -57,6 +57,9 @@ pub(super) fn namespaces() -> ArgValueCompleter {
         if text.contains('/') {
             return PathCompleter::any().complete(current);
         }
+        if text.starts_with("pid:") {
+            return processes().filter(|it| starts_with(it, &text)).collect();
+        }
         let mut names: Vec<String> = std::fs::read_dir(NAMED_NAMESPACES)
             .into_iter()
             .flatten()
@@ -70,6 +73,16 @@ pub(super) fn namespaces() -> ArgValueCompleter {
     })
 }
 
+/// The processes of this host with their names, as `pid:N`.
+fn processes() -> impl Iterator<Item = CompletionCandidate> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    numbers.map(|number| {
+        let name = std::fs::read_to_string(format!("/proc/{number}/comm")).unwrap_or_default();
+        candidate(&format!("pid:{number}")).help(Some(name.trim_end().to_owned().into()))
+    })
+}
+
 /// Completes `--user`: the users of this host.
 pub(super) fn users() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {
@@ -80,12 +93,15 @@ pub(super) fn users() -> ArgValueCompleter {
     })
 }
 
-/// Completes a list of `words` with commas; each of them stands in it once.
+/// Completes a list of `words` with commas; each of them stands in it once, and `none` alone.
 pub(super) fn list(words: &'static [&'static str]) -> ArgValueCompleter {
     ArgValueCompleter::new(move |current: &OsStr| {
         let text = current.to_string_lossy();
         let (before, last) = text.rsplit_once(',').map_or(("", &*text), |(a, b)| (a, b));
-        let is_new = |word: &&&str| !before.split(',').any(|present| present == **word);
+        let is_new = |word: &&&str| {
+            !before.split(',').any(|present| present == **word)
+                && (before.is_empty() || **word != "none")
+        };
         let words = words.iter().filter(is_new).filter(|word| word.starts_with(last));
         let joined = |word: &&str| match before {
             "" => candidate(word),

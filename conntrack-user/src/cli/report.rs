@@ -38,7 +38,7 @@ pub struct ReportArgs {
     #[arg(long)]
     pub merge: bool,
     /// Rates are averages over this time, or over the recording's interval if that is longer.
-    #[arg(long, value_name = "DURATION", value_parser = super::value::duration, default_value = "1s")]
+    #[arg(long, value_name = "DURATION", value_parser = super::value::time, default_value = "1s")]
     pub window: Duration,
     /// How many bursts of each counter to list.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = super::value::any_number)]

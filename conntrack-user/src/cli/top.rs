@@ -42,6 +42,22 @@ const KEYS: [&str; 13] = [
     "expired",
 ];
 
+/// What a condition of `--where` begins with, for completion.
+const CONDITIONS: [&str; 12] = [
+    "source=",
+    "destination=",
+    "port=",
+    "protocol=",
+    "state=",
+    "zone=",
+    "mark=",
+    "nat=",
+    "unreplied",
+    "assured",
+    "offloaded",
+    "expired",
+];
+
 /// Options of `top`.
 #[derive(Debug, Clone, Args)]
 pub struct TopArgs {
@@ -55,7 +71,7 @@ pub struct TopArgs {
     ///
     /// With commas, or given more than once, all of them must hold. KEY!=VALUE and not-assured are
     /// the opposite.
-    #[arg(long = "where", value_name = "CONDITIONS", value_delimiter = ',')]
+    #[arg(long = "where", value_name = "CONDITIONS", value_delimiter = ',', add = super::complete::list(&CONDITIONS))]
     pub conditions: Vec<Condition>,
     /// How many lines to print.
     #[arg(long, short, value_name = "N", default_value_t = 10, value_parser = super::value::lines)]

@@ -17,6 +17,9 @@ use super::{Encoder, Number, append};
 use crate::metric::{Metric, Name};
 use crate::rows::self_metrics;
 
+/// The most names that need a number of which a message lists each.
+const MOST_NAMED: usize = 16;
+
 /// The label of what is known of one probe.
 const PROGRAM: &str = "program";
 
@@ -60,14 +63,17 @@ impl Collisions {
             return None;
         }
         self.renamed.clone_from(&renamed);
-        let (name, written) = renamed.first()?;
-        let more = match renamed.len() {
-            1 => String::new(),
-            all => format!(", and {} more", all - 1),
+        if renamed.is_empty() {
+            return None;
+        }
+        let named = renamed.iter().take(MOST_NAMED);
+        let named: Vec<_> = named.map(|(name, written)| format!("{name:?} as {written}")).collect();
+        let more = match renamed.len().saturating_sub(MOST_NAMED) {
+            0 => String::new(),
+            more => format!(", and {more} more"),
         };
-        Some(format!(
-            "names that are one in Prometheus are kept apart: {name:?} as {written}{more}"
-        ))
+        let named = named.join(", ");
+        Some(format!("names that are one in Prometheus are kept apart: {named}{more}"))
     }
 }
 

@@ -100,6 +100,9 @@ impl Target {
         let mut path = output.to_owned();
         for _ in 0..MOST_LINKS {
             if let Some(number) = descriptor_of(&path) {
+                if is_compressed(output) {
+                    bail!("{} is not a regular file, which .zst needs", output.display());
+                }
                 return descriptor(number, output.display().to_string());
             }
             if names_a_directory(&path) && !path.is_dir() {
@@ -151,16 +154,16 @@ impl Target {
             Self::Path { path, given } => (path, given),
         };
         let (path, given) = (path.clone(), given.clone());
-        let reopening = Reopening { path: path.clone(), given, format, rotation };
-        let (mut output, header) = open_path(path, format, rotation)?;
-        output.reopening = Some(reopening);
+        let (mut output, header) = open_path(path.clone(), &given, format, rotation)?;
+        output.reopening = Some(Reopening { path, given, format, rotation });
         Ok((output, header))
     }
 }
 
-/// Opens a path; see [`Target::open`].
+/// Opens a path, to which the name `given` leads; see [`Target::open`].
 fn open_path(
     path: PathBuf,
+    given: &Path,
     format: Format,
     rotation: Option<Rotation>,
 ) -> anyhow::Result<(Output, Option<String>)> {
@@ -171,8 +174,8 @@ fn open_path(
     if kind.as_ref().map_or(true, std::fs::FileType::is_file) {
         return regular(path, format, rotation);
     }
-    if rotation.is_some() || is_compressed(&path) {
-        bail!("{} is not a regular file, which --rotate and .zst need", path.display());
+    if rotation.is_some() || is_compressed(&path) || is_compressed(given) {
+        bail!("{} is not a regular file, which --rotate and .zst need", given.display());
     }
     let file = open_at_once(&path, &kind?)?;
     Ok((Output::new(path.display().to_string(), file), None))

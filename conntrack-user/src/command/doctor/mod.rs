@@ -91,6 +91,14 @@ fn examine(place: &Place, netns: &Netns, attach: Option<EbpfAttach>, findings: &
         findings.problem("network namespace", &error.to_string(), "nothing of it can be read");
         return;
     }
+    if live && !mounts::is_procfs(&place.proc_root) {
+        let root = place.proc_root.display();
+        findings.problem(
+            "procfs",
+            &format!("it is not mounted on {root}"),
+            &format!("mount it: mount -t proc proc {root}"),
+        );
+    }
     if is_hidden {
         let is_made_up_for = read.is_ok() && reader.from_netlink(LIMIT.name).is_some();
         hidden_files(place, is_made_up_for, findings);
