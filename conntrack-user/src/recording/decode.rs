@@ -7,11 +7,12 @@ use std::path::Path;
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
 use super::ZSTD_MAGIC;
+use super::frames::BlockReader;
 
 /// How far back in a zstd file a match may reach, as a power of two: 32 MiB. It bounds the
 /// memory of reading; `zstd -19` takes 8 MiB, and only `--long` or `--ultra` more than this.
-const WINDOW_LOG_MAX: u32 = 25;
-/// How much of a compressed file is decoded at once, in bytes. Where it is damaged, what came
+pub(super) const WINDOW_LOG_MAX: u32 = 25;
+/// How much of a gzip or zlib file is decoded at once, in bytes. Where it is damaged, what came
 /// before in the same piece is lost as well.
 const PIECE: usize = 4096;
 
@@ -68,7 +69,8 @@ pub(super) fn decoded(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn Rea
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         Form::Plain | Form::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(pieces)?;
+            let blocks = BlockReader::new(pieces);
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(blocks)?;
             decoder.window_log_max(WINDOW_LOG_MAX)?;
             Box::new(decoder)
         }
