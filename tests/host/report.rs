@@ -15,6 +15,7 @@ mod forms;
 mod levels;
 mod names;
 mod peaks;
+mod tables;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -184,12 +184,14 @@ pub(super) enum CounterOrigin {
     Probes,
     /// The kernel, and in its stead the probes of ctpulse on some kernels.
     Either,
+    /// Another program, by the field's name: it may be no counter.
+    Unknown,
 }
 
 impl CounterOrigin {
     /// Returns what counts the counter `name`.
     pub(super) fn of(name: &str) -> Self {
-        let Some(field) = fields::find(name) else { return Self::Kernel };
+        let Some(field) = fields::find(name) else { return Self::Unknown };
         let is_derived = matches!(field.kind, FieldKind::DerivedDrop(_));
         let is_missed = field.value == Some(WindowValue::EventsMissed);
         match field.documented {

@@ -90,6 +90,25 @@ impl Clock {
         self.open = open;
     }
 
+    /// The rows that are missing here where there are some of `other`, by the interval.
+    pub(super) fn missing_alone(&self, other: &Self, interval: Option<f64>) -> u64 {
+        let Some(interval_ns) = interval.filter(|seconds| *seconds > 0.0) else { return 0 };
+        let interval_ns = interval_ns * 1e9;
+        let gaps = self
+            .times
+            .gaps()
+            .filter(|(from, to)| to.saturating_sub(*from) as f64 > LONGER * interval_ns);
+        let missing = gaps.map(|(from, to)| {
+            let both = other.times.gaps();
+            let both = both.map(|(a, b)| b.min(to).saturating_sub(a.max(from)).max(0)).sum::<i64>();
+            let alone =
+                (to.saturating_sub(from).saturating_sub(both) as f64 / interval_ns).round() as u64;
+            // Of the times in the gap there is one less than intervals.
+            if both == 0 { alone.saturating_sub(1) } else { alone }
+        });
+        missing.sum()
+    }
+
     /// ctpulse was started again before the row of this time.
     pub(super) fn restarted(&mut self, time_ns: i64) {
         if self.restarts.len() < KEPT {

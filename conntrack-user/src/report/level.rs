@@ -38,6 +38,8 @@ pub(super) struct TableLevel {
     span: Option<(i64, i64)>,
     /// The time of the table's last row.
     last_count_ns: Option<i64>,
+    /// The share of the limit that the last row had, in percent.
+    end_percent: Option<f64>,
     /// How often the entries of the statistics were those of the table, and how often not.
     agreed: u64,
     differed: u64,
@@ -74,6 +76,7 @@ impl TableLevel {
         if is_other_table {
             self.entries = Spread::default();
             (self.peak, self.fullest, self.above) = (None, None, None);
+            self.span = Some((now.time_ns, now.time_ns));
         }
         self.is_sure |= is_sure;
         let low = now.entries_min.map_or(last, |low| low.min(last));
@@ -82,7 +85,8 @@ impl TableLevel {
         if self.peak.is_none_or(|(peak, _)| high > peak) {
             self.peak = Some((high, now.time_ns));
         }
-        let fill = self.take_fill(before, [low, last, high], now.time_ns, seconds);
+        let has_extremes = now.entries_min.is_some() && now.entries_max.is_some();
+        let fill = self.take_fill(before, [low, last, high], has_extremes, (now.time_ns, seconds));
         Some(EntryExtremes { entries: (low, high), fill, is_other_table })
     }
 
@@ -101,10 +105,15 @@ impl TableLevel {
             }
             (None, Some(last_ns)) => {
                 let is_far = now.time_ns.abs_diff(last_ns) > far_ns.unsigned_abs();
-                is_far && self.agreed > 0 && self.differed <= self.agreed / 8
+                is_far && self.have_agreed()
             }
             (None, None) => false,
         }
+    }
+
+    /// Whether the entries of the statistics were those of the table.
+    pub(super) fn have_agreed(&self) -> bool {
+        self.agreed > 0 && self.differed <= self.agreed / 8
     }
 
     /// Whether the entries are surely the table's and no sum over CPUs.
@@ -142,8 +151,8 @@ impl TableLevel {
         &mut self,
         before: Option<f64>,
         [low, last, high]: [f64; 3],
-        at_ns: i64,
-        seconds: f64,
+        has_extremes: bool,
+        (at_ns, seconds): (i64, f64),
     ) -> Option<(f64, f64)> {
         let max = self.max.filter(|max| *max > 0.0)?;
         // It is not known which of the two limits the extremes were under: only the conclusions that hold
@@ -167,12 +176,15 @@ impl TableLevel {
             self.fullest = Some(Fullest { at_ns, ..of(peak, max) });
         }
         let lowest = of(low, larger).percent.min(end.percent);
+        let begin_percent = self.end_percent.replace(end.percent).filter(|_| !has_extremes);
         let above = self.above.get_or_insert_default();
         above.known_seconds += seconds;
-        if of(high, smaller).percent >= NEARLY_FULL {
+        // Without extremes the rows on both sides are all that is known of the time between them.
+        let most = of(high, smaller).percent.max(begin_percent.unwrap_or(0.0));
+        if most >= NEARLY_FULL {
             above.at_most_seconds += seconds;
         }
-        if lowest >= NEARLY_FULL {
+        if lowest.min(begin_percent.unwrap_or(lowest)) >= NEARLY_FULL {
             above.at_least_seconds += seconds;
         }
         Some((lowest, fullest.percent))
@@ -237,7 +249,10 @@ mod tests {
         assert_eq!((fill.limit_changed, fill.limit_changes), (1, vec![change]));
         assert_eq!(last.unwrap().fill, Some((18.75, 18.75)));
         let above = fill.above_90_percent.unwrap();
-        // It was above 90 % of the smaller limit at the most, in two rows.
+        // Of the time between two rows it is known only where both are above 90 %.
+        assert_eq!((above.at_least_seconds, above.at_most_seconds), (0.0, 2.0));
+        let (fill, _) = taken(&[row(95.0, 100.0), row(99.0, 100.0), row(10.0, 100.0)]);
+        let above = fill.above_90_percent.unwrap();
         assert_eq!((above.at_least_seconds, above.at_most_seconds), (1.0, 2.0));
         // Lowered below what is there: more than full.
         let (fill, _) = taken(&[row(3000.0, 16_000.0), row(3000.0, 2000.0)]);

@@ -24,6 +24,7 @@ mod spread;
 mod stillness;
 mod successors;
 mod summary;
+mod table_doubts;
 mod text;
 mod timeline;
 mod track;

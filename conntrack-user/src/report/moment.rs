@@ -10,24 +10,29 @@ pub(super) struct Moment {
     pub(super) time_ns: i64,
     /// The time of the first row with statistics.
     pub(super) statistics_ns: Option<i64>,
-    /// The time of the first row of the table.
+    /// The time of the first row with the table's entries.
     pub(super) table_ns: Option<i64>,
     /// By counter.
     pub(super) counters: Vec<CounterReading>,
     pub(super) has_counters: bool,
     pub(super) has_rates: bool,
+    /// ctpulse alone writes peaks.
+    pub(super) has_peaks: bool,
     /// A counter is lower in one row than in the one before: not both are of one source.
     pub(super) disagrees: bool,
     /// A counter is higher in one row than in the one before: they were not read at once.
     pub(super) has_risen: bool,
-    /// Of the table's own row.
+    /// Of the table's own row: the most, if there are several.
     pub(super) count: Option<f64>,
+    pub(super) least_count: Option<f64>,
     pub(super) entries: Option<f64>,
     pub(super) entries_min: Option<f64>,
     pub(super) entries_max: Option<f64>,
     /// The fewest and the most by the statistics, if the rows are those of ctpulse.
     pub(super) own_entries: (Option<f64>, Option<f64>),
+    /// The table's limit: the smallest, if there are several.
     pub(super) max: Option<f64>,
+    pub(super) largest_max: Option<f64>,
     pub(super) losses: [Option<f64>; 2],
     pub(super) sample_seconds: Option<f64>,
 }
@@ -53,6 +58,7 @@ impl Moment {
     /// Takes a field of a row with this time.
     pub(super) fn set(&mut self, time_ns: i64, meaning: Meaning, value: f64) {
         let highest = |old: &mut Option<f64>| *old = Some(old.map_or(value, |old| old.max(value)));
+        let lowest = |old: &mut Option<f64>| *old = Some(old.map_or(value, |old| old.min(value)));
         match meaning {
             Meaning::Counter(at) => {
                 let counter = self.counter(at);
@@ -67,18 +73,28 @@ impl Moment {
                 self.counter(at).rate = Some(value);
                 self.has_rates = true;
             }
-            Meaning::Peak(at) => highest(&mut self.counter(at).peak),
-            Meaning::SampleMax(at) => highest(&mut self.counter(at).sample_max),
-            Meaning::SampleSeconds => self.sample_seconds = Some(value),
-            Meaning::Count => self.count = Some(value),
-            Meaning::Entries => self.entries = Some(value),
-            Meaning::EntriesMin => {
-                self.entries_min = Some(self.entries_min.map_or(value, |old| old.min(value)));
+            Meaning::Peak(at) => {
+                highest(&mut self.counter(at).peak);
+                self.has_peaks = true;
             }
+            Meaning::SampleMax(at) => {
+                highest(&mut self.counter(at).sample_max);
+                self.has_peaks = true;
+            }
+            Meaning::SampleSeconds => self.sample_seconds = Some(value),
+            Meaning::Count => {
+                highest(&mut self.count);
+                lowest(&mut self.least_count);
+            }
+            Meaning::Entries => highest(&mut self.entries),
+            Meaning::EntriesMin => lowest(&mut self.entries_min),
             Meaning::EntriesMax => highest(&mut self.entries_max),
             Meaning::OwnEntriesMin => self.own_entries.0 = Some(value),
             Meaning::OwnEntriesMax => self.own_entries.1 = Some(value),
-            Meaning::Max => self.max = Some(value),
+            Meaning::Max => {
+                lowest(&mut self.max);
+                highest(&mut self.largest_max);
+            }
             Meaning::SamplesMissed => self.losses[0] = Some(value),
             Meaning::RowsLost => self.losses[1] = Some(value),
             Meaning::Other | Meaning::Unmet => return,
@@ -89,7 +105,7 @@ impl Moment {
         );
         if is_statistics {
             self.statistics_ns.get_or_insert(time_ns);
-        } else if matches!(meaning, Meaning::Count | Meaning::Max) {
+        } else if matches!(meaning, Meaning::Count) {
             self.table_ns.get_or_insert(time_ns);
         }
     }

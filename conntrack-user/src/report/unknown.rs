@@ -24,6 +24,8 @@ const HALF_AND_JITTER: f64 = 0.51;
 const SPANS_OF_OTHER_INTERVAL: f64 = 1.5;
 /// Two intervals are the same up to this share.
 const SAME_INTERVAL: f64 = 0.25;
+/// The table's rows are rarer than others from this share of the interval on.
+const LONGER_THAN_OTHERS: f64 = 0.5;
 /// Rows are few for their time if gaps take more than this share of it.
 const MOSTLY_GAPS: f64 = 0.5;
 /// The share of rows from which on decreases are no accident.
@@ -57,6 +59,8 @@ pub(super) struct Completeness<'a> {
     pub(super) table_rows: u64,
     /// Emissions that are missing among the table rows alone.
     pub(super) table_missing: u64,
+    /// The statistics have the table's entries between its own rows.
+    pub(super) is_fill_between_known: bool,
     pub(super) interval_seconds: Option<f64>,
     pub(super) table_interval_seconds: Option<f64>,
     /// Times between rows in which a row may be missing or not.
@@ -151,7 +155,14 @@ impl Completeness<'_> {
         }
     }
 
-    /// The same for the table's rows.
+    /// Whether most rows have no row of the table, as Telegraf's plugin would write one with each.
+    fn is_table_rare(&self) -> bool {
+        let times = self.interval_seconds.zip(self.table_interval_seconds);
+        let is_longer = times.is_some_and(|(own, table)| table > (1.0 + LONGER_THAN_OTHERS) * own);
+        is_longer && !self.is_fill_between_known
+    }
+
+    /// The same as [`Self::jitter_seconds`] for the table's rows.
     fn table_jitter_seconds(&self) -> f64 {
         let intervals = match (self.interval_seconds, self.table_interval_seconds) {
             (Some(a), Some(b)) if (a - b).abs() > SAME_INTERVAL * a.max(b) => {
@@ -356,6 +367,12 @@ fn table(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
             let (own, whole) = (duration(seconds(own)), duration(seconds(evidence.span)));
             sentences.push(format!("the table rows span {own} of {whole}"));
         }
+        (Some(_), Some(_)) if evidence.is_table_rare() => sentences.push(format!(
+            "the rows with the table's entries are {} apart, and the others {}: how full it was between \
+             them is not known",
+            duration(evidence.table_interval_seconds.unwrap_or(0.0)),
+            duration(evidence.interval_seconds.unwrap_or(0.0))
+        )),
         _ => {}
     }
     if let (Some((events, name)), Some(fullest)) =

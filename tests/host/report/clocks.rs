@@ -127,7 +127,7 @@ fn rows_of_two_programs_are_no_restarts() {
     for second in 0..300u64 {
         let time_ns = START_NS + second as i64 * SECOND_NS;
         let (counters, later_ns) = (format!("drop={second}i,entries=5i"), time_ns + 400_000_000);
-        text += &format!("conntrack,cpu=all {counters},drop_rate=1 {time_ns}\n");
+        text += &format!("conntrack,cpu=all {counters},drop_rate=1,drop_rate_max=1 {time_ns}\n");
         text += &format!("conntrack,cpu=all {counters} {later_ns}\n");
     }
     let report = report_of(text.as_bytes());

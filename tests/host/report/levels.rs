@@ -64,8 +64,8 @@ fn a_changed_limit_is_reported_and_each_share_has_its_own() {
     for line in [
         "fill        at most 100% (2,000 of 2,000 entries) at 07:10:10",
         "limit       changed from 2,000 to 16,384 at 07:10:30",
-        // Twice 10 seconds, and the 10 in which it was changed.
-        "90 % full   for 20 s at least, 30 s at most",
+        // Between two full rows, and on both sides of them.
+        "90 % full   for 10 s at least, 30 s at most",
     ] {
         assert!(found.contains(line), "{line}: {found}");
     }

@@ -71,6 +71,7 @@ impl SourceAccumulator {
         evidence.resets = gaps.resets;
         let mut unknown = unknown(&evidence);
         unknown.extend(self.unknown_of_cpus());
+        unknown.extend(self.table_doubts.unknown());
         unknown.extend(self.precision.unknown(&context.counters.names));
         unknown.extend(context.unknown.iter().cloned());
         let owned = |names: Vec<&String>| names.into_iter().cloned().collect();
@@ -150,10 +151,12 @@ impl SourceAccumulator {
             table: self.level.span(),
             table_rows: self.table.emissions(),
             table_missing: if is_table_whole {
-                table_missing.saturating_sub(gaps.missing)
+                let apart = self.table.missing_alone(&self.statistics, table_interval_seconds);
+                table_missing.saturating_sub(gaps.missing).max(apart)
             } else {
                 0
             },
+            is_fill_between_known: self.is_of_ctpulse || self.level.have_agreed(),
             interval_seconds: schedule.times.interval,
             table_interval_seconds,
             undecided_gaps: schedule.times.undecided,
@@ -322,7 +325,7 @@ impl SourceAccumulator {
             return false;
         }
         let beside = Beside {
-            rates: self.has_rates,
+            rates: self.has_rates && self.is_of_ctpulse,
             own_rate: counter.has_rate,
             entries_moved: fill.is_some_and(|fill| fill.entries.max > fill.entries.min),
         };

@@ -22,6 +22,7 @@ use super::precision::Precision;
 use super::rates::{Addition, FEW, Rates};
 use super::stillness::Stillness;
 use super::summary::Gaps;
+use super::table_doubts::TableDoubts;
 use super::timeline::Rate;
 use super::track::{Falls, RowReach, Step, Track};
 use crate::recording::{RecordedSeries, Row, SeriesId};
@@ -107,6 +108,7 @@ pub(super) struct SourceAccumulator {
     early_restarts: u64,
     counters: Vec<Tallied>,
     level: TableLevel,
+    table_doubts: TableDoubts,
     gaps: Gaps,
     disagreeing: u64,
     /// Times with several rows of different values.
@@ -148,6 +150,7 @@ impl SourceAccumulator {
             early_restarts: 0,
             counters: Vec::new(),
             level: TableLevel::default(),
+            table_doubts: TableDoubts::default(),
             gaps: Gaps::default(),
             disagreeing: 0,
             repeated: 0,
@@ -261,16 +264,22 @@ impl SourceAccumulator {
         }
         self.is_open = false;
         let mut now = std::mem::take(&mut self.now);
+        if self.table_doubts.is_impossible(&now) {
+            now.count = None;
+        }
         let table = now.table_ns.and_then(|time_ns| self.table.take(time_ns));
+        let is_of_ctpulse = [now.sample_seconds, now.losses[0], now.losses[1]];
+        self.is_of_ctpulse |= now.has_peaks || is_of_ctpulse.into_iter().any(|own| own.is_some());
         let restarts = self.gaps.restarts;
         let statistics = now.statistics_ns.and_then(|time_ns| self.take_statistics(&now, time_ns));
         let is_restart = self.gaps.restarts > restarts;
-        let is_of_ctpulse = [now.sample_seconds, now.losses[0], now.losses[1]];
-        self.is_of_ctpulse |= self.has_rates || is_of_ctpulse.into_iter().any(|own| own.is_some());
         if self.is_of_ctpulse {
             now.take_own_entries();
         }
-        let seconds = table.into_iter().chain(statistics).map(|step| step.seconds());
+        let steps = table.into_iter().chain(statistics);
+        let is_gap = steps.clone().any(|step| step.is_gap);
+        // How full the table was in a gap is not known.
+        let seconds = steps.map(|step| if is_gap { 0.0 } else { step.seconds() });
         let is_behind_blanks = self.blanks.take(&now);
         if is_behind_blanks {
             self.level = TableLevel::default();
@@ -284,6 +293,7 @@ impl SourceAccumulator {
             let row = CounterRow { time_ns, is_behind_blanks, reach, fill_percent: fill };
             self.take_counters(options, &now, row, statistics, &counters.origins);
         }
+        self.table_doubts.take(&now);
         self.repeated += u64::from(now.has_risen && !now.disagrees);
         let reach = self.statistics.reach();
         for (track, value) in self.losses.iter_mut().zip(now.losses) {
@@ -301,7 +311,7 @@ impl SourceAccumulator {
         let had_rates = std::mem::replace(&mut self.had_rates, now.has_rates);
         self.has_rates |= now.has_rates;
         // The first row of a run has counters and no rates.
-        if let Some(step) = step {
+        if let Some(step) = step.filter(|_| self.is_of_ctpulse) {
             let is_forwards = step.to_ns == time_ns;
             let (before, after) =
                 if is_forwards { (had_rates, now.has_rates) } else { (now.has_rates, had_rates) };
@@ -333,18 +343,20 @@ impl SourceAccumulator {
         is_restart: bool,
         origins: &[CounterOrigin],
     ) -> (RowReach, bool) {
-        let mut falls = Falls::new(self.zeros_ns);
+        let mut falls = Falls::new(self.zeros_ns, is_restart);
         for (at, (counter, reading)) in self.counters.iter().zip(&now.counters).enumerate() {
-            if let Some(value) = reading.value {
+            // A gauge of another program goes down, too.
+            if let Some(value) = reading.value
+                && origins[at] != CounterOrigin::Unknown
+            {
                 falls.take(&counter.track, (time_ns, value), || {
                     origins[at].is_of_probes(self.is_of_ctpulse)
                 });
             }
         }
-        if is_restart {
-            falls.take_restart();
-        }
+        falls.end();
         if falls.began_again() {
+            self.table_doubts.take_reset(now, self.statistics.reach().far_ns);
             let mut counters = self.counters.iter().zip(&now.counters);
             self.inferred_resets += u64::from(counters.any(|(counter, reading)| {
                 reading.value.is_some_and(|value| counter.track.is_no_lower(value))

@@ -1,13 +1,15 @@
 //! What the counters of one row say of each other where they went back.
 
 use super::Track;
-use super::stretch::{Fall, Point, Reach, WRAP, wrapped};
+use super::stretch::{Fall, Point, Reach, WRAP, shortened, wrapped};
 
 /// How the counters of one row went back. Those of the kernel begin again all together; those of
 /// the probes do so with them, and when ctpulse is started again.
 #[derive(Debug, Default)]
 pub(in crate::report) struct Falls {
     has_changed: bool,
+    /// ctpulse was started again before the row.
+    is_restart: bool,
     is_reset: bool,
     /// A counter above 0 has the value of the row before.
     has_still: bool,
@@ -67,9 +69,10 @@ impl FallsOf {
 }
 
 impl Falls {
-    /// The falls of a row. `zeros_ns` is that of the falls of the row before.
-    pub(in crate::report) fn new(zeros_ns: Option<i64>) -> Self {
-        Self { zeros_ns, ..Self::default() }
+    /// The falls of a row. `zeros_ns` is that of the falls of the row before; ctpulse was started again
+    /// before the row if `is_restart`.
+    pub(in crate::report) fn new(zeros_ns: Option<i64>, is_restart: bool) -> Self {
+        Self { zeros_ns, is_restart, ..Self::default() }
     }
 
     /// Takes one counter of the row.
@@ -101,7 +104,9 @@ impl Falls {
             }
             return;
         }
-        if to.1 >= from.1 {
+        let has_lost_bits =
+            || self.is_restart && !is_of_probes && from.1 >= WRAP && shortened(from, to).is_some();
+        if to.1 >= from.1 || has_lost_bits() {
             of.rose += u32::from(from.1 > 0.0);
             return;
         }
@@ -113,10 +118,10 @@ impl Falls {
         self.is_reset |= is_other || wrapped(from, to).is_none();
     }
 
-    /// Takes that ctpulse was started again before the row, so that the probes began again.
-    pub(in crate::report) fn take_restart(&mut self) {
+    /// Ends the row. Where ctpulse was started again before it, the probes began again.
+    pub(in crate::report) fn end(&mut self) {
         let lower = self.probes.fell + self.probes.to_zero;
-        self.probes.fell += if lower > 0 { 2 } else { 0 };
+        self.probes.fell += if self.is_restart && lower > 0 { 2 } else { 0 };
     }
 
     /// The first of the rows with 0 with which counters began again last, for the row behind.
@@ -161,6 +166,7 @@ impl Falls {
         match self.is_reset {
             true if falls.behind_zeros > 1 => Fall::BeganAgainBehindZeros,
             true => Fall::Resets,
+            false if self.is_restart => Fall::Shortened,
             false => Fall::MayWrap,
         }
     }

@@ -22,6 +22,7 @@ pub(super) fn events(from: Point, to: Point, fall: Fall) -> (f64, bool) {
     }
     let wrapped = match fall {
         Fall::Wraps => wrapped_within(from, to, f64::INFINITY),
+        Fall::Shortened => shortened(from, to),
         Fall::MayWrap => wrapped(from, to),
         Fall::Resets | Fall::BeganAgain | Fall::BeganAgainBehindZeros => None,
     };
@@ -33,8 +34,20 @@ pub(super) fn events(from: Point, to: Point, fall: Fall) -> (f64, bool) {
 
 /// Returns the events between two values if the counter may have wrapped between them.
 pub(crate) fn wrapped(from: Point, to: Point) -> Option<f64> {
+    wrapped_within(from, to, believed(from, to))
+}
+
+/// Returns the events between two values if the first one had more than 32 bits and the second one has
+/// lost them, however many wraps those were.
+pub(super) fn shortened(from: Point, to: Point) -> Option<f64> {
+    let events = (to.1 - from.1).rem_euclid(WRAP);
+    (to.1 < WRAP && events < believed(from, to)).then_some(events)
+}
+
+/// The most events that are believed between two values with a wrap.
+fn believed(from: Point, to: Point) -> f64 {
     let seconds = (to.0.saturating_sub(from.0) as f64 / 1e9).max(1.0);
-    wrapped_within(from, to, WRAP_BELIEVED.min(WRAP_BELIEVED_PER_SECOND * seconds))
+    WRAP_BELIEVED.min(WRAP_BELIEVED_PER_SECOND * seconds)
 }
 
 /// The same if no more than so many events are believed.
@@ -66,6 +79,8 @@ pub(in crate::report) enum Fall {
     MayWrap,
     /// Others did not, and those that did were high: it wrapped, however many events that are.
     Wraps,
+    /// ctpulse, which adds up wraps, was started again: the counter has the kernel's 32 bits again.
+    Shortened,
     /// Others began again, so it did not wrap.
     Resets,
     /// Several others began again: so did each counter of the row, even one that did not go back.

@@ -70,7 +70,7 @@ fn a_single_wrong_value_is_counted() {
 #[test]
 fn a_fall_from_high_values_beside_others_that_rose_is_a_wrap() {
     let fall = |rows: [&[f64]; 2]| {
-        let mut falls = Falls::new(None);
+        let mut falls = Falls::new(None, false);
         for (before, now) in rows[0].iter().zip(rows[1]) {
             falls.take(&track(&[(0, *before)], REACH), (1, *now), || false);
         }
@@ -107,7 +107,7 @@ fn counters_that_leave_zeros_later_began_again_with_the_first() {
     let mut zeros_ns = None;
     for (time_ns, row) in rows.iter().enumerate() {
         let point = |value: &f64| (time_ns as i64, *value);
-        let mut falls = Falls::new(zeros_ns);
+        let mut falls = Falls::new(zeros_ns, false);
         tracks.iter().zip(row).for_each(|(track, value)| falls.take(track, point(value), || false));
         zeros_ns = falls.zeros_ns();
         let reach = falls.reach(REACH).of(|| false);

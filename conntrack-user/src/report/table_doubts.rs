@@ -1,0 +1,153 @@
+//! Contradictions between the table's entries, its limit and the counters: rows of several tables, or
+//! of several machines, under one name.
+
+use super::moment::Moment;
+use super::unknown::count;
+use crate::text::human::number;
+
+/// Entries of one time that differ by this factor and number are those of two tables: two inputs whose
+/// times are rounded to one read them a moment apart.
+const FACTOR: f64 = 4.0;
+const MANY: f64 = 1000.0;
+/// Fewer entries show nothing.
+const SOME: f64 = 100.0;
+/// So many rows show that the statistics are those of another table.
+const ENOUGH: u64 = 3;
+/// Each CPU may allocate one entry at a time before the kernel compares their number with the limit
+/// (`__nf_conntrack_alloc`); no kernel has more CPUs.
+const MOST_CPUS: f64 = 8192.0;
+/// A table that has fewer may have them again soon after a start.
+const MANY_AT_ONCE: f64 = 500.0;
+/// How far entries may fall while counters begin again in the same table.
+const STAYS: f64 = 0.5;
+
+/// What was seen of them so far.
+#[derive(Debug, Default)]
+pub(super) struct TableDoubts {
+    /// Times with several rows of other entries, and the first two numbers.
+    entries: (u64, [f64; 2]),
+    /// The same of the limit.
+    limits: (u64, [f64; 2]),
+    /// Rows in which the statistics could be compared with the table.
+    compared: u64,
+    /// Those with fewer entries than the table has, and the first two numbers.
+    fewer: (u64, [f64; 2]),
+    /// Rows with more entries than the limit allows, and the first two numbers.
+    above: (u64, [f64; 2]),
+    /// How often counters began again while the entries stayed, and how many those were.
+    stayed: (u64, f64),
+    /// Entries and limit of the row before.
+    before: Option<(f64, Option<f64>)>,
+    /// The time of that.
+    before_ns: i64,
+}
+
+impl TableDoubts {
+    /// Whether the table's count is higher than the limit allows: no allocation is above it, and it stood
+    /// where it is in the row before. Such a count is a damaged number.
+    pub(super) fn is_impossible(&mut self, now: &Moment) -> bool {
+        let (Some(entries), Some(max)) = (now.count, now.max) else { return false };
+        let Some((before, limit)) = self.before else { return false };
+        let is_above = max > 0.0 && entries > max + MOST_CPUS;
+        if !is_above || entries <= before || limit != Some(max) {
+            return false;
+        }
+        see(&mut self.above, [entries, max]);
+        true
+    }
+
+    /// Takes that the kernel's counters began again in this row; `far_ns` is the time from which on rows
+    /// are missing in between.
+    pub(super) fn take_reset(&mut self, now: &Moment, far_ns: i64) {
+        let (Some((before, _)), Some(entries)) = (self.before, now.count.or(now.entries)) else {
+            return;
+        };
+        let is_near = now.time_ns.abs_diff(self.before_ns) <= far_ns.unsigned_abs();
+        if is_near && before >= MANY_AT_ONCE && entries >= STAYS * before {
+            self.stayed.0 += 1;
+            self.stayed.1 = entries;
+        }
+    }
+
+    /// Takes the values of a row.
+    pub(super) fn take(&mut self, now: &Moment) {
+        if let (Some(low), Some(high)) = (now.least_count, now.count)
+            && high - low >= MANY
+            && high >= FACTOR * low
+        {
+            see(&mut self.entries, [low, high]);
+        }
+        if let (Some(low), Some(high)) = (now.max, now.largest_max)
+            && low < high
+        {
+            see(&mut self.limits, [low, high]);
+        }
+        if let (Some(count), Some(entries)) = (now.count, now.entries)
+            && count >= SOME
+        {
+            self.compared += 1;
+            if entries < STAYS * count {
+                see(&mut self.fewer, [entries, count]);
+            }
+        }
+        if let Some(entries) = now.count.or(now.entries) {
+            self.before = Some((entries, now.max));
+            self.before_ns = now.time_ns;
+        }
+    }
+
+    /// A sentence for each of them.
+    pub(super) fn unknown(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        let shown = |value: f64| number(value, 15);
+        for ((times, [low, high]), what) in [(self.entries, "entries"), (self.limits, "limits")] {
+            if times > 0 {
+                sentences.push(format!(
+                    "rows of the table have different {what} at {}, such as {} and {}: they are those \
+                     of several tables, and the fill is the highest that they allow",
+                    count(times, "time"),
+                    shown(low),
+                    shown(high)
+                ));
+            }
+        }
+        let (fewer, [entries, table]) = self.fewer;
+        if fewer >= ENOUGH && 2 * fewer > self.compared {
+            sentences.push(format!(
+                "the statistics have {} entries where the table has {}: they are not that table's, or of \
+                 a kernel before 2.6.35, whose columns Telegraf's plugin does not know; nothing is known \
+                 of its losses",
+                shown(entries),
+                shown(table)
+            ));
+        }
+        let (above, [entries, max]) = self.above;
+        if above > 0 {
+            sentences.push(format!(
+                "{} with more entries than the limit allows, such as {} of {}: left out",
+                count(above, "row"),
+                shown(entries),
+                shown(max)
+            ));
+        }
+        let (stayed, entries) = self.stayed;
+        if stayed > 0 {
+            sentences.push(format!(
+                "counters began again {} while the table kept its entries ({}): they are those of \
+                 another machine, as behind a failover, or of a restored snapshot, and their first values \
+                 are no events",
+                count(stayed, "time"),
+                shown(entries)
+            ));
+        }
+        sentences
+    }
+}
+
+/// Counts one more, and keeps the numbers of the first one.
+fn see<T>((times, first): &mut (u64, T), numbers: T) {
+    if *times == 0 {
+        *first = numbers;
+    }
+    *times += 1;
+}
