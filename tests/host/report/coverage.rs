@@ -237,6 +237,49 @@ fn counters_that_begin_again_near_their_end_do_not_wrap() {
     }
 }
 
+/// Gauges of other programs in the same rows fall now and then.
+#[test]
+fn fields_of_other_programs_are_no_evidence_that_counters_began_again() {
+    let truth = Truth::of(2, 200, |_, _| [7, 0, 5, 2, 3, 0]);
+    let mut rows = truth.rows(0);
+    for row in rows.iter_mut().filter(|row| ONLY_ALL(row)) {
+        let is_low = row.second() == 100;
+        row.fields.push(("queue", if is_low { 3 } else { 40 }));
+        row.fields.push(("load", if is_low { 2 } else { 50 }));
+    }
+    let mut found = source(&rows);
+    found.counters.retain(|counter| truth.totals().contains_key(&counter.name));
+    assert_eq!(totals(&found), truth.totals());
+    assert_eq!(found.gaps.resets, 0);
+}
+
+/// ctpulse adds up the wraps of the kernel's 32 bits while it runs.
+#[test]
+fn counters_that_lose_their_upper_bits_with_a_restart_did_not_begin_again() {
+    let truth = Truth::of(1, 200, |_, _| [0, 0, 5, 2, 3, 0]);
+    for (wraps, more) in [(1, 0), (3, 2), (50, 20)] {
+        let mut rows = truth.rows(0);
+        rows.retain(|row| !ONLY_CPUS(row));
+        for row in &mut rows {
+            let second = row.second();
+            for (name, value) in &mut row.fields {
+                *value += match *name {
+                    "found" if second < 100 => wraps << 32,
+                    "invalid" if second < 100 => more << 32,
+                    _ => 0,
+                };
+            }
+            if ONLY_ALL(row) && ![0, 100].contains(&second) {
+                row.fields.push(("found_rate", 5));
+                row.fields.push(("found_rate_max", 5));
+            }
+        }
+        let found = source(&rows);
+        assert_eq!(totals(&found), truth.totals(), "{wraps}: {}", warnings(&found));
+        assert_eq!((found.gaps.resets, found.gaps.restarts), (0, 1), "{wraps}");
+    }
+}
+
 /// A tag that a reload of the configuration added makes another source of the same host.
 #[test]
 fn a_source_that_continues_with_other_tags_is_reported() {
