@@ -90,6 +90,12 @@ impl Clock {
         self.open = open;
     }
 
+    /// The times on both sides of each gap, if the rows came in order.
+    pub(super) fn gaps_in_order(&self) -> Option<Vec<(i64, i64)>> {
+        let is_in_order = self.times.late() == 0 && self.times.jumps_back() == 0;
+        is_in_order.then(|| self.times.gaps().collect())
+    }
+
     /// The rows that are missing here where there are some of `other`, by the interval.
     pub(super) fn missing_alone(&self, other: &Self, interval: Option<f64>) -> u64 {
         let Some(interval_ns) = interval.filter(|seconds| *seconds > 0.0) else { return 0 };

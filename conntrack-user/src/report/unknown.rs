@@ -26,6 +26,8 @@ const SPANS_OF_OTHER_INTERVAL: f64 = 1.5;
 const SAME_INTERVAL: f64 = 0.25;
 /// The table's rows are rarer than others from this share of the interval on.
 const LONGER_THAN_OTHERS: f64 = 0.5;
+/// Values of a counter are missing from so many intervals on, as in a gap of rows.
+const INTERRUPTED: f64 = 1.5;
 /// Rows are few for their time if gaps take more than this share of it.
 const MOSTLY_GAPS: f64 = 0.5;
 /// The share of rows from which on decreases are no accident.
@@ -111,6 +113,12 @@ pub(super) struct Completeness<'a> {
     pub(super) of_full_table: Option<(f64, String)>,
     /// Fields of no known name that go up and down.
     pub(super) no_counters: Vec<String>,
+    /// The gaps of the statistics rows, if these came in order: those of a counter are others than
+    /// theirs otherwise.
+    pub(super) statistics_gaps: Option<Vec<(i64, i64)>>,
+    /// A counter of which values are missing in rows that others have, with the seconds, and how many
+    /// there are of them.
+    pub(super) interrupted: Option<(String, f64, u64)>,
     /// Counters of which some time is not covered, with that.
     pub(super) short: Vec<(String, f64)>,
     pub(super) late: u64,
@@ -213,6 +221,15 @@ impl Completeness<'_> {
             self.odd = Some((track.odd(), name.to_owned()));
         }
         self.backwards = self.backwards.max(track.jumps_back());
+        let others = self.statistics_gaps.as_deref();
+        let alone = others.map_or(0.0, |others| seconds_alone(track.gaps(), others));
+        if alone > INTERRUPTED * self.interval_seconds.unwrap_or(f64::INFINITY)
+            && is_known(name)
+            && !is_of_probes
+        {
+            let first = self.interrupted.get_or_insert_with(|| (name.to_owned(), alone, 0));
+            first.2 += 1;
+        }
         let is_listed = self.short.last().is_some_and(|(last, _)| last == name);
         // Probes may be attached later, and drops that are derived from them are left out at times:
         // both divide what the kernel's counters show for the whole time.
@@ -228,6 +245,15 @@ impl Completeness<'_> {
 
 fn seconds((from_ns, to_ns): (i64, i64)) -> f64 {
     to_ns.saturating_sub(from_ns) as f64 / 1e9
+}
+
+/// The seconds of gaps in which there are rows of others.
+fn seconds_alone(gaps: impl Iterator<Item = (i64, i64)>, others: &[(i64, i64)]) -> f64 {
+    let alone = gaps.map(|(from, to)| {
+        let both = others.iter().map(|(a, b)| seconds((from.max(*a), to.min(*b))).max(0.0));
+        seconds((from, to)) - both.sum::<f64>()
+    });
+    alone.sum()
 }
 
 /// Whether rows span the time of others, but for so many seconds.
@@ -259,7 +285,8 @@ pub(super) fn unknown(evidence: &Completeness<'_>) -> Vec<String> {
     order(evidence, &mut sentences);
     times(evidence, &mut sentences);
     zeros(evidence, &mut sentences);
-    for name in &evidence.no_counters {
+    // A gauge of another program shows nothing of conntrack, unless the counters have other names.
+    for name in evidence.no_counters.iter().filter(|_| !evidence.has_known) {
         sentences.push(format!("the field {name} goes up and down, so it is no counter: left out"));
     }
     if evidence.left_out > 0 {
@@ -332,6 +359,16 @@ fn statistics(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     }
     if evidence.statistics.is_some() && evidence.has_known && !evidence.has_drop {
         sentences.push(not_in_rows(DROP.name));
+    }
+    if let Some((name, missing, counters)) = &evidence.interrupted {
+        let more = match counters - 1 {
+            0 => String::new(),
+            more => format!(", and {} in others", count(more, "more counter")),
+        };
+        sentences.push(format!(
+            "{name} is missing in rows of {}{more}: its peak in that time is not known",
+            duration(*missing)
+        ));
     }
     if let [(name, own), rest @ ..] = &evidence.short[..] {
         let more = if rest.is_empty() {

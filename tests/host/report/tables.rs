@@ -197,3 +197,18 @@ fn rates_of_another_program_are_no_rows_of_ctpulse() {
     assert_eq!(found.gaps.restarts, 0);
     assert!(found.fill.as_ref().unwrap().fullest.is_none(), "{:?}", found.fill);
 }
+
+/// As a writer leaves a field out that did not change, or a filter does for some time.
+#[test]
+fn a_counter_that_is_missing_in_the_middle_is_reported() {
+    let found = report(2, |rows| {
+        for row in rows.iter_mut().filter(|row| (50..90).contains(&row.second())) {
+            row.fields.retain(|(name, _)| *name != "drop" && *name != "invalid");
+        }
+    });
+    let sentence = "drop is missing in rows of 41 s, and 1 more counter in others: its peak";
+    assert!(has(&found, sentence), "{:?}", found.unknown);
+    // All of them are missing: a gap.
+    let found = report(2, |rows| rows.retain(|row| !(50..90).contains(&row.second())));
+    assert!(!has(&found, "is missing in"), "{:?}", found.unknown);
+}

@@ -159,6 +159,7 @@ impl SourceAccumulator {
             is_fill_between_known: self.is_of_ctpulse || self.level.have_agreed(),
             interval_seconds: schedule.times.interval,
             table_interval_seconds,
+            statistics_gaps: self.statistics.gaps_in_order(),
             undecided_gaps: schedule.times.undecided,
             other_interval: schedule.times.other,
             alternating: self.gaps.restarts - gaps.restarts,
