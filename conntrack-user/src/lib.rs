@@ -34,6 +34,9 @@
 //! privileges before they start. No stage prints: a message for people travels as a typed notice
 //! to the output thread, which logs it.
 
+// `println!` and `eprintln!` panic where nothing can be written, and a panic ends the process.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod accumulate;
 pub mod advice;
 pub mod cli;

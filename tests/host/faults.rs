@@ -435,6 +435,28 @@ fn as_process_1(arguments: &[&str]) -> (Running, rustix::process::Pid) {
     }
 }
 
+/// `eprintln!` panics, which is an abort in a release.
+#[test]
+fn standard_error_that_cannot_be_written_ends_nothing() {
+    let root = fixture("5.15");
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let rows = directory.path().join("rows.influx");
+    let advise = ["doctor", "--advise", "--look", "200ms"].map(PathBuf::from);
+    let stats = ["--stats", "--count", "2", "--interval", "20ms", "--ebpf", "off", "--output"];
+    let stats = stats.map(PathBuf::from).into_iter().chain([rows]).collect();
+    for arguments in [advise.to_vec(), stats] {
+        let run = |stderr: Stdio| {
+            let mut command = ctpulse();
+            command.args(&arguments).args(roots(&root)).stdout(Stdio::null()).stderr(stderr);
+            command.status().unwrap().code()
+        };
+        let expected = run(Stdio::null());
+        assert!(expected.is_some_and(|code| code < 100), "{arguments:?}: {expected:?}");
+        assert_eq!(run(full().into()), expected, "{arguments:?}");
+    }
+}
+
 /// A container's process 1 has no default action for signals.
 #[test]
 fn sampling_as_process_1_ends_on_a_signal() {

@@ -146,6 +146,14 @@ fn every_signal_that_ends_live_restores_the_terminal() {
     }
 }
 
+/// A closed SSH session. The end of ratatui's terminal printed to it that the cursor cannot be shown,
+/// and panicked because that cannot be printed.
+#[test]
+fn a_terminal_that_goes_away_is_a_hang_up() {
+    let status = terminal::status_after_hang_up("2,849 of");
+    assert_eq!(status.code(), Some(129), "{status}");
+}
+
 #[test]
 fn a_stopped_program_restores_the_terminal_and_continues() {
     let mut terminal = Terminal::start(80, 24, &[]);

@@ -1,6 +1,6 @@
 //! The parts that `run` and `execd` share: a pipeline, its events and its end.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -132,7 +132,9 @@ pub(super) fn finish(reports: &[SamplingReport], stats: bool) -> ExitCode {
     if stats {
         for report in reports {
             let micros = |time: Duration| time.as_nanos() as f64 / 1000.0;
-            eprintln!(
+            // If standard error is closed, the line is lost.
+            let _ = writeln!(
+                io::stderr(),
                 "ticks={} missed={} rows_lost={} lateness_p50_us={:.1} lateness_p99_us={:.1} \
                  lateness_max_us={:.1}",
                 report.ticks,

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal};
+use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
@@ -110,7 +111,9 @@ pub fn leave_on_panic() {
 /// A terminal with a picture on it; left when this value goes.
 pub struct Display {
     tty: File,
-    picture: Terminal<CrosstermBackend<BufWriter<File>>>,
+    /// Never dropped: `Terminal::drop` prints to standard error where it cannot show the cursor, and
+    /// panics where that is the terminal that hung up. [`leave`] shows the cursor.
+    picture: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<File>>>>,
 }
 
 impl Display {
@@ -123,7 +126,7 @@ impl Display {
         let writer = BufWriter::with_capacity(64 << 10, tty.try_clone()?);
         let options = TerminalOptions { viewport: Viewport::Fixed(size(&tty)) };
         let picture = Terminal::with_options(CrosstermBackend::new(writer), options)?;
-        let mut display = Self { tty, picture };
+        let mut display = Self { tty, picture: ManuallyDrop::new(picture) };
         display.enter_again()?;
         Ok(display)
     }

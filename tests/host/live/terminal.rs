@@ -47,16 +47,7 @@ impl Terminal {
             .open(name.to_str().unwrap())
             .unwrap();
         let before = tcgetattr(&tty).unwrap();
-        // Under `nohup`, or in the background of a shell, signals that are ignored are inherited.
-        let mut command = Command::new("env").arg("--default-signal=INT,HUP,QUIT");
-        command = command.arg(crate::support::binary()).arg("live").args(arguments);
-        if !["--replay", "--netns"].iter().any(|own| arguments.contains(own)) {
-            command = command.args(["--ebpf", "off"]).args(roots(root));
-        }
-        for variable in ["HOST_PROC", "HOST_SYS", "NO_COLOR", "LC_ALL", "LC_CTYPE"] {
-            command = command.env_remove(variable);
-        }
-        command = command.env("TERM", "xterm-256color").env("LANG", "C.UTF-8");
+        let mut command = live(root, arguments);
         for (name, value) in environment {
             command = command.env(name, value);
         }
@@ -139,6 +130,35 @@ impl Terminal {
         assert_eq!(after.input_modes, self.before.input_modes);
         assert_eq!(after.output_modes, self.before.output_modes);
     }
+}
+
+/// The command, with nothing of this environment that changes what it shows.
+fn live(root: &std::path::Path, arguments: &[&str]) -> Command {
+    // Under `nohup`, or in the background of a shell, signals that are ignored are inherited.
+    let mut command = Command::new("env").arg("--default-signal=INT,HUP,QUIT");
+    command = command.arg(crate::support::binary()).arg("live").args(arguments);
+    if !["--replay", "--netns"].iter().any(|own| arguments.contains(own)) {
+        command = command.args(["--ebpf", "off"]).args(roots(root));
+    }
+    for variable in ["HOST_PROC", "HOST_SYS", "NO_COLOR", "LC_ALL", "LC_CTYPE"] {
+        command = command.env_remove(variable);
+    }
+    command.env("TERM", "xterm-256color").env("LANG", "C.UTF-8")
+}
+
+/// The status of the program after its terminal was closed, once `shown` was on it.
+pub(super) fn status_after_hang_up(shown: &str) -> ExitStatus {
+    let (pty, pts) = open().unwrap();
+    pty.resize(Size::new(24, 80)).unwrap();
+    let child = live(&fixture("5.15"), &[]).spawn(pts).unwrap();
+    let mut screen = vt100::Parser::new(cells(24), cells(80), 0);
+    let mut buffer = [0; 8192];
+    while !screen.screen().contents().contains(shown) {
+        let length = (&pty).read(&mut buffer).unwrap();
+        screen.process(&buffer[..length]);
+    }
+    drop(pty);
+    crate::support::Running { child, lines: std::sync::mpsc::channel().1 }.wait().0
 }
 
 pub(super) fn cells(count: u16) -> NonZero<u16> {

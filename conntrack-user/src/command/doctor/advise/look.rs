@@ -15,6 +15,7 @@ use crate::command::drops::{InvalidReasons, watch_drops};
 use crate::command::stream::{RunEvent, run_events, stream};
 use crate::drops::cause_name;
 use crate::format::{EncoderOptions, Format, encoder};
+use crate::logging;
 use crate::output::text::{Output, Text};
 use crate::pipeline::Plan;
 use crate::sampling::Trigger;
@@ -53,7 +54,7 @@ const TIMEOUTS: [&str; 1] = [ESTABLISHED];
 pub(super) fn evidence(args: &DoctorArgs) -> anyhow::Result<Vec<(String, Evidence)>> {
     let many = args.source.netns.len() > 1;
     let names = crate::command::namespaces(&args.source);
-    eprintln!("ctpulse: sampling for {:?}", args.look);
+    logging::say(log::Level::Info, &format!("sampling for {:?}", args.look));
     let look = |name: &Netns| {
         let evidence = look_into(args, name)?;
         let heading = if many { shown(&name.to_string()).into_owned() } else { String::new() };
