@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,11 +13,11 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use log::Level;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::stream::{
     HUNG_UP, PATIENCE, RunEvent, Turn, attend, is_ignored, on_signal, run_events, start, stop,
@@ -41,6 +41,9 @@ use crate::text::colour;
 /// `--interval` where it is not given.
 const INTERVAL: Duration = Duration::from_millis(500);
 
+/// When it is said that a recording is still being read.
+const LONG_READ: Duration = Duration::from_secs(1);
+
 type UiThread = JoinHandle<Result<Vec<Message>, UiError>>;
 
 pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
@@ -62,7 +65,10 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         let (to, mut from) = run_events();
         wait_for_signals(&to, &to_ui)?;
         let (pipeline, feed): (Option<Pipeline>, Box<dyn Feed>) = match &args.replay {
-            Some(path) => (None, Box::new(replay(path, args.speed.unwrap_or(1.0))?)),
+            Some(path) => match replay(path, args.speed.unwrap_or(1.0), &mut from).await? {
+                ControlFlow::Continue(feed) => (None, Box::new(feed)),
+                ControlFlow::Break(turn) => return Ok((Ok(None), Ok(Vec::new()), turn)),
+            },
             None => {
                 let interval = args.sample.interval.unwrap_or(INTERVAL);
                 let (pipeline, feed) = sample(settings, interval, &to, &to_ui)?;
@@ -75,7 +81,9 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
             events,
             display: Display::enter(standard_output()?).context("cannot enter the terminal")?,
         };
-        read_keys(to_ui.clone())?;
+        let end = to.clone();
+        // Also where the UI waits for a recording that does not go on.
+        read_keys(to_ui.clone(), move || _ = end.send(RunEvent::End))?;
         let ui = std::thread::Builder::new().name("ui".into()).spawn(move || {
             let ended = ui.run();
             let _ = to.send(RunEvent::End);
@@ -166,9 +174,34 @@ fn sample(
     Ok((pipeline, LiveFeed::new(interval.max(slowest), slowest, ask)))
 }
 
-fn replay(path: &Path, speed: f64) -> anyhow::Result<ReplayFeed> {
-    let shown = format!("cannot show {}", path.display());
-    ReplayFeed::new(Box::new(Recorded::new(path)), speed).context(shown)
+/// Reads the beginning of a recording on a thread of its own: a pipe may never give one, and an event may
+/// end the wait. The terminal is not entered yet, so that Ctrl-C is a signal.
+async fn replay(
+    path: &Path,
+    speed: f64,
+    from: &mut UnboundedReceiver<RunEvent>,
+) -> anyhow::Result<ControlFlow<Turn, ReplayFeed>> {
+    let (read, mut begun) = tokio::sync::oneshot::channel();
+    let recording = path.to_owned();
+    std::thread::Builder::new().name("recording".into()).spawn(move || {
+        let _ = read.send(ReplayFeed::new(Box::new(Recorded::new(&recording)), speed));
+    })?;
+    let long = tokio::time::sleep(LONG_READ);
+    tokio::pin!(long);
+    loop {
+        tokio::select! {
+            feed = &mut begun => {
+                let feed = feed.map_err(|_| anyhow!("the thread that reads it has ended"));
+                let feed = feed.and_then(|feed| Ok(feed?));
+                let shown = || format!("cannot show {}", path.display());
+                return feed.map(ControlFlow::Continue).with_context(shown);
+            }
+            turn = attend(None, from) => return Ok(ControlFlow::Break(turn)),
+            () = &mut long, if !long.is_elapsed() => {
+                log::info!("reading {}; Ctrl-C ends", path.display());
+            }
+        }
+    }
 }
 
 /// The settings of `run`, with all that the screen shows and nothing that would change it.

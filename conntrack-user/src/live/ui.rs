@@ -9,7 +9,7 @@ use rustix::process::{Signal, getpid, kill_current_process_group, kill_process};
 
 use super::app::{App, Message, Request};
 use super::feed::{Batch, Feed, FeedError};
-use super::keys::action;
+use super::keys::{Action, action};
 use super::terminal::{Display, leave};
 
 /// The shortest time between two pictures.
@@ -174,17 +174,20 @@ impl Ui {
     }
 }
 
-/// Reads keys for as long as there is a terminal, on a thread that ends with the program.
+/// Reads keys for as long as there is a terminal, on a thread that ends with the program. `end` is called
+/// for a key that ends the program, which the loop may be too busy to take.
 ///
 /// # Errors
 /// The system's, when the thread cannot be started.
-pub fn read_keys(to: SyncSender<Event>) -> io::Result<()> {
+pub fn read_keys(to: SyncSender<Event>, mut end: impl FnMut() + Send + 'static) -> io::Result<()> {
     std::thread::Builder::new().name("keys".into()).spawn(move || {
         while let Ok(event) = event::read() {
             // The signal reports the new size; there is no other event.
-            if let event::Event::Key(key) = event
-                && to.send(Event::Key(key)).is_err()
-            {
+            let event::Event::Key(key) = event else { continue };
+            if action(key) == Some(Action::Quit) {
+                end();
+            }
+            if to.send(Event::Key(key)).is_err() {
                 return;
             }
         }

@@ -47,6 +47,72 @@ fn a_recording_is_shown_at_its_speed_faster_and_in_steps() {
     }
 }
 
+/// Waits until the program handles SIGINT.
+fn until_signals_are_handled(terminal: &Terminal) {
+    let status = format!("/proc/{}/status", terminal.child.id());
+    let start = Instant::now();
+    let handles = || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & 2 != 0
+    };
+    while !handles() {
+        assert!(start.elapsed() < SOON);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn fifo(directory: &tempfile::TempDir) -> String {
+    let fifo = directory.path().join("fifo").to_str().unwrap().to_owned();
+    output(std::process::Command::new("mkfifo").arg(&fifo));
+    fifo
+}
+
+/// The recording was read before anything acted on signals and keys.
+#[test]
+fn a_recording_that_does_not_begin_can_be_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = fifo(&directory);
+    for path in [&fifo, "/dev/zero"] {
+        let mut terminal = Terminal::start(80, 24, &["--replay", path]);
+        until_signals_are_handled(&terminal);
+        terminal.signal(Signal::TERM);
+        assert!(terminal.wait().success());
+
+        let mut terminal = Terminal::start(80, 24, &["--replay", path]);
+        terminal.until_shown("; Ctrl-C ends");
+        terminal.press("\x03");
+        assert!(terminal.wait().success());
+        assert!(!terminal.screen.lock().unwrap().screen().alternate_screen());
+    }
+}
+
+/// A pipe that stays open: the rows after those that are read ahead never come.
+#[test]
+fn a_recording_that_does_not_go_on_can_be_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = fifo(&directory);
+    for key in ["q", "\x03"] {
+        let mut terminal = Terminal::start(80, 24, &["--replay", &fifo, "--speed", "1024"]);
+        let mut writer = std::fs::File::options().write(true).open(&fifo).unwrap();
+        let start_ns = 1_795_418_322_000_000_000_u64;
+        // More than is read ahead, and a millisecond apart: a quarter of a second at that speed.
+        let rows: String = (0..(1 << 18) + 50_000)
+            .map(|at| format!("conntrack,cpu=all entries=7i {}\n", start_ns + at * 1_000_000))
+            .collect();
+        std::io::Write::write_all(&mut writer, rows.as_bytes()).unwrap();
+        let start = Instant::now();
+        while rustix::io::ioctl_fionread(&writer).unwrap() > 0 {
+            assert!(start.elapsed() < SOON, "it is not read");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        terminal.until("the picture", vt100::Screen::alternate_screen);
+        terminal.press(key);
+        assert!(terminal.wait().success());
+        terminal.assert_restored();
+    }
+}
+
 /// One truth in several forms: 5 drops and 3 failed insertions a second on two CPUs. With fields on
 /// several lines `insert_failed` was one that "this kernel does not count", and with each line
 /// twice, with rows of single CPUs only, or beside another series, every counter was unknown.
