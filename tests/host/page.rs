@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{ctpulse, not_run_here, output, repository, text};
+use crate::support::{binary, ctpulse, not_run_here, output, repository, text};
 
 /// The page of recordings among the fixtures.
 fn page(recordings: &[&str]) -> String {
@@ -46,6 +46,31 @@ fn the_page_needs_no_other_file() {
     assert_eq!(addresses, page.matches("xmlns=\"http://www.w3.org/2000/svg\"").count());
     let loads = page.matches("href=").count();
     assert_eq!(loads, page.matches("href=\"data:,\"").count());
+}
+
+/// The target was opened for reading first, which waited for ever.
+#[test]
+fn a_page_can_go_to_a_stream() {
+    const PAGE: &str = "<!DOCTYPE html>";
+    let directory = tempfile::tempdir().unwrap();
+    let recording = repository().join("fixtures/recordings/burst.influx");
+    output(Command::new("mkfifo").arg(directory.path().join("fifo")));
+    let report = "\"$0\" report \"$1\" --html";
+    for (script, has_text) in [
+        (format!("cat fifo & {report} fifo >/dev/null; wait"), false),
+        (format!("exec 3>&1; {report} >(cat >&3) >text; cat text"), true),
+        (format!("{report} -"), false),
+        (format!("{report} - | head -c 15 && test ${{PIPESTATUS[0]}} = 0"), false),
+        (format!("{report} /dev/stdout | cat"), true),
+    ] {
+        let mut shell = Command::new("timeout");
+        shell.args(["30", "bash", "-c", &script]).arg(binary()).arg(&recording);
+        let printed = text(&output(shell.current_dir(&directory)).stdout);
+        assert!(printed.contains(PAGE), "{script}\n{printed}");
+        let reported = printed.contains("\ninterval    10 s; 60 emissions");
+        assert_eq!(reported, has_text, "{script}\n{printed}");
+    }
+    assert!(!directory.path().join("-").exists());
 }
 
 #[test]

@@ -46,7 +46,8 @@ pub struct ReportArgs {
     /// Output format.
     #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
-    /// Also write a page with plots to OUT; it needs nothing but a browser.
+    /// Also write a page with plots to OUT; it needs nothing but a browser. `-`: write it to standard
+    /// output, in place of the text.
     #[arg(long, value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub html: Option<PathBuf>,
 }

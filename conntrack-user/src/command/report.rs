@@ -1,6 +1,6 @@
 //! `ctpulse report`: recordings in, one report or a comparison out.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,6 +14,9 @@ use crate::report::{
     Aggregator, Options, Report, compare, comparison_page, comparison_text, report_page,
     report_text,
 };
+
+/// The name by which standard output is asked for.
+const STANDARD_OUTPUT: &str = "-";
 
 /// How every page begins.
 const PAGE: &[u8] = b"<!doctype html";
@@ -44,21 +47,35 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         };
         (text, drawn.then(|| comparison_page(&comparison)))
     };
-    if let Some((path, page)) = args.html.as_ref().zip(page) {
-        std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+    match args.html.as_deref().zip(page) {
+        // In place of the text, which a browser does not take.
+        Some((path, page)) if path.as_os_str() == STANDARD_OUTPUT => {
+            return print_quietly(page.as_bytes());
+        }
+        Some((path, page)) => write_page(path, &page)?,
+        None => {}
     }
     print_quietly(text.as_bytes())
+}
+
+/// Writes the page. A reader of a pipe that has gone is no error.
+fn write_page(path: &Path, page: &str) -> anyhow::Result<()> {
+    match std::fs::write(path, page) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.with_context(|| format!("cannot write {}", path.display())),
+    }
 }
 
 /// Refuses a page in the place of anything but a page: a forgotten argument must not cost a
 /// recording.
 fn may_be_replaced(page: &Path) -> anyhow::Result<()> {
+    // Opening or reading a stream would wait for its other end.
+    if !page.metadata().is_ok_and(|file| file.is_file()) {
+        return Ok(());
+    }
     let mut start = [0; PAGE.len()];
-    let old = std::fs::File::open(page).and_then(|mut file| {
-        let is_file = file.metadata()?.is_file();
-        let read = file.read(&mut start)?;
-        Ok(is_file && read > 0)
-    });
+    let old =
+        std::fs::File::open(page).and_then(|mut file| file.read(&mut start)).map(|read| read > 0);
     match old {
         Ok(true) if !start.eq_ignore_ascii_case(PAGE) => {
             let path = page.display();
