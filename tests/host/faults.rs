@@ -478,9 +478,38 @@ fn sampling_as_process_1_ends_on_a_signal() {
 
 /// Whether the process has installed an action for this signal.
 fn handles(process: rustix::process::Pid, signal: Signal) -> bool {
+    is_in(process, "SigCgt:", signal)
+}
+
+/// Whether the signal is in this mask of the process.
+fn is_in(process: rustix::process::Pid, mask: &str, signal: Signal) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-    u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal.as_raw() - 1) & 1 == 1
+    let mask = status.lines().find_map(|line| line.strip_prefix(mask)).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() >> (signal.as_raw() - 1) & 1 == 1
+}
+
+/// Until it has an action for it, the kernel discards a signal to process 1 unless it is blocked.
+#[test]
+fn a_signal_during_the_start_of_process_1_ends_it() {
+    if !crate::support::may_make_namespaces("a_signal_during_the_start_of_process_1_ends_it") {
+        return;
+    }
+    let run = vec!["--format", "influx", "--ebpf", "off"];
+    let (execd, look) = (vec!["execd"], vec!["doctor", "--advise", "--look", "60s"]);
+    for (arguments, codes) in [(run, [0, 0]), (execd, [0, 0]), (look, [143, 130])] {
+        for (signal, code) in [Signal::TERM, Signal::INT].into_iter().zip(codes) {
+            let (mut running, first) = as_process_1(&arguments);
+            let start = Instant::now();
+            // The first action of the program, and later it is an action for the signal.
+            while !is_in(first, "SigBlk:", Signal::HUP) && !handles(first, signal) {
+                assert!(start.elapsed() < SOON, "no signal is held");
+            }
+            rustix::process::kill_process(first, signal).unwrap();
+            let (status, took) = running.wait();
+            assert_eq!(status.code(), Some(code), "{arguments:?}, {signal:?}");
+            assert!(took < Duration::from_secs(5), "{took:?}");
+        }
+    }
 }
 
 /// open(2) of a FIFO that no process writes lets no signal handler end process 1.
@@ -494,8 +523,12 @@ fn a_wait_for_the_configuration_as_process_1_ends_on_a_signal() {
     let fifo = dir.path().join("fifo");
     output(Command::new("mkfifo").arg(&fifo));
     let fifo = fifo.to_str().unwrap();
-    for signal in [Signal::TERM, Signal::INT] {
-        let (mut running, first) = as_process_1(&["--format", "influx", "--config", fifo]);
+    let waits = ["--format", "influx", "--config", fifo];
+    for (signal, command) in [Signal::TERM, Signal::INT]
+        .into_iter()
+        .flat_map(|signal| ["run", "execd"].map(|command| (signal, command)))
+    {
+        let (mut running, first) = as_process_1(&[&[command], &waits[..]].concat());
         let start = Instant::now();
         while !handles(first, signal) {
             assert!(start.elapsed() < SOON, "no action for {signal:?}");

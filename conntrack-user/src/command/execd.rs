@@ -1,6 +1,7 @@
 //! `ctpulse execd`: a plugin of Telegraf's `inputs.execd`, under each of its signals.
 
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use tokio::runtime::Runtime;
@@ -8,7 +9,9 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::hang_up;
-use super::stream::{RunEvent, attend, finish, is_ignored, on_signal, run_events, start, stop};
+use super::stream::{
+    RunEvent, attend, finish, is_ignored, on_signal, once_written, run_events, start, stop,
+};
 use crate::cli::{ExecdArgs, Signal};
 use crate::format::{EncoderOptions, encoder};
 use crate::logging;
@@ -21,8 +24,21 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let runtime = super::runtime()?;
     let (to, mut from) = run_events();
     wait_for_requests(&runtime, &to)?;
+    if super::is_init() {
+        wait_for_end(&runtime, &to)?;
+    }
     hang_up::release();
+    let configuration = args.collect.sample.config.as_deref();
+    let ControlFlow::Continue(fifo) = runtime.block_on(once_written(configuration, &mut from))?
+    else {
+        return Ok(ExitCode::SUCCESS);
+    };
     let loaded = super::settings(&args.collect, args.signal != Signal::None);
+    drop(fifo);
+    if !super::is_init() {
+        // Only now: reading the configuration may take long, and the default action ends that.
+        wait_for_end(&runtime, &to)?;
+    }
     let level = loaded.as_ref().map_or(log::LevelFilter::Info, |(s, _)| s.log_level);
     logging::start(logging::LogReader::Telegraf, level);
     let (mut settings, warnings) = match loaded {
@@ -40,10 +56,6 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let trigger = if args.signal == Signal::None { Trigger::Interval } else { Trigger::Asked };
     let options = EncoderOptions { subsecond: true, ..EncoderOptions::default() };
     let ended = runtime.block_on(async {
-        on_signal(SignalKind::terminate(), &to, || RunEvent::End)?;
-        if !is_ignored(SignalKind::interrupt()) {
-            on_signal(SignalKind::interrupt(), &to, || RunEvent::End)?;
-        }
         super::become_user(&settings)?;
         let end = to.clone();
         let (output, _) = Target::resolve(None)?.open(args.format, None)?;
@@ -83,6 +95,16 @@ fn wait_for_requests(runtime: &Runtime, to: &UnboundedSender<RunEvent>) -> anyho
     let _runtime = runtime.enter();
     for kind in [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()] {
         on_signal(kind, to, || RunEvent::Gather)?;
+    }
+    Ok(())
+}
+
+/// Lets signals end the program. SIGINT stays ignored where it was ignored.
+fn wait_for_end(runtime: &Runtime, to: &UnboundedSender<RunEvent>) -> anyhow::Result<()> {
+    let _runtime = runtime.enter();
+    on_signal(SignalKind::terminate(), to, || RunEvent::End)?;
+    if !is_ignored(SignalKind::interrupt()) {
+        on_signal(SignalKind::interrupt(), to, || RunEvent::End)?;
     }
     Ok(())
 }

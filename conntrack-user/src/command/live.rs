@@ -64,6 +64,7 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let (ended, said, turn) = super::runtime()?.block_on(async {
         let (to, mut from) = run_events();
         wait_for_signals(&to, &to_ui)?;
+        super::hang_up::release();
         let (pipeline, feed): (Option<Pipeline>, Box<dyn Feed>) = match &args.replay {
             Some(path) => match replay(path, args.speed.unwrap_or(1.0), &mut from).await? {
                 ControlFlow::Continue(feed) => (None, Box::new(feed)),

@@ -59,14 +59,18 @@ macro_rules! usage {
 /// # Errors
 /// The message on standard error before the exit with 1.
 pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
-    if !matches!(cli.command, None | Some(Command::Run(_) | Command::Execd(_))) {
-        hang_up::release();
-    }
     if matches!(
         cli.command,
         Some(Command::Doctor(_) | Command::Report(_) | Command::Config(_) | Command::Man { .. })
     ) {
         end_on_signals_as_init()?;
+        hang_up::release();
+    }
+    let streams = matches!(cli.command, None | Some(Command::Run(_) | Command::Execd(_)));
+    // The default action ends every process but process 1. There the command releases the signals once it
+    // has its handlers.
+    if !streams && !is_init() {
+        hang_up::release();
     }
     match cli.command {
         None => run::run(&cli.run),
@@ -316,10 +320,15 @@ fn namespaces(args: &SourceArgs) -> &[Netns] {
     }
 }
 
+/// Whether this is process 1, a container's.
+fn is_init() -> bool {
+    std::process::id() == 1
+}
+
 /// Lets SIGINT and SIGTERM end process 1, a container's, for which they have no default action. For
 /// commands that do not handle signals themselves.
 fn end_on_signals_as_init() -> anyhow::Result<()> {
-    if std::process::id() != 1 {
+    if !is_init() {
         return Ok(());
     }
     let runtime = runtime()?;

@@ -1,17 +1,19 @@
 //! `ctpulse run`: stream until interrupted, for a person, a file or a pipe.
 
-use std::fs::File;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rustix::event::Timespec;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::hang_up;
-use super::reload::{Configuration, is_pipe};
-use super::stream::{RunEvent, Turn, attend, finish, halt, is_ignored, on_signal, run_events};
+use super::reload::Configuration;
+use super::stream::{
+    FIFO_POLL, RunEvent, Turn, attend, finish, halt, is_ignored, on_signal, once_written,
+    run_events,
+};
 use crate::cli::RunArgs;
 use crate::format::{Csv, EncoderOptions, Format, encoder};
 use crate::logging;
@@ -27,9 +29,6 @@ use crate::text::colour;
 
 /// The default of `--interval` with `--listen`: the usual time between two scrapes.
 const SCRAPED_INTERVAL: Duration = Duration::from_secs(15);
-
-/// How often a FIFO is tried that no process has at its other end.
-const FIFO_POLL: Duration = Duration::from_millis(50);
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     // Before this process opens descriptors itself: the output may be the number of one.
@@ -51,25 +50,19 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 /// From the arguments to the end of the run.
 async fn stream(args: &RunArgs, target: &Target) -> anyhow::Result<Streamed> {
     let (to, mut from) = run_events();
-    // First of all: until then SIGHUP is held back.
+    // First of all: until then these signals are held back.
     wait_for_hang_up(&to)?;
-    hang_up::release();
-    let is_init = std::process::id() == 1;
+    let is_init = super::is_init();
     if is_init {
         wait_for_end(args, &to)?;
     }
+    hang_up::release();
     let terminal = target.is_terminal();
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Influx });
     let configuration = Configuration::of(&args.collect);
-    let fifo = configuration.path().filter(|path| is_init && is_pipe(path));
-    let fifo = fifo.map(crate::config::open_at_once).transpose();
-    // Open until it is read: what was written then stays in it.
-    let fifo = fifo.context("cannot read the configuration")?;
-    if let Some(fifo) = &fifo
-        && !once_written(fifo, &mut from).await?
-    {
+    let ControlFlow::Continue(fifo) = once_written(configuration.path(), &mut from).await? else {
         return Ok(Streamed::default());
-    }
+    };
     let (settings, warnings) = settings(args, format)?;
     drop(fifo);
     if !is_init {
@@ -140,18 +133,6 @@ async fn once_read(
             Ok(Some(RunEvent::End) | None) => return Ok(None),
         }
     }
-}
-
-/// Waits until a configuration that is a FIFO was written to; `false` where the run ends before.
-async fn once_written(fifo: &File, from: &mut UnboundedReceiver<RunEvent>) -> anyhow::Result<bool> {
-    // Any other file is readable at once.
-    while !crate::config::has_writer(fifo, Some(&Timespec::default()))? {
-        let waited = tokio::time::timeout(FIFO_POLL, from.recv()).await;
-        if matches!(waited, Ok(Some(RunEvent::End) | None)) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Whether the run ends by itself, so that it must have written something.

@@ -1,13 +1,19 @@
 //! The parts that `run` and `execd` share: a pipeline, its events and its end.
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::event::Timespec;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::reload::is_pipe;
+use crate::config::{has_writer, open_at_once};
 use crate::pipeline::{Outcome, Pipeline, Plan};
 use crate::sampling::SamplingReport;
 use crate::settings::{Input, Settings};
@@ -15,6 +21,9 @@ use crate::settings::{Input, Settings};
 /// How long an end waits for a consumer that does not read. Telegraf waits 5 s before it
 /// sends SIGTERM and as long again before SIGKILL; a service manager's patience is longer.
 pub(super) const PATIENCE: Duration = Duration::from_millis(700);
+
+/// How often a FIFO is tried that no process has at its other end.
+pub(super) const FIFO_POLL: Duration = Duration::from_millis(50);
 
 /// An event while a stream runs.
 #[derive(Debug)]
@@ -58,6 +67,27 @@ pub(super) fn on_signal(
 /// The channel on which everything arrives that can happen.
 pub(super) fn run_events() -> (UnboundedSender<RunEvent>, UnboundedReceiver<RunEvent>) {
     unbounded_channel()
+}
+
+/// Waits as process 1 until a configuration that is a FIFO was written to: open(2) and read(2) would let
+/// no signal end the process. Breaks where something ends it before. The FIFO is to stay open until it is
+/// read, so that what was written stays in it.
+pub(super) async fn once_written(
+    configuration: Option<&Path>,
+    events: &mut UnboundedReceiver<RunEvent>,
+) -> anyhow::Result<ControlFlow<(), Option<File>>> {
+    let Some(path) = configuration.filter(|path| super::is_init() && is_pipe(path)) else {
+        return Ok(ControlFlow::Continue(None));
+    };
+    let fifo = open_at_once(path).context("cannot read the configuration")?;
+    // Any other file is readable at once.
+    while !has_writer(&fifo, Some(&Timespec::default()))? {
+        let waited = tokio::time::timeout(FIFO_POLL, events.recv()).await;
+        if matches!(waited, Ok(Some(RunEvent::End) | None)) {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(Some(fifo)))
 }
 
 /// Runs a pipeline until something ends it.

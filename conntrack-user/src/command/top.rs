@@ -62,6 +62,7 @@ async fn watch(
     let mut interrupt = wait_for(SignalKind::interrupt())?;
     let mut terminate = wait_for(SignalKind::terminate())?;
     let mut hangup = wait_for(SignalKind::hangup())?;
+    super::hang_up::release();
     let mut interval = tokio::time::interval(args.interval.unwrap_or(Duration::MAX));
     let mut left = if args.interval.is_some() { args.count.unwrap_or(u64::MAX) } else { 1 };
     while left > 0 {

@@ -239,13 +239,15 @@ impl Signals {
         // Before the handlers, which replace the disposition.
         let [has_interrupt, has_hang_up] =
             [SignalKind::interrupt(), SignalKind::hangup()].map(|kind| !is_ignored(kind));
-        Ok(Self {
+        let signals = Self {
             interrupt: wait_for(SignalKind::interrupt())?,
             terminate: wait_for(SignalKind::terminate())?,
             hang_up: wait_for(SignalKind::hangup())?,
             has_interrupt,
             has_hang_up,
-        })
+        };
+        crate::command::hang_up::release();
+        Ok(signals)
     }
 
     /// Waits for a signal that ends the run.
