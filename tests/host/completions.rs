@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Namespace, ctpulse, output, text};
 
+/// Names of files with characters that mean something to a shell, each with another beginning.
+const NAMES: [&str; 8] =
+    ["a file", "do$lar", "q\"uote", "ti'ck", "co:lon", "eq=ual", "sta*r", "back\\slash"];
+
 /// A directory with ctpulse, its script for a shell, and some files.
 struct Place {
     dir: tempfile::TempDir,
@@ -27,6 +31,10 @@ impl Place {
         let script = output(ctpulse().args(["completions", shell])).stdout;
         std::fs::write(dir.path().join("script"), script).unwrap();
         std::fs::write(dir.path().join("unique-recording.influx"), "").unwrap();
+        std::fs::create_dir(dir.path().join("names")).unwrap();
+        for name in NAMES {
+            std::fs::write(dir.path().join("names").join(name), "").unwrap();
+        }
         let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
         Self { dir, path }
     }
@@ -40,8 +48,8 @@ impl Place {
 
 /// Returns bash's completions of the last of these words.
 fn bash(place: &Place, words: &[&str]) -> Vec<String> {
-    const ASK: &str = "source ./script; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); COMP_TYPE=9; \
-                       _clap_complete_ctpulse ctpulse \"${!#}\" x; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    const ASK: &str = "source ./script; COMP_LINE=\"$*\"; COMP_POINT=${#COMP_LINE}; \
+                       _ctpulse ctpulse \"${!#}\" x; printf '%s\\n' \"${COMPREPLY[@]}\"";
     let mut bash = place.command("bash");
     bash.args(["--norc", "-c", ASK, "bash"]).args(words);
     candidates(&text(&output(&mut bash).stdout))
@@ -116,6 +124,22 @@ fn bash_completes_each_kind_of_value() {
     if is_there("bash", "bash_completes_each_kind_of_value") {
         let place = Place::new("bash");
         check(&place, bash);
+        let prompt = Prompt::bash(&place);
+        for (line, completed) in [
+            ("ctpulse doc", "ctpulse doctor "),
+            ("ctpulse --output=uni", "--output=unique-recording.influx "),
+            ("ctpulse --output=./uni", "--output=./unique-recording.influx "),
+            ("ctpulse --collect=all,p", "--collect=all,percpu "),
+            ("ctpulse --netns=se", "--netns=self "),
+            ("ctpulse --netns pi", "--netns pid:"),
+            ("ctpulse top --where prot", "--where protocol="),
+            ("ctpulse --quiet --format='ta", "--format='table' "),
+            ("true; ctpulse --count 1 --format js", "--format json "),
+            ("ctpulse report nam", "report names/"),
+        ] {
+            prompt.completes(line, completed);
+        }
+        prompt.reads_each_name(&place);
         check_namespace(&place, "bash_completes_each_kind_of_value", bash);
     }
 }
@@ -133,26 +157,35 @@ fn cells(count: u16) -> NonZero<u16> {
     NonZero::new(count).unwrap()
 }
 
-/// zsh at a prompt, with the script loaded.
-struct Zsh {
+/// An interactive shell at its prompt, with the script loaded.
+struct Prompt {
+    shell: &'static str,
     child: std::process::Child,
     pty: Arc<pty_process::blocking::Pty>,
     screen: Arc<Mutex<vt100::Parser>>,
 }
 
-impl Zsh {
-    fn start(place: &Place) -> Self {
-        let load = "autoload -U compinit; compinit -u -D; source ./script";
-        Self::start_with(place, load)
+impl Prompt {
+    fn bash(place: &Place) -> Self {
+        Self::start("bash", &["--norc", "-i"], place, "PS1='bash: '; source ./script")
     }
 
-    /// zsh at a prompt, after the commands of `load`.
-    fn start_with(place: &Place, load: &str) -> Self {
+    fn zsh(place: &Place) -> Self {
+        Self::zsh_with(place, "autoload -U compinit; compinit -u -D; source ./script")
+    }
+
+    /// zsh after the commands of `load`.
+    fn zsh_with(place: &Place, load: &str) -> Self {
+        Self::start("zsh", &["-f", "-i"], place, &format!("PROMPT='zsh: '; {load}"))
+    }
+
+    fn start(shell: &'static str, arguments: &[&str], place: &Place, load: &str) -> Self {
         let (pty, pts) = pty_process::blocking::open().unwrap();
         pty.resize(pty_process::Size::new(24, 160)).unwrap();
-        let zsh = pty_process::blocking::Command::new("zsh").args(["-f", "-i"]);
-        let zsh = zsh.env("PATH", &place.path).env("TERM", "vt100").env("HOME", place.dir.path());
-        let child = zsh.current_dir(place.dir.path()).spawn(pts).unwrap();
+        let command = pty_process::blocking::Command::new(shell).args(arguments);
+        let command = command.env("PATH", &place.path).env("TERM", "vt100");
+        let command = command.env("HOME", place.dir.path()).current_dir(place.dir.path());
+        let child = command.spawn(pts).unwrap();
         let (pty, screen) =
             (Arc::new(pty), Arc::new(Mutex::new(vt100::Parser::new(cells(24), cells(160), 0))));
         let (from, to) = (Arc::clone(&pty), Arc::clone(&screen));
@@ -162,10 +195,42 @@ impl Zsh {
                 to.lock().unwrap().process(&buffer[..length]);
             }
         });
-        let zsh = Self { child, pty, screen };
-        zsh.write(&format!("PROMPT='zsh: '; {load}; clear; echo loaded\n"));
-        zsh.until("loaded\nzsh:");
-        zsh
+        let prompt = Self { shell, child, pty, screen };
+        prompt.write(&format!("{load}; "));
+        prompt.clear();
+        prompt
+    }
+
+    fn clear(&self) {
+        self.write("clear; echo loaded\n");
+        self.until(&format!("loaded\n{}:", self.shell));
+    }
+
+    /// Has each of `words` completed and the line executed, which reads the file `name`.
+    fn reads(&self, words: &[&str], name: &str) {
+        for word in words {
+            self.clear();
+            self.write(&format!("ctpulse report {word}\t\n"));
+            self.until(&format!("ctpulse: error: {name} is empty"));
+        }
+    }
+
+    /// Checks names with characters that mean something to the shell.
+    fn reads_each_name(&self, place: &Place) {
+        for name in NAMES {
+            let start: String = name.chars().take_while(char::is_ascii_alphabetic).collect();
+            let start = format!("names/{}", &start[..start.len().min(2)]);
+            let quoted = [start.clone(), format!("\"{start}"), format!("'{start}")];
+            let words = quoted.each_ref().map(String::as_str);
+            // A quote of the same kind takes more than TAB.
+            let words: Vec<_> = words.into_iter().filter(|w| !name.contains(&w[..1])).collect();
+            self.reads(&words, &format!("names/{name}"));
+        }
+        self.reads(&["names/a\\ f", "names/a\" f", "\"names/a f"], "names/a file");
+        self.reads(&["names/co:l"], "names/co:lon");
+        self.reads(&["names/eq=u"], "names/eq=ual");
+        let home = place.dir.path().join("unique-recording.influx").display().to_string();
+        self.reads(&["~/uniq"], &home);
     }
 
     fn write(&self, text: &str) {
@@ -191,7 +256,7 @@ impl Zsh {
     }
 }
 
-impl Drop for Zsh {
+impl Drop for Prompt {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -209,7 +274,7 @@ fn zsh_completes_at_the_first_attempt() {
     std::fs::create_dir(&functions).unwrap();
     std::fs::copy(place.dir.path().join("script"), functions.join("_ctpulse")).unwrap();
     let load = "fpath=($PWD/functions $fpath); autoload -U compinit; compinit -u -D";
-    let zsh = Zsh::start_with(&place, load);
+    let zsh = Prompt::zsh_with(&place, load);
     zsh.completes("ctpulse doc", "ctpulse doctor");
 }
 
@@ -220,7 +285,7 @@ fn zsh_completes_each_kind_of_value() {
         return;
     }
     let place = Place::new("zsh");
-    let zsh = Zsh::start(&place);
+    let zsh = Prompt::zsh(&place);
     for (line, completed) in [
         ("ctpulse doc", "ctpulse doctor"),
         ("ctpulse run --sample-i", "--sample-interval"),
@@ -232,6 +297,7 @@ fn zsh_completes_each_kind_of_value() {
     ] {
         zsh.completes(line, completed);
     }
+    zsh.reads_each_name(&place);
     if crate::support::may_make_namespaces(TEST) {
         let namespace = Namespace::new();
         let (start, _) = namespace.name.rsplit_once('-').unwrap();

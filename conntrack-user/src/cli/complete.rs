@@ -11,27 +11,26 @@ use clap_complete::CompleteEnv;
 use clap_complete::engine::{
     ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
 };
-use clap_complete::env::Shells;
+use clap_complete::env::{self, Shells};
 
 use super::Cli;
+use super::bash::Bash;
+use super::zsh::Zsh;
 
 /// The variable by which a script asks for candidates; its value is the shell's name.
 const VARIABLE: &str = "_CTPULSE_COMPLETE";
 
-/// The end of the script for zsh. zsh loads the file `_ctpulse` at the first completion and calls it as
-/// a function; it must complete then, too, and not only register the function for later ones.
-const FIRST_IN_ZSH: &str = r#"
-if [ "$funcstack[1]" = "_ctpulse" ]; then
-    _clap_dynamic_completer_ctpulse "$@"
-fi
-"#;
+/// The shells with scripts. Those of clap for bash and zsh insert names with special characters as they
+/// are, and that for bash completes no `--option=VALUE`.
+const SHELLS: Shells<'_> = Shells(&[&Bash, &env::Elvish, &env::Fish, &env::Powershell, &Zsh]);
 
 /// The directory with the namespaces that have a name.
 const NAMED_NAMESPACES: &str = "/run/netns";
 
 /// Prints candidates and ends the process, where a completion script called it.
 pub fn answer_script() {
-    CompleteEnv::with_factory(Cli::command).var(VARIABLE).completer("ctpulse").complete();
+    let answer = CompleteEnv::with_factory(Cli::command).shells(SHELLS);
+    answer.var(VARIABLE).completer("ctpulse").complete();
 }
 
 /// The script that makes `shell` ask this program.
@@ -39,14 +38,10 @@ pub fn answer_script() {
 /// # Errors
 /// When the shell has no script.
 pub fn script(shell: clap_complete::Shell) -> io::Result<Vec<u8>> {
-    let shells = Shells::builtins();
     let name = shell.to_string();
-    let completer = shells.completer(&name).ok_or(io::ErrorKind::Unsupported)?;
+    let completer = SHELLS.completer(&name).ok_or(io::ErrorKind::Unsupported)?;
     let mut script = Vec::new();
     completer.write_registration(VARIABLE, "ctpulse", "ctpulse", "ctpulse", &mut script)?;
-    if shell == clap_complete::Shell::Zsh {
-        script.extend_from_slice(FIRST_IN_ZSH.as_bytes());
-    }
     Ok(script)
 }
 

@@ -5,6 +5,7 @@
 
 #![allow(clippy::doc_markdown, reason = "doc comments here are help texts, without markup")]
 
+mod bash;
 mod complete;
 mod drops;
 mod live;
@@ -12,6 +13,7 @@ mod report;
 mod top;
 pub mod usage;
 mod value;
+mod zsh;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
