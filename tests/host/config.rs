@@ -137,6 +137,13 @@ fn the_check_covers_a_command_of_execd() {
     assert!(checked(script.as_bytes(), &[]).2.contains("no [[inputs.conntrack]] here"));
     let two = execd("command = ['ctpulse', 'execd', '--x']").repeat(2);
     assert_eq!(checked(two.as_bytes(), &[]).2.lines().count(), 2);
+    let words = "'execd', '-i', '5', '--collect=x', '--foo', '--interval=y', '--signal', 'STDN'";
+    let several = execd(&format!("command = ['ctpulse', {words}]"));
+    let (_, _, problems) = checked(several.as_bytes(), &[]);
+    for words in ["'5' is not", "'x' is not", "'--foo'", "'y' is not", "'STDIN'?"] {
+        assert!(problems.contains(words), "{words}\n{problems}");
+    }
+    assert_eq!(problems.lines().count(), 5, "{problems}");
     let other = execd("command = ['gw-stats', '--x']") + "[[inputs.conntrack]]\n";
     assert!(checked(other.as_bytes(), &[]).1.contains("ignored: inputs.execd"));
 }

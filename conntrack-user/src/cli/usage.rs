@@ -91,6 +91,31 @@ pub fn message(error: &clap::Error, words: &[String]) -> String {
     }
 }
 
+/// The words without the argument that the error is about, which may hide others; `None` where it is not
+/// about one that can be left out.
+pub(crate) fn without_fault(error: &clap::Error, words: &[String]) -> Option<Vec<String>> {
+    let has_value = match error.kind() {
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => true,
+        ErrorKind::UnknownArgument => false,
+        _ => return None,
+    };
+    // As in `--interval <TIME>`.
+    let argument = error.get(ContextKind::InvalidArg).and_then(as_text)?;
+    let name = argument.split([' ', '=']).next()?;
+    let command = Cli::command();
+    let command = words.get(1).and_then(|word| command.find_subcommand(word)).unwrap_or(&command);
+    let known = command.get_arguments().find(|known| name.strip_prefix("--") == known.get_long());
+    let short = known.and_then(clap::Arg::get_short).map(|short| format!("-{short}"));
+    let is_it = |word: &String| {
+        word.split('=').next() == Some(name)
+            || short.as_ref().is_some_and(|short| word.starts_with(short))
+    };
+    let at = words.iter().position(is_it)?;
+    let is_alone = words[at] == name || Some(&words[at]) == short.as_ref();
+    let end = if has_value && is_alone { at + 2 } else { at + 1 };
+    Some([&words[..at], words.get(end..).unwrap_or_default()].concat())
+}
+
 /// Whether `run` has the option, which another command does not have.
 fn is_of_run(argument: &str) -> bool {
     let Some(name) = argument.strip_prefix("--") else { return false };

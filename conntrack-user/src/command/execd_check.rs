@@ -18,16 +18,10 @@ const DEFAULT_DATA_FORMAT: &str = "influx";
 /// Everything that is wrong with it.
 pub(super) fn check(command: &ExecdCommand) -> Result<String, Vec<Problem>> {
     let about_command = |text: String| problem(command.position, "command", &text);
-    let cli = Cli::try_parse_from(&command.words);
     // Without the command's arguments, what Telegraf expects is only judged by itself.
     let unknown = || unknown_signal(command).into_iter().chain(unknown_format(command));
-    let cli = cli.map_err(|error| {
-        let text = if error.use_stderr() {
-            usage::message(&error, &command.words)
-        } else {
-            "it prints a text and ends; write [\"ctpulse\", \"execd\"]".to_owned()
-        };
-        std::iter::once(about_command(text)).chain(unknown()).collect::<Vec<_>>()
+    let cli = parse(&command.words).map_err(|texts| {
+        texts.into_iter().map(about_command).chain(unknown()).collect::<Vec<_>>()
     })?;
     let Some(Command::Execd(args)) = cli.command else {
         let text = "only `ctpulse execd` ends with Telegraf and leaves the host tag to it; write \
@@ -57,6 +51,27 @@ pub(super) fn check(command: &ExecdCommand) -> Result<String, Vec<Problem>> {
     };
     let inputs: Vec<String> = settings.inputs.iter().map(|input| described(input, rows)).collect();
     Ok(format!("{}{when}{}", command.words.join(" "), inputs.join(" and")))
+}
+
+/// Reads the command line, or says all that is wrong with its arguments: clap finds one after another.
+fn parse(words: &[String]) -> Result<Cli, Vec<String>> {
+    let (mut words, mut texts) = (words.to_vec(), Vec::new());
+    loop {
+        match Cli::try_parse_from(&words) {
+            Ok(cli) if texts.is_empty() => return Ok(cli),
+            Ok(_) => return Err(texts),
+            Err(error) if error.use_stderr() => {
+                texts.push(usage::message(&error, &words));
+                let Some(others) = usage::without_fault(&error, &words) else { return Err(texts) };
+                words = others;
+            }
+            Err(_) => {
+                let text = "it prints a text and ends; write [\"ctpulse\", \"execd\"]";
+                texts.push(text.to_owned());
+                return Err(texts);
+            }
+        }
+    }
 }
 
 fn problem(position: Position, key: &str, text: &str) -> Problem {
