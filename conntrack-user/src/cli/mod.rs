@@ -274,7 +274,7 @@ pub struct CollectArgs {
     #[arg(long, value_enum, value_name = "auto|on|off")]
     pub confine: Option<Confine>,
     /// Run as this user from before the output is opened. Needs root; required capabilities are kept.
-    #[arg(long, value_name = "NAME|UID:GID", add = complete::users())]
+    #[arg(long, value_name = "NAME|UID:GID", value_parser = value::user, add = complete::users())]
     pub user: Option<String>,
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use crate::config::{nearest, parse_duration};
+use crate::confine::check_form;
 use crate::settings::Collect;
 
 /// Reads a whole number of `range`.
@@ -99,6 +100,11 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         Some(_) => Err(format!("'{text}' is less than 4K; write for example {digits}M")),
         None => Err(format!("'{text}' is not a size; write for example 64M or 1G")),
     }
+}
+
+/// Reads the name of a user, or its numbers; whether there is one is the host's matter.
+pub(super) fn user(text: &str) -> Result<String, String> {
+    check_form(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Reads the name of a file that is read; `-` is standard input.

@@ -17,7 +17,7 @@ use std::fmt;
 use rustix::thread::{CapabilitySet, set_no_new_privs};
 
 pub use needs::{Needs, Rewrites};
-pub use user::{UserError, switch_to};
+pub use user::{UserError, check_form, switch_to};
 
 use crate::settings::Confine;
 

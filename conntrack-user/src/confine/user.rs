@@ -70,15 +70,29 @@ pub fn switch_to(name: &str) -> Result<(), UserError> {
     switched.map_err(|errno| UserError::Refused(name.to_owned(), errno.into()))
 }
 
-fn find(name: &str) -> Result<(u32, u32), UserError> {
+/// Checks that `name` can be that of a user, or is `UID:GID`.
+///
+/// # Errors
+/// [`UserError::Empty`] and [`UserError::NotNumbers`].
+pub fn check_form(name: &str) -> Result<(), UserError> {
+    numbers(name).map(|_| ())
+}
+
+/// The numbers of `UID:GID`; `None` for the name of a user.
+fn numbers(name: &str) -> Result<Option<(u32, u32)>, UserError> {
     if name.is_empty() {
         return Err(UserError::Empty);
     }
-    if let Some((uid, gid)) = name.split_once(':') {
-        return match (uid.parse(), gid.parse()) {
-            (Ok(uid), Ok(gid)) => Ok((uid, gid)),
-            _ => Err(UserError::NotNumbers(name.to_owned())),
-        };
+    let Some((uid, gid)) = name.split_once(':') else { return Ok(None) };
+    match (uid.parse(), gid.parse()) {
+        (Ok(uid), Ok(gid)) => Ok(Some((uid, gid))),
+        _ => Err(UserError::NotNumbers(name.to_owned())),
+    }
+}
+
+fn find(name: &str) -> Result<(u32, u32), UserError> {
+    if let Some(numbers) = numbers(name)? {
+        return Ok(numbers);
     }
     match std::fs::read(PASSWD) {
         Ok(passwd) => {
