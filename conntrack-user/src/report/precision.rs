@@ -18,10 +18,6 @@ const MOST_BITS: u32 = 12;
 const FEWEST: u32 = 3;
 /// The same of a counter without large values, of which there must be two that count different events.
 const FEWEST_SMALL: u32 = 6;
-/// The zeros at the end of all values of a source, of which each ends in one, that are no chance.
-const ENOUGH_OF_ALL: u32 = 9;
-/// Zeros of one value that count, since a round number is chance.
-const MOST_ZEROS: u32 = 3;
 /// Counters that a sentence names.
 const NAMED: usize = 3;
 
@@ -53,7 +49,7 @@ impl Digits {
         self.varies |= self.changes > 1 && (rise != self.rise || apart != self.apart);
         (self.rise, self.apart) = (rise, apart);
         self.changes += 1;
-        if value != 0.0 && !self.is_decimal_exact {
+        if !self.is_decimal_exact {
             let zeros = trailing_zeros(value as u64);
             self.is_decimal_exact = zeros == 0;
             self.decimal += zeros;
@@ -80,25 +76,11 @@ impl Digits {
 pub(super) struct Precision {
     rows: u64,
     counters: Vec<Digits>,
-    /// The table's entries, and those of the statistics.
-    levels: [Digits; 2],
     /// The number of a counter that has a value with a fraction.
     fraction: Option<usize>,
 }
 
 impl Precision {
-    /// Takes the entries that the row of the table and that of the statistics have.
-    pub(super) fn take_levels(&mut self, levels: [Option<f64>; 2]) {
-        for (digits, value) in self.levels.iter_mut().zip(levels) {
-            if let Some(value) = value
-                && !digits.is_decimal_exact
-                && value != digits.value
-            {
-                digits.take(self.rows, value);
-            }
-        }
-    }
-
     /// Begins a row.
     pub(super) fn take_row(&mut self) {
         self.rows += 1;
@@ -134,13 +116,6 @@ impl Precision {
                  numbers of events are not in them"
             ));
         }
-        if self.is_all_rounded() {
-            return Some(
-                "all values of all counters and entries are multiples of 10 or more: they were rounded, \
-                 and small numbers of events are not in them"
-                    .to_owned(),
-            );
-        }
         self.is_single().then(|| {
             "large values have the precision of floats of 32 bits (24 bits): they were rounded, and \
              small numbers of events are not in them"
@@ -173,25 +148,6 @@ impl Precision {
         Some(named.join(", ") + &more)
     }
 
-    /// Whether all values end in 0, also where few of them changed.
-    fn is_all_rounded(&self) -> bool {
-        let mut seen: Vec<(f64, u32)> = Vec::new();
-        // Few entries come back to the same numbers again and again.
-        let levels = self.levels.iter().map(|at| (at, at.decimal.min(MOST_ZEROS)));
-        let counters = self.counters.iter().map(|at| (at, at.decimal));
-        for (digits, zeros) in counters.chain(levels).filter(|(at, _)| at.changes > 0) {
-            if digits.is_decimal_exact {
-                return false;
-            }
-            // Fields that count the same are one witness.
-            let witness = (digits.value, zeros);
-            if !seen.contains(&witness) {
-                seen.push(witness);
-            }
-        }
-        seen.len() > 1 && seen.iter().map(|(_, zeros)| zeros).sum::<u32>() >= ENOUGH_OF_ALL
-    }
-
     /// Whether large values are all those of a float of 32 bits.
     fn is_single(&self) -> bool {
         let large = self.counters.iter().filter(|at| at.value >= LARGEST_OF_SINGLE);
@@ -201,7 +157,7 @@ impl Precision {
     }
 }
 
-/// Returns the zeros at the end of an integer, of which at most [`MOST_ZEROS`] count.
+/// Returns the zeros at the end of an integer; at most three count, since a round number is chance.
 fn trailing_zeros(value: u64) -> u32 {
     [10, 100, 1000].iter().filter(|power| value.is_multiple_of(**power)).count() as u32
 }
@@ -248,26 +204,6 @@ mod tests {
         let exact = |at| (values(at).0, values(at).1 + f64::from(at % 3));
         assert_eq!(of_two((0..50).map(exact)), None);
         assert_eq!(of_two((0..50).map(|at| (values(at).0, values(at).0))), None);
-    }
-
-    #[test]
-    fn few_values_are_rounded_if_all_of_a_source_are() {
-        let of = |found: &[f64], levels: [f64; 2]| {
-            let mut precision = Precision::default();
-            for value in found {
-                precision.take_row();
-                precision.take_levels(levels.map(Some));
-                precision.take(0, *value);
-            }
-            precision.unknown(&["found".to_owned()])
-        };
-        let rounded = [10_000.0, 11_000.0, 12_000.0];
-        assert!(of(&rounded, [1000.0, 2000.0]).unwrap().contains("of all counters and entries"));
-        assert_eq!(of(&rounded, [1000.0, 2126.0]), None);
-        assert_eq!(of(&[10_000.0, 11_004.0], [1000.0, 2000.0]), None);
-        // A hundred flows of a test.
-        assert_eq!(of(&[100.0], [100.0, 200.0]), None);
-        assert_eq!(of(&[1000.0], [1000.0, 1000.0]), None);
     }
 
     #[test]

@@ -221,15 +221,6 @@ impl Completeness<'_> {
             self.odd = Some((track.odd(), name.to_owned()));
         }
         self.backwards = self.backwards.max(track.jumps_back());
-        let others = self.statistics_gaps.as_deref();
-        let alone = others.map_or(0.0, |others| seconds_alone(track.gaps(), others));
-        if alone > INTERRUPTED * self.interval_seconds.unwrap_or(f64::INFINITY)
-            && is_known(name)
-            && !is_of_probes
-        {
-            let first = self.interrupted.get_or_insert_with(|| (name.to_owned(), alone, 0));
-            first.2 += 1;
-        }
         let is_listed = self.short.last().is_some_and(|(last, _)| last == name);
         // Probes may be attached later, and drops that are derived from them are left out at times:
         // both divide what the kernel's counters show for the whole time.
@@ -239,6 +230,19 @@ impl Completeness<'_> {
             && !is_listed
         {
             self.short.push((name.to_owned(), seconds(own)));
+        }
+    }
+}
+
+impl Completeness<'_> {
+    /// Takes the gaps of a counter of the rows with the sum of the CPUs.
+    pub(super) fn take_gaps(&mut self, name: &str, track: &Track) {
+        let is_of_probes = CounterOrigin::of(name).is_of_probes(self.is_of_ctpulse);
+        let others = self.statistics_gaps.as_deref().filter(|_| is_known(name) && !is_of_probes);
+        let alone = others.map_or(0.0, |others| seconds_alone(track.gaps(), others));
+        if alone > INTERRUPTED * self.interval_seconds.unwrap_or(f64::INFINITY) {
+            let first = self.interrupted.get_or_insert_with(|| (name.to_owned(), alone, 0));
+            first.2 += 1;
         }
     }
 }

@@ -212,6 +212,9 @@ impl SourceAccumulator {
             let first_reset_ns = tracks.iter().filter_map(|track| track.first_reset_ns()).min();
             gaps.first_reset_ns = earliest(gaps.first_reset_ns, first_reset_ns);
             tracks.iter().for_each(|track| evidence.take(name, track));
+            if tracks.iter().all(|track| std::ptr::eq(*track, &raw const counter.track)) {
+                evidence.take_gaps(name, &counter.track);
+            }
             let mut total: f64 = tracks.iter().map(|track| track.total()).sum();
             if self.disagreeing > 0 {
                 total -= tracks.iter().map(|track| track.risen_at_first()).sum::<f64>();

@@ -285,7 +285,6 @@ impl SourceAccumulator {
             self.level = TableLevel::default();
         }
         let fill = self.take_level(&now, seconds.fold(0.0, f64::max));
-        self.precision.take_levels([now.count, now.entries]);
         if let Some(time_ns) = now.statistics_ns {
             let (reach, has_moved) = self.row_reach(&now, time_ns, is_restart, &counters.origins);
             let entries = now.count.or(now.entries);
