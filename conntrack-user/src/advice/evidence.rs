@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::report::InvalidWindow;
 use crate::schema::field::{Field, Raises};
 use crate::schema::fields::{
-    self, CHAINTOOLONG, CLASH_RESOLVE, DROP, DROP_CLASH, DROP_DYING, DROP_NAT_EXHAUSTED,
-    DROP_TRACKER, EARLY_DROP, FOUND, INSERT_FAILED, INVALID, NEW, SEARCHED,
+    self, CHAINTOOLONG, CLASH_RESOLVE, DROP, DROP_CHAINTOOLONG, DROP_CLASH, DROP_DYING,
+    DROP_NAT_EXHAUSTED, DROP_TRACKER, EARLY_DROP, FOUND, INSERT_FAILED, INVALID, NEW, SEARCHED,
 };
 use crate::settings::Netns;
 use crate::source::netlink::entries::Entries;
@@ -160,12 +160,33 @@ impl Evidence {
         self.counted(&FOUND).filter(|_| !is_per_packet && !is_old)
     }
 
+    /// Returns the insertions that were refused because of a long hash chain; `None` where rows do not
+    /// have them.
+    pub(super) fn long_chains(&self) -> Option<f64> {
+        self.counted(&CHAINTOOLONG).or_else(|| self.counted(&DROP_CHAINTOOLONG))
+    }
+
+    /// Returns the insertions that failed for other causes than long chains.
+    pub(super) fn failed(&self) -> f64 {
+        (self.count(&INSERT_FAILED) - self.long_chains().unwrap_or(0.0)).max(0.0)
+    }
+
+    /// Returns the failed insertions of entries that were dying, as far as they are certain. From 5.10
+    /// on, where `clash_resolve` is counted, a race and NAT without a port raise `drop`, too
+    /// (`nf_ct_resolve_clash`), and a dying entry does not. Where rows do not have long chains, these
+    /// are among them.
+    pub(super) fn dying(&self) -> f64 {
+        let is_since_5_10 = self.counted(&CLASH_RESOLVE).is_some();
+        let dropped = self.counted(&DROP).filter(|_| is_since_5_10);
+        let not_dropped = dropped.map_or(0.0, |dropped| self.failed() - dropped);
+        not_dropped.max(self.count(&DROP_DYING))
+    }
+
     /// Returns the packets of the kernel's `drop` that neither a known cause explains nor a failed
     /// insertion: the kernel raises both counters for most of those.
     pub(super) fn undivided(&self) -> f64 {
-        let failed = self.count(&INSERT_FAILED) - self.count(&CHAINTOOLONG);
         let counted = self.count(&DROP_CLASH) + self.count(&DROP_NAT_EXHAUSTED);
-        let clashes = (failed - self.count(&DROP_DYING)).max(counted);
+        let clashes = (self.failed() - self.dying()).max(counted);
         let others = fields::causes()
             .filter(|field| field.cause.is_some_and(|cause| cause.raises == Raises::Drop));
         let explained: f64 = others.map(|cause| self.count(cause)).sum();

@@ -2,6 +2,7 @@
 
 mod clash;
 mod entries;
+mod failures;
 mod losses;
 mod measurement;
 mod packets;
@@ -25,7 +26,7 @@ const FULL: f64 = 0.95;
 const BY_SOURCE: &str = "--top cause,source,port";
 
 /// Rules about the traffic and the table: where none applies, nothing is wrong.
-pub(super) const OF_TRAFFIC: [fn(&Evidence) -> Option<Finding>; 15] = [
+pub(super) const OF_TRAFFIC: [fn(&Evidence) -> Option<Finding>; 16] = [
     table::too_small,
     losses::undetermined,
     table::chains_too_long,
@@ -34,7 +35,8 @@ pub(super) const OF_TRAFFIC: [fn(&Evidence) -> Option<Finding>; 15] = [
     entries::established,
     entries::unreplied,
     entries::assured,
-    packets::dying,
+    failures::dying,
+    failures::undetermined,
     packets::invalid,
     packets::icmp_errors,
     losses::unexplained,

@@ -11,11 +11,9 @@ use conntrack_ebpf::Cause;
 
 use super::super::evidence::Host;
 use super::commands::{Side, drops, holders, inside};
+use super::failures::NO_LONG_CHAINS;
 use super::{BY_SOURCE, Evidence, FULL, Finding, Severity, number, percent, within};
-use crate::schema::fields::{
-    CHAINTOOLONG, CLASH_RESOLVE, DROP, DROP_CLASH, DROP_DYING, DROP_NAT_EXHAUSTED, INSERT_FAILED,
-    REPORTED_CAUSES,
-};
+use crate::schema::fields::{CLASH_RESOLVE, DROP, DROP_CLASH, DROP_NAT_EXHAUSTED, REPORTED_CAUSES};
 
 /// Taken ports for each failure from which on a range of a few ports is no explanation, and below
 /// which it was a race. Measured: 68 and more with 100 ports and more; 0.14 at most in races.
@@ -229,8 +227,7 @@ fn is_steady(evidence: &Evidence, ratio: f64) -> bool {
 /// Failed insertions of all causes, with their numbers.
 pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     // A long chain and a dying entry raise it, too.
-    let others = evidence.count(&CHAINTOOLONG) + evidence.count(&DROP_DYING);
-    let failed = (evidence.count(&INSERT_FAILED) - others).max(0.0);
+    let failed = (evidence.failed() - evidence.dying()).max(0.0);
     let exhausted = evidence.counted(&DROP_NAT_EXHAUSTED);
     let dropped = evidence.counted(&DROP_CLASH).map(|races| races + exhausted.unwrap_or(0.0));
     let lost = dropped.unwrap_or(failed).max(exhausted.unwrap_or(0.0));
@@ -284,12 +281,8 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     }
     if cause.has_race() {
         let (note, of_races) = for_races(evidence, cause);
-        if is_recorded && evidence.counted(&CHAINTOOLONG).is_none() {
-            // Telegraf's plugin does not read the column.
-            text.push_str(
-                "; chaintoolong is not in the rows, so from Linux 5.15 on some may be insertions into \
-                 hash chains that were too long",
-            );
+        if is_recorded && evidence.long_chains().is_none() {
+            text.push_str(NO_LONG_CHAINS);
         }
         text.push_str(&note);
         remedies.extend(of_races);

@@ -6,8 +6,8 @@ use super::{BY_SOURCE, Evidence, FULL, Finding, SYSCTL, Severity, number, percen
 use crate::schema::field::Field;
 use crate::schema::fields::{
     self, CHAINTOOLONG, CREATE_TABLE_FULL, DROP, DROP_CHAINTOOLONG, DROP_CLASH, DROP_DYING,
-    DROP_NAT_EXHAUSTED, DROP_OTHER, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP, INSERT_FAILED,
-    INVALID,
+    DROP_NAT_EXHAUSTED, DROP_OTHER, DROP_TABLE_FULL, EARLY_DROP, EVENTS_MISSED, GC_EARLY_DROP,
+    INSERT_FAILED, INVALID,
 };
 
 /// The counters of losses. An INVALID packet is lost where a firewall drops it.
@@ -24,7 +24,14 @@ pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
     }
     let fill = evidence.fill().map(|fill| format!(", the table full to {} at most", percent(fill)));
     let mut remedies = vec![match &evidence.host {
-        _ if has_causes => "the probes counted other causes and missed some calls".to_owned(),
+        _ if has_causes && evidence.count(&EVENTS_MISSED) > 0.0 => {
+            "the probes counted other causes and missed some calls".to_owned()
+        }
+        _ if has_causes => {
+            "the probes counted other causes: these packets were dropped before they were attached, or \
+             while ctpulse was not running"
+                .to_owned()
+        }
         Host::WithProbes | Host::Recorded => {
             "probes distinguish the causes (root, or CAP_BPF and CAP_PERFMON; `ctpulse doctor` names \
              what is missing)"

@@ -1,4 +1,4 @@
-//! Rules about packets: INVALID ones, those of entries that were dying, and none at all.
+//! Rules about packets: INVALID ones, and none at all.
 
 use super::super::evidence::Host;
 use super::commands::{inside, invalid_packets};
@@ -8,7 +8,7 @@ use crate::text::human;
 use crate::text::sanitize::shown;
 
 use super::{Evidence, Finding, SYSCTL, Severity, number, percent, within};
-use crate::schema::fields::{DROP_DYING, ICMP_ERROR, INVALID, NEW};
+use crate::schema::fields::{ICMP_ERROR, INVALID, NEW};
 
 /// Packets that the trackers refuse: a firewall usually drops them, with no counter of its own.
 /// Over a long time the average may hide them, so the worst part of it is judged, too.
@@ -142,25 +142,6 @@ pub(super) fn icmp_errors(evidence: &Evidence) -> Option<Finding> {
             inside(evidence)
         )],
         see: SYSCTL,
-    })
-}
-
-/// Entries that are taken away between the first packet's lookup and its insertion. The probes
-/// show it from 5.10 on, where neither `conntrack -F` nor `-D` can be the cause: they take away
-/// entries that are in the table.
-pub(super) fn dying(evidence: &Evidence) -> Option<Finding> {
-    let lost = evidence.count(&DROP_DYING);
-    (lost > 0.0).then(|| Finding {
-        severity: Severity::Problem,
-        title: "entries die before they are inserted".to_owned(),
-        evidence: format!("{} packets lost {}", number(lost), within(evidence)),
-        remedies: vec![
-            "a module of connection tracking (a helper such as nf_conntrack_ftp, NAT) is unloaded, \
-             or a network namespace ends, while connections begin: keep firewall restarts from \
-             unloading modules (rmmod, modprobe -r)"
-                .to_owned(),
-        ],
-        see: "rmmod(8), modprobe(8)",
     })
 }
 

@@ -5,8 +5,7 @@ use super::{BY_SOURCE, Evidence, FILLING, FULL, Finding, SYSCTL, Severity};
 use super::{number, percent, within};
 use crate::schema::field::Field;
 use crate::schema::fields::{
-    CHAINTOOLONG, CREATE_TABLE_FULL, DROP, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP,
-    TABLE_FULL_EVICTABLE,
+    CREATE_TABLE_FULL, DROP, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP, TABLE_FULL_EVICTABLE,
 };
 
 /// Entries for each bucket above which lookups are slow; the kernel's own default is 1 from 5.15
@@ -134,7 +133,7 @@ fn buckets(wanted: f64) -> String {
 
 /// Insertions that were refused for the length of a hash chain.
 pub(super) fn chains_too_long(evidence: &Evidence) -> Option<Finding> {
-    let refused = evidence.count(&CHAINTOOLONG);
+    let refused = evidence.long_chains().unwrap_or(0.0);
     if refused == 0.0 {
         return None;
     }
