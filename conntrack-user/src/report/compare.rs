@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::summary::{Change, Report, SourceReport};
 use crate::schema::fields::rank;
-use crate::text::human::duration;
+use crate::text::human::{duration, number};
 
 /// Two recordings side by side.
 #[derive(Debug, Clone, Serialize)]
@@ -75,6 +75,9 @@ const LENGTHS: f64 = 2.0;
 /// Times between rows or samples that differ by more than this are different.
 const TIMES: f64 = 1.25;
 
+/// A share of emissions that are missing from which on a recording lacks rates and peaks.
+const MISSING: f64 = 0.05;
+
 fn warnings(before: &Report, after: &Report, single: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     for new in &after.sources {
@@ -101,10 +104,21 @@ fn warnings(before: &Report, after: &Report, single: bool) -> Vec<String> {
         warnings.extend(different_times(old, new).map(|why| format!("{new_title}: {why}")));
         for (word, title, source) in [("before", &old_title, old), ("after", &new_title, new)] {
             let sentence = |why: &String| format!("{word}, {title}: {why}");
+            warnings.extend(missing(source).iter().map(sentence));
             warnings.extend(source.unknown.iter().map(sentence));
         }
     }
     warnings
+}
+
+/// Why peaks and percentiles lack a part of the time.
+fn missing(source: &SourceReport) -> Option<String> {
+    let missing = source.gaps.missing;
+    let due = missing + source.emissions;
+    (missing as f64 > MISSING * due as f64).then(|| {
+        let [missing, due] = [missing, due].map(|count| number(count as f64, 15));
+        format!("{missing} of {due} emissions are missing, and their events in peaks and p99")
+    })
 }
 
 /// Why the peaks of two sources are of different lengths of time, or are not known alike.

@@ -61,3 +61,20 @@ fn a_part_that_is_compared_with_its_recording_is_not_read_twice() {
     let files = |side: &str| found[side]["recording"]["files"].as_array().unwrap().len();
     assert_eq!((files("before"), files("after")), (1, 1), "{found}");
 }
+
+/// 50 of 300 emissions were missing, those with drops: p99 fell from 6 to 0 without a word.
+#[test]
+fn a_comparison_with_gaps_is_said() {
+    let whole = rows(0, 1, "");
+    let lines: Vec<_> = whole.lines().collect();
+    let without = |missing: usize| {
+        let kept = lines.iter().enumerate().filter(|(at, _)| !(20..20 + 2 * missing).contains(at));
+        kept.map(|(_, line)| format!("{line}\n")).collect::<String>()
+    };
+    let warning =
+        "after, conntrack: 10 of 60 emissions are missing, and their events in peaks and p99";
+    let found = compared(&whole, &without(10));
+    assert!(found.contains(warning), "{found}");
+    assert!(compared(&without(10), &whole).contains(&warning.replace("after", "before")));
+    assert!(!compared(&whole, &without(1)).contains("in peaks and p99"));
+}
