@@ -203,11 +203,16 @@ impl Aggregator {
     }
 }
 
-/// Whether a row is conntrack's, also under another measurement (`name_override` and similar).
+/// Whether a row is conntrack's, also under another measurement (`name_override` and similar). A row
+/// with fewer fields of conntrack than others is that of another program which has a `drop`, too.
 pub(crate) fn is_ours(catalog: &Catalog, series: &RecordedSeries, row: Row<'_>) -> bool {
     let has = |is| has_field(catalog, row, is);
     let is_likely = || series.name.contains(MEASUREMENT) || series.tag("cpu").is_some();
-    series.name == MEASUREMENT || has(is_unmistakable) || is_likely() && has(is_known)
+    let are_most_known = || {
+        let known = row.values.iter().filter(|(field, _)| is_known(&catalog.fields()[field.0]));
+        2 * known.count() > row.values.len()
+    };
+    series.name == MEASUREMENT || has(is_unmistakable) || is_likely() && are_most_known()
 }
 
 fn has_field(catalog: &Catalog, row: Row<'_>, is: fn(&str) -> bool) -> bool {

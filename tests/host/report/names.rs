@@ -49,3 +49,27 @@ fn drops_that_are_in_no_row_are_reported() {
     let found = report_of(&Form::Lines.write(&rows)).sources.remove(0);
     assert_eq!(found.unknown, [] as [&str; 0]);
 }
+
+/// A field `drop` of other programs was advised as packets that conntrack dropped.
+#[test]
+fn rows_of_other_programs_with_a_field_of_the_same_name_are_left_out() {
+    let mut text =
+        String::from_utf8(Form::Lines.write(&Truth::of(2, 60, |_, _| [0, 0, 5, 0, 0, 0]).rows(0)))
+            .unwrap();
+    for second in 0..60 {
+        let time = format!("{}000000000", 1_795_590_600 + second);
+        for row in [
+            "cpu,cpu=cpu0,host=gw usage_idle=90,drop=",
+            "softnet_stat,cpu=all,host=gw processed=7i,time_squeeze=0i,drop=",
+            "conntrack_quota,host=gw used=4i,drop=",
+        ] {
+            text += &format!("{row}{second}i {time}\n");
+        }
+    }
+    let found = report_of(text.as_bytes());
+    let sources: Vec<_> = found.sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!((sources, found.other_rows), (vec!["conntrack"], 180));
+    // The counters of conntrack are known without its name, too.
+    let renamed = text.replace("conntrack,", "lan_conntrack,").replace("softnet", "s");
+    assert_eq!(report_of(renamed.as_bytes()).sources[0].name, "lan_conntrack");
+}
