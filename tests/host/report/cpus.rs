@@ -138,3 +138,20 @@ fn a_rise_of_rows_that_do_not_count_is_no_storm() {
     let compared = &found.found;
     assert_eq!(compared.failing_rows(), 0);
 }
+
+/// `collect` was changed to rows of CPUs and back by reloads: 110 emissions were "missing".
+#[test]
+fn rows_of_cpus_fill_the_gaps_of_their_sum() {
+    let truth = truth();
+    let in_gap = |row: &Row| (90..200).contains(&row.second());
+    let mut rows = truth.rows(0);
+    rows.retain(|row| row.tag("cpu").is_none() || in_gap(row) == ONLY_CPUS(row));
+    let found = source(&rows);
+    assert_eq!((found.gaps.gaps, found.gaps.missing, found.emissions), (0, 0, 300));
+    assert_eq!(totals(&found), truth.totals());
+    // Where a row of all CPUs is missing, that is a gap.
+    rows.retain(|row| !(150..153).contains(&row.second()));
+    assert_eq!(source(&rows).gaps.gaps, 1);
+    rows.retain(|row| row.second() < 150 || !in_gap(row));
+    assert_eq!(source(&rows).gaps.gaps, 1);
+}

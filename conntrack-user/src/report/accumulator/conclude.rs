@@ -6,7 +6,7 @@ use super::super::successors::{CounterEnds, Ends};
 use super::super::summary::{Cause, Fill, Gaps, Losses, SourceReport};
 use super::super::track::Track;
 use super::super::unknown::{Completeness, is_often, unknown};
-use super::{SourceAccumulator, Tallied, earliest};
+use super::{SourceAccumulator, Tallied, earliest, filled};
 use crate::recording::known::is_known;
 use crate::schema::field::Field;
 use crate::schema::fields::{self, DROP, rank};
@@ -125,10 +125,12 @@ impl SourceAccumulator {
         if by_cpus {
             clocks.swap(0, 1);
         }
+        let (other, others) = (clocks[1].0.span(), clocks[1].1.gaps.clone());
         let main = clocks.into_iter().find(|(clock, _)| clock.emissions() > 0);
-        let (emissions, times) =
+        let (emissions, mut times) =
             main.map(|(clock, times)| (clock.emissions(), times)).unwrap_or_default();
-        Schedule { by_cpus, emissions, times, table_times }
+        let filled = other.map_or(0, |span| filled::fill(&mut times, span, &others));
+        Schedule { by_cpus, emissions: emissions + filled, times, table_times }
     }
 
     /// How often ctpulse was started again. Rows of another program between those with rates are no

@@ -6,6 +6,7 @@
 //! rates only where a recording has no counters.
 
 mod conclude;
+mod filled;
 mod sums;
 
 pub(super) use self::conclude::Context;
