@@ -4,6 +4,7 @@
 //! the diff.
 
 mod advice;
+mod causes;
 mod clocks;
 mod comparison;
 mod coverage;

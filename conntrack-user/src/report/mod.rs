@@ -7,6 +7,7 @@
 mod accumulator;
 mod aggregate;
 mod burst;
+mod causes;
 mod compare;
 mod cpus;
 mod drawing;
@@ -41,8 +42,8 @@ pub use self::found::{FoundByFailures, FoundFit};
 pub use self::html::{comparison as comparison_page, report as report_page};
 pub use self::invalid::InvalidWindow;
 pub use self::summary::{
-    Above, Burst, Cause, Change, Counter, Cpu, Fill, Fullest, Gap, Gaps, LimitChange, Losses,
-    Report, SourceReport, Spreading,
+    Above, Burst, Cause, Change, Column, Counter, Cpu, Fill, Fullest, Gap, Gaps, LimitChange,
+    Losses, Report, SourceReport, Spreading,
 };
 pub use self::text::{comparison as comparison_text, report as report_text};
 pub use self::timeline::{Level, OfCpus, Rate, Timeline, TimelineColumn};

@@ -49,6 +49,8 @@ pub struct SourceReport {
     pub sample_seconds: Option<f64>,
     /// The counters that moved, or of which rows have peaks only.
     pub counters: Vec<Counter>,
+    /// The columns whose names in the rows are not what they count.
+    pub columns: Vec<Column>,
     /// The counters that are counted and never moved.
     pub unmoved: Vec<String>,
     /// The counters that stayed 0 and that this kernel does not count, or only in part, as far as
@@ -60,6 +62,8 @@ pub struct SourceReport {
     pub bursts: Vec<Burst>,
     /// Why packets were dropped.
     pub drop_causes: Vec<Cause>,
+    /// Packets in `drop` that none of these causes has; absent where no cause is counted.
+    pub drops_without_cause: Option<f64>,
     /// Where rows are missing.
     pub gaps: Gaps,
     /// The samples and rows that ctpulse missed; absent where rows do not have them.
@@ -220,8 +224,17 @@ pub struct Cause {
     pub meaning: &'static str,
     /// Packets.
     pub packets: f64,
-    /// Their share of all known causes, in percent.
+    /// Their share of all dropped packets, in percent.
     pub percent: f64,
+}
+
+/// A column that has the name of what older kernels counted at its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Column {
+    /// The name in the rows.
+    pub written: String,
+    /// The name of what it counts, which all other numbers of the report have.
+    pub meaning: String,
 }
 
 /// Where rows are missing, and where counters started again.

@@ -2,11 +2,14 @@
 //!
 //! Whatever comes from a file (names of files, tags, fields) is made printable first.
 
+mod causes;
+mod cpus;
+
 use std::fmt::Write as _;
 
+pub(super) use self::causes::{NO_CAUSE, NOT_SEEN, columns, without_cause};
 use super::compare::{Comparison, Pair};
 use super::summary::{Above, Change, Fill, Gaps, LimitChange, Report, SourceReport, Spreading};
-use crate::schema::fields::{DROP, INSERT};
 use crate::text::human::{date, duration, number, percent, time_of_day};
 use crate::text::sanitize::shown;
 
@@ -155,18 +158,14 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
         .filter_map(|(lost, what, how)| Some(format!("{} {how}", count((*lost)?, what))));
     let known = known.collect::<Vec<_>>().join(", ");
     line(out, "misses", if known.is_empty() { "not in these rows" } else { &known });
+    if !source.columns.is_empty() {
+        line(out, "columns", &columns(source));
+    }
     source.unknown.iter().for_each(|why| line(out, "warning", &shown(why)));
     rates(source, window_seconds, &at, out);
     bursts(source, &at, out);
-    if !source.drop_causes.is_empty() {
-        out.push_str("\nwhy packets were dropped\n");
-        for cause in &source.drop_causes {
-            let (field, meaning) = (&cause.field, cause.meaning);
-            let (packets, share) = (number(cause.packets, 11), percent(cause.percent));
-            let _ = writeln!(out, "  {field:<19} {packets:>11} {share:>6}  {meaning}");
-        }
-    }
-    cpus(source, out);
+    causes::causes(source, out);
+    cpus::cpus(source, out);
     let lists = [(COUNTED_AND_STILL, &source.unmoved), (NOT_COUNTED, &source.not_counted)];
     for (at, (title, names)) in lists.into_iter().filter(|(_, names)| !names.is_empty()).enumerate()
     {
@@ -344,44 +343,6 @@ fn bursts(source: &SourceReport, at: &dyn Fn(i64) -> String, out: &mut String) {
             duration(burst.within_seconds)
         );
     }
-}
-
-fn cpus(source: &SourceReport, out: &mut String) {
-    if source.cpus.is_empty() {
-        return;
-    }
-    let _ = write!(out, "\n{}:", count(source.cpus.len() as f64, "CPU"));
-    let mut has_share = false;
-    for (what, of) in [
-        ("packets lost", (|cpu| cpu.lost) as fn(&super::Cpu) -> f64),
-        ("entries inserted", |cpu| cpu.inserted),
-    ] {
-        let sum: f64 = source.cpus.iter().map(of).sum();
-        let busiest = source.cpus.iter().max_by(|a, b| of(a).total_cmp(&of(b)));
-        if let Some(busiest) = busiest.filter(|_| sum > 0.0) {
-            let share = percent(of(busiest) / sum * 100.0);
-            let comma = if has_share { ";" } else { "" };
-            let _ = write!(out, "{comma} {share} of the {what} on cpu{}", busiest.cpu);
-            has_share = true;
-        }
-    }
-    if !has_share {
-        out.push_str(if source.is_counted(DROP.name) {
-            " nothing lost"
-        } else {
-            " losses not counted"
-        });
-    }
-    if !source.is_counted(INSERT.name) {
-        out.push_str(if has_share {
-            "; insertions not counted"
-        } else {
-            ", insertions not counted"
-        });
-    } else if !has_share {
-        out.push_str(", nothing inserted");
-    }
-    out.push('\n');
 }
 
 fn changes(pair: &Pair, out: &mut String) {

@@ -1,15 +1,16 @@
 //! The conclusions from all rows of a source.
 
+use super::super::causes::causes;
 use super::super::fields::{Beside, Counters, has_bursts, is_zero_uncounted};
 use super::super::gaps::{LONGER, Times};
 use super::super::successors::{CounterEnds, Ends};
-use super::super::summary::{Cause, Fill, Gaps, Losses, SourceReport};
+use super::super::summary::{Fill, Gaps, Losses, SourceReport};
 use super::super::track::Track;
 use super::super::unknown::{Completeness, is_often, unknown};
-use super::{SourceAccumulator, Tallied, earliest, filled};
+use super::{SourceAccumulator, Tallied, columns, earliest, filled};
 use crate::recording::known::is_known;
 use crate::schema::field::Field;
-use crate::schema::fields::{self, DROP, rank};
+use crate::schema::fields::{DROP, rank};
 
 /// The context of the report of a source.
 pub(in crate::report) struct Context<'a> {
@@ -74,9 +75,19 @@ impl SourceAccumulator {
         unknown.extend(self.table_doubts.unknown());
         unknown.extend(self.precision.unknown(&context.counters.names));
         unknown.extend(context.unknown.iter().cloned());
-        let owned = |names: Vec<&String>| names.into_iter().cloned().collect();
         let (from_ns, to_ns) = self.span.unwrap_or_default();
-        let moved = sorted.moved;
+        let columns = self.columns(context.counters);
+        let names = columns::names(&columns, context.counters);
+        let (unmoved, not_counted) =
+            columns::sort_still(&columns, sorted.unmoved, sorted.not_counted);
+        let moved = sorted.moved.into_iter().map(|(at, _, total)| (at, &names[at], total));
+        let mut moved: Vec<_> = moved.collect();
+        moved.sort_by_key(|(_, name, _)| rank(name));
+        let total_of = |field: &Field| match moved.iter().find(|(_, name, _)| *name == field.name) {
+            Some((.., total)) => *total,
+            None => unmoved.iter().any(|name| name == field.name).then_some(0.0),
+        };
+        let (drop_causes, drops_without_cause) = causes(total_of);
         // What was compared are the rows with the sum.
         let compared = self.compared.without(&sorted.replaced);
         SourceReport {
@@ -93,22 +104,24 @@ impl SourceAccumulator {
                 .iter()
                 .map(|(at, name, total)| self.counters[*at].rates.report(name, *total))
                 .collect(),
-            unmoved: owned(sorted.unmoved),
-            not_counted: owned(sorted.not_counted),
             bursts: moved
                 .iter()
                 .filter(|(_, name, _)| has_bursts(name))
                 .flat_map(|(at, name, _)| self.counters[*at].rates.bursts(name))
                 .collect(),
-            drop_causes: causes(&moved),
+            drop_causes,
+            drops_without_cause,
             fill,
             gaps,
             losses: Losses { samples_missed: losses[0], rows_lost: losses[1] },
-            cpus: self.cpus.summary(&context.counters.cpu_tracks),
+            cpus: self.cpus.summary(&columns::of_cpus(&columns, context.counters)),
             found: compared.found,
             invalid: compared.invalid.worst(),
             unknown,
-            drawing: self.drawing.clone().map(|drawing| drawing.named(&context.counters.names)),
+            drawing: self.drawing.clone().map(|drawing| drawing.named(&names)),
+            columns,
+            unmoved,
+            not_counted,
         }
     }
 
@@ -255,7 +268,7 @@ impl SourceAccumulator {
 
     /// The tracks of the counter `at`: one, or one for each CPU where rows with the sum are
     /// missing or go back.
-    fn tracks(&self, at: usize) -> Vec<&Track> {
+    pub(super) fn tracks(&self, at: usize) -> Vec<&Track> {
         let whole = self.counters.get(at).map(|counter| &counter.track);
         let whole = whole.filter(|track| track.values() > 0);
         let cpus: Vec<&Track> = self.cpus.tracks(at).collect();
@@ -337,21 +350,4 @@ impl SourceAccumulator {
         };
         is_zero_uncounted(name, beside)
     }
-}
-
-/// Returns the causes of drops with their packets, the worst first.
-fn causes(moved: &[(usize, &String, Option<f64>)]) -> Vec<Cause> {
-    let total_of = |field: &Field| {
-        moved.iter().find(|(_, name, _)| *name == field.name).and_then(|(.., total)| *total)
-    };
-    let sum: f64 = fields::causes().filter_map(total_of).sum();
-    let cause = |field: &Field| {
-        let (packets, meaning) = (total_of(field)?, field.cause?.meaning);
-        let percent = packets / sum * 100.0;
-        Some(Cause { field: field.name.to_owned(), meaning, packets, percent })
-    };
-    let mut causes: Vec<_> =
-        fields::causes().filter_map(cause).filter(|cause| cause.packets > 0.0).collect();
-    causes.sort_by(|a, b| b.packets.total_cmp(&a.packets));
-    causes
 }

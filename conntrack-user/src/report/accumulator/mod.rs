@@ -5,6 +5,7 @@
 //! the table was in a burst. Events come from the counters, which no lost row can falsify, and from
 //! rates only where a recording has no counters.
 
+mod columns;
 mod conclude;
 mod filled;
 mod sums;

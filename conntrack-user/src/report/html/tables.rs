@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use super::super::compare::Comparison;
 use super::super::summary::{Change, Report, SourceReport};
-use super::super::text::{COUNTED_AND_STILL, NOT_COUNTED, limit_changes, peak};
+use super::super::text::{
+    COUNTED_AND_STILL, NO_CAUSE, NOT_COUNTED, NOT_SEEN, columns, limit_changes, peak, without_cause,
+};
 use super::{clock, escape, every};
 use crate::text::human::{date, duration, number, percent};
 
@@ -71,6 +73,9 @@ pub(super) fn summary(source: &SourceReport, out: &mut String) {
         [("samples missed", losses.samples_missed), ("emissions lost", losses.rows_lost)]
     {
         item(word, &count.map_or("not in these rows".to_owned(), whole), out);
+    }
+    if !source.columns.is_empty() {
+        item("columns", &columns(source), out);
     }
     warnings(&source.unknown, out);
     out.push_str("</dl>\n");
@@ -165,7 +170,8 @@ pub(super) fn bursts(source: &SourceReport, out: &mut String) {
 
 /// Why packets were dropped.
 pub(super) fn causes(source: &SourceReport, out: &mut String) {
-    if source.drop_causes.is_empty() {
+    let rest = without_cause(source);
+    if source.drop_causes.is_empty() && rest.is_none() {
         return;
     }
     start("Why packets were dropped", &["", "packets", "share", "because"], out);
@@ -179,6 +185,10 @@ pub(super) fn causes(source: &SourceReport, out: &mut String) {
             ],
             out,
         );
+    }
+    if let Some((packets, share)) = rest {
+        let cells = [NO_CAUSE.to_owned(), whole(packets), percent(share), NOT_SEEN.to_owned()];
+        row(&cells.map(Some), out);
     }
     end(out);
 }
