@@ -7,6 +7,7 @@ mod advice;
 mod causes;
 mod clocks;
 mod comparison;
+mod contradictions;
 mod coverage;
 mod cpus;
 mod damage;

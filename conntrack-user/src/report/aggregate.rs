@@ -128,6 +128,9 @@ impl Aggregator {
                     &self.counters,
                     &mut self.room,
                 );
+                let meanings = &self.meanings;
+                let values = values.iter().map(|(field, value)| (meanings[field.0], *value));
+                self.sources[source].peaks_of_a_cpu(row.time_ns, &values);
             }
         }
     }

@@ -9,6 +9,8 @@ pub(super) struct Candidate {
     pub(super) mean: f64,
     /// The events in the sample of the peak, if they are few.
     pub(super) few_events: Option<f64>,
+    /// It was at least as high.
+    pub(super) is_least: bool,
     pub(super) fill_percent: Option<f64>,
 }
 
@@ -55,6 +57,7 @@ mod tests {
                 peak,
                 mean: 0.0,
                 few_events: None,
+                is_least: false,
                 fill_percent: None,
             };
             worst.offer(new, most, 2);

@@ -6,6 +6,7 @@
 
 mod accumulator;
 mod aggregate;
+mod agreement;
 mod burst;
 mod causes;
 mod compare;

@@ -1,6 +1,7 @@
 //! The rates of one counter: averages over windows, and the peaks of rows.
 
 use super::Options;
+use super::agreement::Agreement;
 use super::burst::{Candidate, Worst};
 use super::spread::Spread;
 use super::summary::{Burst, Counter, Peak};
@@ -27,6 +28,10 @@ pub(super) struct Addition {
     pub(super) peak: Option<f64>,
     /// The events in the sample of the peak, if they are known.
     pub(super) sample_events: Option<f64>,
+    /// The nominal time between two samples, if it is known.
+    pub(super) sample_seconds: Option<f64>,
+    /// A sample of the row came late, so that its events are an average over a longer time.
+    pub(super) is_late: bool,
     pub(super) fill_percent: Option<f64>,
 }
 
@@ -43,6 +48,9 @@ pub(super) struct Rates {
     peaks: Spread,
     peak: Option<Peak>,
     worst: Worst,
+    /// The highest mean of a row.
+    fastest: f64,
+    agreement: Agreement,
 }
 
 /// Rows that are too near to each other for a rate, but a part of the next one.
@@ -64,11 +72,19 @@ impl Rates {
     ) -> Option<f64> {
         self.fill_window(options, row);
         let mean = row.events.and_then(|events| self.mean(options, usual, row, events));
-        let height = row.peak.into_iter().chain(mean.or(row.rate)).reduce(f64::max)?;
+        self.fastest = self.fastest.max(mean.unwrap_or(0.0));
+        self.agreement.take(row);
+        let own = row.peak.filter(|peak| self.agreement.is_possible(*peak, usual, row));
+        let height = own.into_iter().chain(mean.or(row.rate)).reduce(f64::max)?;
         self.peaks.record(height);
         let few = row.sample_events.filter(|events| *events < FEW);
         if self.peak.is_none_or(|peak| height > peak.rate) {
-            self.peak = Some(Peak { rate: height, at_ns: row.at_ns, few_events: few });
+            self.peak = Some(Peak {
+                rate: height,
+                at_ns: row.at_ns,
+                few_events: few,
+                is_least: row.is_late,
+            });
         }
         let apart = (usual.unwrap_or(0.0) * 1.5).max(options.window.as_secs_f64());
         let candidate = Candidate {
@@ -77,6 +93,7 @@ impl Rates {
             peak: height,
             mean: mean.or(row.rate).unwrap_or(height),
             few_events: few,
+            is_least: row.is_late,
             fill_percent: row.fill_percent,
         };
         self.worst.offer(candidate, options.bursts, (apart * 1e9) as i64);
@@ -116,7 +133,8 @@ impl Rates {
         if let (Some(short), Some(usual)) = (self.short.take(), usual) {
             let rate = short.events / usual.max(short.seconds);
             if self.peak.is_none_or(|peak| rate > peak.rate) {
-                self.peak = Some(Peak { rate, at_ns: short.at_ns, few_events: None });
+                self.peak =
+                    Some(Peak { rate, at_ns: short.at_ns, few_events: None, is_least: false });
             }
         }
     }
@@ -153,6 +171,23 @@ impl Rates {
         self.peak.is_some_and(|peak| peak.rate > 0.0)
     }
 
+    /// The highest mean of a row, in events per second.
+    pub(super) fn fastest(&self) -> f64 {
+        self.fastest
+    }
+
+    /// Whether the counter, its rates and its peaks agree.
+    pub(super) fn agreement(&self) -> &Agreement {
+        &self.agreement
+    }
+
+    /// Takes the peak of a single CPU: that of all of them is at least as high.
+    pub(super) fn take_least(&mut self, least: Peak) {
+        if self.peak.is_none_or(|peak| least.rate > peak.rate) {
+            self.peak = Some(Peak { is_least: true, ..least });
+        }
+    }
+
     /// Reports a counter of this name with so many events in all, if that is known.
     pub(super) fn report(&self, name: &str, total: Option<f64>) -> Counter {
         Counter {
@@ -162,6 +197,7 @@ impl Rates {
             peak: self.peak.map(|peak| peak.rate),
             peak_at_ns: self.peak.map(|peak| peak.at_ns),
             peak_few_events: self.peak.and_then(|peak| peak.few_events),
+            peak_is_least: self.peak.is_some_and(|peak| peak.is_least),
         }
     }
 
@@ -178,6 +214,7 @@ impl Rates {
             peak: worst.peak,
             mean: worst.mean,
             few_events: worst.few_events,
+            is_least: worst.is_least,
             fill_percent: worst.fill_percent,
         })
     }

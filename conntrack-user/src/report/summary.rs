@@ -122,6 +122,8 @@ pub struct Counter {
     pub peak_at_ns: Option<i64>,
     /// The events in the sample of the peak, if they are so few that they are no rate.
     pub peak_few_events: Option<f64>,
+    /// The peak was at least as high: a sample came late, or only single CPUs have peaks.
+    pub peak_is_least: bool,
 }
 
 /// The largest rate of a counter.
@@ -133,6 +135,8 @@ pub(super) struct Peak {
     pub(super) at_ns: i64,
     /// The events in the sample, if they are few.
     pub(super) few_events: Option<f64>,
+    /// It was at least as high.
+    pub(super) is_least: bool,
 }
 
 /// How full the table was.
@@ -211,6 +215,8 @@ pub struct Burst {
     pub mean: f64,
     /// The events in the sample of the peak, if they are so few that they are no rate.
     pub few_events: Option<f64>,
+    /// The peak was at least as high.
+    pub is_least: bool,
     /// The fill in percent at its highest within the row.
     pub fill_percent: Option<f64>,
 }

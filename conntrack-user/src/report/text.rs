@@ -20,6 +20,9 @@ const NAME: usize = 21;
 /// The width of peaks, where one is a number of events.
 const FEW_CELL: usize = 11;
 
+/// The meaning of the mark of such peaks.
+const LEAST: &str = "+ at least: a sample came late, or only rows of single CPUs have peaks\n";
+
 /// The counters that are known to have stood still.
 pub(super) const COUNTED_AND_STILL: &str = "counted and did not move";
 /// The counters of which nothing is known.
@@ -269,7 +272,8 @@ fn rates(source: &SourceReport, window_seconds: f64, at: &dyn Fn(i64) -> String,
     let window = source.interval_seconds.unwrap_or(0.0).max(window_seconds);
     let title = format!("per second ({})", duration(window));
     let has_few = source.counters.iter().any(|counter| counter.peak_few_events.is_some());
-    let width = if has_few { FEW_CELL } else { CELL };
+    let has_least = source.counters.iter().any(|counter| counter.peak_is_least);
+    let width = if has_few { FEW_CELL } else { CELL } + usize::from(has_least);
     let heads = ["total", "min", "median", "p99", "max"];
     let _ = write!(out, "\n{title:<NAME$}");
     heads.iter().for_each(|head| _ = write!(out, " {head:>CELL$}"));
@@ -280,9 +284,13 @@ fn rates(source: &SourceReport, window_seconds: f64, at: &dyn Fn(i64) -> String,
     }
     for counter in &source.counters {
         numbers(&shown(&counter.name), counter.total, counter.per_second, out);
-        let peak = peak(counter.peak, counter.peak_few_events, source.sample_seconds);
+        let mut peak = peak(counter.peak, counter.peak_few_events, source.sample_seconds);
+        peak.push_str(plus(counter.peak_is_least));
         let when = counter.peak_at_ns.map_or(String::new(), at);
         let _ = writeln!(out, " {peak:>width$}  {when}");
+    }
+    if has_least {
+        out.push_str(LEAST);
     }
     if source.counters.is_empty() {
         let nothing = if source.unmoved.is_empty() {
@@ -300,11 +308,16 @@ fn rates(source: &SourceReport, window_seconds: f64, at: &dyn Fn(i64) -> String,
 pub(super) fn peak(rate: Option<f64>, few: Option<f64>, sample_seconds: Option<f64>) -> String {
     match few.filter(|events| *events > 0.0) {
         Some(events) => match sample_seconds {
-            Some(seconds) => format!("{events} in {}", duration(seconds)),
-            None => format!("{events} at once"),
+            Some(seconds) if seconds > 0.0 => format!("{events} in {}", duration(seconds)),
+            _ => format!("{events} at once"),
         },
         None => cell(rate),
     }
+}
+
+/// The mark of a peak that was at least as high.
+pub(super) fn plus(is_least: bool) -> &'static str {
+    if is_least { "+" } else { "" }
 }
 
 fn numbers(name: &str, total: Option<f64>, spread: Option<Spreading>, out: &mut String) {
@@ -325,7 +338,8 @@ fn bursts(source: &SourceReport, at: &dyn Fn(i64) -> String, out: &mut String) {
         return;
     }
     let has_few = bursts.iter().any(|burst| burst.few_events.is_some());
-    let width = if has_few { FEW_CELL } else { CELL };
+    let has_least = bursts.iter().any(|burst| burst.is_least);
+    let width = if has_few { FEW_CELL } else { CELL } + usize::from(has_least);
     let _ = writeln!(
         out,
         "\n{:<NAME$} {:>width$} {:>CELL$} {:>CELL$}  in the row that ends at",
@@ -337,7 +351,7 @@ fn bursts(source: &SourceReport, at: &dyn Fn(i64) -> String, out: &mut String) {
             out,
             "{:<NAME$} {:>width$} {:>CELL$} {fill:>CELL$}  {} ({})",
             shown(&burst.counter),
-            peak(Some(burst.peak), burst.few_events, source.sample_seconds),
+            peak(Some(burst.peak), burst.few_events, source.sample_seconds) + plus(burst.is_least),
             number(burst.mean, CELL),
             at(burst.at_ns),
             duration(burst.within_seconds)

@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use ctpulse::report::SourceReport;
+use ctpulse::report::{SourceReport, report_text};
 
 use super::advice::advise_on;
 use super::forms::{report_of, totals};
@@ -120,5 +120,58 @@ fn events_of_short_rows_are_in_the_peak() {
         }
         let peak = peak(&source(&text));
         assert!((5.9..6.7).contains(&peak), "{second}: {peak}");
+    }
+}
+
+/// The rows of a second: `fields` for the statistics of each CPU that it names.
+fn sampled(cpus: &[&str], fields: impl Fn(u64) -> String) -> String {
+    let mut text = String::new();
+    for second in 0..60u64 {
+        for cpu in cpus {
+            text += &format!("conntrack,cpu={cpu} {} {}\n", fields(second), 1_700_000_000 + second);
+        }
+    }
+    text
+}
+
+/// The rows of CPUs had peaks of 1,251 a second and nothing else had: "peak 50.0".
+#[test]
+fn peaks_of_single_cpus_are_a_lower_bound() {
+    let burst = |events: u64| {
+        move |second: u64| {
+            let drops = if second < 30 { 0 } else { events };
+            let now = if second == 30 { events } else { 0 };
+            let peak = 100 * now;
+            format!("drop={drops}i,drop_rate={now},drop_rate_max={peak},drop_sample_max={now}i")
+        }
+    };
+    let found = source(&sampled(&["cpu0", "cpu1"], burst(30)));
+    assert_eq!((peak(&found), found.counters[0].peak_is_least), (3000.0, true));
+    let few = report_text(&report_of(sampled(&["cpu0", "cpu1"], burst(3)).as_bytes()));
+    assert!(few.contains("  3 at once+  "), "{few}");
+    assert!(few.contains("+ at least: a sample came late"), "{few}");
+    // A row with the sum has the peak of all.
+    let found = source(&sampled(&["all", "cpu0", "cpu1"], burst(30)));
+    assert_eq!((peak(&found), found.counters[0].peak_is_least), (3000.0, false));
+}
+
+/// 50 drops within 20 ms while a read was late were shown as 5 in 10 ms.
+#[test]
+fn a_peak_of_a_late_sample_is_a_lower_bound() {
+    for missed in [0, 7] {
+        let text = sampled(&["all"], |second| {
+            let (drops, missed) = if second < 30 { (0, 0) } else { (50, missed) };
+            let now = if second == 30 { [50, 500, 5] } else { [0; 3] };
+            format!(
+                "drop={drops}i,drop_rate={},drop_rate_max={},drop_sample_max={}i,\
+                 sample_seconds=0.01,samples_missed={missed}i",
+                now[0], now[1], now[2]
+            )
+        });
+        let found = source(&text);
+        assert_eq!(found.counters[0].peak_is_least, missed > 0);
+        assert_eq!(found.bursts[0].is_least, missed > 0);
+        let shown = report_text(&report_of(text.as_bytes()));
+        assert_eq!(shown.contains(" 5 in 10 ms+ "), missed > 0, "{shown}");
     }
 }

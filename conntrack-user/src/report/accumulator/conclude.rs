@@ -83,6 +83,8 @@ impl SourceAccumulator {
         let moved = sorted.moved.into_iter().map(|(at, _, total)| (at, &names[at], total));
         let mut moved: Vec<_> = moved.collect();
         moved.sort_by_key(|(_, name, _)| rank(name));
+        let named = moved.iter().filter(|(at, ..)| !sorted.replaced.contains(at));
+        unknown.extend(self.contradictions(named.map(|(at, name, _)| (*at, *name))));
         let total_of = |field: &Field| match moved.iter().find(|(_, name, _)| *name == field.name) {
             Some((.., total)) => *total,
             None => unmoved.iter().any(|name| name == field.name).then_some(0.0),

@@ -7,10 +7,13 @@
 
 mod columns;
 mod conclude;
+mod contradictions;
+mod cpu_peaks;
 mod filled;
 mod sums;
 
 pub(super) use self::conclude::Context;
+use self::cpu_peaks::CpuPeaks;
 use self::sums::Sums;
 use super::Options;
 use super::cpus::{Cpus, Sum};
@@ -130,6 +133,7 @@ pub(super) struct SourceAccumulator {
     compared: Compared,
     sample_seconds: Option<f64>,
     cpus: Cpus,
+    cpu_peaks: CpuPeaks,
     /// At the end of the rows.
     sums: Sums,
     drawing: Option<Drawing>,
@@ -167,6 +171,7 @@ impl SourceAccumulator {
             compared: Compared::default(),
             sample_seconds: None,
             cpus: Cpus::default(),
+            cpu_peaks: CpuPeaks::default(),
             sums: Sums::default(),
             drawing: None,
         }
@@ -382,6 +387,10 @@ impl SourceAccumulator {
         let mut is_mixed = false;
         self.precision.take_row();
         let (usual, believed) = (self.statistics.usual(), self.statistics.believed());
+        let sample_seconds = now.sample_seconds.or(self.sample_seconds);
+        let [missed, _] = &self.losses;
+        let is_late =
+            now.losses[0].is_some_and(|now| missed.values() > 0 && !missed.is_latest(now));
         let mut paired = Paired::default();
         for (at, (counter, reading)) in self.counters.iter_mut().zip(&now.counters).enumerate() {
             if reading.is_empty() {
@@ -433,7 +442,7 @@ impl SourceAccumulator {
             {
                 paired.set(at, step, events);
             }
-            let sample_events = sample_events(reading, now.sample_seconds.or(self.sample_seconds));
+            let sample_events = sample_events(reading, sample_seconds);
             let addition = Addition {
                 at_ns: step.map_or(time_ns, |step| step.to_ns.max(time_ns)),
                 events,
@@ -442,6 +451,8 @@ impl SourceAccumulator {
                 rate: reading.rate,
                 peak: reading.peak,
                 sample_events,
+                sample_seconds,
+                is_late,
                 fill_percent,
             };
             let height = counter.rates.take(options, usual, &addition);
@@ -479,6 +490,8 @@ impl SourceAccumulator {
                 rate: None,
                 peak: None,
                 sample_events: None,
+                sample_seconds: None,
+                is_late: false,
                 fill_percent: None,
             };
             let height = counter.rates.take(options, usual, &addition);
@@ -508,6 +521,7 @@ impl SourceAccumulator {
         }
         let usual = self.statistics.usual().or_else(|| self.cpus.clock.usual());
         self.counters.iter_mut().for_each(|counter| counter.rates.end(options, usual));
+        self.take_cpu_peaks();
         self.compare_sums(counters);
     }
 }

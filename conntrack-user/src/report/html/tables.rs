@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use super::super::compare::Comparison;
 use super::super::summary::{Change, Report, SourceReport};
 use super::super::text::{
-    COUNTED_AND_STILL, NO_CAUSE, NOT_COUNTED, NOT_SEEN, columns, limit_changes, peak, without_cause,
+    COUNTED_AND_STILL, NO_CAUSE, NOT_COUNTED, NOT_SEEN, columns, limit_changes, peak, plus,
+    without_cause,
 };
 use super::{clock, escape, every};
 use crate::text::human::{date, duration, number, percent};
@@ -136,7 +137,10 @@ pub(super) fn counters(source: &SourceReport, window_seconds: f64, out: &mut Str
                 rates.map(|rates| short(rates.median)),
                 rates.map(|rates| short(rates.p99)),
                 rates.map(|rates| short(rates.max)),
-                Some(peak(counter.peak, counter.peak_few_events, source.sample_seconds)),
+                Some(
+                    peak(counter.peak, counter.peak_few_events, source.sample_seconds)
+                        + plus(counter.peak_is_least),
+                ),
                 counter.peak_at_ns.map(|at| clock(source, at)),
             ],
             out,
@@ -156,7 +160,10 @@ pub(super) fn bursts(source: &SourceReport, out: &mut String) {
         row(
             &[
                 Some(burst.counter.clone()),
-                Some(peak(Some(burst.peak), burst.few_events, source.sample_seconds)),
+                Some(
+                    peak(Some(burst.peak), burst.few_events, source.sample_seconds)
+                        + plus(burst.is_least),
+                ),
                 Some(short(burst.mean)),
                 burst.fill_percent.map(percent),
                 Some(clock(source, burst.at_ns)),
