@@ -265,6 +265,9 @@ fn missing(net: &Path) -> String {
     if is_hidden(net) {
         return HIDDEN.to_owned();
     }
+    if net.starts_with("/proc") && !mounts::is_procfs("/proc".as_ref()) {
+        return "procfs is not mounted on /proc".to_owned();
+    }
     if net.starts_with("/proc") && Path::new("/proc/sys/net/netfilter/nf_conntrack_max").exists() {
         return "this kernel is built without CONFIG_NF_CONNTRACK_PROCFS".to_owned();
     }

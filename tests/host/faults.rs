@@ -327,6 +327,14 @@ fn a_hidden_procfs_is_reported() {
     }
     assert!(!told.contains("All well"), "{told}");
 
+    // No procfs at all.
+    let found = under_mounts("mount -t tmpfs none /proc", &run);
+    let told = text(&found.stderr);
+    assert!(told.contains("procfs is not mounted on /proc"), "{told}");
+    let doctor = under_mounts("mount -t tmpfs none /proc", &["doctor"]);
+    let told = text(&doctor.stdout);
+    assert!(told.contains("mount -t proc proc /proc") && !told.contains("modprobe"), "{told}");
+
     // A process of another user, which may be there.
     let nobody = crate::support::Nobody::new();
     let program = nobody.ctpulse().get_program().to_owned();

@@ -137,6 +137,13 @@ fn every_kind_of_output_file_is_written() {
         ("\"$@\" --output /dev/stderr", 0, 1),
         ("\"$@\" --output /dev/fd/1 | cat", 1, 0),
         ("\"$@\" --output /proc/self/fd/5 5>&2", 0, 1),
+        // Of another process, as a container's /proc/1/fd/1.
+        ("exec 5>&2; \"$@\" --output /proc/$$/fd/5; :", 0, 1),
+        (
+            "sleep 60 | cat & reader=$!; \"$@\" --output /proc/$(jobs -p)/fd/1; kill $(jobs -p)",
+            1,
+            0,
+        ),
         // The command may end after bash does.
         ("\"$@\" --output >(cat >&2; :) && wait $!", 0, 1),
         ("\"$@\" --output dangling && cat rows", 1, 0),
@@ -147,6 +154,52 @@ fn every_kind_of_output_file_is_written() {
     assert!(file.is_file());
     let closed = ctpulse().args(["--once", "--output", "/dev/fd/77"]).output().unwrap();
     assert!(text(&closed.stderr).contains("cannot write to /dev/fd/77: descriptor 77 is not open"));
+}
+
+/// A file that reaches the limit of its size is full: the signal ended the run within a record.
+#[test]
+fn a_limit_of_the_size_of_files_ends_no_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "ulimit -f 8; exec \"$@\"";
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-c", script, "bash"]).arg(crate::support::binary());
+    shell.args(["--count", "200", "--interval", "10ms", "--sample-interval", "10ms"]);
+    shell.args(["--format", "influx", "--output", "rows.influx"]).current_dir(dir.path());
+    let found = shell.args(roots(&fixture("5.15"))).output().unwrap();
+    let (told, rows) =
+        (text(&found.stderr), std::fs::read(dir.path().join("rows.influx")).unwrap());
+    assert_eq!(found.status.code(), Some(1), "{told}");
+    assert!(told.contains("File too large") && told.contains("rows are lost until there is room"));
+    assert!(rows.len() <= 8192 && rows.ends_with(b"\n"), "{}", rows.len());
+}
+
+/// The kernel's `fs.protected_symlinks` does not see a link that this program follows itself.
+#[test]
+fn a_link_that_another_user_planted_is_refused() {
+    use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
+    let dir = tempfile::tempdir().unwrap();
+    let victim = dir.path().join("victim");
+    std::fs::write(&victim, "").unwrap();
+    let open = dir.path().join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o1777)).unwrap();
+    let link = open.join("rows.influx");
+    symlink(&victim, &link).unwrap();
+    let run = || {
+        let mut command = ctpulse();
+        command.args(["--once", "--format", "influx", "--output"]).arg(&link);
+        command.args(roots(&fixture("5.15"))).output().unwrap()
+    };
+    assert!(run().status.success());
+    let length = std::fs::metadata(&victim).unwrap().len();
+    if lchown(&link, Some(65_534), Some(65_534)).is_err() {
+        let test = "a_link_that_another_user_planted_is_refused";
+        return crate::support::not_run_here(test, "this user cannot give a link away");
+    }
+    let refused = run();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("a link of another user"), "{}", text(&refused.stderr));
+    assert_eq!(std::fs::metadata(&victim).unwrap().len(), length);
 }
 
 /// What a service writes is read by the collector's user, whatever the umask.

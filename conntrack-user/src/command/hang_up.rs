@@ -26,6 +26,11 @@ pub fn hold() {
     }
 }
 
+/// Makes a file that reaches the limit of its size (`ulimit -f`) an error of the write, as a full disk is.
+pub(super) fn hold_limit_of_files() {
+    mask(libc::SIG_BLOCK, &[libc::SIGXFSZ]);
+}
+
 /// Lets the signals arrive, also those that were held back.
 pub(super) fn release() {
     if let Ok(mut held) = HELD_HERE.lock() {

@@ -67,6 +67,9 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         hang_up::release();
     }
     let streams = matches!(cli.command, None | Some(Command::Run(_) | Command::Execd(_)));
+    if streams {
+        hang_up::hold_limit_of_files();
+    }
     // The default action ends every process but process 1. There the command releases the signals once it
     // has its handlers.
     if !streams && !is_init() {

@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _};
 use std::os::fd::FromRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -18,6 +18,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use super::text::Output;
 use crate::format::Format;
 use crate::recording::{Content, RecordingFile, Rotation, is_compressed, refusal};
+use crate::source::mounts;
 
 /// What messages call descriptor 1.
 const STANDARD_OUTPUT: &str = "standard output";
@@ -114,7 +115,14 @@ impl Target {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let parent = parent.unwrap_or(Path::new(".")).to_owned();
             match std::fs::read_link(&path) {
-                Ok(target) => path = parent.join(target),
+                Ok(_) if mounts::is_procfs(&parent) => {
+                    // The descriptor of another process, such as /proc/1/fd/1: its text is no path.
+                    return foreign_descriptor(&path, output);
+                }
+                Ok(target) => {
+                    refuse_planted(&path, &parent)?;
+                    path = parent.join(target);
+                }
                 // The way to it may have links, too.
                 Err(_) => match (parent.canonicalize(), path.file_name()) {
                     (Ok(parent), Some(name)) if parent.join(name) != path => {
@@ -179,6 +187,36 @@ fn open_path(
     }
     let file = open_at_once(&path, &kind?)?;
     Ok((Output::new(path.display().to_string(), file), None))
+}
+
+/// What a descriptor of another process has open.
+fn foreign_descriptor(path: &Path, output: &Path) -> anyhow::Result<Target> {
+    if is_compressed(output) {
+        bail!("{} is not a regular file, which .zst needs", output.display());
+    }
+    let kind = std::fs::metadata(path)
+        .with_context(|| format!("cannot write to {}", output.display()))?
+        .file_type();
+    Ok(Target::Descriptor(output.display().to_string(), open_at_once(path, &kind)?))
+}
+
+/// Refuses a link of another user in a directory that everyone may write, as the kernel does with
+/// `fs.protected_symlinks`: `may_follow_link`. It is followed here, so the kernel does not see it.
+fn refuse_planted(link: &Path, parent: &Path) -> anyhow::Result<()> {
+    const STICKY_AND_WRITABLE: u32 = 0o1002;
+    let (Ok(link_of), Ok(parent_of)) = (std::fs::symlink_metadata(link), std::fs::metadata(parent))
+    else {
+        return Ok(());
+    };
+    let is_open = parent_of.mode() & STICKY_AND_WRITABLE == STICKY_AND_WRITABLE;
+    let own = rustix::process::geteuid().as_raw();
+    if is_open && link_of.uid() != own && link_of.uid() != parent_of.uid() {
+        bail!(
+            "cannot write to {}: it is a link of another user in a directory that everyone may write",
+            link.display()
+        );
+    }
+    Ok(())
 }
 
 /// Opens a device or a FIFO without waiting, for a reader or for a modem's carrier.

@@ -292,11 +292,17 @@ impl RecordingFile {
             // The file that is open is the one to write to, until a new one can be made.
             let _ = std::fs::rename(&aside, &self.path);
         }
-        self.file = new?;
+        let old = std::mem::replace(&mut self.file, new?);
+        if let Err(error) = self.shift() {
+            // The rows of this file would be in none that a report reads.
+            std::fs::rename(&aside, &self.path)?;
+            self.file = old;
+            return Err(error);
+        }
         self.identity = identity_of(&self.file)?;
         self.file.set_permissions(permissions)?;
         self.length = self.file.metadata()?.len();
-        self.shift()
+        Ok(())
     }
 
     /// Moves each file that was put aside to the next number; the last one is replaced.

@@ -298,13 +298,21 @@ fn a_file_that_cannot_be_rotated_grows_on_and_the_others_stay() {
         std::fs::write(rotated(&path, 3).join("file"), "").unwrap();
         (0..20).for_each(|_| assert!(file.write(ROW.as_bytes()).unwrap()));
         assert_eq!((rows(&aside).0, file.change()), (2, None));
+        // A file that was put aside cannot be moved to its next number.
+        std::fs::remove_dir_all(rotated(&path, 0)).unwrap();
+        std::fs::write(rotated(&path, 2).join("file"), "").unwrap();
+        file.write(ROW.as_bytes()).unwrap();
+        assert_eq!((rows(&aside).0, file.change()), (2, None), "{name}");
+        assert!(!rotated(&path, 0).exists(), "{name}");
+        std::fs::remove_file(rotated(&path, 2).join("file")).unwrap();
+        std::fs::create_dir(rotated(&path, 0)).unwrap();
         // Once it can be, it is.
         std::fs::remove_dir_all(rotated(&path, 0)).unwrap();
         std::fs::remove_dir(rotated(&path, 2)).unwrap();
         std::fs::remove_dir_all(rotated(&path, 3)).unwrap();
         file.write(ROW.as_bytes()).unwrap();
         file.finish().unwrap();
-        assert_eq!(rows(&path), (2 + 3 + 20 + 1, 0), "{name}");
+        assert_eq!(rows(&path), (2 + 3 + 20 + 2, 0), "{name}");
         assert!(!rotated(&path, 0).exists() && rotated(&path, 2).exists());
     }
 }

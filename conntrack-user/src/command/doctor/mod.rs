@@ -91,7 +91,8 @@ fn examine(place: &Place, netns: &Netns, attach: Option<EbpfAttach>, findings: &
         findings.problem("network namespace", &error.to_string(), "nothing of it can be read");
         return;
     }
-    if live && !mounts::is_procfs(&place.proc_root) {
+    let is_unmounted = live && !mounts::is_procfs(&place.proc_root);
+    if is_unmounted {
         let root = place.proc_root.display();
         findings.problem(
             "procfs",
@@ -103,7 +104,9 @@ fn examine(place: &Place, netns: &Netns, attach: Option<EbpfAttach>, findings: &
         let is_made_up_for = read.is_ok() && reader.from_netlink(LIMIT.name).is_some();
         hidden_files(place, is_made_up_for, findings);
     }
-    sysctls(&mut reader, is_hidden, &sysctl_faults, findings);
+    // Where there is nothing at all, the statistics give the reason once.
+    let is_told = is_hidden || read.is_err() && !reader.sysctls().any(SysctlFile::is_open);
+    sysctls(&mut reader, is_told, &sysctl_faults, findings);
     match read {
         Ok(_) => {
             statistics(&reader, &table, &cpus, findings);
@@ -113,7 +116,7 @@ fn examine(place: &Place, netns: &Netns, attach: Option<EbpfAttach>, findings: &
             }
         }
         // Its reason is the first problem.
-        Err(_) if is_hidden => {}
+        Err(_) if is_hidden || is_unmounted => {}
         Err(error) => {
             let remedy = remedy(&error, &reader);
             findings.problem("statistics", &error.to_string(), remedy);
@@ -215,8 +218,8 @@ fn ctnetlink(reader: &Reader) -> String {
     format!("not used, the statistics come from procfs; {asked}")
 }
 
-/// Reports the sysctl values, and the files that give no number.
-fn sysctls(reader: &mut Reader, is_hidden: bool, faults: &[SysctlError], findings: &mut Findings) {
+/// Reports the sysctl values, and the files that give no number, unless the reason `is_told`.
+fn sysctls(reader: &mut Reader, is_told: bool, faults: &[SysctlError], findings: &mut Findings) {
     let problems = findings.problems.len();
     let remedy = match reader.foreign() {
         Some(missing) => format!("to enter the namespace it needs {missing}"),
@@ -234,14 +237,14 @@ fn sysctls(reader: &mut Reader, is_hidden: bool, faults: &[SysctlError], finding
                 findings.fact(&file.key, &format!("{value} (from {})", path.display()));
             }
             (None, Some(value)) => findings.fact(&file.key, &format!("{value} (from ctnetlink)")),
-            _ if !is_hidden && [COUNT.name, LIMIT.name].contains(&file.key.as_str()) => {
+            _ if !is_told && [COUNT.name, LIMIT.name].contains(&file.key.as_str()) => {
                 findings.problem(&file.key, "no file gives it", &remedy);
             }
             _ => {}
         }
     }
     if findings.problems.len() == problems
-        && (!is_hidden || reader.from_netlink(LIMIT.name).is_some())
+        && (!is_told || reader.from_netlink(LIMIT.name).is_some())
     {
         findings.works("the table's count and limit");
     }
