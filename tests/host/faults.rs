@@ -329,11 +329,14 @@ fn a_hidden_procfs_is_reported() {
 
     // No procfs at all.
     let found = under_mounts("mount -t tmpfs none /proc", &run);
-    let told = text(&found.stderr);
-    assert!(told.contains("procfs is not mounted on /proc"), "{told}");
+    let printed = text(&found.stderr);
+    assert!(printed.contains("procfs is not mounted on /proc"), "{printed}");
     let doctor = under_mounts("mount -t tmpfs none /proc", &["doctor"]);
-    let told = text(&doctor.stdout);
-    assert!(told.contains("mount -t proc proc /proc") && !told.contains("modprobe"), "{told}");
+    let printed = text(&doctor.stdout);
+    assert!(
+        printed.contains("mount -t proc proc /proc") && !printed.contains("modprobe"),
+        "{printed}"
+    );
 
     // A process of another user, which may be there.
     let nobody = crate::support::Nobody::new();

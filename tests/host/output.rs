@@ -166,10 +166,12 @@ fn a_limit_of_the_size_of_files_ends_no_run() {
     shell.args(["--count", "200", "--interval", "10ms", "--sample-interval", "10ms"]);
     shell.args(["--format", "influx", "--output", "rows.influx"]).current_dir(dir.path());
     let found = shell.args(roots(&fixture("5.15"))).output().unwrap();
-    let (told, rows) =
+    let (printed, rows) =
         (text(&found.stderr), std::fs::read(dir.path().join("rows.influx")).unwrap());
-    assert_eq!(found.status.code(), Some(1), "{told}");
-    assert!(told.contains("File too large") && told.contains("rows are lost until there is room"));
+    assert_eq!(found.status.code(), Some(1), "{printed}");
+    assert!(
+        printed.contains("File too large") && printed.contains("rows are lost until there is room")
+    );
     assert!(rows.len() <= 8192 && rows.ends_with(b"\n"), "{}", rows.len());
 }
 

@@ -105,8 +105,8 @@ fn examine(place: &Place, netns: &Netns, attach: Option<EbpfAttach>, findings: &
         hidden_files(place, is_made_up_for, findings);
     }
     // Where there is nothing at all, the statistics give the reason once.
-    let is_told = is_hidden || read.is_err() && !reader.sysctls().any(SysctlFile::is_open);
-    sysctls(&mut reader, is_told, &sysctl_faults, findings);
+    let is_reported = is_hidden || read.is_err() && !reader.sysctls().any(SysctlFile::is_open);
+    sysctls(&mut reader, is_reported, &sysctl_faults, findings);
     match read {
         Ok(_) => {
             statistics(&reader, &table, &cpus, findings);
@@ -218,8 +218,13 @@ fn ctnetlink(reader: &Reader) -> String {
     format!("not used, the statistics come from procfs; {asked}")
 }
 
-/// Reports the sysctl values, and the files that give no number, unless the reason `is_told`.
-fn sysctls(reader: &mut Reader, is_told: bool, faults: &[SysctlError], findings: &mut Findings) {
+/// Reports the sysctl values, and the files that give no number, unless the reason `is_reported`.
+fn sysctls(
+    reader: &mut Reader,
+    is_reported: bool,
+    faults: &[SysctlError],
+    findings: &mut Findings,
+) {
     let problems = findings.problems.len();
     let remedy = match reader.foreign() {
         Some(missing) => format!("to enter the namespace it needs {missing}"),
@@ -237,14 +242,14 @@ fn sysctls(reader: &mut Reader, is_told: bool, faults: &[SysctlError], findings:
                 findings.fact(&file.key, &format!("{value} (from {})", path.display()));
             }
             (None, Some(value)) => findings.fact(&file.key, &format!("{value} (from ctnetlink)")),
-            _ if !is_told && [COUNT.name, LIMIT.name].contains(&file.key.as_str()) => {
+            _ if !is_reported && [COUNT.name, LIMIT.name].contains(&file.key.as_str()) => {
                 findings.problem(&file.key, "no file gives it", &remedy);
             }
             _ => {}
         }
     }
     if findings.problems.len() == problems
-        && (!is_told || reader.from_netlink(LIMIT.name).is_some())
+        && (!is_reported || reader.from_netlink(LIMIT.name).is_some())
     {
         findings.works("the table's count and limit");
     }
