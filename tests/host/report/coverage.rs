@@ -242,6 +242,7 @@ fn counters_that_begin_again_near_their_end_do_not_wrap() {
 fn fields_of_other_programs_are_no_evidence_that_counters_began_again() {
     let truth = Truth::of(2, 200, |_, _| [7, 0, 5, 2, 3, 0]);
     let mut rows = truth.rows(0);
+    rows.retain(|row| !ONLY_CPUS(row));
     for row in rows.iter_mut().filter(|row| ONLY_ALL(row)) {
         let is_low = row.second() == 100;
         row.fields.push(("queue", if is_low { 3 } else { 40 }));
