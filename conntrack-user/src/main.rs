@@ -13,8 +13,8 @@ use log::Level;
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    hang_up::hold();
     answer_script();
+    hang_up::hold();
     match Cli::try_parse() {
         Ok(cli) => ctpulse::command::dispatch(cli).unwrap_or_else(|error| report(&error)),
         Err(error) if error.use_stderr() => {

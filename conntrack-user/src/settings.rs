@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::metric::filter::Filter;
 use crate::schema::fields::{COUNT, LIMIT};
+use crate::text::sanitize::shown;
 
 /// Telegraf's default directories for the sysctl files (`dirs`).
 pub const DEFAULT_DIRS: [&str; 2] = ["/proc/sys/net/ipv4/netfilter", "/proc/sys/net/netfilter"];
@@ -162,7 +163,16 @@ impl EbpfAttach {
     #[must_use]
     pub fn from_environment() -> Self {
         let value = std::env::var(Self::VARIABLE).unwrap_or_default();
-        <Self as clap::ValueEnum>::from_str(&value, false).unwrap_or_default()
+        <Self as clap::ValueEnum>::from_str(&value, false).unwrap_or_else(|_| {
+            if !value.is_empty() {
+                let value = shown(&value);
+                log::warn!(
+                    "{}='{value}' is not kprobe, trampoline or auto; kprobes are attached",
+                    Self::VARIABLE
+                );
+            }
+            Self::default()
+        })
     }
 
     /// The default of a command that does not watch whether the module is used: kprobes for `auto`.

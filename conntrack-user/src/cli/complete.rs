@@ -16,6 +16,7 @@ use clap_complete::env::{self, Shells};
 use super::Cli;
 use super::bash::Bash;
 use super::zsh::Zsh;
+use crate::text::sanitize::shown;
 
 /// The variable by which a script asks for candidates; its value is the shell's name.
 const VARIABLE: &str = "_CTPULSE_COMPLETE";
@@ -53,7 +54,7 @@ pub(super) fn namespaces() -> ArgValueCompleter {
             return PathCompleter::any().complete(current);
         }
         if text.starts_with("pid:") {
-            return processes().filter(|it| starts_with(it, &text)).collect();
+            return processes(&text);
         }
         let mut names: Vec<String> = std::fs::read_dir(NAMED_NAMESPACES)
             .into_iter()
@@ -68,14 +69,17 @@ pub(super) fn namespaces() -> ArgValueCompleter {
     })
 }
 
-/// The processes of this host with their names, as `pid:N`.
-fn processes() -> impl Iterator<Item = CompletionCandidate> {
+/// The processes of this host whose form `pid:N` begins with `text`, with their names.
+fn processes(text: &str) -> Vec<CompletionCandidate> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    numbers.map(|number| {
+    let offered = numbers.filter(|number| format!("pid:{number}").starts_with(text));
+    let named = offered.map(|number| {
         let name = std::fs::read_to_string(format!("/proc/{number}/comm")).unwrap_or_default();
-        candidate(&format!("pid:{number}")).help(Some(name.trim_end().to_owned().into()))
-    })
+        let name = shown(name.trim_end()).into_owned();
+        candidate(&format!("pid:{number}")).help(Some(name.into()))
+    });
+    named.collect()
 }
 
 /// Completes `--user`: the users of this host.

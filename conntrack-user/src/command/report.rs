@@ -23,7 +23,8 @@ const PAGE: &[u8] = b"<!doctype html";
 
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let drawn = args.html.is_some();
-    args.html.as_deref().map_or(Ok(()), may_be_replaced)?;
+    let page = args.html.as_deref().filter(|page| *page != Path::new("-"));
+    page.map_or(Ok(()), may_be_replaced)?;
     let options = Options { window: args.window, bursts: args.bursts, drawn };
     let merged = args.merge || args.files.len() == 1;
     if !merged && args.files.len() > 2 {

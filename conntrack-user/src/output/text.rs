@@ -291,7 +291,7 @@ fn advise(kind: io::ErrorKind) {
     // Landlock allows the directory that was there at the start, not another of its name.
     if kind == io::ErrorKind::PermissionDenied {
         log::info!(
-            "privileges were given up at the start: restart ctpulse, or run it with --confine off"
+            "if privileges for it were given up at the start: restart ctpulse, or run it with --confine off"
         );
     }
 }

@@ -295,8 +295,8 @@ impl RecordingFile {
         let old = std::mem::replace(&mut self.file, new?);
         if let Err(error) = self.shift() {
             // The rows of this file would be in none that a report reads.
-            std::fs::rename(&aside, &self.path)?;
             self.file = old;
+            std::fs::rename(&aside, &self.path)?;
             return Err(error);
         }
         self.identity = identity_of(&self.file)?;

@@ -105,7 +105,8 @@ pub fn whole_part(mut file: impl Read + Seek) -> io::Result<Whole> {
             // What seemed to be the last block of the frame before may be no block.
             let Some(before) = before else { return Err(invalid("not zstd")) };
             return match readable_part(file, before)? {
-                length if length < start => Ok(Whole { length, open: true }),
+                length if length < start && length > before => Ok(Whole { length, open: true }),
+                length if length < start && length > 0 => Ok(Whole { length, open: false }),
                 _ => Err(invalid("what follows its last frame is not zstd")),
             };
         }
@@ -122,7 +123,11 @@ pub fn whole_part(mut file: impl Read + Seek) -> io::Result<Whole> {
                 return Err(invalid("cut within a frame that another program wrote"));
             }
         } else if matches!(end, BlocksEnd::Open) {
-            return Ok(Whole { length: readable_part(file, start)?, open: true });
+            return match readable_part(file, start)? {
+                0 => Err(invalid("its first frame cannot be read")),
+                // A damaged header: there is no frame to end.
+                length => Ok(Whole { length, open: length > start }),
+            };
         }
         before = (!is_foreign).then_some(start);
     }
@@ -448,6 +453,11 @@ mod tests {
                 assert!(read.starts_with(&text[..kept]), "cut at {cut}: {}", read.len());
             }
         }
+        // A header whose window no reader takes: there is no frame to end.
+        let ended = [&file[..], &LAST_BLOCK].concat();
+        let damaged = [&ended[..], &ZSTD_MAGIC, &[0x00, 0xff, 0x00, 0x00, 0x00]].concat();
+        let whole = whole_part(Cursor::new(damaged)).unwrap();
+        assert_eq!(whole, Whole { length: ended.len() as u64, open: false });
         // Behind a frame that has its end.
         let ended = encoder.finish().unwrap();
         let whole = whole_part(Cursor::new([&ended[..], &[0; 300]].concat())).unwrap();

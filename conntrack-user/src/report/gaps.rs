@@ -93,11 +93,21 @@ impl Clock {
     /// The times on both sides of each gap, if the rows came in order.
     pub(super) fn gaps_in_order(&self) -> Option<Vec<(i64, i64)>> {
         let is_in_order = self.times.late() == 0 && self.times.jumps_back() == 0;
-        is_in_order.then(|| self.times.gaps().collect())
+        is_in_order.then(|| self.gaps())
     }
 
-    /// The rows that are missing here where there are some of `other`, by the interval.
-    pub(super) fn missing_alone(&self, other: &Self, interval: Option<f64>) -> u64 {
+    /// The times on both sides of each gap, and of the longest others: before the interval is known, no
+    /// time between rows is a gap.
+    pub(super) fn gaps(&self) -> Vec<(i64, i64)> {
+        let longest = self.estimate.longest.iter().map(|gap| (gap.from_ns, gap.to_ns));
+        let mut gaps: Vec<_> = self.times.gaps().chain(longest).collect();
+        gaps.sort_unstable();
+        gaps.dedup();
+        gaps
+    }
+
+    /// The rows that are missing here where there are others, which have these gaps, by the interval.
+    pub(super) fn missing_alone(&self, others: &[(i64, i64)], interval: Option<f64>) -> u64 {
         let Some(interval_ns) = interval.filter(|seconds| *seconds > 0.0) else { return 0 };
         let interval_ns = interval_ns * 1e9;
         let gaps = self
@@ -105,8 +115,9 @@ impl Clock {
             .gaps()
             .filter(|(from, to)| to.saturating_sub(*from) as f64 > LONGER * interval_ns);
         let missing = gaps.map(|(from, to)| {
-            let both = other.times.gaps();
-            let both = both.map(|(a, b)| b.min(to).saturating_sub(a.max(from)).max(0)).sum::<i64>();
+            let both =
+                others.iter().map(|(a, b)| (*b).min(to).saturating_sub((*a).max(from)).max(0));
+            let both = both.fold(0, i64::saturating_add);
             let alone =
                 (to.saturating_sub(from).saturating_sub(both) as f64 / interval_ns).round() as u64;
             // Of the times in the gap there is one less than intervals.

@@ -32,6 +32,8 @@ pub(super) struct Addition {
     pub(super) sample_seconds: Option<f64>,
     /// A sample of the row came late, so that its events are an average over a longer time.
     pub(super) is_late: bool,
+    /// Values, rates and peaks are of the same time and of ctpulse.
+    pub(super) is_comparable: bool,
     pub(super) fill_percent: Option<f64>,
 }
 
@@ -73,8 +75,13 @@ impl Rates {
         self.fill_window(options, row);
         let mean = row.events.and_then(|events| self.mean(options, usual, row, events));
         self.fastest = self.fastest.max(mean.unwrap_or(0.0));
-        self.agreement.take(row);
-        let own = row.peak.filter(|peak| self.agreement.is_possible(*peak, usual, row));
+        // Rows that are read backwards have the events behind them, and the rate in front of them.
+        if row.is_comparable {
+            self.agreement.take(row);
+        }
+        let is_possible =
+            |peak: &f64| !row.is_comparable || self.agreement.is_possible(*peak, usual, row);
+        let own = row.peak.filter(is_possible);
         let height = own.into_iter().chain(mean.or(row.rate)).reduce(f64::max)?;
         self.peaks.record(height);
         let few = row.sample_events.filter(|events| *events < FEW);

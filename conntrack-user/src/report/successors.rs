@@ -39,9 +39,9 @@ pub(super) struct CounterEnds {
 }
 
 impl CounterEnds {
-    /// Whether it never started again.
-    fn only_rose(&self) -> bool {
-        self.total == self.last - self.first
+    /// Whether it is no sum of counters, and never started again.
+    fn is_one_that_rose(&self) -> bool {
+        !self.stretches.is_empty() && self.total == self.last - self.first
     }
 }
 
@@ -99,7 +99,8 @@ fn counted_twice<'a>(one: &'a Ends, other: &Ends) -> Vec<(&'a str, f64)> {
     let mut twice = Vec::new();
     for counter in &one.counters {
         let beside = other.counters.iter().find(|beside| beside.name == counter.name);
-        let Some(beside) = beside.filter(|it| it.only_rose() && counter.only_rose()) else {
+        let Some(beside) = beside.filter(|it| it.is_one_that_rose() && counter.is_one_that_rose())
+        else {
             continue;
         };
         let mut stretches = [&counter.stretches[..], &beside.stretches[..]].concat();

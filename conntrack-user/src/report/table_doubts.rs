@@ -48,7 +48,8 @@ impl TableDoubts {
     pub(super) fn is_impossible(&mut self, now: &Moment) -> bool {
         let (Some(entries), Some(max)) = (now.count, now.max) else { return false };
         let Some((before, limit)) = self.before else { return false };
-        let is_above = max > 0.0 && entries > max + MOST_CPUS;
+        // In rows that are read backwards, entries rise that decay under a lowered limit.
+        let is_above = max > 0.0 && entries > max + MOST_CPUS && now.time_ns > self.before_ns;
         if !is_above || entries <= before || limit != Some(max) {
             return false;
         }
@@ -104,7 +105,7 @@ impl TableDoubts {
             if times > 0 {
                 sentences.push(format!(
                     "rows of the table have different {what} at {}, such as {} and {}: they are those \
-                     of several tables, and the fill is the highest that they allow",
+                     of several tables, or their times are coarse; the fill is the highest that they allow",
                     count(times, "time"),
                     shown(low),
                     shown(high)
@@ -133,9 +134,9 @@ impl TableDoubts {
         let (stayed, entries) = self.stayed;
         if stayed > 0 {
             sentences.push(format!(
-                "counters began again {} while the table kept its entries ({}): they are those of \
-                 another machine, as behind a failover, or of a restored snapshot, and their first values \
-                 are no events",
+                "counters began again {} while the table kept its entries ({}): either it filled again \
+                 between two rows, or they are those of another machine (a failover) or of a restored \
+                 snapshot, and their first values are no events",
                 count(stayed, "time"),
                 shown(entries)
             ));

@@ -77,3 +77,39 @@ fn losses_that_no_kernel_has_are_said() {
         "drop counted 100,000,001 a second, which no kernel does: its total has a damaged";
     assert!(found.contains(sentence) && !found.contains("more counter"), "{found}");
 }
+
+/// In rows that are read backwards, the events of a row are those behind it.
+#[test]
+fn peaks_of_rows_in_reverse_order_are_believed() {
+    let mut lines = Vec::new();
+    for second in 0..3000u64 {
+        let is_burst = second == 500;
+        let (value, rate) = (if second < 500 { 0 } else { 500 }, if is_burst { 500 } else { 0 });
+        let fields =
+            format!("drop={value}i,drop_rate={rate},drop_rate_max={},found=1i", 100 * rate);
+        lines.push(format!(
+            "conntrack,cpu=all {fields},sample_seconds=0.01,samples_missed=0i {}\n\
+             conntrack ip_conntrack_count=5i,ip_conntrack_max=4000i {0}\n",
+            1_700_000_000 + second
+        ));
+    }
+    lines.reverse();
+    let found = report_of(lines.concat().as_bytes()).sources.remove(0);
+    let drop = found.counters.iter().find(|counter| counter.name == "drop").unwrap();
+    assert_eq!((drop.total, drop.peak), (Some(500.0), Some(50_000.0)), "{}", said(&found));
+    assert!(!said(&found).contains("peaks of drop"), "{}", said(&found));
+}
+
+/// `aggregators.derivative` writes the rate over ten rows into one.
+#[test]
+fn rates_of_another_program_contradict_nothing() {
+    let mut text = String::new();
+    for second in 0..100u64 {
+        let value = if second < 3 { 0 } else { 300 };
+        let rate = if second == 9 { ",drop_rate=30" } else { "" };
+        let rate = if second > 9 && second % 10 == 9 { ",drop_rate=0" } else { rate };
+        text += &format!("conntrack,cpu=all drop={value}i{rate} {}\n", 1_700_000_000 + second);
+    }
+    let found = report_of(text.as_bytes()).sources.remove(0);
+    assert!(!said(&found).contains("by its rates"), "{}", said(&found));
+}

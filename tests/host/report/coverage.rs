@@ -258,15 +258,17 @@ fn fields_of_other_programs_are_no_evidence_that_counters_began_again() {
 #[test]
 fn counters_that_lose_their_upper_bits_with_a_restart_did_not_begin_again() {
     let truth = Truth::of(1, 200, |_, _| [0, 0, 5, 2, 3, 0]);
-    for (wraps, more) in [(1, 0), (3, 2), (50, 20)] {
+    // Of one CPU, or of a sum of sixteen.
+    for (wraps, more, kept) in [(1, 0, 0), (3, 2, 0), (50, 20, 0), (50, 20, 11)] {
         let mut rows = truth.rows(0);
         rows.retain(|row| !ONLY_CPUS(row));
         for row in &mut rows {
             let second = row.second();
             for (name, value) in &mut row.fields {
                 *value += match *name {
-                    "found" if second < 100 => wraps << 32,
-                    "invalid" if second < 100 => more << 32,
+                    "found" if second < 100 => (wraps + kept) << 32,
+                    "invalid" if second < 100 => (more + kept) << 32,
+                    "found" | "invalid" => kept << 32,
                     _ => 0,
                 };
             }
@@ -278,6 +280,33 @@ fn counters_that_lose_their_upper_bits_with_a_restart_did_not_begin_again() {
         let found = source(&rows);
         assert_eq!(totals(&found), truth.totals(), "{wraps}: {}", warnings(&found));
         assert_eq!((found.gaps.resets, found.gaps.restarts), (0, 1), "{wraps}");
+    }
+}
+
+/// A column of a newer kernel begins again with all others, without a restart of ctpulse.
+#[test]
+fn an_unknown_counter_that_begins_again_with_the_others_is_reported() {
+    let truth = Truth::of(1, 200, |_, _| [1, 0, 5, 2, 3, 0]).with_reset(100);
+    let mut rows = truth.rows(0);
+    rows.retain(|row| !ONLY_CPUS(row));
+    for row in rows.iter_mut().filter(|row| ONLY_ALL(row)) {
+        let value = 2000 + row.second() as u64 - if row.second() < 100 { 0 } else { 2099 };
+        row.fields.push(("a_new_column", value));
+    }
+    let found = source(&rows);
+    assert_eq!(total(&found, "a_new_column"), 199.0, "{}", warnings(&found));
+}
+
+/// Before the interval is known, no time between rows is a gap.
+#[test]
+fn a_gap_behind_the_first_rows_is_no_missing_counter() {
+    let truth = Truth::of(1, 200, |_, _| [1, 0, 5, 2, 3, 0]);
+    for first in 2..20 {
+        let mut rows = truth.rows(0);
+        rows.retain(|row| !(first..first + 60).contains(&row.second()));
+        let found = source(&rows);
+        assert!(!warnings(&found).contains("missing in rows"), "{first}: {}", warnings(&found));
+        assert!(!warnings(&found).contains("table row"), "{first}: {}", warnings(&found));
     }
 }
 
@@ -333,6 +362,18 @@ fn sources_that_take_turns_are_reported_as_one() {
             assert!(said.contains(&format!("these events are in both: drop {twice}, ")), "{said}");
         }
     }
+    // Two hosts at the same time, one of them with rows of its CPUs only.
+    let mut rows = truth.rows(0);
+    let mut other = Truth::of(2, 300, |_, _| [3, 0, 5, 2, 3, 0]).rows(0);
+    other.retain(ONLY_CPUS);
+    for row in &mut other {
+        row.tags = vec![("cpu", row.tag("cpu").unwrap().to_owned()), ("host", "b".to_owned())];
+    }
+    rows.retain(ONLY_ALL);
+    rows.append(&mut other);
+    let report = report_of(&Form::Lines.write(&rows));
+    assert_eq!(report.sources.len(), 2);
+    assert!(report.sources.iter().all(|found| !warnings(found).contains("in both")));
     // Another host that is there while the first one is off.
     let report = renamed(&[(100, 200)], 2);
     assert!(report.sources.iter().all(|found| !warnings(found).contains("in both")));

@@ -71,7 +71,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NUMBER")]
     connections: Option<u64>,
     /// How the tests attach probes: kprobe, trampoline or auto, instead of the default
-    #[arg(long, value_name = "HOW")]
+    #[arg(long, value_name = "HOW", value_parser = ["kprobe", "trampoline", "auto"])]
     attach: Option<String>,
     /// Run only the tests whose names contain this
     test: Option<String>,

@@ -144,6 +144,8 @@ impl SourceAccumulator {
         let main = clocks.into_iter().find(|(clock, _)| clock.emissions() > 0);
         let (emissions, mut times) =
             main.map(|(clock, times)| (clock.emissions(), times)).unwrap_or_default();
+        // Rows of some of the CPUs do not have what is missing.
+        let other = other.filter(|_| self.cpus.partial() == 0);
         let filled = other.map_or(0, |span| filled::fill(&mut times, span, &others));
         Schedule { by_cpus, emissions: emissions + filled, times, table_times }
     }
@@ -168,7 +170,8 @@ impl SourceAccumulator {
             table: self.level.span(),
             table_rows: self.table.emissions(),
             table_missing: if is_table_whole {
-                let apart = self.table.missing_alone(&self.statistics, table_interval_seconds);
+                let apart =
+                    self.table.missing_alone(&self.statistics.gaps(), table_interval_seconds);
                 table_missing.saturating_sub(gaps.missing).max(apart)
             } else {
                 0
@@ -220,7 +223,8 @@ impl SourceAccumulator {
             }
             evidence.has_drop |= *name == DROP.name;
             let resets = tracks.iter().map(|track| track.resets()).max().unwrap_or(0);
-            if !is_known(name) && resets > self.gaps.restarts {
+            // Counters of the schema come first. A column of a newer kernel begins again with them.
+            if !is_known(name) && resets > self.gaps.restarts.max(evidence.kernel_resets) {
                 evidence.stranger.get_or_insert_with(|| name.clone());
                 evidence.no_counters.push(name.clone());
                 continue;

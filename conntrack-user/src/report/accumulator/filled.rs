@@ -30,7 +30,8 @@ pub(super) fn fill(times: &mut Times, span: (i64, i64), others: &Gaps) -> u64 {
     };
     let missing: u64 = filled.iter().map(emissions).sum();
     gaps.gaps = gaps.gaps.saturating_sub(filled.len() as u64);
-    gaps.missing = gaps.missing.saturating_sub(missing);
+    // The number was added up from rounded times.
+    gaps.missing = if gaps.gaps == 0 { 0 } else { gaps.missing.saturating_sub(missing) };
     gaps.longest = left;
     missing
 }

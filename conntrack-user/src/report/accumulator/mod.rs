@@ -389,8 +389,7 @@ impl SourceAccumulator {
         let (usual, believed) = (self.statistics.usual(), self.statistics.believed());
         let sample_seconds = now.sample_seconds.or(self.sample_seconds);
         let [missed, _] = &self.losses;
-        let is_late =
-            now.losses[0].is_some_and(|now| missed.values() > 0 && !missed.is_latest(now));
+        let is_late = now.losses[0].is_some_and(|now| missed.values() > 0 && now > missed.last());
         let mut paired = Paired::default();
         for (at, (counter, reading)) in self.counters.iter_mut().zip(&now.counters).enumerate() {
             if reading.is_empty() {
@@ -453,6 +452,7 @@ impl SourceAccumulator {
                 sample_events,
                 sample_seconds,
                 is_late,
+                is_comparable: self.is_of_ctpulse && step.is_some_and(|step| step.to_ns == time_ns),
                 fill_percent,
             };
             let height = counter.rates.take(options, usual, &addition);
@@ -492,6 +492,7 @@ impl SourceAccumulator {
                 sample_events: None,
                 sample_seconds: None,
                 is_late: false,
+                is_comparable: false,
                 fill_percent: None,
             };
             let height = counter.rates.take(options, usual, &addition);

@@ -37,11 +37,11 @@ pub(crate) fn wrapped(from: Point, to: Point) -> Option<f64> {
     wrapped_within(from, to, believed(from, to))
 }
 
-/// Returns the events between two values if the first one had more than 32 bits and the second one has
-/// lost them, however many wraps those were.
+/// Returns the events between two values if the first one had more than the kernel's 32 bits, for each
+/// CPU of a sum, and the second one has lost them, however many wraps those were.
 pub(super) fn shortened(from: Point, to: Point) -> Option<f64> {
     let events = (to.1 - from.1).rem_euclid(WRAP);
-    (to.1 < WRAP && events < believed(from, to)).then_some(events)
+    (events < believed(from, to)).then_some(events)
 }
 
 /// The most events that are believed between two values with a wrap.
