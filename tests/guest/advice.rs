@@ -353,12 +353,13 @@ fn assured_entries_that_fill_a_table_are_found_beside_a_scan() {
     let namespace = Namespace::new();
     let max = Setting::max(200);
     let mut streams = Vec::new();
-    let (code, advice) = advise(&namespace, || streams = connections(&namespace, 170));
+    // From 190 on the kernel's garbage collector evicts some.
+    let (code, advice) = advise(&namespace, || streams = connections(&namespace, 165));
     let filling = "!   the table is filling";
     assert_eq!(code, Some(0));
     assert_eq!(titles(&advice), [filling, "!   hardly any entry can be evicted"]);
     let mut sockets = Vec::new();
-    let (code, advice) = advise(&namespace, || sockets = namespace.udp_flows(28).1);
+    let (code, advice) = advise(&namespace, || sockets = namespace.udp_flows(24).1);
     drop(max);
     assert_eq!(code, Some(0));
     assert_eq!(titles(&advice), [filling, "!   most entries cannot be evicted"]);
