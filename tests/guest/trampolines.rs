@@ -141,7 +141,7 @@ fn programs_that_interrupt_each_other_count_exactly() {
                 pin(1);
                 let mut sent = 0u64;
                 while !stop.load(Ordering::Relaxed) {
-                    // From a new port each, to a port that nobody has.
+                    // From a new port each, to a port that is not in use.
                     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
                     sent += u64::from(socket.send_to(b"x", "10.0.1.1:9").is_ok());
                 }

@@ -400,12 +400,12 @@ mod tests {
         let two = [&one[..], &one].concat();
         for cut in 0..=two.len() {
             let whole = whole_part(Cursor::new(&two[..cut])).unwrap();
-            let mut mended = two[..whole.length as usize].to_vec();
+            let mut repaired = two[..whole.length as usize].to_vec();
             if whole.open {
-                mended.extend_from_slice(&LAST_BLOCK);
+                repaired.extend_from_slice(&LAST_BLOCK);
             }
-            mended.extend_from_slice(&more);
-            let found = decoded(&mended).unwrap();
+            repaired.extend_from_slice(&more);
+            let found = decoded(&repaired).unwrap();
             let found = found.strip_suffix(b"more\n").unwrap();
             let all = [&text[..], &text].concat();
             assert!(all.starts_with(found), "cut at {cut}");
@@ -441,8 +441,8 @@ mod tests {
                 let damaged = [&file[..cut], rest].concat();
                 let whole = whole_part(Cursor::new(&damaged)).unwrap();
                 assert!(whole.open, "cut at {cut}");
-                let mended = [&damaged[..whole.length as usize], &LAST_BLOCK, &more].concat();
-                let found = decoded(&mended).unwrap();
+                let repaired = [&damaged[..whole.length as usize], &LAST_BLOCK, &more].concat();
+                let found = decoded(&repaired).unwrap();
                 let found = found.strip_suffix(b"more\n").unwrap();
                 let kept = ends.iter().rev().find(|(end, _)| *end <= cut).unwrap().1;
                 assert!(found.starts_with(&text[..kept]), "cut at {cut}");

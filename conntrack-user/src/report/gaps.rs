@@ -96,10 +96,12 @@ impl Clock {
         is_in_order.then(|| self.gaps())
     }
 
-    /// The times on both sides of each gap, and of the longest others: before the interval is known, no
-    /// time between rows is a gap.
+    /// The times on both sides of each gap. Before the interval is known, no time between rows is one:
+    /// those are among the longest.
     pub(super) fn gaps(&self) -> Vec<(i64, i64)> {
+        let far_ns = self.interval().map_or(f64::INFINITY, |seconds| LONGER * seconds * 1e9);
         let longest = self.estimate.longest.iter().map(|gap| (gap.from_ns, gap.to_ns));
+        let longest = longest.filter(|(from, to)| to.saturating_sub(*from) as f64 > far_ns);
         let mut gaps: Vec<_> = self.times.gaps().chain(longest).collect();
         gaps.sort_unstable();
         gaps.dedup();

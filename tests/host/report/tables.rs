@@ -99,6 +99,14 @@ fn time_without_rows_of_the_table_is_reported() {
         });
     });
     assert!(has(&both, "20 table rows missing"), "{:?}", both.unknown);
+    // A single one, between the rows that are farthest apart.
+    let single = report(2, |rows| {
+        rows.retain(|row| row.second() != if ONLY_TABLE(row) { 60 } else { 30 });
+        for row in rows.iter_mut().filter(|row| row.second() >= 60) {
+            row.time_ns += if row.second() == 60 { 100_000_000 } else { 200_000_000 };
+        }
+    });
+    assert!(has(&single, "1 table row missing"), "{:?}", single.unknown);
 }
 
 /// A kernel before 2.6.35 has 16 columns, which Telegraf's plugin reads as 0, and a container may see the
