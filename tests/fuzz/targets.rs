@@ -8,7 +8,7 @@
 #![allow(missing_docs, reason = "names say it; this is no library")]
 
 use ctpulse::config;
-use ctpulse::drops::invalid::{Judgement, judge, line as invalid_line};
+use ctpulse::drops::invalid::line as invalid_line;
 use ctpulse::drops::line;
 use ctpulse::format::{Csv, Encoder, Influx};
 use ctpulse::metric::{Metric, Value};
@@ -18,6 +18,7 @@ use ctpulse::schema::raw::StatTable;
 use ctpulse::source::ebpf::btf::Btf;
 use ctpulse::source::ebpf::drops::{DropReport, decode};
 use ctpulse::source::ebpf::invalid::{InvalidReport, Text, decode as decode_invalid};
+use ctpulse::source::ebpf::invalid_reason::{Judgement, judge};
 use ctpulse::source::ebpf::offsets::{Offsets, TupleLayout};
 use ctpulse::source::ebpf::symbols::{Found, Symbols, TABLE};
 use ctpulse::source::netlink::decode::{self, Answer, Progress};

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use super::{Names, Rate, Reporter, attach_hooks, blind, log_missed};
 use crate::cli::{DropsArgs, DropsFormat};
+use crate::drops::invalid::line;
 use crate::drops::invalid::totals::{KernelCounters, Totals};
-use crate::drops::invalid::{Judgement, judge, line};
 use crate::drops::top::{Subject, Top};
 use crate::schema::fields::{ICMP_ERROR, INVALID};
 use crate::schema::raw::StatTable;
 use crate::settings::Source;
 use crate::source::ebpf::invalid::{InvalidCount, InvalidReport, InvalidReports};
+use crate::source::ebpf::invalid_reason::{Judgement, judge};
 use crate::source::ebpf::probe_table::{AttachWhen, HOOKS, Hook};
 use crate::source::ebpf::{AttachOptions, Events};
 use crate::source::namespace::Pinned;

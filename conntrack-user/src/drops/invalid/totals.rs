@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Judgement, judge};
 use crate::source::ebpf::invalid::{InvalidCount, UnreportedInvalid};
+use crate::source::ebpf::invalid_reason::{Judgement, judge};
 use crate::text::connection::{is_icmp, protocol_name};
 use crate::text::sanitize::shown;
 

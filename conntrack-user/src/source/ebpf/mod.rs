@@ -18,6 +18,7 @@ pub mod drops;
 pub(crate) mod error;
 mod hook_state;
 pub mod invalid;
+pub mod invalid_reason;
 mod loader;
 pub mod offsets;
 pub mod packet;
