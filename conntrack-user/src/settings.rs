@@ -96,6 +96,8 @@ pub struct Input {
     pub ebpf: Ebpf,
     /// Also those probes that cost something for each packet (`ebpf_per_packet`).
     pub ebpf_per_packet: bool,
+    /// Rows of INVALID packets by reason (`ebpf_invalid`).
+    pub ebpf_invalid: bool,
     /// How probes are attached (`ebpf_attach`); `None` for the default.
     pub ebpf_attach: Option<EbpfAttach>,
     /// Rates and bursts also on the `cpu=cpuN` rows (`percpu_rates`).
@@ -305,6 +307,7 @@ impl Input {
             source: Source::Auto,
             ebpf: Ebpf::Auto,
             ebpf_per_packet: false,
+            ebpf_invalid: false,
             ebpf_attach: None,
             percpu_rates: false,
             internal: false,
@@ -312,6 +315,19 @@ impl Input {
             log_level: None,
             filter: Filter::default(),
         }
+    }
+
+    /// Whether it has a place for events: Telegraf's rows have not, nor has the row of the table alone.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        let has_statistics = self.collect.all || self.collect.percpu;
+        self.ebpf != Ebpf::Off && !self.compat_telegraf && has_statistics
+    }
+
+    /// Whether it has rows of INVALID packets by reason.
+    #[must_use]
+    pub fn has_invalid_rows(&self) -> bool {
+        self.ebpf_invalid && self.has_events()
     }
 
     /// Returns the unit to which timestamps are rounded; zero keeps nanoseconds.

@@ -14,6 +14,7 @@ mod corpus;
 mod execd;
 mod faults;
 mod kernel;
+mod labelled;
 mod live;
 mod manual;
 mod output;

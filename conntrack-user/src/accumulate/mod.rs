@@ -9,12 +9,14 @@ pub mod accepted;
 pub mod derived_drops;
 pub mod events;
 pub mod interval;
+pub mod unexplained;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accumulate::events::{EventAccumulator, EventWindow};
 use crate::accumulate::interval::{IntervalStats, SampleWindow};
+use crate::accumulate::unexplained::InvalidPackets;
 use crate::schema::raw::{Counted, ENTRIES_COLUMN, Layout, ReadTime, StatTable};
 
 /// No kernel path counts one counter on one CPU faster than this (3.7 ns an event), nor as much
@@ -38,6 +40,8 @@ pub struct Window {
     pub tally: IntervalStats,
     /// The event source's part.
     pub events: EventWindow,
+    /// INVALID packets by reason.
+    pub invalid: InvalidPackets,
     /// Time over which the tallies count; `None` where the first sample is the only one.
     pub elapsed: Option<Duration>,
     /// Whether the peaks rest on at least one complete sample interval.

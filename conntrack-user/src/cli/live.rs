@@ -42,7 +42,7 @@ pub struct LiveArgs {
         value_name = "FILE",
         value_hint = ValueHint::FilePath,
         conflicts_with_all = ["config", "interval", "sample_interval", "ebpf", "ebpf_per_packet",
-                              "ebpf_attach", "proc_root", "sys_root", "netns"],
+                              "ebpf_invalid", "ebpf_attach", "proc_root", "sys_root", "netns"],
     )]
     pub replay: Option<PathBuf>,
     /// How many times as fast as it was recorded [default: 1].

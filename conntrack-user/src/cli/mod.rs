@@ -232,6 +232,10 @@ pub struct SampleArgs {
     /// about 20 % of a UDP flow's packets per second (emulated; docs/speed.md).
     #[arg(long)]
     pub ebpf_per_packet: bool,
+    /// Also write rows of INVALID packets by protocol and reason (conntrack_invalid): a probe for each
+    /// such packet, and two for each new TCP connection.
+    #[arg(long)]
+    pub ebpf_invalid: bool,
     /// How probes are attached [default: kprobe]. Trampolines cost less and keep the module loaded;
     /// auto takes kprobes where nothing else uses the module.
     #[arg(long, value_enum, value_name = "kprobe|trampoline|auto")]

@@ -47,6 +47,7 @@ pub(super) fn inputs(
     input.collect = reader.collect(&table.collect);
     input.percpu_rates = table.percpu_rates;
     input.ebpf_per_packet = table.ebpf_per_packet;
+    input.ebpf_invalid = table.ebpf_invalid;
     input.internal = table.internal;
     input.wait = table.wait;
     let whether = [("auto", Ebpf::Auto), ("on", Ebpf::On), ("off", Ebpf::Off), ("", Ebpf::Auto)];

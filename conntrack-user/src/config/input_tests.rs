@@ -111,11 +111,12 @@ fn precision_follows_telegraf_only_where_asked() {
 fn alias_log_level_and_keys_without_effect() {
     let input_with = input(
         "alias = 'edge'\nlog_level = 'debug'\ntime_source = 'metric'\n\
-         startup_error_behavior = 'retry'\nlabels = { a = 'b' }\npercpu_rates = true\nebpf_per_packet = true",
+         startup_error_behavior = 'retry'\nlabels = { a = 'b' }\npercpu_rates = true\nebpf_per_packet = true\n\
+         ebpf_invalid = true",
     );
     assert_eq!(input_with.alias.as_deref(), Some("edge"));
     assert_eq!(input_with.log_level, Some(LevelFilter::Debug));
-    assert!(input_with.percpu_rates && input_with.ebpf_per_packet);
+    assert!(input_with.percpu_rates && input_with.ebpf_per_packet && input_with.ebpf_invalid);
     assert_eq!(input_with.ebpf_attach, None);
     let attach = |how| input(&format!("ebpf_attach = '{how}'")).ebpf_attach;
     assert_eq!(attach("trampoline"), Some(EbpfAttach::Trampoline));

@@ -140,6 +140,7 @@ pub(super) struct ConntrackTable {
     pub ebpf: Placed<String>,
     pub compat: Placed<String>,
     pub ebpf_per_packet: bool,
+    pub ebpf_invalid: bool,
     pub ebpf_attach: Placed<String>,
     pub percpu_rates: bool,
     pub internal: bool,
@@ -252,7 +253,7 @@ impl Table for AgentTable {
 impl Table for ConntrackTable {
     const NAME: &str = "[[inputs.conntrack]]";
     const UNUSED: &[&str] = &UNUSED_INPUT_KEYS;
-    const FLAGS: &[&str] = &["ebpf_per_packet", "internal", "percpu_rates", "wait"];
+    const FLAGS: &[&str] = &["ebpf_invalid", "ebpf_per_packet", "internal", "percpu_rates", "wait"];
 
     // The fields of the plugin; the keys of all inputs have one writing only.
     fn is_in_any_writing(key: &str) -> bool {
@@ -279,7 +280,7 @@ mod tests {
         assert_eq!(agent.len(), 15, "{agent:?}");
         assert!(agent.iter().any(|key| key == "omit_hostname"));
         let conntrack = ConntrackTable::keys();
-        assert_eq!(conntrack.len(), 41, "{conntrack:?}");
+        assert_eq!(conntrack.len(), 42, "{conntrack:?}");
         assert!(conntrack.iter().any(|key| key == "labels"));
     }
 

@@ -5,6 +5,7 @@
 
 use crate::schema::field::{Field, RowKind};
 use crate::schema::fields::{EVENTS_PREFIX, FIELDS, PROGRAM_FIELDS};
+use crate::schema::labelled;
 use crate::schema::measure::Measure;
 
 /// The name of the gauge that shows the program's version; it is no field of a row.
@@ -25,6 +26,9 @@ pub(super) fn help(name: &str) -> String {
     let of_fields = FIELDS.iter().map(|field| (field.prometheus, field.help));
     let of_programs = PROGRAM_FIELDS.iter().map(|field| (field.prometheus, field.help));
     if let Some((_, text)) = of_fields.chain(of_programs).find(|(known, _)| *known == name) {
+        return text.to_owned();
+    }
+    if let Some(text) = labelled::help(name) {
         return text.to_owned();
     }
     if name == BUILD_INFO {

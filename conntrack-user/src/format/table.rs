@@ -6,13 +6,15 @@
 //! few packets in one sample is no rate, and is shown as `3 pkt`. Lines are
 //! at most 80 columns wide. Rows of several network namespaces get a `netns` column, and the
 //! least useful columns make room for it. Where filters leave nothing that the table
-//! shows, the rows are printed as `key=value` pairs.
+//! shows, the rows are printed as `key=value` pairs. Rows of measurements with labels are left
+//! out.
 
 use anstyle::{AnsiColor, Style};
 
 use super::prometheus_help::help;
 use super::{Encoder, EncoderOptions, Number, append};
 use crate::metric::{Metric, Value};
+use crate::rows::labelled::is_labelled;
 use crate::schema::field::Field;
 use crate::schema::fields::{
     CHAINTOOLONG, CLASH_RESOLVE, COUNT, DROP, EARLY_DROP, ENTRIES, INSERT, INSERT_FAILED, INVALID,
@@ -104,7 +106,8 @@ struct TableLine<'a> {
 impl<'a> TableLine<'a> {
     fn all_of(batch: &'a [Metric]) -> Vec<Self> {
         let mut lines: Vec<Self> = Vec::new();
-        for metric in batch {
+        // Dozens of reasons in each emission would hide the lines.
+        for metric in batch.iter().filter(|metric| !is_labelled(metric)) {
             let of_a_cpu = metric.tag("cpu").is_some_and(|cpu| cpu != "all");
             let at = lines.iter().rposition(|line| line.takes(metric, of_a_cpu));
             let at = at.unwrap_or_else(|| {

@@ -7,6 +7,7 @@ use super::feed::Batch;
 use super::namespace::Namespace;
 use super::series::SERIES;
 use crate::metric::Metric;
+use crate::rows::labelled::is_labelled;
 use crate::rows::self_metrics;
 
 /// Namespaces (of all hosts of a recording) that are followed; rows of more are counted.
@@ -56,6 +57,10 @@ impl Screen {
             if row.name == self_metrics::MEASUREMENT {
                 let near = self.namespaces.iter_mut().filter(|namespace| namespace.is_near(row));
                 near.for_each(|namespace| namespace.take_internal(row));
+                continue;
+            }
+            // No panel shows them.
+            if is_labelled(row) {
                 continue;
             }
             let Some(at) = self.place(row) else {

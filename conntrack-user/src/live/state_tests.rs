@@ -520,3 +520,12 @@ fn events_are_recent_for_three_seconds() {
         assert_eq!(screen.namespace().unwrap().is_happening(DROP), expected, "{seconds}");
     }
 }
+
+#[test]
+fn rows_with_labels_are_no_namespace() {
+    let mut screen = Screen::default();
+    let labels = [("protocol", "tcp"), ("reason", "checksum")];
+    let labelled = row("conntrack_invalid", &labels, 1, &[("packets", Value::Integer(7))]);
+    take(&mut screen, &[all(1, &[("drop", Value::Integer(7))]), labelled]);
+    assert_eq!((screen.namespaces.len(), screen.rows_unplaced), (1, 0));
+}

@@ -3,6 +3,8 @@
 //! Names and sources are resolved once per layout; a row then only copies the names. `values` forms
 //! rates from events and elapsed time, and distinguishes "not maintained" from 0.
 
+mod invalid;
+pub mod labelled;
 pub mod self_metrics;
 pub mod telegraf;
 mod values;
@@ -10,6 +12,7 @@ mod values;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use self::invalid::InvalidRows;
 use self::values::{FieldSource, FieldValue, RowScope};
 use crate::accumulate::{Range, Window};
 use crate::metric::{Metric, Name, Value};
@@ -40,6 +43,8 @@ pub struct RowBuilder {
     /// Columns that are maintained, by header and release or by a value other than 0.
     maintained: Vec<bool>,
     tags: InputTags,
+    /// Where the input asks for them and its rows have a place for events.
+    invalid: Option<InvalidRows>,
     /// The last number of rows that was compared with the mask's.
     compared_rows: usize,
     /// Whether the missed calls of the probes were reported.
@@ -66,6 +71,7 @@ impl RowBuilder {
     ) -> Self {
         let netns = input.netns_tag.then(|| (Name::from("netns"), input.netns.to_string()));
         let mut builder = Self {
+            invalid: input.has_invalid_rows().then(InvalidRows::new),
             input,
             cpus,
             release,
@@ -124,6 +130,18 @@ impl RowBuilder {
         }
         self.add_extremes(window, &mut table);
         rows.push(self.metric(None, table.into_iter().collect(), timestamp_ns));
+        rows.extend(self.invalid_rows(window));
+        rows
+    }
+
+    /// Returns the rows of INVALID packets by reason, where they are asked for.
+    fn invalid_rows(&mut self, window: &Window) -> Vec<Metric> {
+        let kernel = self.invalid_of_kernel(window);
+        let Some(invalid) = &mut self.invalid else { return Vec::new() };
+        let mut rows = invalid.rows(window, kernel, &mut |text| self.notices.push_back(text));
+        if let Some((key, value)) = &self.tags.netns {
+            rows.iter_mut().for_each(|row| row.add_tag(key, value));
+        }
         rows
     }
 

@@ -7,6 +7,7 @@ use crate::accumulate::interval::Peak;
 use crate::accumulate::{Extremes, Window};
 use crate::metric::Value;
 use crate::schema::field::{DerivedDrop, WindowValue};
+use crate::schema::fields::{ICMP_ERROR, INVALID};
 use crate::schema::measure::Measure;
 use crate::schema::raw::EVENTS;
 
@@ -115,6 +116,16 @@ impl RowBuilder {
                 peak(peaks.filter(|_| window.has_event_peaks()), measure)
             }
         }
+    }
+
+    /// The INVALID packets that the kernel counts: those of ICMP errors have a counter of their own.
+    pub(super) fn invalid_of_kernel(&self, window: &Window) -> Option<u64> {
+        let counters = [INVALID, ICMP_ERROR].map(|field| {
+            let column = self.layout.column(field.name)?;
+            self.cells(window, &window.totals, RowScope::All, column)
+        });
+        let [invalid, icmp_error] = counters;
+        window.entries.and(Some(invalid? + icmp_error?))
     }
 
     /// One cell, or the sum of a column over the rows that have it.

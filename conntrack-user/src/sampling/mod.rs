@@ -228,6 +228,7 @@ impl Sampler {
         self.report.ticks += 1;
         if emission.is_some() {
             self.open_again();
+            self.probes.read_invalid_before();
         }
         let began_at = SystemTime::now();
         if self.failures.ending.is_some() {
@@ -375,6 +376,7 @@ impl Sampler {
         }
         self.probes.read_missed(&mut self.accumulator);
         self.accumulator.fill(&mut window);
+        self.probes.read_invalid(&mut window.invalid);
         let reader = &mut self.reader;
         reader.read_sysctls(&mut window.sysctls, &mut |error| self.announced.sysctl(error));
         window.count = self.count;

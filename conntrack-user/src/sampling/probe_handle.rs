@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use crate::accumulate::Accumulator;
 use crate::accumulate::accepted::Accepted;
+use crate::accumulate::unexplained::InvalidPackets;
 use crate::sampling::announced::Announced;
 use crate::sampling::channel::Notice;
+use crate::source::ebpf::reason_counts::ReasonCounts;
 use crate::source::ebpf::reattach::EventSource;
 use crate::source::ebpf::{EventReader, EventsError};
 
@@ -26,6 +28,12 @@ pub(super) struct Probes {
     is_new: bool,
     /// Whether the statistics were lost after probes were asked for that have not come yet.
     asked_before_loss: bool,
+    /// How often probes were attached again.
+    attachment: u64,
+    /// INVALID packets with a reason, before the kernel's counters were read for an emission.
+    invalid_before: Option<u64>,
+    /// Whether the kernel's counters were read since then.
+    is_invalid_paired: bool,
 }
 
 impl Probes {
@@ -40,6 +48,9 @@ impl Probes {
             attach_at: Duration::ZERO,
             is_new: true,
             asked_before_loss: false,
+            attachment: 0,
+            invalid_before: None,
+            is_invalid_paired: false,
         }
     }
 
@@ -71,6 +82,30 @@ impl Probes {
         if let Some(reader) = self.source.as_ref().and_then(|source| source.reader.as_ref()) {
             reader.read(&mut self.counters);
             self.accepted.take_off_refused(&mut self.counters);
+        }
+        self.is_invalid_paired = true;
+    }
+
+    /// Reads INVALID packets by reason, before the kernel's counters of an emission.
+    pub(super) fn read_invalid_before(&mut self) {
+        let reader = self.source.as_mut().and_then(|source| source.reader.as_mut());
+        self.invalid_before =
+            reader.and_then(EventReader::read_invalid).map(ReasonCounts::explained);
+        self.is_invalid_paired = false;
+    }
+
+    /// Reads INVALID packets by reason, after the kernel's counters of an emission.
+    pub(super) fn read_invalid(&mut self, read: &mut InvalidPackets) {
+        read.is_known = false;
+        let Some(before) = self.invalid_before.take().filter(|_| self.is_invalid_paired) else {
+            return;
+        };
+        let reader = self.source.as_mut().and_then(|source| source.reader.as_mut());
+        if let Some(counts) = reader.and_then(EventReader::read_invalid) {
+            (read.is_known, read.attachment) = (true, self.attachment);
+            (read.before, read.after) = (before, counts.explained());
+            read.counts.clear();
+            read.counts.extend_from_slice(counts.counts());
         }
     }
 
@@ -133,6 +168,8 @@ impl Probes {
                 source.reader = Some(reader);
                 self.accepted = Accepted::default();
                 self.is_new = true;
+                self.attachment += 1;
+                self.invalid_before = None;
                 Notice::Attached(hooks)
             }
             Some(Err(error @ EventsError::Unused)) => {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::field::{Field, FieldKind, RowKind};
 use super::fields::{EVENTS_PREFIX, FIELDS, PROGRAM_FIELDS, REPORTED_CAUSES, causes, find};
+use super::labelled::{LABELLED, LabelledMeasurement};
 use super::measure::Measure;
 use crate::source::ebpf::probe_table::{AttachWhen, HOOKS};
 
@@ -57,6 +58,8 @@ fn the_tables_of_the_schema_have_exactly_the_fields_of_the_catalog() {
     let mut declared = set(of_rows.map(|field| field.name));
     declared.extend(of_programs.into_iter().chain(measures));
     declared.insert(format!("{EVENTS_PREFIX}*"));
+    let of_labelled = LABELLED.iter().flat_map(|it| [it.field].into_iter().chain(it.rate));
+    declared.extend(of_labelled.map(str::to_owned));
     // The two extremes of the table's row are additions; its other fields are sysctl files.
     let of_table = FIELDS.iter().filter(|field| field.row == RowKind::Table);
     let (additions, files): (Vec<&Field>, Vec<&Field>) =
@@ -100,6 +103,16 @@ fn the_schema_names_the_source_of_fields_outside_the_kernel() {
         field.event.is_some() || field.copy_of.is_some() || is_derived
     };
     assert_eq!(documented, set(FIELDS.iter().filter(is_other).map(|field| field.name)));
+}
+
+#[test]
+fn the_schema_has_every_measurement_with_labels() {
+    let schema = repository("docs/schema.md");
+    for LabelledMeasurement { name, labels: [first, second], .. } in LABELLED {
+        let row = format!("\n{name},{first}=");
+        assert!(schema.contains(&row), "{name}");
+        assert!(schema.contains(&format!("`{second}` is ")), "{second}");
+    }
 }
 
 /// The words of the alert are those of `ctpulse drops`.

@@ -8,6 +8,7 @@ mod documents;
 pub mod field;
 pub mod fields;
 pub mod invalid;
+pub mod labelled;
 pub mod maintained;
 pub mod measure;
 pub mod provenance;

@@ -60,7 +60,7 @@ pub(super) fn examine(
             AttachWhen::PerPacket => "; with --ebpf-per-packet",
             AttachWhen::Internal => "; with --internal",
             AttachWhen::Reports => "; with ctpulse drops",
-            AttachWhen::Invalid => "; with ctpulse drops --invalid",
+            AttachWhen::Invalid => "; with --ebpf-invalid",
         };
         let text = format!("{state}{when}");
         if state.is_unexpected() {

@@ -254,3 +254,28 @@ fn every_help_text_is_one_sentence_and_used() {
         assert!(help.ends_with('.') && !help.contains("no description"), "{name}: {help}");
     }
 }
+
+/// As `conntrack_invalid` has them: counters whose labels are the tags.
+#[test]
+fn a_measurement_with_labels_is_a_family_of_its_own() {
+    let row = |protocol: &str, reason: &str, packets: u64| Metric {
+        name: "conntrack_invalid".to_owned(),
+        ..metric(
+            &[("protocol", protocol), ("reason", reason)],
+            &[("packets", Integer(packets)), ("packets_rate", Float(1.5))],
+        )
+    };
+    let rows = [row("tcp", "odd \"%u\"", 7), row("all", "unexplained", 0)];
+    assert_eq!(
+        encode(&mut Prometheus::default(), &rows),
+        "# HELP conntrack_invalid_packets_rate Rate of packets over the emission interval, per second.\n\
+         # TYPE conntrack_invalid_packets_rate gauge\n\
+         conntrack_invalid_packets_rate{protocol=\"tcp\",reason=\"odd \\\"%u\\\"\"} 1.5\n\
+         conntrack_invalid_packets_rate{protocol=\"all\",reason=\"unexplained\"} 1.5\n\
+         # HELP conntrack_invalid_packets_total INVALID packets of this protocol and reason since the \
+         probes were attached.\n\
+         # TYPE conntrack_invalid_packets_total counter\n\
+         conntrack_invalid_packets_total{protocol=\"tcp\",reason=\"odd \\\"%u\\\"\"} 7\n\
+         conntrack_invalid_packets_total{protocol=\"all\",reason=\"unexplained\"} 0\n"
+    );
+}

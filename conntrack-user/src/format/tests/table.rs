@@ -210,3 +210,15 @@ proptest! {
         prop_assert!(widths[0] <= 80 && widths.iter().all(|w| *w == widths[0]), "{}", text);
     }
 }
+
+#[test]
+fn rows_with_labels_are_no_lines() {
+    let fields = [("packets", Integer(7)), ("packets_rate", Float(1.5))];
+    let mut labelled = metric(&[("protocol", "tcp"), ("reason", "checksum")], &fields);
+    labelled.name = "conntrack_invalid".to_owned();
+    let rows = [all_row(), table_row(), labelled];
+    assert_eq!(encode(&mut table(), &rows), encode(&mut table(), &rows[..2]));
+    let mut once = Table::new(EncoderOptions { totals: true, ..EncoderOptions::default() });
+    let text = encode(&mut once, &rows);
+    assert!(text.contains("conntrack_invalid protocol=tcp reason=checksum\n  packets "), "{text}");
+}

@@ -13,6 +13,7 @@ use super::btf::BtfError;
 use super::counters::Mapped;
 use super::diagnostics::{self, Diagnostics};
 use super::error::EventsError;
+use super::invalid_counts::InvalidMaps;
 use super::loader::{self, Constants};
 use super::probe_table::{AttachWhen, HOOKS, Hook, Probe, Variant};
 use super::programs::Programs;
@@ -46,7 +47,7 @@ pub struct AttachOptions<'a> {
     pub reports: u64,
     /// With reports, measure how long insertions take.
     pub latency: bool,
-    /// With reports, report INVALID packets, too; see [`Events::take_invalid`].
+    /// Count INVALID packets by reason; with reports, report them, too: see [`Events::take_invalid`].
     pub invalid: bool,
     /// How programs are attached. `Auto` is for a caller that watches whether the module is used.
     pub attach: EbpfAttach,
@@ -86,6 +87,8 @@ impl Events {
         let Plan { hooks, constants, namespaces, .. } = plan;
         let has_reports = constants.reports > 0;
         let layout = kernel.types.as_ref().ok().filter(|_| has_reports).map(|t| t.offsets.tuple);
+        let counts_invalid = constants.invalid.is_some() && !has_reports;
+        let invalid_counts = counts_invalid.then(|| InvalidMaps::take(&mut ebpf)).transpose()?;
         Ok(Self {
             counters: map_counters(&ebpf, constants.length)?,
             programs: Programs::open(&ebpf, &programs_of(hooks, &states), &trampolines),
@@ -102,6 +105,7 @@ impl Events {
             sees_table: constants.table != 0 && constants.table_size != 0,
             reports: layout,
             invalid: layout.filter(|_| constants.invalid.is_some()),
+            invalid_counts,
             blind: kernel.types.err(),
             has_reports,
         })
@@ -225,7 +229,7 @@ impl<'a> Plan<'a> {
             AttachWhen::PerPacket => options.per_packet,
             AttachWhen::Internal => options.internal || constants.diagnostics || reports,
             AttachWhen::Reports => reports,
-            AttachWhen::Invalid => reports && options.invalid,
+            AttachWhen::Invalid => options.invalid,
         };
         let variants = options.hooks.iter().map(|hook| {
             let functions = || hook.ways.iter().map(|way| kernel.functions(way)).collect();

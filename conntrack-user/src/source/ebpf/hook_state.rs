@@ -121,7 +121,7 @@ impl std::fmt::Display for HookState {
             }
             Self::NotAsked(AttachWhen::Reports) => write!(f, "serves only `ctpulse drops`"),
             Self::NotAsked(AttachWhen::Invalid) => {
-                write!(f, "serves only `ctpulse drops --invalid`")
+                write!(f, "serves only --ebpf-invalid and `ctpulse drops --invalid`")
             }
             Self::NotAsked(_) => write!(f, "serves only the row about ctpulse itself; --internal"),
         }

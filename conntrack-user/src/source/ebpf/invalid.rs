@@ -96,9 +96,10 @@ struct Key(InvalidKey);
 // SAFETY: integers only, without padding (asserted where it is defined), and every value of them is one.
 unsafe impl Pod for Key {}
 
+/// A text as the programs read it.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct TextBytes(InvalidText);
+pub(super) struct TextBytes(InvalidText);
 
 // SAFETY: bytes only.
 unsafe impl Pod for TextBytes {}
@@ -186,20 +187,19 @@ struct Texts {
 
 impl Texts {
     fn text(&mut self, address: u64) -> Text {
-        match address {
-            NO_TEXT => Text::None,
-            UNREAD_TEXT => Text::Unread,
-            address => {
-                self.known.entry(address).or_insert_with(|| read(&self.map, address)).clone()
-            }
-        }
+        self.known.entry(address).or_insert_with(|| text_at(&self.map, address)).clone()
     }
 }
 
-fn read(map: &HashMap<MapData, u64, TextBytes>, address: u64) -> Text {
-    match map.get(&address, 0) {
-        Ok(TextBytes(text)) => text_of(&text.bytes),
-        Err(_) => Text::Unread,
+/// Reads the text that a counter or a record has the address of.
+pub(super) fn text_at(map: &HashMap<MapData, u64, TextBytes>, address: u64) -> Text {
+    match address {
+        NO_TEXT => Text::None,
+        UNREAD_TEXT => Text::Unread,
+        address => match map.get(&address, 0) {
+            Ok(TextBytes(text)) => text_of(&text.bytes),
+            Err(_) => Text::Unread,
+        },
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Constants {
     pub(super) latency: bool,
     /// Whether the tuples that NAT finds taken are counted.
     pub(super) found: bool,
-    /// Where INVALID packets are reported: whether the kernel's functions take a `struct nf_hook_state`.
+    /// Where INVALID packets are counted: whether the kernel's functions take a `struct nf_hook_state`.
     pub(super) invalid: Option<bool>,
 }
 
@@ -74,7 +74,7 @@ impl Constants {
             (names::CALLS, 1 << self.call_bits()),
             (names::DROPS, ring(self.reports > 0, DROPS_RING)),
             (names::DIAGNOSTICS, ring(self.diagnostics, DIAGNOSTICS_RING)),
-            (names::INVALID_PACKETS, ring(has_invalid, INVALID_RING)),
+            (names::INVALID_PACKETS, ring(has_invalid && self.reports > 0, INVALID_RING)),
             (names::INVALID_TEXTS, invalid(MOST_TEXTS)),
             (names::INVALID_COUNTS, invalid(MOST_INVALID_COUNTS)),
             (names::REFUSED, invalid(1 << REFUSED_BITS)),

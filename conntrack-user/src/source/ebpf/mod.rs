@@ -18,6 +18,7 @@ pub mod drops;
 pub(crate) mod error;
 mod hook_state;
 pub mod invalid;
+mod invalid_counts;
 pub mod invalid_reason;
 mod loader;
 pub mod offsets;
@@ -26,6 +27,7 @@ pub mod probe_table;
 mod programs;
 mod prototypes;
 mod reader;
+pub mod reason_counts;
 pub(crate) mod reattach;
 mod refusal;
 pub(crate) mod sharing;
@@ -48,6 +50,8 @@ use drops::Reports;
 pub use error::EventsError;
 pub use hook_state::{Attachment, HookCount, HookState};
 use invalid::InvalidReports;
+use invalid_counts::InvalidMaps;
+pub use invalid_counts::InvalidReader;
 use offsets::TupleLayout;
 use probe_table::Hook;
 use programs::Programs;
@@ -86,6 +90,8 @@ pub struct Events {
     reports: Option<TupleLayout>,
     /// The same for the reports of INVALID packets.
     invalid: Option<TupleLayout>,
+    /// The counters of INVALID packets, where these are counted and not reported.
+    invalid_counts: Option<InvalidMaps>,
     /// Whether drops are reported, and their causes distinguished more finely.
     has_reports: bool,
 }
@@ -185,6 +191,11 @@ impl Events {
     pub fn holds(&self, namespace: &Pinned) -> bool {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.iter().flatten().any(|held| held.inode == namespace.inode)
+    }
+
+    /// Returns a reader of INVALID packets by reason in this namespace, where they are counted.
+    pub(crate) fn invalid_reader(&self, namespace: &Pinned) -> Option<InvalidReader> {
+        self.invalid_counts.as_ref().map(|maps| InvalidReader::new(maps, namespace.inode))
     }
 
     /// [`Events::release`], by the namespace's inode number.

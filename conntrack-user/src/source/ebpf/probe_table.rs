@@ -43,7 +43,7 @@ pub enum AttachWhen {
     Internal,
     /// Where drops are reported one by one: it is a call of each new connection more.
     Reports,
-    /// Where INVALID packets are reported one by one.
+    /// Where INVALID packets are counted by reason, or reported one by one.
     Invalid,
 }
 

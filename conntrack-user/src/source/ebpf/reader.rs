@@ -5,6 +5,8 @@ use std::sync::Arc;
 use conntrack_ebpf::Event;
 
 use super::Events;
+use super::invalid_counts::InvalidReader;
+use super::reason_counts::ReasonCounts;
 
 /// Events that are counted only on request, because they have a cost for each packet.
 const PER_PACKET: [Event; 3] = [Event::TrackerDropped, Event::Found, Event::Ignored];
@@ -21,6 +23,9 @@ pub struct EventReader {
     /// Whether this input asked for what costs something for each packet; another one that shares
     /// the programs may have.
     pub per_packet: bool,
+    /// The reader of INVALID packets by reason, where this input asked for them and the namespace is
+    /// known.
+    pub invalid: Option<InvalidReader>,
 }
 
 impl EventReader {
@@ -31,6 +36,13 @@ impl EventReader {
         for &cpu in &self.cpus {
             counters.extend_from_slice(&asked(self.events.read(cpu, self.slot), self.per_packet));
         }
+    }
+
+    /// Reads INVALID packets by reason, which takes system calls: at an emission. `None` where they are
+    /// not counted.
+    pub fn read_invalid(&mut self) -> Option<&ReasonCounts> {
+        let maps = self.events.invalid_counts.as_ref()?;
+        self.invalid.as_mut()?.read(maps).ok()
     }
 
     /// Which events are counted.

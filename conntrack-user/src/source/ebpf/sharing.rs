@@ -76,6 +76,7 @@ impl FirstProbes {
             number,
             cpus: cpus.to_vec(),
             per_packet: input.ebpf_per_packet,
+            invalid: input.has_invalid_rows(),
             shared: Arc::clone(&self.shared),
             types_error: None,
             giving_way: Weak::new(),
@@ -96,8 +97,7 @@ impl FirstProbes {
 /// Whether the input's rows have a place for events: plain files are of another kernel, or of
 /// another time.
 fn has_events(input: &Input, place: &Place) -> bool {
-    let statistics = input.collect.all || input.collect.percpu;
-    input.ebpf != Ebpf::Off && !input.compat_telegraf && statistics && place.is_live()
+    input.has_events() && place.is_live()
 }
 
 /// How the probes that all inputs share are attached: kprobes where one input wants them, since every
@@ -122,6 +122,8 @@ struct SharedProbes {
     per_packet: bool,
     /// Whether any input has a row about ctpulse itself.
     internal: bool,
+    /// Whether any input has rows of INVALID packets by reason.
+    invalid: bool,
     /// How programs are attached: see [`attach_of`].
     attach: EbpfAttach,
     /// Where each input has its namespace; `None` for one without events.
@@ -165,6 +167,7 @@ impl SharedProbes {
         Self {
             per_packet: inputs.iter().any(|input| input.ebpf_per_packet),
             internal: inputs.iter().any(|input| input.internal),
+            invalid: inputs.iter().any(Input::has_invalid_rows),
             attach: attach_of(inputs),
             places,
             shares: Mutex::new(shares),
@@ -245,6 +248,7 @@ impl SharedProbes {
         let events = Events::attach(&AttachOptions {
             per_packet: self.per_packet,
             internal: self.internal,
+            invalid: self.invalid,
             attach: self.attach,
             ..AttachOptions::new(&namespaces, cpu_mask::length(&cpus))
         })?;
@@ -294,6 +298,7 @@ struct InputProbes {
     number: usize,
     cpus: Vec<u32>,
     per_packet: bool,
+    invalid: bool,
     shared: Arc<SharedProbes>,
     /// The error in the kernel's types, where all events are counted together.
     types_error: Option<String>,
@@ -313,7 +318,8 @@ impl InputProbes {
         self.giving_way = if events.gives_way() { Arc::downgrade(events) } else { Weak::new() };
         let slot = events.slot(namespace)?;
         let (cpus, per_packet) = (self.cpus.clone(), self.per_packet);
-        Some(EventReader { events: Arc::clone(events), slot, cpus, per_packet })
+        let invalid = events.invalid_reader(namespace).filter(|_| self.invalid);
+        Some(EventReader { events: Arc::clone(events), slot, cpus, per_packet, invalid })
     }
 }
 

@@ -260,7 +260,7 @@ unsafe fn open(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<OwnedF
 /// # Safety
 /// Every address in `attributes` is of memory that has what the command reads, and room for what it
 /// writes, until this returns.
-unsafe fn call(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<RawFd> {
+pub(super) unsafe fn call(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<RawFd> {
     // SAFETY: the union is as long as stated; the rest is the caller's.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<bpf_attr>())
