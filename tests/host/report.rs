@@ -14,6 +14,7 @@ mod damage;
 mod doubts;
 mod ends;
 mod forms;
+mod labelled;
 mod levels;
 mod names;
 mod peaks;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::accumulator::{Context, SourceAccumulator};
 use super::cpus;
 use super::fields::{Counters, Meaning, is_usual};
+use super::labelled::Labelled;
 use super::successors;
 use super::summary::Report;
 use super::undecided::Undecided;
@@ -41,6 +42,7 @@ pub struct Aggregator {
     places: Vec<Option<RowScope>>,
     sources: Vec<SourceAccumulator>,
     by_origin: HashMap<RecordedSeries, usize>,
+    labelled: Labelled,
     other_rows: u64,
     /// Rows of which it is not known yet whether they are conntrack's.
     undecided: Undecided,
@@ -58,6 +60,8 @@ enum RowScope {
     Whole(usize),
     /// A CPU's.
     Cpu(usize, usize),
+    /// A measurement's with labels.
+    Labelled(usize),
 }
 
 impl Aggregator {
@@ -71,6 +75,7 @@ impl Aggregator {
             places: Vec::new(),
             sources: Vec::new(),
             by_origin: HashMap::new(),
+            labelled: Labelled::default(),
             other_rows: 0,
             undecided: Undecided::default(),
             refused_rows: 0,
@@ -95,6 +100,9 @@ impl Aggregator {
     }
 
     fn take(&mut self, catalog: &Catalog, place: RowScope, row: Row<'_>) {
+        if let RowScope::Labelled(place) = place {
+            return self.labelled.take(catalog, place, row);
+        }
         self.meanings.resize(catalog.fields().len(), Meaning::Unmet);
         for (field, _) in row.values {
             if self.meanings[field.0] == Meaning::Unmet {
@@ -102,6 +110,7 @@ impl Aggregator {
             }
         }
         match place {
+            RowScope::Labelled(_) => {}
             RowScope::Whole(source) => {
                 let meanings = (&self.meanings[..], &self.counters);
                 self.sources[source].whole(&self.options, meanings, row);
@@ -136,6 +145,9 @@ impl Aggregator {
     }
 
     fn find_place(&mut self, catalog: &Catalog, row: Row<'_>) -> Option<RowScope> {
+        if let Some(place) = self.labelled.place(catalog, row) {
+            return Some(self.set_place(row.series, RowScope::Labelled(place)));
+        }
         let series = catalog.series(row.series);
         let cpu = series.tag("cpu").filter(|cpu| *cpu != "all");
         let number = cpu.map(cpus::number);
@@ -166,12 +178,15 @@ impl Aggregator {
             Some(number) => RowScope::Cpu(source, number),
             None => RowScope::Whole(source),
         };
-        let SeriesId(id) = row.series;
+        Some(self.set_place(row.series, place))
+    }
+
+    fn set_place(&mut self, SeriesId(id): SeriesId, place: RowScope) -> RowScope {
         if self.places.len() <= id {
             self.places.resize(id + 1, None);
         }
         self.places[id] = Some(place);
-        Some(place)
+        place
     }
 
     /// Reports the rows; `recording` is how they were read.
@@ -195,6 +210,7 @@ impl Aggregator {
         for (source, unknown) in sources.iter_mut().zip(successors::unknown(&ends)) {
             source.unknown.extend(unknown);
         }
+        self.other_rows += self.labelled.finish(&mut sources);
         sources.sort_by(|a, b| (&a.name, &a.tags).cmp(&(&b.name, &b.tags)));
         Report {
             recording,

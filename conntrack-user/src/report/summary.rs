@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::drawing::Drawing;
 use super::found::FoundByFailures;
 use super::invalid::InvalidWindow;
+use super::labelled::LabelledReport;
 use crate::recording::ReadCounts;
 
 /// The report of one recording.
@@ -64,6 +65,9 @@ pub struct SourceReport {
     pub drop_causes: Vec<Cause>,
     /// Packets in `drop` that none of these causes has; absent where no cause is counted.
     pub drops_without_cause: Option<f64>,
+    /// The totals of measurements with labels, such as INVALID packets by reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labelled: Vec<LabelledReport>,
     /// Where rows are missing.
     pub gaps: Gaps,
     /// The samples and rows that ctpulse missed; absent where rows do not have them.

@@ -4,6 +4,7 @@
 
 mod causes;
 mod cpus;
+mod labelled;
 
 use std::fmt::Write as _;
 
@@ -168,6 +169,7 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
     rates(source, window_seconds, &at, out);
     bursts(source, &at, out);
     causes::causes(source, out);
+    labelled::labelled(source, out);
     cpus::cpus(source, out);
     let lists = [(COUNTED_AND_STILL, &source.unmoved), (NOT_COUNTED, &source.not_counted)];
     for (at, (title, names)) in lists.into_iter().filter(|(_, names)| !names.is_empty()).enumerate()

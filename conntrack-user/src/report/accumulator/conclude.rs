@@ -112,6 +112,7 @@ impl SourceAccumulator {
                 .flat_map(|(at, name, _)| self.counters[*at].rates.bursts(name))
                 .collect(),
             drop_causes,
+            labelled: Vec::new(),
             drops_without_cause,
             fill,
             gaps,

@@ -90,6 +90,7 @@ fn recording(heading: &str, report: &Report, out: &mut String) {
         tables::counters(source, report.window_seconds, out);
         tables::bursts(source, out);
         tables::causes(source, out);
+        tables::labelled(source, out);
         tables::gaps(source, out);
         tables::unmoved(source, out);
         out.push_str("</section>\n");

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::compare::Comparison;
+use super::super::labelled::LabelledReport;
 use super::super::summary::{Change, Report, SourceReport};
 use super::super::text::{
     COUNTED_AND_STILL, NO_CAUSE, NOT_COUNTED, NOT_SEEN, columns, limit_changes, peak, plus,
@@ -198,6 +199,22 @@ pub(super) fn causes(source: &SourceReport, out: &mut String) {
         row(&cells.map(Some), out);
     }
     end(out);
+}
+
+/// The totals of measurements with labels.
+pub(super) fn labelled(source: &SourceReport, out: &mut String) {
+    for LabelledReport { title, totals, .. } in &source.labelled {
+        let mut counted = totals.iter().filter(|each| each.total > 0.0).peekable();
+        if counted.peek().is_none() {
+            continue;
+        }
+        start(title, &["", "total", "share"], out);
+        for each in counted {
+            let cells = [each.name(), whole(each.total), percent(each.percent)];
+            row(&cells.map(Some), out);
+        }
+        end(out);
+    }
 }
 
 /// Where rows are missing.

@@ -1,0 +1,29 @@
+//! The totals of measurements with labels.
+
+use std::fmt::Write as _;
+
+use super::super::labelled::{LabelledReport, LabelledTotal};
+use super::super::summary::SourceReport;
+use crate::text::human::{number, percent};
+use crate::text::sanitize::shown;
+
+/// The most rows of one measurement.
+pub(in super::super) const MOST_TOTALS: usize = 20;
+
+/// The measurements of which something was counted.
+pub(super) fn labelled(source: &SourceReport, out: &mut String) {
+    for LabelledReport { title, totals, .. } in &source.labelled {
+        let counted: Vec<&LabelledTotal> = totals.iter().filter(|it| it.total > 0.0).collect();
+        if counted.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "\n{title}");
+        for each in counted.iter().take(MOST_TOTALS) {
+            let (total, share) = (number(each.total, 11), percent(each.percent));
+            let _ = writeln!(out, "  {:<31} {total:>11} {share:>6}", shown(&each.name()));
+        }
+        if let Some(more) = counted.len().checked_sub(MOST_TOTALS).filter(|more| *more > 0) {
+            let _ = writeln!(out, "  and {more} more");
+        }
+    }
+}

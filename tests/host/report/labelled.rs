@@ -1,0 +1,93 @@
+//! Rows of measurements with labels: `conntrack_invalid`.
+
+use super::forms::report_of;
+use ctpulse::report::{Report, report_text};
+
+const START_NS: i64 = 1_795_590_600_000_000_000;
+
+/// One row of line protocol a second: the packets of some reasons, and whether they have rates.
+fn text(rows: &[(&str, u64, bool)], name: &str) -> String {
+    let mut text = String::new();
+    let mut second = -1;
+    for (reason, packets, has_rate) in rows {
+        if *reason == "unexplained" {
+            second += 1;
+            let time = START_NS + second * 1_000_000_000;
+            text += &format!("conntrack,cpu=all,host=gw drop=0i,invalid={}i {time}\n", second * 10);
+        }
+        let time = START_NS + second * 1_000_000_000;
+        let rate = if *has_rate { ",packets_rate=1" } else { "" };
+        text += &format!(
+            "{name},host=gw,protocol=tcp,reason={reason} packets={packets}i{rate} {time}\n"
+        );
+    }
+    text
+}
+
+fn totals(report: &Report) -> Vec<(String, f64)> {
+    let [source] = &report.sources[..] else { panic!("{:?}", report.sources) };
+    let [labelled] = &source.labelled[..] else { panic!("{:?}", source.labelled) };
+    let name = |labels: &[(String, String)]| {
+        labels.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    labelled.totals.iter().map(|each| (name(&each.labels), each.total)).collect()
+}
+
+const ROWS: [(&str, u64, bool); 8] = [
+    ("unexplained", 3, false),
+    ("checksum", 5, false),
+    ("unexplained", 3, true),
+    ("checksum", 9, true),
+    ("unexplained", 4, true),
+    ("checksum", 12, true),
+    ("tcp_rst", 20, true),
+    ("unexplained", 4, true),
+];
+
+/// A reason that is met later began with 0.
+#[test]
+fn packets_are_counted_by_reason_between_the_first_row_and_the_last() {
+    let expected = [("tcp tcp_rst", 20.0), ("tcp checksum", 7.0), ("tcp unexplained", 1.0)];
+    let expected = expected.map(|(name, total)| (name.to_owned(), total));
+    let lines = text(&ROWS, "conntrack_invalid");
+    let report = report_of(lines.as_bytes());
+    assert_eq!(totals(&report), expected);
+    let others: Vec<&str> = lines.lines().filter(|line| line.contains(",cpu=all")).collect();
+    let without = report_of((others.join("\n") + "\n").as_bytes());
+    assert_eq!(report.sources[0].unknown, without.sources[0].unknown);
+    assert_eq!((report.other_rows, without.sources[0].labelled.len()), (0, 0));
+    let printed = report_text(&report);
+    let table = "\nINVALID packets by reason\n  \
+                 tcp tcp_rst                              20  71.4%\n  \
+                 tcp checksum                              7  25.0%\n  \
+                 tcp unexplained                           1   3.6%\n";
+    assert!(printed.contains(table), "{printed}");
+    // The latest row first.
+    let mut lines: Vec<&str> = lines.lines().collect();
+    lines.reverse();
+    let report = report_of((lines.join("\n") + "\n").as_bytes());
+    assert_eq!(totals(&report), expected);
+}
+
+/// The probes were attached again: the rows without a rate begin with what was counted since then.
+#[test]
+fn counters_that_began_again_are_added() {
+    let again = [("unexplained", 0, false), ("checksum", 12, false), ("unexplained", 2, true)];
+    let rows = [&ROWS[..], &again].concat();
+    let found = totals(&report_of(text(&rows, "conntrack_invalid").as_bytes()));
+    assert_eq!(found[0], ("tcp tcp_rst".to_owned(), 20.0));
+    assert_eq!(found[1], ("tcp checksum".to_owned(), 19.0));
+    assert_eq!(found[2], ("tcp unexplained".to_owned(), 3.0));
+}
+
+/// `name_prefix` and `name_suffix` are those of the source; rows of another program are no one's.
+#[test]
+fn rows_belong_to_the_source_of_their_tags_and_name() {
+    let with = |name: &str| text(&ROWS, name).replace("conntrack,", "a_conntrack_b,");
+    let report = report_of(with("a_conntrack_invalid_b").as_bytes());
+    assert_eq!(totals(&report)[0].1, 20.0);
+    let report = report_of(with("a_conntrack_invalid").as_bytes());
+    assert_eq!((report.sources[0].labelled.len(), report.other_rows), (0, 8));
+    let report = report_of(text(&ROWS, "firewall").as_bytes());
+    assert_eq!((report.sources[0].labelled.len(), report.other_rows), (0, 8));
+}
