@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Running, ctpulse, fixture, not_run_here, output, repository, roots, text};
 use ctpulse::schema::field::{Field, FieldKind, RowKind};
 use ctpulse::schema::fields::{FIELDS, PROGRAM_FIELDS};
+use ctpulse::schema::labelled::LABELLED;
 use ctpulse::schema::measure::Measure;
 use serde_json::Value;
 
@@ -65,7 +66,14 @@ fn exposed_metrics_follow_the_conventions() {
 
 /// The names of all fields in rows, with the measures of each counter.
 fn field_names() -> BTreeSet<String> {
-    FIELDS.iter().flat_map(|field| with_measures(field, field.name)).map(str::to_owned).collect()
+    let of_catalog = FIELDS.iter().flat_map(|field| with_measures(field, field.name));
+    let of_labelled = LABELLED.iter().flat_map(|it| [it.field].into_iter().chain(it.rate));
+    of_catalog.chain(of_labelled).map(str::to_owned).collect()
+}
+
+/// The measurements with labels, and these labels.
+fn labelled_names() -> Vec<&'static str> {
+    LABELLED.iter().flat_map(|it| [it.name].into_iter().chain(it.labels)).collect()
 }
 
 /// The names of all metrics.
@@ -81,7 +89,11 @@ fn metric_names() -> BTreeSet<String> {
     };
     let of_programs = PROGRAM_FIELDS.iter();
     let of_programs = of_programs.map(|of| format!("internal_ctpulse_{}_total", of.prometheus));
-    FIELDS.iter().flat_map(metric).chain(of_programs).collect()
+    let of_labelled = LABELLED.iter().map(|it| {
+        let total = if it.rate.is_some() { "_total" } else { "" };
+        format!("{}_{}{total}", it.name, it.field)
+    });
+    FIELDS.iter().flat_map(metric).chain(of_programs).chain(of_labelled).collect()
 }
 
 /// A field's name, and those of its measures where it has any.
@@ -135,9 +147,8 @@ fn alerts_and_dashboard_use_only_existing_metrics() {
                 assert!(alias.starts_with("$tag_host $tag_netns "), "{alias}");
                 legends += 1;
                 let quoted = query.split('"').skip(1).step_by(2);
-                for name in
-                    quoted.filter(|name| !["conntrack", "cpu", "host", "netns"].contains(name))
-                {
+                let tags = [&["conntrack", "cpu", "host", "netns"][..], &labelled_names()].concat();
+                for name in quoted.filter(|name| !tags.contains(name)) {
                     assert!(fields.contains(name), "the dashboard asks for {name}");
                     seen += 1;
                 }
@@ -145,7 +156,7 @@ fn alerts_and_dashboard_use_only_existing_metrics() {
         }
     }
     assert!(seen > 60, "{seen} names seen");
-    assert_eq!(legends, 54, "as many of Prometheus as of InfluxDB");
+    assert_eq!(legends, 56, "as many of Prometheus as of InfluxDB");
 }
 
 /// The body of an answer to a request by HTTP/1.0.
