@@ -61,4 +61,5 @@ pub mod settings;
 pub mod source;
 pub mod text;
 pub mod top;
+pub mod tui;
 pub mod version;

@@ -27,8 +27,6 @@ use crate::live::app::{App, Message};
 use crate::live::feed::{Batch, Feed, LiveFeed, ToScreen};
 use crate::live::load::Recorded;
 use crate::live::replay::ReplayFeed;
-use crate::live::terminal::{self, Display};
-use crate::live::theme::Theme;
 use crate::live::ui::{Event, MOST_EVENTS, Ui, UiError, read_keys};
 use crate::logging;
 use crate::metric::filter::Filter;
@@ -37,6 +35,8 @@ use crate::sampling::Trigger;
 use crate::settings::{Collect, Confine, DEFAULT_DIRS, DEFAULT_FILES, Settings};
 use crate::source::namespace::HeldProcesses;
 use crate::text::colour;
+use crate::tui::terminal::{self, Display};
+use crate::tui::theme::Theme;
 
 /// `--interval` where it is not given.
 const INTERVAL: Duration = Duration::from_millis(500);

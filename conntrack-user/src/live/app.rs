@@ -7,8 +7,9 @@ use super::feed::Batch;
 use super::keys::Action;
 use super::layout;
 use super::state::Screen;
-use super::theme::Theme;
 use super::zoom::Zoom;
+use crate::tui::SMALLEST;
+use crate::tui::theme::Theme;
 
 /// Messages that are kept.
 const MOST_MESSAGES: usize = 100;
@@ -100,7 +101,7 @@ impl App {
             now: Instant::now(),
             panel: Panel::default(),
             zoom: Zoom::default(),
-            width: layout::SMALLEST.0,
+            width: SMALLEST.0,
             scroll: 0,
             cpus_by_number: false,
             theme,

@@ -1,8 +1,5 @@
 //! The sizes of the dashboard's parts, in cells of the terminal.
 
-/// The smallest screen that everything fits on.
-pub const SMALLEST: (u16, u16) = (80, 24);
-
 /// The columns of the rates, each with the space before it: the name, the source, each number.
 pub(super) const NAME: u16 = 14;
 pub(super) const FROM: u16 = 7;

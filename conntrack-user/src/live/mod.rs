@@ -7,7 +7,7 @@
 //!     state, history: what is known      app, keys: what is shown
 //!            +---------------+------------------+
 //!                            v
-//!                          draw -> ratatui's buffer -> terminal
+//!                          draw -> ratatui's buffer -> tui::terminal
 //! ```
 //!
 //! `ui` runs the loop on a thread of its own; everything above it is pure. The sampling thread
@@ -29,7 +29,5 @@ pub mod namespace;
 pub mod replay;
 pub mod series;
 pub mod state;
-pub mod terminal;
-pub mod theme;
 pub mod ui;
 pub mod zoom;

@@ -8,9 +8,10 @@ use crossterm::event::{self, KeyEvent};
 use rustix::process::{Signal, getpid, kill_current_process_group, kill_process};
 
 use super::app::{App, Message, Request};
+use super::draw::draw;
 use super::feed::{Batch, Feed, FeedError};
 use super::keys::{Action, action};
-use super::terminal::{Display, leave};
+use crate::tui::terminal::{Display, leave};
 
 /// The shortest time between two pictures.
 const FRAME: Duration = Duration::from_millis(100);
@@ -86,7 +87,7 @@ impl Ui {
             if is_changed && now >= frame_at {
                 self.app.interval = self.feed.interval();
                 self.app.pace = self.feed.pace();
-                self.display.draw(&self.app)?;
+                self.display.draw(|buffer| draw(&self.app, buffer))?;
                 is_changed = false;
                 frame_at = (frame_at + FRAME).max(now + FRAME / 2);
             }

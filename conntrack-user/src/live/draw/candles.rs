@@ -3,9 +3,9 @@
 
 use ratatui::layout::Rect;
 
-use super::super::theme::Role;
-use super::pen::Pen;
 use crate::live::history::PlotColumn;
+use crate::tui::pen::Pen;
+use crate::tui::theme::Role;
 
 /// Draws one column of cells for each of `columns`, the last one at the right edge; `top` is
 /// the value at the upper edge.

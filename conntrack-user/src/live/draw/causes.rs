@@ -2,12 +2,12 @@
 
 use ratatui::layout::Rect;
 
-use super::super::theme::Role;
-use super::pen::Pen;
 use super::{skip, words};
 use crate::live::namespace::{Namespace, Reading};
 use crate::live::series::{ALL, CAUSE_INDICES, DROP, SERIES};
 use crate::schema::field::LiveGroup;
+use crate::tui::pen::Pen;
+use crate::tui::theme::Role;
 
 const RATE: u16 = 8;
 const TOTAL: u16 = 9;

@@ -2,14 +2,14 @@
 
 use ratatui::layout::Rect;
 
-use super::super::theme::Role;
-use super::pen::Pen;
 use super::skip;
 use crate::live::app::App;
 use crate::live::cpu_rates::CpuRates;
 use crate::live::namespace::Namespace;
 use crate::live::series::{RATES, SERIES};
 use crate::text::human;
+use crate::tui::pen::Pen;
+use crate::tui::theme::Role;
 
 /// How many times its fair share the busiest CPU does from where on it is uneven.
 const UNEVEN: f64 = 2.0;

@@ -2,10 +2,10 @@
 
 use ratatui::layout::Rect;
 
-use super::super::theme::Role;
-use super::pen::Pen;
 use crate::live::app::App;
 use crate::live::keys::KEYS;
+use crate::tui::pen::Pen;
+use crate::tui::theme::Role;
 
 const READING: [&str; 10] = [
     "A column's bar is the mean, the line above it the peak of one sample: a burst.",

@@ -8,7 +8,6 @@ mod candles;
 mod causes;
 mod cpus;
 mod help;
-mod pen;
 mod rates;
 mod table;
 #[cfg(test)]
@@ -19,12 +18,12 @@ mod words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use self::pen::Pen;
 use super::app::{App, Panel};
-use super::layout::SMALLEST;
 use super::namespace::Namespace;
 use super::series::RATES;
-use super::theme::Role;
+use crate::tui::SMALLEST;
+use crate::tui::pen::Pen;
+use crate::tui::theme::Role;
 
 /// From this height on there is room for more than the smallest screen's panels.
 const TALL: u16 = 34;

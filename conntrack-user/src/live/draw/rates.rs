@@ -4,9 +4,7 @@
 use ratatui::layout::Rect;
 
 use super::super::layout::{FROM, NAME, NUMBER, TEXT, columns};
-use super::super::theme::Role;
 use super::candles::candles;
-use super::pen::Pen;
 use super::{skip, words};
 use crate::live::app::App;
 use crate::live::doubt::Doubt;
@@ -15,6 +13,8 @@ use crate::live::namespace::{Current, Namespace, Reading};
 use crate::live::series::{SERIES, Series};
 use crate::schema::provenance::Origin;
 use crate::text::human;
+use crate::tui::pen::Pen;
+use crate::tui::theme::Role;
 
 /// Where candles are in an area: right of the text.
 pub(super) fn chart(area: Rect, lines: u16) -> Rect {

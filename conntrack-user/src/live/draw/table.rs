@@ -2,13 +2,13 @@
 
 use ratatui::layout::Rect;
 
-use super::super::theme::Role;
 use super::candles::candles;
-use super::pen::Pen;
 use super::{skip, words};
 use crate::live::history::Axis;
 use crate::live::namespace::{FillStep, Namespace};
 use crate::text::human;
+use crate::tui::pen::Pen;
+use crate::tui::theme::Role;
 
 /// Draws two lines, and below them `lines` of the last minutes' level; returns what is left.
 pub(super) fn draw(

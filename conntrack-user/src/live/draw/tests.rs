@@ -15,10 +15,10 @@ use super::super::feed::Batch;
 use super::super::keys::Action;
 use super::super::series::{ALL, SERIES};
 use super::draw;
-use crate::live::theme::Theme;
 use crate::metric::{Metric, Name, Value};
 use crate::schema::measure::Measure;
 use crate::schema::provenance::Origin;
+use crate::tui::theme::Theme;
 
 const COLOURED: Theme = Theme { colour: true, ascii: false };
 

@@ -3,12 +3,12 @@
 
 use ratatui::layout::Rect;
 
-use super::super::theme::Role;
-use super::pen::Pen;
 use crate::live::app::{App, Panel};
 use crate::live::namespace::Namespace;
 use crate::rows::MEASUREMENT;
 use crate::text::human;
+use crate::tui::pen::Pen;
+use crate::tui::theme::Role;
 
 pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, app: &App) {
     let namespace = app.shown().namespace();

@@ -17,13 +17,12 @@ use crossterm::execute;
 use crossterm::style::ResetColor;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
 use ratatui::backend::CrosstermBackend;
+use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-use super::app::App;
-use super::draw::draw;
-use super::layout::SMALLEST;
+use super::SMALLEST;
 
 /// Why there is no picture.
 #[derive(Debug, thiserror::Error)]
@@ -163,12 +162,12 @@ impl Display {
         self.picture.current_buffer_mut().area().width
     }
 
-    /// Draws what has changed.
+    /// Writes what `draw` changed.
     ///
     /// # Errors
     /// The system's.
-    pub fn draw(&mut self, app: &App) -> io::Result<()> {
-        self.picture.draw(|frame| draw(app, frame.buffer_mut()))?;
+    pub fn draw(&mut self, draw: impl FnOnce(&mut Buffer)) -> io::Result<()> {
+        self.picture.draw(|frame| draw(frame.buffer_mut()))?;
         Ok(())
     }
 }
@@ -192,9 +191,9 @@ fn size(tty: &impl AsFd) -> Rect {
 mod tests {
     use std::io::Read;
 
+    use ratatui::style::Style;
     use rustix::termios::{LocalModes, Winsize, tcsetwinsize};
 
-    use super::super::theme::Theme;
     use super::*;
 
     /// The two ends of a terminal of this size, and what is read at the other end.
@@ -247,8 +246,9 @@ mod tests {
         };
 
         let mut display = enter(&mut master);
-        display.draw(&App::new(Theme { colour: false, ascii: false }, false)).unwrap();
-        read_until(&mut master, &["waiting for the first row"]);
+        let text = |buffer: &mut Buffer| buffer.set_string(0, 0, "drawn", Style::new());
+        display.draw(text).unwrap();
+        read_until(&mut master, &["drawn"]);
         drop(display);
         is_left(&mut master);
 

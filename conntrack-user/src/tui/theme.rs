@@ -1,4 +1,4 @@
-//! The styles and glyphs of the dashboard.
+//! Styles and glyphs.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -13,7 +13,7 @@ pub struct Theme {
 
 /// The meaning of a piece of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// A number or a name.
     Plain,
     /// An explanation.
@@ -31,7 +31,7 @@ pub(super) enum Role {
 }
 
 impl Theme {
-    pub(super) fn style(self, role: Role) -> Style {
+    pub(crate) fn style(self, role: Role) -> Style {
         let plain = Style::new();
         let style = match role {
             Role::Plain => return plain,
@@ -50,7 +50,7 @@ impl Theme {
     }
 
     /// Fills from empty to full in eighths.
-    pub(super) fn eighth(self, eighths: usize) -> &'static str {
+    pub(crate) fn eighth(self, eighths: usize) -> &'static str {
         let ramp = if self.ascii {
             [" ", "_", "_", "_", "-", "-", "=", "=", "#"]
         } else {
@@ -60,24 +60,24 @@ impl Theme {
     }
 
     /// The line above a mean, up to the peak.
-    pub(super) fn wick(self) -> &'static str {
+    pub(crate) fn wick(self) -> &'static str {
         if self.ascii { "|" } else { "│" }
     }
 
     /// The character for a rate of 0.
-    pub(super) fn zero(self) -> &'static str {
+    pub(crate) fn zero(self) -> &'static str {
         if self.ascii { "." } else { "·" }
     }
 
-    pub(super) fn taken(self) -> &'static str {
+    pub(crate) fn taken(self) -> &'static str {
         if self.ascii { "#" } else { "█" }
     }
 
-    pub(super) fn free(self) -> &'static str {
+    pub(crate) fn free(self) -> &'static str {
         if self.ascii { "-" } else { "░" }
     }
 
-    pub(super) fn rule(self) -> &'static str {
+    pub(crate) fn rule(self) -> &'static str {
         if self.ascii { "-" } else { "─" }
     }
 }

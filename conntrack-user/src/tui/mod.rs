@@ -1,0 +1,9 @@
+//! The parts of a full-screen program that `live` and `top` share: the terminal, its styles, and text that
+//! stays inside its cell.
+
+pub mod pen;
+pub mod terminal;
+pub mod theme;
+
+/// The smallest screen that everything fits on, in columns and lines.
+pub const SMALLEST: (u16, u16) = (80, 24);
