@@ -1,42 +1,33 @@
 //! `ctpulse live`: the dashboard, wired to the samplers.
 //!
-//! The main thread waits for signals, the UI has a thread of its own that may be stuck in the
-//! terminal, and the sink's thread hands rows to it. The terminal is restored in any order of their ends.
+//! The sink's thread hands rows to the UI's; `screen` has the rest of the threads.
 
-use std::fs::File;
 use std::io;
-use std::ops::{ControlFlow, RangeInclusive};
-use std::os::fd::AsFd;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use log::Level;
-use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use super::stream::{
-    HUNG_UP, PATIENCE, RunEvent, Turn, attend, is_ignored, on_signal, run_events, start, stop,
-};
+use super::screen;
+use super::stream::{HUNG_UP, RunEvent, Turn, attend, run_events, start, stop};
 use crate::cli::{CollectArgs, LiveArgs};
-use crate::live::app::{App, Message};
+use crate::live::app::App;
 use crate::live::feed::{Batch, Feed, LiveFeed, ToScreen};
 use crate::live::load::Recorded;
 use crate::live::replay::ReplayFeed;
-use crate::live::ui::{Event, MOST_EVENTS, Ui, UiError, read_keys};
+use crate::live::view::{LiveView, ends};
 use crate::logging;
 use crate::metric::filter::Filter;
 use crate::pipeline::{Pipeline, Plan};
 use crate::sampling::Trigger;
 use crate::settings::{Collect, Confine, DEFAULT_DIRS, DEFAULT_FILES, Settings};
 use crate::source::namespace::HeldProcesses;
-use crate::text::colour;
-use crate::tui::terminal::{self, Display};
-use crate::tui::theme::Theme;
+use crate::tui::terminal;
+use crate::tui::ui::{Event, MOST_EVENTS};
 
 /// `--interval` where it is not given.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -44,26 +35,16 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// When it is said that a recording is still being read.
 const LONG_READ: Duration = Duration::from_secs(1);
 
-type UiThread = JoinHandle<Result<Vec<Message>, UiError>>;
-
 pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     terminal::check(&io::stdout(), std::env::var_os("TERM").as_deref())?;
     let (settings, warnings) = settings(args)?;
     let (to_ui, events) = sync_channel(MOST_EVENTS);
-    let said = to_ui.clone();
-    logging::start_diverted(settings.log_level, move |level, text| {
-        let is_warning = level <= Level::Warn;
-        let message = Message { text: text.to_owned(), is_warning, at: Instant::now() };
-        // Without room it is lost; there is more of the same on the screen then.
-        let _ = said.try_send(Event::Said(message));
-        terminal::is_entered()
-    });
+    screen::start_log(settings.log_level, &to_ui);
     logging::warn_briefly(&warnings);
-    terminal::leave_on_panic();
 
     let (ended, said, turn) = super::runtime()?.block_on(async {
         let (to, mut from) = run_events();
-        wait_for_signals(&to, &to_ui)?;
+        screen::wait_for_signals(&to, &to_ui)?;
         super::hang_up::release();
         let (pipeline, feed): (Option<Pipeline>, Box<dyn Feed>) = match &args.replay {
             Some(path) => match replay(path, args.speed.unwrap_or(1.0), &mut from).await? {
@@ -76,73 +57,15 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
                 (Some(pipeline), Box::new(feed))
             }
         };
-        let ui = Ui {
-            app: App::new(theme(args), args.replay.is_some()),
-            feed,
-            events,
-            display: Display::enter(standard_output()?).context("cannot enter the terminal")?,
-        };
-        let end = to.clone();
-        // Also where the UI waits for a recording that does not go on.
-        read_keys(to_ui.clone(), move || _ = end.send(RunEvent::End))?;
-        let ui = std::thread::Builder::new().name("ui".into()).spawn(move || {
-            let ended = ui.run();
-            let _ = to.send(RunEvent::End);
-            ended
-        })?;
+        let app = App::new(screen::theme(args.ascii), args.replay.is_some());
+        let ui = screen::start(LiveView { app, feed }, events, (&to, &to_ui), ends)?;
         let turn = attend(pipeline.as_ref(), &mut from).await;
-        let said = end_ui(ui, &to_ui);
+        let said = screen::end(ui, &to_ui);
         anyhow::Ok((pipeline.map(stop).transpose(), said, turn))
     })?;
-    // What was on the screen only.
-    for message in said?.iter().filter(|message| message.is_warning) {
-        logging::say(Level::Warn, &message.text);
-    }
+    screen::repeat(&said?);
     ended?;
     Ok(if turn == Turn::HangUp { ExitCode::from(HUNG_UP) } else { ExitCode::SUCCESS })
-}
-
-/// Signals that end a process unless it handles them, and would leave the terminal in raw mode. Faults
-/// and ABRT come from inside, KILL cannot be handled, and PIPE is ignored from the start.
-const ENDING: [Signal; 16] = [
-    Signal::HUP,
-    Signal::INT,
-    Signal::QUIT,
-    Signal::TRAP,
-    Signal::USR1,
-    Signal::USR2,
-    Signal::ALARM,
-    Signal::TERM,
-    Signal::STKFLT,
-    Signal::XCPU,
-    Signal::XFSZ,
-    Signal::VTALARM,
-    Signal::PROF,
-    Signal::IO,
-    Signal::POWER,
-    Signal::SYS,
-];
-
-/// So do the real-time signals, but for those that the C library keeps for itself.
-const REALTIME: RangeInclusive<i32> = if cfg!(target_env = "musl") { 35..=64 } else { 34..=64 };
-
-/// Connects the signals that end the program or concern the UI.
-fn wait_for_signals(
-    to: &UnboundedSender<RunEvent>,
-    to_ui: &SyncSender<Event>,
-) -> anyhow::Result<()> {
-    for number in ENDING.iter().map(|signal| signal.as_raw()).chain(REALTIME) {
-        let kind = SignalKind::from_raw(number);
-        match kind {
-            _ if is_ignored(kind) => {}
-            _ if kind == SignalKind::hangup() => on_signal(kind, to, || RunEvent::HangUp)?,
-            _ => on_signal(kind, to, || RunEvent::End)?,
-        }
-    }
-    let kind = |signal: Signal| SignalKind::from_raw(signal.as_raw());
-    forward(SignalKind::window_change(), to_ui, || Event::Resized)?;
-    forward(kind(Signal::TSTP), to_ui, || Event::Stop)?;
-    forward(kind(Signal::CONT), to_ui, || Event::GoesOn)
 }
 
 /// Starts the samplers, whose rows go to the UI, and the feed that asks them.
@@ -150,7 +73,7 @@ fn sample(
     settings: Settings,
     interval: Duration,
     to: &UnboundedSender<RunEvent>,
-    to_ui: &SyncSender<Event>,
+    to_ui: &SyncSender<Event<Batch>>,
 ) -> anyhow::Result<(Pipeline, LiveFeed)> {
     let slowest = settings.inputs.iter().map(|input| input.sample_interval).max();
     let slowest = slowest.unwrap_or(interval);
@@ -160,7 +83,7 @@ fn sample(
         log_level: settings.log_level,
         trigger: Trigger::Asked,
         destination: Box::new(ToScreen {
-            send: move |batch: Batch| rows.send(Event::Rows(batch)).is_ok(),
+            send: move |batch: Batch| rows.send(Event::News(batch)).is_ok(),
         }),
         count: None,
         ends_with_inputs: false,
@@ -235,61 +158,4 @@ fn settings(args: &LiveArgs) -> anyhow::Result<(Settings, Vec<String>)> {
     settings.global_tags.clear();
     super::tag_globally(&mut settings, true);
     Ok((settings, warnings))
-}
-
-/// Returns the abilities of the terminal by its environment.
-fn theme(args: &LiveArgs) -> Theme {
-    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
-    let is_utf8 = ["utf-8", "utf8"].iter().any(|name| locale.to_lowercase().contains(name));
-    // The console's font has no eighths of a block.
-    let is_console = set("TERM").is_some_and(|term| term == "linux");
-    Theme { colour: colour::is_permitted(), ascii: args.ascii || is_console || !is_utf8 }
-}
-
-/// Standard output without its lock and buffer.
-fn standard_output() -> io::Result<File> {
-    Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
-}
-
-/// Sends the UI an event whenever the signal `kind` arrives.
-fn forward(kind: SignalKind, to: &SyncSender<Event>, event: fn() -> Event) -> anyhow::Result<()> {
-    let mut signals = signal(kind).context("cannot wait for signals")?;
-    let to = to.clone();
-    tokio::spawn(async move {
-        while signals.recv().await.is_some() {
-            // Without room the screen is stuck, and this thread must not be.
-            let _ = to.try_send(event());
-        }
-    });
-    Ok(())
-}
-
-/// Ends the UI; one that is stuck in its terminal is left behind, and the terminal left for it.
-fn end_ui(ui: UiThread, to: &SyncSender<Event>) -> anyhow::Result<Vec<Message>> {
-    let deadline = Instant::now() + PATIENCE;
-    while !ui.is_finished() && Instant::now() < deadline {
-        let _ = to.try_send(Event::End);
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    if !ui.is_finished() {
-        // On a thread: what it writes may be stuck as well.
-        let leaving = std::thread::spawn(terminal::leave);
-        let deadline = Instant::now() + PATIENCE / 2;
-        while !leaving.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        return Ok(Vec::new());
-    }
-    match ui.join() {
-        // A terminal that hung up is the usual end of a connection.
-        Ok(Err(UiError::Terminal(error))) if is_hang_up(&error) => Ok(Vec::new()),
-        Ok(ended) => Ok(ended?),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
-}
-
-fn is_hang_up(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
-        || error.kind() == io::ErrorKind::BrokenPipe
 }

@@ -14,6 +14,7 @@ mod reload;
 mod report;
 mod roff;
 mod run;
+mod screen;
 mod stream;
 mod top;
 

@@ -1,7 +1,6 @@
 //! The state of the screen: the rows, and the choices of the keys.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::feed::Batch;
 use super::keys::Action;
@@ -9,13 +8,9 @@ use super::layout;
 use super::state::Screen;
 use super::zoom::Zoom;
 use crate::tui::SMALLEST;
+use crate::tui::messages::Messages;
 use crate::tui::theme::Theme;
-
-/// Messages that are kept.
-const MOST_MESSAGES: usize = 100;
-
-/// How long a warning stands where there is no room for a list.
-const WARNING_STANDS: Duration = Duration::from_secs(8);
+use crate::tui::ui;
 
 /// The panel on the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,22 +24,11 @@ pub enum Panel {
     Help,
 }
 
-/// A message that was logged while the screen was on.
-#[derive(Debug, Clone)]
-pub struct Message {
-    /// The text; it may quote names from outside and is escaped where it is drawn.
-    pub text: String,
-    /// Whether it is a warning or an error.
-    pub is_warning: bool,
-    /// When it was logged.
-    pub at: Instant,
-}
-
-/// A request of a key to the loop, beyond the changes in the app.
+/// A request of a key, beyond the changes in the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// End.
-    Quit,
+    /// A request to the loop.
+    Loop(ui::Request),
     /// Rows more often, or a recording faster.
     Faster,
     /// The opposite.
@@ -53,10 +37,6 @@ pub enum Request {
     Hold(bool),
     /// One more batch of a recording.
     Step,
-    /// Stop the process.
-    Suspend,
-    /// Draw everything again.
-    Redraw,
 }
 
 /// The whole state that a picture is made of.
@@ -68,8 +48,8 @@ pub struct App {
     /// A recording stands still.
     held: bool,
     is_replay: bool,
-    messages: VecDeque<Message>,
-    now: Instant,
+    /// Messages that were logged while the screen was on.
+    pub messages: Messages,
     /// The panel on the screen.
     pub panel: Panel,
     /// How much time a column spans.
@@ -97,8 +77,7 @@ impl App {
             frozen: None,
             held: false,
             is_replay,
-            messages: VecDeque::new(),
-            now: Instant::now(),
+            messages: Messages::default(),
             panel: Panel::default(),
             zoom: Zoom::default(),
             width: SMALLEST.0,
@@ -138,45 +117,16 @@ impl App {
     pub fn take(&mut self, batch: &Batch) {
         self.screen.take(batch);
         for text in self.screen.new_messages() {
-            self.say(Message { text, is_warning: true, at: self.now });
+            self.messages.warn(text);
         }
     }
 
-    /// Takes a message.
-    pub fn say(&mut self, message: Message) {
-        if self.messages.len() == MOST_MESSAGES {
-            self.messages.pop_front();
-        }
-        self.messages.push_back(message);
-    }
-
-    /// The messages, oldest first.
-    #[must_use]
-    pub fn messages(&self) -> std::collections::vec_deque::Iter<'_, Message> {
-        self.messages.iter()
-    }
-
-    /// A recent warning.
-    #[must_use]
-    pub fn urgent(&self) -> Option<&str> {
-        let last = self.messages.iter().rev().find(|message| message.is_warning)?;
-        let fresh = self.now.saturating_duration_since(last.at) < WARNING_STANDS;
-        fresh.then_some(last.text.as_str())
-    }
-
-    /// Sets the time. Returns whether the screen changes by that.
-    pub fn tick(&mut self, now: Instant) -> bool {
-        let before = self.urgent().is_some();
-        self.now = now;
-        before != self.urgent().is_some()
-    }
-
-    /// Does what a key asks for; the rest is a wish to the loop.
+    /// Does what a key asks for; the rest is a request.
     pub fn act(&mut self, action: Action) -> Option<Request> {
         match action {
-            Action::Quit => return Some(Request::Quit),
-            Action::Suspend => return Some(Request::Suspend),
-            Action::Redraw => return Some(Request::Redraw),
+            Action::Quit => return Some(Request::Loop(ui::Request::Quit)),
+            Action::Suspend => return Some(Request::Loop(ui::Request::Suspend)),
+            Action::Redraw => return Some(Request::Loop(ui::Request::Redraw)),
             Action::Faster => return Some(Request::Faster),
             Action::Slower => return Some(Request::Slower),
             Action::Step | Action::PauseOrStep if self.is_replay => {

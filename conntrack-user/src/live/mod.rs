@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   sink's thread or a recording       terminal's keys, signals, log lines
-//!            | rows (feed)                      | events (ui)
+//!            | rows (feed)                      | events (tui::ui)
 //!            v                                  v
 //!     state, history: what is known      app, keys: what is shown
 //!            +---------------+------------------+
@@ -10,9 +10,9 @@
 //!                          draw -> ratatui's buffer -> tui::terminal
 //! ```
 //!
-//! `ui` runs the loop on a thread of its own; everything above it is pure. The sampling thread
-//! knows nothing of it: rows come through the sink's ring, and a screen that is stuck costs rows
-//! their resolution and nothing else.
+//! `tui::ui` runs the loop on a thread of its own, and `view` is what it runs; everything above it is
+//! pure. The sampling thread knows nothing of it: rows come through the sink's ring, and a screen that
+//! is stuck costs rows their resolution and nothing else.
 
 pub mod app;
 mod counter;
@@ -29,5 +29,5 @@ pub mod namespace;
 pub mod replay;
 pub mod series;
 pub mod state;
-pub mod ui;
+pub mod view;
 pub mod zoom;

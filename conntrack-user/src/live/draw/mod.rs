@@ -80,7 +80,7 @@ fn overview(pen: &mut Pen<'_>, body: Rect, namespace: &Namespace, app: &App) {
     rest.height -= for_messages;
     if for_messages > 0 {
         messages(pen, below, app);
-    } else if let Some(message) = app.urgent() {
+    } else if let Some(message) = app.messages.urgent() {
         pen.text(0, missed.y, missed.right(), &" ".repeat(missed.width.into()), Role::Plain);
         pen.foreign(0, missed.y, missed.right(), message, Role::Warning);
     }
@@ -105,8 +105,8 @@ fn messages(pen: &mut Pen<'_>, area: Rect, app: &App) {
     }
     pen.heading(area.x, area.y, area.right(), "Messages");
     let fits = usize::from(area.height) - 1;
-    let first = app.messages().len().saturating_sub(fits);
-    for (y, message) in (area.y + 1..).zip(app.messages().skip(first)) {
+    let first = app.messages.iter().len().saturating_sub(fits);
+    for (y, message) in (area.y + 1..).zip(app.messages.iter().skip(first)) {
         let role = if message.is_warning { Role::Warning } else { Role::Plain };
         pen.foreign(area.x, y, area.right(), &message.text, role);
     }

@@ -10,7 +10,7 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 
-use super::super::app::{App, Message, Panel};
+use super::super::app::{App, Panel};
 use super::super::feed::Batch;
 use super::super::keys::Action;
 use super::super::series::{ALL, SERIES};
@@ -18,6 +18,7 @@ use super::draw;
 use crate::metric::{Metric, Name, Value};
 use crate::schema::measure::Measure;
 use crate::schema::provenance::Origin;
+use crate::tui::messages::Message;
 use crate::tui::theme::Theme;
 
 const COLOURED: Theme = Theme { colour: true, ascii: false };
@@ -165,7 +166,8 @@ fn app(theme: Theme) -> App {
     app.pace = "row 500ms, sample 100ms".to_owned();
     let said =
         |text: &str, is_warning| Message { text: text.into(), is_warning, at: Instant::now() };
-    app.say(said("7 probes attached: insert, new, delete, delete_list, causes of drops", false));
+    app.messages
+        .say(said("7 probes attached: insert, new, delete, delete_list, causes of drops", false));
     app
 }
 
@@ -281,8 +283,8 @@ fn names_from_outside_cannot_move_the_cursor() {
         app.take(&gateway.batch(Some(evil)));
     }
     let at = Instant::now();
-    app.say(Message { text: format!("cannot enter {evil}"), is_warning: true, at });
-    app.tick(at);
+    app.messages.say(Message { text: format!("cannot enter {evil}"), is_warning: true, at });
+    app.messages.tick(at);
     for (width, height) in [(80, 24), (200, 60), (50, 12)] {
         let found = text(&picture(&app, width, height));
         let allowed = |c: char| c.is_ascii_graphic() || " \n▁▂▃▄▅▆▇█░│─·…".contains(c);
