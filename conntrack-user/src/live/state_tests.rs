@@ -6,7 +6,7 @@ use super::*;
 use crate::live::doubt::Doubt;
 use crate::live::gather::Repeated;
 use crate::live::history::EntriesLevel;
-use crate::live::namespace::{Current, FillStep, Reading};
+use crate::live::namespace::{Current, Reading};
 use crate::live::series::{ALL, DROP, INSERT};
 use crate::schema::provenance::Origin;
 
@@ -392,12 +392,6 @@ fn the_time_until_the_table_is_full_is_shown() {
     assert_eq!(namespace.seconds_to_full(), Some(4.0));
     take(&mut screen, &[all(4, &[("entries", Value::Integer(400))]), max]);
     assert_eq!(screen.namespace().unwrap().seconds_to_full(), None);
-}
-
-#[test]
-fn thresholds_have_a_text() {
-    let words = [79.9, 80.0, 94.9, 95.0, 99.9, 100.0, 120.0].map(|p| FillStep::of(p).word());
-    assert_eq!(words, ["", "filling", "filling", "almost full", "almost full", "FULL", "FULL"]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The parts of a full-screen program that `live` and `top` share: the loop, the terminal,
 //! its styles, and text that stays inside its cell.
 
+pub mod fill;
+pub(crate) mod help;
 pub mod messages;
 pub mod pen;
 pub mod terminal;

@@ -3,9 +3,9 @@
 use ratatui::layout::Rect;
 
 use crate::live::app::App;
-use crate::live::keys::KEYS;
+use crate::live::keys::{KEYS, Key};
+use crate::tui::help;
 use crate::tui::pen::Pen;
-use crate::tui::theme::Role;
 
 const READING: [&str; 10] = [
     "A column's bar is the mean, the line above it the peak of one sample: a burst.",
@@ -21,23 +21,7 @@ const READING: [&str; 10] = [
 ];
 
 pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, app: &App) {
-    let mut y = area.y;
-    let mut put = |pen: &mut Pen<'_>, key: &str, text: &str| {
-        if y < area.bottom() {
-            let x = pen.text(area.x, y, area.right(), key, Role::Heading);
-            pen.text(
-                if key.is_empty() { x } else { area.x + 17 },
-                y,
-                area.right(),
-                text,
-                Role::Plain,
-            );
-            y += 1;
-        }
-    };
-    let applies = |of: &crate::live::keys::Key| of.replay.is_none_or(|of| of == app.is_replay());
-    for key in KEYS.iter().filter(|key| applies(key)) {
-        put(pen, key.name, key.what);
-    }
-    READING.into_iter().for_each(|line| put(pen, "", line));
+    let applies = |key: &&Key| key.replay.is_none_or(|of| of == app.is_replay());
+    let keys = KEYS.iter().filter(applies).map(|key| (key.name, key.what));
+    help::draw(pen, area, keys.chain(READING.map(|line| ("", line))));
 }

@@ -5,8 +5,9 @@ use ratatui::layout::Rect;
 use super::candles::candles;
 use super::{skip, words};
 use crate::live::history::Axis;
-use crate::live::namespace::{FillStep, Namespace};
+use crate::live::namespace::Namespace;
 use crate::text::human;
+use crate::tui::fill::FillStep;
 use crate::tui::pen::Pen;
 use crate::tui::theme::Role;
 
