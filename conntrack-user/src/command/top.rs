@@ -14,6 +14,7 @@ use crate::notices::CannotBegin;
 use crate::source::ebpf::census::{Census, Sample};
 use crate::source::namespace::Pinned;
 use crate::text::sanitize::shown;
+use crate::top::counted::Counted;
 use crate::top::report::TopReport;
 use crate::top::tally::{Selection, Tally};
 
@@ -105,10 +106,9 @@ fn look(
     let report = TopReport {
         time_ns: i64::try_from(time.as_nanos()).unwrap_or(i64::MAX),
         keys: &selection.keys,
-        lines: args.lines,
-        namespaces,
-        tally: &tally,
-        pass,
+        lines: &tally.heaviest(args.lines),
+        names: namespaces,
+        counted: Counted::new(&tally, pass),
     };
     Ok(match args.format {
         TopFormat::Human => report.text(),

@@ -1,7 +1,7 @@
 //! How certain a share is that was measured on a sample.
 
 /// Standard deviations on each side of the middle: 95 % of a normal distribution.
-const Z: f64 = 1.959_964;
+pub(super) const Z: f64 = 1.959_964;
 
 /// The 95 % interval of a share, from 0 to 1 (Wilson 1927). `part` of `of` entries were counted in a
 /// sample of `sampled` of the table (above 0, at most 1): the variance is smaller by what is not left

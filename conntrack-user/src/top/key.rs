@@ -178,6 +178,15 @@ impl Key {
     }
 }
 
+/// The value as it is shown, where namespaces have names by their inode numbers.
+pub(super) fn name_of(value: KeyValue, names: &[(u32, String)]) -> String {
+    let name = match value {
+        KeyValue::Namespace(inode) => names.iter().find(|(known, _)| *known == inode),
+        _ => None,
+    };
+    name.map_or_else(|| value.to_string(), |(_, name)| name.clone())
+}
+
 impl fmt::Display for KeyValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {

@@ -1,10 +1,11 @@
 //! Who fills the table: entries of the census, selected and added up.
 //!
 //! No input or output: entries come from `source::ebpf::census`, and `command::top` prints what is made
-//! here. `key` and `condition` look at one entry, `tally` adds entries up, `interval` says how
-//! certain a sample is, and `report` writes the table and the JSON.
+//! here. `key` and `condition` look at one entry, `tally` adds entries up, `interval` and `counted` say
+//! how certain a sample is, and `report` writes the table and the JSON.
 
 pub mod condition;
+pub mod counted;
 pub mod interval;
 pub mod key;
 pub mod report;

@@ -2,17 +2,12 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::interval::{of_number, of_share};
-use super::key::{Key, KeyValue};
-use super::tally::{Composition, Line, Tally};
-use crate::source::ebpf::census::Pass;
+use super::counted::{Counted, Estimate, NUMBER};
+use super::key::{Key, KeyValue, name_of};
+use super::tally::{Composition, Line};
 use crate::text::human;
-
-/// The number of columns that a number of entries takes.
-const NUMBER: usize = 11;
 
 /// What one pass found.
 #[derive(Debug)]
@@ -21,226 +16,122 @@ pub struct TopReport<'a> {
     pub time_ns: i64,
     /// What the entries were added up by.
     pub keys: &'a [Key],
-    /// How many lines to show.
-    pub lines: usize,
-    /// The namespaces that were asked for, by inode number and name.
-    pub namespaces: &'a [(u32, String)],
-    /// The entries.
-    pub tally: &'a Tally,
-    /// How they were read.
-    pub pass: Pass,
-}
-
-/// Numbers of a report that its readers must not have to work out.
-#[derive(Debug, Serialize)]
-struct Estimate {
-    entries: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entries_low: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entries_high: Option<u64>,
+    /// The lines to show, with most entries first.
+    pub lines: &'a [Line],
+    /// The names of namespaces, by their inode numbers.
+    pub names: &'a [(u32, String)],
+    /// The entries together, and how they were read.
+    pub counted: Counted,
 }
 
 impl TopReport<'_> {
-    /// Whether a part of the table was asked for only. Buckets that could not be read are no sample: those
-    /// with long chains have the most entries.
-    fn is_sample(&self) -> bool {
-        u64::from(self.pass.buckets_read) + self.pass.buckets_lost < self.pass.buckets.into()
-    }
-
-    /// The number of entries in the whole table, of `counted` ones.
-    fn estimate(&self, counted: u64) -> Estimate {
-        let share = self.pass.share();
-        if !self.is_sample() || share == 0.0 {
-            return Estimate { entries: counted, entries_low: None, entries_high: None };
-        }
-        let (estimate, low, high) = of_number(counted, share);
-        let round = |number: f64| number.round() as u64;
-        Estimate {
-            entries: round(estimate),
-            entries_low: Some(round(low)),
-            entries_high: Some(round(high)),
-        }
-    }
-
-    fn value(&self, value: KeyValue) -> String {
-        let name = |inode| {
-            self.namespaces.iter().find(|(known, _)| *known == inode).map(|(_, name)| name.clone())
-        };
-        match value {
-            KeyValue::Namespace(inode) => name(inode).unwrap_or_else(|| value.to_string()),
-            _ => value.to_string(),
-        }
-    }
-
     /// The text for people.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = self.heading();
-        let total = self.tally.composition().entries;
-        if total > 0 {
-            text.push_str(&self.composition());
-            text.push('\n');
-            text.push_str(&self.table(total));
+        let mut text = self.counted.heading() + "\n";
+        if self.counted.composition.entries > 0 {
+            text.push_str(&self.counted.composition());
+            text.push_str("\n\n");
+            text.push_str(&self.table());
         }
-        for doubt in self.doubts() {
+        for doubt in self.counted.doubts() {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "warning: {doubt}");
         }
         text
     }
 
-    fn heading(&self) -> String {
-        let entries = self.tally.composition().entries;
-        let estimate = self.estimate(entries);
-        let number = |number: u64| human::number(number as f64, NUMBER);
-        match (estimate.entries_low, estimate.entries_high) {
-            (Some(low), Some(high)) => format!(
-                "about {} entries ({} to {}), from {} entries in {} of the table's {} buckets\n",
-                number(estimate.entries),
-                number(low),
-                number(high),
-                number(entries),
-                number(self.pass.buckets_read.into()),
-                number(self.pass.buckets.into()),
-            ),
-            _ if self.pass.buckets_lost + self.pass.unreadable > 0 => {
-                format!("at least {} entries\n", number(entries))
-            }
-            _ => format!("{} entries\n", number(entries)),
-        }
-    }
-
-    fn composition(&self) -> String {
-        let Composition { entries, unreplied, assured, offloaded, expired } =
-            self.tally.composition();
-        let share = |part: u64| human::percent(part as f64 / entries.max(1) as f64 * 100.0);
-        format!(
-            "{} unreplied, {} assured, {} offloaded, {} expired and not collected yet\n",
-            share(unreplied),
-            share(assured),
-            share(offloaded),
-            share(expired)
-        )
-    }
-
-    fn table(&self, total: u64) -> String {
-        let lines = self.tally.heaviest(self.lines);
-        let is_sample = self.is_sample();
+    fn table(&self) -> String {
+        let is_sample = self.counted.is_sample();
         let mut headings = vec![String::from("entries"), "share".to_owned()];
         if is_sample {
             headings.push("95% interval".to_owned());
         }
         headings.extend(self.keys.iter().map(Key::to_string));
         let mut rows = vec![headings];
-        rows.extend(lines.iter().map(|line| {
-            let mut row = self.numbers(line.entries, total);
-            row.extend(line.values.iter().map(|value| self.value(*value)));
+        rows.extend(self.lines.iter().map(|line| {
+            let mut row = self.numbers(line.entries);
+            row.extend(line.values.iter().map(|value| name_of(*value, self.names)));
             row
         }));
-        let shown: u64 = lines.iter().map(|line| line.entries).sum();
+        let total = self.counted.composition.entries;
+        let shown: u64 = self.lines.iter().map(|line| line.entries).sum();
         if shown < total {
-            let mut row = self.numbers(total - shown, total);
-            row.push(match self.tally.different().saturating_sub(lines.len()) {
-                0 => "(others)".to_owned(),
-                1 => "(1 other)".to_owned(),
-                others => format!("({} others)", human::number(others as f64, NUMBER)),
-            });
+            let mut row = self.numbers(total - shown);
+            row.push(self.counted.others(self.lines.len()));
             rows.push(row);
         }
         aligned(&rows, if is_sample { 3 } else { 2 })
     }
 
     /// The columns of numbers of a line.
-    fn numbers(&self, entries: u64, total: u64) -> Vec<String> {
+    fn numbers(&self, entries: u64) -> Vec<String> {
         let percent = |share: f64| human::percent(share * 100.0);
-        let estimate = self.estimate(entries).entries;
-        let mut columns = vec![
-            human::number(estimate as f64, NUMBER),
-            percent(entries as f64 / total.max(1) as f64),
-        ];
-        if self.is_sample() {
-            let (low, high) = of_share(entries, total, self.pass.share());
+        let (share, (low, high)) = self.counted.share(entries);
+        let estimate = self.counted.estimate(entries).entries;
+        let mut columns = vec![human::number(estimate as f64, NUMBER), percent(share)];
+        if self.counted.is_sample() {
             columns.push(format!("{} to {}", percent(low), percent(high)));
         }
         columns
     }
 
-    /// What the numbers do not contain, and why.
-    fn doubts(&self) -> Vec<String> {
-        let mut doubts = Vec::new();
-        let Pass { buckets_lost, unreadable, .. } = self.pass;
-        if buckets_lost > 0 {
-            doubts.push(format!(
-                "{buckets_lost} buckets are missing: their entries moved while they were read, or \
-                 their chain has more than 256 nodes (see nf_conntrack_buckets)"
-            ));
-        }
-        if unreadable > 0 {
-            doubts.push(format!("{unreadable} entries could not be read and are missing"));
-        }
-        if self.tally.too_low_by() > 0 {
-            doubts.push(format!(
-                "there are too many different values to keep apart: each number may be too low by {}",
-                self.estimate(self.tally.too_low_by()).entries
-            ));
-        }
-        doubts
-    }
-
     /// The same as a JSON object on one line, without its end.
     #[must_use]
     pub fn json(&self) -> String {
-        let Composition { entries, unreplied, assured, offloaded, expired } =
-            self.tally.composition();
-        let lines: Vec<Value> = self
-            .tally
-            .heaviest(self.lines)
-            .iter()
-            .map(|line| self.json_line(line, entries))
-            .collect();
+        let Counted { composition, pass, different, too_low_by } = self.counted;
+        let Composition { entries, unreplied, assured, offloaded, expired } = composition;
+        let lines: Vec<Value> = self.lines.iter().map(|line| self.json_line(line)).collect();
         let mut object = json!({
             "timestamp": self.time_ns,
-            "buckets": self.pass.buckets,
-            "buckets_read": self.pass.buckets_read,
-            "buckets_lost": self.pass.buckets_lost,
-            "unreadable": self.pass.unreadable,
+            "buckets": pass.buckets,
+            "buckets_read": pass.buckets_read,
+            "buckets_lost": pass.buckets_lost,
+            "unreadable": pass.unreadable,
             "entries_read": entries,
             "unreplied_read": unreplied,
             "assured_read": assured,
             "offloaded_read": offloaded,
             "expired_read": expired,
             "by": self.keys.iter().map(Key::to_string).collect::<Vec<_>>(),
-            "different": self.tally.different(),
-            "too_low_by": self.estimate(self.tally.too_low_by()).entries,
+            "different": different,
+            "too_low_by": self.counted.estimate(too_low_by).entries,
             "lines": lines,
         });
-        extend(&mut object, self.estimate(entries));
+        extend(&mut object, estimate(self.counted.estimate(entries)));
         object.to_string()
     }
 
-    fn json_line(&self, line: &Line, total: u64) -> Value {
+    fn json_line(&self, line: &Line) -> Value {
         let values = self.keys.iter().zip(&line.values).map(|(key, value)| {
             let json = match *value {
                 KeyValue::None => Value::Null,
                 KeyValue::Number(number) => number.into(),
-                value => self.value(value).into(),
+                value => name_of(value, self.names).into(),
             };
             (key.to_string(), json)
         });
-        let sampled = if self.is_sample() { self.pass.share() } else { 1.0 };
-        let (low, high) = of_share(line.entries, total, sampled);
+        let (share, (low, high)) = self.counted.share(line.entries);
         let mut object = Value::Object(values.collect::<Map<_, _>>());
-        let share = line.entries as f64 / total.max(1) as f64;
-        extend(&mut object, self.estimate(line.entries));
+        extend(&mut object, estimate(self.counted.estimate(line.entries)));
         extend(&mut object, json!({"share": share, "share_low": low, "share_high": high}));
         object
     }
 }
 
+/// The members of an estimate.
+fn estimate(estimate: Estimate) -> Value {
+    match estimate.interval {
+        Some((low, high)) => {
+            json!({"entries": estimate.entries, "entries_low": low, "entries_high": high})
+        }
+        None => json!({"entries": estimate.entries}),
+    }
+}
+
 /// Adds the members of another object.
-fn extend(object: &mut Value, more: impl Serialize) {
-    if let (Value::Object(object), Ok(Value::Object(more))) = (object, serde_json::to_value(more)) {
+fn extend(object: &mut Value, more: Value) {
+    if let (Value::Object(object), Value::Object(more)) = (object, more) {
         object.extend(more);
     }
 }
@@ -272,7 +163,8 @@ fn aligned(rows: &[Vec<String>], numbers: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::top::tally::Selection;
+    use crate::source::ebpf::census::Pass;
+    use crate::top::tally::{Selection, Tally};
     use crate::top::tests::{entry, nat};
 
     fn tally(keys: &[Key]) -> Tally {
@@ -295,14 +187,14 @@ mod tests {
     #[test]
     fn the_whole_table_has_exact_numbers() {
         let keys = [Key::Source(32), Key::Nat];
+        let tally = tally(&keys);
         let namespaces = [(5, "router1".to_owned())];
         let report = TopReport {
             time_ns: 9,
             keys: &keys,
-            lines: 2,
-            namespaces: &namespaces,
-            tally: &tally(&keys),
-            pass: pass(1024),
+            lines: &tally.heaviest(2),
+            names: &namespaces,
+            counted: Counted::new(&tally, pass(1024)),
         };
         assert_eq!(
             report.text(),
@@ -325,14 +217,14 @@ mod tests {
     #[test]
     fn a_sample_has_estimates_and_intervals() {
         let keys = [Key::Namespace];
+        let tally = tally(&keys);
         let namespaces = [(5, "router1".to_owned())];
         let report = TopReport {
             time_ns: 9,
             keys: &keys,
-            lines: 10,
-            namespaces: &namespaces,
-            tally: &tally(&keys),
-            pass: Pass { buckets_lost: 2, unreadable: 3, ..pass(64) },
+            lines: &tally.heaviest(10),
+            names: &namespaces,
+            counted: Counted::new(&tally, Pass { buckets_lost: 2, unreadable: 3, ..pass(64) }),
         };
         let text = report.text();
         assert!(
@@ -354,13 +246,13 @@ mod tests {
     #[test]
     fn a_whole_table_with_unreadable_buckets_has_at_least_its_entries() {
         let keys = [Key::Port];
+        let tally = tally(&keys);
         let report = TopReport {
             time_ns: 9,
             keys: &keys,
-            lines: 10,
-            namespaces: &[],
-            tally: &tally(&keys),
-            pass: Pass { buckets_lost: 24, ..pass(1000) },
+            lines: &tally.heaviest(10),
+            names: &[],
+            counted: Counted::new(&tally, Pass { buckets_lost: 24, ..pass(1000) }),
         };
         let text = report.text();
         assert!(text.starts_with("at least 100 entries\n"), "{text}");
@@ -374,10 +266,9 @@ mod tests {
         let report = TopReport {
             time_ns: 0,
             keys: &[Key::Port],
-            lines: 10,
-            namespaces: &[],
-            tally: &Tally::default(),
-            pass: pass(1024),
+            lines: &[],
+            names: &[],
+            counted: Counted::new(&Tally::default(), pass(1024)),
         };
         assert_eq!(report.text(), "0 entries\n");
     }
