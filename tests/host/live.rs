@@ -2,18 +2,15 @@
 //! terminal as it was found on every way out.
 
 mod replay;
-mod terminal;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::SOON;
 use crate::support::{ctpulse, fixture, output, roots, text};
+use crate::terminal::{self, Terminal};
 use rustix::process::Signal;
 use rustix::termios::{LocalModes, tcgetattr};
-
-use terminal::Terminal;
-
-const SOON: Duration = Duration::from_secs(10);
 
 #[test]
 fn the_screen_shows_the_table_the_rates_and_their_sources() {

@@ -28,4 +28,8 @@ mod report;
 mod sampling;
 mod scrape;
 mod support;
+mod terminal;
 mod version;
+
+/// The patience with a program in a terminal.
+const SOON: std::time::Duration = std::time::Duration::from_secs(10);
