@@ -31,6 +31,9 @@ mod program_stats;
 mod strays;
 #[path = "../support.rs"]
 mod support;
+#[path = "../terminal.rs"]
+mod terminal;
+mod top;
 mod traffic;
 mod trampolines;
 mod without_return;

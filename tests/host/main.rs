@@ -29,6 +29,7 @@ mod sampling;
 mod scrape;
 mod support;
 mod terminal;
+mod top;
 mod version;
 
 /// The patience with a program in a terminal.

@@ -25,7 +25,7 @@ pub use complete::{answer_script, script as completion_script};
 pub use drops::{CAUSES, DropsArgs, DropsFormat, EXAMPLES as DROPS_EXAMPLES, reasons};
 pub use live::{LiveArgs, live_keys};
 pub use report::{EXAMPLES as REPORT_EXAMPLES, ReportArgs, ReportFormat};
-pub use top::{EXAMPLES as TOP_EXAMPLES, TopArgs, TopFormat};
+pub use top::{EXAMPLES as TOP_EXAMPLES, TopArgs, TopFormat, top_keys};
 
 use crate::format::Format;
 use crate::settings::{Collect, Confine, Ebpf, EbpfAttach, Netns, Source, parse_listen};
@@ -84,7 +84,7 @@ pub const EXIT_STATUS: &str = "\
     statistics, count or limit cannot be read, with --advise packets are lost
 2   the command line is wrong
 3   of doctor --advise: it is not known whether packets are lost
-129 SIGHUP ended live or drops";
+129 SIGHUP ended live, drops or top";
 
 /// Shown by the manual pages.
 pub const FILES: &str = "\
@@ -140,7 +140,11 @@ pub enum Command {
     /// --limit drops are left out, spread over time, and the totals at the end stay exact.
     #[command(after_long_help = drops::help())]
     Drops(DropsArgs),
-    /// Print who fills the table: entries by source, destination, port, state, NAT address and others.
+    /// Show who fills the table: entries by source, destination, port, state, NAT address and others.
+    ///
+    /// On a terminal a screen shows them again every 2 s, with the change since the look before, and
+    /// keys choose what is counted and how (? lists the keys). In a pipe, with --once and with
+    /// --format json they are printed once.
     ///
     /// Reads the kernel's table without its locks and without a dump: a run of an eBPF program for
     /// each few hundred buckets, with preemption off for some 50 microseconds. A large table is

@@ -9,24 +9,37 @@ use clap::{Args, ValueEnum};
 use super::SourceArgs;
 use crate::top::condition::Condition;
 use crate::top::key::Key;
+use crate::top::screen::keys::KEYS;
 
 /// Shown by `top --help` and its manual page.
 pub const EXAMPLES: &str = "\
-ctpulse top                                 the sources with most entries
+ctpulse top                                 the sources with most entries; a screen on a terminal
+ctpulse top --once                          the same, printed once
 ctpulse top --by destination,port           the services
 ctpulse top --by source/24 --where unreplied   networks that are not answered
 ctpulse top --by state --where protocol=tcp    states of TCP connections
 ctpulse top --by nat,destination,port       who takes the ports of which address
 ctpulse top --all-namespaces --by namespace    namespaces of this host
 ctpulse top --exact --format json | jq .entries   the whole table, for a script
-ctpulse top --interval 2s                   again every two seconds";
+ctpulse top --interval 10s --count 6        six times, ten seconds apart";
+
+/// The keys of the screen, a line each.
+#[must_use]
+pub fn top_keys() -> String {
+    KEYS.map(|(key, what)| format!("{key:<16} {what}")).join("\n")
+}
 
 pub(super) fn help() -> String {
-    format!("Examples:\n  {}", EXAMPLES.replace('\n', "\n  "))
+    let indented = |text: &str| text.replace('\n', "\n  ");
+    format!(
+        "Keys of the screen:\n  {}\n\nExamples:\n  {}",
+        indented(&top_keys()),
+        indented(EXAMPLES)
+    )
 }
 
 /// The keys of `--by`, for completion.
-const KEYS: [&str; 13] = [
+const NAMES: [&str; 13] = [
     "source",
     "destination",
     "port",
@@ -64,7 +77,7 @@ pub struct TopArgs {
     /// Add up by these, with commas: source, destination, port, protocol, state, zone, mark,
     /// namespace, nat (the translated source address), unreplied, assured, offloaded, expired, or a
     /// network such as source/24 (of IPv6 four times as many bits).
-    #[arg(long, short, value_name = "KEYS", value_delimiter = ',', default_value = "source", add = super::complete::list(&KEYS))]
+    #[arg(long, short, value_name = "KEYS", value_delimiter = ',', default_value = "source", add = super::complete::list(&NAMES))]
     pub by: Vec<Key>,
     /// Count only entries for which this holds: protocol=udp, source=10.0.0.0/8, port=53,
     /// state=SYN_SENT, nat=203.0.113.1, zone=7, mark=0x7, unreplied, assured, offloaded, expired.
@@ -73,7 +86,7 @@ pub struct TopArgs {
     /// the opposite.
     #[arg(long = "where", value_name = "CONDITIONS", value_delimiter = ',', add = super::complete::list(&CONDITIONS))]
     pub conditions: Vec<Condition>,
-    /// How many lines to print.
+    /// How many lines to print; a screen shows as many as fit.
     #[arg(long, short, value_name = "N", default_value_t = 10, value_parser = super::value::lines)]
     pub lines: usize,
     /// Read one of N buckets of the table, from a random place on; numbers are then estimates with
@@ -86,15 +99,21 @@ pub struct TopArgs {
     /// Count the entries of all network namespaces of this host.
     #[arg(long, conflicts_with = "netns")]
     pub all_namespaces: bool,
-    /// Read the table again after this time, until interrupted.
+    /// Read the table once and print it, as in a pipe, instead of a screen.
+    #[arg(long, conflicts_with_all = ["interval", "count"])]
+    pub once: bool,
+    /// Read the table again after this time, until interrupted [default on a screen: 2s; at least 1s].
     #[arg(long, short, value_name = "DURATION", value_parser = super::value::time)]
     pub interval: Option<Duration>,
-    /// Stop after reading the table N times.
+    /// Print the table N times instead of a screen.
     #[arg(long, short = 'n', value_name = "N", value_parser = super::value::at_least_one, requires = "interval")]
     pub count: Option<u64>,
-    /// What is printed.
+    /// What is printed; json is printed on a terminal, too.
     #[arg(long, short, value_enum, default_value_t = TopFormat::Human)]
     pub format: TopFormat,
+    /// Draw the screen with ASCII characters only [default: where the locale has no UTF-8].
+    #[arg(long)]
+    pub ascii: bool,
     /// Where the kernel's files are.
     #[command(flatten)]
     pub source: SourceArgs,
@@ -119,6 +138,6 @@ pub enum TopFormat {
 mod tests {
     #[test]
     fn completion_knows_each_key() {
-        assert_eq!(super::KEYS, crate::top::key::KEYS.map(|(name, _)| name));
+        assert_eq!(super::NAMES, crate::top::key::KEYS.map(|(name, _)| name));
     }
 }

@@ -12,7 +12,7 @@ use super::generate::print_quietly;
 use super::roff::Page;
 use crate::cli::{
     CAUSES, Cli, DROPS_EXAMPLES, ENVIRONMENT, EXAMPLES, EXIT_STATUS, FILES, REPORT_EXAMPLES,
-    TOP_EXAMPLES, live_keys, reasons,
+    TOP_EXAMPLES, live_keys, reasons, top_keys,
 };
 use crate::config::SAMPLE;
 use crate::format::{described_columns, described_fields};
@@ -69,7 +69,7 @@ fn command_page(command: &clap::Command) -> anyhow::Result<String> {
     }
     let mut page = Page::titled(name(command), 1, VERSION, "User Commands");
     page.raw(&String::from_utf8(roff).context("a page is not UTF-8")?);
-    let (keys, reasons) = (live_keys(), reasons());
+    let (keys, of_top, reasons) = (live_keys(), top_keys(), reasons());
     let examples = ("EXAMPLES", EXAMPLES);
     let sections: &[(&str, &str)] = match command.get_name() {
         "ctpulse" | "run" => &[examples, ("FILES", FILES), ("ENVIRONMENT", ENVIRONMENT)],
@@ -82,7 +82,7 @@ fn command_page(command: &clap::Command) -> anyhow::Result<String> {
             ("ENVIRONMENT", ENVIRONMENT),
         ],
         "report" => &[("EXAMPLES", REPORT_EXAMPLES)],
-        "top" => &[("EXAMPLES", TOP_EXAMPLES), ("ENVIRONMENT", ENVIRONMENT)],
+        "top" => &[("KEYS", &of_top), ("EXAMPLES", TOP_EXAMPLES), ("ENVIRONMENT", ENVIRONMENT)],
         "config" => &[("FILES", FILES)],
         _ => &[],
     };

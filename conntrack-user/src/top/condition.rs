@@ -1,5 +1,6 @@
 //! Which entries are counted: `--where`.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -38,6 +39,12 @@ const FORM: &str = "write KEY=VALUE or KEY!=VALUE (source, destination and nat t
                     expired, each also with not- before it";
 
 impl Condition {
+    /// Whether the name of its key alone is the condition.
+    fn is_flag(&self) -> bool {
+        let Test::Equals(key, _) = &self.test else { return false };
+        FLAGS.iter().any(|(_, flag)| flag == key)
+    }
+
     /// Whether an entry is counted.
     #[must_use]
     pub fn holds(&self, entry: &Entry) -> bool {
@@ -87,6 +94,28 @@ impl FromStr for Condition {
     }
 }
 
+/// As it is typed.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.is_negated { "!=" } else { "=" };
+        match &self.test {
+            Test::Equals(_, KeyValue::Word(word)) if self.is_flag() => {
+                write!(f, "{}{word}", if self.is_negated { "not-" } else { "" })
+            }
+            Test::Equals(key, value) => write!(f, "{key}{sign}{value}"),
+            Test::Network(key, address, bits) if *bits == bits_of(*address) => {
+                write!(f, "{key}{sign}{address}")
+            }
+            Test::Network(key, address, bits) => write!(f, "{key}{sign}{address}/{bits}"),
+        }
+    }
+}
+
+/// The number of bits of an address.
+fn bits_of(address: IpAddr) -> u32 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
 /// A condition that is one word.
 fn flag(text: &str) -> Result<Condition, String> {
     let (name, is_negated) = match text.strip_prefix("not-") {
@@ -119,7 +148,7 @@ fn test(key: Key, value: &str) -> Option<Test> {
                 None => (value, None),
             };
             let address: IpAddr = address.parse().ok()?;
-            let most = if address.is_ipv4() { 32 } else { 128 };
+            let most = bits_of(address);
             let bits = bits.map_or(Some(most), |bits| bits.parse().ok())?;
             return (bits <= most).then_some(Test::Network(key, address, bits));
         }
@@ -172,6 +201,25 @@ mod tests {
                 (of_entry, of_nat),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_condition_is_shown_as_it_is_typed() {
+        for text in [
+            "source=192.0.2.0/24",
+            "source!=192.0.2.7",
+            "destination=2001:db8::/32",
+            "nat=2001:db8::1",
+            "port=443",
+            "protocol=udp",
+            "state=SYN_SENT",
+            "zone!=3",
+            "mark=77",
+            "unreplied",
+            "not-assured",
+        ] {
+            assert_eq!(text.parse::<Condition>().unwrap().to_string(), text);
         }
     }
 

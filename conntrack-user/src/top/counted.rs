@@ -21,6 +21,11 @@ pub struct Counted {
     pub pass: Pass,
 }
 
+/// A number of entries or buckets in words.
+fn number(number: u64) -> String {
+    human::number(number as f64, NUMBER)
+}
+
 /// A number of entries in the whole table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Estimate {
@@ -48,10 +53,10 @@ impl Counted {
         u64::from(self.pass.buckets_read) + self.pass.buckets_lost < self.pass.buckets.into()
     }
 
-    /// Whether every entry was read, and each value has its number.
+    /// Whether numbers of two passes can be subtracted: what was read is known.
     #[must_use]
-    pub fn is_complete(&self) -> bool {
-        !self.is_sample() && !self.is_lossy() && self.too_low_by == 0
+    pub fn is_comparable(&self) -> bool {
+        if self.is_sample() { self.share_read() > 0.0 } else { !self.is_lossy() }
     }
 
     fn is_lossy(&self) -> bool {
@@ -81,23 +86,31 @@ impl Counted {
         (counted as f64 / total.max(1) as f64, of_share(counted, total, self.share_read()))
     }
 
-    /// How many entries there are, as a line.
-    pub(super) fn heading(&self) -> String {
+    /// How many entries there are.
+    pub(super) fn total(&self) -> String {
         let entries = self.composition.entries;
-        let number = |number: u64| human::number(number as f64, NUMBER);
         match self.estimate(entries) {
-            Estimate { entries: estimate, interval: Some((low, high)) } => format!(
-                "about {} entries ({} to {}), from {} entries in {} of the table's {} buckets",
-                number(estimate),
-                number(low),
-                number(high),
-                number(entries),
-                number(self.pass.buckets_read.into()),
-                number(self.pass.buckets.into()),
-            ),
+            Estimate { entries, interval: Some((low, high)) } => {
+                let [entries, low, high] = [entries, low, high].map(number);
+                format!("about {entries} entries ({low} to {high})")
+            }
             _ if self.is_lossy() => format!("at least {} entries", number(entries)),
             _ => format!("{} entries", number(entries)),
         }
+    }
+
+    /// The same, with what an estimate is made of.
+    pub(super) fn heading(&self) -> String {
+        if self.estimate(self.composition.entries).interval.is_none() {
+            return self.total();
+        }
+        format!(
+            "{}, from {} entries in {} of the table's {} buckets",
+            self.total(),
+            number(self.composition.entries),
+            number(self.pass.buckets_read.into()),
+            number(self.pass.buckets.into()),
+        )
     }
 
     /// The shares of the properties, as a line.

@@ -2,13 +2,16 @@
 //!
 //! No input or output: entries come from `source::ebpf::census`, and `command::top` prints what is made
 //! here. `key` and `condition` look at one entry, `tally` adds entries up, `interval` and `counted` say
-//! how certain a sample is, and `report` writes the table and the JSON.
+//! how certain a sample is, `report` writes the table and the JSON,
+//! `look` compares a pass with the one before, and `screen` shows it.
 
 pub mod condition;
 pub mod counted;
 pub mod interval;
 pub mod key;
+pub mod look;
 pub mod report;
+pub mod screen;
 pub mod tally;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::source::ebpf::census::Entry;
 const MOST: usize = 65_536;
 
 /// What is counted: entries of some namespaces for which all conditions hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
     /// The inode numbers of the namespaces; empty for all.
     pub namespaces: Vec<u32>,
@@ -103,6 +103,17 @@ impl Tally {
         lines.sort_unstable_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
         let lines = lines.into_iter().take(number);
         lines.map(|(values, entries)| Line { values: values.clone(), entries: *entries }).collect()
+    }
+
+    /// All values with their entries, in no order.
+    pub fn lines(&self) -> impl Iterator<Item = (&[KeyValue], u64)> {
+        self.counts.iter().map(|(values, entries)| (&**values, *entries))
+    }
+
+    /// The entries of one value.
+    #[must_use]
+    pub fn entries_of(&self, values: &[KeyValue]) -> u64 {
+        self.counts.get(values).copied().unwrap_or_default()
     }
 
     /// How many different values there are; a lower bound where some were given up.
