@@ -159,31 +159,34 @@ fn a_module_that_is_loaded_again_is_read_again() {
     terminal.assert_restored();
 }
 
-/// The most memory of its own that a process has had now, in KiB, and all that is resident.
-fn memory(process: u32) -> (u64, u64) {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let value = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().trim().parse().unwrap()
-    };
-    (value("RssAnon:"), value("VmHWM:"))
+/// The memory of its own that a process has now, in KiB.
+fn own_memory(terminal: &Terminal) -> u64 {
+    let path = format!("/proc/{}/status", terminal.child.id());
+    let status = std::fs::read_to_string(path).unwrap();
+    let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    own.trim().strip_suffix(" kB").unwrap().trim().parse().unwrap()
 }
 
-/// More values than are kept apart, and the look before to compare with.
+/// More values than are kept apart take no more memory than as many as are.
 #[test]
 fn many_values_take_bounded_memory() {
     in_guest();
     let _settings = (Setting::max(200_000), Setting::new("nf_conntrack_buckets", 65_536));
     let namespace = Namespace::new();
     namespace.inside(|| std::fs::write(UDP_TIMEOUT, "600").unwrap());
-    assert_eq!(send_to_many(&namespace, 100_000), 0);
     let arguments = ["--netns", &namespace.name, "--by", "destination", "--exact"];
     let mut terminal = start(&arguments);
+    terminal.until_shown("0 entries, net change 0/s");
+    let none = own_memory(&terminal);
+    assert_eq!(send_to_many(&namespace, 60_000), 0);
+    terminal.until_shown("60,000 entries, net change 0/s");
+    let some = own_memory(&terminal);
+    assert_eq!(send_to_many(&namespace, 120_000), 0);
+    terminal.until_shown("180,000 entries, net change 0/s");
     terminal.until_shown("warning: there are too many different values to keep apart");
-    terminal.until_shown("100,000 entries, net change 0/s");
-    let (own, most) = memory(terminal.child.id());
-    print(&terminal, &format!("{own} KiB of its own, {most} KiB resident at most"));
-    assert!(own < 16 << 10, "{own} KiB");
+    let many = own_memory(&terminal);
+    println!("{none} KiB without entries, {some} KiB with 60,000 values, {many} KiB with 120,000");
+    assert!(many < some + (4 << 10), "{some} KiB, {many} KiB");
     terminal.press("q");
     assert!(terminal.wait().success());
 }

@@ -86,6 +86,13 @@ impl Past {
         Self { at, query, tally, counted }
     }
 
+    /// The same to compare a later pass with: the values have no use where some were given up.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        let tally = if self.counted.too_low_by > 0 { Tally::default() } else { self.tally };
+        Self { tally, ..self }
+    }
+
     /// What the screen shows of this pass, where `past` is the one before.
     #[must_use]
     pub fn look(&self, past: Option<&Self>, time_ns: i64, took: Duration) -> Look {

@@ -79,7 +79,7 @@ impl<T: Table, L: FnMut() -> Result<T, CensusError>> Reader<T, L> {
         let now = Past::new(at, query, tally, pass);
         let time = i64::try_from(time).unwrap_or(i64::MAX);
         let look = now.look(self.past.as_ref(), time, at.elapsed());
-        self.past = Some(now);
+        self.past = Some(now.kept());
         Ok(look)
     }
 

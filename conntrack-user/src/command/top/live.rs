@@ -1,5 +1,7 @@
 //! `ctpulse top` on a terminal: the screen, wired to the thread that reads the table.
 
+#![allow(unsafe_code, reason = "no crate in use has a safe call to return memory")]
+
 use std::io;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
@@ -48,6 +50,7 @@ pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
     screen::start_log(crate::command::log_level(args.debug, args.quiet), &to_ui);
     let namespaces = Namespaces::of(args)?;
     let census = Census::load().map_err(|error| CannotBegin::top(&error))?;
+    return_memory();
     let level = namespaces
         .only
         .as_ref()
@@ -65,6 +68,15 @@ pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
     let view = TopView { app, ask: move |question| ask.send(question).is_ok() };
     let turn = runtime()?.block_on(show(view, events, &to_ui))?;
     Ok(if turn == Turn::HangUp { ExitCode::from(HUNG_UP) } else { ExitCode::SUCCESS })
+}
+
+/// Returns the memory that the kernel's types and symbols took while the program was loaded.
+fn return_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it has no requirements, and memory in use stays where it is.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 async fn show<Ask: FnMut(Question) -> bool + Send + 'static>(
