@@ -49,10 +49,10 @@ fn checksum(bytes: &[u8]) -> u16 {
 
 /// A packet without its IP header.
 #[derive(Clone)]
-struct Packet {
+pub(crate) struct Packet {
     from: Ipv4Addr,
     to: Ipv4Addr,
-    protocol: Protocol,
+    pub(crate) protocol: Protocol,
     payload: Vec<u8>,
 }
 
@@ -86,7 +86,7 @@ impl Packet {
 
 /// A connection of TCP, by the client's port.
 #[derive(Clone, Copy)]
-struct Tcp(u16);
+pub(crate) struct Tcp(u16);
 
 impl Tcp {
     fn segment(self, is_client: bool, flags: u8, seq: u32, ack: u32, data: usize) -> Packet {
@@ -122,7 +122,7 @@ impl Tcp {
     }
 }
 
-fn udp(port: u16, length: u16) -> Packet {
+pub(crate) fn udp(port: u16, length: u16) -> Packet {
     let bytes = [port, 53, length, 0].map(u16::to_be_bytes).concat();
     Packet::new(CLIENT, SERVER, ipproto::UDP, bytes).with_checksum(6)
 }
@@ -157,14 +157,14 @@ fn sctp(port: u16) -> Packet {
 
 /// A router that tracks what a client and a server send to each other. These two send packets by
 /// themselves only, and no answer of their kernels disturbs a connection.
-struct Scene {
+pub(crate) struct Scene {
     client: (Namespace, BTreeMap<u32, OwnedFd>),
     server: (Namespace, BTreeMap<u32, OwnedFd>),
-    router: Namespace,
+    pub(crate) router: Namespace,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (client, router, server) = (Namespace::new(), Namespace::new(), Namespace::new());
         link(&client, &router, 1);
         link(&server, &router, 2);
@@ -191,7 +191,7 @@ impl Scene {
         Self { client: with_sockets(client), server: with_sockets(server), router }
     }
 
-    fn send(&self, packet: &Packet) {
+    pub(crate) fn send(&self, packet: &Packet) {
         let (_, sockets) = if packet.from == SERVER { &self.server } else { &self.client };
         let raw = &sockets[&packet.protocol.as_raw().get()];
         let to = SocketAddrV4::new(packet.to, 0);
@@ -200,7 +200,7 @@ impl Scene {
     }
 
     /// The sum of a counter over all CPUs of the router.
-    fn counter(&self, name: &str) -> u64 {
+    pub(crate) fn counter(&self, name: &str) -> u64 {
         let text = self
             .router
             .inside(|| fs::read_to_string("/proc/thread-self/net/stat/nf_conntrack").unwrap());
@@ -214,7 +214,7 @@ impl Scene {
     }
 
     /// Packets that the router has forwarded.
-    fn forwarded(&self) -> u64 {
+    pub(crate) fn forwarded(&self) -> u64 {
         // sysfs shows the devices of the namespace that it was mounted in.
         let text = self.router.inside(|| fs::read_to_string("/proc/thread-self/net/dev").unwrap());
         let sent = |line: &str| {
@@ -225,7 +225,7 @@ impl Scene {
         text.lines().filter_map(sent).sum::<u64>()
     }
 
-    fn open(&self, connection: Tcp) {
+    pub(crate) fn open(&self, connection: Tcp) {
         for packet in connection.opening() {
             let before = self.forwarded();
             self.send(&packet);
@@ -279,15 +279,15 @@ fn calls_for_invalid_packets_are_counted_by_text() {
 
 /// Packets of one kind, and the expected reports.
 #[derive(Clone)]
-struct Kind {
-    name: &'static str,
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
     /// A connection that is opened before.
-    connection: Option<Tcp>,
-    packets: Vec<Packet>,
+    pub(crate) connection: Option<Tcp>,
+    pub(crate) packets: Vec<Packet>,
     /// The reason of each packet that is INVALID; empty where all of them are accepted.
-    reasons: Vec<&'static str>,
+    pub(crate) reasons: Vec<&'static str>,
     /// INVALID packets without a text.
-    unexplained: u64,
+    pub(crate) unexplained: u64,
     /// Whether they are counted in `icmp_error` instead of `invalid`.
     is_icmp_error: bool,
 }
@@ -318,13 +318,13 @@ impl Kind {
         Self { unexplained: self.packets.len() as u64, ..self }
     }
 
-    fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.reasons.len() as u64 + self.unexplained
     }
 }
 
 /// The kinds of TCP within a connection. Kernels before 6.1 refuse what is below the window.
-fn within_connections(is_old: bool) -> Vec<Kind> {
+pub(crate) fn within_connections(is_old: bool) -> Vec<Kind> {
     let below = |reason: &'static str| if is_old { vec![reason] } else { Vec::new() };
     vec![
         Kind::within(
@@ -393,7 +393,7 @@ fn within_connections(is_old: bool) -> Vec<Kind> {
 }
 
 /// First packets, and such as have no connection at all.
-fn first_packets() -> Vec<Kind> {
+pub(crate) fn first_packets() -> Vec<Kind> {
     let first = |name, port, flags| {
         Kind::new(name, vec![Tcp(port).client(flags, 0, 0, 0)], &["no_connection"])
     };
@@ -420,7 +420,7 @@ fn first_packets() -> Vec<Kind> {
     ]
 }
 
-fn other_protocols() -> Vec<Kind> {
+pub(crate) fn other_protocols() -> Vec<Kind> {
     let ping = icmp(CLIENT, SERVER, 8, &[0, 9, 0, 1]);
     vec![
         Kind::new("6 bytes of UDP", vec![udp(4000, 8).cut(6)], &["truncated"]),

@@ -21,6 +21,7 @@ mod flows;
 mod helper;
 mod hooks;
 mod invalid;
+mod invalid_rows;
 mod live;
 mod load;
 mod nat;
