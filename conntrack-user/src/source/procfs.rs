@@ -319,6 +319,8 @@ struct StatFile {
     open: Option<(File, PathBuf)>,
     /// Whether the open file is the kernel's, in procfs, and no plain file.
     is_live: bool,
+    /// The identity of a plain file.
+    identity: Option<Identity>,
     buffer: Vec<u8>,
     /// Length of the last whole text. Rows have a fixed width, so a read of just this length
     /// is whole, and the read that would return 0 at the end is saved.
@@ -332,6 +334,7 @@ impl StatFile {
             match File::open(&path) {
                 Ok(file) => {
                     self.is_live = is_of_procfs(&file);
+                    self.identity = namespace::identity_of(&file).ok();
                     self.open = Some((file, path));
                     self.whole = 0;
                     return Ok(());
@@ -343,7 +346,19 @@ impl StatFile {
         Err(StatError::Missing(net.to_owned()))
     }
 
+    /// Opens a plain file again that was replaced, as programs do that write a new one beside it and
+    /// rename that.
+    fn follow(&mut self) -> Result<(), StatError> {
+        let Some((_, path)) = self.open.as_ref().filter(|_| !self.is_live) else { return Ok(()) };
+        if namespace::identity(path).ok() == self.identity {
+            return Ok(());
+        }
+        let net = net_of(path);
+        self.open(&net)
+    }
+
     fn read(&mut self) -> Result<&[u8], StatError> {
+        self.follow()?;
         let Some((file, path)) = &self.open else {
             return Err(StatError::Missing(PathBuf::new()));
         };
@@ -413,6 +428,34 @@ mod tests {
             procfs.read_stat(&mut table).unwrap();
             assert_eq!(table.rows(), rows);
         }
+    }
+
+    #[test]
+    fn a_plain_file_that_is_replaced_or_removed_is_not_read_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("net/stat")).unwrap();
+        let path = dir.path().join("net/stat/nf_conntrack");
+        let count = dir.path().join("nf_conntrack_count");
+        let replace = |path: &Path, text: &str| {
+            let new = dir.path().join("new");
+            std::fs::write(&new, text).unwrap();
+            std::fs::rename(&new, path).unwrap();
+        };
+        let mut procfs = procfs(dir.path());
+        let (mut table, mut values) = (StatTable::default(), Vec::new());
+        for rows in [1, 2] {
+            replace(&path, &format!("{HEADER}{}", "00000001  2 3\n".repeat(rows)));
+            replace(&count, &format!("{rows}\n"));
+            open(&mut procfs).unwrap();
+            procfs.read_stat(&mut table).unwrap();
+            procfs.read_sysctls(&mut values, &mut |error| panic!("{error}"));
+            assert_eq!((table.rows(), &values[..]), (rows, &[Some(rows as f64)][..]));
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(&count).unwrap();
+        assert!(matches!(procfs.read_stat(&mut table), Err(StatError::Missing(_))));
+        procfs.read_sysctls(&mut values, &mut |error| panic!("{error}"));
+        assert_eq!((table.rows(), &values[..]), (0, &[None][..]));
     }
 
     #[test]

@@ -8,6 +8,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::PROC_SUPER_MAGIC;
+
+use super::namespace::{self, Identity};
 use crate::schema::fields::{BUCKETS, LIMIT};
 
 /// One field of the table row and the file that gives it.
@@ -17,6 +20,8 @@ pub struct SysctlFile {
     pub key: String,
     candidates: Vec<PathBuf>,
     open: Option<(File, usize)>,
+    /// The identity of a plain file, which may be replaced.
+    identity: Option<Identity>,
     /// The last fault was returned already; a good read forgets it.
     fault_reported: bool,
     /// The kernel's number is unsigned, even where it is printed with a sign.
@@ -53,7 +58,7 @@ impl SysctlFile {
     #[must_use]
     pub fn new(key: String, candidates: Vec<PathBuf>) -> Self {
         let unsigned = UNSIGNED.contains(&key.as_str());
-        Self { key, candidates, open: None, fault_reported: false, unsigned }
+        Self { key, candidates, open: None, identity: None, fault_reported: false, unsigned }
     }
 
     /// Whether a file is open for this field.
@@ -80,6 +85,7 @@ impl SysctlFile {
             match File::open(path) {
                 Ok(file) => match read(&file, path) {
                     Ok(_) => {
+                        self.identity = plain_identity(&file);
                         self.open = Some((file, at));
                         break;
                     }
@@ -108,6 +114,7 @@ impl SysctlFile {
     /// # Errors
     /// [`SysctlError`], reported once until a read succeeds; the file is then closed.
     pub fn read(&mut self) -> Result<Option<f64>, SysctlError> {
+        self.follow()?;
         let Some((file, at)) = &self.open else { return Ok(None) };
         match read(file, &self.candidates[*at]) {
             Ok(value) => {
@@ -125,6 +132,25 @@ impl SysctlFile {
             }
         }
     }
+}
+
+impl SysctlFile {
+    /// Opens a plain file again that was replaced or removed, or another one that gives the field.
+    fn follow(&mut self) -> Result<(), SysctlError> {
+        let Some((_, at)) = self.open.as_ref().filter(|_| self.identity.is_some()) else {
+            return Ok(());
+        };
+        if namespace::identity(&self.candidates[*at]).ok() == self.identity {
+            return Ok(());
+        }
+        self.open()
+    }
+}
+
+/// The identity of a file that is none of procfs; a file system that cannot be asked is taken for procfs.
+fn plain_identity(file: &File) -> Option<Identity> {
+    let system = rustix::fs::fstatfs(file).ok()?;
+    (system.f_type != PROC_SUPER_MAGIC).then(|| namespace::identity_of(file).ok()).flatten()
 }
 
 /// Whether an error of opening means that there is no such file (a path component may be one).
