@@ -222,7 +222,9 @@ pub fn within<T>(path: &Path, inside: impl FnOnce() -> T) -> Result<T, Namespace
     };
     let refused = |missing| NamespaceError::Permission { path: path.to_owned(), missing };
     let target = File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => refused(missing_to_open(path)),
+        io::ErrorKind::PermissionDenied => {
+            missing_to_open(path).map_or_else(|| fail(error), refused)
+        }
         _ => fail(error),
     })?;
     let own_path = thread_file("ns/net");
@@ -242,15 +244,19 @@ pub fn within<T>(path: &Path, inside: impl FnOnce() -> T) -> Result<T, Namespace
 /// The capability to enter a namespace.
 const ADMIN: &str = "CAP_SYS_ADMIN";
 
-/// The capabilities without which the file of a namespace cannot be opened. That of another process
-/// needs one of its own, and opening it comes first.
-fn missing_to_open(path: &Path) -> &'static str {
+/// The missing capabilities without which the file of a namespace cannot be opened; `None` where all are
+/// there, and a security module or a user namespace refuses it. That of another process needs one of its
+/// own, and opening it comes first.
+fn missing_to_open(path: &Path) -> Option<&'static str> {
     let is_of_process = path.parent().is_some_and(|parent| parent.ends_with("ns"));
     let held = rustix::thread::capabilities(None).map(|sets| sets.effective);
-    match held.is_ok_and(|held| held.contains(CapabilitySet::SYS_ADMIN)) {
-        _ if !is_of_process => ADMIN,
-        true => "CAP_SYS_PTRACE",
-        false => "CAP_SYS_ADMIN, CAP_SYS_PTRACE",
+    let held = held.unwrap_or(CapabilitySet::empty());
+    let lacks = |needed| !held.contains(needed);
+    match (lacks(CapabilitySet::SYS_ADMIN), is_of_process && lacks(CapabilitySet::SYS_PTRACE)) {
+        (true, true) => Some("CAP_SYS_ADMIN, CAP_SYS_PTRACE"),
+        (true, false) => Some(ADMIN),
+        (false, true) => Some("CAP_SYS_PTRACE"),
+        (false, false) => None,
     }
 }
 
