@@ -116,23 +116,28 @@ fn after_key<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]> {
     text.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
+/// An integer of up to 18 digits, as most values are, and what follows it.
+fn short_integer(text: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut integer, mut at) = (0, 0);
+    while let Some(digit) = text.get(at).map(|byte| byte.wrapping_sub(b'0'))
+        && digit < 10
+    {
+        integer = integer * 10 + u64::from(digit);
+        at += 1;
+        if at > 18 {
+            return None;
+        }
+    }
+    let behind = match &text[at..] {
+        [b'i' | b'u', behind @ ..] | behind => behind,
+    };
+    (at > 0 && matches!(behind, [] | [b',' | b' ', ..])).then_some((integer, behind))
+}
+
 /// A field's value, if it is a number, and what follows it.
 fn value(text: &[u8]) -> Result<(Option<f64>, &[u8]), BadLine> {
-    // Most values are short integers.
-    let mut integer: u64 = 0;
-    let mut at = 0;
-    while let Some(digit @ b'0'..=b'9') = text.get(at)
-        && at < 18
-    {
-        integer = integer * 10 + u64::from(digit - b'0');
-        at += 1;
-    }
-    if at > 0 {
-        let suffix = usize::from(matches!(text.get(at), Some(b'i' | b'u')));
-        let behind = &text[at + suffix..];
-        if let [] | [b',' | b' ', ..] = behind {
-            return Ok((Some(integer as f64), behind));
-        }
+    if let Some((integer, behind)) = short_integer(text) {
+        return Ok((Some(integer as f64), behind));
     }
     if let [b'"', string @ ..] = text {
         let end = unescaped(string, b'"').ok_or(BadLine::Syntax("a string without an end"))?;

@@ -139,6 +139,10 @@ pub struct ReadCounts {
     pub clock_steps: u64,
     /// The sum of these steps.
     pub clock_steps_seconds: f64,
+    /// How often rows of a source went back in time, and their counters with them, as in parts that are
+    /// not in order.
+    #[serde(skip)]
+    pub parts_back: u64,
     /// Files whose compressed data has no end: the writer was killed, or is at work.
     pub unfinished: Vec<String>,
 }

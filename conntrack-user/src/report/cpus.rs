@@ -44,6 +44,18 @@ struct Gather {
     follows_whole: bool,
 }
 
+impl Gather {
+    /// Adds the events of a counter; those of a gap are not of this gather.
+    fn add(&mut self, place: usize, step: Step) {
+        if self.events.len() <= place {
+            self.events.resize(place + 1, None);
+        }
+        if !step.is_gap {
+            *self.events[place].get_or_insert(0.0) += step.events;
+        }
+    }
+}
+
 /// The increase on all CPUs between two gathers.
 #[derive(Debug)]
 pub(super) struct Sum {
@@ -108,17 +120,17 @@ impl Cpus {
         falls.reach(self.clock.reach())
     }
 
-    /// Takes the counter `place` of the CPU `number`; the events since the row before. `room` is
-    /// for how many counters of CPUs there is still memory; a value that is not needed may be left
-    /// out without a word.
+    /// Takes a row of the CPU `number`, and gives `each` the events of a counter since the row before.
+    /// `of_counter` has how far a counter reaches and whether it is needed: one that is not may be left
+    /// out without a word. `room` is for how many counters of CPUs there is still memory.
     pub(super) fn take(
         &mut self,
-        (number, place): (usize, usize),
-        (time_ns, value): (i64, f64),
-        reach: Reach,
-        is_needed: bool,
+        (number, time_ns): (usize, i64),
+        counters: impl Iterator<Item = (usize, f64)>,
+        of_counter: impl Fn(usize) -> (Reach, bool),
         room: &mut usize,
-    ) -> Option<Step> {
+        mut each: impl FnMut(usize, Step),
+    ) {
         if self.cpus.len() <= number {
             self.cpus.resize(number + 1, None);
         }
@@ -126,24 +138,22 @@ impl Cpus {
             self.count += 1;
             Vec::new()
         });
-        if tracks.len() <= place {
-            let more = place + 1 - tracks.len();
-            if *room < more {
-                self.left_out += u64::from(is_needed);
-                self.is_short = true;
-                return None;
+        for (place, value) in counters {
+            let (reach, is_needed) = of_counter(place);
+            if tracks.len() <= place {
+                let more = place + 1 - tracks.len();
+                if *room < more {
+                    self.left_out += u64::from(is_needed);
+                    self.is_short = true;
+                    continue;
+                }
+                *room -= more;
+                tracks.resize_with(place + 1, Track::default);
             }
-            *room -= more;
-            tracks.resize_with(place + 1, Track::default);
+            let Some(step) = tracks[place].take(time_ns, value, reach) else { continue };
+            self.gather.add(place, step);
+            each(place, step);
         }
-        let step = tracks[place].take(time_ns, value, reach)?;
-        if self.gather.events.len() <= place {
-            self.gather.events.resize(place + 1, None);
-        }
-        if !step.is_gap {
-            *self.gather.events[place].get_or_insert(0.0) += step.events;
-        }
-        Some(step)
     }
 
     /// How many have rows.
@@ -212,8 +222,8 @@ mod tests {
         for (at, value) in [10.0, 15.0, 2.0].into_iter().enumerate() {
             let time_ns = at as i64 * 1_000_000_000;
             let reach = cpus.clock.reach();
-            cpus.take((3, 0), (time_ns, value), reach, true, &mut room);
-            cpus.take((3, 2), (time_ns, value * 10.0), reach, true, &mut room);
+            let values = [(0, value), (2, value * 10.0)].into_iter();
+            cpus.take((3, time_ns), values, |_| (reach, true), &mut room, |_, _| {});
         }
         let found = cpus.summary(&[Some(CpuTrack::Lost), None, Some(CpuTrack::Inserted)]);
         assert_eq!(found, [summary::Cpu { cpu: 3, lost: 7.0, inserted: 70.0 }]);
@@ -230,8 +240,9 @@ mod tests {
             let time_ns = second * 1_000_000_000 + cpu as i64 * 1000;
             sums.extend(cpus.row(cpu, time_ns));
             let value = (second * 10) as f64;
-            let reach = cpus.reach(cpu, time_ns, [(0, value)].into_iter(), |_| false).of(|| false);
-            cpus.take((cpu, 0), (time_ns, value), reach, true, &mut room);
+            let values = [(0, value)].into_iter();
+            let reach = cpus.reach(cpu, time_ns, values.clone(), |_| false).of(|| false);
+            cpus.take((cpu, time_ns), values, |_| (reach, true), &mut room, |_, _| {});
         }
         sums.extend(cpus.end());
         let sums: Vec<_> =
@@ -245,7 +256,8 @@ mod tests {
         let (mut cpus, mut room) = (Cpus::default(), 10);
         let reach = cpus.clock.reach();
         for cpu in 0..100 {
-            cpus.take((cpu, 1), (0, 0.0), reach, true, &mut room);
+            let values = [(1, 0.0)].into_iter();
+            cpus.take((cpu, 0), values, |_| (reach, true), &mut room, |_, _| {});
         }
         assert_eq!((room, cpus.left_out()), (0, 95));
     }

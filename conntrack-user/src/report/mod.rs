@@ -10,6 +10,7 @@ mod agreement;
 mod burst;
 mod causes;
 mod compare;
+mod completeness;
 mod cpus;
 mod drawing;
 mod fields;

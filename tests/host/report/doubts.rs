@@ -70,6 +70,55 @@ fn assert_not_good(text: &str, what: &str) {
     assert!(titles.iter().all(|title| !title.contains("nothing is wrong")), "{what}: {titles:?}");
 }
 
+/// Rows of a second each, whose counters count from `before` on.
+fn counting(from_second: u64, before: u64) -> String {
+    let row = |second: u64| {
+        let (drop, time) =
+            (before + second, (1_700_000_000 + from_second + second) * SECOND_NS as u64);
+        format!(
+            "conntrack,cpu=all,host=a drop={drop}i,early_drop=0i,found={drop}i,insert_failed={drop}i,\
+             invalid={drop}i,search_restart=0i {time}\n\
+             conntrack,host=a ip_conntrack_count=5,ip_conntrack_max=100 {time}\n"
+        )
+    };
+    (0..60).map(row).collect()
+}
+
+/// The date of a host was a day ahead until it was started again: in the order of the times, the counters
+/// seem to rise from the second part to the first.
+#[test]
+fn events_between_parts_in_another_order_are_doubted() {
+    let (ahead, after) = (counting(86_400, 1000), counting(0, 0));
+    let doubt = "rows go back in time, and drop counted 941 in the gaps between the parts";
+    let found = warnings(&source(&(ahead.clone() + &after)));
+    assert!(found.contains(doubt), "{found}");
+    let found = warnings(&source(&(after.clone() + &ahead)));
+    assert!(!found.contains("rows go back"), "{found}");
+    // One recording in two parts.
+    let found = warnings(&source(&(counting(60, 60) + &after)));
+    assert!(!found.contains("rows go back"), "{found}");
+}
+
+/// Two programs wrote the same series for some rows: the counters of their probes differ.
+#[test]
+fn causes_beyond_all_drops_are_doubted() {
+    let rows = |of_probes: fn(u64) -> u64| -> String {
+        let row = |second: u64| {
+            let time = second * SECOND_NS as u64;
+            let drop_table_full = of_probes(second);
+            format!(
+                "conntrack,cpu=all drop={second}i,drop_table_full={drop_table_full}i,invalid=0i {time}\n\
+                 conntrack ip_conntrack_count=5,ip_conntrack_max=100 {time}\n"
+            )
+        };
+        (0..200).map(row).collect()
+    };
+    let found = warnings(&source(&rows(|second| if second == 100 { 50_000 } else { second })));
+    assert!(found.contains("packets more than drop"), "{found}");
+    let found = warnings(&source(&rows(|second| second)));
+    assert!(!found.contains("packets more than drop"), "{found}");
+}
+
 /// 4,000 drops in the last of twelve rows, which had no statistics, were "nothing is wrong".
 #[test]
 fn a_row_without_statistics_at_an_end_is_unknown() {

@@ -1,12 +1,13 @@
 //! The conclusions from all rows of a source.
 
 use super::super::causes::causes;
+use super::super::completeness::Completeness;
 use super::super::fields::{Beside, Counters, has_bursts, is_zero_uncounted};
 use super::super::gaps::{LONGER, Times};
 use super::super::successors::{CounterEnds, Ends};
 use super::super::summary::{Fill, Gaps, Losses, SourceReport};
 use super::super::track::Track;
-use super::super::unknown::{Completeness, is_often, unknown};
+use super::super::unknown::{is_often, unknown};
 use super::{SourceAccumulator, Tallied, columns, earliest, filled};
 use crate::recording::known::is_known;
 use crate::schema::field::Field;
@@ -18,6 +19,8 @@ pub(in crate::report) struct Context<'a> {
     pub(in crate::report) counters: &'a Counters,
     /// Sentences about the whole recording.
     pub(in crate::report) unknown: &'a [String],
+    /// See [`crate::recording::ReadCounts::parts_back`].
+    pub(in crate::report) parts_back: u64,
 }
 
 /// The times of the rows by which a source is reported.
@@ -61,6 +64,7 @@ impl SourceAccumulator {
         });
         let mut evidence = self.evidence(&schedule, &gaps);
         evidence.fill = fill.as_ref();
+        evidence.parts_back = context.parts_back;
         evidence.losses_unknown = self
             .losses
             .iter()
@@ -89,7 +93,8 @@ impl SourceAccumulator {
             Some((.., total)) => *total,
             None => unmoved.iter().any(|name| name == field.name).then_some(0.0),
         };
-        let (drop_causes, drops_without_cause) = causes(total_of);
+        let causes = causes(total_of);
+        unknown.extend(causes.contradiction());
         // What was compared are the rows with the sum.
         let compared = self.compared.without(&sorted.replaced);
         SourceReport {
@@ -111,9 +116,9 @@ impl SourceAccumulator {
                 .filter(|(_, name, _)| has_bursts(name))
                 .flat_map(|(at, name, _)| self.counters[*at].rates.bursts(name))
                 .collect(),
-            drop_causes,
+            drop_causes: causes.by_cause,
+            drops_without_cause: causes.without,
             labelled: Vec::new(),
-            drops_without_cause,
             fill,
             gaps,
             losses: Losses { samples_missed: losses[0], rows_lost: losses[1] },

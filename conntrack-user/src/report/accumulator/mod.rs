@@ -192,21 +192,19 @@ impl SourceAccumulator {
             self.take_sum(options, &sum);
         }
         let has_sum = self.statistics.emissions() > 0;
-        let reach = {
-            let is_of_ctpulse = self.is_of_ctpulse;
-            let is_of_probes = |at: usize| of_counters.origins[at].is_of_probes(is_of_ctpulse);
-            self.cpus.reach(cpu, time_ns, counters.clone(), is_of_probes)
+        let is_of_ctpulse = self.is_of_ctpulse;
+        let is_of_probes = |at: usize| of_counters.origins[at].is_of_probes(is_of_ctpulse);
+        let reach = self.cpus.reach(cpu, time_ns, counters.clone(), is_of_probes);
+        let of_counter = |at: usize| {
+            let reach = reach.of(|| is_of_probes(at));
+            (reach, !has_sum || of_counters.cpu_tracks[at].is_some())
         };
-        for (number, value) in counters {
-            let track = of_counters.cpu_tracks[number];
-            let reach = reach.of(|| of_counters.origins[number].is_of_probes(self.is_of_ctpulse));
-            let (point, is_needed) = ((time_ns, value), !has_sum || track.is_some());
-            let step = self.cpus.take((cpu, number), point, reach, is_needed, room);
-            let Some(step) = step else { continue };
-            if let (Some(drawing), Some(track)) = (&mut self.drawing, track) {
+        let drawing = &mut self.drawing;
+        self.cpus.take((cpu, time_ns), counters, of_counter, room, |at, step| {
+            if let (Some(drawing), Some(track)) = (&mut *drawing, of_counters.cpu_tracks[at]) {
                 drawing.of_a_cpu(step.to_ns, cpu, track, step.events);
             }
-        }
+        });
     }
 
     fn count_row(&mut self, options: &Options, time_ns: i64) {

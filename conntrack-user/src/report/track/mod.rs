@@ -46,6 +46,7 @@ pub(super) struct Track {
 impl Track {
     /// Takes the counter's value at a time; what it adds to the value that is next to it in time,
     /// if that is known.
+    #[inline]
     pub(super) fn take(&mut self, time_ns: i64, value: f64, reach: Reach) -> Option<Step> {
         // Most counters of most rows did not move.
         if value == self.latest
@@ -56,6 +57,12 @@ impl Track {
             self.values += 1;
             return Some(step);
         }
+        self.take_any(time_ns, value, reach)
+    }
+
+    /// The same for a value that is not the one before it.
+    #[inline(never)]
+    fn take_any(&mut self, time_ns: i64, value: f64, reach: Reach) -> Option<Step> {
         self.latest = value;
         let was_zero = self.largest == 0.0;
         self.largest = self.largest.max(value);
@@ -378,6 +385,11 @@ impl Track {
     /// The times on both sides of each gap that is left.
     pub(super) fn gaps(&self) -> impl Iterator<Item = (i64, i64)> {
         self.joints().map(|joint| (joint.from.0, joint.to.0))
+    }
+
+    /// The events in the gaps that are left, as far as values on both sides show them.
+    pub(super) fn events_in_gaps(&self) -> f64 {
+        self.joints().map(|joint| joint.events).sum()
     }
 
     /// The first and the last value of each stretch of time without a gap.
