@@ -12,7 +12,7 @@ use std::io;
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file cannot be read; the reason is the operating system's.
-    #[error("{file}: cannot read this configuration file: {reason}")]
+    #[error("cannot read {file}: {reason}")]
     Unreadable {
         /// The path as it was given.
         file: String,
@@ -127,11 +127,18 @@ impl fmt::Display for Position {
     }
 }
 
-/// The end of a message about an unknown name: the nearest valid one, else all of them.
+/// More valid names than this are not listed in a message.
+const LISTED: usize = 8;
+
+/// The end of a message about an unknown name: the nearest valid one, else all of them, or where they are
+/// listed.
 pub(super) fn advice<'a>(wrong: &str, valid: impl IntoIterator<Item = &'a str>) -> String {
     let mut valid: Vec<&str> = valid.into_iter().collect();
     if let Some(near) = nearest(wrong, &valid) {
         return format!("did you mean '{near}'?");
+    }
+    if valid.len() > LISTED {
+        return "the valid names are in ctpulse.conf(5)".to_owned();
     }
     valid.sort_unstable();
     format!("valid names: {}", valid.join(", "))

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::agent::{Agent, long_enough};
 use super::duration::{duration_text, parse_duration};
 use super::error::nearest;
+use super::files;
 use super::filters::{filter, set};
 use super::tables::{AgentTable, ConntrackTable, DurationValue, OneOrMany, Placed, Strings};
 use super::text::ConfigText;
@@ -64,7 +65,8 @@ pub(super) fn inputs(
         input.dirs = table.dirs.iter().map(PathBuf::from).collect();
     }
     if !table.files.is_empty() {
-        input.files.clone_from(&table.files);
+        files::check(&table.files, text);
+        input.files = table.files.iter().map(|name| name.get_ref().clone()).collect();
     }
     input.alias = set(&table.alias);
     input.log_level = reader.log_level(&table.log_level);

@@ -14,11 +14,13 @@ mod duration;
 mod environment;
 mod error;
 mod execd;
+mod files;
 mod filters;
 mod input;
 #[cfg(test)]
 mod input_tests;
 mod quoting;
+mod series;
 mod tables;
 #[cfg(test)]
 mod telegraf_tests;
@@ -43,7 +45,7 @@ pub(crate) use error::nearest;
 pub use error::{ConfigError, Position, Problem};
 pub use execd::{ExecdCommand, Setting};
 
-use crate::settings::{Input, Roots, Settings};
+use crate::settings::{Roots, Settings};
 use agent::Agent;
 use environment::Environment;
 use text::{ConfigText, Decoded};
@@ -191,7 +193,7 @@ fn read_text(
     for input in &mut inputs {
         input.netns_tag = namespaces.len() > 1;
     }
-    warn_of_repeated_series(&inputs, &text);
+    series::check(&inputs, &text);
     let settings = Settings {
         inputs,
         global_tags,
@@ -203,23 +205,6 @@ fn read_text(
         user: agent.user,
     };
     Ok(Loaded { settings, warnings: text.finish()?, execd })
-}
-
-/// Warns of the first two inputs whose rows are the same series: only their times would differ.
-fn warn_of_repeated_series(inputs: &[Input], text: &ConfigText<'_>) {
-    for (at, input) in inputs.iter().enumerate() {
-        let is_same = |other: &Input| {
-            other.netns == input.netns && other.filter.gives_same_rows(&input.filter)
-        };
-        if let Some(first) = inputs[..at].iter().position(is_same) {
-            text.warn(format!(
-                "inputs {} and {} write the same series; give one of them a tag or a name_suffix",
-                first + 1,
-                at + 1
-            ));
-            return;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -253,7 +238,7 @@ mod tests {
         );
         let far = error("[[inputs.conntrack]]\nservers = 1");
         assert!(far.starts_with("t.conf:2:1: unknown key 'servers'"), "{far}");
-        assert!(far.contains("valid names: alias, collect, collection_jitter,"), "{far}");
+        assert!(far.ends_with("; the valid names are in ctpulse.conf(5)"), "{far}");
         assert_eq!(
             error("[input.conntrack]"),
             "t.conf:1:2: unknown table or key 'input'; did you mean 'inputs'?"
@@ -369,7 +354,7 @@ mod tests {
     #[test]
     fn files_that_cannot_be_read() {
         let missing = load(Path::new("/does/not/exist.conf")).unwrap_err().to_string();
-        assert!(missing.starts_with("/does/not/exist.conf: cannot read"), "{missing}");
+        assert!(missing.starts_with("cannot read /does/not/exist.conf: "), "{missing}");
         assert!(missing.contains("No such file or directory"), "{missing}");
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"\xff\xfe[\0").unwrap();
@@ -387,10 +372,10 @@ mod tests {
         let endless = load(Path::new("/dev/zero")).unwrap_err().to_string();
         let long = of_bytes("#\n".repeat((1 << 19) + 1).as_bytes());
         for error in [endless, long] {
-            assert!(error.ends_with("configuration file: it is longer than 1 MiB"), "{error}");
+            assert!(error.ends_with(": it is longer than 1 MiB"), "{error}");
         }
         let program = of_bytes(&b"\x7fELF\x02\0\0\n".repeat(300));
-        assert!(program.ends_with("configuration file: it is not a text file"), "{program}");
+        assert!(program.ends_with(": it is not a text file"), "{program}");
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub(super) struct ConntrackTable {
     // The plugin's own.
     pub collect: Strings,
     pub dirs: Vec<String>,
-    pub files: Vec<String>,
+    pub files: Strings,
     // Those of every input.
     pub interval: Placed<DurationValue>,
     pub precision: Placed<DurationValue>,

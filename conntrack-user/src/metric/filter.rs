@@ -61,7 +61,7 @@ impl Filter {
         }
         metric = self.tag(metric);
         metric.fields.retain(|(key, _)| keeps(&self.field_include, &self.field_exclude, key));
-        metric.tags.retain(|(key, _)| keeps(&self.tag_include, &self.tag_exclude, key));
+        metric.tags.retain(|(key, _)| self.keeps_tag(key));
         let kept = self.tags.iter().filter(|_| self.keeps_tags);
         let kept = kept.chain(self.global_tags.iter().filter(|_| self.keeps_global_tags));
         for (key, value) in kept {
@@ -74,11 +74,23 @@ impl Filter {
     /// leaves anything out.
     #[must_use]
     pub fn gives_same_rows(&self, other: &Self) -> bool {
+        !self.has_lists() && !other.has_lists() && self.has_same_names(other)
+    }
+
+    /// Whether two filters give rows of one input the same name and add the same tags.
+    #[must_use]
+    pub fn has_same_names(&self, other: &Self) -> bool {
         let names = |it: &Self| {
             let name = it.name_override.clone().filter(|name| !name.is_empty());
             (name, it.name_prefix.clone(), it.name_suffix.clone(), it.tags.clone())
         };
-        !self.has_lists() && !other.has_lists() && names(self) == names(other)
+        names(self) == names(other)
+    }
+
+    /// Whether rows keep a tag of this name.
+    #[must_use]
+    pub fn keeps_tag(&self, key: &str) -> bool {
+        keeps(&self.tag_include, &self.tag_exclude, key)
     }
 
     fn has_lists(&self) -> bool {
