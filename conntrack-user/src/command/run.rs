@@ -17,8 +17,8 @@ use super::stream::{
 use crate::cli::RunArgs;
 use crate::format::{Csv, EncoderOptions, Format, encoder};
 use crate::logging;
-use crate::output::Destination;
 use crate::output::text::{NoReader, Target, Text};
+use crate::output::{Destination, suffix};
 use crate::pipeline::{Pipeline, Plan};
 use crate::recording::{Rotation, is_compressed};
 use crate::sampling::{SamplingReport, Trigger};
@@ -44,7 +44,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let code = finish(&streamed.reports, args.stats);
     // An input that ended by itself has fewer rows than requested, and has logged the reason.
     let is_cut_short = streamed.reports.iter().any(|report| report.has_ended);
-    Ok(if is_cut_short { ExitCode::FAILURE } else { code })
+    Ok(if is_cut_short || streamed.is_stuck { ExitCode::FAILURE } else { code })
 }
 
 /// From the arguments to the end of the run.
@@ -71,6 +71,10 @@ async fn stream(args: &RunArgs, target: &Target) -> anyhow::Result<Streamed> {
     }
     logging::start(logging::LogReader::Person, settings.log_level);
     logging::warn_briefly(&warnings);
+    let name = args.output.as_deref().filter(|_| !target.is_terminal());
+    if let Some(warning) = name.and_then(|name| suffix::warning(name, args.format)) {
+        log::warn!("{warning}");
+    }
     if args.once && args.collect.sample.ebpf == Some(Ebpf::On) {
         return Err(super::UsageError(
             "--ebpf on and --once: probes count from when they are attached, and one reading \
@@ -158,6 +162,8 @@ struct Streamed {
     has_read: bool,
     /// Whether everything was written.
     complete: bool,
+    /// Whether rows were lost at the end, since the reader of the output did not read.
+    is_stuck: bool,
 }
 
 impl Run<'_> {
@@ -215,6 +221,7 @@ impl Run<'_> {
             streamed.rows += outcome.rows;
             streamed.has_read |= outcome.has_read;
             streamed.complete = outcome.flushed && !outcome.reader_gone;
+            streamed.is_stuck = !outcome.flushed;
             left = left.map(|left| left.saturating_sub(outcome.written));
             let new = new.filter(|_| streamed.complete || outcome.destination.is_none());
             let Some(new) = new.filter(|_| left != Some(0)) else {

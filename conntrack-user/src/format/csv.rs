@@ -35,6 +35,9 @@ struct CsvColumn {
     field: bool,
 }
 
+/// So many columns are named that a header lacks.
+const NAMED: usize = 3;
+
 /// The columns that every row has.
 const FIRST: [&str; 2] = ["timestamp", "measurement"];
 
@@ -57,6 +60,9 @@ impl Csv {
         }
         // A name that stands twice is a tag's and then a field's; one alone can be either's.
         let names: Vec<&str> = columns.collect();
+        if names.is_empty() {
+            return None;
+        }
         let column = |(at, name): (usize, &&str)| CsvColumn {
             name: Name::from(*name),
             tag: !names[..at].contains(name),
@@ -125,10 +131,12 @@ impl Encoder for Csv {
             return None;
         }
         let keys: Vec<_> = self.unsaid.drain(..).map(|key| format!("{key:?}")).collect();
-        Some(format!(
-            "the CSV columns are those of its header; left out because they are not there: {}",
-            keys.join(", ")
-        ))
+        let named = keys[..keys.len().min(NAMED)].join(", ");
+        let more = match keys.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(format!("the header of the CSV file lacks {named}{more}: left out"))
     }
 }
 

@@ -4,6 +4,7 @@
 //! never torn by another, and the only one that may block there.
 
 mod descriptor;
+pub mod suffix;
 mod target;
 pub mod text;
 mod textfile;
