@@ -15,6 +15,9 @@ use crate::text::sanitize::shown;
 /// The longest line in bytes, below the 64 KiB of Telegraf's scanner.
 const LONGEST_LINE: usize = 60 << 10;
 
+/// The width of a message for a person, in characters.
+const WIDTH: usize = 100;
+
 /// The longest warning about a configuration, in characters: with its prefix a line of 100.
 const BRIEF: usize = 82;
 
@@ -65,6 +68,26 @@ pub fn say(level: Level, text: &str) {
     // If standard error is closed, the message is lost.
     let _ =
         std::io::stderr().lock().write_all(line(LogReader::Person, false, level, text).as_bytes());
+}
+
+/// The lines of a message: what is wrong in the first one, and what to do about it in another one where
+/// the first has no room for both. A message is divided in front of a remedy alone: a name or a command
+/// is not to be broken.
+#[must_use]
+pub fn divided(level: Level, text: &str) -> Vec<(Level, String)> {
+    let mut parts = text.split("; ");
+    let mut lines = vec![(level, parts.next().unwrap_or_default().to_owned())];
+    for part in parts {
+        let Some((level, last)) = lines.last_mut() else { break };
+        let longer = format!("{last}; {part}");
+        // With its newline.
+        if line(LogReader::Person, false, *level, &longer).chars().count() <= WIDTH + 1 {
+            *last = longer;
+        } else {
+            lines.push((Level::Info, part.to_owned()));
+        }
+    }
+    lines
 }
 
 fn begin(reader: LogReader, level: LevelFilter, divert: Option<Divert>) {
@@ -187,6 +210,28 @@ mod tests {
     fn a_long_text_stays_below_telegrafs_limit() {
         let line = line(LogReader::Telegraf, false, Level::Error, &"ä".repeat(100_000));
         assert!(line.len() < 64 << 10 && line.ends_with("…\n"));
+    }
+
+    #[test]
+    fn a_long_message_has_its_remedy_in_a_line_of_its_own() {
+        let lines = |text: &str| divided(Level::Error, text);
+        assert_eq!(lines("no; do"), [(Level::Error, "no; do".to_owned())]);
+        let what = "what ".repeat(12).trim().to_owned();
+        let expected = [
+            (Level::Error, format!("{what}; do this")),
+            (Level::Info, format!("or {what}; or that")),
+        ];
+        assert_eq!(lines(&format!("{what}; do this; or {what}; or that")), expected);
+    }
+
+    /// A name, a path or a command must be found and copied whole.
+    #[test]
+    fn a_part_of_a_message_is_not_broken() {
+        let path = "/a/long/path".repeat(20);
+        let lines = divided(Level::Error, &format!("no {path}; write {path}"));
+        let expected =
+            [(Level::Error, format!("no {path}")), (Level::Info, format!("write {path}"))];
+        assert_eq!(lines, expected);
     }
 
     #[test]

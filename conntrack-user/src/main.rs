@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Err(error) if error.use_stderr() => {
             let words: Vec<String> =
                 std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-            logging::say(Level::Error, &usage::message(&error, &words));
+            say(&logging::divided(Level::Error, &usage::message(&error, &words)));
             ExitCode::from(WRONG_USAGE)
         }
         // A help text or the version.
@@ -37,8 +37,10 @@ fn main() -> ExitCode {
 
 /// Prints an error, a line for each problem, and returns the exit status that it means.
 fn report(error: &anyhow::Error) -> ExitCode {
-    for (level, line) in error_lines(error) {
-        logging::say(level, &line);
-    }
+    say(&error_lines(error));
     if error.is::<UsageError>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
+}
+
+fn say(lines: &[(Level, String)]) {
+    lines.iter().for_each(|(level, line)| logging::say(*level, line));
 }

@@ -257,7 +257,7 @@ fn an_unsuitable_terminal_is_an_error() {
     };
     let (code, printed) = run(ctpulse().arg("live").env("TERM", "xterm"));
     assert_eq!(code, Some(1));
-    assert!(printed.contains("standard output is not one; `ctpulse run`"), "{printed}");
+    assert!(printed.contains("standard output is not one\nctpulse: `ctpulse run`"), "{printed}");
     for (term, wanted) in [("", "TERM is not set"), ("dumb", "TERM is dumb")] {
         let root: PathBuf = fixture("5.15");
         let mut terminal = Terminal::start_in(80, 24, &root, &[], &[("TERM", term)]);

@@ -193,7 +193,7 @@ fn a_full_device_is_reported_and_sampling_continues() {
     let found = command.args(["--count", "20", "--stats"]).output().unwrap();
     let printed = text(&found.stderr);
     assert!(printed.contains("warning: cannot write to /dev/full: No space left"), "{printed}");
-    assert!(printed.contains("; 20 emissions found no room"), "{printed}");
+    assert!(printed.contains("20 emissions found no room"), "{printed}");
     assert_eq!(found.status.code(), Some(1));
 }
 

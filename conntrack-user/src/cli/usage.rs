@@ -41,13 +41,14 @@ pub fn message(error: &clap::Error, words: &[String]) -> String {
                     let valid = valid.map_or_else(String::new, |valid| format!(" is not {valid};"));
                     let near = nearest(&value, &names);
                     let near = near.map_or_else(help, |near| format!("did you mean '{near}'?"));
-                    format!("{}: '{value}'{valid} {near}", argument())
+                    format!("{}: '{value}'{valid} {near}", option_of(&argument()))
                 }
             }
         }
         ErrorKind::ValueValidation => {
             let reason = std::error::Error::source(error).map(ToString::to_string);
-            format!("{}: {}", argument(), reason.unwrap_or_else(|| "it is not valid".to_owned()))
+            let reason = reason.unwrap_or_else(|| "it is not valid".to_owned());
+            format!("{}: {reason}", option_of(&argument()))
         }
         ErrorKind::UnknownArgument if is_negative_number(&argument()) => {
             // clap names the first letters of `-5s` only.
@@ -140,6 +141,11 @@ fn required_by<'a>(missing: &str, words: &'a [String]) -> Option<&'a str> {
         .find(|word| requiring.contains(word))
 }
 
+/// The name of an option without that of its value: `--count` of `--count <N>`.
+fn option_of(argument: &str) -> &str {
+    argument.split(" <").next().unwrap_or(argument)
+}
+
 fn is_negative_number(argument: &str) -> bool {
     argument.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
@@ -184,34 +190,25 @@ mod tests {
     #[test]
     fn each_message_proposes_a_valid_form() {
         for (arguments, expected) in [
-            ("--count 0", "--count <N>: '0' is less than 1; write a whole number from 1 on"),
-            ("--count x", "--count <N>: 'x' is not a number; write a whole number from 1 on"),
+            ("--count 0", "--count: '0' is less than 1; write a whole number from 1 on"),
+            ("--count x", "--count: 'x' is not a number; write a whole number from 1 on"),
             (
                 "-s 5",
-                "--sample-interval <DURATION>: '5' is not a duration: it has no unit; write 5s for seconds, or 5ms",
+                "--sample-interval: '5' is not a duration: it has no unit; write 5s for seconds, or 5ms",
             ),
-            ("--rotate 5 --output x", "--rotate <SIZE>: '5' is less than 4K; write for example 5M"),
-            (
-                "--rotate 5X --output x",
-                "--rotate <SIZE>: 'X' is not a unit; write for example 64M or 1G",
-            ),
+            ("--rotate 5 --output x", "--rotate: '5' is less than 4K; write for example 5M"),
+            ("--rotate 5X --output x", "--rotate: 'X' is not a unit; write for example 64M or 1G"),
             (
                 "--keep 0 --rotate 1M --output x",
-                "--keep <N>: '0' is less than 1; write a whole number from 1 to 10000",
+                "--keep: '0' is less than 1; write a whole number from 1 to 10000",
             ),
-            (
-                "--ebpf outo",
-                "--ebpf <auto|on|off>: 'outo' is not one of auto, on, off; did you mean 'auto'?",
-            ),
-            (
-                "--ebpf maybe",
-                "--ebpf <auto|on|off>: 'maybe' is not one of auto, on, off; see 'ctpulse --help'",
-            ),
+            ("--ebpf outo", "--ebpf: 'outo' is not one of auto, on, off; did you mean 'auto'?"),
+            ("--ebpf maybe", "--ebpf: 'maybe' is not one of auto, on, off; see 'ctpulse --help'"),
             ("--ebpf", "--ebpf <auto|on|off> needs a value: one of auto, on, off"),
             ("--interval", "--interval <DURATION> needs a value"),
             (
                 "--collect al",
-                "--collect <LIST>: 'al' is not one of all, percpu, none; did you mean 'all'?",
+                "--collect: 'al' is not one of all, percpu, none; did you mean 'all'?",
             ),
             (
                 "--sample-intervall 1s",
@@ -226,55 +223,46 @@ mod tests {
             ("-i -5s", "-i: '-5s' is negative; write it without the '-'"),
             ("live --once", "--once is an option of 'ctpulse run'; see 'ctpulse live --help'"),
             ("--rotate 1M", "--rotate needs --output <FILE>; see 'ctpulse --help'"),
-            ("-n 1.5", "--count <N>: '1.5' is not a whole number; write a whole number from 1 on"),
+            ("-n 1.5", "--count: '1.5' is not a whole number; write a whole number from 1 on"),
             (
                 "-n 99999999999999999999",
-                "--count <N>: '99999999999999999999' is more than 18446744073709551615; write a whole number from 1 on",
+                "--count: '99999999999999999999' is more than 18446744073709551615; write a whole number from 1 on",
             ),
             (
                 "-d 0",
-                "--duration <DURATION>: '0' is not a positive time; write for example 10s, 1m30s or 500ms",
+                "--duration: '0' is not a positive time; write for example 10s, 1m30s or 500ms",
             ),
             (
                 "drops -d 0s",
-                "--duration <DURATION>: '0s' is not a positive time; write for example 10s, 1m30s or 500ms",
+                "--duration: '0s' is not a positive time; write for example 10s, 1m30s or 500ms",
             ),
             (
                 "drops --top cause -i 0ms",
-                "--interval <DURATION>: '0ms' is not a positive time; write for example 10s, 1m30s or 500ms",
+                "--interval: '0ms' is not a positive time; write for example 10s, 1m30s or 500ms",
             ),
             (
                 "doctor --advise --look 0s",
-                "--look <DURATION>: '0s' is not a positive time; write for example 10s, 1m30s or 500ms",
+                "--look: '0s' is not a positive time; write for example 10s, 1m30s or 500ms",
             ),
-            (
-                "-i ''",
-                "--interval <DURATION>: '' is not a duration; write for example 10s, 1m30s or 500ms",
-            ),
+            ("-i ''", "--interval: '' is not a duration; write for example 10s, 1m30s or 500ms"),
             (
                 "--format JSON",
-                "--format <FORMAT>: 'JSON' is not one of influx, json, prometheus, csv, table; did you mean 'json'?",
+                "--format: 'JSON' is not one of influx, json, prometheus, csv, table; did you mean 'json'?",
             ),
             (
                 "report --format yaml f",
-                "--format <FORMAT>: 'yaml' is not one of text, json; see 'ctpulse report --help'",
+                "--format: 'yaml' is not one of text, json; see 'ctpulse report --help'",
             ),
             (
                 "drops --format yaml",
-                "--format <FORMAT>: 'yaml' is not one of human, json; see 'ctpulse drops --help'",
+                "--format: 'yaml' is not one of human, json; see 'ctpulse drops --help'",
             ),
             (
                 "execd --signal HUP",
-                "--signal <SIGNAL>: 'HUP' is not one of none, STDIN, SIGHUP, SIGUSR1, SIGUSR2; see 'ctpulse execd --help'",
+                "--signal: 'HUP' is not one of none, STDIN, SIGHUP, SIGUSR1, SIGUSR2; see 'ctpulse execd --help'",
             ),
-            (
-                "--compat Telegraf",
-                "--compat <telegraf>: 'Telegraf' is not telegraf; did you mean 'telegraf'?",
-            ),
-            (
-                "--compat other",
-                "--compat <telegraf>: 'other' is not telegraf; see 'ctpulse --help'",
-            ),
+            ("--compat Telegraf", "--compat: 'Telegraf' is not telegraf; did you mean 'telegraf'?"),
+            ("--compat other", "--compat: 'other' is not telegraf; see 'ctpulse --help'"),
             ("live --replay", "--replay <FILE> needs a value"),
             ("drops --interval 5s", "--interval needs --top <KEYS>; see 'ctpulse drops --help'"),
             (
@@ -284,13 +272,13 @@ mod tests {
             ("report", "'ctpulse report' needs <FILE>...; see 'ctpulse report --help'"),
             (
                 "drops --top caus",
-                "--top <KEYS>: 'caus' is not one of cause, reason, protocol, source, destination, port, nat, source/24, destination/16",
+                "--top: 'caus' is not one of cause, reason, protocol, source, destination, port, nat, source/24, destination/16",
             ),
             (
                 "drops --lines x --top cause",
-                "--lines <N>: 'x' is not a number; write a whole number from 1 on",
+                "--lines: 'x' is not a number; write a whole number from 1 on",
             ),
-            ("report --bursts x f", "--bursts <N>: 'x' is not a number; write a whole number"),
+            ("report --bursts x f", "--bursts: 'x' is not a number; write a whole number"),
         ] {
             assert_eq!(wrong(arguments), expected, "{arguments}");
         }

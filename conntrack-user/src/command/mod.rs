@@ -28,6 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, CollectArgs, Command, SourceArgs};
 use crate::config::{ConfigError, duration_text};
+use crate::logging;
 use crate::notices::CannotBegin;
 use crate::settings::{Collect, Confine, Input, Netns, Roots, SHORTEST_INTERVAL, Settings, Source};
 use crate::source::existence::{self, AbsentNamespace};
@@ -131,9 +132,10 @@ pub fn error_lines(error: &anyhow::Error) -> Vec<(Level, String)> {
     }
     match CannotBegin::find(error) {
         Some(cause) => {
-            vec![(Level::Error, cause.to_string()), (Level::Info, cause.details.clone())]
+            let details = logging::divided(Level::Info, &cause.details);
+            iter::once((Level::Error, cause.to_string())).chain(details).collect()
         }
-        None => vec![(Level::Error, format!("{error:#}"))],
+        None => logging::divided(Level::Error, &format!("{error:#}")),
     }
 }
 

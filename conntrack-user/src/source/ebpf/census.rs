@@ -65,8 +65,8 @@ pub enum CensusError {
     HiddenTable,
     /// `/proc/kallsyms` has functions only.
     #[error(
-        "/proc/kallsyms of this kernel has no variables (CONFIG_KALLSYMS_ALL is not set), so the address \
-         of nf_conntrack_hash is not known; conntrack -L lists the entries"
+        "/proc/kallsyms has no variables, as CONFIG_KALLSYMS_ALL is not set; so the address of \
+         nf_conntrack_hash is not known; conntrack -L lists the entries"
     )]
     NoVariables,
     /// The table is no longer where it was.

@@ -15,7 +15,8 @@ pub(crate) const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 pub enum EventsError {
     /// `CONFIG_KPROBE_EVENTS` or `CONFIG_PERF_EVENTS` is off.
     #[error(
-        "this kernel has no kprobes (CONFIG_KPROBES is not set; Debian's, Ubuntu's and Fedora's kernels have them)"
+        "this kernel has no kprobes: CONFIG_KPROBES is not set; Debian's, Ubuntu's and Fedora's kernels \
+         have them"
     )]
     NoKprobes,
     /// The programs read x86-64's registers.
