@@ -55,32 +55,38 @@ pub(crate) fn package(options: &Options) -> anyhow::Result<ExitCode> {
         crates::verify()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let built = if options.container {
-        vec![image()?]
-    } else {
-        let deb = deb::build()?;
-        vec![deb, static_tarball()?]
-    };
-    archive::checksums(&directory())?;
+    let built =
+        if options.container { vec![image()?] } else { vec![debian_package()?, static_tarball()?] };
     for path in built {
         println!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The tarball of the static x86-64 binary.
+/// The Debian package, with its checksum.
+fn debian_package() -> anyhow::Result<PathBuf> {
+    let package = deb::build()?;
+    archive::checksums(&directory())?;
+    Ok(package)
+}
+
+/// The tarball of the static x86-64 binary, with its checksum.
 fn static_tarball() -> anyhow::Result<PathBuf> {
     let directory = directory();
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
     let binary = binary::build(Target::X86_64)?;
     binary::run_alone(&binary)?;
-    archive::tarball(Target::X86_64, &binary)
+    let tarball = archive::tarball(Target::X86_64, &binary)?;
+    archive::checksums(&directory)?;
+    Ok(tarball)
 }
 
-/// The container image of that binary.
+/// The container image of that binary, with its checksum.
 fn image() -> anyhow::Result<PathBuf> {
-    container::image(&static_tarball()?)
+    let image = container::image(&static_tarball()?)?;
+    archive::checksums(&directory())?;
+    Ok(image)
 }
 
 /// Builds the aarch64 binary, and compares its output for the fixtures with that of the x86-64 binary.

@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Context;
 
 use super::system::{self, MachineOptions, System};
-use super::{deb, directory};
+use super::{debian_package, directory};
 use crate::workspace::run_checked;
 
 const SYSTEM: System = System { packages: "logrotate", test: include_str!("test_package.sh") };
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         eprintln!("xtask: NOT RUN HERE: the life of the package: {reason}");
         return Ok(ExitCode::SUCCESS);
     }
-    let package = options.package.clone().map_or_else(deb::build, Ok)?;
+    let package = options.package.clone().map_or_else(debian_package, Ok)?;
     let passed = SYSTEM.run(&options.machine, |home| {
         fs::copy(&package, home.join("new.deb")).context("cannot copy the package")?;
         older(&package, &home.join("old.deb"))

@@ -10,6 +10,7 @@ steps=(an_old_package_installs_and_starts_nothing
     a_reload_reopens_a_moved_recording
     logrotate_rotates_an_output_by_the_packaged_example
     a_textfile_of_the_service_is_readable
+    a_procfs_of_processes_alone_is_named
     it_is_started_again_after_a_crash
     an_upgrade_keeps_the_configuration_and_goes_on
     a_new_root_starts_it_again
@@ -143,6 +144,26 @@ END
     systemctl restart ctpulse
     until_true test -s /var/lib/textfile/ct.prom
     [ "$(stat -c %a /var/lib/textfile/ct.prom)" = 644 ]
+    rm -r /etc/systemd/system/ctpulse.service.d
+    systemctl daemon-reload
+    systemctl restart ctpulse
+    until_true systemctl --quiet is-active ctpulse
+}
+
+# The files of the network are not there: the statistics come from ctnetlink, and the log names the cause.
+a_procfs_of_processes_alone_is_named() {
+    mkdir -p /etc/systemd/system/ctpulse.service.d
+    printf '[Service]\nProcSubset=pid\n' > /etc/systemd/system/ctpulse.service.d/subset.conf
+    systemctl daemon-reload
+    since=$(date '+%F %T')
+    systemctl restart ctpulse
+    named() {
+        journalctl --unit ctpulse --since "$since" --output cat --no-pager | grep 'subset=pid'
+    }
+    until_true named
+    before=$(stat -c %s "$recording")
+    grew() { [ "$(stat -c %s "$recording")" -gt "$before" ]; }
+    until_true grew
     rm -r /etc/systemd/system/ctpulse.service.d
     systemctl daemon-reload
     systemctl restart ctpulse
