@@ -216,8 +216,22 @@ fn probes_come_and_go_fifty_times_under_load() {
     });
     let answered = answered.load(Ordering::Relaxed);
     println!("{answered} connections answered meanwhile");
-    let counted = [Event::Insert, Event::New, Event::Alloc].map(|event| sum(&events, event));
-    assert_eq!(counted, [answered; 3], "{:?}", programs(&events));
+    // A preempted probe makes the kernel skip others on its CPU, as it may where softirqs are threads
+    // (PREEMPT_RT): none is missing but those that the kernel has counted.
+    let programs = programs(&events);
+    let skipped = |name: &str| {
+        let of = programs.iter().find(|program| program.name == name);
+        of.and_then(|program| program.skipped).unwrap_or(0)
+    };
+    for (event, program) in [
+        (Event::Insert, "hash_insert"),
+        (Event::New, "init_return"),
+        (Event::Alloc, "alloc_return"),
+    ] {
+        let (counted, most) = (sum(&events, event), skipped(program));
+        let possible = answered.saturating_sub(most)..=answered;
+        assert!(possible.contains(&counted), "{program}: {counted} of {answered}, {programs:?}");
+    }
     drop(events);
     // Programs that are no longer attached are freed a little later.
     wait_for("everything is taken away", || Held::now() == before);
