@@ -8,7 +8,8 @@
 use std::collections::HashMap;
 
 use super::known::is_counter;
-use super::order::{Order, WINDOW};
+use super::labelled;
+use super::order::Order;
 use super::{Catalog, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId, time};
 
 /// Rows of one series in order before a step is believed.
@@ -44,10 +45,6 @@ struct Origin {
     behind_ns: i64,
     steps: u64,
     back_ns: i64,
-    /// The first time in the order of the file, and the earliest part so far.
-    first_ns: i64,
-    /// How often rows went back to before all others, and did not go on from the rows before.
-    parts: u64,
     jump: Option<Jump>,
 }
 
@@ -60,14 +57,6 @@ struct Jump {
     values: usize,
     /// A counter went on as before.
     goes_on: bool,
-}
-
-impl Jump {
-    /// Whether the rows are further back than those that are put in order.
-    fn is_far(&self) -> bool {
-        let back_ns = self.series.last_ns.saturating_sub(self.to_ns);
-        back_ns > self.series.interval_ns.saturating_mul(WINDOW as i64)
-    }
 }
 
 /// Puts rows in the order of their time, as far as the window of [`Order`] reaches, and finds the
@@ -109,12 +98,14 @@ impl InOrder {
     /// The first row of a series.
     fn begin(&mut self, catalog: &Catalog, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
         let SeriesId(id) = row.series;
-        let mut name = catalog.series(row.series).clone();
+        // Rows with labels have the clock of their source's own.
+        let labelled = labelled::source_of(catalog, row).map(|(_, source, _)| source);
+        let mut name = labelled.unwrap_or_else(|| catalog.series(row.series).clone());
         name.tags.retain(|(key, _)| key != "cpu");
         let next = self.origins.len();
         let origin = *self.by_origin.entry(name).or_insert(next);
         if origin == next {
-            self.origins.push(Origin { first_ns: row.time_ns, ..Origin::default() });
+            self.origins.push(Origin::default());
         }
         if self.series.len() <= id {
             self.series.resize(id + 1, None);
@@ -192,9 +183,6 @@ impl InOrder {
             source.behind_ns = source.behind_ns.saturating_add(by_ns);
             source.back_ns = source.back_ns.saturating_add(by_ns);
             source.steps += 1;
-        } else if jump.is_far() && jump.to_ns < self.origins[origin].first_ns {
-            self.origins[origin].first_ns = jump.to_ns;
-            self.origins[origin].parts += 1;
         }
         for mut held in jump.held {
             held.time_ns = held.time_ns.saturating_add(by_ns);
@@ -218,7 +206,6 @@ impl InOrder {
             tally.clock_steps = source.steps;
             tally.clock_steps_seconds = source.back_ns as f64 / 1e9;
         }
-        tally.parts_back = self.origins.iter().map(|origin| origin.parts).max().unwrap_or(0);
         self.order.finish(each);
     }
 }

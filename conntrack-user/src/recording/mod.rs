@@ -21,6 +21,7 @@ mod file;
 pub mod frames;
 mod json;
 pub(crate) mod known;
+pub(crate) mod labelled;
 mod line_protocol;
 mod lines;
 mod order;
@@ -139,10 +140,6 @@ pub struct ReadCounts {
     pub clock_steps: u64,
     /// The sum of these steps.
     pub clock_steps_seconds: f64,
-    /// How often rows of a source went back in time, and their counters with them, as in parts that are
-    /// not in order.
-    #[serde(skip)]
-    pub parts_back: u64,
     /// Files whose compressed data has no end: the writer was killed, or is at work.
     pub unfinished: Vec<String>,
 }

@@ -202,8 +202,7 @@ impl Aggregator {
             self.counters.left_out,
             self.undecided.left_out(),
         );
-        let parts_back = recording.parts_back;
-        let context = Context { counters: &self.counters, unknown: &unknown, parts_back };
+        let context = Context { counters: &self.counters, unknown: &unknown };
         let names = &self.counters.names;
         let ends: Vec<_> = self.sources.iter().map(|source| source.ends(names)).collect();
         let mut sources: Vec<_> =

@@ -126,8 +126,6 @@ pub(super) struct Completeness<'a> {
     /// Wrong values, and a counter that has one.
     pub(super) odd: Option<(u64, String)>,
     pub(super) backwards: u64,
-    /// How often rows went back in time as parts do that are not in order.
-    pub(super) parts_back: u64,
     /// A counter of parts that are not in the order of their times, with its events in the gaps between
     /// them.
     pub(super) between_parts: Option<(String, f64)>,
@@ -209,10 +207,10 @@ impl Completeness<'_> {
             self.odd = Some((track.odd(), name.to_owned()));
         }
         self.backwards = self.backwards.max(track.jumps_back());
-        let in_gaps = track.events_in_gaps();
-        let are_parts = track.jumps_back() + self.parts_back > 0;
-        if are_parts && in_gaps > 0.0 && is_known(name) && self.between_parts.is_none() {
-            self.between_parts = Some((name.to_owned(), in_gaps));
+        let interval = self.interval_seconds.unwrap_or(0.0);
+        let between = track.events_between_parts(INTERRUPTED * interval);
+        if between > 0.0 && is_known(name) && self.between_parts.is_none() {
+            self.between_parts = Some((name.to_owned(), between));
         }
         let is_listed = self.short.last().is_some_and(|(last, _)| last == name);
         // Probes may be attached later, and drops that are derived from them are left out at times:

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::summary::SourceReport;
-use crate::recording::{Catalog, RecordedSeries, Row};
-use crate::rows::MEASUREMENT;
-use crate::schema::labelled::{LabelledMeasurement, find};
+use super::track::{Fall, Reach, Track};
+use crate::recording::{Catalog, RecordedSeries, Row, labelled};
+use crate::schema::labelled::LabelledMeasurement;
 
 /// Series that are followed, in all sources together. A source of ctpulse has fewer than 100.
 const MOST_SERIES: usize = 1 << 13;
@@ -57,7 +57,8 @@ struct Owner {
     measurement: &'static LabelledMeasurement,
     /// The series of the source's own rows, without `cpu`.
     source: RecordedSeries,
-    first_ns: Option<i64>,
+    /// The earliest time.
+    first_ns: i64,
     /// Rows have rates, so that one without begins after an attachment.
     has_rates: bool,
     rows: u64,
@@ -67,44 +68,36 @@ struct Owner {
 struct Series {
     owner: usize,
     labels: Vec<(String, String)>,
-    last: Option<Point>,
-    total: f64,
+    track: Track,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Point {
-    time_ns: i64,
-    number: f64,
-    has_rate: bool,
+impl Series {
+    /// The events, in rows of which the earliest is of this time. A reason that came later began with 0.
+    fn total(&self, first_ns: i64) -> f64 {
+        let is_new = self.track.span().is_some_and(|(from_ns, _)| from_ns > first_ns);
+        self.track.total() + if is_new { self.track.first() } else { 0.0 }
+    }
 }
 
 impl Labelled {
     /// Returns a number for a series of such a measurement; `None` for another series, or where there
     /// are too many.
     pub(super) fn place(&mut self, catalog: &Catalog, row: Row<'_>) -> Option<usize> {
-        let series = catalog.series(row.series);
-        let has_field =
-            |name: &str| row.values.iter().any(|(id, _)| catalog.fields()[id.0] == name);
-        let measurement = find(|tag| series.tag(tag).is_some(), has_field)?;
-        if !series.name.contains(MEASUREMENT) || self.series.len() >= MOST_SERIES {
+        let (measurement, source, labels) = labelled::source_of(catalog, row)?;
+        if self.series.len() >= MOST_SERIES {
             return None;
         }
-        let is_label = |key: &str| measurement.labels.contains(&key);
-        let (labels, tags) = series.tags.iter().cloned().partition(|(key, _)| is_label(key));
-        // With `name_override` both have the same name.
-        let name = series.name.replacen(measurement.name, MEASUREMENT, 1);
-        let source = RecordedSeries { name, tags };
         let owner = *self.by_owner.entry((measurement.name, source.clone())).or_insert_with(|| {
             self.owners.push(Owner {
                 measurement,
                 source,
-                first_ns: None,
+                first_ns: row.time_ns,
                 has_rates: false,
                 rows: 0,
             });
             self.owners.len() - 1
         });
-        self.series.push(Series { owner, labels, last: None, total: 0.0 });
+        self.series.push(Series { owner, labels, track: Track::default() });
         Some(self.series.len() - 1)
     }
 
@@ -120,15 +113,10 @@ impl Labelled {
         let Some(number) = of(owner.measurement.field).filter(|it| *it >= 0.0) else { return };
         let has_rate = owner.measurement.rate.is_some_and(|rate| of(rate).is_some());
         owner.has_rates |= has_rate;
-        let first_ns = *owner.first_ns.get_or_insert(row.time_ns);
-        let now = Point { time_ns: row.time_ns, number, has_rate };
-        series.total += match series.last.replace(now) {
-            Some(last) if last.time_ns > now.time_ns => growth(now, last, owner.has_rates),
-            Some(last) => growth(last, now, owner.has_rates),
-            // A reason that was met for the first time.
-            None if now.time_ns > first_ns => number,
-            None => 0.0,
-        };
+        owner.first_ns = owner.first_ns.min(row.time_ns);
+        // A row without a rate where others have one is the first one of an attachment.
+        let fall = if owner.has_rates && !has_rate { Fall::BeganAgain } else { Fall::Resets };
+        series.track.take(row.time_ns, number, Reach { near_ns: 0, far_ns: i64::MAX, fall });
     }
 
     /// Gives each source its totals. Returns the rows of sources that are not there.
@@ -136,7 +124,10 @@ impl Labelled {
         let mut left_out = 0;
         for (at, owner) in self.owners.iter().enumerate() {
             let series = self.series.iter_mut().filter(|series| series.owner == at);
-            let totals = series.map(|series| (std::mem::take(&mut series.labels), series.total));
+            let totals = series.map(|series| {
+                let total = series.total(owner.first_ns);
+                (std::mem::take(&mut series.labels), total)
+            });
             let report = report(owner.measurement, totals.collect());
             let is_its = |it: &&mut SourceReport| {
                 (&it.name, &it.tags) == (&owner.source.name, &owner.source.tags)
@@ -148,15 +139,6 @@ impl Labelled {
         }
         left_out
     }
-}
-
-/// Returns the events between two rows. A lower number began again, as did one without a rate where
-/// others have one.
-fn growth(from: Point, to: Point, has_rates: bool) -> f64 {
-    if to.number < from.number || has_rates && !to.has_rate {
-        return to.number;
-    }
-    to.number - from.number
 }
 
 fn report(

@@ -91,3 +91,35 @@ fn rows_belong_to_the_source_of_their_tags_and_name() {
     let report = report_of(text(&ROWS, "firewall").as_bytes());
     assert_eq!((report.sources[0].labelled.len(), report.other_rows), (0, 8));
 }
+
+/// Rows of the seconds of a range, with as many INVALID packets as seconds, by a clock that is `ahead`.
+fn seconds(range: std::ops::Range<i64>, ahead: i64) -> String {
+    let rows = |second: i64| {
+        let time = START_NS + (second + ahead) * 1_000_000_000;
+        format!(
+            "conntrack,cpu=all,host=gw drop=0i,found={second}i,invalid={second}i {time}\n\
+             conntrack_invalid,host=gw,protocol=tcp,reason=checksum packets={second}i,packets_rate=1 \
+             {time}\n"
+        )
+    };
+    range.map(rows).collect()
+}
+
+#[test]
+fn parts_in_any_order_have_the_same_total() {
+    let (first, second) = (seconds(0..600, 0), seconds(600..1200, 0));
+    for text in [first.clone() + &second, second + &first] {
+        assert_eq!(totals(&report_of(text.as_bytes())), [("tcp checksum".to_owned(), 1199.0)]);
+    }
+}
+
+/// The rows with labels have the clock of the others, whose counters show that it was set back.
+#[test]
+fn a_clock_that_was_set_back_changes_no_total() {
+    for back in [60, 3600] {
+        let text = seconds(0..300, 0) + &seconds(300..600, -back);
+        let report = report_of(text.as_bytes());
+        assert_eq!(totals(&report), [("tcp checksum".to_owned(), 599.0)], "{back}");
+        assert_eq!(report.recording.clock_steps, 1);
+    }
+}

@@ -19,8 +19,6 @@ pub(in crate::report) struct Context<'a> {
     pub(in crate::report) counters: &'a Counters,
     /// Sentences about the whole recording.
     pub(in crate::report) unknown: &'a [String],
-    /// See [`crate::recording::ReadCounts::parts_back`].
-    pub(in crate::report) parts_back: u64,
 }
 
 /// The times of the rows by which a source is reported.
@@ -64,7 +62,6 @@ impl SourceAccumulator {
         });
         let mut evidence = self.evidence(&schedule, &gaps);
         evidence.fill = fill.as_ref();
-        evidence.parts_back = context.parts_back;
         evidence.losses_unknown = self
             .losses
             .iter()

@@ -270,6 +270,7 @@ impl Track {
         let new = Stretch {
             first: point,
             last: point,
+            arrival: self.values,
             events: 0.0,
             resets: 0,
             first_reset_ns: None,
@@ -387,9 +388,16 @@ impl Track {
         self.joints().map(|joint| (joint.from.0, joint.to.0))
     }
 
-    /// The events in the gaps that are left, as far as values on both sides show them.
-    pub(super) fn events_in_gaps(&self) -> f64 {
-        self.joints().map(|joint| joint.events).sum()
+    /// The events between parts that came in another order than that of their times, and are further
+    /// apart than so many seconds.
+    pub(super) fn events_between_parts(&self, least_seconds: f64) -> f64 {
+        let is_other = |pair: &&[Stretch]| {
+            let apart_ns = pair[1].first.0.saturating_sub(pair[0].to_ns());
+            let is_gap = apart_ns as f64 / 1e9 > least_seconds;
+            is_gap && pair[0].arrival > pair[1].arrival && !pair[0].is_backwards
+        };
+        let other = self.stretches.windows(2).filter(is_other);
+        other.map(|pair| Joint::of(&pair[0], &pair[1]).events).sum()
     }
 
     /// The first and the last value of each stretch of time without a gap.

@@ -126,6 +126,8 @@ impl Step {
 pub(super) struct Stretch {
     pub(super) first: Point,
     pub(super) last: Point,
+    /// How many values of the counter came before it.
+    pub(super) arrival: u64,
     pub(super) events: f64,
     pub(super) resets: u64,
     pub(super) first_reset_ns: Option<i64>,
