@@ -38,6 +38,8 @@ pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
 /// The namespaces whose entries are counted, and those that have a name.
 struct Namespaces {
     held: Vec<(Pinned, String)>,
+    /// Others by their inode numbers, which are not held: they may be deleted meanwhile.
+    named: Vec<(u32, String)>,
     /// Entries of every namespace are counted.
     is_all: bool,
     /// The only one, whose count and limit the kernel has.
@@ -49,20 +51,19 @@ impl Namespaces {
         if args.source.proc_root.is_some() {
             bail!("the table is in the kernel's memory: --proc-root has none");
         }
-        let mut held = super::pinned_namespaces(&args.source)?;
-        if args.all_namespaces {
-            held.extend(named());
-        }
+        let held = super::pinned_namespaces(&args.source)?;
+        let named = if args.all_namespaces { named() } else { Vec::new() };
         let only = match super::namespaces(&args.source) {
             [only] if !args.all_namespaces => Some(only.clone()),
             _ => None,
         };
-        Ok(Self { held, is_all: args.all_namespaces, only })
+        Ok(Self { held, named, is_all: args.all_namespaces, only })
     }
 
     /// Their names by their inode numbers.
     fn names(&self) -> Vec<(u32, String)> {
-        self.held.iter().map(|(pinned, name)| (pinned.inode, name.clone())).collect()
+        let held = self.held.iter().map(|(pinned, name)| (pinned.inode, name.clone()));
+        held.chain(self.named.iter().cloned()).collect()
     }
 
     /// In words, for the title of a screen.
@@ -77,12 +78,12 @@ impl Namespaces {
 }
 
 /// The namespaces that have a name; others are shown by their inode numbers.
-fn named() -> Vec<(Pinned, String)> {
+fn named() -> Vec<(u32, String)> {
     let named = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
     named
         .filter_map(|entry| {
-            let pinned = Pinned::open(&entry.path()).ok()?;
-            Some((pinned, shown(&entry.file_name().to_string_lossy()).into_owned()))
+            let inode = Pinned::open(&entry.path()).ok()?.inode;
+            Some((inode, shown(&entry.file_name().to_string_lossy()).into_owned()))
         })
         .collect()
 }

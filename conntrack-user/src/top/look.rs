@@ -153,9 +153,11 @@ impl<'a> Comparison<'a> {
             (read + 1) as f64 * (1.0 - share).max(0.0) / (share * share)
         };
         let doubt = Z * (variance(self.past, then) + variance(self.now, now)).sqrt();
+        // A few entries within an instant are no storm.
+        let seconds = self.seconds.max(1.0);
         Change {
-            per_second: (estimate(self.now, now) - estimate(self.past, then)) / self.seconds,
-            doubt: doubt / self.seconds,
+            per_second: (estimate(self.now, now) - estimate(self.past, then)) / seconds,
+            doubt: doubt / seconds,
         }
     }
 

@@ -94,31 +94,35 @@ impl<T: Table, L: FnMut() -> Result<T, CensusError>> Reader<T, L> {
                 self.past = None;
             }
         }
-        let mut table = (self.load)()?;
-        let counted = table.count(query)?;
-        self.table = Some(table);
-        Ok(counted)
+        self.table.insert((self.load)()?).count(query)
     }
 }
 
 /// The kernel's count of a namespace's entries, and the limit.
-pub(super) struct Level(Procfs);
+pub(super) struct Level {
+    files: Procfs,
+    /// The namespace was deleted: one with its name has other entries.
+    is_gone: bool,
+}
 
 impl Level {
     /// The files of a namespace.
     pub(super) fn new(place: Place) -> Self {
         let candidates = place.sysctl_candidates(&Input::new(DEFAULT_INTERVAL));
-        Self(Procfs::new(place, candidates))
+        Self { files: Procfs::new(place, candidates), is_gone: false }
     }
 
     fn read(&mut self) -> Option<Fill> {
+        self.is_gone |= self.files.check_namespace().is_err();
+        if self.is_gone {
+            return None;
+        }
         // The screen has no level where the files cannot be read.
-        let _ = self.0.check_namespace();
-        let _ = self.0.open_missing(false, &mut |_| {});
+        let _ = self.files.open_missing(false, &mut |_| {});
         let mut values = Vec::new();
-        self.0.read_sysctls(&mut values, &mut |_| {});
+        self.files.read_sysctls(&mut values, &mut |_| {});
         let value = |name: &str| {
-            let at = self.0.sysctls().position(|file| file.key == name)?;
+            let at = self.files.sysctls().position(|file| file.key == name)?;
             values.get(at).copied().flatten()
         };
         Some(Fill { entries: value(COUNT.name)?, limit: value(LIMIT.name)? })

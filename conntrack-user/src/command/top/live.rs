@@ -14,7 +14,7 @@ use crate::command::stream::{HUNG_UP, Turn, attend, run_events};
 use crate::command::{UsageError, hang_up, runtime, screen};
 use crate::config::duration_text;
 use crate::notices::CannotBegin;
-use crate::source::ebpf::census::Census;
+use crate::source::ebpf::census::{Census, CensusError};
 use crate::source::roots::Place;
 use crate::top::screen::app::{Answer, Question, SHORTEST, Setup, TopApp};
 use crate::top::screen::keys::ends;
@@ -49,14 +49,13 @@ pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
     let (to_ui, events) = sync_channel(MOST_EVENTS);
     screen::start_log(crate::command::log_level(args.debug, args.quiet), &to_ui);
     let namespaces = Namespaces::of(args)?;
-    let census = Census::load().map_err(|error| CannotBegin::top(&error))?;
-    return_memory();
+    let census = load().map_err(|error| CannotBegin::top(&error))?;
     let level = namespaces
         .only
         .as_ref()
         .map(|netns| Level::new(Place::resolve(&args.source.roots(), netns)));
     let (ask, questions) = channel();
-    answer(Reader::new(census, Census::load, level), questions, to_ui.clone())?;
+    answer(Reader::new(census, load, level), questions, to_ui.clone())?;
     let setup = Setup {
         query: query(args, &namespaces),
         interval,
@@ -68,6 +67,13 @@ pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
     let view = TopView { app, ask: move |question| ask.send(question).is_ok() };
     let turn = runtime()?.block_on(show(view, events, &to_ui))?;
     Ok(if turn == Turn::HangUp { ExitCode::from(HUNG_UP) } else { ExitCode::SUCCESS })
+}
+
+/// Loads the program of the census.
+fn load() -> Result<Census, CensusError> {
+    let census = Census::load();
+    return_memory();
+    census
 }
 
 /// Returns the memory that the kernel's types and symbols took while the program was loaded.

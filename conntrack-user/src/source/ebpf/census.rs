@@ -70,7 +70,7 @@ pub enum CensusError {
     )]
     NoVariables,
     /// The table is no longer where it was.
-    #[error("nf_conntrack was unloaded or loaded again; start again")]
+    #[error("nf_conntrack was unloaded, or loaded again")]
     Unloaded,
     /// The table was resized again and again.
     #[error("the table was resized {MOST_RESTARTS} times while it was read")]

@@ -161,10 +161,10 @@ impl TopApp {
         self.is_paused
     }
 
-    /// Whether the table is being read.
+    /// Whether the table is being read, or will be without a key.
     #[must_use]
     pub fn is_reading(&self) -> bool {
-        self.waiting.is_some()
+        self.waiting.as_ref().is_some_and(|waiting| waiting.is_wanted) || self.next.is_some()
     }
 
     /// The lines of the last look in the order that was chosen.
@@ -200,10 +200,13 @@ impl TopApp {
         if !waiting.is_wanted {
             return;
         }
-        // At most half of the time is spent reading.
-        let took = now.saturating_duration_since(waiting.since);
-        let next = (waiting.since + self.setup.interval).max(now + took);
-        self.next = self.next.or((!self.is_paused).then_some(next));
+        // At most half of the time is spent reading, also where a key asks for more. A process that was
+        // stopped meanwhile did not read for so long.
+        let took = now.saturating_duration_since(waiting.since).min(10 * self.setup.interval);
+        let rest = now + took;
+        let next = (waiting.since + self.setup.interval).max(rest);
+        let asked_for = self.next.map(|next| next.max(rest));
+        self.next = asked_for.or((!self.is_paused).then_some(next));
         self.fill = answer.fill;
         match answer.look {
             Ok(look) => {

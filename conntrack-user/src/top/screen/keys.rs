@@ -23,14 +23,14 @@ pub const KEYS: [(&str, &str); 12] = [
     ("q, Esc, Ctrl-C", "quit"),
     ("1 2 3 4 5", "group by source, source/24, destination, port, protocol"),
     ("6 7 8 9 0", "group by state, nat, zone, mark, namespace"),
-    ("g G, Tab", "next or previous grouping"),
+    ("g G, Tab", "next or previous grouping, also by Right and Left"),
     ("b", "type what to group by, as for --by: source,port"),
     ("w f /", "type which entries are counted, as for --where"),
     ("o", "order: most entries first, or fastest growth first"),
     ("e", "read the whole table, or a sample of a large one"),
     ("p, space", "pause: the picture stands still; r reads once"),
     ("r, + -", "read now; read more often, less often"),
-    ("? h", "this help, and back; arrows, PgUp and PgDn scroll the table"),
+    ("? h", "this help, and back; Up, Down, PgUp and PgDn scroll the table"),
     ("Ctrl-Z, Ctrl-L", "suspend; draw again"),
 ];
 
@@ -123,8 +123,8 @@ pub fn action(event: KeyEvent) -> Option<Action> {
         KeyCode::Char('?' | 'h' | 'H') => Action::Help,
         KeyCode::Up | KeyCode::Char('k') => Action::Scroll(-1),
         KeyCode::Down | KeyCode::Char('j') => Action::Scroll(1),
-        KeyCode::PageUp => Action::Scroll(-20),
-        KeyCode::PageDown => Action::Scroll(20),
+        KeyCode::PageUp => Action::Scroll(-10),
+        KeyCode::PageDown => Action::Scroll(10),
         KeyCode::Home => Action::Scroll(i32::MIN),
         _ => return None,
     })

@@ -72,7 +72,8 @@ fn shown(pen: &mut Pen<'_>, area: Rect, look: Option<&Look>, app: &TopApp) {
     rest = trouble(pen, rest, app);
     let Some(look) = look else {
         if app.trouble.is_none() {
-            pen.text(rest.x, rest.y, inside(rest), "reading the table", Role::Dim);
+            let text = if app.is_reading() { "reading the table" } else { "r reads the table" };
+            pen.text(rest.x, rest.y, inside(rest), text, Role::Dim);
         }
         warnings(pen, rest, &[], app);
         return;
@@ -140,7 +141,8 @@ fn trouble(pen: &mut Pen<'_>, area: Rect, app: &TopApp) -> Rect {
         false => format!("it is tried again every {}", duration_text(app.setup.interval)),
     };
     let rest = paragraph(pen, area, &trouble.to_string(), Role::Alarm);
-    let details = if trouble.details == trouble.to_string() { "" } else { &trouble.details };
+    let is_known = trouble.to_string().ends_with(&trouble.details);
+    let details = if is_known { "" } else { &trouble.details };
     let rest = paragraph(pen, rest, details, Role::Plain);
     let rest = paragraph(pen, rest, &again, Role::Dim);
     let old = app.look.as_ref().map(|look| human::time_of_day(look.time_ns, false));

@@ -60,6 +60,10 @@ fn heading(look: &Look, app: &TopApp) -> String {
         [] => String::new(),
         _ => format!("; only where {}", conditions.join(",")),
     };
-    let again = if look.query == app.setup.query { "" } else { "; it is being read again" };
+    let again = match look.query == app.setup.query {
+        true => "",
+        false if app.is_reading() => "; it is being read again",
+        false => "; r reads what was chosen",
+    };
     format!("By {}, {order}{only}{again}", keys.join(","))
 }
