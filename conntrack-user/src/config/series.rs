@@ -1,6 +1,7 @@
 //! Warnings about rows of different meanings that are one series, so that a database keeps one of them.
 
 use super::text::ConfigText;
+use crate::schema::labelled::INVALID_PACKETS;
 use crate::settings::Input;
 
 /// Warns of the inputs of a configuration that write two rows of one series at one time.
@@ -33,9 +34,15 @@ fn warn_of_left_out_tags(inputs: &[Input], text: &ConfigText<'_>) {
             "taginclude or tagexclude leave out '{tag}': rows of several {of} are one series"
         ));
     };
-    let leaving_out = |tag| inputs.iter().filter(move |input| !input.filter.keeps_tag(tag));
+    let leaving_out =
+        |tag: &'static str| inputs.iter().filter(move |input| !input.filter.keeps_tag(tag));
     if leaving_out("cpu").any(|input| input.collect.percpu) {
         warn("cpu", "CPUs");
+    }
+    for label in INVALID_PACKETS.labels {
+        if leaving_out(label).any(Input::has_invalid_rows) {
+            warn(label, "kinds of INVALID packets");
+        }
     }
     let is_one_series =
         |a: &Input, b: &Input| a.netns != b.netns && a.filter.has_same_names(&b.filter);
@@ -65,6 +72,13 @@ mod tests {
         assert_eq!(warnings(&format!("{percpu}taginclude = ['host']")), warning("cpu", "CPUs"));
         assert!(warnings(&format!("{percpu}tagexclude = ['host']")).is_empty());
         assert!(warnings("collect = ['all']\ntagexclude = ['cpu']").is_empty());
+
+        let invalid = "collect = ['all']\nebpf_invalid = true\n";
+        assert_eq!(
+            warnings(&format!("{invalid}tagexclude = ['reason']")),
+            warning("reason", "kinds of INVALID packets")
+        );
+        assert!(warnings("tagexclude = ['reason']").is_empty());
 
         let two = "netns = ['a', 'b']\n";
         assert_eq!(
