@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use log::{Level, LevelFilter};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, CollectArgs, Command, SourceArgs};
@@ -71,6 +72,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let streams = matches!(cli.command, None | Some(Command::Run(_) | Command::Execd(_)));
     if streams {
         hang_up::hold_limit_of_files();
+        allow_many_files();
     }
     // The default action ends every process but process 1. There the command releases the signals once it
     // has its handlers.
@@ -111,6 +113,16 @@ fn log_level(debug: bool, quiet: bool) -> LevelFilter {
         (true, _) => LevelFilter::Debug,
         (_, true) => LevelFilter::Error,
         _ => LevelFilter::Info,
+    }
+}
+
+/// Raises the limit of open files as far as this process may: each namespace takes three, and the usual
+/// limit of 1,024 is for programs that use `select`.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // If it is refused, the usual limit is enough for most.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
 }
 

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rustix::event::Timespec;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -110,18 +109,7 @@ pub(super) async fn stream(
 /// # Errors
 /// See [`Pipeline::start`].
 pub(super) fn start(inputs: Vec<Input>, plan: Plan) -> anyhow::Result<Pipeline> {
-    allow_many_files();
     Pipeline::start(inputs, plan).map_err(io::Error::from).context("cannot start")
-}
-
-/// Raises the limit of open files as far as this process may: each namespace takes three, and the usual
-/// limit of 1,024 is for programs that use `select`.
-fn allow_many_files() {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        // If it is refused, the usual limit is enough for most.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    }
 }
 
 /// Does what happens until the end or a hang-up; without a pipeline there is only that to wait for.

@@ -2,7 +2,8 @@
 //!
 //! Between emissions a tick is one read of the statistics (one `pread` of the file, or the
 //! questions to ctnetlink, which may wait in the kernel) and arithmetic on memory that is already
-//! there: no allocation, no lock, no open. An emission fills a window that was allocated before and
+//! there: no allocation, no lock, no open. A plain file in place of the kernel's is opened again where it
+//! was replaced. An emission fills a window that was allocated before and
 //! hands it over through a bounded ring; without room it is counted and its events go with the next
 //! one, so a stuck consumer delays nothing here.
 

@@ -114,7 +114,10 @@ impl SysctlFile {
     /// # Errors
     /// [`SysctlError`], reported once until a read succeeds; the file is then closed.
     pub fn read(&mut self) -> Result<Option<f64>, SysctlError> {
-        self.follow()?;
+        let followed = self.follow();
+        if self.open.is_none() {
+            return followed.map(|()| None);
+        }
         let Some((file, at)) = &self.open else { return Ok(None) };
         match read(file, &self.candidates[*at]) {
             Ok(value) => {
