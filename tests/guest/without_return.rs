@@ -14,7 +14,7 @@ fn a_locked_down_kernel_is_distinguished_from_other_refusals() {
     let on = ctpulse().args(["--ebpf", "on", "--count", "1"]).output().unwrap();
     let printed = text(&on.stderr);
     assert_eq!(on.status.code(), Some(1), "{printed}");
-    let [error, details] = printed.lines().collect::<Vec<_>>()[..] else { panic!("{printed}") };
+    let Some((error, details)) = printed.split_once('\n') else { panic!("{printed}") };
     assert!(
         error.contains("error: probes are off: this kernel is locked down; ebpf on"),
         "{printed}"

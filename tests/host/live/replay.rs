@@ -47,14 +47,15 @@ fn a_recording_is_shown_at_its_speed_faster_and_in_steps() {
     }
 }
 
-/// Waits until the program handles SIGINT.
+/// Waits until the program handles SIGINT and SIGTERM, whichever it asks for first.
 fn until_signals_are_handled(terminal: &Terminal) {
     let status = format!("/proc/{}/status", terminal.child.id());
     let start = Instant::now();
     let handles = || {
         let status = std::fs::read_to_string(&status).unwrap();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-        u64::from_str_radix(caught.trim(), 16).unwrap() & 2 != 0
+        let both = 1 << (Signal::INT.as_raw() - 1) | 1 << (Signal::TERM.as_raw() - 1);
+        u64::from_str_radix(caught.trim(), 16).unwrap() & both == both
     };
     while !handles() {
         assert!(start.elapsed() < SOON);
