@@ -9,7 +9,6 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::PROC_SUPER_MAGIC;
 use rustix::io::Errno;
 
 use super::mounts;
@@ -17,7 +16,7 @@ use super::namespace::{self, Identity, NamespaceError};
 use super::netlink::NetlinkError;
 use super::roots::Place;
 use super::stat_text::{Oddities, StatParser, StatTextError};
-use super::sysctl::{SysctlError, SysctlFile, is_absent};
+use super::sysctl::{SysctlError, SysctlFile, is_absent, plain_identity};
 use crate::schema::fields::{BUCKETS, COUNT, LIMIT};
 use crate::schema::raw::StatTable;
 
@@ -229,7 +228,7 @@ impl Procfs {
     /// # Errors
     /// [`StatError`]; the file is then closed and `table` is empty.
     pub fn read_stat(&mut self, table: &mut StatTable) -> Result<Oddities, StatError> {
-        table.is_live = self.stat.is_live;
+        table.is_live = self.stat.identity.is_none();
         let text = self.stat.read();
         let parsed = match text {
             Ok(text) => self.parser.parse(text, table),
@@ -308,18 +307,11 @@ fn is_own_namespace(net: &Path) -> bool {
     }
 }
 
-/// Whether `file` is the kernel's own; a file system that cannot be asked is not procfs.
-fn is_of_procfs(file: &File) -> bool {
-    rustix::fs::fstatfs(file).is_ok_and(|system| system.f_type == PROC_SUPER_MAGIC)
-}
-
 /// The statistics file, its buffer and what is known of its length.
 #[derive(Debug, Default)]
 struct StatFile {
     open: Option<(File, PathBuf)>,
-    /// Whether the open file is the kernel's, in procfs, and no plain file.
-    is_live: bool,
-    /// The identity of a plain file.
+    /// The identity of a plain file; `None` for the kernel's own.
     identity: Option<Identity>,
     buffer: Vec<u8>,
     /// Length of the last whole text. Rows have a fixed width, so a read of just this length
@@ -333,8 +325,7 @@ impl StatFile {
             let path = net.join("stat").join(name);
             match File::open(&path) {
                 Ok(file) => {
-                    self.is_live = is_of_procfs(&file);
-                    self.identity = namespace::identity_of(&file).ok();
+                    self.identity = plain_identity(&file);
                     self.open = Some((file, path));
                     self.whole = 0;
                     return Ok(());
@@ -349,7 +340,9 @@ impl StatFile {
     /// Opens a plain file again that was replaced, as programs do that write a new one beside it and
     /// rename that.
     fn follow(&mut self) -> Result<(), StatError> {
-        let Some((_, path)) = self.open.as_ref().filter(|_| !self.is_live) else { return Ok(()) };
+        let Some((_, path)) = self.open.as_ref().filter(|_| self.identity.is_some()) else {
+            return Ok(());
+        };
         if namespace::identity(path).ok() == self.identity {
             return Ok(());
         }

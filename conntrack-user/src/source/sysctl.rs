@@ -150,8 +150,9 @@ impl SysctlFile {
     }
 }
 
-/// The identity of a file that is none of procfs; a file system that cannot be asked is taken for procfs.
-fn plain_identity(file: &File) -> Option<Identity> {
+/// Returns the identity of a plain file, and `None` for one of procfs. A file whose file system is not known
+/// counts as one of procfs, as nearly all of them are.
+pub(super) fn plain_identity(file: &File) -> Option<Identity> {
     let system = rustix::fs::fstatfs(file).ok()?;
     (system.f_type != PROC_SUPER_MAGIC).then(|| namespace::identity_of(file).ok()).flatten()
 }
