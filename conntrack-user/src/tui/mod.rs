@@ -2,6 +2,8 @@
 //! its styles, and text that stays inside its cell.
 
 pub mod fill;
+#[cfg(test)]
+pub(crate) mod golden;
 pub(crate) mod help;
 pub mod messages;
 pub mod pen;

@@ -55,7 +55,7 @@ pub enum Request {
 
 /// What is on the screen, and what the keys do with it.
 pub trait View {
-    /// What it is told while it is shown.
+    /// The events from outside that it takes while it is shown.
     type News;
 
     /// Does what is due, and returns whether the picture changes by that.

@@ -2,11 +2,8 @@
 //!
 //! `CTPULSE_BLESS=1 cargo test live` writes the golden texts again; read the diff.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 
@@ -18,6 +15,7 @@ use super::draw;
 use crate::metric::{Metric, Name, Value};
 use crate::schema::measure::Measure;
 use crate::schema::provenance::Origin;
+use crate::tui::golden::{self, text};
 use crate::tui::messages::Message;
 use crate::tui::theme::Theme;
 
@@ -172,29 +170,11 @@ fn app(theme: Theme) -> App {
 }
 
 fn picture(app: &App, width: u16, height: u16) -> Buffer {
-    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| draw(app, frame.buffer_mut())).unwrap();
-    terminal.backend().buffer().clone()
-}
-
-fn text(buffer: &Buffer) -> String {
-    let width = usize::from(buffer.area().width);
-    let lines = buffer.content().chunks(width).map(|line| {
-        let line: String = line.iter().map(ratatui::buffer::Cell::symbol).collect();
-        line.trim_end().to_owned() + "\n"
-    });
-    lines.collect()
+    golden::picture(width, height, |buffer| draw(app, buffer))
 }
 
 fn golden(name: &str, app: &App, width: u16, height: u16) -> String {
-    let found = text(&picture(app, width, height));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/live/draw/golden").join(name);
-    if std::env::var_os("CTPULSE_BLESS").is_some() {
-        std::fs::write(&path, &found).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(expected == found, "{} differs; found:\n{found}", path.display());
-    found
+    golden::compare(&format!("src/live/draw/golden/{name}"), &picture(app, width, height))
 }
 
 #[test]

@@ -3,12 +3,9 @@
 //! `CTPULSE_BLESS=1 cargo test --lib top::` writes the golden texts again; read the diff.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 
@@ -22,6 +19,7 @@ use crate::top::key::Key;
 use crate::top::look::{Change, Past, Query};
 use crate::top::tally::{Selection, Tally};
 use crate::top::tests::entry;
+use crate::tui::golden::{self, text};
 use crate::tui::messages::Message;
 use crate::tui::theme::Theme;
 
@@ -90,29 +88,11 @@ fn after_two_looks(keys: &[Key], sample: Sample) -> TopApp {
 }
 
 fn picture(app: &TopApp, width: u16, height: u16) -> Buffer {
-    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| draw(app, frame.buffer_mut())).unwrap();
-    terminal.backend().buffer().clone()
-}
-
-fn text(buffer: &Buffer) -> String {
-    let width = usize::from(buffer.area().width);
-    let lines = buffer.content().chunks(width).map(|line| {
-        let line: String = line.iter().map(ratatui::buffer::Cell::symbol).collect();
-        line.trim_end().to_owned() + "\n"
-    });
-    lines.collect()
+    golden::picture(width, height, |buffer| draw(app, buffer))
 }
 
 fn golden(name: &str, app: &TopApp, width: u16, height: u16) -> String {
-    let found = text(&picture(app, width, height));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/top/screen/draw/golden").join(name);
-    if std::env::var_os("CTPULSE_BLESS").is_some() {
-        std::fs::write(&path, &found).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(expected == found, "{} differs; found:\n{found}", path.display());
-    found
+    golden::compare(&format!("src/top/screen/draw/golden/{name}"), &picture(app, width, height))
 }
 
 fn press(app: &mut TopApp, keys: &str) {
