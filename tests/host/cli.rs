@@ -180,11 +180,11 @@ fn without_kprobes_the_counters_of_the_kernel_are_sampled() {
     }
     let arguments = ["--count", "2", "--interval", "50ms", "--format", "influx"];
     let auto = output(ctpulse().args(arguments));
-    let told = text(&auto.stderr);
-    assert_eq!(told.lines().count(), 1, "{told}");
+    let printed = text(&auto.stderr);
+    assert_eq!(printed.lines().count(), 1, "{printed}");
     assert!(
-        told.contains("ctpulse: probes are off: this kernel has no kprobes; new, delete"),
-        "{told}"
+        printed.contains("ctpulse: probes are off: this kernel has no kprobes; new, delete"),
+        "{printed}"
     );
     assert!(text(&auto.stdout).contains("cpu=all"));
     // What is off and why, and then the details.
@@ -200,18 +200,21 @@ fn without_kprobes_the_counters_of_the_kernel_are_sampled() {
         ),
     ] {
         let found = ctpulse().args(arguments).output().unwrap();
-        let told = text(&found.stderr);
-        assert_eq!(found.status.code(), Some(1), "{arguments:?}: {told}");
-        let lines: Vec<&str> = told.lines().collect();
+        let printed = text(&found.stderr);
+        assert_eq!(found.status.code(), Some(1), "{arguments:?}: {printed}");
+        let lines: Vec<&str> = printed.lines().collect();
         assert_eq!(lines[0], format!("ctpulse: error: {error}"), "{arguments:?}");
-        assert!(lines.len() > 1 && lines[1].starts_with(details), "{arguments:?}: {told}");
-        assert!(lines.iter().all(|line| line.chars().count() <= 100), "{told}");
+        assert!(lines.len() > 1 && lines[1].starts_with(details), "{arguments:?}: {printed}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 100), "{printed}");
         assert!(found.stdout.is_empty(), "{arguments:?}");
     }
     let absent = ["--netns", "no-such-namespace", "--wait", "--duration", "300ms"];
     let found = ctpulse().args(absent).args(["--format", "influx"]).output().unwrap();
-    let told = text(&found.stderr);
-    assert!(told.contains("probes are off: this kernel has no kprobes; new, delete"), "{told}");
+    let printed = text(&found.stderr);
+    assert!(
+        printed.contains("probes are off: this kernel has no kprobes; new, delete"),
+        "{printed}"
+    );
     let off = output(ctpulse().args(arguments).args(["--ebpf", "off"]));
     assert_eq!(text(&off.stderr), "");
 }

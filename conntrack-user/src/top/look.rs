@@ -147,7 +147,7 @@ impl<'a> Comparison<'a> {
 
     fn change(&self, then: u64, now: u64) -> Change {
         let estimate = |of: &Past, read: u64| read as f64 / of.counted.share_read();
-        // One more than was read: a sample without an entry does not show that there is none.
+        // One more than was read: the table may have an entry of which a sample has none.
         let variance = |of: &Past, read: u64| {
             let share = of.counted.share_read();
             (read + 1) as f64 * (1.0 - share).max(0.0) / (share * share)

@@ -30,7 +30,7 @@ impl Table for Census {
     }
 }
 
-/// Answers questions until nobody asks or listens any more.
+/// Answers questions until one of the two channels is closed.
 pub(super) fn answer<T, L>(
     mut reader: Reader<T, L>,
     questions: Receiver<Question>,

@@ -70,7 +70,7 @@ pub struct Question {
 pub struct Answer {
     /// The number of the question.
     pub number: u64,
-    /// The look, or why there is none.
+    /// The look, or the error that prevented it.
     pub look: Result<Box<Look>, CannotBegin>,
     /// How full the table is.
     pub fill: Option<Fill>,

@@ -15,7 +15,7 @@ use crate::tui::ui::{Request, View};
 pub struct TopView<Ask> {
     /// The state of the screen.
     pub app: TopApp,
-    /// Passes a question on; `false` where nobody takes it any more.
+    /// Sends a question to the thread that reads; `false` where that has ended.
     pub ask: Ask,
 }
 
