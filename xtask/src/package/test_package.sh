@@ -172,6 +172,8 @@ a_procfs_of_processes_alone_is_named() {
 
 it_is_started_again_after_a_crash() {
     before=$(main_pid)
+    # 0 would be the whole process group of this script.
+    [ "$before" -gt 0 ]
     kill -KILL "$before"
     came_back() { pid=$(main_pid) && [ "$pid" -gt 0 ] && [ "$pid" != "$before" ]; }
     until_true came_back
