@@ -170,6 +170,7 @@ impl Notice {
             | Self::Sysctl(_)
             | Self::Odd(_)
             | Self::Restarted
+            | Self::ReasonsUnread(_)
             | Self::NotAttached(_)
             | Self::Foreign(_) => Level::Warn,
             Self::Ended(_) => Level::Error,
@@ -198,6 +199,9 @@ impl fmt::Display for Notice {
             ),
             Self::Restarted => {
                 f.write_str("the statistics file started again; nothing is counted for that time")
+            }
+            Self::ReasonsUnread(error) => {
+                write!(f, "cannot read the reasons of INVALID packets: {}", reason(error))
             }
             Self::Detached => f.write_str("probes detached, as there are no statistics"),
             Self::Attached(hooks) => write!(f, "probes attached to {hooks}, counting from 0"),
@@ -445,6 +449,7 @@ mod tests {
             Notice::Sysctl(SysctlError::NotANumber { path: sysctl, text: "1 2".to_owned() }),
             Notice::Odd(Oddities { bad_rows: 1, first_bad_line: 2, short_rows: 3, long_rows: 4 }),
             Notice::Restarted,
+            Notice::ReasonsUnread(denied()),
             Notice::Detached,
             Notice::Attached(HookCount { attached: 11, of: 14 }),
             Notice::Foreign("CAP_SYS_ADMIN, CAP_SYS_PTRACE"),

@@ -320,8 +320,36 @@ impl Input {
     /// Whether it has a place for events: Telegraf's rows have not, nor has the row of the table alone.
     #[must_use]
     pub fn has_events(&self) -> bool {
-        let has_statistics = self.collect.all || self.collect.percpu;
-        self.ebpf != Ebpf::Off && !self.compat_telegraf && has_statistics
+        self.without_events().is_none()
+    }
+
+    /// Why it has no place for events.
+    fn without_events(&self) -> Option<&'static str> {
+        if self.ebpf == Ebpf::Off {
+            Some("ebpf is off")
+        } else if self.compat_telegraf {
+            Some("rows are Telegraf's (compat)")
+        } else if !self.collect.all && !self.collect.percpu {
+            Some("collect has neither all nor percpu")
+        } else {
+            None
+        }
+    }
+
+    /// Returns a warning of options for probes that were set where nothing of probes is in its rows.
+    #[must_use]
+    pub fn options_without_effect(&self) -> Option<String> {
+        let why = self.without_events()?;
+        let options = [
+            ("ebpf_per_packet", self.ebpf_per_packet),
+            ("ebpf_invalid", self.ebpf_invalid),
+            ("ebpf_attach", self.ebpf_attach.is_some()),
+        ];
+        let set: Vec<&str> =
+            options.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect();
+        let have = if set.len() == 1 { "has" } else { "have" };
+        (!set.is_empty())
+            .then(|| format!("[{}] {} {have} no effect: {why}", self.name(), set.join(", ")))
     }
 
     /// Whether it has rows of INVALID packets by reason.
@@ -347,7 +375,30 @@ impl Input {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_listen;
+    use std::time::Duration;
+
+    use super::{Ebpf, EbpfAttach, Input, parse_listen};
+
+    #[test]
+    fn options_of_probes_without_a_place_for_their_counts_are_named() {
+        let mut input = Input::new(Duration::from_secs(1));
+        assert_eq!(input.options_without_effect(), None);
+        input.ebpf_invalid = true;
+        let warning = |input: &Input| input.options_without_effect().unwrap();
+        assert_eq!(
+            warning(&input),
+            "[conntrack] ebpf_invalid has no effect: collect has neither all nor percpu"
+        );
+        input.collect.percpu = true;
+        assert_eq!(input.options_without_effect(), None);
+        (input.ebpf_attach, input.ebpf) = (Some(EbpfAttach::Auto), Ebpf::Off);
+        assert_eq!(
+            warning(&input),
+            "[conntrack] ebpf_invalid, ebpf_attach have no effect: ebpf is off"
+        );
+        (input.ebpf, input.compat_telegraf) = (Ebpf::Auto, true);
+        assert!(warning(&input).ends_with("have no effect: rows are Telegraf's (compat)"));
+    }
 
     #[test]
     fn a_port_without_an_address_is_loopback() {

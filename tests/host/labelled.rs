@@ -39,3 +39,16 @@ fn without_probes_no_packets_are_written() {
         assert_eq!(rows[0].lines().count(), rows[1].lines().count(), "{format}");
     }
 }
+
+#[test]
+fn rows_of_reasons_without_a_place_are_a_warning() {
+    let said = |arguments: &[&str]| {
+        let mut command = ctpulse();
+        command.args(["--once", "--ebpf-invalid"]).args(arguments).args(roots(&fixture("5.15")));
+        text(&output(&mut command).stderr)
+    };
+    let warning = "warning: [conntrack] ebpf_invalid has no effect: ";
+    assert!(said(&["--ebpf", "off"]).contains(&format!("{warning}ebpf is off\n")));
+    assert!(said(&["--compat", "telegraf"]).contains(warning));
+    assert!(!said(&[]).contains("no effect"));
+}

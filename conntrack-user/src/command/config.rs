@@ -9,6 +9,7 @@ use super::generate::print_quietly;
 use super::input_summary::{RowTrigger, described};
 use crate::cli::ConfigArgs;
 use crate::config::{ConfigError, SAMPLE};
+use crate::settings::Input;
 use crate::text::sanitize::shown;
 
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
@@ -26,7 +27,9 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
         return Err(ConfigError::NoInput { file }.into());
     }
     let mut text = String::new();
-    for warning in &loaded.warnings {
+    let mut warnings = loaded.warnings;
+    warnings.extend(inputs.iter().filter_map(Input::options_without_effect));
+    for warning in &warnings {
         writeln!(text, "warning: {}", shown(warning))?;
     }
     for input in inputs {
@@ -43,7 +46,6 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
         }
     }
     if !problems.is_empty() {
-        let warnings = loaded.warnings;
         return Err(ConfigError::Invalid { file, problems, warnings }.into());
     }
     if !inputs.is_empty() && !loaded.execd.is_empty() {

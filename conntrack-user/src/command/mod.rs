@@ -190,7 +190,7 @@ fn settings_each(
     args: &CollectArgs,
     asked: bool,
 ) -> anyhow::Result<(Settings, Vec<String>)> {
-    let (mut settings, warnings) = match &args.sample.config {
+    let (mut settings, mut warnings) = match &args.sample.config {
         Some(path) => {
             let loaded = crate::config::load(path)?;
             (loaded.settings, loaded.warnings)
@@ -259,6 +259,7 @@ fn settings_each(
             "--proc-root reads plain files, which netlink knows nothing of; use --source procfs"
         );
     }
+    warnings.extend(settings.inputs.iter().filter_map(Input::options_without_effect));
     Ok((settings, warnings))
 }
 

@@ -159,6 +159,18 @@ mod tests {
         assert_eq!(numbers(&found)[0].1, Value::Integer(4));
     }
 
+    /// A rest that was not known made a rate of all packets since the attachment.
+    #[test]
+    fn the_rest_has_no_rate_after_it_was_unknown() {
+        let mut invalid = InvalidRows::new();
+        rows(&mut invalid, &window(0, 4, None), Some(100));
+        rows(&mut invalid, &window(0, 4, Some(2)), Some(500));
+        rows(&mut invalid, &window(0, 4, Some(2)), None);
+        let found = rows(&mut invalid, &window(0, 6, Some(2)), Some(502));
+        assert_eq!(numbers(&found)[1], ("unexplained", Value::Integer(400), Value::Unknown));
+        assert_eq!(numbers(&found)[0].2, Value::Float(1.0));
+    }
+
     #[test]
     fn more_reasons_than_packets_are_reported_once() {
         let mut invalid = InvalidRows::new();

@@ -19,8 +19,8 @@ pub(super) struct LabelledRows {
     labels: [Name; LABELS],
     field: Name,
     rate: Option<Name>,
-    /// The numbers of the last rows; none before the first ones.
-    previous: Option<HashMap<[Name; LABELS], u64>>,
+    /// The numbers of the last rows, as far as they were known; none before the first rows.
+    previous: Option<HashMap<[Name; LABELS], Option<u64>>>,
 }
 
 impl LabelledRows {
@@ -49,14 +49,15 @@ impl LabelledRows {
         let previous = self.previous.take();
         let rows = numbers.iter().map(|LabelledNumber { labels, number }| {
             let grown = previous.as_ref().zip(*number).and_then(|(previous, number)| {
-                number.checked_sub(previous.get(labels).copied().unwrap_or(0))
+                // A label that is new was counted from 0.
+                number.checked_sub(previous.get(labels).copied().unwrap_or(Some(0))?)
             });
             let rate = grown.zip(elapsed).map(|(grown, time)| grown as f64 / time.as_secs_f64());
             self.row(labels, *number, rate, timestamp_ns)
         });
         let rows = rows.collect();
-        let known = numbers.iter().filter_map(|it| Some((it.labels.clone(), it.number?)));
-        self.previous = Some(known.collect());
+        let last = numbers.iter().map(|it| (it.labels.clone(), it.number));
+        self.previous = Some(last.collect());
         rows
     }
 

@@ -1,5 +1,7 @@
 //! The notices of a sampling thread: each state once, in the order in which it happened.
 
+use std::io;
+
 use rtrb::{Producer, PushError};
 
 use crate::sampling::channel::Notice;
@@ -25,6 +27,8 @@ pub(super) struct Announced {
     foreign: bool,
     /// Probes cannot be attached.
     attach_failure: bool,
+    /// The reasons of INVALID packets cannot be read.
+    unread_reasons: bool,
     /// The last oddities of the statistics file.
     oddities: Oddities,
 }
@@ -38,6 +42,7 @@ impl Announced {
             source: false,
             foreign: false,
             attach_failure: false,
+            unread_reasons: false,
             oddities: Oddities::default(),
         }
     }
@@ -110,6 +115,12 @@ impl Announced {
         }
     }
 
+    /// Announces why the reasons of INVALID packets cannot be read, once until they can be.
+    pub(super) fn reasons(&mut self, failure: Option<io::Error>) {
+        self.unread_reasons = failure
+            .is_some_and(|error| self.unread_reasons || self.send(Notice::ReasonsUnread(error)));
+    }
+
     /// Announces that the probes were given up.
     pub(super) fn detached(&mut self) {
         self.send(Notice::Detached);
@@ -124,5 +135,32 @@ impl Announced {
         if !is_known {
             self.send(notice);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtrb::RingBuffer;
+
+    use super::*;
+
+    #[test]
+    fn unread_reasons_are_announced_once_until_they_are_read() {
+        let (notices, mut sent) = RingBuffer::new(1);
+        let mut announced = Announced::new(notices);
+        let refused = || Some(io::Error::from_raw_os_error(1));
+        for (failure, is_sent) in
+            [(None, false), (refused(), true), (refused(), false), (None, false), (refused(), true)]
+        {
+            announced.reasons(failure);
+            assert_eq!(sent.pop().is_ok(), is_sent);
+        }
+        announced.reasons(None);
+        announced.restart();
+        announced.reasons(refused());
+        assert!(matches!(sent.pop(), Ok(Notice::Restarted)));
+        // There was no room.
+        announced.reasons(refused());
+        assert!(matches!(sent.pop(), Ok(Notice::ReasonsUnread(_))));
     }
 }

@@ -1,6 +1,7 @@
 //! The channel between a sampling thread and the others: windows and notices one way, requests
 //! the other. Everything is bounded and nothing locks.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::Thread;
 
@@ -32,6 +33,8 @@ pub enum Notice {
     Restarted,
     /// The sampled namespace could not be entered: host-wide sysctl files only.
     Foreign(&'static str),
+    /// The counters of INVALID packets by reason cannot be read.
+    ReasonsUnread(io::Error),
     /// The probes were detached, because the statistics that their counters belong to are gone.
     Detached,
     /// Probes were attached to so many hooks, and their counters start from 0.

@@ -377,7 +377,7 @@ impl Sampler {
         }
         self.probes.read_missed(&mut self.accumulator);
         self.accumulator.fill(&mut window);
-        self.probes.read_invalid(&mut window.invalid);
+        self.probes.read_invalid(&mut window.invalid, &mut self.announced);
         let reader = &mut self.reader;
         reader.read_sysctls(&mut window.sysctls, &mut |error| self.announced.sysctl(error));
         window.count = self.count;

@@ -1,6 +1,7 @@
 //! The probes of one sampling thread: read beside each sample, given up when the statistics are gone,
 //! and asked for again when they are back.
 
+use std::io;
 use std::time::Duration;
 
 use crate::accumulate::Accumulator;
@@ -32,6 +33,8 @@ pub(super) struct Probes {
     attachment: u64,
     /// INVALID packets with a reason, before the kernel's counters were read for an emission.
     invalid_before: Option<u64>,
+    /// Why they could not be read then.
+    invalid_failure: Option<io::Error>,
     /// Whether the kernel's counters were read since then.
     is_invalid_paired: bool,
 }
@@ -50,6 +53,7 @@ impl Probes {
             asked_before_loss: false,
             attachment: 0,
             invalid_before: None,
+            invalid_failure: None,
             is_invalid_paired: false,
         }
     }
@@ -88,25 +92,38 @@ impl Probes {
 
     /// Reads INVALID packets by reason, before the kernel's counters of an emission.
     pub(super) fn read_invalid_before(&mut self) {
-        let reader = self.source.as_mut().and_then(|source| source.reader.as_mut());
-        self.invalid_before =
-            reader.and_then(EventReader::read_invalid).map(ReasonCounts::explained);
+        let read = self.reason_counts().map(|counts| counts.map(ReasonCounts::explained));
+        (self.invalid_before, self.invalid_failure) = match read {
+            Ok(explained) => (explained, None),
+            Err(error) => (None, Some(error)),
+        };
         self.is_invalid_paired = false;
     }
 
     /// Reads INVALID packets by reason, after the kernel's counters of an emission.
-    pub(super) fn read_invalid(&mut self, read: &mut InvalidPackets) {
+    pub(super) fn read_invalid(&mut self, read: &mut InvalidPackets, announced: &mut Announced) {
         read.is_known = false;
-        let Some(before) = self.invalid_before.take().filter(|_| self.is_invalid_paired) else {
-            return;
+        let before = self.invalid_before.take().filter(|_| self.is_invalid_paired);
+        let failure = self.invalid_failure.take();
+        let attachment = self.attachment;
+        let after = match failure {
+            Some(error) => Err(error),
+            None if before.is_none() => return,
+            None => self.reason_counts(),
         };
-        let reader = self.source.as_mut().and_then(|source| source.reader.as_mut());
-        if let Some(counts) = reader.and_then(EventReader::read_invalid) {
-            (read.is_known, read.attachment) = (true, self.attachment);
+        if let (Some(before), Ok(Some(counts))) = (before, &after) {
+            (read.is_known, read.attachment) = (true, attachment);
             (read.before, read.after) = (before, counts.explained());
             read.counts.clear();
             read.counts.extend_from_slice(counts.counts());
         }
+        announced.reasons(after.err());
+    }
+
+    /// Reads INVALID packets by reason; `None` where they are not counted.
+    fn reason_counts(&mut self) -> io::Result<Option<&ReasonCounts>> {
+        let reader = self.source.as_mut().and_then(|source| source.reader.as_mut());
+        reader.map_or(Ok(None), EventReader::read_invalid)
     }
 
     /// Hands over the counters that were read last; the sample beside them is added next.

@@ -1,5 +1,6 @@
 //! One input's view of the counters.
 
+use std::io;
 use std::sync::Arc;
 
 use conntrack_ebpf::Event;
@@ -40,9 +41,14 @@ impl EventReader {
 
     /// Reads INVALID packets by reason, which takes system calls: at an emission. `None` where they are
     /// not counted.
-    pub fn read_invalid(&mut self) -> Option<&ReasonCounts> {
-        let maps = self.events.invalid_counts.as_ref()?;
-        self.invalid.as_mut()?.read(maps).ok()
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn read_invalid(&mut self) -> io::Result<Option<&ReasonCounts>> {
+        match (self.events.invalid_counts.as_ref(), self.invalid.as_mut()) {
+            (Some(maps), Some(reader)) => reader.read(maps).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Which events are counted.
