@@ -14,7 +14,7 @@ use anstyle::{AnsiColor, Style};
 use super::prometheus_help::help;
 use super::{Encoder, EncoderOptions, Number, append};
 use crate::metric::{Metric, Value};
-use crate::rows::labelled::is_labelled;
+use crate::rows::labelled::labelled_measurement;
 use crate::schema::field::Field;
 use crate::schema::fields::{
     CHAINTOOLONG, CLASH_RESOLVE, COUNT, DROP, EARLY_DROP, ENTRIES, INSERT, INSERT_FAILED, INVALID,
@@ -107,7 +107,7 @@ impl<'a> TableLine<'a> {
     fn all_of(batch: &'a [Metric]) -> Vec<Self> {
         let mut lines: Vec<Self> = Vec::new();
         // Dozens of reasons in each emission would hide the lines.
-        for metric in batch.iter().filter(|metric| !is_labelled(metric)) {
+        for metric in batch.iter().filter(|metric| labelled_measurement(metric).is_none()) {
             let of_a_cpu = metric.tag("cpu").is_some_and(|cpu| cpu != "all");
             let at = lines.iter().rposition(|line| line.takes(metric, of_a_cpu));
             let at = at.unwrap_or_else(|| {

@@ -26,6 +26,7 @@ pub mod keys;
 pub mod layout;
 pub mod load;
 pub mod namespace;
+pub mod reasons;
 pub mod replay;
 pub mod series;
 pub mod state;

@@ -5,6 +5,7 @@ use super::cpu_rates::{CpuRates, CpuSum, integer, number};
 use super::doubt::{Doubt, Recent, Totals};
 use super::gather::Repeated;
 use super::history::{EntriesLevel, FEW, History, RateSample};
+use super::reasons::Reasons;
 use super::series::{ALL, DROP, INSERT, NEW, RATES, SERIES, Series};
 use crate::metric::{Metric, Name, Value};
 use crate::report::{Beside, is_zero_uncounted};
@@ -121,6 +122,8 @@ pub struct Namespace {
     pub current: [Current; ALL],
     /// The CPUs, by number; none where no row is of a single CPU.
     pub cpus: Vec<CpuRates>,
+    /// The INVALID packets by reason.
+    pub reasons: Reasons,
     /// The missed samples and calls.
     pub misses: Misses,
     /// The nominal time between two samples, in seconds.
@@ -166,6 +169,7 @@ impl Namespace {
             max: None,
             current: [Current::default(); ALL],
             cpus: Vec::new(),
+            reasons: Reasons::default(),
             misses: Misses::default(),
             sample_seconds: None,
             counted: None,

@@ -7,8 +7,9 @@ use super::feed::Batch;
 use super::namespace::Namespace;
 use super::series::SERIES;
 use crate::metric::Metric;
-use crate::rows::labelled::is_labelled;
+use crate::rows::labelled::labelled_measurement;
 use crate::rows::self_metrics;
+use crate::schema::labelled::INVALID_PACKETS;
 
 /// Namespaces (of all hosts of a recording) that are followed; rows of more are counted.
 const MOST_NAMESPACES: usize = 64;
@@ -42,10 +43,11 @@ impl Screen {
         let Batch { rows, origins, repeated } = batch;
         // A recording does not name the sources of its counters.
         let is_live = origins.iter().any(Option::is_some);
-        // The rows of the table before those that need its count, and those of ctpulse about itself
-        // when their namespace is known.
+        // The rows of the table before those that need its count, and those that have no place of
+        // their own when their namespace is known.
         let order = |(_, row): &(usize, &Metric)| match row.tag("cpu") {
             _ if row.name == self_metrics::MEASUREMENT => 2,
+            _ if labelled_measurement(row).is_some() => 2,
             None => 0,
             Some(_) => 1,
         };
@@ -59,8 +61,12 @@ impl Screen {
                 near.for_each(|namespace| namespace.take_internal(row));
                 continue;
             }
-            // No panel shows them.
-            if is_labelled(row) {
+            if let Some(measurement) = labelled_measurement(row) {
+                if measurement == &INVALID_PACKETS {
+                    let near =
+                        self.namespaces.iter_mut().filter(|namespace| namespace.is_near(row));
+                    near.for_each(|namespace| namespace.reasons.take(row));
+                }
                 continue;
             }
             let Some(at) = self.place(row) else {

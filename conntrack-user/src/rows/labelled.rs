@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::metric::{Metric, Name, Value};
 use crate::schema::labelled::{LABELS, LabelledMeasurement, LabelledNumber, find};
 
-/// Whether a row is of a measurement with labels.
+/// The measurement with labels that a row is of.
 #[must_use]
-pub fn is_labelled(row: &Metric) -> bool {
-    find(|tag| row.tag(tag).is_some(), |field| row.field(field).is_some()).is_some()
+pub fn labelled_measurement(row: &Metric) -> Option<&'static LabelledMeasurement> {
+    find(|tag| row.tag(tag).is_some(), |field| row.field(field).is_some())
 }
 
 /// Makes the rows of one measurement, and the rates of counters.

@@ -9,6 +9,7 @@ mod causes;
 mod cpus;
 mod help;
 mod rates;
+mod reasons;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -87,6 +88,7 @@ fn overview(pen: &mut Pen<'_>, body: Rect, namespace: &Namespace, app: &App) {
     let half = rest.width / 2 - 1;
     causes::draw(pen, Rect { width: half, ..rest }, namespace);
     let right = Rect { x: half + 2, width: rest.width - half - 2, ..rest };
+    let right = reasons::draw(pen, right, &namespace.reasons);
     cpus::summary(pen, right, namespace);
 }
 

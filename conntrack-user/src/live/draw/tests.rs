@@ -158,6 +158,36 @@ fn app_after(seconds: f64) -> App {
     app
 }
 
+/// The same, with INVALID packets by reason.
+fn app_with_reasons(seconds: f64) -> App {
+    let mut app = app(COLOURED);
+    let mut gateway = Gateway::new();
+    while gateway.seconds < seconds {
+        let mut batch = gateway.batch(None);
+        let reasons = [
+            ("tcp", "tcp_window_seq_high", 40.0),
+            ("udp", "checksum", if gateway.seconds < 100.0 { 2.0 } else { 0.0 }),
+            ("tcp", "no_connection", 0.5),
+            ("tcp", "a reason that is \u{1b}[31mnot known", 0.1),
+            ("icmp", "icmp_unknown_flow", 0.0),
+            ("all", "unexplained", 0.25),
+        ];
+        for (protocol, reason, rate) in reasons {
+            let mut row = batch.rows[0].clone();
+            row.name = "conntrack_invalid".to_owned();
+            row.tags.retain(|(key, _)| &**key == "host");
+            row.add_tag(&"protocol".into(), protocol);
+            row.add_tag(&"reason".into(), reason);
+            let packets = Value::Integer((gateway.seconds * rate) as u64);
+            let rate = Value::Float(rate);
+            row.fields = vec![("packets".into(), packets), ("packets_rate".into(), rate)];
+            batch.rows.push(row);
+        }
+        app.take(&batch);
+    }
+    app
+}
+
 fn app(theme: Theme) -> App {
     let mut app = App::new(theme, false);
     app.interval = Duration::from_millis(500);
@@ -194,6 +224,16 @@ fn a_filling_table_and_a_half_empty_table() {
 }
 
 #[test]
+fn reasons_of_invalid_packets_are_beside_the_causes_of_drops() {
+    let app = app_with_reasons(118.0);
+    let small = golden("invalid-80x24.txt", &app, 80, 24);
+    assert!(small.contains("tcp tcp_window_seq") && small.contains("udp checksum"), "{small}");
+    let wide = golden("invalid-120x40.txt", &app, 120, 40);
+    // Only reasons of any packet.
+    assert!(wide.contains("unexplained") && !wide.contains("icmp"), "{wide}");
+}
+
+#[test]
 fn cpus_and_help() {
     let mut app = app_after(118.0);
     app.panel = Panel::Cpus;
@@ -226,7 +266,7 @@ fn a_small_screen_has_the_numbers_and_says_what_it_needs() {
 
 #[test]
 fn every_screen_size_can_be_drawn() {
-    let mut app = app_after(118.0);
+    let mut app = app_with_reasons(118.0);
     for panel in [Panel::Overview, Panel::Cpus, Panel::Help] {
         app.panel = panel;
         for width in (1..90).step_by(4) {
