@@ -235,3 +235,34 @@ fn a_full_table_does_not_hide_drops() {
     assert_eq!((code, title(&advice)), (Some(1), "!!  NAT runs out of ports"), "{advice}");
     assert!(advice.contains("452 packets were dropped"), "{advice}");
 }
+
+/// The rows of reasons (`--ebpf-invalid`) choose the remedies.
+#[test]
+fn recorded_reasons_of_invalid_packets_have_their_remedies() {
+    let advice = |unexplained: u64| {
+        let mut lines = recording(60, 1, "", |row| vec![("invalid", row * 100)]);
+        for row in 0..60 {
+            let time = START + row;
+            let mut add = |protocol: &str, reason: &str, packets: u64| {
+                let labels = format!("protocol={protocol},reason={reason}");
+                let packets = packets * row;
+                writeln!(lines, "conntrack_invalid,{labels} packets={packets}i {time}000000000")
+                    .unwrap();
+            };
+            add("tcp", "tcp_window_seq_high", 90 - unexplained);
+            add("udp", "checksum", 10);
+            add("all", "unexplained", unexplained);
+        }
+        advise(&lines).1
+    };
+    let explained = advice(0);
+    let named = "the reasons: tcp_window_seq_high 90.0%, checksum 10.0%";
+    assert!(explained.contains(named), "{explained}");
+    assert!(
+        explained.contains("tcp_be_liberal=1") && explained.contains("nf_conntrack_checksum=0")
+    );
+    assert!(!explained.contains("asymmetric") && !explained.contains("log_invalid"), "{explained}");
+    let rest = advice(50);
+    assert!(rest.contains("unexplained 50.0%, tcp_window_seq_high 40.0%"), "{rest}");
+    assert!(rest.contains("asymmetric") && rest.contains("log_invalid"), "{rest}");
+}

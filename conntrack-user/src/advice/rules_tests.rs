@@ -385,6 +385,11 @@ fn invalid_packets_have_the_remedies_of_their_reasons() {
     for part in ["asymmetric", "log_invalid"] {
         assert!(!has(&evidence, part), "{part}: {finding:?}");
     }
+    // Many packets without a reason: any is possible.
+    for (unexplained, is_possible) in [(100, false), (400, true)] {
+        evidence.reasons.as_mut().unwrap().insert("unexplained".to_owned(), unexplained);
+        assert_eq!(has(&evidence, "asymmetric"), is_possible, "{unexplained}");
+    }
     // The kernel has no text for these packets, so any reason is possible.
     evidence.reasons = Some(BTreeMap::new());
     assert!(has(&evidence, "asymmetric") && has(&evidence, "tcp_be_liberal"));

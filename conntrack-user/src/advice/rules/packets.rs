@@ -1,9 +1,12 @@
 //! Rules about packets: INVALID ones, and none at all.
 
+use std::collections::BTreeMap;
+
 use super::super::evidence::Host;
 use super::commands::{inside, invalid_packets};
 use crate::report::InvalidWindow;
 use crate::schema::invalid::Reason;
+use crate::schema::labelled::{OTHER, UNEXPLAINED};
 use crate::text::human;
 use crate::text::sanitize::shown;
 
@@ -64,17 +67,28 @@ fn reasons(evidence: &Evidence) -> String {
     format!("; the reasons: {}", shares.join(", "))
 }
 
+/// The share of packets without a reason from which on any reason is possible.
+const WITHOUT_REASON: f64 = 0.1;
+
 /// Whether packets have one of these reasons, or it is not known which they have.
 fn may_have(evidence: &Evidence, wanted: &[Reason]) -> bool {
-    let known = evidence.reasons.as_ref().filter(|reasons| !reasons.is_empty());
-    known.is_none_or(|reasons| wanted.iter().any(|reason| reasons.contains_key(reason.name())))
+    let Some(reasons) = evidence.reasons.as_ref().filter(|reasons| !reasons.is_empty()) else {
+        return true;
+    };
+    lacks_reasons(reasons) || wanted.iter().any(|reason| reasons.contains_key(reason.name()))
+}
+
+/// Whether many packets have no reason.
+fn lacks_reasons(reasons: &BTreeMap<String, u64>) -> bool {
+    let without: u64 = [UNEXPLAINED, OTHER].iter().filter_map(|name| reasons.get(*name)).sum();
+    without as f64 > reasons.values().sum::<u64>() as f64 * WITHOUT_REASON
 }
 
 /// Remedies for the reasons that the packets have, or for all where the reasons are not known.
 fn invalid_remedies(evidence: &Evidence) -> Vec<String> {
     let inside = inside(evidence);
     let mut remedies = Vec::from_iter(invalid_packets(evidence));
-    if evidence.reasons.is_none() {
+    if evidence.reasons.as_ref().is_none_or(lacks_reasons) {
         remedies.extend(logging(evidence));
     }
     if may_have(evidence, &[Reason::NoConnection]) {

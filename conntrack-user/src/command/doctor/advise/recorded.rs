@@ -1,5 +1,6 @@
 //! The evidence that rows give, of a recording or of a live look's memory.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,8 +10,11 @@ use anyhow::{Context, bail};
 use super::followed::Followed;
 use crate::advice::{Evidence, FoundForFailures, Samples};
 use crate::recording::{self, Catalog, LEFT_OUT, ReadCounts};
-use crate::report::{Aggregator, Counter, Options, SourceReport, not_in_rows};
+use crate::report::{
+    Aggregator, Counter, LabelledReport, LabelledTotal, Options, SourceReport, not_in_rows,
+};
 use crate::schema::fields::DROP;
+use crate::schema::labelled::INVALID_PACKETS;
 use crate::settings::Netns;
 use crate::text::human::{date, number, time_of_day};
 use crate::text::sanitize::shown;
@@ -88,6 +92,19 @@ fn netns(source: &SourceReport) -> Netns {
     tag.and_then(|(_, value)| value.parse().ok()).unwrap_or_default()
 }
 
+/// Returns the INVALID packets by reason, where rows have them.
+fn reasons(source: &SourceReport) -> Option<BTreeMap<String, u64>> {
+    let is_of = |report: &&LabelledReport| report.measurement == INVALID_PACKETS.name;
+    let report = source.labelled.iter().find(is_of)?;
+    let [_, label] = INVALID_PACKETS.labels;
+    let mut reasons = BTreeMap::new();
+    for LabelledTotal { labels, total, .. } in report.totals.iter().filter(|it| it.total > 0.0) {
+        let reason = labels.iter().find(|(name, _)| name == label);
+        *reasons.entry(reason?.1.clone()).or_default() += *total as u64;
+    }
+    Some(reasons)
+}
+
 /// Returns what a source's rows show.
 fn of_source(source: &SourceReport) -> Evidence {
     let moved =
@@ -114,6 +131,7 @@ fn of_source(source: &SourceReport) -> Evidence {
         samples: source.losses.samples_missed.map(|missed| Samples { missed, due: None }),
         busiest: source.counters.iter().filter_map(busiest).collect(),
         invalid: source.invalid,
+        reasons: reasons(source),
         missing: (source.gaps.missing, source.gaps.missing + source.emissions),
         found_for_failures: found_for_failures(source),
         unknown: unknown(source),
