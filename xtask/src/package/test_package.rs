@@ -66,3 +66,19 @@ fn older(package: &Path, old: &Path) -> anyhow::Result<()> {
     run_checked(Command::new("dpkg-deb").args(["--root-owner-group", "-b"]).arg(&tree).arg(old))?;
     fs::remove_dir_all(&tree).context("cannot remove the package's tree")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::workspace;
+
+    #[test]
+    fn the_documented_listing_has_every_step_in_its_order() {
+        let page = std::fs::read_to_string(workspace::root().join("docs/install.md")).unwrap();
+        let listing = page.split("# cargo xtask test-package\n").nth(1).unwrap();
+        let lines = listing.lines().filter(|line| line.contains(" ok "));
+        let documented: Vec<_> = lines.filter_map(|line| line.split(' ').next()).collect();
+        let script = super::SYSTEM.test;
+        let steps = script.split("steps=(").nth(1).unwrap().split(')').next().unwrap();
+        assert_eq!(documented, steps.split_whitespace().collect::<Vec<_>>());
+    }
+}
