@@ -217,6 +217,30 @@ fn ports_that_ran_out_are_no_race() {
     assert_eq!(held.len(), 100);
 }
 
+#[test]
+fn ports_that_are_nearly_used_up_are_found_before_any_packet_is_lost() {
+    const FINDING: &str = "!   NAT ports are nearly used up";
+    in_guest();
+    let namespace = behind_ports("20000-20099");
+    let (mut refused, mut held) = (0, Vec::new());
+    let (code, advice) =
+        advise(&namespace, || (refused, held) = to_one_destination(&namespace, 90));
+    assert_eq!((refused, code, held.len()), (0, Some(0), 90), "{advice}");
+    assert!(titles(&advice).contains(&FINDING), "{advice}");
+    let numbers = advice.lines().find(|line| line.trim_start().starts_with("90 of "));
+    let numbers = numbers.unwrap_or_else(|| panic!("{advice}"));
+    for part in [" ports from 200", " of 10.0.0.1 to 10.1.0.1:9 (udp) are taken ("] {
+        assert!(numbers.contains(part), "{numbers}");
+    }
+    let command = format!("-> ctpulse top --netns {} --by nat,destination,port", namespace.name);
+    assert!(advice.contains(&command), "{advice}");
+
+    // As many behind another address, which has all its ports.
+    let wide = crate::nat::behind("udp dport 9 snat ip to 10.0.0.3");
+    let (_, advice) = advise(&wide, || held = to_one_destination(&wide, 90).1);
+    assert_eq!(titles(&advice), [UNREPLIED], "{advice}");
+}
+
 /// Both at the same time, each with its number.
 #[test]
 fn ports_that_ran_out_and_races_are_both_named() {

@@ -98,6 +98,11 @@ fn top(evidence: &Evidence, options: &str) -> String {
     format!("ctpulse top{} {options}", netns_option(evidence))
 }
 
+/// Returns a remedy: the command that counts connections by translated address and destination.
+pub(super) fn nat_ports_by_destination(evidence: &Evidence) -> String {
+    format!("{} counts them", top(evidence, "--by nat,destination,port"))
+}
+
 /// Returns the command that lists unreplied entries, and what it does to them.
 pub(super) fn unreplied(evidence: &Evidence) -> String {
     match evidence.holders {

@@ -10,6 +10,7 @@ use crate::schema::fields::{
 };
 use crate::settings::Netns;
 use crate::source::netlink::entries::Entries;
+use crate::top::nat_ports::NatPorts;
 
 /// The counters without which it cannot be concluded that nothing was lost, nor that nothing is
 /// wrong.
@@ -93,6 +94,8 @@ pub struct Evidence {
     pub entries: Option<Entries>,
     /// Who holds most entries, where a census could be taken.
     pub holders: Option<Holders>,
+    /// The NAT ports of which most are taken, the fullest first, where a census could be taken.
+    pub nat_ports: Vec<NatPorts>,
     /// Why no entries were read from a live table.
     pub entries_unread: Option<String>,
     /// Where drops were reported one by one: their number by cause and destination port.

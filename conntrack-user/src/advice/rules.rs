@@ -6,6 +6,7 @@ mod failures;
 mod losses;
 mod measurement;
 mod packets;
+mod ports;
 mod table;
 
 use super::commands;
@@ -26,11 +27,12 @@ const FULL: f64 = 0.95;
 const BY_SOURCE: &str = "--top cause,source,port";
 
 /// Rules about the traffic and the table: where none applies, nothing is wrong.
-pub(super) const OF_TRAFFIC: [fn(&Evidence) -> Option<Finding>; 16] = [
+pub(super) const OF_TRAFFIC: [fn(&Evidence) -> Option<Finding>; 17] = [
     table::too_small,
     losses::undetermined,
     table::chains_too_long,
     clash::races_or_ports,
+    ports::nearly_used_up,
     table::few_buckets,
     entries::established,
     entries::unreplied,

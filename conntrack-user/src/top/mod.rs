@@ -2,7 +2,7 @@
 //!
 //! No input or output: entries come from `source::ebpf::census`, and `command::top` prints what is made
 //! here. `key` and `condition` look at one entry, `tally` adds entries up, `interval` and `counted` say
-//! how certain a sample is, `report` writes the table and the JSON,
+//! how certain a sample is, `nat_ports` adds up the ports of NAT, `report` writes the table and the JSON,
 //! `look` compares a pass with the one before, and `screen` shows it.
 
 pub mod condition;
@@ -10,6 +10,7 @@ pub mod counted;
 pub mod interval;
 pub mod key;
 pub mod look;
+pub mod nat_ports;
 pub mod report;
 pub mod screen;
 pub mod tally;

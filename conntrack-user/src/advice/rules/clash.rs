@@ -14,6 +14,7 @@ use super::commands::{Side, drops, holders, inside};
 use super::failures::NO_LONG_CHAINS;
 use super::{BY_SOURCE, Evidence, FULL, Finding, Severity, number, percent, within};
 use crate::schema::fields::{CLASH_RESOLVE, DROP, DROP_CLASH, DROP_NAT_EXHAUSTED, REPORTED_CAUSES};
+use crate::top::nat_ports;
 
 /// Taken ports for each failure from which on a range of a few ports is no explanation, and below
 /// which it was a race. Measured: 68 and more with 100 ports and more; 0.14 at most in races.
@@ -32,7 +33,7 @@ const BY_NAT: &str = "--top nat,destination,port";
 const DNS: u16 = 53;
 
 /// The most ports that one search tries.
-const TRIES: f64 = 248.0;
+const TRIES: f64 = nat_ports::TRIES as f64;
 
 /// The share of failures that are surely exhausted ports, from which on races are no part of the
 /// title, and from which on they need no remedy.

@@ -31,6 +31,7 @@ use crate::source::roots::Place;
 use crate::text::human::duration;
 use crate::text::sanitize::shown;
 use crate::top::key::Key;
+use crate::top::nat_ports::{NatPortTally, NatPorts};
 use crate::top::tally::{Line, Selection, Tally};
 
 /// Rows and samples of a look.
@@ -104,7 +105,10 @@ fn look_into(args: &DoctorArgs, name: &Netns) -> anyhow::Result<Evidence> {
     (evidence.buckets, evidence.timeouts) = table_settings(place.clone());
     let timeout = evidence.timeouts.get(ESTABLISHED).copied();
     // Where there can be no census, the rules name another way to see who holds entries.
-    evidence.holders = place.namespace().and_then(|pinned| holders(pinned.inode).ok());
+    let census = place.namespace().and_then(|pinned| holders(pinned.inode).ok());
+    if let Some((holders, nat_ports)) = census {
+        (evidence.holders, evidence.nat_ports) = (Some(holders), nat_ports);
+    }
     match entries(place, timeout) {
         Ok(entries) => evidence.entries = Some(entries),
         Err(reason) => evidence.entries_unread = Some(reason),
@@ -160,17 +164,18 @@ fn read_once(place: &Place) -> Result<(), StatError> {
     reader.read_stat(&mut StatTable::default()).map(|_| ())
 }
 
-/// Returns the addresses that hold most entries of a namespace.
-fn holders(inode: u32) -> Result<Holders, CensusError> {
+/// Returns the addresses that hold most entries of a namespace, and the NAT ports that are taken.
+fn holders(inode: u32) -> Result<(Holders, Vec<NatPorts>), CensusError> {
     let by = |key| Selection { namespaces: vec![inode], conditions: Vec::new(), keys: vec![key] };
     let (sources, destinations) = (by(Key::SOURCE), by(Key::DESTINATION));
     let mut census = Census::load()?;
-    let ((of_sources, of_destinations), _) = census.pass(
+    let ((of_sources, of_destinations, nat_ports), pass) = census.pass(
         Sample::DEFAULT,
-        || (Tally::default(), Tally::default()),
-        |(of_sources, of_destinations), entry| {
+        || (Tally::default(), Tally::default(), NatPortTally::new(inode)),
+        |(of_sources, of_destinations, nat_ports), entry| {
             of_sources.add(&sources, entry);
             of_destinations.add(&destinations, entry);
+            nat_ports.add(entry);
         },
     )?;
     let shares = |tally: &Tally| {
@@ -178,7 +183,8 @@ fn holders(inode: u32) -> Result<Holders, CensusError> {
         let share = |line: Line| (line.values[0].to_string(), line.entries as f64 / all);
         tally.heaviest(HOLDERS).into_iter().map(share).collect()
     };
-    Ok(Holders { sources: shares(&of_sources), destinations: shares(&of_destinations) })
+    let holders = Holders { sources: shares(&of_sources), destinations: shares(&of_destinations) };
+    Ok((holders, nat_ports.nearly_used_up(&pass)))
 }
 
 /// Reads some entries, or says why there are none.
