@@ -110,9 +110,14 @@ impl Log for Logger {
             if self.divert.as_ref().is_some_and(|divert| divert(record.level(), &text)) {
                 return;
             }
-            let line = line(self.reader, self.colour, record.level(), &text);
+            let lines = match self.reader {
+                LogReader::Person => divided(record.level(), &text),
+                LogReader::Telegraf => vec![(record.level(), text)],
+            };
+            let of = |(level, text): &(Level, String)| line(self.reader, self.colour, *level, text);
+            let lines: String = lines.iter().map(of).collect();
             // If standard error is closed, the message is lost.
-            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+            let _ = std::io::stderr().lock().write_all(lines.as_bytes());
         }
     }
 
