@@ -19,7 +19,9 @@ flows() {
 
 # Writes the output of a container during 50 new connections to /run/rows and /run/messages.
 sampled() {
-    "$@" --interval 200ms --count 15 --format influx > /run/rows 2> /run/messages &
+    # Not the rows of the step before.
+    rm -f /run/rows
+    "$@" --interval 200ms --count 50 --format influx > /run/rows 2> /run/messages &
     until_true grep -q '^conntrack' /run/rows || { cat /run/messages; return 1; }
     flows $((20000 + RANDOM % 20000))
     wait $!
@@ -54,6 +56,9 @@ the_default_seccomp_profile_is_named() {
     sampled $run --cap-add BPF --cap-add PERFMON --cap-add NET_ADMIN "$(cat image)"
     [ "$(largest insert)" -eq 0 ]
     grep -i seccomp /run/messages
+    # The option that mends it.
+    $run --cap-add BPF --cap-add PERFMON --cap-add NET_ADMIN "$(cat image)" doctor > /run/doctor || true
+    grep -- 'seccomp=unconfined' /run/doctor
 }
 
 with_sys_admin_it_has_probes() {
@@ -80,6 +85,11 @@ a_namespace_of_the_host_is_sampled() {
     $run --cap-add SYS_ADMIN --cap-add SYS_PTRACE --cap-add NET_ADMIN \
         --volume /proc:/host/proc:ro --volume /run/netns:/run/netns:ro \
         --env HOST_PROC=/host/proc \
+        "$(cat image)" --netns router1 --once --format influx | tee /run/rows
+    grep -q 'ip_conntrack_count=3' /run/rows
+    # The same by the root directory of the host's first process.
+    $run --cap-add SYS_ADMIN --cap-add SYS_PTRACE --cap-add NET_ADMIN \
+        --volume /proc:/host/proc:ro --env HOST_PROC=/host/proc \
         "$(cat image)" --netns router1 --once --format influx | tee /run/rows
     grep -q 'ip_conntrack_count=3' /run/rows
 }
