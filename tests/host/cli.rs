@@ -318,6 +318,10 @@ fn a_wrong_command_line_gets_short_lines_with_a_valid_form() {
         (vec!["--source", "netlink", "--proc-root", "/"], 2, "use --source procfs"),
         (vec!["--source", "netlink", "--compat", "telegraf"], 2, "use --source procfs"),
         (vec!["--config", "/nonexistent.conf"], 1, "/nonexistent.conf"),
+        (vec!["drops", "--top", "x"], 2, "'x' is no key; 'ctpulse drops --help' lists them"),
+        (vec!["top", "--by", "x"], 2, "'x' is no key; 'ctpulse top --help' lists them"),
+        (vec!["top", "--by", "sources"], 2, "'sources' is no key; did you mean source?"),
+        (vec!["top", "--where", "x"], 2, "'x' is no condition; write KEY=VALUE or KEY!=VALUE"),
         (vec!["--intervall\x1b[2J"], 2, "'--intervall\\u{1b}[2J'"),
     ] {
         let found = ctpulse().args(&arguments).output().unwrap();
@@ -361,6 +365,11 @@ fn the_sample_configuration_checks_and_runs() {
 
 #[test]
 fn the_packaged_configurations_are_valid() {
+    let service = repository().join("packaging/ctpulse.conf");
+    assert!(
+        text(&output(ctpulse().args(["config", "--check"]).arg(&service)).stdout)
+            .ends_with("packaging/ctpulse.conf: valid\n")
+    );
     for entry in std::fs::read_dir(repository().join("packaging/telegraf")).unwrap() {
         let path = entry.unwrap().path();
         let toml: toml::Table = toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();

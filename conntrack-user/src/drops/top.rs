@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::str::FromStr;
 
+use crate::config::nearest;
 use crate::source::ebpf::tuple::Tuple;
 use crate::text::connection::{has_ports, network, protocol_name};
 use crate::text::human::share;
@@ -34,6 +35,9 @@ pub enum GroupBy {
     Nat,
 }
 
+/// The keys, as they are written.
+const NAMES: [&str; 7] = ["cause", "reason", "protocol", "source", "destination", "port", "nat"];
+
 impl FromStr for GroupBy {
     type Err = String;
 
@@ -52,10 +56,10 @@ impl FromStr for GroupBy {
             "destination" => Ok(Self::Destination(bits)),
             "port" => Ok(Self::Port),
             "nat" => Ok(Self::Nat),
-            _ => Err(format!(
-                "'{text}' is not one of cause, reason, protocol, source, destination, port, nat, \
-                 source/24, destination/16"
-            )),
+            _ => Err(match nearest(name, &NAMES) {
+                Some(near) => format!("'{text}' is no key; did you mean {near}?"),
+                None => format!("'{text}' is no key; 'ctpulse drops --help' lists them"),
+            }),
         }
     }
 }

@@ -34,9 +34,8 @@ const FLAGS: [(&str, Key); 4] = [
 ];
 
 /// How conditions are written, for messages.
-const FORM: &str = "write KEY=VALUE or KEY!=VALUE (source, destination and nat take a network such as \
-                    10.0.0.0/8; port, protocol, state, zone, mark), or unreplied, assured, offloaded or \
-                    expired, each also with not- before it";
+const FORM: &str = "write KEY=VALUE or KEY!=VALUE (source, destination, nat, port, protocol, state, zone, \
+                    mark); or unreplied, assured, offloaded or expired, each also with not- before it";
 
 impl Condition {
     /// Whether the name of its key alone is the condition.
@@ -84,8 +83,8 @@ impl FromStr for Condition {
         let key = KEYS.into_iter().find(|(known, _)| *known == name).map(|(_, key)| key);
         let Some(key) = key else {
             let near = nearest(name, &KEYS.map(|(name, _)| name));
-            let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
-            return Err(format!("'{name}' is no key{near}; {FORM}"));
+            let what = near.map_or_else(|| FORM.to_owned(), |near| format!("did you mean {near}?"));
+            return Err(format!("'{name}' is no key; {what}"));
         };
         let test = test(key, value).ok_or_else(|| {
             format!("'{value}' is no {name}: write {name}={}", example(key).unwrap_or(FORM))

@@ -111,10 +111,12 @@ impl FromStr for Key {
                 Err(format!("'{text}': a network is source/24 or destination/16"))
             }
             (None, _) => {
-                let names = KEYS.map(|(name, _)| name);
-                let near = nearest(name, &names);
-                let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
-                Err(format!("'{text}' is not one of {}, source/24{near}", names.join(", ")))
+                let near = nearest(name, &KEYS.map(|(name, _)| name));
+                let near = near.map_or_else(
+                    || "'ctpulse top --help' lists them".to_owned(),
+                    |near| format!("did you mean {near}?"),
+                );
+                Err(format!("'{text}' is no key; {near}"))
             }
         }
     }
@@ -218,7 +220,7 @@ mod tests {
             ("port/2", "a network is source/24"),
             ("source/33", "0 to 32 bits"),
             ("source/", "0 to 32 bits"),
-            ("", "is not one of source"),
+            ("", "'ctpulse top --help' lists them"),
         ] {
             let error = wrong.parse::<Key>().unwrap_err();
             assert!(error.contains(hint), "{error}");
