@@ -183,13 +183,16 @@ impl fmt::Display for Notice {
         match self {
             Self::Lost(error) => f.write_str(&lost(error)),
             Self::Ended(error) => write!(f, "{}; this input has ended", lost(error)),
-            Self::Found(source) => write!(f, "reading {source} again"),
+            Self::Found(source) => write!(f, "reading {source}"),
             Self::Netlink => {
                 f.write_str("the statistics come from ctnetlink")?;
                 if mounts::hides_files("/proc".as_ref()) {
-                    f.write_str(": /proc (subset=pid) hides their file")?;
+                    f.write_str(": /proc (subset=pid) hides their file")
+                } else if !mounts::is_procfs("/proc".as_ref()) {
+                    f.write_str(": procfs is not mounted on /proc")
+                } else {
+                    Ok(())
                 }
-                Ok(())
             }
             Self::Sysctl(error) => write!(f, "{}; it is left out", sysctl(error)),
             Self::Odd(odd) => write!(

@@ -202,3 +202,27 @@ fn a_file_for_telegraf_is_not_run() {
     assert!(printed.contains("has Telegraf start ctpulse ([[inputs.execd]])"), "{printed}");
     assert!(printed.contains("`ctpulse config --check "), "{printed}");
 }
+
+/// The file may be for another host.
+#[test]
+fn what_is_not_on_this_host_is_a_warning_of_the_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.conf");
+    let input = |netns: &str| format!("[[inputs.conntrack]]\nnetns = '{netns}'\n");
+    let config = "[agent]\nuser = 'no such'\n".to_owned()
+        + &input("/etc/passwd")
+        + &input("no-such-namespace")
+        + &input("no-such-either")
+        + "wait = true\n";
+    std::fs::write(&path, config).unwrap();
+    let checked = text(&output(ctpulse().args(["config", "--check"]).arg(&path)).stdout);
+    for part in [
+        "warning: no user 'no such' in /etc/passwd",
+        "warning: [conntrack /etc/passwd] /etc/passwd is not a network namespace, but another file",
+        "warning: [conntrack no-such-namespace] there is no network namespace no-such-namespace",
+    ] {
+        assert!(checked.contains(part), "{part}: {checked}");
+    }
+    assert!(!checked.contains("] there is no network namespace no-such-either"), "{checked}");
+    assert!(checked.ends_with("t.conf: valid\n"), "{checked}");
+}

@@ -301,6 +301,9 @@ fn under_mounts(mounts: &str, arguments: &[&str]) -> std::process::Output {
     shell.stdin(Stdio::null()).output().unwrap()
 }
 
+/// For [`under_mounts`]: the program has no capability, and cannot ask ctnetlink.
+const UNPRIVILEGED: &str = "set -- setpriv --bounding-set=-all \"$@\"";
+
 /// Public reports: under systemd's `ProcSubset=pid`, or in a container that hides files, the module
 /// was said to be missing.
 #[test]
@@ -321,14 +324,20 @@ fn a_hidden_procfs_is_reported() {
         // ctnetlink makes up for it where its module is loaded already.
         assert!(told.contains("Off:   procfs: /proc is mounted with subset=pid"), "{told}");
         assert_eq!(doctor.status.code(), Some(0), "{told}");
-    } else {
-        assert_eq!(told.matches("subset=pid").count(), 2, "once, and in the conclusion: {told}");
-        assert!(told.contains("ProcSubset=all"), "{told}");
     }
     assert!(!told.contains("All well"), "{told}");
+    let unprivileged = format!("{hidden}; {UNPRIVILEGED}");
+    let told = text(&under_mounts(&unprivileged, &["doctor"]).stdout);
+    assert_eq!(told.matches("subset=pid").count(), 2, "once, and in the conclusion: {told}");
+    assert!(told.contains("ProcSubset=all"), "{told}");
 
     // No procfs at all.
     let found = under_mounts("mount -t tmpfs none /proc", &run);
+    let printed = text(&found.stderr);
+    assert!(printed.contains("procfs is not mounted on /proc"), "{printed}");
+    // With the privilege ctnetlink makes up for it, and the reason is told, too.
+    let auto = ["--count", "1", "--format", "influx", "--ebpf", "off"];
+    let found = under_mounts("mount -t tmpfs none /proc", &auto);
     let printed = text(&found.stderr);
     assert!(printed.contains("procfs is not mounted on /proc"), "{printed}");
     let doctor = under_mounts("mount -t tmpfs none /proc", &["doctor"]);
@@ -378,7 +387,7 @@ fn count_and_limit_come_from_ctnetlink_where_sysctl_files_are_hidden() {
     assert_eq!(rows.matches("ip_conntrack_count=").count(), 2, "{rows}");
     assert_eq!(told, "");
     // Who may not ask is told once.
-    let unprivileged = format!("{hidden}; set -- setpriv --bounding-set=-all \"$@\"");
+    let unprivileged = format!("{hidden}; {UNPRIVILEGED}");
     let found = under_mounts(&unprivileged, &run);
     let (rows, told) = (text(&found.stdout), text(&found.stderr));
     assert!(!rows.contains("ip_conntrack_max=") && rows.contains("cpu=all"), "{rows}");
@@ -387,6 +396,9 @@ fn count_and_limit_come_from_ctnetlink_where_sysctl_files_are_hidden() {
     let told = text(&under_mounts(&unprivileged, &["doctor"]).stdout);
     assert!(told.contains("CAP_NET_ADMIN, with which ctnetlink is asked"), "{told}");
     assert!(!told.contains("modprobe"), "{told}");
+    // Both files have one cause.
+    let both = "sysctl: no file gives ip_conntrack_count and ip_conntrack_max";
+    assert!(told.contains("1 problem: ") && told.contains(both), "{told}");
 }
 
 /// `net` of a mounted /proc is that of whoever reads it.

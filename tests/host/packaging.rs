@@ -48,6 +48,12 @@ fn the_manifest_grants_only_the_capabilities_of_probes_and_ctnetlink() {
     // The overlay's list replaces this one, so it repeats it.
     let overlay = packaged("kubernetes/sys-admin/capabilities.yaml");
     assert!(overlay.contains("add: [\"BPF\", \"PERFMON\", \"NET_ADMIN\", \"SYS_ADMIN\"]"));
+    // It is a patch of the container in that manifest.
+    let kustomization = packaged("kubernetes/sys-admin/kustomization.yaml");
+    assert!(kustomization.contains("- ../base") && kustomization.contains("capabilities.yaml"));
+    for part in ["kind: DaemonSet", "name: ctpulse\n  namespace: ctpulse", "- name: ctpulse\n"] {
+        assert!(manifest.contains(part) && overlay.contains(part), "{part}");
+    }
 }
 
 /// `cargo install ctpulse` takes these from a registry; `cargo xtask package --crates` also builds

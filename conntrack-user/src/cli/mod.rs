@@ -73,9 +73,10 @@ ctpulse doctor --advise                  what to change, after sampling for 5 s"
 
 /// The same.
 pub const ENVIRONMENT: &str = "\
-HOST_PROC   the host's /proc as mounted in a container; its process 1 is the host
-HOST_SYS    the host's /sys, for the CPU mask
-NO_COLOR    no colours on a terminal";
+HOST_PROC             the host's /proc as mounted in a container; its process 1 is the host
+HOST_SYS              the host's /sys, for the CPU mask
+CTPULSE_EBPF_ATTACH   the default of --ebpf-attach
+NO_COLOR              no colours on a terminal";
 
 /// The same.
 pub const EXIT_STATUS: &str = "\
@@ -84,7 +85,8 @@ pub const EXIT_STATUS: &str = "\
     statistics, count or limit cannot be read, with --advise packets are lost
 2   the command line is wrong
 3   of doctor --advise: it is not known whether packets are lost
-129 SIGHUP ended live, drops or top";
+129 SIGHUP ended live, drops or top
+130, 143 SIGINT or SIGTERM ended doctor or report as process 1";
 
 /// Shown by the manual pages.
 pub const FILES: &str = "\

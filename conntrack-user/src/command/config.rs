@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use super::execd_check;
 use super::generate::print_quietly;
 use super::input_summary::{RowTrigger, described};
-use crate::cli::ConfigArgs;
+use crate::cli::{ConfigArgs, SourceArgs};
 use crate::config::{ConfigError, SAMPLE};
-use crate::settings::Input;
+use crate::confine::user;
+use crate::settings::{Input, Settings};
+use crate::source::existence;
 use crate::text::sanitize::shown;
 
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
@@ -17,6 +19,20 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         Some(path) => check(path),
         None => print_quietly(SAMPLE.as_bytes()),
     }
+}
+
+/// What a start on this host would refuse. The file may be for another host, so these are warnings.
+fn absent_here(settings: &Settings) -> Vec<String> {
+    let roots = SourceArgs::default().roots();
+    let waiting_for_none = settings.inputs.iter().filter(|input| !input.wait);
+    let namespaces = waiting_for_none.filter_map(|input| {
+        let absent = existence::check(&roots, &input.netns).err()?;
+        Some(format!("[{}] {absent}", input.name()))
+    });
+    let mut warnings: Vec<String> = namespaces.collect();
+    let user = settings.user.as_deref().map(user::check_known);
+    warnings.extend(user.and_then(Result::err).map(|error| error.to_string()));
+    warnings
 }
 
 fn check(path: &Path) -> anyhow::Result<ExitCode> {
@@ -29,6 +45,7 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
     let mut text = String::new();
     let mut warnings = loaded.warnings;
     warnings.extend(inputs.iter().filter_map(Input::options_without_effect));
+    warnings.extend(absent_here(&loaded.settings));
     for warning in &warnings {
         writeln!(text, "warning: {}", shown(warning))?;
     }

@@ -37,7 +37,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     if streamed.complete && streamed.rows == 0 && is_bounded(args) {
         let why = match streamed.has_read {
             true => "the filters left no row",
-            false => "nothing could be read (`ctpulse doctor` has the reason)",
+            false => match args.collect.sample.source.netns.as_slice() {
+                [] => "nothing could be read (`ctpulse doctor` has the reason)",
+                _ => "nothing could be read (`ctpulse doctor --netns` has the reason)",
+            },
         };
         bail!("nothing was written: {why}");
     }

@@ -10,7 +10,7 @@ pub mod capabilities;
 mod landlock;
 mod needs;
 mod seccomp;
-mod user;
+pub mod user;
 
 use std::fmt;
 

@@ -78,6 +78,14 @@ pub fn check_form(name: &str) -> Result<(), UserError> {
     numbers(name).map(|_| ())
 }
 
+/// Checks that there is this user, or that it is `UID:GID`.
+///
+/// # Errors
+/// [`UserError`], but for the privilege to become that user.
+pub fn check_known(name: &str) -> Result<(), UserError> {
+    find(name).map(|_| ())
+}
+
 /// The numbers of `UID:GID`; `None` for the name of a user.
 fn numbers(name: &str) -> Result<Option<(u32, u32)>, UserError> {
     if name.is_empty() {

@@ -248,7 +248,9 @@ fn regular(
     if format == Format::Prometheus {
         let old = match std::fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            old => old.with_context(|| format!("cannot read {name}"))?,
+            old => old
+                .map_err(|error| refusal(&path, error))
+                .with_context(|| format!("cannot read {name}"))?,
         };
         if !old.is_empty() && !old.starts_with(b"# HELP ") {
             bail!("{name} is no Prometheus text, and would be replaced; use another file");

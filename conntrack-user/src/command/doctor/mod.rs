@@ -236,6 +236,7 @@ fn sysctls(
     };
     let mut values = Vec::new();
     reader.read_sysctls(&mut values, &mut |_| {});
+    let mut missing = Vec::new();
     for (file, value) in reader.sysctls().zip(values) {
         match (file.path(), value) {
             (Some(path), Some(value)) => {
@@ -243,10 +244,13 @@ fn sysctls(
             }
             (None, Some(value)) => findings.fact(&file.key, &format!("{value} (from ctnetlink)")),
             _ if !is_reported && [COUNT.name, LIMIT.name].contains(&file.key.as_str()) => {
-                findings.problem(&file.key, "no file gives it", &remedy);
+                missing.push(file.key.as_str());
             }
             _ => {}
         }
+    }
+    if !missing.is_empty() {
+        findings.problem("sysctl", &format!("no file gives {}", missing.join(" and ")), &remedy);
     }
     if findings.problems.len() == problems
         && (!is_reported || reader.from_netlink(LIMIT.name).is_some())

@@ -265,6 +265,7 @@ mod tests {
         assert!(of(&around(status(2))).to_string().contains("seccomp=unconfined"));
         let rootless = Surroundings { uid_map: "0 1000 1\n".to_owned(), ..around(status(2)) };
         assert!(matches!(of(&rootless), EventsError::UserNamespace));
+        assert!(of(&rootless).to_string().contains("run the container as root (rootful)"));
         let old = Surroundings { release: "5.10.0-46-amd64".to_owned(), ..around(status(2)) };
         assert!(matches!(of(&old), EventsError::LockedMemory));
         let old = Surroundings { has_memory_limit: false, ..old };
@@ -274,12 +275,15 @@ mod tests {
         assert!(
             matches!(of(&profiled), EventsError::SecurityModule(name) if name == "docker-default (enforce)")
         );
+        assert!(of(&profiled).to_string().contains("--security-opt apparmor=unconfined"));
         assert!(matches!(of(&around(status(0))), EventsError::Refused(_)));
         let io_error = Errno::ACCESS.into();
         let perf = ProgramError::from(SyscallError { call: "perf_event_open", io_error });
         let perf = Refusal::of_program(&perf);
         let paranoid = Surroundings { paranoid: "3\n".to_owned(), ..around(status(2)) };
-        assert!(matches!(EventsError::of_denial(&perf, &paranoid), EventsError::Paranoid(3)));
+        let denied = EventsError::of_denial(&perf, &paranoid);
+        assert!(matches!(denied, EventsError::Paranoid(3)));
+        assert!(denied.to_string().contains("sysctl kernel.perf_event_paranoid=2"));
     }
 
     #[test]
