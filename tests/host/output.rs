@@ -187,21 +187,29 @@ fn a_link_that_another_user_planted_is_refused() {
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o1777)).unwrap();
     let link = open.join("rows.influx");
     symlink(&victim, &link).unwrap();
-    let run = || {
+    // The same on the way to a file.
+    let way = open.join("way");
+    symlink(dir.path(), &way).unwrap();
+    let run = |output: &Path| {
         let mut command = ctpulse();
-        command.args(["--once", "--format", "influx", "--output"]).arg(&link);
+        command.args(["--once", "--format", "influx", "--output"]).arg(output);
         command.args(roots(&fixture("5.15"))).output().unwrap()
     };
-    assert!(run().status.success());
+    assert!(run(&link).status.success() && run(&way.join("victim")).status.success());
     let length = std::fs::metadata(&victim).unwrap().len();
-    if lchown(&link, Some(65_534), Some(65_534)).is_err() {
+    let give_away = |link: &Path| lchown(link, Some(65_534), Some(65_534));
+    if give_away(&link).and_then(|()| give_away(&way)).is_err() {
         let test = "a_link_that_another_user_planted_is_refused";
         return crate::support::not_run_here(test, "this user cannot give a link away");
     }
-    let refused = run();
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("a link of another user"), "{}", text(&refused.stderr));
+    for output in [link, way.join("victim"), way.join("new.influx")] {
+        let refused = run(&output);
+        assert_eq!(refused.status.code(), Some(1));
+        let told = text(&refused.stderr);
+        assert!(told.contains("a link of another user"), "{told}");
+    }
     assert_eq!(std::fs::metadata(&victim).unwrap().len(), length);
+    assert!(!dir.path().join("new.influx").exists());
 }
 
 /// What a service writes is read by the collector's user, whatever the umask.

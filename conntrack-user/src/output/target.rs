@@ -124,13 +124,18 @@ impl Target {
                     refuse_planted(&path, &parent)?;
                     path = parent.join(target);
                 }
-                // The way to it may have links, too.
-                Err(_) => match (parent.canonicalize(), path.file_name()) {
-                    (Ok(parent), Some(name)) if parent.join(name) != path => {
-                        path = parent.join(name);
+                Err(_) => {
+                    // The way to it may have links, too.
+                    for link in parent.ancestors().filter(|directory| directory.is_symlink()) {
+                        refuse_planted(link, link.parent().unwrap_or(Path::new(".")))?;
                     }
-                    _ => return Ok(Self::Path { path, given: output.to_owned() }),
-                },
+                    match (parent.canonicalize(), path.file_name()) {
+                        (Ok(parent), Some(name)) if parent.join(name) != path => {
+                            path = parent.join(name);
+                        }
+                        _ => return Ok(Self::Path { path, given: output.to_owned() }),
+                    }
+                }
             }
         }
         bail!("cannot write to {}: its links lead in a circle", output.display())
