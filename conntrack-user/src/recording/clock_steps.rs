@@ -25,6 +25,13 @@ const MOST_VALUES: usize = 1 << 14;
 /// A counter goes on as before if it rises by this many times what it rose between two rows at
 /// most, or by as few events.
 const AS_BEFORE: f64 = 8.0;
+/// Where a counter rises by more in the first row behind the step, so many others must be as they were or
+/// go on as before: a burst may begin there, but values of another time agree in none.
+const AGREEING: u32 = 2;
+/// Those that go on as before agree if they are so many times what they rise: low ones do so by chance.
+const HIGH: f64 = 64.0;
+/// So many rows of a series are the first ones: until the second one the step is not decided.
+const FIRST: usize = 2;
 /// Values of a counter before the step that are compared.
 const COMPARED: usize = 16;
 
@@ -149,7 +156,7 @@ impl InOrder {
 
     /// Whether the counters of a row go on from where they were before the jump, if they moved.
     fn goes_on(&self, row: Row<'_>) -> Option<bool> {
-        let mut has_risen = None;
+        let (mut has_risen, mut is_burst, mut agreeing) = (None, false, 0);
         for (field, value) in row.values.iter().filter(|(field, _)| self.counters[field.0]) {
             let mut before = self.order.latest(row.series, *field).take(COMPARED);
             let Some((last_ns, last)) = before.next() else { continue };
@@ -162,14 +169,28 @@ impl InOrder {
                 most = most.max(later - earlier);
                 later = earlier;
             }
-            if *value < last || *value - last > AS_BEFORE * most {
+            if *value < last {
                 return Some(false);
             }
+            if *value - last > AS_BEFORE * most {
+                is_burst = true;
+                continue;
+            }
+            let is_alike = *value == last && last > 0.0;
+            agreeing += u32::from(is_alike || last >= HIGH * most);
             if *value > last {
                 has_risen = Some(true);
             }
         }
-        has_risen
+        let is_first = || {
+            let jump = self.origins[self.series[row.series.0].map_or(0, |clock| clock.origin)]
+                .jump
+                .as_ref();
+            jump.is_none_or(|jump| {
+                jump.held.iter().filter(|held| held.series == row.series).count() < FIRST
+            })
+        };
+        if is_burst { Some(agreeing >= AGREEING && is_first()) } else { has_risen }
     }
 
     /// Ends the wait behind a jump.

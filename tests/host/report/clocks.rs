@@ -71,6 +71,26 @@ fn a_clock_that_goes_back_makes_no_burst() {
     assert!(warnings(&found).contains("the clock went back 2 times"), "{}", warnings(&found));
 }
 
+/// The rise of the burst was no "as before", so the rows were parts in the wrong order: 375 drops of 300.
+#[test]
+fn a_burst_that_begins_with_a_step_of_the_clock_hides_none() {
+    let truth = Truth::of(2, 300, |second, cpu| {
+        let lost = if (100..150).contains(&second) { 3 } else { 0 };
+        let found = if lost > 0 { 20 } else { 1 + (second * 7 + cpu) as u64 % 3 };
+        [lost, 0, found, lost, u64::from(second % 4 == 0), 0]
+    });
+    let all: fn(&Row) -> bool = |_| true;
+    for (which, keep) in [("whole", all), ("all", ONLY_ALL), ("CPUs", ONLY_CPUS)] {
+        for back_s in [30, 3600, 90_000] {
+            let rows: Vec<_> = truth.rows(0).into_iter().filter(keep).collect();
+            let found = source(&stepped(rows, &[100], back_s * SECOND_NS));
+            let said = warnings(&found);
+            assert_eq!(totals(&found), truth.totals(), "{which} {back_s} s: {said}");
+            assert!(said.contains("the clock went back 1 time"), "{which} {back_s} s: {said}");
+        }
+    }
+}
+
 /// A step of one interval gives two rows one time.
 #[test]
 fn rows_of_one_time_with_other_values_are_reported() {
