@@ -45,8 +45,13 @@ pub struct CounterChange {
     pub mean: Change,
     /// The 99th percentile of the windows.
     pub p99: Change,
-    /// The largest rate of a sample.
+    /// The largest rate of a sample. The ratio is a lower bound if the peak after is, and not known if the
+    /// peak before is.
     pub peak: Change,
+    /// Whether the peak before is a lower bound.
+    pub peak_before_is_least: bool,
+    /// Whether the peak after is a lower bound.
+    pub peak_after_is_least: bool,
 }
 
 /// Compares two recordings. Sources belong together if they have the same tags; if each
@@ -181,9 +186,13 @@ fn span(source: &SourceReport) -> f64 {
 }
 
 fn counter(name: &str, old: &SourceReport, new: &SourceReport) -> CounterChange {
+    let find = |source: &'_ SourceReport| {
+        source.counters.iter().find(|counter| counter.name == name).cloned()
+    };
+    let is_least = |source| find(source).is_some_and(|counter| counter.peak_is_least);
+    let [peak_before_is_least, peak_after_is_least] = [old, new].map(is_least);
     let of = |source: &SourceReport| {
-        let counter = source.counters.iter().find(|counter| counter.name == name);
-        match counter {
+        match find(source) {
             Some(counter) => {
                 let seconds = Some(span(source)).filter(|seconds| *seconds > 0.0);
                 let mean = counter.total.zip(seconds).map(|(total, seconds)| total / seconds);
@@ -197,10 +206,13 @@ fn counter(name: &str, old: &SourceReport, new: &SourceReport) -> CounterChange 
         }
     };
     let (old, new) = (of(old), of(new));
+    let peak = change(old.2, new.2);
     CounterChange {
         name: name.to_owned(),
         mean: change(old.0, new.0),
         p99: change(old.1, new.1),
-        peak: change(old.2, new.2),
+        peak: Change { ratio: peak.ratio.filter(|_| !peak_before_is_least), ..peak },
+        peak_before_is_least,
+        peak_after_is_least,
     }
 }

@@ -22,7 +22,8 @@ const NAME: usize = 21;
 const FEW_CELL: usize = 11;
 
 /// The meaning of the mark of such peaks.
-const LEAST: &str = "+ at least: a sample came late, or only rows of single CPUs have peaks\n";
+pub(super) const LEAST: &str =
+    "+ at least: a sample came late, or only rows of single CPUs have peaks\n";
 
 /// The counters that are known to have stood still.
 pub(super) const COUNTED_AND_STILL: &str = "counted and did not move";
@@ -359,6 +360,9 @@ fn bursts(source: &SourceReport, at: &dyn Fn(i64) -> String, out: &mut String) {
             duration(burst.within_seconds)
         );
     }
+    if has_least && !source.counters.iter().any(|counter| counter.peak_is_least) {
+        out.push_str(LEAST);
+    }
 }
 
 fn changes(pair: &Pair, out: &mut String) {
@@ -370,11 +374,22 @@ fn changes(pair: &Pair, out: &mut String) {
     out.push('\n');
     for counter in &pair.counters {
         let _ = write!(out, "{:<18}", shown(&counter.name));
-        for change in [counter.mean, counter.p99, counter.peak] {
-            ratio(change, out);
+        let are_least = (counter.peak_before_is_least, counter.peak_after_is_least);
+        let exact = (false, false);
+        for (change, are_least) in
+            [(counter.mean, exact), (counter.p99, exact), (counter.peak, are_least)]
+        {
+            ratio(change, are_least, out);
         }
         out.truncate(out.trim_end().len());
         out.push('\n');
+    }
+    if pair
+        .counters
+        .iter()
+        .any(|counter| counter.peak_before_is_least || counter.peak_after_is_least)
+    {
+        out.push_str(LEAST);
     }
     let _ = writeln!(out, "\n{:<30} {:>11} {:>11} {:>7}", "", "before", "after", "ratio");
     for (what, change) in &pair.others {
@@ -390,10 +405,19 @@ fn changes(pair: &Pair, out: &mut String) {
     }
 }
 
-fn ratio(change: Change, out: &mut String) {
-    let text = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| number(value, 6));
-    let (before, after) = (text(change.before), text(change.after));
-    let _ = write!(out, "{before:>6} {after:>6} {:>6} ", times(change));
+/// Writes a change of numbers that are lower bounds or not.
+fn ratio(change: Change, (before_is_least, after_is_least): (bool, bool), out: &mut String) {
+    let text = |value: Option<f64>, is_least: bool| match value {
+        Some(value) => number(value, 6) + plus(is_least),
+        None => "-".to_owned(),
+    };
+    let (before, after) =
+        (text(change.before, before_is_least), text(change.after, after_is_least));
+    let times = match change.ratio {
+        Some(ratio) if after_is_least => format!("{}x+", number(ratio, 5)),
+        _ => times(change),
+    };
+    let _ = write!(out, "{before:>6} {after:>6} {times:>6} ");
 }
 
 fn times(change: Change) -> String {

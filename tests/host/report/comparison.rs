@@ -62,6 +62,26 @@ fn a_part_that_is_compared_with_its_recording_is_not_read_twice() {
     assert_eq!((files("before"), files("after")), (1, 1), "{found}");
 }
 
+/// Rows of single CPUs were a third of the peak before, as it seemed.
+#[test]
+fn a_comparison_marks_peaks_that_are_lower_bounds() {
+    let whole = rows(0, 1, ",drop_rate=10,drop_rate_max=3000");
+    let of_cpus = whole.replace("cpu=all", "cpu=cpu0").replace("=3000", "=1250");
+    let of_cpus = of_cpus.clone() + &of_cpus.replace("cpu0", "cpu1");
+    let peaks = |found: &str| {
+        let line = found.lines().find(|line| line.starts_with("drop ")).unwrap().to_owned();
+        line.split_whitespace().skip(7).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let legend = "+ at least: a sample came late, or only rows of single CPUs have peaks";
+    let found = compared(&whole, &of_cpus);
+    assert_eq!(peaks(&found), ["3,000", "1,250+", "0.42x+"], "{found}");
+    assert!(found.contains(legend), "{found}");
+    let found = compared(&of_cpus, &whole);
+    assert_eq!(peaks(&found), ["1,250+", "3,000", "-"], "{found}");
+    let found = compared(&whole, &whole);
+    assert!(!found.contains(legend), "{found}");
+}
+
 /// 50 of 300 emissions were missing, those with drops: p99 fell from 6 to 0 without a word.
 #[test]
 fn a_comparison_with_gaps_is_said() {

@@ -6,7 +6,7 @@ use super::super::compare::Comparison;
 use super::super::labelled::LabelledReport;
 use super::super::summary::{Change, Report, SourceReport};
 use super::super::text::{
-    COUNTED_AND_STILL, NO_CAUSE, NOT_COUNTED, NOT_SEEN, columns, limit_changes, peak, plus,
+    COUNTED_AND_STILL, LEAST, NO_CAUSE, NOT_COUNTED, NOT_SEEN, columns, limit_changes, peak, plus,
     without_cause,
 };
 use super::{clock, escape, every};
@@ -148,6 +148,7 @@ pub(super) fn counters(source: &SourceReport, window_seconds: f64, out: &mut Str
         );
     }
     end(out);
+    least(source.counters.iter().any(|counter| counter.peak_is_least), out);
 }
 
 /// The worst bursts.
@@ -174,6 +175,8 @@ pub(super) fn bursts(source: &SourceReport, out: &mut String) {
         );
     }
     end(out);
+    let has_least = source.bursts.iter().any(|burst| burst.is_least);
+    least(has_least && !source.counters.iter().any(|counter| counter.peak_is_least), out);
 }
 
 /// Why packets were dropped.
@@ -252,6 +255,13 @@ pub(super) fn unmoved(source: &SourceReport, out: &mut String) {
     }
 }
 
+/// Explains the mark of lower bounds, if there are any.
+fn least(has_any: bool, out: &mut String) {
+    if has_any {
+        let _ = writeln!(out, "<p>{}.</p>", LEAST.trim_end());
+    }
+}
+
 fn warnings(sentences: &[String], out: &mut String) {
     sentences.iter().for_each(|why| item("warning", why, out));
 }
@@ -284,11 +294,24 @@ pub(super) fn comparison(comparison: &Comparison, out: &mut String) {
         ];
         start(&format!("{title}, per second"), &heads, out);
         for counter in &pair.counters {
-            let cells = [counter.mean, counter.p99, counter.peak].into_iter().flat_map(change);
+            let [before, after, ratio] = change(counter.peak);
+            let mark = |text: Option<String>, is_least| text.map(|text| text + plus(is_least));
+            let peak = [
+                mark(before, counter.peak_before_is_least),
+                mark(after, counter.peak_after_is_least),
+                mark(ratio, counter.peak_after_is_least),
+            ];
+            let cells = [counter.mean, counter.p99].into_iter().flat_map(change).chain(peak);
             let name = std::iter::once(Some(counter.name.clone()));
             row(&name.chain(cells).collect::<Vec<_>>(), out);
         }
         end(out);
+        least(
+            pair.counters
+                .iter()
+                .any(|counter| counter.peak_before_is_least || counter.peak_after_is_least),
+            out,
+        );
         start(&title, &["", "before", "after", "ratio"], out);
         for (what, of) in &pair.others {
             let name = std::iter::once(Some((*what).to_owned()));
