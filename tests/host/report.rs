@@ -17,6 +17,7 @@ mod forms;
 mod labelled;
 mod levels;
 mod names;
+mod parts;
 mod peaks;
 mod tables;
 

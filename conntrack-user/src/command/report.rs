@@ -1,5 +1,6 @@
 //! `ctpulse report`: recordings in, one report or a comparison out.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -95,8 +96,10 @@ fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
 /// side of a comparison.
 fn read(paths: &[PathBuf], others: &[PathBuf], options: Options) -> anyhow::Result<Report> {
     let files = paths.iter().flat_map(|path| recording::files_of(path));
-    let files: Vec<_> =
-        files.filter(|file| paths.contains(file) || !others.contains(file)).collect();
+    let mut seen = HashSet::new();
+    let files = files.filter(|file| paths.contains(file) || !others.contains(file));
+    // A shell's `fw.influx*` names the parts again.
+    let files: Vec<_> = files.filter(|file| seen.insert(file.clone())).collect();
     let (mut catalog, mut tally) = (Catalog::default(), ReadCounts::default());
     let left_out = paths.iter().flat_map(|path| recording::parts_left_out(path));
     let left_out = left_out.filter(|path| !files.contains(path) && !others.contains(path));
