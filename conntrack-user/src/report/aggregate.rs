@@ -119,11 +119,14 @@ impl Aggregator {
                 let possible: Vec<_>;
                 let mut values = row.values;
                 if !values.iter().all(|(_, value)| is_usual(*value)) {
-                    let can_be =
-                        |(field, value): &&(FieldId, f64)| self.meanings[field.0].can_be(*value);
+                    let can_be = |(field, value): &&(FieldId, f64)| {
+                        let meaning = self.meanings[field.0];
+                        let of_source = &self.sources[source];
+                        meaning.can_be(*value) || of_source.reaches(Some(cpu), meaning, *value)
+                    };
                     let impossible = values.iter().find(|value| !can_be(value));
-                    self.sources[source].take_impossible(impossible.map(|(_, value)| *value));
                     possible = values.iter().filter(can_be).copied().collect();
+                    self.sources[source].take_impossible(impossible.map(|(_, value)| *value));
                     values = &possible;
                 }
                 let counters = values.iter().filter_map(|(field, value)| {

@@ -187,6 +187,11 @@ impl Cpus {
         self.left_out
     }
 
+    /// The counter `place` of the CPU `number`.
+    pub(super) fn track(&self, number: usize, place: usize) -> Option<&Track> {
+        self.cpus.get(number)?.as_ref()?.get(place)
+    }
+
     /// The counter `place` of each CPU that has it.
     pub(super) fn tracks(&self, place: usize) -> impl Iterator<Item = &Track> {
         let tracks = self.cpus.iter().flatten().filter_map(move |tracks| tracks.get(place));

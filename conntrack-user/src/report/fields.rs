@@ -66,6 +66,14 @@ impl Meaning {
         let is_largest = || value == LARGEST_OF_32_BITS || value >= LARGEST_OF_63_BITS;
         is_usual(value) || value >= 0.0 && !(matches!(self, Self::Counter(_)) && is_largest())
     }
+
+    /// The counter that has the largest value of 32 bits, which is one if the counter is near it.
+    pub(super) fn at_its_end(self, value: f64) -> Option<usize> {
+        match self {
+            Self::Counter(at) if value == LARGEST_OF_32_BITS => Some(at),
+            _ => None,
+        }
+    }
 }
 
 /// Numbers for the counters: those of [`PAIRED`], then the others in the order in which they were

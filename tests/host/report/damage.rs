@@ -14,6 +14,34 @@ fn bad_lines_are_counted_with_the_first_ones_place() {
     assert_eq!(report["sources"][0]["emissions"], 8);
 }
 
+/// A counter passed it at one a second, and "no counter has" that value.
+#[test]
+fn the_largest_number_of_32_bits_is_a_value_of_a_counter_near_it() {
+    let seconds = START_NS / 1_000_000_000;
+    for cpu in ["all", "cpu0"] {
+        let row = |at: i64| {
+            let (found, time) = (u32::MAX.wrapping_add_signed(at as i32 - 150), seconds + at);
+            format!(
+                "conntrack,cpu={cpu} drop=7i,found={found}i,invalid={at}i {time}\n\
+                 conntrack ip_conntrack_count=5,ip_conntrack_max=100 {time}\n"
+            )
+        };
+        let text: String = (0..300).map(row).collect();
+        assert!(text.contains("=4294967295i"));
+        let source = forms::report_of(text.as_bytes()).sources.remove(0);
+        let is_said = |why: &String| why.contains("values that no counter has");
+        assert!(!source.unknown.iter().any(is_said), "{:?}", source.unknown);
+        assert_eq!(forms::totals(&source)["found"], 299.0, "{cpu}");
+        assert_eq!(source.gaps.resets, 0);
+        // A -1 of another counter is no value all the same.
+        let damaged =
+            text.replace("drop=7i,found=4294967295i", "drop=4294967295i,found=4294967295i");
+        let source = forms::report_of(damaged.as_bytes()).sources.remove(0);
+        assert!(source.unknown.iter().any(is_said), "{:?}", source.unknown);
+        assert!(!forms::totals(&source).contains_key("drop"));
+    }
+}
+
 #[test]
 fn only_a_file_without_readable_rows_fails() {
     fixtures();

@@ -243,13 +243,24 @@ impl SourceAccumulator {
         }
         let mut impossible = None;
         for &(field, value) in row.values {
-            if meanings[field.0].can_be(value) {
+            if meanings[field.0].can_be(value) || self.reaches(None, meanings[field.0], value) {
                 self.now.set(row.time_ns, meanings[field.0], value);
             } else {
                 impossible.get_or_insert(value);
             }
         }
         self.take_impossible(impossible);
+    }
+
+    /// Whether a counter of the rows with the sum, or of a CPU, has come to the largest value of 32 bits
+    /// by itself.
+    pub(super) fn reaches(&self, cpu: Option<usize>, meaning: Meaning, value: f64) -> bool {
+        let Some(at) = meaning.at_its_end(value) else { return false };
+        let track = match cpu {
+            None => self.counters.get(at).map(|counter| &counter.track),
+            Some(cpu) => self.cpus.track(cpu, at),
+        };
+        track.is_some_and(|track| track.is_near(value))
     }
 
     /// Takes the first value of a row that its field cannot have, if there is one.

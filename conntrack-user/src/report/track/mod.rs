@@ -17,6 +17,9 @@ pub(crate) use self::stretch::{Point, leaps, wrapped};
 /// Stretches that are kept apart; beyond them the two that are nearest to each other become one.
 const MOST: usize = 16;
 
+/// Values no further apart than this are those of one counter: no kernel counts more a second.
+const NEAR: f64 = 16_777_216.0;
+
 /// The track of one counter.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Track {
@@ -408,6 +411,11 @@ impl Track {
     /// Whether the value is no lower than the one that was taken last, if that is above 0.
     pub(super) fn is_no_lower(&self, value: f64) -> bool {
         self.latest > 0.0 && value >= self.latest
+    }
+
+    /// Whether the value is near the one that was taken last.
+    pub(super) fn is_near(&self, value: f64) -> bool {
+        self.values > 0 && (value - self.latest).abs() < NEAR
     }
 
     /// Whether this is the value that was taken last.
