@@ -52,6 +52,8 @@ pub(super) struct Completeness<'a> {
     pub(super) undecided_gaps: u64,
     /// A longer interval that some of the rows have.
     pub(super) other_interval: OtherInterval,
+    /// Gaps of which it is not known whether rows of the CPUs, or those with their sum, go on in them.
+    pub(super) gaps_not_compared: u64,
     /// How often a row without rates came behind one with rates, if that is no restart.
     pub(super) alternating: u64,
     /// Times with several rows of different values.

@@ -27,8 +27,10 @@ const LEAST_RUN: u64 = 5;
 const MOST_RUNS: usize = 16;
 /// Intervals before the estimate is believed: the first is often cut short.
 const ENOUGH: u64 = 8;
-/// How many gaps are kept, the longest.
-const KEPT: usize = 10;
+/// How many gaps are listed, the longest.
+pub(super) const LISTED: usize = 10;
+/// How many are kept for rows of CPUs that may fill them, the longest.
+const KEPT: usize = 512;
 /// Rows of one gather are at most this far apart, in nanoseconds, and a quarter of the interval.
 const NEAR_NS: i64 = 5_000_000;
 /// The same before the interval is known: rows come no more often.
@@ -53,8 +55,8 @@ impl Default for Clock {
     fn default() -> Self {
         Self {
             times: Track::default(),
-            estimate: Intervals::new(2),
-            intervals: Intervals::new(3),
+            estimate: Intervals::new(2, LISTED),
+            intervals: Intervals::new(3, KEPT),
             restarts: Vec::new(),
             open: Vec::new(),
         }
@@ -130,7 +132,7 @@ impl Clock {
 
     /// ctpulse was started again before the row of this time.
     pub(super) fn restarted(&mut self, time_ns: i64) {
-        if self.restarts.len() < KEPT {
+        if self.restarts.len() < LISTED {
             self.restarts.push(time_ns);
         }
     }
@@ -187,7 +189,13 @@ impl Clock {
         for gap in &mut gaps.longest {
             gap.restart = self.restarts.contains(&gap.to_ns);
         }
-        Times { interval: self.intervals.period_us().map(|us| us / 1e6), gaps, undecided, other }
+        Times {
+            interval: self.intervals.period_us().map(|us| us / 1e6),
+            gaps,
+            undecided,
+            other,
+            not_compared: 0,
+        }
     }
 }
 
@@ -200,6 +208,8 @@ pub(super) struct Times {
     /// Times between two rows of which it is not known whether a row is missing.
     pub(super) undecided: u64,
     pub(super) other: OtherInterval,
+    /// Gaps of which it is not known whether other rows go on in them.
+    pub(super) not_compared: u64,
 }
 
 /// A longer interval that some of the rows have.
@@ -232,6 +242,8 @@ struct Intervals {
     chain: [u64; MOST_INPUTS],
     chained: usize,
     last: Option<Gap>,
+    /// How many of the longest are kept.
+    kept: usize,
     estimate_us: Option<f64>,
     /// Inputs that take turns, as of that estimate.
     inputs: usize,
@@ -286,9 +298,10 @@ fn are_one_or_two(histogram: &Histogram<u32>, interval: f64) -> bool {
 }
 
 impl Intervals {
-    fn new(digits: u8) -> Self {
+    fn new(digits: u8, kept: usize) -> Self {
         Self {
             digits,
+            kept,
             histogram: None,
             sums: Default::default(),
             runs: Vec::new(),
@@ -347,11 +360,14 @@ impl Intervals {
             self.inputs = self.turn().map_or(1, |turn| turn.inputs);
         }
         let length = |gap: &Gap| gap.to_ns.abs_diff(gap.from_ns);
-        let at = self.longest.partition_point(|old| length(old) >= length(&between));
-        if at < KEPT {
-            self.longest.insert(at, between);
-            self.longest.truncate(KEPT);
+        let is_full = self.longest.len() >= self.kept;
+        // Most times are no longer than the longest.
+        if is_full && self.longest.last().is_some_and(|last| length(last) >= length(&between)) {
+            return;
         }
+        let at = self.longest.partition_point(|old| length(old) >= length(&between));
+        self.longest.insert(at, between);
+        self.longest.truncate(self.kept);
     }
 
     /// Ends a series of times that are the same.

@@ -79,6 +79,13 @@ fn statistics(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
         let kind = if evidence.statistics.is_some() { "statistics" } else { "table" };
         sentences.push(format!("there are no {kind} rows for {missing} of {whole}"));
     }
+    if evidence.gaps_not_compared > 0 {
+        let gaps = count(evidence.gaps_not_compared, "gap");
+        sentences.push(format!(
+            "{gaps} of the rows with the sum of the CPUs, or of those of the CPUs, were not compared with the \
+             other rows: these may go on there"
+        ));
+    }
     if evidence.statistics.is_some() && !evidence.has_known && evidence.stranger.is_none() {
         let rows = count(evidence.statistics_rows, "statistics row");
         sentences.push(format!("no counter has a number in {rows}, so no counter is known"));

@@ -155,3 +155,25 @@ fn rows_of_cpus_fill_the_gaps_of_their_sum() {
     rows.retain(|row| row.second() < 150 || !in_gap(row));
     assert_eq!(source(&rows).gaps.gaps, 1);
 }
+
+/// Of more than ten gaps only the longest were compared with the rows of the CPUs.
+#[test]
+fn all_gaps_of_the_sum_are_compared_with_rows_of_cpus() {
+    let truth = Truth::of(2, 12_000, |second, _| [second as u64 % 3, 0, 3, 1, 1, 0]);
+    for (gaps, seconds, not_compared) in [(25, 400, 0), (600, 20, 88)] {
+        let in_gap = |row: &Row| (8..12).contains(&(row.second() % seconds));
+        let mut rows = truth.rows(0);
+        rows.retain(|row| row.second() < gaps * seconds);
+        rows.retain(|row| row.tag("cpu").is_none() || in_gap(row) == ONLY_CPUS(row));
+        let found = source(&rows);
+        let said = warnings(&found);
+        assert_eq!(
+            (found.gaps.gaps, found.gaps.missing),
+            (not_compared, 4 * not_compared),
+            "{said}"
+        );
+        let is_said = said.contains("were not compared with the other rows");
+        assert_eq!(is_said, not_compared > 0, "{said}");
+        assert!(found.gaps.longest.len() <= 10);
+    }
+}

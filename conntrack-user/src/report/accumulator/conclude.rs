@@ -3,7 +3,7 @@
 use super::super::causes::causes;
 use super::super::completeness::Completeness;
 use super::super::fields::{Beside, Counters, has_bursts, is_zero_uncounted};
-use super::super::gaps::{LONGER, Times};
+use super::super::gaps::{LISTED, LONGER, Times};
 use super::super::successors::{CounterEnds, Ends};
 use super::super::summary::{Fill, Gaps, Losses, SourceReport};
 use super::super::track::Track;
@@ -150,6 +150,7 @@ impl SourceAccumulator {
         // Rows of some of the CPUs do not have what is missing.
         let other = other.filter(|_| self.cpus.partial() == 0);
         let filled = other.map_or(0, |span| filled::fill(&mut times, span, &others));
+        times.gaps.longest.truncate(LISTED);
         Schedule { by_cpus, emissions: emissions + filled, times, table_times }
     }
 
@@ -185,6 +186,7 @@ impl SourceAccumulator {
             statistics_gaps: self.statistics.gaps_in_order(),
             undecided_gaps: schedule.times.undecided,
             other_interval: schedule.times.other,
+            gaps_not_compared: schedule.times.not_compared,
             alternating: self.gaps.restarts - gaps.restarts,
             repeated: self.repeated,
             partial_sums: if schedule.by_cpus { self.cpus.partial() } else { 0 },

@@ -8,10 +8,13 @@ use super::super::summary::{Gap, Gaps};
 /// number of emissions in them.
 pub(super) fn fill(times: &mut Times, span: (i64, i64), others: &Gaps) -> u64 {
     let Some(interval) = times.interval else { return 0 };
-    // Not all of them are listed.
-    if others.gaps > others.longest.len() as u64 {
+    // Not all of them are kept.
+    let are_known = others.gaps <= others.longest.len() as u64;
+    times.not_compared = times.gaps.gaps;
+    if !are_known {
         return 0;
     }
+    times.not_compared -= times.not_compared.min(times.gaps.longest.len() as u64);
     let reach_ns = (LONGER * interval * 1e9) as i64;
     let goes_on = |gap: &Gap| {
         span.0 <= gap.from_ns.saturating_add(reach_ns)
