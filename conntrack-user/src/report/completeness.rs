@@ -108,6 +108,8 @@ pub(super) struct Completeness<'a> {
     pub(super) short: Vec<(String, f64)>,
     pub(super) late: u64,
     pub(super) unordered: u64,
+    /// The counters of these values.
+    pub(super) not_ordered: Vec<String>,
     pub(super) resets_in_gaps: u64,
     /// A counter of a known name.
     pub(super) has_known: bool,
@@ -173,6 +175,9 @@ impl Completeness<'_> {
     pub(super) fn take(&mut self, name: &str, track: &Track) {
         self.late = self.late.max(track.late());
         self.unordered = self.unordered.max(track.unordered());
+        if track.unordered() > 0 && self.not_ordered.last().is_none_or(|last| last != name) {
+            self.not_ordered.push(name.to_owned());
+        }
         self.disagreeing = self.disagreeing.max(track.disagreeing());
         if is_known(name) {
             self.has_known = true;
@@ -204,12 +209,13 @@ impl Completeness<'_> {
         if track.first() > 0.0 && !is_of_probes {
             self.least_resets = Some(self.least_resets.map_or(resets, |least| least.min(resets)));
         }
-        self.resets_in_gaps = self.resets_in_gaps.max(track.resets_in_gaps());
         if track.odd() > self.odd.as_ref().map_or(0, |(odd, _)| *odd) {
             self.odd = Some((track.odd(), name.to_owned()));
         }
         self.backwards = self.backwards.max(track.jumps_back());
         let interval = self.interval_seconds.unwrap_or(0.0);
+        let in_gaps = track.resets_in_gaps(INTERRUPTED * interval);
+        self.resets_in_gaps = self.resets_in_gaps.max(in_gaps);
         let between = track.events_between_parts(INTERRUPTED * interval);
         if between > 0.0 && is_known(name) && self.between_parts.is_none() {
             self.between_parts = Some((name.to_owned(), between));

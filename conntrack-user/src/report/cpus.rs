@@ -2,7 +2,7 @@
 
 use super::gaps::Clock;
 use super::summary;
-use super::track::{Falls, Reach, RowReach, Step, Track};
+use super::track::{Falls, Reach, RowReach, Step, Track, settle};
 use crate::schema::field::CpuTrack;
 
 /// The most CPUs that a kernel can have (`NR_CPUS`).
@@ -185,6 +185,13 @@ impl Cpus {
     /// Values for which there was no room.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out
+    }
+
+    /// Settles how the counters of each CPU came from one part of the rows to the next.
+    pub(super) fn settle(&mut self, is_of_probes: impl Fn(usize) -> bool) {
+        for tracks in self.cpus.iter_mut().flatten() {
+            self.inferred_resets += settle(tracks.iter_mut(), &is_of_probes);
+        }
     }
 
     /// The counter `place` of the CPU `number`.

@@ -47,8 +47,6 @@ pub(super) struct Clock {
     intervals: Intervals,
     /// Times of rows with which ctpulse was started again: as many as gaps are kept.
     restarts: Vec<i64>,
-    /// The gaps that other rows may fill.
-    open: Vec<(i64, i64)>,
 }
 
 impl Default for Clock {
@@ -58,7 +56,6 @@ impl Default for Clock {
             estimate: Intervals::new(2, LISTED),
             intervals: Intervals::new(3, KEPT),
             restarts: Vec::new(),
-            open: Vec::new(),
         }
     }
 }
@@ -67,8 +64,9 @@ impl Clock {
     /// Takes the time of a row; the time between it and its neighbour, if that is known.
     pub(super) fn take(&mut self, time_ns: i64) -> Option<Step> {
         let step = self.times.take(time_ns, 0.0, self.reach());
-        if step.is_none_or(|step| step.is_gap) {
-            self.take_gaps();
+        if let Some((from_ns, to_ns)) = self.times.take_joined() {
+            // No row can fill it any more.
+            self.intervals.record(Gap { from_ns, to_ns, restart: false });
         }
         let step = step?;
         let between = Gap { from_ns: step.from_ns, to_ns: step.to_ns, restart: false };
@@ -77,19 +75,6 @@ impl Clock {
             self.intervals.record(between);
         }
         Some(step)
-    }
-
-    /// Records the gaps that no row can fill any more, as a track keeps only so many.
-    fn take_gaps(&mut self) {
-        let open: Vec<_> = self.times.gaps().collect();
-        for (from_ns, to_ns) in std::mem::take(&mut self.open) {
-            // A row within a gap leaves a part of it.
-            let is_open = open.iter().any(|(from, to)| from_ns <= *from && *to <= to_ns);
-            if !is_open {
-                self.intervals.record(Gap { from_ns, to_ns, restart: false });
-            }
-        }
-        self.open = open;
     }
 
     /// The times on both sides of each gap, if the rows came in order.

@@ -17,6 +17,8 @@ const MUCH_LONGER: f64 = 10.0;
 /// Entries live for seconds: in percent, less than this is no table that was full a moment before. A few
 /// such events may be of a moment between two rows, but not more of them than the table has room for.
 const NOWHERE_NEAR_FULL: f64 = 50.0;
+/// Counters that a sentence names.
+const NAMED: usize = 3;
 /// Fewer decreases than this are restarts.
 const SOME: u64 = 4;
 
@@ -199,9 +201,10 @@ fn table(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
 fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     if evidence.unordered > 0 {
         sentences.push(format!(
-            "{} came more than {WINDOW} rows late and could not be ordered: totals may be wrong; \
+            "{} came more than {WINDOW} rows late and could not be ordered: totals of {} may be wrong; \
              sort the file by time",
-            count(evidence.unordered, "value")
+            count(evidence.unordered, "value"),
+            first_names(&evidence.not_ordered)
         ));
     } else if evidence.late > 0 {
         sentences.push(format!(
@@ -223,7 +226,8 @@ fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     if evidence.resets_in_gaps > 0 {
         let gaps = count(evidence.resets_in_gaps, "gap");
         sentences.push(format!(
-            "counters began again in {gaps}: what they counted before that in the gap is not known"
+            "counters began again in {gaps}: what they counted before that in the gap is not known, \
+             and totals are lower bounds"
         ));
     }
     if let (Some((most, name)), Some(least)) = (&evidence.most_resets, evidence.least_resets)
@@ -274,6 +278,16 @@ fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
             SAMPLES_MISSED.name, ROWS_LOST.name
         ));
     }
+}
+
+/// Returns the first names, and how many more there are.
+fn first_names(names: &[String]) -> String {
+    let named = names.len().min(NAMED);
+    let more = match names.len() - named {
+        0 => String::new(),
+        more => format!(" and {}", count(more as u64, "more counter")),
+    };
+    names[..named].join(", ") + &more
 }
 
 /// The unknowns from the times of the rows.

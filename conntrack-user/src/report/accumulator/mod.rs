@@ -29,7 +29,7 @@ use super::stillness::Stillness;
 use super::summary::Gaps;
 use super::table_doubts::TableDoubts;
 use super::timeline::Rate;
-use super::track::{Falls, RowReach, Step, Track};
+use super::track::{Falls, RowReach, Step, Track, settle};
 use crate::recording::{RecordedSeries, Row, SeriesId};
 
 /// A row that comes within this share of the interval does not wait for its turn.
@@ -532,6 +532,11 @@ impl SourceAccumulator {
         let usual = self.statistics.usual().or_else(|| self.cpus.clock.usual());
         self.counters.iter_mut().for_each(|counter| counter.rates.end(options, usual));
         self.take_cpu_peaks();
+        let is_of_ctpulse = self.is_of_ctpulse;
+        let is_of_probes = |at: usize| counters.origins[at].is_of_probes(is_of_ctpulse);
+        let tracks = self.counters.iter_mut().map(|counter| &mut counter.track);
+        self.inferred_resets += settle(tracks, is_of_probes);
+        self.cpus.settle(is_of_probes);
         self.compare_sums(counters);
     }
 }

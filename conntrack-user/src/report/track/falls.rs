@@ -3,6 +3,40 @@
 use super::Track;
 use super::stretch::{Fall, Point, Reach, WRAP, shortened, wrapped};
 
+/// Settles how counters of the same rows came from one part of the rows to the next, where these came in
+/// another order: one alone does not show whether all began again. `is_of_probes` is for the number of a
+/// counter; returns how many times counters are taken to have begun again that are no lower.
+pub(in crate::report) fn settle<'a>(
+    tracks: impl Iterator<Item = &'a mut Track>,
+    is_of_probes: impl Fn(usize) -> bool,
+) -> u64 {
+    let mut tracks: Vec<_> = tracks.collect();
+    let mut places: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in tracks.iter().flat_map(|track| track.new_neighbours()) {
+        if !places.contains(&(from.0, to.0)) {
+            places.push((from.0, to.0));
+        }
+    }
+    let mut inferred = 0;
+    for place in places {
+        let mut falls = Falls::default();
+        let mut at_place = Vec::new();
+        for (number, track) in tracks.iter().enumerate() {
+            let found = track.new_neighbours().find(|(from, to)| (from.0, to.0) == place);
+            if let Some((from, to)) = found {
+                falls.take_neighbours(from, to, is_of_probes(number));
+                at_place.push((number, (from, to)));
+            }
+        }
+        let no_lower = |(_, (from, to)): &(usize, (Point, Point))| from.1 > 0.0 && to.1 >= from.1;
+        inferred += u64::from(falls.began_again() && at_place.iter().any(no_lower));
+        for (number, neighbours) in at_place {
+            tracks[number].settle(neighbours, falls.fall(is_of_probes(number)));
+        }
+    }
+    inferred
+}
+
 /// How the counters of one row went back. Those of the kernel begin again all together; those of
 /// the probes do so with them, and when ctpulse is started again.
 #[derive(Debug, Default)]
@@ -104,6 +138,21 @@ impl Falls {
             }
             return;
         }
+        self.take_neighbours(from, to, is_of_probes);
+    }
+
+    /// Takes two values of a counter that are neighbours in time.
+    pub(in crate::report) fn take_neighbours(
+        &mut self,
+        from: Point,
+        to: Point,
+        is_of_probes: bool,
+    ) {
+        if from.1 == to.1 {
+            self.has_still |= to.1 > 0.0;
+            return;
+        }
+        let of = if is_of_probes { &mut self.probes } else { &mut self.kernel };
         let has_lost_bits =
             || self.is_restart && !is_of_probes && from.1 >= WRAP && shortened(from, to).is_some();
         if to.1 >= from.1 || has_lost_bits() {
@@ -147,7 +196,7 @@ impl Falls {
     }
 
     /// What a counter of the row did that went back.
-    fn fall(&self, is_of_probes: bool) -> Fall {
+    pub(in crate::report) fn fall(&self, is_of_probes: bool) -> Fall {
         let (kernel, probes) = (&self.kernel, &self.probes);
         // A reset leaves no counter as it was, and hardly any above that.
         let have_others = kernel.rose + u32::from(self.has_still) > 1;

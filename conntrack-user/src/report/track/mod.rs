@@ -9,7 +9,7 @@
 mod falls;
 mod stretch;
 
-pub(super) use self::falls::{Falls, RowReach};
+pub(super) use self::falls::{Falls, RowReach, settle};
 pub(super) use self::stretch::{Fall, Reach, Step};
 use self::stretch::{Joint, Stretch, Zeros, step};
 pub(crate) use self::stretch::{Point, leaps, wrapped};
@@ -34,6 +34,8 @@ pub(super) struct Track {
     odd: u64,
     filled: u64,
     jumps_back: u64,
+    /// The times on both sides of the place where stretches were joined last.
+    joined: Option<(i64, i64)>,
     /// The value that was taken last.
     latest: f64,
     largest: f64,
@@ -69,23 +71,30 @@ impl Track {
         self.latest = value;
         let was_zero = self.largest == 0.0;
         self.largest = self.largest.max(value);
-        let next = self.stretches.get(self.at + 1).map(|next| next.first.0);
-        let before = self.at.checked_sub(1).map(|at| self.stretches[at].last.0);
-        let Some(here) = self.stretches.get_mut(self.at) else {
+        let Some(here) = self.stretches.get(self.at) else {
             self.begin(0, (time_ns, value), reach);
             return None;
         };
-        if time_ns > here.to_ns() && next.is_none_or(|next| time_ns < next) {
+        if time_ns > here.to_ns() && self.is_in_front_of_next(time_ns) {
             let step = self.append((time_ns, value), reach);
             if was_zero && value > 0.0 {
                 self.rise_from_zero = value;
             }
             return step;
         }
-        let is_backwards = here.is_backwards || here.values == 1;
-        if is_backwards && time_ns < here.first.0 && before.is_none_or(|before| time_ns > before) {
+        if time_ns < here.first.0 && self.grows_backwards(time_ns) {
             return self.prepend((time_ns, value), reach);
         }
+        // A part that goes on where an earlier one ends.
+        if let Some(at) = self.behind(time_ns).filter(|at| {
+            let before = &self.stretches[*at];
+            time_ns > before.to_ns() && time_ns.saturating_sub(before.to_ns()) <= reach.far_ns
+        }) {
+            self.jumps_back += u64::from(at < self.at);
+            self.at = at;
+            return self.append((time_ns, value), reach);
+        }
+        let here = &self.stretches[self.at];
         let is_twice = |zeros: &Zeros| (zeros.from_ns..=zeros.to_ns).contains(&time_ns);
         if value > 0.0 || !here.zeros.as_deref().is_some_and(is_twice) {
             self.place(time_ns, value, reach);
@@ -214,16 +223,44 @@ impl Track {
     /// The two values that a value at a time is between, or at the end of, in their order.
     fn neighbours(&self, point: Point) -> Option<(Point, Point)> {
         let here = self.stretches.get(self.at)?;
-        if point.0 > here.last.0 {
-            Some((here.last, point))
-        } else {
-            (point.0 < here.first.0).then_some((point, here.first))
+        if point.0 > here.last.0 && self.is_in_front_of_next(point.0) {
+            return Some((here.last, point));
         }
+        if point.0 < here.first.0 && self.grows_backwards(point.0) {
+            return Some((point, here.first));
+        }
+        let before = &self.stretches[self.behind(point.0)?];
+        Some((before.last, point))
+    }
+
+    /// Whether a time is in front of the stretch behind the current one.
+    fn is_in_front_of_next(&self, time_ns: i64) -> bool {
+        self.stretches.get(self.at + 1).is_none_or(|next| time_ns < next.first.0)
+    }
+
+    /// Whether a time in front of the current stretch belongs to it, as it grows backwards.
+    fn grows_backwards(&self, time_ns: i64) -> bool {
+        let is_behind_others =
+            || self.at.checked_sub(1).is_none_or(|at| time_ns > self.stretches[at].last.0);
+        let here = self.stretches.get(self.at);
+        here.is_some_and(|here| here.is_backwards || here.values == 1) && is_behind_others()
+    }
+
+    /// The stretch that a time comes behind, if it is in none and not in front of all.
+    fn behind(&self, time_ns: i64) -> Option<usize> {
+        let at = self.stretches.partition_point(|stretch| stretch.last.0 < time_ns);
+        if self.stretches.get(at).is_some_and(|next| next.first.0 <= time_ns) {
+            return None;
+        }
+        at.checked_sub(1)
     }
 
     /// The time of the first of the rows with 0 directly in front of a later value, if there are any.
     fn zeros_in_front_of(&self, point: Point) -> Option<i64> {
-        let zeros = self.stretches.get(self.at)?.zeros.as_deref()?;
+        let here = self.stretches.get(self.at)?;
+        let is_here = point.0 > here.last.0 && self.is_in_front_of_next(point.0);
+        let at = if is_here { self.at } else { self.behind(point.0)? };
+        let zeros = self.stretches[at].zeros.as_deref()?;
         (zeros.to_ns < point.0).then_some(zeros.from_ns)
     }
 
@@ -313,6 +350,7 @@ impl Track {
         let next = self.stretches.remove(at + 1);
         let joined = &mut self.stretches[at];
         let joint = Joint::of(joined, &next);
+        self.joined = Some((joint.from.0, joint.to.0));
         self.filled += joint.filled;
         joined.last = next.last;
         joined.events += joint.events + next.events;
@@ -323,6 +361,30 @@ impl Track {
         joined.is_backwards = false;
         joined.zeros = next.zeros;
         self.at -= usize::from(self.at > at);
+    }
+
+    /// The two values beside each place where stretches meet that were not neighbours when the later one
+    /// began, as the rows between came later.
+    pub(super) fn new_neighbours(&self) -> impl Iterator<Item = (Point, Point)> {
+        let pairs = self.stretches.windows(2).filter(|pair| {
+            let are_values = pair[0].zeros.is_none() && pair[1].behind_zeros.is_none();
+            are_values && pair[1].begins_behind != pair[0].last
+        });
+        pairs.map(|pair| (pair[0].last, pair[1].first))
+    }
+
+    /// Takes the times between which no value has a place any more, once.
+    pub(super) fn take_joined(&mut self) -> Option<(i64, i64)> {
+        self.joined.take()
+    }
+
+    /// Settles how the counter came from one value to another, its new neighbour.
+    pub(super) fn settle(&mut self, (from, to): (Point, Point), fall: Fall) {
+        let at = self.stretches.partition_point(|stretch| stretch.first.0 < to.0);
+        let before = at.checked_sub(1).map(|at| self.stretches[at].last);
+        if let Some(behind) = self.stretches.get_mut(at).filter(|_| before == Some(from)) {
+            (behind.begins, behind.begins_behind) = (fall, from);
+        }
     }
 
     /// The increase between each two neighbouring stretches.
@@ -347,15 +409,22 @@ impl Track {
         self.risen
     }
 
-    /// How often the counter started again in a gap.
-    pub(super) fn resets_in_gaps(&self) -> u64 {
+    /// How often the counter started again between two stretches.
+    fn resets_between(&self) -> u64 {
         self.joints().filter(|joint| joint.is_reset).count() as u64
+    }
+
+    /// How often the counter started again in a gap of more than so many seconds.
+    pub(super) fn resets_in_gaps(&self, least_seconds: f64) -> u64 {
+        let is_gap =
+            |joint: &Joint| joint.to.0.saturating_sub(joint.from.0) as f64 / 1e9 > least_seconds;
+        self.joints().filter(|joint| joint.is_reset && is_gap(joint)).count() as u64
     }
 
     /// How often the counter started again.
     pub(super) fn resets(&self) -> u64 {
         let within: u64 = self.stretches.iter().map(|stretch| stretch.resets).sum();
-        within + self.resets_in_gaps() + u64::from(self.last_zeros().is_some())
+        within + self.resets_between() + u64::from(self.last_zeros().is_some())
     }
 
     /// The time of the first value after the counter started again.
