@@ -1,5 +1,6 @@
 //! Evidence about how complete the rows of a source are, from which `unknown` makes sentences.
 
+use super::coarse::Coarse;
 use super::fields::CounterOrigin;
 use super::gaps::OtherInterval;
 use super::summary::Fill;
@@ -54,6 +55,8 @@ pub(super) struct Completeness<'a> {
     pub(super) other_interval: OtherInterval,
     /// Gaps of which it is not known whether rows of the CPUs, or those with their sum, go on in them.
     pub(super) gaps_not_compared: u64,
+    /// The times are no finer than the rows.
+    pub(super) coarse: Option<Coarse>,
     /// How often a row without rates came behind one with rates, if that is no restart.
     pub(super) alternating: u64,
     /// Times with several rows of different values.
@@ -145,12 +148,15 @@ impl Completeness<'_> {
 
     /// The seconds that may be missing in the statistics rows if they span the time of all rows.
     pub(super) fn jitter_seconds(&self) -> f64 {
-        match (self.interval_seconds, self.table_interval_seconds) {
+        // Each row is rounded by itself.
+        let unit = self.coarse.map_or(0.0, |coarse| coarse.unit_seconds);
+        let jitter = match (self.interval_seconds, self.table_interval_seconds) {
             (Some(own), Some(table)) if own > (1.0 + SAME_INTERVAL) * table => {
                 (HALF_AND_JITTER * own).min(MOST_JITTER)
             }
             (own, _) => SPANS * own.unwrap_or(0.0),
-        }
+        };
+        jitter.max(unit)
     }
 
     /// Whether most rows have no row of the table, as Telegraf's plugin would write one with each.

@@ -42,6 +42,11 @@ struct Gather {
     events: Vec<Option<f64>>,
     /// The gather before had every CPU.
     follows_whole: bool,
+    /// The row has the time of one of the same CPU.
+    is_again: bool,
+    /// Such rows of the first CPU, and whether any has other values.
+    again: u64,
+    has_risen: bool,
 }
 
 impl Gather {
@@ -69,15 +74,19 @@ impl Cpus {
     /// A row of the CPU `number` is next; the sum of the gather before, if it has ended.
     pub(super) fn row(&mut self, number: usize, time_ns: i64) -> Option<Sum> {
         let near = self.clock.reach().near_ns.unsigned_abs();
+        let is_of_gather = self.gather.cpus.contains(&number);
         let is_other = self.gather.time_ns.abs_diff(time_ns) > near
-            || (self.gather.time_ns != time_ns && self.gather.cpus.contains(&number));
+            || (self.gather.time_ns != time_ns && is_of_gather);
         let sum = if is_other { self.end() } else { None };
+        self.gather.is_again = is_of_gather && !is_other;
+        if self.gather.is_again {
+            self.gather.again += u64::from(self.gather.cpus.first() == Some(&number));
+            return sum;
+        }
         if self.gather.cpus.is_empty() {
             self.gather.time_ns = time_ns;
         }
-        if !self.gather.cpus.contains(&number) {
-            self.gather.cpus.push(number);
-        }
+        self.gather.cpus.push(number);
         sum
     }
 
@@ -91,6 +100,11 @@ impl Cpus {
         self.gather.cpus.clear();
         let follows_whole = std::mem::replace(&mut self.gather.follows_whole, is_whole);
         let step = self.clock.take(self.gather.time_ns);
+        let has_risen = std::mem::take(&mut self.gather.has_risen);
+        match std::mem::take(&mut self.gather.again) {
+            0 => {}
+            rows => self.clock.share(rows, has_risen),
+        }
         let events = std::mem::take(&mut self.gather.events);
         let step = step.filter(|_| is_whole && follows_whole)?;
         Some(Sum { at_ns: self.gather.time_ns, step, events })
@@ -138,6 +152,7 @@ impl Cpus {
             self.count += 1;
             Vec::new()
         });
+        let is_again = self.gather.is_again;
         for (place, value) in counters {
             let (reach, is_needed) = of_counter(place);
             if tracks.len() <= place {
@@ -149,6 +164,11 @@ impl Cpus {
                 }
                 *room -= more;
                 tracks.resize_with(place + 1, Track::default);
+            }
+            let rise = is_again.then(|| tracks[place].rise_at(time_ns, value)).flatten();
+            if let Some(step) = rise {
+                self.gather.add(place, step);
+                self.gather.has_risen = true;
             }
             let Some(step) = tracks[place].take(time_ns, value, reach) else { continue };
             self.gather.add(place, step);

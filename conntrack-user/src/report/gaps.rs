@@ -8,6 +8,7 @@
 
 use hdrhistogram::Histogram;
 
+use super::coarse::{Coarse, Grid};
 use super::summary::{Gap, Gaps};
 use super::track::{Fall, Reach, Step, Track};
 
@@ -45,6 +46,7 @@ pub(super) struct Clock {
     estimate: Intervals,
     /// Between rows without a gap; gaps that other rows did not fill are added at the end.
     intervals: Intervals,
+    grid: Grid,
     /// Times of rows with which ctpulse was started again: as many as gaps are kept.
     restarts: Vec<i64>,
 }
@@ -55,6 +57,7 @@ impl Default for Clock {
             times: Track::default(),
             estimate: Intervals::new(2, LISTED),
             intervals: Intervals::new(3, KEPT),
+            grid: Grid::default(),
             restarts: Vec::new(),
         }
     }
@@ -71,10 +74,16 @@ impl Clock {
         let step = step?;
         let between = Gap { from_ns: step.from_ns, to_ns: step.to_ns, restart: false };
         self.estimate.record(between);
+        self.grid.take(step);
         if !step.is_gap {
             self.intervals.record(between);
         }
         Some(step)
+    }
+
+    /// So many rows have the time of the last one, too; whether their values differ.
+    pub(super) fn share(&mut self, rows: u64, has_risen: bool) {
+        self.grid.share(rows, has_risen);
     }
 
     /// The times on both sides of each gap, if the rows came in order.
@@ -127,7 +136,7 @@ impl Clock {
         match self.estimate.estimate_us {
             Some(us) => Reach {
                 near_ns: NEAR_NS.min((us * 250.0) as i64),
-                far_ns: (us * 1000.0 * LONGER) as i64,
+                far_ns: ((us * 1000.0 * LONGER) as i64).max(self.grid.longest_ns()),
                 fall: Fall::MayWrap,
             },
             None => Reach { near_ns: SURELY_NEAR_NS, far_ns: i64::MAX, fall: Fall::MayWrap },
@@ -136,6 +145,9 @@ impl Clock {
 
     /// The interval in seconds, where it is known.
     pub(super) fn interval(&self) -> Option<f64> {
+        if let Some(seconds) = self.grid.interval() {
+            return Some(seconds);
+        }
         let us = self.estimate.estimate_us.or_else(|| self.estimate.period_us())?;
         Some(us / 1e6)
     }
@@ -143,6 +155,9 @@ impl Clock {
     /// The usual time between two rows in seconds: of several inputs, whose rows take turns, a part of
     /// the interval.
     pub(super) fn usual(&self) -> Option<f64> {
+        if let Some(seconds) = self.grid.interval() {
+            return Some(seconds);
+        }
         let inputs = match self.estimate.estimate_us {
             Some(_) => self.estimate.inputs,
             None => self.estimate.turn().map_or(1, |turn| turn.inputs),
@@ -165,22 +180,27 @@ impl Clock {
         self.times.span()
     }
 
-    /// Reports interval and gaps at the end of the rows.
-    pub(super) fn finish(&mut self) -> Times {
+    /// Reports interval and gaps at the end of the rows. There are other rows of the same gathers that are
+    /// `finer` seconds apart.
+    pub(super) fn finish(&mut self, finer: Option<f64>) -> Times {
         for (from_ns, to_ns) in self.times.gaps() {
             self.intervals.record(Gap { from_ns, to_ns, restart: false });
         }
-        let (mut gaps, undecided, other) = self.intervals.gaps();
+        let interval = self.intervals.period_us().map(|us| us / 1e6);
+        let coarse = self.grid.finish(interval, self.emissions(), finer);
+        let rounded = coarse.filter(|coarse| !coarse.is_shared());
+        let (mut gaps, undecided, other) = self.intervals.gaps(rounded);
         for gap in &mut gaps.longest {
             gap.restart = self.restarts.contains(&gap.to_ns);
         }
-        Times {
-            interval: self.intervals.period_us().map(|us| us / 1e6),
-            gaps,
-            undecided,
-            other,
-            not_compared: 0,
+        let mut sharing = 0;
+        if let Some(coarse) = coarse.filter(Coarse::is_shared) {
+            let rows = coarse.unit_seconds / coarse.interval_seconds;
+            gaps.missing = (gaps.missing as f64 * rows).round() as u64;
+            sharing = self.grid.extra();
         }
+        let interval = coarse.map(|coarse| coarse.interval_seconds).or(interval);
+        Times { interval, gaps, undecided, other, coarse, sharing, not_compared: 0 }
     }
 }
 
@@ -193,6 +213,10 @@ pub(super) struct Times {
     /// Times between two rows of which it is not known whether a row is missing.
     pub(super) undecided: u64,
     pub(super) other: OtherInterval,
+    /// The times are no finer than the rows.
+    pub(super) coarse: Option<Coarse>,
+    /// Rows that have the time of another one then.
+    pub(super) sharing: u64,
     /// Gaps of which it is not known whether other rows go on in them.
     pub(super) not_compared: u64,
 }
@@ -414,14 +438,20 @@ impl Intervals {
     }
 
     /// Returns the gaps, the number of times between rows that may be one, and those that are
-    /// another interval.
-    fn gaps(&self) -> (Gaps, u64, OtherInterval) {
+    /// another interval. Neighbouring rows are as far apart as `rounded` times allow.
+    fn gaps(&self, rounded: Option<Coarse>) -> (Gaps, u64, OtherInterval) {
         let (mut gaps, mut undecided) = (Gaps::default(), 0);
         let mut other = OtherInterval::default();
-        let (Some(period), Some(histogram)) = (self.period_us(), &self.histogram) else {
+        let period =
+            rounded.map(|coarse| coarse.interval_seconds * 1e6).or_else(|| self.period_us());
+        let (Some(period), Some(histogram)) = (period, &self.histogram) else {
             return (gaps, undecided, other);
         };
-        let longer = if self.is_irregular(period) { LONGER_IF_IRREGULAR } else { LONGER };
+        let longer = match rounded {
+            Some(coarse) => LONGER.max(1.01 * coarse.longest_seconds() / coarse.interval_seconds),
+            None if self.is_irregular(period) => LONGER_IF_IRREGULAR,
+            None => LONGER,
+        };
         for bucket in histogram.iter_recorded() {
             let us = bucket.value_iterated_to();
             let intervals = us as f64 / period;
@@ -434,7 +464,7 @@ impl Intervals {
             } else if intervals > longer {
                 gaps.gaps += count;
                 gaps.missing += (intervals.round() as u64).saturating_sub(1).max(1) * count;
-            } else if intervals > LONGER {
+            } else if intervals > LONGER && rounded.is_none() {
                 undecided += count;
             }
         }
@@ -472,7 +502,7 @@ mod tests {
                 [0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 4.0, 1.0, 1.01, 2.0, 0.99, 1.0];
             let mut clock = clock(&apart, is_backwards);
             assert_eq!(clock.emissions(), 16);
-            let Times { interval, gaps, .. } = clock.finish();
+            let Times { interval, gaps, .. } = clock.finish(None);
             assert_eq!((gaps.gaps, gaps.missing, gaps.longest.len()), (2, 4, 2));
             assert_eq!(gaps.longest[0].to_ns - gaps.longest[0].from_ns, 4_000_000_000);
             assert!((interval.unwrap() - 1.0).abs() < 0.001);
@@ -481,7 +511,7 @@ mod tests {
 
     #[test]
     fn the_first_of_two_intervals_is_cut_short() {
-        let Times { interval, gaps, .. } = clock(&[0.107, 0.5], false).finish();
+        let Times { interval, gaps, .. } = clock(&[0.107, 0.5], false).finish(None);
         assert!((interval.unwrap() - 0.5).abs() < 0.001, "{interval:?}");
         assert_eq!(gaps.gaps, 0);
     }
@@ -489,7 +519,7 @@ mod tests {
     #[test]
     fn two_inputs_that_alternate_have_no_gaps() {
         let apart: Vec<_> = (0..60).flat_map(|_| [0.3, 0.7]).collect();
-        let Times { interval, gaps, .. } = clock(&apart, false).finish();
+        let Times { interval, gaps, .. } = clock(&apart, false).finish(None);
         assert!((interval.unwrap() - 1.0).abs() < 0.001, "{interval:?}");
         assert_eq!(gaps.gaps, 0);
     }
@@ -497,7 +527,7 @@ mod tests {
     #[test]
     fn two_inputs_that_read_at_once_have_no_gaps() {
         let apart: Vec<_> = (0..60).flat_map(|_| [0.000_02, 0.999_98]).collect();
-        let Times { interval, gaps, .. } = clock(&apart, false).finish();
+        let Times { interval, gaps, .. } = clock(&apart, false).finish(None);
         assert!((interval.unwrap() - 1.0).abs() < 0.001, "{interval:?}");
         assert_eq!(gaps.gaps, 0);
     }
@@ -506,7 +536,7 @@ mod tests {
     #[test]
     fn a_different_interval_at_the_start_does_not_change_the_result() {
         let apart: Vec<_> = [0.25; 10].into_iter().chain([10.0; 500]).collect();
-        let Times { interval, gaps, .. } = clock(&apart, false).finish();
+        let Times { interval, gaps, .. } = clock(&apart, false).finish(None);
         assert!((interval.unwrap() / 10.0 - 1.0).abs() < 0.001, "{interval:?}");
         assert_eq!(gaps.gaps, 0);
     }
@@ -517,6 +547,6 @@ mod tests {
         for second in (23..40).chain([21, 22, 5, 6]) {
             clock.take(second * 1_000_000_000);
         }
-        assert_eq!((clock.emissions(), clock.finish().gaps.gaps), (40, 0));
+        assert_eq!((clock.emissions(), clock.finish(None).gaps.gaps), (40, 0));
     }
 }

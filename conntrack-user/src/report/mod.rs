@@ -9,6 +9,7 @@ mod aggregate;
 mod agreement;
 mod burst;
 mod causes;
+mod coarse;
 mod compare;
 mod completeness;
 mod cpus;

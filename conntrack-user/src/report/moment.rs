@@ -22,6 +22,8 @@ pub(super) struct Moment {
     pub(super) disagrees: bool,
     /// A counter is higher in one row than in the one before: they were not read at once.
     pub(super) has_risen: bool,
+    /// Values of counters beyond the first of each.
+    pub(super) repeats: u64,
     /// Of the table's own row: the most, if there are several.
     pub(super) count: Option<f64>,
     pub(super) least_count: Option<f64>,
@@ -65,8 +67,11 @@ impl Moment {
                 let old = counter.value;
                 counter.least = old.map_or(value, |_| counter.least.min(value));
                 highest(&mut counter.value);
-                self.disagrees |= old.is_some_and(|old| value < old);
-                self.has_risen |= old.is_some_and(|old| value > old);
+                if let Some(old) = old {
+                    self.disagrees |= value < old;
+                    self.has_risen |= value > old;
+                    self.repeats += 1;
+                }
                 self.has_counters = true;
             }
             Meaning::Rate(at) => {
@@ -122,6 +127,13 @@ impl Moment {
             self.counters.resize(at + 1, CounterReading::default());
         }
         &mut self.counters[at]
+    }
+
+    /// How many rows with statistics it has beyond the first.
+    pub(super) fn extra_rows(&self) -> u64 {
+        let counters = self.counters.iter().filter(|counter| counter.value.is_some()).count();
+        let counters = counters.max(1) as u64;
+        (self.repeats + counters / 2) / counters
     }
 
     /// Whether every value is 0, as those are that a query fills in (`fill(0)`).

@@ -1,10 +1,11 @@
 //! The unknown parts of a source, in sentences with numbers.
 
+use super::coarse::Coarse;
 use super::completeness::{Completeness, seconds, spans};
 use super::gaps::OtherInterval;
 use crate::recording::{ReadCounts, WINDOW};
 use crate::schema::fields::{DROP, ROWS_LOST, SAMPLES_MISSED};
-use crate::text::human::{duration, number};
+use crate::text::human::{duration, number, percent};
 
 /// Rows are few for their time if gaps take more than this share of it.
 const MOSTLY_GAPS: f64 = 0.5;
@@ -290,6 +291,24 @@ fn first_names(names: &[String]) -> String {
     names[..named].join(", ") + &more
 }
 
+/// Returns the sentence about times that are no finer than the rows.
+fn of_coarse_times(coarse: &Coarse) -> String {
+    let (unit, interval) = (duration(coarse.unit_seconds), duration(coarse.interval_seconds));
+    let excess = percent(100.0 * coarse.excess());
+    let longest = coarse.longest_seconds();
+    let (apart, or) = if coarse.is_shared() {
+        ("several rows have the same".to_owned(), "")
+    } else {
+        let shortest = duration(longest - coarse.unit_seconds);
+        let apart = format!("rows are {shortest} or {} apart", duration(longest));
+        (apart, "; or several inputs take turns, or rows are missing regularly")
+    };
+    format!(
+        "the times are multiples of {unit}, and {apart}: the interval is some {interval}{or}. Single rows \
+         that are missing cannot be seen, and rates and peaks of rows are up to {excess} too high"
+    )
+}
+
 /// The unknowns from the times of the rows.
 fn times(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     let rows = count(evidence.emissions, "row");
@@ -328,8 +347,11 @@ fn times(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
              the same series, or ctpulse was started again so often"
         ));
     }
-    // Where every time has several rows, the times are coarse.
-    if evidence.repeated > 0 && evidence.repeated < evidence.emissions / 2 {
+    if let Some(coarse) = &evidence.coarse {
+        sentences.push(of_coarse_times(coarse));
+    }
+    let is_shared = evidence.coarse.is_some_and(|coarse| coarse.is_shared());
+    if evidence.repeated > 0 && !is_shared {
         sentences.push(format!(
             "{} of {rows} have the time of the row before, with higher counters: rates and peaks \
              there are too high; the clock may have gone back",

@@ -165,11 +165,72 @@ fn the_first_of_several_rows_of_one_time_counts_from() {
         row.time_ns -= (row.time_ns - START_NS) % (10 * SECOND_NS);
     }
     let reversed: Vec<Row> = rows.iter().rev().cloned().collect();
-    assert_eq!(source(&rows).unknown, [] as [&str; 0]);
     for rows in [rows, reversed] {
         let found = source(&rows);
         assert_eq!(totals(&found), truth.totals());
-        assert_eq!(found.interval_seconds.unwrap().round(), 10.0);
+        assert!((found.interval_seconds.unwrap() - 1.0).abs() < 0.01, "{found:?}");
+        // The direction of the first rows is not known.
+        assert!((599..=600).contains(&found.emissions), "{found:?}");
+        let said = warnings(&found);
+        assert!(said.contains("the times are multiples of 10 s, and several rows"), "{said}");
+    }
+}
+
+/// Telegraf's `precision` is a second by default: rows of 2.5 s had an interval of 5 s, and those of
+/// 1.2 s a gap in each sixth second.
+#[test]
+fn times_that_are_coarser_than_the_rows_are_reported() {
+    let truth = busy(400);
+    for (interval_ms, apart, excess) in [
+        (2500, "rows are 2 s or 3 s apart", 0.25),
+        (1700, "rows are 1 s or 2 s apart", 0.7),
+        (1500, "rows are 1 s or 2 s apart", 0.5),
+        (1200, "rows are 1 s or 2 s apart", 0.2),
+        (650, "several rows have the same", 0.3),
+        (600, "several rows have the same", 0.2),
+        (300, "several rows have the same", 0.2),
+    ] {
+        let rounded = |mut row: Row| {
+            let at_ms = row.second() * interval_ms;
+            row.time_ns = START_NS + (at_ms + 500) / 1000 * SECOND_NS;
+            row
+        };
+        let interval = interval_ms as f64 / 1000.0;
+        let rows: Vec<_> = truth.rows(0).into_iter().map(rounded).collect();
+        let reversed: Vec<_> = rows.iter().rev().cloned().collect();
+        for (rows, is_reversed) in [(rows, false), (reversed, true)] {
+            let found = source(&rows);
+            let said = warnings(&found);
+            assert_eq!(totals(&found), truth.totals(), "{interval}: {said}");
+            let own = found.interval_seconds.unwrap();
+            assert!((own / interval - 1.0).abs() < 0.02, "{interval}: {own}");
+            assert_eq!(found.gaps.gaps, 0, "{interval}: {said}");
+            assert!((399..=400).contains(&found.emissions), "{interval}: {}", found.emissions);
+            assert!(said.contains("the times are multiples of 1 s"), "{interval}: {said}");
+            assert!(said.contains(apart), "{interval}: {said}");
+            let most = truth.most("drop") as f64 / interval * (1.0 + excess) * 1.001;
+            assert!(peak(&found, "drop") <= most, "{interval}: {most} {found:?}");
+            assert!(is_reversed || found.unknown.len() == 1, "{interval}: {said}");
+        }
+        // So are rows of CPUs alone.
+        let rows = truth.rows(0).into_iter().filter(ONLY_CPUS).map(rounded).collect::<Vec<_>>();
+        let found = source(&rows);
+        let said = warnings(&found);
+        assert_eq!(totals(&found), truth.totals(), "{interval}: {said}");
+        let own = found.interval_seconds.unwrap();
+        assert!((own / interval - 1.0).abs() < 0.02, "{interval}: {own} {said}");
+        assert!(said.contains("the times are multiples of 1 s"), "{interval}: {said}");
+        let most = truth.most("drop") as f64 / interval;
+        let peak = peak(&found, "drop");
+        assert!(peak <= most * (1.0 + excess) * 1.001, "{interval}: {most} {peak}");
+        assert!(peak >= most / 3.0, "{interval}: {most} {peak}");
+        let is_there = |row: &Row| !(200..220).contains(&row.second());
+        let rows: Vec<_> = truth.rows(0).into_iter().filter(is_there).map(rounded).collect();
+        let found = source(&rows);
+        assert_eq!((totals(&found), found.gaps.gaps), (truth.totals(), 1), "{interval}");
+        // Each end of the gap is rounded.
+        let ends = 2.0 + 2.0 / interval;
+        assert!((found.gaps.missing as f64 - 20.0).abs() <= ends, "{interval} {:?}", found.gaps);
     }
 }
 

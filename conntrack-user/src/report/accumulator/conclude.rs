@@ -1,6 +1,7 @@
 //! The conclusions from all rows of a source.
 
 use super::super::causes::causes;
+use super::super::coarse::Coarse;
 use super::super::completeness::Completeness;
 use super::super::fields::{Beside, Counters, has_bursts, is_zero_uncounted};
 use super::super::gaps::{LISTED, LONGER, Times};
@@ -132,8 +133,9 @@ impl SourceAccumulator {
 
     /// Ends the clocks, and decides which of them shows the interval and the gaps.
     fn schedule(&mut self) -> Schedule {
-        let (statistics, table) = (self.statistics.finish(), self.table.finish());
-        let cpus = self.cpus.clock.finish();
+        let table = self.table.finish(None);
+        let [statistics, cpus] =
+            [&mut self.statistics, &mut self.cpus.clock].map(|clock| clock.finish(table.interval));
         let table_times = (table.interval, table.gaps.missing);
         let by_cpus = self.have_cpus_more_rows(
             [statistics.interval, cpus.interval].into_iter().flatten().reduce(f64::max),
@@ -151,7 +153,7 @@ impl SourceAccumulator {
         let other = other.filter(|_| self.cpus.partial() == 0);
         let filled = other.map_or(0, |span| filled::fill(&mut times, span, &others));
         times.gaps.longest.truncate(LISTED);
-        Schedule { by_cpus, emissions: emissions + filled, times, table_times }
+        Schedule { by_cpus, emissions: emissions + filled + times.sharing, times, table_times }
     }
 
     /// How often ctpulse was started again. Rows of another program between those with rates are no
@@ -165,7 +167,15 @@ impl SourceAccumulator {
     /// Returns how complete the rows are, but for the counters.
     fn evidence<'a>(&self, schedule: &Schedule, gaps: &Gaps) -> Completeness<'a> {
         let spans = [self.statistics.span(), self.cpus.clock.span()].into_iter().flatten();
-        let (table_interval_seconds, table_missing) = schedule.table_times;
+        let (table_interval, table_missing) = schedule.table_times;
+        // Of several rows with one time the table has as many as the statistics.
+        let shared = schedule.times.coarse.filter(Coarse::is_shared);
+        let table_interval_seconds = match shared {
+            Some(coarse) if table_interval.is_some_and(|own| own < 1.5 * coarse.unit_seconds) => {
+                Some(coarse.interval_seconds)
+            }
+            _ => table_interval,
+        };
         let is_table_whole = self.level.span() == self.table.span();
         Completeness {
             span: self.span.unwrap_or_default(),
@@ -186,6 +196,7 @@ impl SourceAccumulator {
             statistics_gaps: self.statistics.gaps_in_order(),
             undecided_gaps: schedule.times.undecided,
             other_interval: schedule.times.other,
+            coarse: schedule.times.coarse,
             gaps_not_compared: schedule.times.not_compared,
             alternating: self.gaps.restarts - gaps.restarts,
             repeated: self.repeated,

@@ -310,6 +310,15 @@ impl SourceAccumulator {
         }
         self.table_doubts.take(&now);
         self.repeated += u64::from(now.has_risen && !now.disagrees);
+        if now.repeats > 0 {
+            let is_forwards = statistics.is_none_or(|step| step.to_ns == now.time_ns);
+            let (later, earlier) = if is_forwards {
+                (now.has_risen, now.disagrees)
+            } else {
+                (now.disagrees, now.has_risen)
+            };
+            self.statistics.share(now.extra_rows(), later && !earlier);
+        }
         let reach = self.statistics.reach();
         for (track, value) in self.losses.iter_mut().zip(now.losses) {
             value.map(|value| track.take(now.time_ns, value, reach));

@@ -482,6 +482,18 @@ impl Track {
         self.latest > 0.0 && value >= self.latest
     }
 
+    /// What a value adds to the last one, if that has the same time: their events have no time of their own.
+    pub(super) fn rise_at(&self, time_ns: i64, value: f64) -> Option<Step> {
+        let here = self.stretches.get(self.at).filter(|here| here.zeros.is_none())?;
+        (here.last.0 == time_ns && value > here.last.1).then_some(Step {
+            from_ns: time_ns,
+            to_ns: time_ns,
+            events: value - here.last.1,
+            is_reset: false,
+            is_gap: false,
+        })
+    }
+
     /// Whether the value is near the one that was taken last.
     pub(super) fn is_near(&self, value: f64) -> bool {
         self.values > 0 && (value - self.latest).abs() < NEAR
