@@ -1,6 +1,7 @@
-//! One source under two names: it goes on under other tags, as where a configuration adds one, or the
-//! two take turns, as where a host's name changes and comes back. What is counted between the last
-//! row of the one and the first row of the other is in neither, or in both.
+//! One source under two names: it goes on under other tags, as where a configuration adds one, the two
+//! take turns, as where a host's name changes and comes back, or two programs write it for some time.
+//! What is counted between the last row of the one and the first row of the other is in neither, or in
+//! both.
 
 use super::track::Point;
 use crate::recording::RecordedSeries;
@@ -11,6 +12,8 @@ const NEAR_INTERVALS: f64 = 10.0;
 const NEAR_SECONDS: f64 = 3600.0;
 /// Tags that differ between two machines or namespaces.
 const IDENTITY: [&str; 2] = ["host", "netns"];
+/// So many counters that moved are no accident if those of one source are between those of the other.
+const FEWEST_BETWEEN: usize = 3;
 /// Counters that a sentence names.
 const NAMED: usize = 4;
 
@@ -57,6 +60,20 @@ pub(super) fn unknown(sources: &[Ends]) -> Vec<Vec<String>> {
                      and came back; these events are in both: {}",
                     before.origin,
                     other.origin,
+                    named(&twice)
+                );
+                unknown[a].push(sentence.clone());
+                unknown[b].push(sentence);
+            }
+        }
+        for (b, behind) in sources.iter().enumerate() {
+            let twice = counted_by_both(before, behind);
+            if !twice.is_empty() {
+                let sentence = format!(
+                    "the counters of {} were between those of {} when its rows began, as where two \
+                     programs write one source; these events may be in both: {}",
+                    behind.origin,
+                    before.origin,
                     named(&twice)
                 );
                 unknown[a].push(sentence.clone());
@@ -121,16 +138,48 @@ fn counted_twice<'a>(one: &'a Ends, other: &Ends) -> Vec<(&'a str, f64)> {
     twice
 }
 
+/// Returns the counters with events that both sources have, if the rows of the second one begin among
+/// those of the first one and end later, and so do all counters.
+fn counted_by_both<'a>(before: &'a Ends, behind: &Ends) -> Vec<(&'a str, f64)> {
+    let (Some(own), Some(other)) = (before.span, behind.span) else { return Vec::new() };
+    let is_among = own.0 < other.0 && other.0 < own.1 && own.1 < other.1;
+    if !is_among || are_different(before, behind) {
+        return Vec::new();
+    }
+    let (mut twice, mut between) = (Vec::new(), 0);
+    for counter in &before.counters {
+        let Some(beside) = behind.counters.iter().find(|beside| beside.name == counter.name) else {
+            continue;
+        };
+        let have_risen = counter.is_one_that_rose() && beside.is_one_that_rose();
+        let is_between = (counter.first..=counter.last).contains(&beside.first)
+            && (beside.first..=beside.last).contains(&counter.last);
+        if !have_risen || !is_between {
+            return Vec::new();
+        }
+        between += usize::from(counter.first < beside.first);
+        if counter.last > beside.first {
+            twice.push((counter.name.as_str(), counter.last - beside.first));
+        }
+    }
+    if between >= FEWEST_BETWEEN { twice } else { Vec::new() }
+}
+
 /// Whether one source may be the other, later.
 fn goes_on(before: &Ends, behind: &Ends) -> bool {
     let (Some(from), Some(to)) = (before.span, behind.span) else { return false };
     let apart = to.0.saturating_sub(from.1) as f64 / 1e9;
     let near = (NEAR_INTERVALS * before.interval_seconds).max(NEAR_SECONDS);
-    let is_other = |key: &&str| match (before.origin.tag(key), behind.origin.tag(key)) {
+    apart > 0.0 && apart <= near && !are_different(before, behind)
+}
+
+/// Whether the tags are those of two machines or namespaces.
+fn are_different(one: &Ends, other: &Ends) -> bool {
+    let is_other = |key: &&str| match (one.origin.tag(key), other.origin.tag(key)) {
         (Some(a), Some(b)) => a != b && !is_same_host(a, b) && !is_same_host(b, a),
         _ => false,
     };
-    apart > 0.0 && apart <= near && !IDENTITY.iter().any(is_other)
+    IDENTITY.iter().any(is_other)
 }
 
 /// Whether one name is the other with its domain.

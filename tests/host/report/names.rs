@@ -73,3 +73,39 @@ fn rows_of_other_programs_with_a_field_of_the_same_name_are_left_out() {
     let renamed = text.replace("conntrack,", "lan_conntrack,").replace("softnet", "s");
     assert_eq!(report_of(renamed.as_bytes()).sources[0].name, "lan_conntrack");
 }
+
+/// A new agent wrote the source with another tag before the old one was stopped: 474 drops of 300.
+#[test]
+fn one_source_that_two_programs_write_under_other_tags_is_reported() {
+    let truth = Truth::of(2, 400, |second, cpu| {
+        let lost = if (100..150).contains(&second) { 3 } else { 0 };
+        [lost, 0, 1 + (second + cpu) as u64 % 3, lost, u64::from(second % 5 == 0), 0]
+    });
+    let of = |rows: Vec<Row>, tag: (&'static str, &str)| {
+        let tagged = move |mut row: Row| {
+            row.tags.retain(|(key, _)| *key != tag.0);
+            row.tags.push((tag.0, tag.1.to_owned()));
+            row
+        };
+        rows.into_iter().map(tagged).collect::<Vec<_>>()
+    };
+    let old: Vec<_> = truth.rows(0).into_iter().filter(|row| row.second() < 200).collect();
+    let new = |rows: Vec<Row>| rows.into_iter().filter(|row| row.second() >= 120).collect();
+    let other = Truth::of(2, 400, |_, _| [1, 0, 3, 1, 1, 0]).rows(0);
+    for (rows, is_said) in [
+        (of(new(truth.rows(0)), ("dc", "fra")), true),
+        // Those of another host, and of a namespace that has begun with 0.
+        (of(new(truth.rows(0)), ("host", "gw2")), false),
+        (of(new(other), ("dc", "fra")), false),
+    ] {
+        let mut rows: Vec<Row> = old.iter().cloned().chain(rows).collect();
+        rows.sort_by_key(|row| row.time_ns);
+        let found = report_of(&Form::Lines.write(&rows));
+        assert_eq!(found.sources.len(), 2);
+        for source in &found.sources {
+            let said = source.unknown.join("\n");
+            assert_eq!(said.contains("these events may be in both: drop 174"), is_said, "{said}");
+            assert_eq!(said.contains("may be in both"), is_said, "{said}");
+        }
+    }
+}
