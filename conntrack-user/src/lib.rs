@@ -42,6 +42,7 @@ pub mod accumulate;
 pub mod advice;
 pub mod cli;
 pub mod command;
+pub mod composition;
 pub mod config;
 pub mod confine;
 pub mod drops;

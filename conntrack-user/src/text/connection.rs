@@ -2,20 +2,40 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The protocol's name as `/etc/protocols` has it, or its number.
+/// The protocols that have a name here, which is that of `/etc/protocols`.
+pub(crate) const PROTOCOLS: [(u8, &str); 8] = [
+    (1, "icmp"),
+    (TCP, "tcp"),
+    (17, "udp"),
+    (33, "dccp"),
+    (47, "gre"),
+    (58, "icmpv6"),
+    (132, "sctp"),
+    (136, "udplite"),
+];
+
+/// The protocol number of TCP.
+pub(crate) const TCP: u8 = 6;
+
+/// `enum tcp_conntrack` of `include/uapi/linux/netfilter/nf_conntrack_tcp.h`, in the words of
+/// conntrack-tools.
+pub(crate) const TCP_STATES: [&str; 10] = [
+    "NONE",
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "FIN_WAIT",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "TIME_WAIT",
+    "CLOSE",
+    "SYN_SENT2",
+];
+
+/// The protocol's name, or its number.
 pub(crate) fn protocol_name(protocol: u8) -> String {
-    let name = match protocol {
-        1 => "icmp",
-        6 => "tcp",
-        17 => "udp",
-        33 => "dccp",
-        47 => "gre",
-        58 => "icmpv6",
-        132 => "sctp",
-        136 => "udplite",
-        number => return number.to_string(),
-    };
-    name.to_owned()
+    let known = PROTOCOLS.iter().find(|(number, _)| *number == protocol);
+    known.map_or_else(|| protocol.to_string(), |(_, name)| (*name).to_owned())
 }
 
 /// Whether the two numbers of a tuple are ports.

@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::key::{KEYS, Key, KeyValue, TCP_STATES};
+use super::key::{KEYS, Key, KeyValue};
 use crate::config::nearest;
 use crate::source::ebpf::census::Entry;
-use crate::text::connection::protocol_number;
+use crate::text::connection::{TCP_STATES, protocol_number};
 
 /// What a condition asks of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! What one pass counted, and how certain its numbers are.
 
 use super::interval::{of_number, of_share};
-use super::tally::{Composition, Tally};
+use super::tally::Tally;
+use crate::composition::Composition;
 use crate::source::ebpf::census::Pass;
 use crate::text::human;
 

@@ -6,27 +6,10 @@ use std::str::FromStr;
 
 use crate::config::nearest;
 use crate::source::ebpf::census::Entry;
-use crate::text::connection::{has_ports, mask, network, protocol_name};
+use crate::text::connection::{TCP, TCP_STATES, has_ports, mask, network, protocol_name};
 
 /// The bits of an address of its own, in the way that networks are written.
 const WHOLE: u8 = 32;
-/// The protocol number of TCP.
-const TCP: u8 = 6;
-
-/// `enum tcp_conntrack` of `include/uapi/linux/netfilter/nf_conntrack_tcp.h`, in the words of
-/// conntrack-tools.
-pub(super) const TCP_STATES: [&str; 10] = [
-    "NONE",
-    "SYN_SENT",
-    "SYN_RECV",
-    "ESTABLISHED",
-    "FIN_WAIT",
-    "CLOSE_WAIT",
-    "LAST_ACK",
-    "TIME_WAIT",
-    "CLOSE",
-    "SYN_SENT2",
-];
 
 /// What entries are added up by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::counted::{Counted, Estimate, NUMBER};
 use super::key::{Key, KeyValue, name_of};
-use super::tally::{Composition, Line};
+use super::tally::Line;
+use crate::composition::Composition;
 use crate::text::human;
 
 /// What one pass found.

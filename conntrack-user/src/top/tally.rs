@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::condition::Condition;
 use super::key::{Key, KeyValue};
+use crate::composition::Composition;
 use crate::source::ebpf::census::Entry;
 
 /// So many different values are kept apart; then the half with the fewest entries is given up.
@@ -18,21 +19,6 @@ pub struct Selection {
     pub conditions: Vec<Condition>,
     /// What is added up by, all of them together.
     pub keys: Vec<Key>,
-}
-
-/// Properties of all entries that were counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Composition {
-    /// Entries.
-    pub entries: u64,
-    /// Of those: without a reply.
-    pub unreplied: u64,
-    /// Of those: not evicted when the table is full.
-    pub assured: u64,
-    /// Of those: forwarded by a flow table.
-    pub offloaded: u64,
-    /// Of those: their time is over, and they are not collected yet.
-    pub expired: u64,
 }
 
 /// A value of the keys, and its entries.
@@ -126,16 +112,6 @@ impl Tally {
     #[must_use]
     pub fn too_low_by(&self) -> u64 {
         self.too_low_by
-    }
-}
-
-impl Composition {
-    fn add(&mut self, entry: &Entry) {
-        self.entries += 1;
-        self.unreplied += u64::from(entry.is_unreplied());
-        self.assured += u64::from(entry.is_assured());
-        self.offloaded += u64::from(entry.is_offloaded());
-        self.expired += u64::from(entry.is_expired);
     }
 }
 
