@@ -9,6 +9,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use log::LevelFilter;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::CapabilitySet;
 
 use crate::accumulate::Loss;
@@ -239,6 +240,9 @@ impl Threads {
             Some(kept) => Some(kept),
             None => {
                 let needs = needs(inputs, &places, &probes, plan, &asks_for_table);
+                if needs.probes {
+                    allow_locked_memory();
+                }
                 let confined = confine(plan.confine, &needs);
                 let confined = confined.map_err(|error| CannotBegin::unconfined(&error));
                 confined.map_err(io::Error::other)?.then_some(needs)
@@ -270,6 +274,13 @@ impl Threads {
         }
         Ok(Self { samplers, states, sink, to_sink, confined, processes, without_probes })
     }
+}
+
+/// Lifts the limit of locked memory, as far as this process may. Before 5.11 maps count as such, and a
+/// confined process, which may load programs later, cannot change its limits.
+fn allow_locked_memory() {
+    // If it is refused, the usual limit may do; otherwise the refusal of a map names it.
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }
 
 /// Starts the sink's thread. The samplers wake it by its handle, so it starts before there are
