@@ -27,7 +27,8 @@
 //!
 //! For `report`, `recording` reads the files that `output` wrote, `report` summarizes them, and
 //! `advice` recommends changes. `drops` prints the probes' reports of single drops, and `top` counts
-//! the entries that `source::ebpf::census` reads from the kernel's table. `tui` is the terminal of `live`
+//! the entries that `source::ebpf::census` reads from the kernel's table. `composition` counts them for
+//! rows, in a thread of its own beside the samplers, which hands its numbers to that of `output`. `tui` is the terminal of `live`
 //! and of the screen of `top`.
 //!
 //! `config` and `cli` become `settings`, the only form in which options reach the other modules.

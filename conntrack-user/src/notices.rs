@@ -10,6 +10,7 @@ use log::Level;
 use crate::confine::ConfineError;
 use crate::sampling::channel::Notice;
 use crate::schema::fields::COUNT;
+use crate::schema::labelled::ENTRIES_BY_STATE;
 use crate::source::ebpf::census::CensusError;
 use crate::source::ebpf::{EventsError, HookCount};
 use crate::source::mounts;
@@ -32,6 +33,10 @@ pub enum StartNotice<'a> {
     OwnProcfs(&'a Path),
     /// Neither a sysctl file nor ctnetlink has the table's count and limit.
     NoLimit,
+    /// The table cannot be read for `composition`.
+    NoComposition(&'a CensusError),
+    /// `--proc-root` has no entries for `composition`.
+    NoEntries,
 }
 
 impl StartNotice<'_> {
@@ -40,7 +45,11 @@ impl StartNotice<'_> {
     pub fn level(&self) -> Level {
         match self {
             Self::Probes(_) | Self::NoProbes(_) => Level::Info,
-            Self::NoCpuNumbers(_) | Self::OwnProcfs(_) | Self::NoLimit => Level::Warn,
+            Self::NoCpuNumbers(_)
+            | Self::OwnProcfs(_)
+            | Self::NoLimit
+            | Self::NoComposition(_)
+            | Self::NoEntries => Level::Warn,
         }
     }
 }
@@ -63,6 +72,12 @@ impl fmt::Display for StartNotice<'_> {
             ),
             Self::NoLimit => {
                 f.write_str("no sysctl file has the table's count and limit (see ctpulse doctor)")
+            }
+            Self::NoComposition(error) => {
+                write!(f, "no rows {}: {}", ENTRIES_BY_STATE.name, without_census(error))
+            }
+            Self::NoEntries => {
+                write!(f, "no rows {}: --proc-root has no entries", ENTRIES_BY_STATE.name)
             }
         }
     }
@@ -96,21 +111,8 @@ impl CannotBegin {
     /// `ctpulse top`, which reads the table by an eBPF program.
     #[must_use]
     pub fn top(error: &CensusError) -> Self {
-        let why = match error {
-            CensusError::Refused(EventsError::Refused(_)) => {
-                "the kernel refused the program".to_owned()
-            }
-            CensusError::Refused(error) => without_probes(error),
-            CensusError::Types(_) => "this kernel shows no BTF".to_owned(),
-            CensusError::Layout => "its entries have an unknown layout".to_owned(),
-            CensusError::HiddenTable => "missing CAP_SYSLOG, or kptr_restrict is 2".to_owned(),
-            CensusError::NoVariables => "this kernel does not show its address".to_owned(),
-            CensusError::Unloaded
-            | CensusError::Resized
-            | CensusError::NotRun
-            | CensusError::Unreadable => error.to_string(),
-        };
-        Self { line: format!("the table cannot be read: {why}"), details: error.to_string() }
+        let line = format!("the table cannot be read: {}", without_census(error));
+        Self { line, details: error.to_string() }
     }
 
     /// A run that is to be confined by every layer.
@@ -152,6 +154,23 @@ pub(crate) fn without_probes(error: &EventsError) -> String {
         EventsError::NoNamespace => "the namespace is not visible",
         EventsError::Refused(_) => "the kernel refused them",
         EventsError::Symbols(_) => "/proc/kallsyms cannot be read",
+    };
+    why.to_owned()
+}
+
+/// Why the table's entries cannot be read, in a few words.
+pub(crate) fn without_census(error: &CensusError) -> String {
+    let why = match error {
+        CensusError::Refused(EventsError::Refused(_)) => "the kernel refused the program",
+        CensusError::Refused(error) => return without_probes(error),
+        CensusError::Types(_) => "this kernel shows no BTF",
+        CensusError::Layout => "its entries have an unknown layout",
+        CensusError::HiddenTable => "missing CAP_SYSLOG, or kptr_restrict is 2",
+        CensusError::NoVariables => "this kernel does not show its address",
+        CensusError::Unloaded
+        | CensusError::Resized
+        | CensusError::NotRun
+        | CensusError::Unreadable => return error.to_string(),
     };
     why.to_owned()
 }
@@ -471,6 +490,7 @@ mod tests {
             StartNotice::NoCpuNumbers("/sys/devices/system/cpu/possible".as_ref()),
             StartNotice::OwnProcfs("/host/proc".as_ref()),
             StartNotice::NoLimit,
+            StartNotice::NoEntries,
         ]);
         lines.extend(starts.iter().map(|start| line(start.level(), start.to_string())));
         let of_layer =
@@ -486,17 +506,21 @@ mod tests {
         }
         let refused = all_of_events().into_iter().map(CensusError::Refused);
         let types = CensusError::Types(BtfError::Malformed(1000));
-        let census = refused.chain([
-            types,
-            CensusError::Layout,
-            CensusError::HiddenTable,
-            CensusError::NoVariables,
-            CensusError::Unloaded,
-            CensusError::Resized,
-            CensusError::NotRun,
-            CensusError::Unreadable,
-        ]);
-        errors.extend(census.map(|error| CannotBegin::top(&error)));
+        let census: Vec<CensusError> = refused
+            .chain([
+                types,
+                CensusError::Layout,
+                CensusError::HiddenTable,
+                CensusError::NoVariables,
+                CensusError::Unloaded,
+                CensusError::Resized,
+                CensusError::NotRun,
+                CensusError::Unreadable,
+            ])
+            .collect();
+        let of_start = census.iter().map(StartNotice::NoComposition);
+        lines.extend(of_start.map(|start| line(start.level(), start.to_string())));
+        errors.extend(census.iter().map(CannotBegin::top));
         lines.extend(errors.iter().map(|error| format!("ctpulse: error: {error}")));
         let is_plain = |line: &String| {
             let nested = line.split('(').skip(1).any(|inner| !inner.contains(')'));

@@ -13,10 +13,11 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::CapabilitySet;
 
 use crate::accumulate::Loss;
+use crate::composition::walks::{Prepared, Walks};
 use crate::confine::{Needs, capabilities, confine};
 use crate::logging::INPUT_TARGET;
 use crate::notices::{CannotBegin, StartNotice};
-use crate::output::{Destination, Ended, Ending, InputState, Sink};
+use crate::output::{Destination, Ended, Ending, InputState, Sink, Standing};
 use crate::rows::RowBuilder;
 use crate::sampling::channel::Control;
 use crate::sampling::{Sampler, SamplingReport, Trigger};
@@ -78,6 +79,7 @@ type SamplerThread = (Arc<Control>, JoinHandle<SamplingReport>);
 /// A running set of threads.
 pub struct Pipeline {
     samplers: Vec<SamplerThread>,
+    walks: Option<Walks>,
     sink: JoinHandle<io::Result<Ended>>,
     draining: Arc<AtomicBool>,
     reopening: Arc<AtomicBool>,
@@ -120,7 +122,7 @@ impl Pipeline {
             Ok(threads) => threads,
             Err(error) => return Err(StartFailure { error, destination: plan.destination }),
         };
-        let Threads { samplers, states, sink, to_sink, confined, processes, without_probes } =
+        let Threads { samplers, walks, states, sink, to_sink, confined, processes, without_probes } =
             threads;
         let Plan { mut destination, count, ends_with_inputs, on_end, .. } = plan;
         destination.begin(&inputs);
@@ -129,6 +131,7 @@ impl Pipeline {
         let has_read = Arc::<AtomicBool>::default();
         let pipeline = Self {
             samplers,
+            walks,
             sink,
             draining: Arc::clone(&draining),
             reopening: Arc::clone(&reopening),
@@ -186,6 +189,7 @@ impl Pipeline {
     /// # Errors
     /// The output's error, if it could not be written.
     pub fn stop(self, patience: Duration) -> io::Result<Outcome> {
+        self.walks.iter().for_each(Walks::stop);
         let reports = stop_samplers(self.samplers);
         self.draining.store(true, Ordering::Release);
         let deadline = Instant::now() + patience;
@@ -217,6 +221,7 @@ fn stop_samplers(samplers: Vec<SamplerThread>) -> Vec<SamplingReport> {
 /// and a failure leaves the destination as it is.
 struct Threads {
     samplers: Vec<SamplerThread>,
+    walks: Option<Walks>,
     /// The sink's end of each input.
     states: Vec<InputState>,
     sink: JoinHandle<io::Result<Ended>>,
@@ -235,12 +240,14 @@ impl Threads {
             Ok(_) | Err(EventsError::NotWanted) => None,
             Err(error) => Some(CannotBegin::without_probes(error)),
         };
+        let walks = Prepared::new(inputs, &places);
         let asks_for_table = asks_for_table(inputs, &places, plan.confined.as_ref());
         let confined = match plan.confined.take() {
             Some(kept) => Some(kept),
             None => {
-                let needs = needs(inputs, &places, &probes, plan, &asks_for_table);
-                if needs.probes {
+                let mut needs = needs(inputs, &places, &probes, plan, &asks_for_table);
+                needs.census = walks.is_some();
+                if needs.probes || needs.census {
                     allow_locked_memory();
                 }
                 let confined = confine(plan.confine, &needs);
@@ -249,6 +256,7 @@ impl Threads {
             }
         };
         let (sink, to_sink) = start_sink()?;
+        let walks = walks.map(Prepared::begin).transpose()?;
         let (mut states, mut prepared) = (Vec::new(), Vec::new());
         let placed = inputs.iter().zip(places).zip(asks_for_table);
         for (number, ((input, place), asks_for_table)) in placed.enumerate() {
@@ -257,7 +265,8 @@ impl Threads {
             let level = input.input.log_level.unwrap_or(plan.log_level);
             input.log(level);
             let consumer = sink.thread().clone();
-            let (sampler, state) = input.into_parts(events, plan.trigger, level, consumer);
+            let (sampler, mut state) = input.into_parts(events, plan.trigger, level, consumer);
+            state.composition = walks.as_ref().and_then(|walks| walks.latest(number));
             prepared.push(sampler);
             states.push(state);
         }
@@ -267,12 +276,13 @@ impl Threads {
             match thread.spawn(move || sampler.run()) {
                 Ok(thread) => samplers.push((control, thread)),
                 Err(error) => {
+                    walks.iter().for_each(Walks::stop);
                     stop_samplers(samplers);
                     return Err(error);
                 }
             }
         }
-        Ok(Self { samplers, states, sink, to_sink, confined, processes, without_probes })
+        Ok(Self { samplers, walks, states, sink, to_sink, confined, processes, without_probes })
     }
 }
 
@@ -426,6 +436,8 @@ impl PreparedInput {
             waits: input.wait,
             rows: RowBuilder::new(input, cpus, release, keys),
             rows_waiting: None,
+            composition: None,
+            standing: Standing::default(),
             told_loss: Loss::default(),
             not_written: 0,
             written: 0,

@@ -98,6 +98,8 @@ pub struct Input {
     pub ebpf_per_packet: bool,
     /// Rows of INVALID packets by reason (`ebpf_invalid`).
     pub ebpf_invalid: bool,
+    /// Rows of the entries by protocol and state, so often (`composition`); `None` for no such rows.
+    pub composition: Option<Duration>,
     /// How probes are attached (`ebpf_attach`); `None` for the default.
     pub ebpf_attach: Option<EbpfAttach>,
     /// Rates and bursts also on the `cpu=cpuN` rows (`percpu_rates`).
@@ -308,6 +310,7 @@ impl Input {
             ebpf: Ebpf::Auto,
             ebpf_per_packet: false,
             ebpf_invalid: false,
+            composition: None,
             ebpf_attach: None,
             percpu_rates: false,
             internal: false,
@@ -325,10 +328,10 @@ impl Input {
 
     /// Why it has no place for events.
     fn without_events(&self) -> Option<&'static str> {
-        if self.ebpf == Ebpf::Off {
-            Some("ebpf is off")
-        } else if self.compat_telegraf {
+        if self.compat_telegraf {
             Some("rows are Telegraf's (compat)")
+        } else if self.ebpf == Ebpf::Off {
+            Some("ebpf is off")
         } else if !self.collect.all && !self.collect.percpu {
             Some("collect has neither all nor percpu")
         } else {
@@ -336,7 +339,8 @@ impl Input {
         }
     }
 
-    /// Returns a warning of options for probes that were set where nothing of probes is in its rows.
+    /// Returns a warning of options for probes that were set where nothing of probes is in its rows, and of
+    /// the composition of the table where rows are Telegraf's.
     #[must_use]
     pub fn options_without_effect(&self) -> Option<String> {
         let why = self.without_events()?;
@@ -344,6 +348,7 @@ impl Input {
             ("ebpf_per_packet", self.ebpf_per_packet),
             ("ebpf_invalid", self.ebpf_invalid),
             ("ebpf_attach", self.ebpf_attach.is_some()),
+            ("composition", self.composition.is_some() && self.compat_telegraf),
         ];
         let set: Vec<&str> =
             options.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect();
@@ -356,6 +361,14 @@ impl Input {
     #[must_use]
     pub fn has_invalid_rows(&self) -> bool {
         self.ebpf_invalid && self.has_events()
+    }
+
+    /// Returns the time between two walks over the table, if it has rows of them: at least the interval,
+    /// since each walk has an emission. Telegraf's rows have none.
+    #[must_use]
+    pub fn composition_interval(&self) -> Option<Duration> {
+        let every = self.composition.filter(|_| !self.compat_telegraf)?;
+        Some(every.max(self.interval))
     }
 
     /// Returns the unit to which timestamps are rounded; zero keeps nanoseconds.
@@ -398,6 +411,14 @@ mod tests {
         );
         (input.ebpf, input.compat_telegraf) = (Ebpf::Auto, true);
         assert!(warning(&input).ends_with("have no effect: rows are Telegraf's (compat)"));
+        let mut input = Input::new(Duration::from_secs(1));
+        (input.composition, input.ebpf) = (Some(Duration::from_secs(10)), Ebpf::Off);
+        assert_eq!(input.options_without_effect(), None);
+        input.compat_telegraf = true;
+        assert_eq!(
+            warning(&input),
+            "[conntrack] composition has no effect: rows are Telegraf's (compat)"
+        );
     }
 
     #[test]

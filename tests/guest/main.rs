@@ -13,6 +13,7 @@ mod bench_drops;
 mod causes;
 mod census;
 mod clash;
+mod composition;
 mod confine;
 mod drops;
 mod events;

@@ -8,6 +8,7 @@
 mod advice;
 mod cli;
 mod completions;
+mod composition;
 mod config;
 mod confine;
 mod corpus;

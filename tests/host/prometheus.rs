@@ -67,7 +67,7 @@ fn exposed_metrics_follow_the_conventions() {
 /// The names of all fields in rows, with the measures of each counter.
 fn field_names() -> BTreeSet<String> {
     let of_catalog = FIELDS.iter().flat_map(|field| with_measures(field, field.name));
-    let of_labelled = LABELLED.iter().flat_map(|it| [it.field].into_iter().chain(it.rate));
+    let of_labelled = LABELLED.iter().flat_map(|it| it.fields().map(|of| of.name).chain(it.rate));
     of_catalog.chain(of_labelled).map(str::to_owned).collect()
 }
 
@@ -89,9 +89,9 @@ fn metric_names() -> BTreeSet<String> {
     };
     let of_programs = PROGRAM_FIELDS.iter();
     let of_programs = of_programs.map(|of| format!("internal_ctpulse_{}_total", of.prometheus));
-    let of_labelled = LABELLED.iter().map(|it| {
-        let total = if it.rate.is_some() { "_total" } else { "" };
-        format!("{}_{}{total}", it.name, it.field)
+    let of_labelled = LABELLED.iter().flat_map(|it| {
+        let total = if it.is_gauge() { "" } else { "_total" };
+        it.fields().map(move |field| format!("{}_{}{total}", it.name, field.prometheus))
     });
     FIELDS.iter().flat_map(metric).chain(of_programs).chain(of_labelled).collect()
 }

@@ -279,6 +279,10 @@ pub struct CollectArgs {
     /// A row `internal_ctpulse` about the probes: what they counted, missed, and how long it took.
     #[arg(long)]
     pub internal: bool,
+    /// Also write rows of the table's entries by protocol and state (conntrack_entries), with one walk
+    /// over the whole table in this time, such as 10s. Needs CAP_BPF, CAP_PERFMON and CAP_SYSLOG, or root.
+    #[arg(long, value_name = "DURATION", value_parser = value::time)]
+    pub composition: Option<Duration>,
     /// Give up privileges that are not needed any more [default: auto]: capabilities, system calls,
     /// files (docs/security.md).
     #[arg(long, value_enum, value_name = "auto|on|off")]

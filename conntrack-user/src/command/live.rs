@@ -136,6 +136,7 @@ fn settings(args: &LiveArgs) -> anyhow::Result<(Settings, Vec<String>)> {
         percpu_rates: true,
         internal: true,
         compat: None,
+        composition: None,
         confine: None,
         user: None,
     };
@@ -144,6 +145,7 @@ fn settings(args: &LiveArgs) -> anyhow::Result<(Settings, Vec<String>)> {
     for input in inputs.iter_mut() {
         input.filter = Filter::default();
         input.compat_telegraf = false;
+        input.composition = None;
         input.precision = Duration::ZERO;
         input.dirs = DEFAULT_DIRS.iter().map(Into::into).collect();
         input.files = DEFAULT_FILES.iter().map(ToString::to_string).collect();

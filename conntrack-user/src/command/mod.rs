@@ -315,6 +315,7 @@ fn override_input(input: &mut Input, args: &CollectArgs, asked: bool) -> anyhow:
     input.ebpf = args.sample.ebpf.unwrap_or(input.ebpf);
     input.ebpf_per_packet |= args.sample.ebpf_per_packet;
     input.ebpf_invalid |= args.sample.ebpf_invalid;
+    input.composition = args.composition.or(input.composition);
     input.ebpf_attach = args.sample.ebpf_attach.or(input.ebpf_attach);
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::confine::Needs;
 use crate::logging;
 use crate::notices::CannotBegin;
 use crate::pipeline::Pipeline;
+use crate::schema::labelled::ENTRIES_BY_STATE;
 use crate::settings::{Ebpf, Input, Settings, Source};
 use crate::source::ebpf::check_host;
 use crate::source::reader::settled;
@@ -161,6 +162,10 @@ fn fit(settings: &mut Settings, kept: &Needs) -> Result<(), String> {
         let place = Place::resolve(&settings.roots, &input.netns);
         if !kept.probes && input.ebpf == Ebpf::Auto {
             input.ebpf = Ebpf::Off;
+        }
+        if !kept.census && input.composition.take().is_some() {
+            let name = ENTRIES_BY_STATE.name;
+            log::warn!("no rows {name}: privileges were given up at the start; restart ctpulse");
         }
         if !kept.netlink && settled(input.source, &place) == Source::Auto {
             input.source = Source::Procfs;

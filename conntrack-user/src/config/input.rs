@@ -49,6 +49,8 @@ pub(super) fn inputs(
     input.percpu_rates = table.percpu_rates;
     input.ebpf_per_packet = table.ebpf_per_packet;
     input.ebpf_invalid = table.ebpf_invalid;
+    let composition = reader.duration("composition", &table.composition).filter(is_set);
+    input.composition = composition.map(Spanned::into_inner);
     input.internal = table.internal;
     input.wait = table.wait;
     let whether = [("auto", Ebpf::Auto), ("on", Ebpf::On), ("off", Ebpf::Off), ("", Ebpf::Auto)];

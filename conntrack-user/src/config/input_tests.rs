@@ -132,6 +132,22 @@ fn alias_log_level_and_keys_without_effect() {
     assert!(input_error("startup_error_behavior = 'probe'").contains("is not supported"));
 }
 
+/// Each walk over the table has an emission.
+#[test]
+fn the_composition_is_written_at_most_once_in_the_interval() {
+    let every = |keys: &str| input(keys).composition_interval().map(|every| every.as_secs());
+    assert_eq!((every(""), every("composition = '0s'")), (None, None));
+    assert_eq!(every("interval = '1s'\ncomposition = '30s'"), Some(30));
+    assert_eq!(every("interval = '1m'\ncomposition = '30s'"), Some(60));
+    assert_eq!(every("composition = '30s'\ncompat = 'telegraf'"), None);
+    assert_eq!(
+        input_error("composition = 10"),
+        "t.conf:2:15: 'composition' in [[inputs.conntrack]]: the number 10 is not a duration here; \
+         write it as a string with its unit: composition = \"10s\""
+    );
+    assert!(input_error("composition = 'often'").contains("'composition' in"));
+}
+
 #[test]
 fn the_source_is_one_of_three() {
     assert_eq!(input("").source, Source::Auto);

@@ -1,7 +1,7 @@
 //! Warnings about rows of different meanings that are one series, so that a database keeps one of them.
 
 use super::text::ConfigText;
-use crate::schema::labelled::INVALID_PACKETS;
+use crate::schema::labelled::{ENTRIES_BY_STATE, INVALID_PACKETS};
 use crate::settings::Input;
 
 /// Warns of the inputs of a configuration that write two rows of one series at one time.
@@ -44,6 +44,11 @@ fn warn_of_left_out_tags(inputs: &[Input], text: &ConfigText<'_>) {
             warn(label, "kinds of INVALID packets");
         }
     }
+    for label in ENTRIES_BY_STATE.labels {
+        if leaving_out(label).any(|input| input.composition_interval().is_some()) {
+            warn(label, "kinds of entries");
+        }
+    }
     let is_one_series =
         |a: &Input, b: &Input| a.netns != b.netns && a.filter.has_same_names(&b.filter);
     if leaving_out("netns").any(|a| leaving_out("netns").any(|b| is_one_series(a, b))) {
@@ -79,6 +84,11 @@ mod tests {
             warning("reason", "kinds of INVALID packets")
         );
         assert!(warnings("tagexclude = ['reason']").is_empty());
+        assert_eq!(
+            warnings("composition = '10s'\ntagexclude = ['state']"),
+            warning("state", "kinds of entries")
+        );
+        assert!(warnings("tagexclude = ['state']").is_empty());
 
         let two = "netns = ['a', 'b']\n";
         assert_eq!(

@@ -142,6 +142,7 @@ pub(super) struct ConntrackTable {
     pub ebpf_per_packet: bool,
     pub ebpf_invalid: bool,
     pub ebpf_attach: Placed<String>,
+    pub composition: Placed<DurationValue>,
     pub percpu_rates: bool,
     pub internal: bool,
 }
@@ -280,7 +281,7 @@ mod tests {
         assert_eq!(agent.len(), 15, "{agent:?}");
         assert!(agent.iter().any(|key| key == "omit_hostname"));
         let conntrack = ConntrackTable::keys();
-        assert_eq!(conntrack.len(), 42, "{conntrack:?}");
+        assert_eq!(conntrack.len(), 43, "{conntrack:?}");
         assert!(conntrack.iter().any(|key| key == "labels"));
     }
 

@@ -30,6 +30,8 @@ pub enum Rewrites<'a> {
 pub struct Needs {
     /// Probes are attached again when their module is loaded again or their namespace replaced.
     pub probes: bool,
+    /// The table's entries are read, by a program that may be loaded again.
+    pub census: bool,
     /// ctnetlink is asked: each request needs its capability, and a namespace that is
     /// replaced another socket.
     pub netlink: bool,
@@ -55,6 +57,7 @@ impl Needs {
     pub fn nothing() -> Self {
         Self {
             probes: false,
+            census: false,
             netlink: false,
             listener: false,
             namespaces: false,
@@ -161,6 +164,10 @@ impl Needs {
             if level.is_some_and(|level| level >= PARANOID) {
                 needed |= CapabilitySet::SYS_ADMIN;
             }
+        }
+        if self.census {
+            // SYSLOG: the address of the table. 5.10 wants the others for each run of the program.
+            needed |= CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::SYSLOG;
         }
         if self.netlink {
             needed |= CapabilitySet::NET_ADMIN;

@@ -126,8 +126,11 @@ const LISTENER: &[c_long] = &[
     libc::SYS_getsockname,
 ];
 
+/// The programs of probes and of the census are loaded again, and the latter is run.
+const PROGRAMS: c_long = libc::SYS_bpf;
+
 /// Probes are attached again.
-const PROBES: &[c_long] = &[libc::SYS_bpf, libc::SYS_perf_event_open];
+const PROBES: c_long = libc::SYS_perf_event_open;
 
 /// Calls that do not happen by accident.
 const FATAL: &[c_long] = &[
@@ -215,7 +218,10 @@ type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 fn fatal(needs: &Needs) -> Result<BpfProgram, Error> {
     let mut rules: Rules = FATAL.iter().map(|&call| (call, Vec::new())).collect();
     if !needs.probes {
-        rules.extend(PROBES.iter().map(|&call| (call, Vec::new())));
+        rules.insert(PROBES, Vec::new());
+    }
+    if !needs.probes && !needs.census {
+        rules.insert(PROGRAMS, Vec::new());
     }
     if needs.netlink {
         rules.insert(libc::SYS_socket, vec![when(0, Length::Dword, Op::Ne, AF_NETLINK)?]);
@@ -254,8 +260,11 @@ fn allowed(needs: &Needs) -> Result<BpfProgram, Error> {
     rules.insert(libc::SYS_sendto, vec![when(4, Length::Qword, Op::Eq, 0)?]);
     let mut ioctls = vec![TCGETS, TIOCGWINSZ, FIONBIO];
     if needs.probes {
-        rules.extend(PROBES.iter().map(|&call| (call, Vec::new())));
+        rules.insert(PROBES, Vec::new());
         ioctls.extend([PERF_ENABLE, PERF_DISABLE, PERF_SET_BPF]);
+    }
+    if needs.probes || needs.census {
+        rules.insert(PROGRAMS, Vec::new());
     }
     let ioctls = ioctls.into_iter().map(|request| when(1, Length::Dword, Op::Eq, request));
     rules.insert(libc::SYS_ioctl, ioctls.collect::<Result<_, _>>()?);

@@ -16,6 +16,7 @@ use super::prometheus_names::{Kind, Sample, sample};
 use super::{Encoder, Number, append};
 use crate::metric::{Metric, Name};
 use crate::rows::self_metrics;
+use crate::schema::labelled;
 
 /// The most names that need a number of which a message lists each.
 const MOST_NAMED: usize = 16;
@@ -136,9 +137,11 @@ pub fn exposition<'a>(
     for metric in rows {
         let measurement = measurements.written(&metric.name);
         let labels = label_sets.number_of(&metric.tags, None);
+        let has_field = |name: &str| metric.field(name).is_some();
+        let labelled = labelled::find(|tag| metric.tag(tag).is_some(), has_field);
         for (field, value) in &metric.fields {
             if let Some(number) = Number::known(*value) {
-                let sample = sample(&metric.name, field, number);
+                let sample = sample(&metric.name, labelled, field, number);
                 let labels = match sample.program {
                     None => labels,
                     program => label_sets.number_of(&metric.tags, program),

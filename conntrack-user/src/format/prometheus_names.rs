@@ -7,6 +7,7 @@ use super::Number;
 use crate::rows::self_metrics;
 use crate::schema::field::{FieldKind, ProgramField};
 use crate::schema::fields::{self, PROGRAM_FIELDS, PROGRAM_RUN_TIME};
+use crate::schema::labelled::LabelledMeasurement;
 use crate::schema::measure::Measure;
 
 /// Counter or gauge.
@@ -44,8 +45,18 @@ pub(super) struct Sample<'a> {
     pub number: Number,
 }
 
-/// The sample that a field of `measurement` becomes.
-pub(super) fn sample<'a>(measurement: &str, field: &'a str, number: Number) -> Sample<'a> {
+/// The sample that a field of `measurement` becomes; `labelled` is the measurement of a row with labels,
+/// whatever its name.
+pub(super) fn sample<'a>(
+    measurement: &str,
+    labelled: Option<&'static LabelledMeasurement>,
+    field: &'a str,
+    number: Number,
+) -> Sample<'a> {
+    let gauge = labelled.filter(|labelled| labelled.is_gauge());
+    if let Some(gauge) = gauge.and_then(|of| of.fields().find(|known| known.name == field)) {
+        return Sample { kind: Kind::Gauge, name: gauge.prometheus, program: None, number };
+    }
     let known = fields::find(field);
     if measurement == self_metrics::MEASUREMENT
         && known.is_none()
@@ -82,7 +93,7 @@ mod tests {
     fn a_number_of_a_program_has_the_program_as_a_label() {
         let named = |measurement, field| {
             let Sample { kind, name, program, number } =
-                sample(measurement, field, Number::Integer(2_500_000_000));
+                sample(measurement, None, field, Number::Integer(2_500_000_000));
             (kind, name, program, number)
         };
         let whole = Number::Integer(2_500_000_000);

@@ -48,7 +48,7 @@ impl Reasons {
         }
         let field = |name| row.field(name).and_then(number);
         let rate = INVALID_PACKETS.rate.and_then(field);
-        let packets = field(INVALID_PACKETS.field);
+        let packets = field(INVALID_PACKETS.number.name);
         let Some(count) = self.place(row) else { return };
         count.now = rate;
         let Some(packets) = packets else { return };

@@ -520,6 +520,8 @@ fn rows_with_labels_are_no_namespace() {
     let mut screen = Screen::default();
     let labels = [("protocol", "tcp"), ("reason", "checksum")];
     let labelled = row("conntrack_invalid", &labels, 1, &[("packets", Value::Integer(7))]);
-    take(&mut screen, &[all(1, &[("drop", Value::Integer(7))]), labelled]);
+    let labels = [("protocol", "tcp"), ("state", "CLOSE")];
+    let gauge = row("conntrack_entries", &labels, 1, &[("entries", Value::Integer(7))]);
+    take(&mut screen, &[all(1, &[("drop", Value::Integer(7))]), labelled, gauge]);
     assert_eq!((screen.namespaces.len(), screen.rows_unplaced), (1, 0));
 }

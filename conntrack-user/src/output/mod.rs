@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use log::Level;
 
 use crate::accumulate::Loss;
+use crate::composition::walks::Latest;
 use crate::confine::Rewrites;
 use crate::logging::INPUT_TARGET;
 use crate::metric::Metric;
@@ -40,6 +41,10 @@ pub struct InputState {
     pub filter: Filter,
     /// Rows that were made and not yet written.
     pub rows_waiting: Option<Vec<Metric>>,
+    /// The composition of the table, where there are rows of it.
+    pub composition: Option<Latest>,
+    /// The latest of these rows, unless they are among those that wait.
+    pub standing: Standing,
     /// What has been said of what was missed.
     pub told_loss: Loss,
     /// Emissions that found the disk full.
@@ -52,6 +57,21 @@ pub struct InputState {
     pub has_read: bool,
     /// Emissions do not count before one with a value: the namespace is waited for.
     pub waits: bool,
+}
+
+/// Rows that stand until they are replaced.
+#[derive(Debug, Default)]
+pub struct Standing {
+    rows: Vec<Metric>,
+    /// The next emission has them itself.
+    are_new: bool,
+}
+
+impl Standing {
+    /// Those that the next emission does not have.
+    fn beside(&self) -> &[Metric] {
+        if self.are_new { &[] } else { &self.rows }
+    }
 }
 
 /// How a sink ended.
@@ -79,6 +99,8 @@ pub struct Emission<'a> {
     pub input: usize,
     /// The rows, which share a timestamp.
     pub rows: Vec<Metric>,
+    /// Rows of earlier emissions that stand until they are replaced, for a format that has no time.
+    pub standing: &'a [Metric],
     /// What made them, which knows where their numbers come from.
     pub builder: &'a RowBuilder,
 }
@@ -253,7 +275,8 @@ impl Sink {
         let mut emissions = Vec::new();
         for (number, input) in (first..).zip(&mut *inputs) {
             let rows = input.rows_waiting.take().unwrap_or_default();
-            emissions.push(Emission { input: number, rows, builder: &input.rows });
+            let (standing, builder) = (input.standing.beside(), &input.rows);
+            emissions.push(Emission { input: number, rows, standing, builder });
             input.written += u64::from(input.has_read || !input.waits);
         }
         let of_conntrack =
@@ -279,6 +302,7 @@ impl InputState {
         self.has_read |= rows.iter().any(Metric::has_values);
         let rows = rows.into_iter();
         let mut rows: Vec<Metric> = rows.filter_map(|row| self.filter.apply(row)).collect();
+        rows.extend(self.composition_rows(window.timestamp_ns));
         rows.extend(self.rows.internal_row(&window).map(|row| self.filter.tag(row)));
         rows.iter_mut().for_each(Metric::make_plain);
         self.rows_waiting = Some(rows);
@@ -307,6 +331,19 @@ impl InputState {
         true
     }
 
+    /// Makes the rows of the table's composition, where there are new ones, and keeps them.
+    fn composition_rows(&mut self, timestamp_ns: i64) -> Vec<Metric> {
+        let update = self.composition.as_ref().and_then(Latest::take);
+        let rows = self.rows.composition_rows(update.as_ref(), timestamp_ns).into_iter();
+        let mut rows: Vec<Metric> = rows.filter_map(|row| self.filter.apply(row)).collect();
+        self.standing.are_new = update.is_some();
+        if update.is_some() {
+            rows.iter_mut().for_each(Metric::make_plain);
+            self.standing.rows.clone_from(&rows);
+        }
+        rows
+    }
+
     fn log(&self, level: Level, text: std::fmt::Arguments<'_>) {
         if level <= self.log_level {
             log::log!(target: INPUT_TARGET, level, "[{}] {text}", self.name);
@@ -325,5 +362,69 @@ impl InputState {
             };
             self.log(Level::Debug, format_args!("{details}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rtrb::{Producer, RingBuffer};
+
+    use super::*;
+    use crate::accumulate::Window;
+    use crate::composition::Groups;
+    use crate::composition::walks::Update;
+
+    /// An input with rows of the table's composition, and the sampler's end of its windows.
+    fn input() -> (InputState, Producer<Box<Window>>) {
+        let mut input = Input::new(Duration::from_secs(1));
+        input.composition = Some(Duration::from_secs(1));
+        let (to_sink, windows) = RingBuffer::new(8);
+        let (spent, _) = RingBuffer::new(8);
+        let (_, notices) = RingBuffer::new(8);
+        let state = InputState {
+            name: input.name(),
+            log_level: log::LevelFilter::Info,
+            outbox: Outbox { windows, spent, notices },
+            filter: Filter::default(),
+            rows: RowBuilder::new(input, Vec::new(), None, Vec::new()),
+            rows_waiting: None,
+            composition: Some(Latest::default()),
+            standing: Standing::default(),
+            told_loss: Loss::default(),
+            not_written: 0,
+            written: 0,
+            has_ended: false,
+            has_read: false,
+            waits: false,
+        };
+        (state, to_sink)
+    }
+
+    /// Line protocol has each number once. An exposition has no time, and shows the latest.
+    #[test]
+    fn rows_of_a_walk_are_in_one_emission_and_stand_beside_the_later_ones() {
+        let (mut input, mut windows) = input();
+        let latest = input.composition.clone().unwrap();
+        let mut emit = |update| {
+            windows.push(Box::default()).unwrap();
+            if let Some(update) = update {
+                latest.put(update);
+            }
+            assert!(input.take_rows());
+            let of_entries = |row: &&Metric| row.name == "conntrack_entries" && row.has_values();
+            let rows = input.rows_waiting.take().unwrap();
+            let new = rows.iter().filter(of_entries).count();
+            (new, input.standing.beside().len())
+        };
+        assert_eq!(emit(None), (0, 0));
+        let counted = || Some(Update::Counted(Groups::new(None)));
+        assert_eq!(emit(counted()), (2, 0));
+        assert_eq!(emit(None), (0, 2));
+        assert_eq!(emit(None), (0, 2));
+        assert_eq!(emit(counted()), (2, 0));
+        assert_eq!(emit(Some(Update::Unknown)), (0, 0));
+        assert_eq!(emit(None), (0, 0));
     }
 }

@@ -80,7 +80,12 @@ impl Destination for Text {
 
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<WriteOutcome> {
         let number = emissions.len() as u64;
-        let rows: Vec<Metric> = emissions.into_iter().flat_map(|emission| emission.rows).collect();
+        let is_whole = self.wants_whole_batches();
+        let rows = emissions.into_iter().flat_map(|Emission { rows, standing, .. }| {
+            let standing = if is_whole { standing } else { &[] };
+            rows.into_iter().chain(standing.iter().cloned())
+        });
+        let rows: Vec<Metric> = rows.collect();
         match self.write_rows(&rows) {
             Ok(()) => {}
             Err(WriteFailure::Passing(error)) => {

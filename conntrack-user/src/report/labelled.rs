@@ -110,7 +110,7 @@ impl Labelled {
             let mut values = row.values.iter();
             values.find(|(id, _)| catalog.fields()[id.0] == name).map(|(_, value)| *value)
         };
-        let Some(number) = of(owner.measurement.field).filter(|it| *it >= 0.0) else { return };
+        let Some(number) = of(owner.measurement.number.name).filter(|it| *it >= 0.0) else { return };
         let has_rate = owner.measurement.rate.is_some_and(|rate| of(rate).is_some());
         owner.has_rates |= has_rate;
         owner.first_ns = owner.first_ns.min(row.time_ns);

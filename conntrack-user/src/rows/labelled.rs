@@ -28,7 +28,7 @@ impl LabelledRows {
         Self {
             name: measurement.name,
             labels: measurement.labels.map(Name::from),
-            field: measurement.field.into(),
+            field: measurement.number.name.into(),
             rate: measurement.rate.map(Name::from),
             previous: None,
         }

@@ -3,6 +3,7 @@
 //! Names and sources are resolved once per layout; a row then only copies the names. `values` forms
 //! rates from events and elapsed time, and distinguishes "not maintained" from 0.
 
+mod composition;
 mod invalid;
 pub mod labelled;
 pub mod self_metrics;
@@ -12,9 +13,11 @@ mod values;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use self::composition::CompositionRows;
 use self::invalid::InvalidRows;
 use self::values::{FieldSource, FieldValue, RowScope};
 use crate::accumulate::{Range, Window};
+use crate::composition::walks::Update;
 use crate::metric::{Metric, Name, Value};
 use crate::schema::field::{Field, RowKind, WindowValue};
 use crate::schema::fields::{
@@ -45,6 +48,8 @@ pub struct RowBuilder {
     tags: InputTags,
     /// Where the input asks for them and its rows have a place for events.
     invalid: Option<InvalidRows>,
+    /// Where the input asks for them and the table can be read.
+    composition: Option<CompositionRows>,
     /// The last number of rows that was compared with the mask's.
     compared_rows: usize,
     /// Whether the missed calls of the probes were reported.
@@ -72,6 +77,7 @@ impl RowBuilder {
         let netns = input.netns_tag.then(|| (Name::from("netns"), input.netns.to_string()));
         let mut builder = Self {
             invalid: input.has_invalid_rows().then(InvalidRows::new),
+            composition: input.composition_interval().map(|_| CompositionRows::new()),
             input,
             cpus,
             release,
@@ -139,6 +145,17 @@ impl RowBuilder {
         let kernel = self.invalid_of_kernel(window);
         let Some(invalid) = &mut self.invalid else { return Vec::new() };
         let mut rows = invalid.rows(window, kernel, &mut |text| self.notices.push_back(text));
+        if let Some((key, value)) = &self.tags.netns {
+            rows.iter_mut().for_each(|row| row.add_tag(key, value));
+        }
+        rows
+    }
+
+    /// Returns the rows of the entries by protocol and state, where `update` is new; of the first
+    /// emission they are there without one, and without values.
+    pub fn composition_rows(&mut self, update: Option<&Update>, timestamp_ns: i64) -> Vec<Metric> {
+        let Some(composition) = &mut self.composition else { return Vec::new() };
+        let mut rows = composition.rows(update, timestamp_ns);
         if let Some((key, value)) = &self.tags.netns {
             rows.iter_mut().for_each(|row| row.add_tag(key, value));
         }

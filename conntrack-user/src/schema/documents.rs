@@ -58,7 +58,8 @@ fn the_tables_of_the_schema_have_exactly_the_fields_of_the_catalog() {
     let mut declared = set(of_rows.map(|field| field.name));
     declared.extend(of_programs.into_iter().chain(measures));
     declared.insert(format!("{EVENTS_PREFIX}*"));
-    let of_labelled = LABELLED.iter().flat_map(|it| [it.field].into_iter().chain(it.rate));
+    let of_labelled =
+        LABELLED.iter().flat_map(|it| it.fields().map(|field| field.name).chain(it.rate));
     declared.extend(of_labelled.map(str::to_owned));
     // The two extremes of the table's row are additions; its other fields are sysctl files.
     let of_table = FIELDS.iter().filter(|field| field.row == RowKind::Table);

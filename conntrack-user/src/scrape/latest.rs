@@ -177,11 +177,12 @@ impl Destination for Published {
 
     fn write(&mut self, emissions: Vec<Emission<'_>>) -> io::Result<WriteOutcome> {
         // Before the text, whose reader may be stuck.
-        for Emission { input, rows, .. } in &emissions {
+        for Emission { input, rows, standing, .. } in &emissions {
             if let Some(notice) = self.collisions.take(rows) {
                 log::warn!("{notice}");
             }
-            let new = self.latest.borrow().with(*input, rows.clone(), Instant::now());
+            let rows = rows.iter().chain(*standing).cloned().collect();
+            let new = self.latest.borrow().with(*input, rows, Instant::now());
             self.latest.send_replace(Arc::new(new));
         }
         self.text.write(emissions)

@@ -46,6 +46,7 @@ mod tests {
             tcp_state: 3,
             status,
             is_expired: false,
+            remaining: 100,
         }
     }
 

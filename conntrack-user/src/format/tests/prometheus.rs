@@ -279,3 +279,36 @@ fn a_measurement_with_labels_is_a_family_of_its_own() {
          conntrack_invalid_packets_total{protocol=\"all\",reason=\"unexplained\"} 0\n"
     );
 }
+
+/// As `conntrack_entries` has them, also under another name: `conntrack_entries` itself is the gauge of
+/// the rows `conntrack`, and integers are no counters here.
+#[test]
+fn the_composition_of_the_table_has_gauges_of_its_own() {
+    let row = |name: &str, state: &str, entries: u64| Metric {
+        name: name.to_owned(),
+        ..metric(
+            &[("protocol", "tcp"), ("state", state)],
+            &[("entries", Integer(entries)), ("expired", Integer(1)), ("read_share", Float(1.0))],
+        )
+    };
+    let all = metric(&[("cpu", "all")], &[("entries", Integer(9))]);
+    let names = |text: &str| -> Vec<String> {
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples.map(str::to_owned).collect()
+    };
+    let rows = [all.clone(), row("conntrack_entries", "ESTABLISHED", 7)];
+    let text = encode(&mut Prometheus::default(), &rows);
+    let labels = "{protocol=\"tcp\",state=\"ESTABLISHED\"}";
+    assert_eq!(
+        names(&text),
+        [
+            "conntrack_entries{cpu=\"all\"} 9".to_owned(),
+            format!("conntrack_entries_by_state{labels} 7"),
+            format!("conntrack_entries_expired{labels} 1"),
+            format!("conntrack_entries_read_ratio{labels} 1"),
+        ]
+    );
+    assert!(!text.contains(" counter") && !text.contains("no description"), "{text}");
+    let text = encode(&mut Prometheus::default(), &[all, row("conntrack", "CLOSE", 7)]);
+    assert!(text.contains("\nconntrack_by_state{protocol=\"tcp\",state=\"CLOSE\"} 7\n"), "{text}");
+}

@@ -7,7 +7,7 @@
 #![allow(unsafe_code, reason = "the program's memory has a fixed layout that aya must know")]
 
 use std::os::unix::fs::MetadataExt as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::maps::{Array, MapData};
 use aya::programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _};
@@ -34,6 +34,13 @@ const MOST_RESTARTS: u32 = 20;
 
 /// How often one run is requested again that the kernel did not make.
 const MOST_SKIPPED_RUNS: u32 = 8;
+
+/// The values of `CONFIG_HZ`: jiffies in a second.
+const JIFFIES_PER_SECOND: [u32; 4] = [100, 250, 300, 1000];
+
+/// The time between two reads of the jiffies, and how often more are tried.
+const BETWEEN_CLOCKS: Duration = Duration::from_millis(200);
+const MOST_CLOCKS: u32 = 5;
 
 /// `IPS_*` bits of `include/uapi/linux/netfilter/nf_conntrack_common.h`.
 mod status {
@@ -83,6 +90,18 @@ pub enum CensusError {
     Unreadable,
 }
 
+impl CensusError {
+    /// Whether there may be a census later: the module is loaded (again), or another attempt succeeds.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused(error) => error.may_pass(),
+            Self::Unloaded | Self::Resized | Self::NotRun | Self::Unreadable => true,
+            Self::Types(_) | Self::Layout | Self::HiddenTable | Self::NoVariables => false,
+        }
+    }
+}
+
 /// An entry of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
@@ -103,6 +122,8 @@ pub struct Entry {
     /// Its time is over, and it is not collected yet. Never for an offloaded entry, whose timeout is
     /// refreshed late.
     pub is_expired: bool,
+    /// Jiffies until its time is over; at most 0 where it is.
+    pub remaining: i32,
 }
 
 impl Entry {
@@ -298,6 +319,30 @@ impl Census {
         Ok(Some(pass))
     }
 
+    /// How many jiffies a second has (`CONFIG_HZ`), which the kernel shows nowhere: it is measured in
+    /// some 0.2 s. `None` where the measured number is none of those that kernels have.
+    ///
+    /// # Errors
+    /// [`CensusError`].
+    pub fn jiffies_per_second(&mut self) -> Result<Option<u32>, CensusError> {
+        let first = self.clock()?;
+        for _ in 0..MOST_CLOCKS {
+            std::thread::sleep(BETWEEN_CLOCKS);
+            let possible = first.possible_rates(&self.clock()?);
+            if let [only] = possible[..] {
+                return Ok(Some(only));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the jiffies.
+    fn clock(&mut self) -> Result<Clock, CensusError> {
+        let before = Instant::now();
+        let run = self.run(0, 0)?;
+        Ok(Clock { before, jiffies: run.jiffies, after: Instant::now() })
+    }
+
     /// One run of the program.
     fn run(&mut self, first: u32, buckets: u32) -> Result<CensusRun, CensusError> {
         for _ in 0..MOST_SKIPPED_RUNS {
@@ -315,6 +360,29 @@ impl Census {
             }
         }
         Err(CensusError::NotRun)
+    }
+}
+
+/// The jiffies at a moment between two.
+struct Clock {
+    before: Instant,
+    jiffies: u32,
+    after: Instant,
+}
+
+impl Clock {
+    /// The rates at which the jiffies may have gone from this moment to `later`.
+    fn possible_rates(&self, later: &Self) -> Vec<u32> {
+        /// The jiffies may be late by one at each of the two moments, and were read in whole numbers.
+        const DOUBT: f64 = 2.0;
+        let passed = f64::from(later.jiffies.wrapping_sub(self.jiffies));
+        let shortest = later.before.saturating_duration_since(self.after).as_secs_f64();
+        let longest = later.after.saturating_duration_since(self.before).as_secs_f64();
+        let is_possible = |rate: &u32| {
+            let rate = f64::from(*rate);
+            passed + DOUBT >= rate * shortest && passed - DOUBT <= rate * longest
+        };
+        JIFFIES_PER_SECOND.into_iter().filter(is_possible).collect()
     }
 }
 
@@ -376,8 +444,9 @@ fn decode(entry: &CensusEntry, jiffies: u32, layout: &TupleLayout) -> Option<Ent
         tcp_state: entry.tcp_state,
         status: entry.status,
         is_expired: false,
+        remaining: entry.timeout.wrapping_sub(jiffies).cast_signed(),
     };
-    let is_over = entry.timeout.wrapping_sub(jiffies).cast_signed() <= 0;
+    let is_over = decoded.remaining <= 0;
     Some(Entry { is_expired: is_over && !decoded.is_offloaded(), ..decoded })
 }
 
@@ -440,6 +509,36 @@ mod tests {
         assert!(!is_expired(101, 100, 0));
         assert!(!is_expired(5, u32::MAX - 5, 0) && is_expired(u32::MAX - 5, 5, 0));
         assert!(!is_expired(100, 101, status::OFFLOAD));
+    }
+
+    #[test]
+    fn the_remaining_time_is_that_until_the_timeout() {
+        let remaining =
+            |timeout, jiffies| decode(&entry(timeout, 0), jiffies, &LAYOUT).unwrap().remaining;
+        assert_eq!((remaining(100, 70), remaining(70, 100)), (30, -30));
+        assert_eq!(remaining(5, u32::MAX - 4), 10);
+    }
+
+    /// A clock that was read in no time, or by a thread that was stopped meanwhile.
+    #[test]
+    fn the_rate_of_the_jiffies_is_known_where_one_alone_is_possible() {
+        let start = Instant::now();
+        let clock = |before: u64, jiffies: u32, after: u64| Clock {
+            before: start + Duration::from_millis(before),
+            jiffies,
+            after: start + Duration::from_millis(after),
+        };
+        let first = clock(0, u32::MAX - 3, 0);
+        for (passed, rate) in [(20, 100), (21, 100), (49, 250), (61, 300), (200, 1000)] {
+            let later = clock(200, (u32::MAX - 3).wrapping_add(passed), 200);
+            assert_eq!(first.possible_rates(&later), [rate], "{passed}");
+        }
+        let stopped = clock(200, (u32::MAX - 3).wrapping_add(52), 250);
+        assert_eq!(first.possible_rates(&stopped), [250]);
+        let stopped = clock(150, (u32::MAX - 3).wrapping_add(52), 250);
+        assert_eq!(first.possible_rates(&stopped), [250, 300]);
+        let other = clock(200, (u32::MAX - 3).wrapping_add(400), 200);
+        assert!(first.possible_rates(&other).is_empty());
     }
 
     #[test]
