@@ -20,8 +20,12 @@ pub struct LabelledReport {
     /// The heading.
     #[serde(skip)]
     pub title: &'static str,
-    /// The largest first.
+    /// The largest first; none of gauges.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub totals: Vec<LabelledTotal>,
+    /// The levels of gauges, the largest last value first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<LabelledLevel>,
 }
 
 /// A total with its labels.
@@ -35,12 +39,36 @@ pub struct LabelledTotal {
     pub percent: f64,
 }
 
+/// A gauge with its labels.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LabelledLevel {
+    /// The labels, with their names.
+    pub labels: Vec<(String, String)>,
+    /// The value of the last row.
+    pub last: f64,
+    /// The least of all rows.
+    pub min: f64,
+    /// The most of all rows.
+    pub max: f64,
+}
+
 impl LabelledTotal {
     /// Returns the values of the labels in one text.
     pub(super) fn name(&self) -> String {
-        let values: Vec<&str> = self.labels.iter().map(|(_, value)| value.as_str()).collect();
-        values.join(" ")
+        name(&self.labels)
     }
+}
+
+impl LabelledLevel {
+    /// Returns the values of the labels in one text.
+    pub(super) fn name(&self) -> String {
+        name(&self.labels)
+    }
+}
+
+fn name(labels: &[(String, String)]) -> String {
+    let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
+    values.join(" ")
 }
 
 /// Follows the rows of such measurements.
@@ -69,6 +97,28 @@ struct Series {
     owner: usize,
     labels: Vec<(String, String)>,
     track: Track,
+    level: Option<Level>,
+}
+
+/// The values of a gauge.
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    last_ns: i64,
+    last: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Level {
+    fn take(level: &mut Option<Self>, time_ns: i64, value: f64) {
+        let new = Self { last_ns: time_ns, last: value, min: value, max: value };
+        let level = level.get_or_insert(new);
+        level.min = level.min.min(value);
+        level.max = level.max.max(value);
+        if time_ns >= level.last_ns {
+            (level.last_ns, level.last) = (time_ns, value);
+        }
+    }
 }
 
 impl Series {
@@ -97,7 +147,7 @@ impl Labelled {
             });
             self.owners.len() - 1
         });
-        self.series.push(Series { owner, labels, track: Track::default() });
+        self.series.push(Series { owner, labels, track: Track::default(), level: None });
         Some(self.series.len() - 1)
     }
 
@@ -110,7 +160,13 @@ impl Labelled {
             let mut values = row.values.iter();
             values.find(|(id, _)| catalog.fields()[id.0] == name).map(|(_, value)| *value)
         };
-        let Some(number) = of(owner.measurement.number.name).filter(|it| *it >= 0.0) else { return };
+        let Some(number) = of(owner.measurement.number.name).filter(|it| *it >= 0.0) else {
+            return;
+        };
+        if owner.measurement.is_gauge() {
+            Level::take(&mut series.level, row.time_ns, number);
+            return;
+        }
         let has_rate = owner.measurement.rate.is_some_and(|rate| of(rate).is_some());
         owner.has_rates |= has_rate;
         owner.first_ns = owner.first_ns.min(row.time_ns);
@@ -124,11 +180,20 @@ impl Labelled {
         let mut left_out = 0;
         for (at, owner) in self.owners.iter().enumerate() {
             let series = self.series.iter_mut().filter(|series| series.owner == at);
-            let totals = series.map(|series| {
-                let total = series.total(owner.first_ns);
-                (std::mem::take(&mut series.labels), total)
-            });
-            let report = report(owner.measurement, totals.collect());
+            let report = if owner.measurement.is_gauge() {
+                let levels = series.filter_map(|series| {
+                    let Level { last, min, max, .. } = series.level?;
+                    let labels = std::mem::take(&mut series.labels);
+                    Some(LabelledLevel { labels, last, min, max })
+                });
+                of_levels(owner.measurement, levels.collect())
+            } else {
+                let totals = series.map(|series| {
+                    let total = series.total(owner.first_ns);
+                    (std::mem::take(&mut series.labels), total)
+                });
+                of_totals(owner.measurement, totals.collect())
+            };
             let is_its = |it: &&mut SourceReport| {
                 (&it.name, &it.tags) == (&owner.source.name, &owner.source.tags)
             };
@@ -141,7 +206,16 @@ impl Labelled {
     }
 }
 
-fn report(
+fn of_levels(measurement: &LabelledMeasurement, mut levels: Vec<LabelledLevel>) -> LabelledReport {
+    levels.sort_by(|a, b| {
+        let by_size = b.last.total_cmp(&a.last).then_with(|| b.max.total_cmp(&a.max));
+        by_size.then_with(|| a.labels.cmp(&b.labels))
+    });
+    let LabelledMeasurement { name, title, .. } = *measurement;
+    LabelledReport { measurement: name, title, totals: Vec::new(), levels }
+}
+
+fn of_totals(
     measurement: &LabelledMeasurement,
     totals: Vec<(Vec<(String, String)>, f64)>,
 ) -> LabelledReport {
@@ -153,5 +227,6 @@ fn report(
     };
     let mut totals: Vec<LabelledTotal> = totals.into_iter().map(of).collect();
     totals.sort_by(|a, b| b.total.total_cmp(&a.total).then_with(|| a.labels.cmp(&b.labels)));
-    LabelledReport { measurement: measurement.name, title: measurement.title, totals }
+    let LabelledMeasurement { name, title, .. } = *measurement;
+    LabelledReport { measurement: name, title, totals, levels: Vec::new() }
 }

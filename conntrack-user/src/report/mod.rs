@@ -45,7 +45,7 @@ pub(crate) use self::fields::{Beside, is_zero_uncounted};
 pub use self::found::{FoundByFailures, FoundFit};
 pub use self::html::{comparison as comparison_page, report as report_page};
 pub use self::invalid::InvalidWindow;
-pub use self::labelled::{LabelledReport, LabelledTotal};
+pub use self::labelled::{LabelledLevel, LabelledReport, LabelledTotal};
 pub use self::summary::{
     Above, Burst, Cause, Change, Column, Counter, Cpu, Fill, Fullest, Gap, Gaps, LimitChange,
     Losses, Report, SourceReport, Spreading,

@@ -123,3 +123,45 @@ fn a_clock_that_was_set_back_changes_no_total() {
         assert_eq!(report.recording.clock_steps, 1);
     }
 }
+
+/// Gauges, in which a value that is lower is no counter that began again.
+#[test]
+fn the_composition_of_the_table_has_its_last_least_and_most_entries() {
+    let row = |second: i64, protocol: &str, state: &str, entries: u64| {
+        let time = START_NS + second * 10_000_000_000;
+        format!(
+            "conntrack_entries,host=gw,protocol={protocol},state={state} entries={entries}i,\
+             expired=2i,read_share=1 {time}\n"
+        )
+    };
+    let own = |second: i64| {
+        let time = START_NS + second * 10_000_000_000;
+        format!("conntrack,cpu=all,host=gw drop=0i,entries=9i {time}\n")
+    };
+    let parts = [
+        own(0) + &row(0, "tcp", "ESTABLISHED", 70) + &row(0, "udp", "-", 0),
+        own(1) + &row(1, "tcp", "ESTABLISHED", 900) + &row(1, "udp", "-", 40),
+        own(2) + &row(2, "tcp", "ESTABLISHED", 80) + &row(2, "udp", "-", 500),
+        own(3) + &row(3, "tcp", "ESTABLISHED", 75) + &row(3, "icmp", "-", 0),
+    ];
+    let forward = report_of(parts.concat().as_bytes());
+    let mut parts = parts;
+    parts.reverse();
+    for report in [forward, report_of(parts.concat().as_bytes())] {
+        let [source] = &report.sources[..] else { panic!("{:?}", report.sources) };
+        let [labelled] = &source.labelled[..] else { panic!("{:?}", source.labelled) };
+        assert_eq!((labelled.measurement, labelled.totals.len()), ("conntrack_entries", 0));
+        let levels =
+            labelled.levels.iter().map(|it| (it.labels[0].1.as_str(), it.last, it.min, it.max));
+        assert_eq!(
+            levels.collect::<Vec<_>>(),
+            [("udp", 500.0, 0.0, 500.0), ("tcp", 75.0, 70.0, 900.0), ("icmp", 0.0, 0.0, 0.0)]
+        );
+        assert_eq!((report.other_rows, source.gaps.resets), (0, 0));
+        let table = "\nComposition of the table                 last         min         max\n  \
+                     udp -                                   500           0         500\n  \
+                     tcp ESTABLISHED                          75          70         900\n";
+        let printed = report_text(&report);
+        assert!(printed.contains(table), "{printed}");
+    }
+}

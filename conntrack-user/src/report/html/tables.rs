@@ -204,9 +204,18 @@ pub(super) fn causes(source: &SourceReport, out: &mut String) {
     end(out);
 }
 
-/// The totals of measurements with labels.
+/// The totals and levels of measurements with labels.
 pub(super) fn labelled(source: &SourceReport, out: &mut String) {
-    for LabelledReport { title, totals, .. } in &source.labelled {
+    for LabelledReport { title, totals, levels, .. } in &source.labelled {
+        let mut filled = levels.iter().filter(|each| each.max > 0.0).peekable();
+        if filled.peek().is_some() {
+            start(title, &["", "last", "min", "max"], out);
+            for each in filled {
+                let cells = [each.name(), whole(each.last), whole(each.min), whole(each.max)];
+                row(&cells.map(Some), out);
+            }
+            end(out);
+        }
         let mut counted = totals.iter().filter(|each| each.total > 0.0).peekable();
         if counted.peek().is_none() {
             continue;
