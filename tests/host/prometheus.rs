@@ -156,7 +156,7 @@ fn alerts_and_dashboard_use_only_existing_metrics() {
         }
     }
     assert!(seen > 60, "{seen} names seen");
-    assert_eq!(legends, 56, "as many of Prometheus as of InfluxDB");
+    assert_eq!(legends, 58, "as many of Prometheus as of InfluxDB");
 }
 
 /// The body of an answer to a request by HTTP/1.0.
