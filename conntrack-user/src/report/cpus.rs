@@ -105,9 +105,18 @@ impl Cpus {
             0 => {}
             rows => self.clock.share(rows, has_risen),
         }
+        let Some(step) = step.filter(|_| is_whole && follows_whole) else {
+            self.gather.events.clear();
+            return None;
+        };
         let events = std::mem::take(&mut self.gather.events);
-        let step = step.filter(|_| is_whole && follows_whole)?;
         Some(Sum { at_ns: self.gather.time_ns, step, events })
+    }
+
+    /// Takes the memory of a sum for the next one.
+    pub(super) fn reuse(&mut self, Sum { mut events, .. }: Sum) {
+        events.clear();
+        self.gather.events = events;
     }
 
     /// Returns the reach of a row of the CPU `number` with these counters.

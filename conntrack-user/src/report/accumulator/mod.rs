@@ -190,6 +190,7 @@ impl SourceAccumulator {
         self.count_row(options, time_ns);
         if let Some(sum) = self.cpus.row(cpu, time_ns) {
             self.take_sum(options, &sum);
+            self.cpus.reuse(sum);
         }
         let has_sum = self.statistics.emissions() > 0;
         let is_of_ctpulse = self.is_of_ctpulse;
