@@ -48,7 +48,9 @@ impl Coarse {
     pub(super) fn excess(&self) -> f64 {
         let units = self.interval_seconds / self.unit_seconds;
         if self.is_shared() {
-            (1.0 / units).ceil() * units - 1.0
+            // One that comes a little early has the time of those before it.
+            let most = (1.0 / units * (1.0 + NEAR / 2.0)).floor() + 1.0;
+            most * units - 1.0
         } else {
             units / units.floor() - 1.0
         }
