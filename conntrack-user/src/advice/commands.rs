@@ -98,9 +98,29 @@ fn top(evidence: &Evidence, options: &str) -> String {
     format!("ctpulse top{} {options}", netns_option(evidence))
 }
 
+/// Returns the remedies where ports of NAT run out: more of them, fewer connections, shorter timeouts.
+pub(super) fn exhausted_ports(evidence: &Evidence) -> [String; 3] {
+    [
+        "NAT ports: more source addresses, or a wider range of ports (nft `snat to \
+         192.0.2.1-192.0.2.8`, or the rule's `:1024-65535`); each client keeps to one address of a \
+         range"
+            .to_owned(),
+        "NAT ports: a port is taken once for each destination; fewer connections to one destination \
+         (a cache or a proxy before it, or several addresses for it) need fewer ports"
+            .to_owned(),
+        format!(
+            "NAT ports: shorter timeouts free them sooner: {}sysctl net.netfilter | grep timeout \
+             (udp_timeout_stream, tcp_timeout_time_wait: 120 s by default; tcp_timeout_established: 5 \
+             days)",
+            inside(evidence)
+        ),
+    ]
+}
+
 /// Returns a remedy: the command that counts connections by translated address and destination.
 pub(super) fn nat_ports_by_destination(evidence: &Evidence) -> String {
-    format!("{} counts them", top(evidence, "--by nat,destination,port"))
+    let top = top(evidence, "--by nat,destination,port --where not-expired");
+    format!("{top} counts them, by the destination before its translation")
 }
 
 /// Returns the command that lists unreplied entries, and what it does to them.

@@ -84,7 +84,7 @@ impl FromStr for Condition {
         let Some(key) = key else {
             let near = nearest(name, &KEYS.map(|(name, _)| name));
             let what = near.map_or_else(|| FORM.to_owned(), |near| format!("did you mean {near}?"));
-            return Err(format!("'{name}' is no key; {what}"));
+            return Err(format!("'{name}' is not a key; {what}"));
         };
         let test = test(key, value).ok_or_else(|| {
             format!("'{value}' is no {name}: write {name}={}", example(key).unwrap_or(FORM))
@@ -122,7 +122,7 @@ fn flag(text: &str) -> Result<Condition, String> {
         None => (text, false),
     };
     let flag = FLAGS.into_iter().find(|(known, _)| *known == name);
-    let (word, key) = flag.ok_or_else(|| format!("'{text}' is no condition; {FORM}"))?;
+    let (word, key) = flag.ok_or_else(|| format!("'{text}' is not a condition; {FORM}"))?;
     Ok(Condition { test: Test::Equals(key, KeyValue::Word(word)), is_negated })
 }
 
@@ -232,10 +232,10 @@ mod tests {
             ("state=OPEN", "write state=SYN_SENT"),
             ("protocol=udpp", "write protocol=udp or 17"),
             ("mark=0xg", "write mark=7 or 0x7"),
-            ("answered", "is no condition; write KEY=VALUE"),
+            ("answered", "is not a condition; write KEY=VALUE"),
             ("unreplied=yes", "is no unreplied"),
             ("namespace=x", "is no namespace"),
-            ("", "is no condition"),
+            ("", "is not a condition"),
         ] {
             let error = wrong.parse::<Condition>().unwrap_err();
             assert!(error.contains(hint), "{wrong}: {error}");

@@ -60,6 +60,10 @@ pub const KEYS: [(&str, Key); 13] = [
     ("expired", Key::Expired),
 ];
 
+/// The keys, for a message.
+const KEYS_FORM: &str = "write source, destination, port, protocol, state, zone, mark, namespace, nat; \
+                         or unreplied, assured, offloaded, expired";
+
 /// The value of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyValue {
@@ -95,11 +99,9 @@ impl FromStr for Key {
             }
             (None, _) => {
                 let near = nearest(name, &KEYS.map(|(name, _)| name));
-                let near = near.map_or_else(
-                    || "'ctpulse top --help' lists them".to_owned(),
-                    |near| format!("did you mean {near}?"),
-                );
-                Err(format!("'{text}' is no key; {near}"))
+                let what = near
+                    .map_or_else(|| KEYS_FORM.to_owned(), |near| format!("did you mean {near}?"));
+                Err(format!("'{text}' is not a key; {what}"))
             }
         }
     }
@@ -203,7 +205,7 @@ mod tests {
             ("port/2", "a network is source/24"),
             ("source/33", "0 to 32 bits"),
             ("source/", "0 to 32 bits"),
-            ("", "'ctpulse top --help' lists them"),
+            ("", "write source, destination"),
         ] {
             let error = wrong.parse::<Key>().unwrap_err();
             assert!(error.contains(hint), "{error}");

@@ -10,7 +10,7 @@
 use conntrack_ebpf::Cause;
 
 use super::super::evidence::Host;
-use super::commands::{Side, drops, holders, inside};
+use super::commands::{Side, drops, exhausted_ports, holders};
 use super::failures::NO_LONG_CHAINS;
 use super::{BY_SOURCE, Evidence, FULL, Finding, Severity, number, percent, within};
 use crate::schema::fields::{CLASH_RESOLVE, DROP, DROP_CLASH, DROP_NAT_EXHAUSTED, REPORTED_CAUSES};
@@ -307,21 +307,10 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
 
 /// A random port is no remedy: none is free.
 fn for_exhaustion(evidence: &Evidence) -> [String; 4] {
-    [
-        "NAT ports: more source addresses, or a wider range of ports (nft `snat to \
-         192.0.2.1-192.0.2.8`, or the rule's `:1024-65535`); each client keeps to one address of a \
-         range"
-            .to_owned(),
-        "NAT ports: a port is taken once for each destination; fewer connections to one destination \
-         (a cache or a proxy before it, or several addresses for it) need fewer ports"
-            .to_owned(),
-        format!(
-            "NAT ports: shorter timeouts free them sooner: {}sysctl net.netfilter | grep timeout \
-             (udp_timeout_stream, tcp_timeout_time_wait: 120 s by default)",
-            inside(evidence)
-        ),
-        holders(evidence, Side::Destination, "NAT ports: the destinations with most entries"),
-    ]
+    let [more, fewer, shorter] = exhausted_ports(evidence);
+    let most =
+        holders(evidence, Side::Destination, "NAT ports: the destinations with most entries");
+    [more, fewer, shorter, most]
 }
 
 /// Returns what is known of raced lookups of names, and the remedies.

@@ -1,9 +1,9 @@
 //! A rule about NAT ports before they run out, by the entries in the table.
 
-use super::commands::{inside, nat_ports_by_destination};
-use super::{Evidence, Finding, SYSCTL, Severity, number, percent};
+use super::commands::{exhausted_ports, nat_ports_by_destination};
+use super::{Evidence, Finding, Severity, number, percent};
 use crate::text::connection::protocol_name;
-use crate::top::nat_ports::{NatPorts, TRIES};
+use crate::top::nat_ports::NatPorts;
 
 /// How many destinations are named.
 const NAMED: usize = 3;
@@ -11,53 +11,45 @@ const NAMED: usize = 3;
 /// Ports of an address that are nearly used up for some destination. That the search for one fails is
 /// another finding.
 pub(super) fn nearly_used_up(evidence: &Evidence) -> Option<Finding> {
-    let fullest = evidence.nat_ports.first()?;
+    let nearest = evidence.nat_ports.first()?;
     let mut named: Vec<String> = evidence.nat_ports.iter().take(NAMED).map(taken).collect();
     if evidence.nat_ports.len() > NAMED {
         named.push(format!("{} others", evidence.nat_ports.len() - NAMED));
     }
-    let search = if fullest.usable.len() <= TRIES {
-        "a new connection is dropped when all are taken".to_owned()
-    } else {
-        format!(
-            "a search tries {TRIES} ports, so new connections are dropped from about {} on",
-            percent(fullest.fails_from())
-        )
-    };
-    let mut remedies = vec![
-        "more translated addresses, a wider range of ports, or fewer destinations behind one address: \
-         each destination and port has all ports of an address"
-            .to_owned(),
-        format!(
-            "shorter timeouts free ports sooner: {}sysctl net.netfilter | grep timeout shows \
-             udp_timeout_stream (120 s by default) and tcp_timeout_time_wait (120 s)",
-            inside(evidence)
-        ),
-        nat_ports_by_destination(evidence),
-    ];
-    if !fullest.is_range {
-        remedies.insert(
-            1,
-            "`fully-random` in the NAT rule delays it: searches fail from about 88% on".to_owned(),
+    let mut remedies = exhausted_ports(evidence).to_vec();
+    if !nearest.is_range {
+        remedies.push(
+            "NAT ports: `fully-random` in the rule delays it: searches fail from about 85% on"
+                .to_owned(),
         );
     }
+    remedies.push(nat_ports_by_destination(evidence));
     Some(Finding {
         severity: Severity::Warning,
         title: "NAT ports are nearly used up".to_owned(),
-        evidence: format!("{}; {search}", named.join("; ")),
+        evidence: named.join("; "),
         remedies,
-        see: SYSCTL,
+        see: "nft(8), NAT statements",
     })
 }
 
-/// Returns an address and a destination with the ports that are taken.
+/// Returns an address and a destination with the ports that are taken, and when searches fail.
 fn taken(ports: &NatPorts) -> String {
-    let NatPorts { address, destination, protocol, usable, is_range, .. } = ports;
+    let NatPorts { address, destination, protocol, usable, is_range, is_estimate, .. } = ports;
+    let about = if *is_estimate { "about " } else { "" };
     let (first, last) = (usable.start(), usable.end());
-    let range = if *is_range { format!(" from {first} to {last}") } else { String::new() };
+    let range = if *is_range { format!(" from about {first} to {last}") } else { String::new() };
+    let fails = match ports.fails_from() {
+        1.0.. => "the last one can still be taken",
+        _ if *is_range => "new connections may be dropped from about 90% on",
+        _ => {
+            "new connections may be dropped from about 44% on (clients that count their ports up), \
+             or 61% (random ports of Linux)"
+        }
+    };
     format!(
-        "{} of {} ports{range} of {address} to {destination} ({}) are taken ({})",
-        number(ports.taken),
+        "{about}{} of {} ports{range} of {address} to {destination} ({}) are taken ({}): {fails}",
+        number(ports.taken.round()),
         number(usable.len() as f64),
         protocol_name(*protocol),
         percent(ports.share())
@@ -75,6 +67,7 @@ mod tests {
             destination: "198.51.100.9:443".parse().unwrap(),
             protocol: 6,
             taken,
+            is_estimate: is_range,
             usable,
             is_range,
         }
@@ -91,11 +84,13 @@ mod tests {
         );
         assert_eq!(
             found.evidence,
-            "48,976 of 64,512 ports of 203.0.113.1 to 198.51.100.9:443 (tcp) are taken (75.9%); a \
-             search tries 248 ports, so new connections are dropped from about 77.0% on"
+            "48,976 of 64,512 ports of 203.0.113.1 to 198.51.100.9:443 (tcp) are taken (75.9%): new \
+             connections may be dropped from about 44% on (clients that count their ports up), or 61% \
+             (random ports of Linux)"
         );
         assert!(text(&found).contains("fully-random"), "{found:?}");
-        assert!(text(&found).contains("ctpulse top --by nat,destination,port"), "{found:?}");
+        let command = "ctpulse top --by nat,destination,port --where not-expired";
+        assert!(text(&found).contains(command), "{found:?}");
     }
 
     #[test]
@@ -103,9 +98,9 @@ mod tests {
         let mut evidence = evidence(1000.0, &[]);
         evidence.nat_ports = vec![ports(95.0, 20_000..=20_099, true); 5];
         let found = only(&evidence);
-        let range = "95 of 100 ports from 20000 to 20099 of 203.0.113.1 to ";
+        let range = "about 95 of 100 ports from about 20000 to 20099 of 203.0.113.1 to ";
         assert!(found.evidence.starts_with(range), "{found:?}");
-        let rest = "; 2 others; a new connection is dropped when all are taken";
+        let rest = "are taken (95.0%): the last one can still be taken; 2 others";
         assert!(found.evidence.ends_with(rest), "{found:?}");
         assert!(!text(&found).contains("fully-random"), "{found:?}");
     }

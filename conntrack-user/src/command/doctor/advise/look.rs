@@ -47,6 +47,9 @@ const ENTRIES: u32 = 10_000;
 /// How many addresses with most entries are named.
 const HOLDERS: usize = 3;
 
+/// The buckets of which a census reads all: a few ports of one address may be all that there are.
+const WHOLE: Sample = Sample::Buckets(1 << 20);
+
 /// Settings of the table, besides its limit.
 const BUCKETS: &str = "nf_conntrack_buckets";
 const TIMEOUTS: [&str; 1] = [ESTABLISHED];
@@ -170,7 +173,7 @@ fn holders(inode: u32) -> Result<(Holders, Vec<NatPorts>), CensusError> {
     let (sources, destinations) = (by(Key::SOURCE), by(Key::DESTINATION));
     let mut census = Census::load()?;
     let ((of_sources, of_destinations, nat_ports), pass) = census.pass(
-        Sample::DEFAULT,
+        WHOLE,
         || (Tally::default(), Tally::default(), NatPortTally::new(inode)),
         |(of_sources, of_destinations, nat_ports), entry| {
             of_sources.add(&sources, entry);

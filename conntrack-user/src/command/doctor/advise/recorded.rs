@@ -102,7 +102,7 @@ fn reasons(source: &SourceReport) -> Option<BTreeMap<String, u64>> {
         let reason = labels.iter().find(|(name, _)| name == label);
         *reasons.entry(reason?.1.clone()).or_default() += *total as u64;
     }
-    Some(reasons)
+    (!reasons.is_empty()).then_some(reasons)
 }
 
 /// Returns what a source's rows show.
