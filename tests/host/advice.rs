@@ -262,6 +262,21 @@ fn recorded_reasons_of_invalid_packets_have_their_remedies() {
         explained.contains("tcp_be_liberal=1") && explained.contains("nf_conntrack_checksum=0")
     );
     assert!(!explained.contains("asymmetric") && !explained.contains("log_invalid"), "{explained}");
+    // Rows may begin without the packets that have no reason.
+    let mut lines = recording(60, 1, "", |row| vec![("invalid", row * 100)]);
+    for row in 0..60 {
+        let time = START + row;
+        let labels = "protocol=tcp,reason=checksum";
+        writeln!(lines, "conntrack_invalid,{labels} packets={}i {time}000000000", 100 * row)
+            .unwrap();
+        if row > 9 {
+            let labels = "protocol=all,reason=unexplained";
+            writeln!(lines, "conntrack_invalid,{labels} packets=500000i {time}000000000").unwrap();
+        }
+    }
+    let later = advise(&lines).1;
+    assert!(later.contains("the reasons: checksum 100%"), "{later}");
+
     let rest = advice(50);
     assert!(rest.contains("unexplained 50.0%, tcp_window_seq_high 40.0%"), "{rest}");
     assert!(rest.contains("asymmetric") && rest.contains("log_invalid"), "{rest}");

@@ -7,9 +7,11 @@ use std::path::Path;
 use crate::metric::{Metric, Name, Value};
 use crate::recording::{
     Catalog, FieldId, HeldRow, InOrder, ReadCounts, RecordingReader, Row, SeriesId, files_of,
+    labelled,
 };
 use crate::report::is_ours;
-use crate::rows::self_metrics;
+use crate::rows::{MEASUREMENT, self_metrics};
+use crate::schema::labelled::INVALID_PACKETS;
 
 /// Rows in the order of their time.
 pub trait Rows: Send {
@@ -79,6 +81,7 @@ impl Recorded {
             if self.ours[id]
                 || series.name == self_metrics::MEASUREMENT
                 || is_ours(&self.catalog, series, row)
+                || has_reasons(&self.catalog, row)
             {
                 self.ours[id] = true;
                 return Some(HeldRow::of(row));
@@ -225,11 +228,21 @@ impl Rows for Recorded {
     }
 }
 
+/// Whether a row is of INVALID packets by reason.
+fn has_reasons(catalog: &Catalog, row: Row<'_>) -> bool {
+    labelled::source_of(catalog, row).is_some_and(|(measurement, source, _)| {
+        measurement == &INVALID_PACKETS && source.name.contains(MEASUREMENT)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::live::feed::Batch;
+    use crate::live::series::ALL;
+    use crate::live::state::Screen;
 
     #[test]
     fn rows_have_their_numbers_and_a_bad_line_loses_no_other() {
@@ -255,6 +268,28 @@ mod tests {
         let mut rows = Recorded::new(file.path());
         let drops = std::iter::from_fn(|| rows.next_row().unwrap()?.field("drop"));
         assert_eq!(drops.collect::<Vec<_>>(), [1.0, 2.0, 3.0].map(Value::Float));
+    }
+
+    #[test]
+    fn reasons_of_invalid_packets_are_those_of_their_source() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for second in 0..3 {
+            let time = 1_795_418_322 + second;
+            for (source, packets) in [("a", 1000 * second), ("b", 10 * second)] {
+                writeln!(file, "conntrack,cpu=all,of={source} drop=0i {time}").unwrap();
+                let labels = format!("of={source},protocol=tcp,reason=checksum");
+                writeln!(file, "conntrack_invalid,{labels} packets={packets}i {time}").unwrap();
+            }
+            // Of another program.
+            writeln!(file, "lost,protocol=tcp,reason=checksum packets=5i {time}").unwrap();
+        }
+        let (mut rows, mut screen) = (Recorded::new(file.path()), Screen::default());
+        while let Some(row) = rows.next_row().unwrap() {
+            assert_ne!(row.name, "lost");
+            screen.take(&Batch { rows: vec![row], origins: [None; ALL], repeated: Vec::new() });
+        }
+        let reasons = screen.namespaces.iter().map(|of| of.reasons.most_frequent()[0].in_all);
+        assert_eq!(reasons.collect::<Vec<_>>(), [2000.0, 20.0]);
     }
 
     /// An export of a database has one field after another, and a file may be backwards.

@@ -9,11 +9,13 @@ use super::reasons::Reasons;
 use super::series::{ALL, DROP, INSERT, NEW, RATES, SERIES, Series};
 use crate::metric::{Metric, Name, Value};
 use crate::report::{Beside, is_zero_uncounted};
+use crate::rows::MEASUREMENT;
 use crate::schema::field::{Field, FieldKind};
 use crate::schema::fields::{
     COUNT, DRIFT, ENTRIES, ENTRIES_MAX, ENTRIES_MIN, HOST_ALLOC_FAILED, HOST_UNPLACED, LIMIT,
     PROGRAM_MISSED, PROGRAM_SKIPPED, ROWS_LOST, SAMPLE_SECONDS, SAMPLES_MISSED,
 };
+use crate::schema::labelled::LabelledMeasurement;
 use crate::schema::measure::Measure;
 use crate::schema::provenance::Origin;
 use crate::text::human;
@@ -196,6 +198,16 @@ impl Namespace {
 
     pub(super) fn is_of(&self, row: &Metric) -> bool {
         self.name == row.name && self.is_near(row) && other_tags(row).eq(self.other_tags.iter())
+    }
+
+    /// Whether a row of a measurement with labels belongs to it.
+    pub(super) fn is_source_of(&self, row: &Metric, measurement: &LabelledMeasurement) -> bool {
+        let without_labels =
+            other_tags(row).filter(|(key, _)| !measurement.labels.contains(&&**key));
+        // With `name_override` both have the same name.
+        self.name == row.name.replacen(measurement.name, MEASUREMENT, 1)
+            && self.is_near(row)
+            && without_labels.eq(self.other_tags.iter())
     }
 
     /// Share of the table that is taken, in percent.

@@ -2,7 +2,7 @@
 
 use super::cpu_rates::number;
 use crate::metric::Metric;
-use crate::schema::labelled::INVALID_PACKETS;
+use crate::schema::labelled::{INVALID_PACKETS, UNEXPLAINED};
 
 /// Reasons that are followed: a namespace has at most so many, and a recording may have other rows.
 const MOST: usize = 64;
@@ -22,7 +22,7 @@ pub struct ReasonCount {
     last: Option<f64>,
 }
 
-/// What the rows show of them.
+/// The INVALID packets of a namespace, by the rows so far.
 #[derive(Debug, Clone, Default)]
 pub struct Reasons {
     counts: Vec<ReasonCount>,
@@ -56,7 +56,7 @@ impl Reasons {
             Some(last) if packets >= last => packets - last,
             // The probes were attached again.
             Some(_) => packets,
-            None if time_ns > first_ns => packets,
+            None if time_ns > first_ns && count.reason != UNEXPLAINED => packets,
             None => 0.0,
         };
     }
@@ -112,6 +112,9 @@ mod tests {
         // A reason that comes later began with 0.
         reasons.take(&row(2, "tcp_state", 9, Some(9.0)));
         assert_eq!(shown(&reasons), [("tcp_state", Some(9.0), 9.0), ("checksum", Some(4.0), 4.0)]);
+        // Rows may begin without the packets that have no reason.
+        reasons.take(&row(2, "unexplained", 500, None));
+        assert_eq!(reasons.most_frequent().len(), 2);
         // Attached again, and not every reason has come yet.
         reasons.take(&row(3, "checksum", 7, None));
         assert_eq!(shown(&reasons), [("checksum", None, 11.0), ("tcp_state", None, 9.0)]);

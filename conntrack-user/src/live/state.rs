@@ -63,9 +63,9 @@ impl Screen {
             }
             if let Some(measurement) = labelled_measurement(row) {
                 if measurement == &INVALID_PACKETS {
-                    let near =
-                        self.namespaces.iter_mut().filter(|namespace| namespace.is_near(row));
-                    near.for_each(|namespace| namespace.reasons.take(row));
+                    let is_source = |of: &&mut Namespace| of.is_source_of(row, measurement);
+                    let source = self.namespaces.iter_mut().find(is_source);
+                    source.into_iter().for_each(|namespace| namespace.reasons.take(row));
                 }
                 continue;
             }

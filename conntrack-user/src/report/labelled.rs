@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::summary::SourceReport;
 use super::track::{Fall, Reach, Track};
 use crate::recording::{Catalog, RecordedSeries, Row, labelled};
-use crate::schema::labelled::LabelledMeasurement;
+use crate::schema::labelled::{LabelledMeasurement, UNEXPLAINED};
 
 /// Series that are followed, in all sources together. A source of ctpulse has fewer than 100.
 const MOST_SERIES: usize = 1 << 13;
@@ -122,9 +122,12 @@ impl Level {
 }
 
 impl Series {
-    /// The events, in rows of which the earliest is of this time. A reason that came later began with 0.
+    /// The events, in rows of which the earliest is of this time. A reason that came later began with 0;
+    /// the packets without one have no row where their number is not known.
     fn total(&self, first_ns: i64) -> f64 {
-        let is_new = self.track.span().is_some_and(|(from_ns, _)| from_ns > first_ns);
+        let is_rest = self.labels.iter().any(|(_, value)| value == UNEXPLAINED);
+        let is_later = self.track.span().is_some_and(|(from_ns, _)| from_ns > first_ns);
+        let is_new = is_later && !is_rest;
         self.track.total() + if is_new { self.track.first() } else { 0.0 }
     }
 }
