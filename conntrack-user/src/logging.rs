@@ -71,8 +71,8 @@ pub fn say(level: Level, text: &str) {
 }
 
 /// The lines of a message: what is wrong in the first one, and what to do about it in another one where
-/// the first has no room for both. A message is divided in front of a remedy alone: a name or a command
-/// is not to be broken.
+/// the first has no room for both. A message is divided at a semicolon alone, so that names and commands
+/// stay whole.
 #[must_use]
 pub fn divided(level: Level, text: &str) -> Vec<(Level, String)> {
     let mut parts = text.split("; ");
@@ -87,6 +87,15 @@ pub fn divided(level: Level, text: &str) -> Vec<(Level, String)> {
             lines.push((Level::Info, part.to_owned()));
         }
     }
+    lines
+}
+
+/// The same for a message among others: the further lines name the input, too, or are indented.
+fn continued(level: Level, text: &str) -> Vec<(Level, String)> {
+    let input = text.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    let begin = input.map_or("  ".to_owned(), |(input, _)| format!("[{input}]   "));
+    let mut lines = divided(level, text);
+    lines.iter_mut().skip(1).for_each(|(_, line)| line.insert_str(0, &begin));
     lines
 }
 
@@ -111,8 +120,10 @@ impl Log for Logger {
                 return;
             }
             let lines = match self.reader {
-                LogReader::Person => divided(record.level(), &text),
-                LogReader::Telegraf => vec![(record.level(), text)],
+                LogReader::Person if record.level() <= Level::Warn => {
+                    continued(record.level(), &text)
+                }
+                _ => vec![(record.level(), text)],
             };
             let of = |(level, text): &(Level, String)| line(self.reader, self.colour, *level, text);
             let lines: String = lines.iter().map(of).collect();

@@ -326,14 +326,14 @@ impl Input {
         self.without_events().is_none()
     }
 
-    /// Why it has no place for events.
+    /// The reason why its rows have no numbers of probes; `None` where they have them.
     fn without_events(&self) -> Option<&'static str> {
         if self.compat_telegraf {
-            Some("rows are Telegraf's (compat)")
+            Some("compat is telegraf")
         } else if self.ebpf == Ebpf::Off {
             Some("ebpf is off")
         } else if !self.collect.all && !self.collect.percpu {
-            Some("collect has neither all nor percpu")
+            Some("rows have no statistics")
         } else {
             None
         }
@@ -353,8 +353,7 @@ impl Input {
         let set: Vec<&str> =
             options.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect();
         let have = if set.len() == 1 { "has" } else { "have" };
-        (!set.is_empty())
-            .then(|| format!("[{}] {} {have} no effect: {why}", self.name(), set.join(", ")))
+        (!set.is_empty()).then(|| format!("{why}: {} {have} no effect", set.join(", ")))
     }
 
     /// Whether it has rows of INVALID packets by reason.
@@ -398,19 +397,13 @@ mod tests {
         assert_eq!(input.options_without_effect(), None);
         input.ebpf_invalid = true;
         let warning = |input: &Input| input.options_without_effect().unwrap();
-        assert_eq!(
-            warning(&input),
-            "[conntrack] ebpf_invalid has no effect: collect has neither all nor percpu"
-        );
+        assert_eq!(warning(&input), "rows have no statistics: ebpf_invalid has no effect");
         input.collect.percpu = true;
         assert_eq!(input.options_without_effect(), None);
         (input.ebpf_attach, input.ebpf) = (Some(EbpfAttach::Auto), Ebpf::Off);
-        assert_eq!(
-            warning(&input),
-            "[conntrack] ebpf_invalid, ebpf_attach have no effect: ebpf is off"
-        );
+        assert_eq!(warning(&input), "ebpf is off: ebpf_invalid, ebpf_attach have no effect");
         (input.ebpf, input.compat_telegraf) = (Ebpf::Auto, true);
-        assert!(warning(&input).ends_with("have no effect: rows are Telegraf's (compat)"));
+        assert!(warning(&input).starts_with("compat is telegraf: "));
         let mut input = Input::new(Duration::from_secs(1));
         (input.composition, input.ebpf) = (Some(Duration::from_secs(10)), Ebpf::Off);
         assert_eq!(input.options_without_effect(), None);

@@ -318,10 +318,10 @@ fn a_wrong_command_line_gets_short_lines_with_a_valid_form() {
         (vec!["--source", "netlink", "--proc-root", "/"], 2, "use --source procfs"),
         (vec!["--source", "netlink", "--compat", "telegraf"], 2, "use --source procfs"),
         (vec!["--config", "/nonexistent.conf"], 1, "/nonexistent.conf"),
-        (vec!["drops", "--top", "x"], 2, "'x' is no key; 'ctpulse drops --help' lists them"),
-        (vec!["top", "--by", "x"], 2, "'x' is no key; 'ctpulse top --help' lists them"),
-        (vec!["top", "--by", "sources"], 2, "'sources' is no key; did you mean source?"),
-        (vec!["top", "--where", "x"], 2, "'x' is no condition; write KEY=VALUE or KEY!=VALUE"),
+        (vec!["drops", "--top", "x"], 2, "'x' is not a key; 'ctpulse drops --help' lists them"),
+        (vec!["top", "--by", "x"], 2, "'x' is not a key; write source, destination"),
+        (vec!["top", "--by", "sources"], 2, "'sources' is not a key; did you mean source?"),
+        (vec!["top", "--where", "x"], 2, "'x' is not a condition; write KEY=VALUE or KEY!=VALUE"),
         (vec!["--intervall\x1b[2J"], 2, "'--intervall\\u{1b}[2J'"),
     ] {
         let found = ctpulse().args(&arguments).output().unwrap();

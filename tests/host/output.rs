@@ -280,10 +280,10 @@ impl Log {
         std::fs::read_to_string(self.0.path()).unwrap()
     }
 
-    /// Waits for a message, of which a part may be in a line of its own.
+    /// Waits for a message, which may continue in the next line.
     fn wait_for(&self, words: &str) {
         let start = std::time::Instant::now();
-        while !self.text().replace("\nctpulse: ", "; ").contains(words) {
+        while !self.text().replace("\nctpulse:   ", "; ").contains(words) {
             assert!(start.elapsed() < Duration::from_secs(20), "never: {words}\n{}", self.text());
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -312,3 +312,18 @@ fn a_name_of_the_host_is_found_through_host_proc() {
     assert_eq!(mistyped.status.code(), Some(1));
     assert!(text(&mistyped.stderr).contains(&namespace.name), "{}", text(&mistyped.stderr));
 }
+
+#[test]
+fn the_soft_limit_of_open_files_is_raised() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -Sn 64; exec \"$@\"", "sh"]).arg(crate::support::binary());
+    shell
+        .args(["--interval", "20ms", "--format", "influx"])
+        .args(crate::support::roots(&crate::support::fixture("5.15")));
+    let running = Running::start(&mut shell);
+    assert!(running.line(Duration::from_secs(60)).is_some());
+    let limits = fs::read_to_string(format!("/proc/{}/limits", running.child.id())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<_> = files.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers[0], numbers[1], "{files}");
+}

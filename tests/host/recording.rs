@@ -193,9 +193,9 @@ fn a_full_device_is_reported_and_sampling_continues() {
     let found = command.args(["--count", "20", "--stats"]).output().unwrap();
     let printed = text(&found.stderr);
     assert!(printed.contains("warning: cannot write to /dev/full: No space left"), "{printed}");
-    // What it means is in the next line, for which the first has no room.
+    // The consequence does not fit into the first line.
     assert!(printed.lines().all(|line| line.chars().count() <= 100), "{printed}");
-    assert!(printed.contains("\nctpulse: rows are lost until there is room\n"), "{printed}");
+    assert!(printed.contains("\nctpulse:   rows are lost until there is room\n"), "{printed}");
     assert!(printed.contains("20 emissions found no room"), "{printed}");
     assert_eq!(found.status.code(), Some(1));
 }

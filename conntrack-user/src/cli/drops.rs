@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::SourceArgs;
-use crate::drops::top::GroupBy;
+use crate::drops::top::{GroupBy, NAMES};
 use crate::schema::invalid::Reason;
 
 /// Shown by `drops --help` and its manual page.
@@ -53,9 +53,6 @@ pub(super) fn help() -> String {
     )
 }
 
-/// The keys of `--top`, for completion.
-const KEYS: [&str; 7] = ["cause", "reason", "protocol", "source", "destination", "port", "nat"];
-
 /// Options of `drops`.
 #[derive(Debug, Clone, Args)]
 pub struct DropsArgs {
@@ -71,7 +68,7 @@ pub struct DropsArgs {
     /// Add up by these instead, with commas: cause (or reason, with --invalid), protocol, source,
     /// destination, port, nat (the source address after NAT), or a network such as source/24 (of IPv6
     /// four times as many bits).
-    #[arg(long, value_name = "KEYS", value_delimiter = ',', add = super::complete::list(&KEYS))]
+    #[arg(long, value_name = "KEYS", value_delimiter = ',', add = super::complete::list(&NAMES))]
     pub top: Vec<GroupBy>,
     /// How many lines --top prints.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = super::value::lines, requires = "top")]

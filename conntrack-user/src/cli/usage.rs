@@ -270,7 +270,7 @@ mod tests {
                 "'ctpulse config' needs <--print-default|--check <FILE>>; see 'ctpulse config --help'",
             ),
             ("report", "'ctpulse report' needs <FILE>...; see 'ctpulse report --help'"),
-            ("drops --top caus", "--top: 'caus' is no key; did you mean cause?"),
+            ("drops --top caus", "--top: 'caus' is not a key; did you mean cause?"),
             (
                 "drops --lines x --top cause",
                 "--lines: 'x' is not a number; write a whole number from 1 on",

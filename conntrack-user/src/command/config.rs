@@ -1,5 +1,6 @@
 //! `ctpulse config`: a sample to start from, and a check that reports what a file would do.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,7 +22,8 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// What a start on this host would refuse. The file may be for another host, so these are warnings.
+/// Names that are not on this host, where a run would be refused. The file may be for another host, so
+/// these are warnings.
 fn absent_here(settings: &Settings) -> Vec<String> {
     let roots = SourceArgs::default().roots();
     let waiting_for_none = settings.inputs.iter().filter(|input| !input.wait);
@@ -44,7 +46,9 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
     }
     let mut text = String::new();
     let mut warnings = loaded.warnings;
-    warnings.extend(inputs.iter().filter_map(Input::options_without_effect));
+    let without_effect = inputs.iter().filter_map(Input::options_without_effect);
+    // The same of several inputs once.
+    warnings.extend(without_effect.collect::<BTreeSet<_>>());
     warnings.extend(absent_here(&loaded.settings));
     for warning in &warnings {
         writeln!(text, "warning: {}", shown(warning))?;

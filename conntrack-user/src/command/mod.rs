@@ -18,6 +18,7 @@ mod screen;
 mod stream;
 mod top;
 
+use std::collections::BTreeSet;
 use std::iter;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -259,7 +260,9 @@ fn settings_each(
             "--proc-root reads plain files, which netlink knows nothing of; use --source procfs"
         );
     }
-    warnings.extend(settings.inputs.iter().filter_map(Input::options_without_effect));
+    let without_effect = settings.inputs.iter().filter_map(Input::options_without_effect);
+    // The same of several inputs once.
+    warnings.extend(without_effect.collect::<BTreeSet<_>>());
     Ok((settings, warnings))
 }
 

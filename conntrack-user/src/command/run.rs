@@ -36,11 +36,12 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let streamed = super::runtime()?.block_on(stream(args, &target))?;
     if streamed.complete && streamed.rows == 0 && is_bounded(args) {
         let why = match streamed.has_read {
-            true => "the filters left no row",
-            false => match args.collect.sample.source.netns.as_slice() {
-                [] => "nothing could be read (`ctpulse doctor` has the reason)",
-                _ => "nothing could be read (`ctpulse doctor --netns` has the reason)",
-            },
+            true => "the filters left no row".to_owned(),
+            false => {
+                let netns = args.collect.sample.source.netns.first();
+                let netns = netns.map_or(String::new(), |netns| format!(" --netns {netns}"));
+                format!("nothing could be read (`ctpulse doctor{netns}` has the reason)")
+            }
         };
         bail!("nothing was written: {why}");
     }

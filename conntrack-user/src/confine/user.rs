@@ -81,7 +81,7 @@ pub fn check_form(name: &str) -> Result<(), UserError> {
 /// Checks that there is this user, or that it is `UID:GID`.
 ///
 /// # Errors
-/// [`UserError`], but for the privilege to become that user.
+/// [`UserError`]; the privilege to become that user is not asked for.
 pub fn check_known(name: &str) -> Result<(), UserError> {
     find(name).map(|_| ())
 }

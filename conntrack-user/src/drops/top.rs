@@ -36,7 +36,8 @@ pub enum GroupBy {
 }
 
 /// The keys, as they are written.
-const NAMES: [&str; 7] = ["cause", "reason", "protocol", "source", "destination", "port", "nat"];
+pub const NAMES: [&str; 7] =
+    ["cause", "reason", "protocol", "source", "destination", "port", "nat"];
 
 impl FromStr for GroupBy {
     type Err = String;
@@ -57,8 +58,8 @@ impl FromStr for GroupBy {
             "port" => Ok(Self::Port),
             "nat" => Ok(Self::Nat),
             _ => Err(match nearest(name, &NAMES) {
-                Some(near) => format!("'{text}' is no key; did you mean {near}?"),
-                None => format!("'{text}' is no key; 'ctpulse drops --help' lists them"),
+                Some(near) => format!("'{text}' is not a key; did you mean {near}?"),
+                None => format!("'{text}' is not a key; 'ctpulse drops --help' lists them"),
             }),
         }
     }

@@ -71,11 +71,11 @@ impl Collisions {
         let named: Vec<_> = named.map(|(name, written)| format!("{name:?} as {written}")).collect();
         let more = match renamed.len().saturating_sub(MOST_NAMED) {
             0 => String::new(),
-            more => format!("; and {more} more"),
+            more => format!(", and {more} more"),
         };
-        // Each may have a line of its own.
-        let named = named.join("; ");
-        Some(format!("names that are one in Prometheus are kept apart: {named}{more}"))
+        let named = named.join(", ");
+        // The names may have a line of their own.
+        Some(format!("names that are one in Prometheus are kept apart; {named}{more}"))
     }
 }
 

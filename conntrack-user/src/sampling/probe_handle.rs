@@ -33,7 +33,7 @@ pub(super) struct Probes {
     attachment: u64,
     /// INVALID packets with a reason, before the kernel's counters were read for an emission.
     invalid_before: Option<u64>,
-    /// Why they could not be read then.
+    /// The error of that reading.
     invalid_failure: Option<io::Error>,
     /// Whether the kernel's counters were read since then.
     is_invalid_paired: bool,

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use rustix::fs::{PROC_SUPER_MAGIC, statfs};
+use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, open};
 
 /// The option of the mount of procfs at `root` that hides the processes of other users.
 #[must_use]
@@ -23,7 +23,9 @@ pub fn hides_files(root: &Path) -> bool {
 /// Whether `root` is procfs, and not a directory with copies of its files.
 #[must_use]
 pub fn is_procfs(root: &Path) -> bool {
-    statfs(root).is_ok_and(|statfs| statfs.f_type == PROC_SUPER_MAGIC)
+    // A confined run may ask this of an open file only.
+    let opened = open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    opened.and_then(fstatfs).is_ok_and(|statfs| statfs.f_type == PROC_SUPER_MAGIC)
 }
 
 /// Whether `root` is procfs and shows another network namespace than that of its process 1: its

@@ -238,16 +238,3 @@ fn a_reader_that_does_not_read_at_the_end_is_a_failure() {
     assert_eq!(ended.status.code(), Some(1), "{told}");
     assert!(told.contains("the output is stuck"), "{told}");
 }
-
-#[test]
-fn the_soft_limit_of_open_files_is_raised() {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -Sn 64; exec \"$@\"", "sh"]).arg(support::binary());
-    shell.args(["--interval", "20ms", "--format", "influx"]).args(roots(&fixture("5.15")));
-    let running = Running::start(&mut shell);
-    assert!(running.line(Duration::from_secs(60)).is_some());
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.child.id())).unwrap();
-    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    let numbers: Vec<_> = files.split_whitespace().skip(3).take(2).collect();
-    assert_eq!(numbers[0], numbers[1], "{files}");
-}

@@ -56,7 +56,7 @@ the_default_seccomp_profile_is_named() {
     sampled $run --cap-add BPF --cap-add PERFMON --cap-add NET_ADMIN "$(cat image)"
     [ "$(largest insert)" -eq 0 ]
     grep -i seccomp /run/messages
-    # The option that mends it.
+    # The option that allows it.
     $run --cap-add BPF --cap-add PERFMON --cap-add NET_ADMIN "$(cat image)" doctor > /run/doctor || true
     grep -- 'seccomp=unconfined' /run/doctor
 }

@@ -197,7 +197,7 @@ fn tags_that_would_be_one_label_are_kept_and_reported() {
     assert_eq!(*labels, BTreeMap::from(expected));
     assert_eq!(
         encoder.take_notice().unwrap(),
-        "names that are one in Prometheus are kept apart: \"rack-no\" as rack_no_3; \
+        "names that are one in Prometheus are kept apart; \"rack-no\" as rack_no_3, \
          \"rack.no\" as rack_no_4"
     );
     encode(&mut encoder, &[table_row()]);
@@ -226,7 +226,7 @@ fn names_of_two_inputs_that_would_be_one_are_kept_apart() {
         assert!(text.contains(series), "{text}");
     }
     let notice = encoder.take_notice().unwrap();
-    assert!(notice.ends_with("\"x.y\" as x_y_2; \"a.b\" as a_b_2"), "{notice}");
+    assert!(notice.ends_with("\"x.y\" as x_y_2, \"a.b\" as a_b_2"), "{notice}");
     // The same label on every row, independent of the other tags.
     let both = Metric {
         tags: rows[0].tags.iter().chain(&rows[1].tags).cloned().collect(),
