@@ -408,10 +408,7 @@ mod tests {
         (input.composition, input.ebpf) = (Some(Duration::from_secs(10)), Ebpf::Off);
         assert_eq!(input.options_without_effect(), None);
         input.compat_telegraf = true;
-        assert_eq!(
-            warning(&input),
-            "[conntrack] composition has no effect: rows are Telegraf's (compat)"
-        );
+        assert_eq!(warning(&input), "compat is telegraf: composition has no effect");
     }
 
     #[test]

@@ -106,7 +106,7 @@ fn conditions_are_typed_and_an_error_keeps_the_line() {
     assert_eq!(app.prompt.as_ref().unwrap().text, "protocol=udp,q?");
     press(&mut app, "\n", now);
     let error = app.prompt.as_ref().unwrap().error.clone().unwrap();
-    assert!(error.contains("'q?' is no condition; write KEY=VALUE"), "{error}");
+    assert!(error.contains("'q?' is not a condition; write KEY=VALUE"), "{error}");
     for _ in 0..3 {
         app.press(KeyEvent::new(KeyCode::Backspace, KeyModifiers::NONE), now);
     }
