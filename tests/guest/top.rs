@@ -75,7 +75,7 @@ fn keys_lead_from_the_heaviest_source_to_its_port() {
     until_line(&terminal, &["870", "87.0%", "443"]);
     terminal.until_shown("By port, most entries first");
     terminal.press("wprt=53\r");
-    terminal.until_shown("'prt' is no key; did you mean port?");
+    terminal.until_shown("'prt' is not a key; did you mean port?");
     terminal.press("\x15port=53\r");
     terminal.until_shown("By port, most entries first; only where port=53");
     terminal.press("1");
