@@ -9,7 +9,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use log::LevelFilter;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::CapabilitySet;
 
 use crate::accumulate::Loss;
@@ -21,7 +21,7 @@ use crate::output::{Destination, Ended, Ending, InputState, Sink, Standing};
 use crate::rows::RowBuilder;
 use crate::sampling::channel::Control;
 use crate::sampling::{Sampler, SamplingReport, Trigger};
-use crate::schema::maintained;
+use crate::schema::maintained::{Release, read_release};
 use crate::settings::{Confine, Ebpf, Input, Roots, Source};
 use crate::source::cpu_mask;
 use crate::source::ebpf::EventsError;
@@ -247,7 +247,7 @@ impl Threads {
             None => {
                 let mut needs = needs(inputs, &places, &probes, plan, &asks_for_table);
                 needs.census = walks.is_some();
-                if needs.probes || needs.census {
+                if (needs.probes || needs.census) && plan.confine != Confine::Off {
                     allow_locked_memory();
                 }
                 let confined = confine(plan.confine, &needs);
@@ -276,7 +276,6 @@ impl Threads {
             match thread.spawn(move || sampler.run()) {
                 Ok(thread) => samplers.push((control, thread)),
                 Err(error) => {
-                    walks.iter().for_each(Walks::stop);
                     stop_samplers(samplers);
                     return Err(error);
                 }
@@ -286,11 +285,19 @@ impl Threads {
     }
 }
 
-/// Lifts the limit of locked memory, as far as this process may. Before 5.11 maps count as such, and a
-/// confined process, which may load programs later, cannot change its limits.
+/// Lifts the limit of locked memory, as far as this process may, on a kernel before 5.11, where maps count
+/// as such: a confined process, which may load programs later, cannot change its limits.
 fn allow_locked_memory() {
+    const WITHOUT_LIMIT: Release = (5, 11);
+    let release = read_release("/proc/sys/kernel/osrelease".as_ref());
+    if release.is_some_and(|release| release >= WITHOUT_LIMIT) {
+        return;
+    }
     // If it is refused, the usual limit may do; otherwise the refusal of a map names it.
-    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+    if setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }).is_err() {
+        let maximum = getrlimit(Resource::Memlock).maximum;
+        let _ = setrlimit(Resource::Memlock, Rlimit { current: maximum, maximum });
+    }
 }
 
 /// Starts the sink's thread. The samplers wake it by its handle, so it starts before there are
@@ -370,7 +377,7 @@ struct PreparedInput {
     input: Input,
     reader: Reader,
     cpus: Vec<u32>,
-    release: Option<maintained::Release>,
+    release: Option<Release>,
     /// The keys of the table row.
     keys: Vec<String>,
 }
@@ -382,7 +389,7 @@ impl PreparedInput {
             log::debug!("{error}");
             Vec::new()
         });
-        let release = maintained::read_release(&place.osrelease());
+        let release = read_release(&place.osrelease());
         let candidates = place.sysctl_candidates(&input);
         let keys = candidates.iter().map(|(key, _)| key.clone()).collect();
         let mut reader = Reader::new(place, candidates, input.source);

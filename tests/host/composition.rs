@@ -17,6 +17,8 @@ fn plain_files_have_no_entries_which_is_one_warning() {
         assert_eq!(with.lines().count(), without.lines().count(), "{format}: {with}");
         let warning = "warning: no rows conntrack_entries: --proc-root has no entries\n";
         assert_eq!(errors.matches(warning).count(), 1, "{format}: {errors}");
+        let of_table = "warning: the table has no rows conntrack_entries; write another --format\n";
+        assert_eq!(errors.contains(of_table), format == "table", "{format}: {errors}");
     }
 }
 

@@ -158,14 +158,15 @@ fn keep_what_is_fixed(new: &mut Settings, old: &Settings) {
 /// # Errors
 /// A required change that is not possible.
 fn fit(settings: &mut Settings, kept: &Needs) -> Result<(), String> {
+    let mut lacks_census = false;
     for input in &mut settings.inputs {
         let place = Place::resolve(&settings.roots, &input.netns);
         if !kept.probes && input.ebpf == Ebpf::Auto {
             input.ebpf = Ebpf::Off;
         }
-        if !kept.census && input.composition.take().is_some() {
-            let name = ENTRIES_BY_STATE.name;
-            log::warn!("no rows {name}: privileges were given up at the start; restart ctpulse");
+        if !kept.census {
+            lacks_census |= input.composition_interval().is_some() && place.is_live();
+            input.composition = None;
         }
         if !kept.netlink && settled(input.source, &place) == Source::Auto {
             input.source = Source::Procfs;
@@ -178,6 +179,10 @@ fn fit(settings: &mut Settings, kept: &Needs) -> Result<(), String> {
                 "it needs {what}, for which privileges were given up at the start; restart ctpulse"
             ));
         }
+    }
+    if lacks_census {
+        let name = ENTRIES_BY_STATE.name;
+        log::warn!("no rows {name}: privileges were given up at the start; restart ctpulse");
     }
     Ok(())
 }

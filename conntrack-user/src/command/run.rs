@@ -22,6 +22,7 @@ use crate::output::{Destination, suffix};
 use crate::pipeline::{Pipeline, Plan};
 use crate::recording::{Rotation, is_compressed};
 use crate::sampling::{SamplingReport, Trigger};
+use crate::schema::labelled::ENTRIES_BY_STATE;
 use crate::scrape::{Published, Server};
 use crate::settings::{Confine, Ebpf, Settings};
 use crate::source::namespace::HeldProcesses;
@@ -78,6 +79,9 @@ async fn stream(args: &RunArgs, target: &Target) -> anyhow::Result<Streamed> {
     let name = args.output.as_deref().filter(|_| !target.is_terminal());
     if let Some(warning) = name.and_then(|name| suffix::warning(name, args.format)) {
         log::warn!("{warning}");
+    }
+    if format == Format::Table && settings.inputs.iter().any(|it| it.composition.is_some()) {
+        log::warn!("the table has no rows {}; write another --format", ENTRIES_BY_STATE.name);
     }
     if args.once && args.collect.sample.ebpf == Some(Ebpf::On) {
         return Err(super::UsageError(

@@ -25,6 +25,9 @@ const MODULE: &str = "/sys/module/nf_conntrack";
 /// After a walk there is none for so many times as long.
 const PAUSE: u32 = 9;
 
+/// After a walk that failed there is another one within this time.
+const RETRY: Duration = Duration::from_secs(10);
+
 /// What a walk found out about one input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Update {
@@ -212,7 +215,7 @@ impl Prepared {
 
     /// Walks over the table when a share is due, until it is stopped.
     fn run(mut self, is_stopped: &AtomicBool) {
-        let mut earliest = Instant::now();
+        let (mut earliest, mut has_told) = (Instant::now(), false);
         while !is_stopped.load(Ordering::Acquire) {
             let due = self.shares.iter().map(|share| share.due).min().unwrap_or(earliest);
             let left = due.max(earliest).saturating_duration_since(Instant::now());
@@ -226,8 +229,17 @@ impl Prepared {
             }
             // Loading the program is no walk.
             let is_new = !was_loaded && self.table.census.is_some();
-            let pause = if is_new { Duration::ZERO } else { began.elapsed() * PAUSE };
+            let took = began.elapsed();
+            let pause = if is_new { Duration::ZERO } else { took * PAUSE };
             earliest = Instant::now() + pause;
+            let is_slow = self.shares.iter().any(|share| share.every < took + pause);
+            if is_slow && !std::mem::replace(&mut has_told, true) {
+                log::warn!(
+                    "{}: a walk over the table took {took:.1?}, so there is one every {:.0?} at most",
+                    ENTRIES_BY_STATE.name,
+                    took + pause
+                );
+            }
         }
     }
 
@@ -239,14 +251,21 @@ impl Prepared {
         let due: Vec<_> = due
             .map(|share| {
                 share.due = next_due(share.due, share.every, now);
-                (share.place.namespace(), &share.latest)
+                (share.place.namespace(), &share.latest, &mut share.due)
             })
             .collect();
-        let inodes: Vec<u32> = due.iter().flat_map(|(it, _)| it).map(|it| it.inode).collect();
-        let counted = self.table.count(&inodes);
-        for (namespace, latest) in due {
+        let inodes: Vec<u32> = due.iter().flat_map(|(it, ..)| it).map(|it| it.inode).collect();
+        let counted = match inodes.as_slice() {
+            // No namespace is there.
+            [] => Ok(HashMap::new()),
+            inodes => self.table.count(inodes),
+        };
+        for (namespace, latest, next) in due {
             let groups = counted.as_ref().ok().zip(namespace.as_ref());
             let groups = groups.and_then(|(counted, it)| counted.get(&it.inode).cloned());
+            if groups.is_none() {
+                *next = (*next).min(now + RETRY);
+            }
             latest.put(groups.map_or(Update::Unknown, Update::Counted));
         }
         counted.map(|_| ())
@@ -263,6 +282,12 @@ impl Walks {
     pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Release);
         self.thread.unpark();
+    }
+}
+
+impl Drop for Walks {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

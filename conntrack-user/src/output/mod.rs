@@ -299,7 +299,12 @@ impl InputState {
         let loss = window.loss;
         window.loss.rows_lost += self.not_written;
         let rows = self.rows.rows(&window);
-        self.has_read |= rows.iter().any(Metric::has_values);
+        let has_values = rows.iter().any(Metric::has_values);
+        self.has_read |= has_values;
+        if !has_values {
+            // The table may be gone, too.
+            self.standing.rows.clear();
+        }
         let rows = rows.into_iter();
         let mut rows: Vec<Metric> = rows.filter_map(|row| self.filter.apply(row)).collect();
         rows.extend(self.composition_rows(window.timestamp_ns));

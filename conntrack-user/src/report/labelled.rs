@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::summary::SourceReport;
 use super::track::{Fall, Reach, Track};
 use crate::recording::{Catalog, RecordedSeries, Row, labelled};
-use crate::schema::labelled::{LabelledMeasurement, UNEXPLAINED};
+use crate::schema::labelled::{LabelledMeasurement, READ_SHARE, UNEXPLAINED};
+use crate::text::human::percent;
 
 /// Series that are followed, in all sources together. A source of ctpulse has fewer than 100.
 const MOST_SERIES: usize = 1 << 13;
@@ -85,8 +86,11 @@ struct Owner {
     measurement: &'static LabelledMeasurement,
     /// The series of the source's own rows, without `cpu`.
     source: RecordedSeries,
-    /// The earliest time.
+    /// The earliest and the latest time.
     first_ns: i64,
+    last_ns: i64,
+    /// The least part of the table that was read, where it was less than all.
+    least_read: Option<f64>,
     /// Rows have rates, so that one without begins after an attachment.
     has_rates: bool,
     rows: u64,
@@ -103,6 +107,7 @@ struct Series {
 /// The values of a gauge.
 #[derive(Debug, Clone, Copy)]
 struct Level {
+    first_ns: i64,
     last_ns: i64,
     last: f64,
     min: f64,
@@ -111,12 +116,25 @@ struct Level {
 
 impl Level {
     fn take(level: &mut Option<Self>, time_ns: i64, value: f64) {
-        let new = Self { last_ns: time_ns, last: value, min: value, max: value };
+        let new = Self { first_ns: time_ns, last_ns: time_ns, last: value, min: value, max: value };
         let level = level.get_or_insert(new);
+        level.first_ns = level.first_ns.min(time_ns);
         level.min = level.min.min(value);
         level.max = level.max.max(value);
         if time_ns >= level.last_ns {
             (level.last_ns, level.last) = (time_ns, value);
+        }
+    }
+}
+
+impl Level {
+    /// The same beside other rows of its source: it was 0 before its first row and behind its last one.
+    fn within(self, owner: &Owner) -> Self {
+        let (is_gone, is_new) = (self.last_ns < owner.last_ns, self.first_ns > owner.first_ns);
+        Self {
+            last: if is_gone { 0.0 } else { self.last },
+            min: if is_gone || is_new { 0.0 } else { self.min },
+            ..self
         }
     }
 }
@@ -145,6 +163,8 @@ impl Labelled {
                 measurement,
                 source,
                 first_ns: row.time_ns,
+                last_ns: row.time_ns,
+                least_read: None,
                 has_rates: false,
                 rows: 0,
             });
@@ -166,13 +186,17 @@ impl Labelled {
         let Some(number) = of(owner.measurement.number.name).filter(|it| *it >= 0.0) else {
             return;
         };
+        owner.first_ns = owner.first_ns.min(row.time_ns);
+        owner.last_ns = owner.last_ns.max(row.time_ns);
         if owner.measurement.is_gauge() {
+            if let Some(share) = of(READ_SHARE).filter(|share| *share < 1.0) {
+                owner.least_read = Some(owner.least_read.map_or(share, |least| least.min(share)));
+            }
             Level::take(&mut series.level, row.time_ns, number);
             return;
         }
         let has_rate = owner.measurement.rate.is_some_and(|rate| of(rate).is_some());
         owner.has_rates |= has_rate;
-        owner.first_ns = owner.first_ns.min(row.time_ns);
         // A row without a rate where others have one is the first one of an attachment.
         let fall = if owner.has_rates && !has_rate { Fall::BeganAgain } else { Fall::Resets };
         series.track.take(row.time_ns, number, Reach { near_ns: 0, far_ns: i64::MAX, fall });
@@ -185,7 +209,7 @@ impl Labelled {
             let series = self.series.iter_mut().filter(|series| series.owner == at);
             let report = if owner.measurement.is_gauge() {
                 let levels = series.filter_map(|series| {
-                    let Level { last, min, max, .. } = series.level?;
+                    let Level { last, min, max, .. } = series.level?.within(owner);
                     let labels = std::mem::take(&mut series.labels);
                     Some(LabelledLevel { labels, last, min, max })
                 });
@@ -201,7 +225,16 @@ impl Labelled {
                 (&it.name, &it.tags) == (&owner.source.name, &owner.source.tags)
             };
             match sources.iter_mut().find(is_its) {
-                Some(source) => source.labelled.push(report),
+                Some(source) => {
+                    source.labelled.push(report);
+                    source.unknown.extend(owner.least_read.map(|share| {
+                        format!(
+                            "{}: at times only {} of the table was read, so its numbers are too low",
+                            owner.measurement.name,
+                            percent(100.0 * share)
+                        )
+                    }));
+                }
                 None => left_out += owner.rows,
             }
         }

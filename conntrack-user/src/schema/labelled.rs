@@ -101,7 +101,7 @@ pub static ENTRIES_BY_STATE: LabelledMeasurement = LabelledMeasurement {
         gauge("expired", "Entries whose time is over and that are not collected yet."),
         gauge("offloaded", "Entries whose packets a flow table forwards."),
         LabelledField {
-            name: "read_share",
+            name: READ_SHARE,
             prometheus: "read_ratio",
             help: "Part of the table that was read for the number of entries by state.",
         },
@@ -109,6 +109,9 @@ pub static ENTRIES_BY_STATE: LabelledMeasurement = LabelledMeasurement {
     ],
     title: "Composition of the table",
 };
+
+/// The part of the table that was read, from 0 to 1.
+pub const READ_SHARE: &str = "read_share";
 
 /// The fields of [`WITHIN_SECONDS`](crate::composition::WITHIN_SECONDS).
 pub const EXPIRE_WITHIN: [LabelledField; 7] = [
@@ -138,8 +141,10 @@ pub fn find(
     has_tag: impl Fn(&str) -> bool,
     has_field: impl Fn(&str) -> bool,
 ) -> Option<&'static LabelledMeasurement> {
+    // Filters may leave out any field.
     let is_of = |measurement: &&&LabelledMeasurement| {
-        measurement.labels.iter().all(|label| has_tag(label)) && has_field(measurement.number.name)
+        measurement.labels.iter().all(|label| has_tag(label))
+            && measurement.fields().any(|field| has_field(field.name))
     };
     LABELLED.iter().find(is_of).copied()
 }

@@ -61,15 +61,23 @@ impl Snapshot {
         Self { inputs, text: OnceLock::new(), open_metrics: OnceLock::new() }
     }
 
-    /// The same with other rows of the input with this number.
+    /// The same with other rows of the input with this number; `standing` are of an earlier reading, and
+    /// no sign that anything was read now.
     #[must_use]
-    pub fn with(&self, input: usize, rows: Vec<Metric>, now: Instant) -> Self {
+    pub fn with(
+        &self,
+        input: usize,
+        mut rows: Vec<Metric>,
+        standing: &[Metric],
+        now: Instant,
+    ) -> Self {
         let mut inputs = self.inputs.clone();
         if let Some(latest) = inputs.get_mut(input) {
             latest.emitted = now;
             if rows.iter().any(|row| row.name != self_metrics::MEASUREMENT && row.has_values()) {
                 latest.sampled = Some(now);
             }
+            rows.extend_from_slice(standing);
             latest.rows = Arc::new(rows);
         }
         Self::of(inputs)
@@ -181,8 +189,7 @@ impl Destination for Published {
             if let Some(notice) = self.collisions.take(rows) {
                 log::warn!("{notice}");
             }
-            let rows = rows.iter().chain(*standing).cloned().collect();
-            let new = self.latest.borrow().with(*input, rows, Instant::now());
+            let new = self.latest.borrow().with(*input, rows.clone(), standing, Instant::now());
             self.latest.send_replace(Arc::new(new));
         }
         self.text.write(emissions)
@@ -213,13 +220,18 @@ mod tests {
         assert_eq!(none.stale(at(5)), None);
         assert_eq!(none.stale(at(6)).unwrap(), "conntrack: no row for 6 s");
         assert_eq!(none.unhealthy(start).unwrap(), "conntrack: no sample yet");
-        let one = none.with(0, vec![row(Value::Integer(1))], start);
+        let one = none.with(0, vec![row(Value::Integer(1))], &[], start);
         assert_eq!(one.unhealthy(start).unwrap(), r"e\u{1b}[2J: no sample yet");
-        let both = one.with(1, vec![row(Value::Integer(1))], start);
+        let both = one.with(1, vec![row(Value::Integer(1))], &[], start);
         assert_eq!(both.unhealthy(at(5)), None);
         assert_eq!(both.unhealthy(at(6)).unwrap(), "conntrack: no row for 6 s");
         // Rows without a value come on, and are no samples.
-        let empty = both.with(0, vec![row(Value::Unknown)], at(6));
+        // Numbers of an earlier walk over the table are no sample.
+        let standing = [row(Value::Integer(5))];
+        let walked = both.with(0, vec![row(Value::Unknown)], &standing, at(6));
+        assert_eq!(walked.inputs[0].sampled, both.inputs[0].sampled);
+        assert_eq!(walked.inputs[0].rows.len(), 2);
+        let empty = both.with(0, vec![row(Value::Unknown)], &[], at(6));
         assert_eq!(empty.stale(at(7)), None);
         assert!(
             empty.unhealthy(at(7)).unwrap().starts_with("conntrack: nothing could be read for 7 s")
@@ -234,7 +246,7 @@ mod tests {
             String::from_utf8(snapshot.exposition(Dialect::Text).to_vec()).unwrap()
         };
         assert!(text(&none).starts_with("# HELP ctpulse_build_info "));
-        let one = none.with(0, vec![row(Value::Integer(7))], now);
+        let one = none.with(0, vec![row(Value::Integer(7))], &[], now);
         assert!(text(&one).contains("\nconntrack_entries 7\n"), "{}", text(&one));
         let same = [one.exposition(Dialect::OpenMetrics), one.exposition(Dialect::OpenMetrics)];
         assert_eq!(same[0].as_ptr(), same[1].as_ptr());

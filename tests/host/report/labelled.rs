@@ -140,9 +140,11 @@ fn the_composition_of_the_table_has_its_last_least_and_most_entries() {
     };
     let parts = [
         own(0) + &row(0, "tcp", "ESTABLISHED", 70) + &row(0, "udp", "-", 0),
-        own(1) + &row(1, "tcp", "ESTABLISHED", 900) + &row(1, "udp", "-", 40),
+        own(1) + &row(1, "tcp", "ESTABLISHED", 900) + &row(1, "udp", "-", 40)
+            // No walk after it finds any.
+            + &row(1, "tcp", "SYN_SENT", 5000),
         own(2) + &row(2, "tcp", "ESTABLISHED", 80) + &row(2, "udp", "-", 500),
-        own(3) + &row(3, "tcp", "ESTABLISHED", 75) + &row(3, "icmp", "-", 0),
+        own(3) + &row(3, "tcp", "ESTABLISHED", 75) + &row(3, "icmp", "-", 7),
     ];
     let forward = report_of(parts.concat().as_bytes());
     let mut parts = parts;
@@ -152,16 +154,41 @@ fn the_composition_of_the_table_has_its_last_least_and_most_entries() {
         let [labelled] = &source.labelled[..] else { panic!("{:?}", source.labelled) };
         assert_eq!((labelled.measurement, labelled.totals.len()), ("conntrack_entries", 0));
         let levels =
-            labelled.levels.iter().map(|it| (it.labels[0].1.as_str(), it.last, it.min, it.max));
+            labelled.levels.iter().map(|it| (it.labels[1].1.as_str(), it.last, it.min, it.max));
         assert_eq!(
             levels.collect::<Vec<_>>(),
-            [("udp", 500.0, 0.0, 500.0), ("tcp", 75.0, 70.0, 900.0), ("icmp", 0.0, 0.0, 0.0)]
+            [
+                ("ESTABLISHED", 75.0, 70.0, 900.0),
+                ("-", 7.0, 0.0, 7.0),
+                ("SYN_SENT", 0.0, 0.0, 5000.0),
+                ("-", 0.0, 0.0, 500.0)
+            ]
         );
         assert_eq!((report.other_rows, source.gaps.resets), (0, 0));
         let table = "\nComposition of the table                 last         min         max\n  \
-                     udp -                                   500           0         500\n  \
-                     tcp ESTABLISHED                          75          70         900\n";
+                     tcp ESTABLISHED                          75          70         900\n  \
+                     icmp -                                    7           0           7\n";
         let printed = report_text(&report);
         assert!(printed.contains(table), "{printed}");
     }
+}
+
+/// Half of the table looked like all of it.
+#[test]
+fn a_part_of_the_table_is_reported_as_one() {
+    let row = |second: i64, share: f64| {
+        let time = START_NS + second * 10_000_000_000;
+        format!(
+            "conntrack,cpu=all,host=gw drop=0i,entries=9i {time}\n\
+             conntrack_entries,host=gw,protocol=udp,state=- entries=5i,read_share={share} {time}\n"
+        )
+    };
+    let warnings = |text: &str| report_of(text.as_bytes()).sources[0].unknown.join("\n");
+    let whole: String = (0..4).map(|second| row(second, 1.0)).collect();
+    assert!(!warnings(&whole).contains("of the table was read"));
+    let part = warnings(&(whole + &row(4, 0.5) + &row(5, 0.75)));
+    assert!(
+        part.contains("conntrack_entries: at times only 50.0% of the table was read"),
+        "{part}"
+    );
 }

@@ -309,6 +309,12 @@ fn the_composition_of_the_table_has_gauges_of_its_own() {
         ]
     );
     assert!(!text.contains(" counter") && !text.contains("no description"), "{text}");
+    // A filter may leave out any field.
+    let mut filtered = row("conntrack_entries", "ESTABLISHED", 7);
+    filtered.fields.retain(|(name, _)| &**name == "expired");
+    let text = encode(&mut Prometheus::default(), &[filtered]);
+    assert_eq!(names(&text), [format!("conntrack_entries_expired{labels} 1")]);
+    assert!(!text.contains(" counter"), "{text}");
     let text = encode(&mut Prometheus::default(), &[all, row("conntrack", "CLOSE", 7)]);
     assert!(text.contains("\nconntrack_by_state{protocol=\"tcp\",state=\"CLOSE\"} 7\n"), "{text}");
 }
