@@ -49,11 +49,14 @@ pub struct Group {
 }
 
 impl Group {
-    fn add(&mut self, entry: &Entry, jiffies_per_second: Option<u32>) {
+    fn add(&mut self, entry: &Entry, jiffies_per_second: u32) {
         self.composition.add(entry);
-        let Some(rate) = jiffies_per_second.filter(|_| !entry.is_offloaded()) else { return };
+        if entry.is_offloaded() {
+            return;
+        }
         for (count, seconds) in self.within.iter_mut().zip(WITHIN_SECONDS) {
-            *count += u64::from(i64::from(entry.remaining) <= i64::from(seconds) * i64::from(rate));
+            let jiffies = i64::from(seconds) * i64::from(jiffies_per_second);
+            *count += u64::from(i64::from(entry.remaining) <= jiffies);
         }
     }
 }
@@ -92,15 +95,15 @@ fn labels_of(group: usize) -> [&'static str; 2] {
 pub struct Groups {
     groups: Box<[Group; GROUPS]>,
     /// Without it remaining times are not known.
-    jiffies_per_second: Option<u32>,
+    jiffies_per_second: u32,
     /// The part of the table's buckets that was read: 1, unless chains were too long for it.
     pub share_read: f64,
 }
 
 impl Groups {
-    /// No entries, on a kernel with so many jiffies in a second, if that is known.
+    /// No entries, on a kernel with so many jiffies in a second.
     #[must_use]
-    pub fn new(jiffies_per_second: Option<u32>) -> Self {
+    pub fn new(jiffies_per_second: u32) -> Self {
         let groups = Box::new([Group::default(); GROUPS]);
         Self { groups, jiffies_per_second, share_read: 1.0 }
     }
@@ -108,12 +111,6 @@ impl Groups {
     /// Adds an entry.
     pub fn add(&mut self, entry: &Entry) {
         self.groups[group_of(entry)].add(entry, self.jiffies_per_second);
-    }
-
-    /// Whether [`Group::within`] is known.
-    #[must_use]
-    pub fn has_times(&self) -> bool {
-        self.jiffies_per_second.is_some()
     }
 
     /// Every group with its protocol and state, in the same order each time.
@@ -158,7 +155,7 @@ pub(crate) mod tests {
     /// Whoever sends packets chooses their protocol number.
     #[test]
     fn any_protocol_and_state_is_in_one_of_a_few_groups() {
-        let mut groups = Groups::new(Some(250));
+        let mut groups = Groups::new(250);
         for protocol in 0..=u8::MAX {
             groups.add(&entry(protocol, 3, 0, 1));
         }
@@ -185,7 +182,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_remaining_time_is_counted_up_to_each_bound() {
-        let mut groups = Groups::new(Some(250));
+        let mut groups = Groups::new(250);
         // 250 jiffies a second.
         for remaining in [-5, 0, 1, 2500, 2501, 7500, 30_000, 432_000 * 250, 432_000 * 250 + 1] {
             groups.add(&entry(17, 0, 0, remaining));
@@ -193,23 +190,13 @@ pub(crate) mod tests {
         let (_, udp) = groups.iter().find(|(labels, _)| labels[0] == "udp").unwrap();
         assert_eq!(udp.within, [4, 6, 7, 7, 7, 7, 8]);
         assert_eq!((udp.composition.entries, udp.composition.expired), (9, 2));
-        assert!(groups.has_times());
     }
 
     #[test]
     fn entries_of_a_flow_table_have_no_remaining_time() {
-        let mut groups = Groups::new(Some(250));
+        let mut groups = Groups::new(250);
         groups.add(&entry(17, 0, 1 << 14, 5));
         let (_, udp) = groups.iter().find(|(labels, _)| labels[0] == "udp").unwrap();
         assert_eq!((udp.composition.offloaded, udp.within), (1, [0; 7]));
-    }
-
-    #[test]
-    fn without_the_rate_of_the_jiffies_times_are_not_known() {
-        let mut groups = Groups::new(None);
-        groups.add(&entry(17, 0, 0, 5));
-        assert!(!groups.has_times());
-        assert!(groups.iter().all(|(_, group)| group.within == [0; 7]));
-        assert_eq!(found(&groups), [(["udp", "-"], 1)]);
     }
 }

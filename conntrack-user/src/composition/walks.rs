@@ -16,7 +16,7 @@ use crate::notices::{StartNotice, without_census};
 use crate::schema::labelled::ENTRIES_BY_STATE;
 use crate::settings::Input;
 use crate::source::ebpf::EventsError;
-use crate::source::ebpf::census::{Census, CensusError, Sample};
+use crate::source::ebpf::census::{Census, CensusError, Sample, jiffies_per_second};
 use crate::source::roots::Place;
 
 /// Without it there is no table.
@@ -57,8 +57,8 @@ impl Latest {
 /// The kernel's table.
 #[derive(Debug, Default)]
 struct Table {
-    /// The program, and how many jiffies a second has.
-    census: Option<(Census, Option<u32>)>,
+    /// The program.
+    census: Option<Census>,
     /// The reason why the last walk failed.
     failure: Option<String>,
     /// Whether it was reported that buckets cannot be read.
@@ -67,23 +67,19 @@ struct Table {
 
 impl Table {
     /// Loads the program where that was not done.
-    fn load(&mut self) -> Result<&mut (Census, Option<u32>), CensusError> {
+    fn load(&mut self) -> Result<&mut Census, CensusError> {
         if self.census.is_none() {
             if !Path::new(MODULE).exists() {
                 return Err(EventsError::NoFunctions.into());
             }
-            let mut census = Census::load()?;
-            let jiffies_per_second = census.jiffies_per_second()?;
-            log::debug!("{} jiffies a second", jiffies_per_second.unwrap_or_default());
-            self.census = Some((census, jiffies_per_second));
+            self.census = Some(Census::load()?);
         }
         self.census.as_mut().ok_or(CensusError::NotRun)
     }
 
     /// Counts the entries of these namespaces in one walk over the whole table.
     fn walk(&mut self, inodes: &[u32]) -> Result<HashMap<u32, Groups>, CensusError> {
-        let (census, jiffies_per_second) = self.load()?;
-        let rate = *jiffies_per_second;
+        let (census, rate) = (self.load()?, jiffies_per_second());
         let new = || -> HashMap<u32, Groups> {
             inodes.iter().map(|inode| (*inode, Groups::new(rate))).collect()
         };
@@ -323,8 +319,8 @@ mod tests {
         assert_eq!(latest.take(), None);
         let of_sink = latest.clone();
         latest.put(Update::Unknown);
-        latest.put(Update::Counted(Groups::new(None)));
-        assert_eq!(of_sink.take(), Some(Update::Counted(Groups::new(None))));
+        latest.put(Update::Counted(Groups::new(250)));
+        assert_eq!(of_sink.take(), Some(Update::Counted(Groups::new(250))));
         assert_eq!((of_sink.take(), sink.take()), (None, None));
     }
 

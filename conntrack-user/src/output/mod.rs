@@ -424,7 +424,7 @@ mod tests {
             (new, input.standing.beside().len())
         };
         assert_eq!(emit(None), (0, 0));
-        let counted = || Some(Update::Counted(Groups::new(None)));
+        let counted = || Some(Update::Counted(Groups::new(250)));
         assert_eq!(emit(counted()), (2, 0));
         assert_eq!(emit(None), (0, 2));
         assert_eq!(emit(None), (0, 2));

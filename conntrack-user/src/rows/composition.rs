@@ -64,7 +64,7 @@ fn fields(of: Option<(&Groups, &Group)>) -> Vec<(Name, Value)> {
         let Some((groups, Group { composition, within })) = of else { return Value::Unknown };
         let within = within.iter().zip(EXPIRE_WITHIN).find(|(_, it)| it.name == field);
         match (field, within) {
-            (_, Some((count, _))) if groups.has_times() => Value::Integer(*count),
+            (_, Some((count, _))) => Value::Integer(*count),
             ("entries", _) => Value::Integer(composition.entries),
             ("unreplied", _) => Value::Integer(composition.unreplied),
             ("assured", _) => Value::Integer(composition.assured),
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::composition::tests::entry;
 
-    fn counted(entries: &[(u8, u8, u32, i32)], jiffies_per_second: Option<u32>) -> Update {
+    fn counted(entries: &[(u8, u8, u32, i32)], jiffies_per_second: u32) -> Update {
         let mut groups = Groups::new(jiffies_per_second);
         for (protocol, tcp_state, status, remaining) in entries {
             groups.add(&entry(*protocol, *tcp_state, *status, *remaining));
@@ -111,7 +111,7 @@ mod tests {
         let mut rows = CompositionRows::new();
         // IPS_SEEN_REPLY and IPS_ASSURED; IPS_OFFLOAD; without a reply, and over.
         let entries = [(6, 3, 6, 250 * 600), (6, 3, 6 | 1 << 14, 5), (17, 0, 0, -3)];
-        let found = rows.rows(Some(&counted(&entries, Some(250))), 7);
+        let found = rows.rows(Some(&counted(&entries, 250)), 7);
         assert_eq!(found[0].name, "conntrack_entries");
         assert_eq!(found[0].timestamp_ns, 7);
         assert_eq!(
@@ -142,10 +142,10 @@ mod tests {
             found.iter().map(of).collect()
         };
         let row = |state: &str, number| (state.to_owned(), Value::Integer(number));
-        let empty = counted(&[], Some(250));
+        let empty = counted(&[], 250);
         let found = rows.rows(Some(&empty), 1);
         assert_eq!(entries(&found), [row("ESTABLISHED", 0), row("-", 0)]);
-        rows.rows(Some(&counted(&[(6, 7, 0, 1)], Some(250))), 2);
+        rows.rows(Some(&counted(&[(6, 7, 0, 1)], 250)), 2);
         let found = rows.rows(Some(&empty), 3);
         assert_eq!(entries(&found), [row("ESTABLISHED", 0), row("TIME_WAIT", 0), row("-", 0)]);
     }
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn there_are_rows_for_new_numbers_only() {
         let mut rows = CompositionRows::new();
-        let update = counted(&[], Some(250));
+        let update = counted(&[], 250);
         assert_eq!(rows.rows(Some(&update), 1).len(), 2);
         assert!(rows.rows(None, 2).is_empty());
         assert!(rows.rows(Some(&Update::Unknown), 3).is_empty());
@@ -167,14 +167,5 @@ mod tests {
         assert_eq!(found[0].fields.len(), ENTRIES_BY_STATE.fields().count());
         assert!(!found.iter().any(Metric::has_values));
         assert!(rows.rows(None, 2).is_empty());
-    }
-
-    #[test]
-    fn remaining_times_are_left_out_where_they_are_not_known() {
-        let found = CompositionRows::new().rows(Some(&counted(&[(17, 0, 0, 5)], None)), 1);
-        assert_eq!(
-            text(&found)[1],
-            "protocol=udp state=- assured=0 entries=1 expired=0 offloaded=0 read_share=1.0 unreplied=1"
-        );
     }
 }
