@@ -124,6 +124,9 @@ pub(super) struct Completeness<'a> {
     pub(super) is_of_ctpulse: bool,
     /// Rows in which counters are taken to have begun again that are no lower than before.
     pub(super) inferred_resets: u64,
+    /// How often counters that fell together were back where they had been, and the time of the first
+    /// row before that.
+    pub(super) returned: Option<(u64, i64)>,
     /// How often the kernel's counters started again.
     pub(super) kernel_resets: u64,
     /// The counter that started again most often, and how often it did.
@@ -223,8 +226,13 @@ impl Completeness<'_> {
         let in_gaps = track.resets_in_gaps(INTERRUPTED * interval);
         self.resets_in_gaps = self.resets_in_gaps.max(in_gaps);
         let between = track.events_between_parts(INTERRUPTED * interval);
-        if between > 0.0 && is_known(name) && self.between_parts.is_none() {
-            self.between_parts = Some((name.to_owned(), between));
+        match &mut self.between_parts {
+            // The rows of each CPU have a part.
+            Some((counter, events)) if counter == name => *events += between,
+            None if between > 0.0 && is_known(name) => {
+                self.between_parts = Some((name.to_owned(), between));
+            }
+            _ => {}
         }
         let is_listed = self.short.last().is_some_and(|(last, _)| last == name);
         // Probes may be attached later, and drops that are derived from them are left out at times:

@@ -25,6 +25,7 @@ mod level;
 mod moment;
 mod precision;
 mod rates;
+mod returns;
 mod spread;
 mod stillness;
 mod successors;

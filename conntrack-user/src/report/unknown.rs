@@ -5,7 +5,7 @@ use super::completeness::{Completeness, seconds, spans};
 use super::gaps::OtherInterval;
 use crate::recording::{ReadCounts, WINDOW};
 use crate::schema::fields::{DROP, ROWS_LOST, SAMPLES_MISSED};
-use crate::text::human::{duration, number, percent};
+use crate::text::human::{date, duration, number, percent, time_of_day};
 
 /// Rows are few for their time if gaps take more than this share of it.
 const MOSTLY_GAPS: f64 = 0.5;
@@ -224,7 +224,16 @@ fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
             "a counter is lower than a moment before {times} in {emissions}: {sources}"
         ));
     }
-    if evidence.resets_in_gaps > 0 {
+    if let Some((number, first_ns)) = evidence.returned {
+        sentences.push(format!(
+            "counters fell together and were back where they had been {}, at first at {} {}: rows of \
+             another source or of another time are among these, their values are counted as events, \
+             and totals, rates and peaks are too high",
+            count(number, "time"),
+            date(first_ns),
+            time_of_day(first_ns, false)
+        ));
+    } else if evidence.resets_in_gaps > 0 {
         let gaps = count(evidence.resets_in_gaps, "gap");
         sentences.push(format!(
             "counters began again in {gaps}: what they counted before that in the gap is not known, \

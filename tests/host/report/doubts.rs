@@ -496,3 +496,29 @@ fn a_counter_that_wraps_while_the_others_rise_wrapped() {
     assert_eq!(totals(&found), truth.totals(), "{}", warnings(&found));
     assert_eq!((found.gaps.resets, found.unknown.len()), (0, 0), "{}", warnings(&found));
 }
+
+/// A gather of another host with the same tags was 800 drops and a peak, without a word.
+#[test]
+fn rows_of_another_source_among_others_are_a_warning() {
+    let row = |second: u64, base: u64| {
+        let [drop, failed, invalid] = [base + second / 20, base + second / 20, 2 * base + second];
+        let fields =
+            format!("drop={drop}i,insert_failed={failed}i,invalid={invalid}i,found={second}i");
+        format!("conntrack,cpu=all,host=gw {fields},early_drop=0i {}\n", 1_795_590_600 + second)
+    };
+    let of = |base: &dyn Fn(u64) -> u64| -> SourceReport {
+        source(&(0..200).map(|second| row(second, base(second))).collect::<String>())
+    };
+    let is_told =
+        |source: &SourceReport| warnings(source).contains("were back where they had been");
+    assert!(!is_told(&of(&|_| 800)));
+    // One gather, and thirty, of a host with less; one of a host with more.
+    for (rows, base) in [(100..101, 3), (100..130, 3), (100..101, 90_000)] {
+        let found = of(&|second| if rows.contains(&second) { base } else { 800 });
+        assert!(is_told(&found), "{rows:?} {base}: {}", warnings(&found));
+        assert!(!warnings(&found).contains("lower bounds"), "{}", warnings(&found));
+    }
+    // The counters began again, and have come further than before.
+    let again = of(&|second| if second < 100 { 800 } else { (second - 100) * 20 });
+    assert!(!is_told(&again), "{}", warnings(&again));
+}

@@ -210,6 +210,7 @@ impl SourceAccumulator {
             same_at_end: self.stillness.at_end().filter(|_| !self.has_rates),
             has_peaks: self.has_peaks,
             is_of_ctpulse: self.is_of_ctpulse,
+            returned: self.returns.found(),
             inferred_resets: self.inferred_resets.max(self.cpus.inferred_resets()),
             leading_blanks: if self.blanks.come_first() { self.blanks.number } else { 0 },
             missing: gaps.missing,

@@ -25,6 +25,7 @@ use super::level::TableLevel;
 use super::moment::{CounterReading, Moment};
 use super::precision::Precision;
 use super::rates::{Addition, FEW, Rates};
+use super::returns::Returns;
 use super::stillness::Stillness;
 use super::summary::Gaps;
 use super::table_doubts::TableDoubts;
@@ -124,6 +125,7 @@ pub(super) struct SourceAccumulator {
     impossible: (u64, f64),
     precision: Precision,
     stillness: Stillness,
+    returns: Returns,
     /// Rows in which counters are taken to have begun again that are no lower than before.
     inferred_resets: u64,
     /// Rows have fields that no other program writes.
@@ -165,6 +167,7 @@ impl SourceAccumulator {
             impossible: (0, 0.0),
             precision: Precision::default(),
             stillness: Stillness::default(),
+            returns: Returns::default(),
             inferred_resets: 0,
             is_of_ctpulse: false,
             has_peaks: false,
@@ -306,6 +309,13 @@ impl SourceAccumulator {
             let (reach, has_moved) = self.row_reach(&now, time_ns, is_restart, &counters.origins);
             let entries = now.count.or(now.entries);
             self.stillness.take(has_moved, entries, || events(&self.counters, &now));
+            let is_of_kernel = |origin: &CounterOrigin| {
+                *origin != CounterOrigin::Unknown && !origin.is_of_probes(self.is_of_ctpulse)
+            };
+            let values = now.counters.iter().zip(&counters.origins);
+            let values =
+                values.map(|(reading, origin)| reading.value.filter(|_| is_of_kernel(origin)));
+            self.returns.take(time_ns, values);
             let row = CounterRow { time_ns, is_behind_blanks, reach, fill_percent: fill };
             self.take_counters(options, &now, row, statistics, &counters.origins);
         }
