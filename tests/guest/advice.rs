@@ -188,8 +188,9 @@ fn ports_that_ran_out_are_no_race() {
     // By the numbers alone it could be 40 % exhaustion of a wide range, and 60 % races.
     let least = advice.split_once(": at least ").and_then(|(_, share)| share.split_once('%'));
     let least: f64 = least.unwrap_or_else(|| panic!("{advice}")).0.parse().unwrap();
-    // 100 to 107 ports of 248: a search also finds those of the searches beside it.
-    assert!((40.0..=44.0).contains(&least), "{advice}");
+    // 100 to 107 ports of 248: a search also finds those of the searches beside it. Where the failures
+    // are in two rows, what the row with fewer of them shows is taken off.
+    assert!((30.0..=44.0).contains(&least), "{advice}");
     assert!(!advice.contains("ctpulse drops") && !advice.contains("random"), "{advice}");
 
     // In one burst, a range of eight ports could be a mixture with races by the numbers alone.
