@@ -393,7 +393,7 @@ mod tests {
             log_level: log::LevelFilter::Info,
             outbox: Outbox { windows, spent, notices },
             filter: Filter::default(),
-            rows: RowBuilder::new(input, Vec::new(), None, Vec::new()),
+            rows: RowBuilder::new(input, Vec::new(), None, vec!["ip_conntrack_count".to_owned()]),
             rows_waiting: None,
             composition: Some(Latest::default()),
             standing: Standing::default(),
@@ -412,8 +412,8 @@ mod tests {
     fn rows_of_a_walk_are_in_one_emission_and_stand_beside_the_later_ones() {
         let (mut input, mut windows) = input();
         let latest = input.composition.clone().unwrap();
-        let mut emit = |update| {
-            windows.push(Box::default()).unwrap();
+        let mut emit_with = |count, update| {
+            windows.push(Box::new(Window { sysctls: vec![count], ..Window::default() })).unwrap();
             if let Some(update) = update {
                 latest.put(update);
             }
@@ -423,6 +423,7 @@ mod tests {
             let new = rows.iter().filter(of_entries).count();
             (new, input.standing.beside().len())
         };
+        let mut emit = |update| emit_with(Some(7.0), update);
         assert_eq!(emit(None), (0, 0));
         let counted = || Some(Update::Counted(Groups::new(250)));
         assert_eq!(emit(counted()), (2, 0));
@@ -431,5 +432,8 @@ mod tests {
         assert_eq!(emit(counted()), (2, 0));
         assert_eq!(emit(Some(Update::Unknown)), (0, 0));
         assert_eq!(emit(None), (0, 0));
+        // Nothing is read any more: the table may be gone.
+        assert_eq!(emit(counted()), (2, 0));
+        assert_eq!(emit_with(None, None), (0, 0));
     }
 }
