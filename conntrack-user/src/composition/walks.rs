@@ -230,7 +230,7 @@ impl Prepared {
             earliest = Instant::now() + pause;
             let is_slow = self.shares.iter().any(|share| share.every < took + pause);
             if is_slow && !std::mem::replace(&mut has_told, true) {
-                log::warn!(
+                log::info!(
                     "{}: a walk over the table took {took:.1?}, so there is one every {:.0?} at most",
                     ENTRIES_BY_STATE.name,
                     took + pause
