@@ -40,6 +40,7 @@ fn taken(ports: &NatPorts) -> String {
     let (first, last) = (usable.start(), usable.end());
     let range = if *is_range { format!(" from about {first} to {last}") } else { String::new() };
     let fails = match ports.fails_from() {
+        _ if ports.share() >= 1.0 => "none is free",
         1.0.. => "the last one can still be taken",
         _ if *is_range => "new connections may be dropped from about 90% on",
         _ => {
@@ -103,5 +104,7 @@ mod tests {
         let rest = "are taken (95.0%): the last one can still be taken; 2 others";
         assert!(found.evidence.ends_with(rest), "{found:?}");
         assert!(!text(&found).contains("fully-random"), "{found:?}");
+        evidence.nat_ports = vec![ports(100.0, 20_000..=20_099, true)];
+        assert!(only(&evidence).evidence.ends_with("are taken (100%): none is free"));
     }
 }
