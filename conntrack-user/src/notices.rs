@@ -40,6 +40,11 @@ pub enum StartNotice<'a> {
 }
 
 impl StartNotice<'_> {
+    /// Logs it.
+    pub(crate) fn log(&self) {
+        log::log!(self.level(), "{self}");
+    }
+
     /// How urgent it is.
     #[must_use]
     pub fn level(&self) -> Level {

@@ -322,13 +322,9 @@ fn resolve(inputs: &mut [Input], roots: &Roots, processes: &mut HeldProcesses) -
         input.source = if compat { Source::Procfs } else { settled(input.source, place) };
     }
     if let Some(root) = roots.proc_root.as_deref().filter(|root| mounts::shows_reader(root)) {
-        log_notice(&StartNotice::OwnProcfs(root));
+        StartNotice::OwnProcfs(root).log();
     }
     places
-}
-
-fn log_notice(notice: &StartNotice<'_>) {
-    log::log!(notice.level(), "{notice}");
 }
 
 /// Attaches the event source, and logs its hooks, or the reason why no probe is attached: an error where an
@@ -337,7 +333,7 @@ fn attach_probes(inputs: &[Input], places: &[Place]) -> io::Result<FirstProbes> 
     let probes = FirstProbes::attach(inputs, places);
     match probes.events() {
         Ok(events) => {
-            log_notice(&StartNotice::Probes(events.hook_count()));
+            StartNotice::Probes(events.hook_count()).log();
             events.log();
         }
         Err(error) if inputs.iter().any(|input| input.ebpf == Ebpf::On) => {
@@ -345,7 +341,7 @@ fn attach_probes(inputs: &[Input], places: &[Place]) -> io::Result<FirstProbes> 
         }
         Err(EventsError::NotWanted) => {}
         Err(error) => {
-            log_notice(&StartNotice::NoProbes(error));
+            StartNotice::NoProbes(error).log();
             log::debug!("{error}");
         }
     }
@@ -385,7 +381,7 @@ struct PreparedInput {
 impl PreparedInput {
     fn new(input: Input, place: Place, asks_for_table: bool) -> Self {
         let cpus = cpu_mask::read(&place.sys_root).unwrap_or_else(|error| {
-            log_notice(&StartNotice::NoCpuNumbers(&place.sys_root.join(cpu_mask::POSSIBLE)));
+            StartNotice::NoCpuNumbers(&place.sys_root.join(cpu_mask::POSSIBLE)).log();
             log::debug!("{error}");
             Vec::new()
         });
@@ -470,7 +466,7 @@ fn asks_for_table(inputs: &[Input], places: &[Place], kept: Option<&Needs>) -> V
     });
     let asks = asks.collect();
     if lacking {
-        log_notice(&StartNotice::NoLimit);
+        StartNotice::NoLimit.log();
     }
     asks
 }

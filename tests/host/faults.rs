@@ -327,15 +327,15 @@ fn a_hidden_procfs_is_reported() {
     }
     assert!(!told.contains("All well"), "{told}");
     let unprivileged = format!("{hidden}; {UNPRIVILEGED}");
-    let told = text(&under_mounts(&unprivileged, &["doctor"]).stdout);
-    assert_eq!(told.matches("subset=pid").count(), 2, "once, and in the conclusion: {told}");
-    assert!(told.contains("ProcSubset=all"), "{told}");
+    let printed = text(&under_mounts(&unprivileged, &["doctor"]).stdout);
+    assert_eq!(printed.matches("subset=pid").count(), 2, "once, and in the conclusion: {printed}");
+    assert!(printed.contains("ProcSubset=all"), "{printed}");
 
     // No procfs at all.
     let found = under_mounts("mount -t tmpfs none /proc", &run);
     let printed = text(&found.stderr);
     assert!(printed.contains("procfs is not mounted on /proc"), "{printed}");
-    // With the privilege ctnetlink makes up for it, and the reason is told, too.
+    // With the privilege ctnetlink makes up for it, and the reason is printed, too.
     let auto = ["--count", "1", "--format", "influx", "--ebpf", "off"];
     let found = under_mounts("mount -t tmpfs none /proc", &auto);
     let printed = text(&found.stderr);

@@ -205,8 +205,8 @@ fn a_link_that_another_user_planted_is_refused() {
     for output in [link, way.join("victim"), way.join("new.influx")] {
         let refused = run(&output);
         assert_eq!(refused.status.code(), Some(1));
-        let told = text(&refused.stderr);
-        assert!(told.contains("a link of another user"), "{told}");
+        let printed = text(&refused.stderr);
+        assert!(printed.contains("a link of another user"), "{printed}");
     }
     assert_eq!(std::fs::metadata(&victim).unwrap().len(), length);
     assert!(!dir.path().join("new.influx").exists());

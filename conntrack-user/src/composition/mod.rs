@@ -94,7 +94,7 @@ fn labels_of(group: usize) -> [&'static str; 2] {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Groups {
     groups: Box<[Group; GROUPS]>,
-    /// Without it remaining times are not known.
+    /// The unit of remaining times.
     jiffies_per_second: u32,
     /// The part of the table's buckets that was read: 1, unless chains were too long for it.
     pub share_read: f64,

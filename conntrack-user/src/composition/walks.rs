@@ -16,13 +16,10 @@ use crate::notices::{StartNotice, without_census};
 use crate::schema::labelled::ENTRIES_BY_STATE;
 use crate::settings::Input;
 use crate::source::ebpf::EventsError;
-use crate::source::ebpf::census::{Census, CensusError, Sample, jiffies_per_second};
+use crate::source::ebpf::census::{Census, CensusError, MODULE, Sample, jiffies_per_second};
 use crate::source::roots::Place;
 
-/// Without it there is no table.
-const MODULE: &str = "/sys/module/nf_conntrack";
-
-/// After a walk there is none for so many times as long.
+/// The length of the pause after a walk, in lengths of the walk.
 const PAUSE: u32 = 9;
 
 /// After a walk that failed there is another one within this time.
@@ -110,7 +107,7 @@ impl Table {
         match self.walk(inodes) {
             Ok(namespaces) => {
                 if self.failure.take().is_some() {
-                    log::info!("{}: the table is read (again)", ENTRIES_BY_STATE.name);
+                    log::info!("{}: the table is read", ENTRIES_BY_STATE.name);
                 }
                 Ok(namespaces)
             }
@@ -173,14 +170,14 @@ impl Prepared {
             shares.push(Share { number, place, every, due: now, latest });
         }
         if is_plain {
-            log_notice(&StartNotice::NoEntries);
+            StartNotice::NoEntries.log();
         }
         if shares.is_empty() {
             return None;
         }
         let mut table = Table::default();
         if let Err(error) = table.load() {
-            log_notice(&StartNotice::NoComposition(&error));
+            StartNotice::NoComposition(&error).log();
             log::debug!("{error}");
             if !error.may_pass() {
                 inputs.iter_mut().for_each(|input| input.composition = None);
@@ -292,10 +289,6 @@ fn next_due(due: Instant, every: Duration, now: Instant) -> Instant {
     let late = now.saturating_duration_since(due).as_nanos();
     let missed = late / every.as_nanos().max(1);
     due + every * u32::try_from(missed + 1).unwrap_or(u32::MAX)
-}
-
-fn log_notice(notice: &StartNotice<'_>) {
-    log::log!(notice.level(), "{notice}");
 }
 
 #[cfg(test)]

@@ -189,7 +189,7 @@ impl Labelled {
         owner.first_ns = owner.first_ns.min(row.time_ns);
         owner.last_ns = owner.last_ns.max(row.time_ns);
         if owner.measurement.is_gauge() {
-            if let Some(share) = of(READ_SHARE).filter(|share| *share < 1.0) {
+            if let Some(share) = of(READ_SHARE.name).filter(|share| *share < 1.0) {
                 owner.least_read = Some(owner.least_read.map_or(share, |least| least.min(share)));
             }
             Level::take(&mut series.level, row.time_ns, number);

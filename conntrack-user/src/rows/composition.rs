@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use crate::composition::walks::Update;
 use crate::composition::{Group, Groups, NO_STATE};
 use crate::metric::{Metric, Name, Value};
-use crate::schema::labelled::{ENTRIES_BY_STATE, EXPIRE_WITHIN, LABELS};
+use crate::schema::labelled::{
+    ASSURED, BY_STATE, ENTRIES_BY_STATE, EXPIRE_WITHIN, EXPIRED, LABELS, LabelledField, OFFLOADED,
+    READ_SHARE, UNREPLIED,
+};
 
 /// These have rows from the beginning, so that an empty table has some.
 const ALWAYS: [[&str; LABELS]; 2] = [["tcp", "ESTABLISHED"], ["udp", NO_STATE]];
@@ -60,22 +63,24 @@ impl CompositionRows {
 
 /// The fields of a group, by name.
 fn fields(of: Option<(&Groups, &Group)>) -> Vec<(Name, Value)> {
-    let number = |field: &str| {
-        let Some((groups, Group { composition, within })) = of else { return Value::Unknown };
-        let within = within.iter().zip(EXPIRE_WITHIN).find(|(_, it)| it.name == field);
-        match (field, within) {
-            (_, Some((count, _))) => Value::Integer(*count),
-            ("entries", _) => Value::Integer(composition.entries),
-            ("unreplied", _) => Value::Integer(composition.unreplied),
-            ("assured", _) => Value::Integer(composition.assured),
-            ("offloaded", _) => Value::Integer(composition.offloaded),
-            ("expired", _) => Value::Integer(composition.expired),
-            ("read_share", _) => Value::Float(groups.share_read),
-            _ => Value::Unknown,
-        }
+    let Some((groups, Group { composition, within })) = of else {
+        let unknown = |field: &LabelledField| (Name::from(field.name), Value::Unknown);
+        return sorted(ENTRIES_BY_STATE.fields().map(unknown).collect());
     };
-    let mut fields: Vec<(Name, Value)> =
-        ENTRIES_BY_STATE.fields().map(|field| (field.name.into(), number(field.name))).collect();
+    let numbers = [
+        (BY_STATE, composition.entries),
+        (UNREPLIED, composition.unreplied),
+        (ASSURED, composition.assured),
+        (OFFLOADED, composition.offloaded),
+        (EXPIRED, composition.expired),
+    ];
+    let numbers = numbers.into_iter().chain(EXPIRE_WITHIN.into_iter().zip(*within));
+    let numbers = numbers.map(|(field, number)| (Name::from(field.name), Value::Integer(number)));
+    let share = (Name::from(READ_SHARE.name), Value::Float(groups.share_read));
+    sorted(numbers.chain([share]).collect())
+}
+
+fn sorted(mut fields: Vec<(Name, Value)>) -> Vec<(Name, Value)> {
     fields.sort_by(|a, b| a.0.cmp(&b.0));
     fields
 }

@@ -83,14 +83,10 @@ const fn gauge(name: &'static str, help: &'static str) -> LabelledField {
 pub static ENTRIES_BY_STATE: LabelledMeasurement = LabelledMeasurement {
     name: "conntrack_entries",
     labels: ["protocol", "state"],
-    number: LabelledField {
-        name: "entries",
-        prometheus: "by_state",
-        help: "Entries of this protocol and state in the table.",
-    },
+    number: BY_STATE,
     rate: None,
     gauges: &[
-        gauge("assured", "Entries that are not evicted when the table is full."),
+        ASSURED,
         EXPIRE_WITHIN[0],
         EXPIRE_WITHIN[1],
         EXPIRE_WITHIN[2],
@@ -98,20 +94,38 @@ pub static ENTRIES_BY_STATE: LabelledMeasurement = LabelledMeasurement {
         EXPIRE_WITHIN[4],
         EXPIRE_WITHIN[5],
         EXPIRE_WITHIN[6],
-        gauge("expired", "Entries whose time is over and that are not collected yet."),
-        gauge("offloaded", "Entries whose packets a flow table forwards."),
-        LabelledField {
-            name: READ_SHARE,
-            prometheus: "read_ratio",
-            help: "Part of the table that was read for the number of entries by state.",
-        },
-        gauge("unreplied", "Entries without a packet of the reply direction."),
+        EXPIRED,
+        OFFLOADED,
+        READ_SHARE,
+        UNREPLIED,
     ],
     title: "Composition of the table",
 };
 
+/// The number of entries.
+pub const BY_STATE: LabelledField = LabelledField {
+    name: "entries",
+    prometheus: "by_state",
+    help: "Entries of this protocol and state in the table.",
+};
+/// Entries that are not evicted when the table is full.
+pub const ASSURED: LabelledField =
+    gauge("assured", "Entries that are not evicted when the table is full.");
+/// Entries whose time is over.
+pub const EXPIRED: LabelledField =
+    gauge("expired", "Entries whose time is over and that are not collected yet.");
+/// Entries that a flow table forwards.
+pub const OFFLOADED: LabelledField =
+    gauge("offloaded", "Entries whose packets a flow table forwards.");
 /// The part of the table that was read, from 0 to 1.
-pub const READ_SHARE: &str = "read_share";
+pub const READ_SHARE: LabelledField = LabelledField {
+    name: "read_share",
+    prometheus: "read_ratio",
+    help: "Part of the table that was read for the number of entries by state.",
+};
+/// Entries without a reply.
+pub const UNREPLIED: LabelledField =
+    gauge("unreplied", "Entries without a packet of the reply direction.");
 
 /// The fields of [`WITHIN_SECONDS`](crate::composition::WITHIN_SECONDS).
 pub const EXPIRE_WITHIN: [LabelledField; 7] = [

@@ -207,7 +207,7 @@ unsafe impl Pod for Memory {}
 
 /// The directory of the module, which is another one after the module was loaded again; a kernel with
 /// conntrack built in has the same one for good.
-const MODULE: &str = "/sys/module/nf_conntrack";
+pub(crate) const MODULE: &str = "/sys/module/nf_conntrack";
 
 /// The loaded program.
 pub struct Census {
