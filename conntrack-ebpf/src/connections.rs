@@ -2,8 +2,8 @@
 //!
 //! These programs run once per connection; nearly all the cost of the probes is here.
 
-use aya_ebpf::macros::kretprobe;
-use aya_ebpf::programs::RetProbeContext;
+use aya_ebpf::macros::{fexit, kretprobe};
+use aya_ebpf::programs::{FExitContext, RetProbeContext};
 use aya_log_ebpf::debug;
 use conntrack_ebpf::{Cause, Event};
 
@@ -132,17 +132,41 @@ fn evicted(connection: u64, event: Event, cause: Cause) {
 }
 
 /// `static noinline struct nf_conntrack_tuple_hash *init_conntrack(struct net *net, ...)`, under
-/// the names that compilers make of it: a place inside the connection, null, or an error. A kernel has
-/// trampolines for functions under their own names only.
+/// the names that compilers make of it: a place inside the connection, null, or an error.
 #[kretprobe]
 fn init_return(ctx: RetProbeContext) -> u32 {
     let hash: u64 = ctx.ret();
     if hash == 0 || is_error(hash) {
         return 0;
     }
-    match status_and_net(around_first_hash(hash)) {
-        Some((status, net)) if status & EXPECTED != 0 => count_of_net(net, Event::ExpectNew),
-        Some((_, net)) => count_of_net(net, Event::New),
-        None => count_unplaced(Event::New),
+    let Some((status, net)) = status_and_net(around_first_hash(hash)) else {
+        return count_unplaced(Event::New);
+    };
+    count_of_net(net, Event::New);
+    if status & EXPECTED != 0 {
+        count_of_net(net, Event::ExpectNew);
     }
+    0
+}
+
+/// `__nf_conntrack_alloc` as the beginning of a connection, where `init_conntrack` has no trampoline:
+/// kernels have these for functions under their own names only. `init_conntrack` passes the hash of
+/// the packet, and `nf_conntrack_alloc`, by which ctnetlink and BPF create entries, passes 0. A packet
+/// has this hash once in 4 billion connections.
+#[fexit]
+fn begun_fexit(ctx: FExitContext) -> u32 {
+    if is_error(ctx.result()) || ctx.argument(5) as u32 == 0 {
+        return 0;
+    }
+    count_of_net(ctx.argument(0), Event::New)
+}
+
+/// `struct nf_conntrack_expect *nf_ct_find_expectation(struct net *net, ...)`, which only
+/// `init_conntrack` calls (5.10 to 7.3): the expectation that foretold the connection, or null.
+#[fexit]
+fn expected_fexit(ctx: FExitContext) -> u32 {
+    if ctx.result() == 0 {
+        return 0;
+    }
+    count_of_net(ctx.argument(0), Event::ExpectNew)
 }

@@ -9,9 +9,9 @@ numbered! {
     fn name() -> &'static str {
         /// An entry was put into the table (`__nf_conntrack_hash_insert`).
         Insert => "insert",
-        /// A connection began that no expectation foretold (`init_conntrack`).
+        /// A connection began (`init_conntrack`).
         New => "new",
-        /// A connection began that an expectation foretold (`init_conntrack`).
+        /// An expectation foretold a connection that [`Event::New`] counts (`init_conntrack`).
         ExpectNew => "expect_new",
         /// A connection was destroyed, inserted before or not (`nf_ct_destroy`), unless its tracker
         /// refused it.

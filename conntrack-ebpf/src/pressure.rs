@@ -1,6 +1,8 @@
 //! A full table: evictions, drops, and drops that an eviction elsewhere could have avoided.
 
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
+use aya_ebpf::macros::{fexit, kretprobe};
+use aya_ebpf::programs::{FExitContext, RetProbeContext};
 use aya_log_ebpf::debug;
 use conntrack_ebpf::{Cause, Event};
 
@@ -11,7 +13,7 @@ use crate::kernel::{
 };
 use crate::namespace::{are_told_apart, count_of_net, count_unplaced};
 use crate::reports::{self, report};
-use crate::shape::{Entry, Return, at_entry, at_return};
+use crate::shape::{Entry, Return, at_entry};
 
 /// The number of buckets that the kernel itself searches before it drops (`NF_CT_EVICTION_RANGE`),
 /// and the number of entries read of each.
@@ -34,10 +36,26 @@ fn search(ctx: &impl Entry) -> u32 {
 
 at_entry!(search: early_drop, early_drop_fentry);
 
+#[kretprobe]
+fn early_drop_return(ctx: RetProbeContext) -> u32 {
+    searched(&ctx, || {
+        recall_at(key(&ctx, Kind::EarlyDrop)).map(|[net, hash, alloc, _]| [net, hash, alloc])
+    })
+}
+
+/// Only reports need the allocation around the call, which its entry has remembered for them.
+#[fexit]
+fn early_drop_fexit(ctx: FExitContext) -> u32 {
+    let allocation = || recall_at(key(&ctx, Kind::EarlyDrop)).map(|[_, _, alloc, _]| alloc);
+    let alloc = if reports::are_wanted() { allocation().unwrap_or(0) } else { 0 };
+    searched(&ctx, || Some([ctx.argument(0), u64::from(ctx.argument(1) as u32), alloc]))
+}
+
+/// `call` is the namespace, the hash, and the key of the allocation around the call.
 #[inline(always)]
-fn searched(ctx: &impl Return) -> u32 {
+fn searched(ctx: &impl Return, call: impl Fn() -> Option<[u64; 3]>) -> u32 {
     let evicted = ctx.result() as u8 != 0;
-    let Some([net, hash, alloc, _]) = recall_at(key(ctx, Kind::EarlyDrop)) else {
+    let Some([net, hash, alloc]) = call() else {
         debug!(ctx, "the beginning of an early_drop was missed");
         return count_unplaced(if evicted { Event::EarlyDrop } else { Event::TableFull });
     };
@@ -56,8 +74,6 @@ fn searched(ctx: &impl Return) -> u32 {
     }
     count_of_net(net, event)
 }
-
-at_return!(searched: early_drop_return, early_drop_fexit);
 
 /// Whether an entry of `net` that `early_drop` would have evicted stands in one of [`BUCKETS`]
 /// buckets from a random place on. A yes is sure; a no is not.

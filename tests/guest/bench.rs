@@ -202,10 +202,10 @@ fn reading(running: &Running) -> Reading {
 fn time_to_attach() {
     in_guest();
     let namespace = Namespace::new();
-    let first_row = |ebpf: &str| {
+    let first_row = |ebpf: &str, attach: &str| {
         let mut command = ctpulse();
         command.args(["--ebpf", ebpf, "--format", "influx", "--netns", &namespace.name]);
-        command.arg("--internal");
+        command.args(["--internal", "--ebpf-attach", attach]);
         let mut running = None;
         let seconds = seconds(|| {
             let started = running.insert(Running::start(&mut command));
@@ -215,10 +215,12 @@ fn time_to_attach() {
         drop(running);
         seconds * 1e3
     };
-    first_row("on");
+    first_row("on", "kprobe");
     for _ in rounds(1, 5) {
-        let (with, without) = (first_row("on"), first_row("off"));
-        tell("attach", &[("ours", with - without)]);
+        let without = first_row("off", "kprobe");
+        let [kprobe, trampoline] =
+            ["kprobe", "trampoline"].map(|how| first_row("on", how) - without);
+        tell("attach", &[("kprobe", kprobe), ("trampoline", trampoline)]);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The cost of each loaded kprobe program as the kernel measures it: its runs and their time
+//! The cost of each loaded program of a probe as the kernel measures it: its runs and their time
 //! (`kernel.bpf_stats_enabled`).
 
 use std::collections::BTreeMap;
@@ -57,7 +57,7 @@ impl Sub for Cost {
     }
 }
 
-/// The kprobe programs in the kernel by their number, each with its name.
+/// The programs of kprobes and trampolines in the kernel by their number, each with its name.
 #[derive(Debug, Clone)]
 pub(crate) struct Programs(BTreeMap<u64, (String, Cost)>);
 
@@ -65,14 +65,16 @@ impl Programs {
     pub(crate) fn read() -> Self {
         let listed = output(Command::new("bpftool").args(["prog", "show", "-j"])).stdout;
         let listed: Vec<serde_json::Value> = serde_json::from_slice(&listed).unwrap();
-        let kprobes = listed.iter().filter(|program| program["type"] == "kprobe");
+        let is_probe = |program: &&serde_json::Value| {
+            program["type"] == "kprobe" || program["type"] == "tracing"
+        };
         let program = |program: &serde_json::Value| {
             let number = |name: &str| program[name].as_u64().unwrap_or(0);
             let cost = Cost { runs: number("run_cnt"), nanoseconds: number("run_time_ns") };
             let name = program["name"].as_str().unwrap_or_default().to_owned();
             (number("id"), (name, cost))
         };
-        Self(kprobes.map(program).collect())
+        Self(listed.iter().filter(is_probe).map(program).collect())
     }
 
     pub(crate) fn len(&self) -> usize {

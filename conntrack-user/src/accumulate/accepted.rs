@@ -1,4 +1,5 @@
-//! Connections that began and that their tracker accepted: the kernel's `new` up to 4.8.
+//! Connections that began, that no expectation foretold, and that their tracker accepted: the kernel's
+//! `new` up to 4.8.
 //!
 //! `init_conntrack` returns before the tracker sees the first packet. A stray ACK with `tcp_loose` 0, an
 //! ICMP reply without a request or a bad checksum is refused right after that, still in
@@ -23,22 +24,24 @@ pub struct Accepted {
 
 impl Accepted {
     /// Replaces the connections that began by those that were accepted, in the counters of all CPUs,
-    /// [`EVENTS`] for each. No number ever goes back. While refusals come in, it leaves out one
-    /// connection of each CPU that counted some since the last sample: the tracker may still refuse it.
+    /// [`EVENTS`] for each. No number ever goes back. While connections are refused or were foretold, it
+    /// leaves out one connection of each CPU that counted some since the last sample: that may be one of
+    /// these.
     ///
     /// The first refusal of a CPU may come after its connection was counted. The next connection that
     /// any CPU accepts is not counted then, so that the sum is right at rest.
     pub fn take_off_refused(&mut self, counters: &mut [u64]) {
         self.cpus.resize(counters.len() / EVENTS, CpuCounts::default());
-        let settled = |events: &[u64]| {
-            events[Event::New as usize].saturating_sub(events[Event::NewRefused as usize])
+        let others = |events: &[u64]| {
+            events[Event::NewRefused as usize].wrapping_add(events[Event::ExpectNew as usize])
         };
+        let settled = |events: &[u64]| events[Event::New as usize].saturating_sub(others(events));
         let cpus = self.cpus.iter().zip(counters.chunks_exact(EVENTS));
         let mut excess: u64 =
             cpus.map(|(cpu, events)| cpu.accepted.saturating_sub(settled(events))).sum();
         for (cpu, events) in self.cpus.iter_mut().zip(counters.chunks_exact_mut(EVENTS)) {
             let begun = events[Event::New as usize];
-            let is_undecided = events[Event::NewRefused as usize] > 0 && begun != cpu.begun;
+            let is_undecided = others(events) > 0 && begun != cpu.begun;
             let accepted = settled(events).saturating_sub(u64::from(is_undecided));
             let more = accepted.saturating_sub(cpu.accepted);
             let made_up = more.min(excess);
@@ -77,6 +80,22 @@ mod tests {
         // Three accepted connections among them.
         assert_eq!(sample(&mut accepted, [(1503, 1500)]), [2]);
         assert_eq!(sample(&mut accepted, [(1503, 1500)]), [3]);
+    }
+
+    /// As trampolines count: the connection first, then its expectation.
+    #[test]
+    fn connections_that_were_foretold_are_not_counted_as_new() {
+        let mut accepted = Accepted::default();
+        let mut sample = |begun, foretold| {
+            let mut counters = vec![0; EVENTS];
+            counters[Event::New as usize] = begun;
+            counters[Event::ExpectNew as usize] = foretold;
+            accepted.take_off_refused(&mut counters);
+            counters[Event::New as usize]
+        };
+        assert_eq!([sample(1, 0), sample(6, 5), sample(6, 5)], [1, 1, 1]);
+        // One has begun, and its expectation is not found yet.
+        assert_eq!([sample(7, 5), sample(7, 6), sample(8, 6), sample(8, 6)], [1, 1, 1, 2]);
     }
 
     #[test]

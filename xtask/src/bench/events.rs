@@ -26,7 +26,7 @@ impl Reported {
         let rounds = self.0.iter().filter(|(name, _)| name == figure);
         let numbers: Vec<f64> = rounds.map(|(_, stats)| of(stats)).collect::<Result<_, _>>()?;
         if numbers.is_empty() {
-            bail!("the guest reported no figures; its console is in .cache/vm");
+            bail!("{NOTHING}");
         }
         median(numbers)
     }
@@ -36,54 +36,116 @@ impl Reported {
         self.median(figure, |round| round.get(number))
     }
 
-    /// What took turns with `other`, its reference.
+    /// Two numbers that took turns in the rounds of a figure.
     fn turns(
         &self,
         figure: &str,
-        other: &str,
+        [ours, other]: [&str; 2],
         name: &str,
         unit: &'static str,
     ) -> anyhow::Result<Figure> {
-        let pair = [self.get(figure, "ours")?, self.get(figure, other)?];
-        let ratio = self.median(figure, |round| Ok(round.get("ours")? / round.get(other)?))?;
-        Ok(Figure::in_turns(name, unit, pair, ratio))
+        let rounds = self.0.iter().filter(|(name, _)| name == figure);
+        let rounds: Vec<_> = rounds
+            .map(|(_, round)| Ok((round.get(ours)?, round.get(other)?)))
+            .collect::<anyhow::Result<_>>()?;
+        if rounds.is_empty() {
+            bail!("{NOTHING}");
+        }
+        Figure::in_turns(name, unit, &rounds)
+    }
+
+    fn has(&self, figure: &str) -> bool {
+        self.0.iter().any(|(name, _)| name == figure)
     }
 }
 
-/// Adds the figures that a guest reported, or the reason why they are missing.
-pub(super) fn add(table: &mut Table, reported: anyhow::Result<Vec<String>>) {
+/// Why a figure is missing.
+const NOTHING: &str = "the guest reported no figures; its console is in .cache/vm";
+
+/// A group of figures: its name, one of its figures in the reports, and its lines in the table.
+type Group = (&'static str, &'static str, fn(&Reported) -> anyhow::Result<Vec<Figure>>);
+
+const GROUPS: [Group; 9] = [
+    ("run time per event", "run_time", run_time),
+    ("run time of each hook", "run_time_of_insert", run_time_of_hooks),
+    ("connections per second", "connections_of_new_sockets", connections),
+    ("connections beside bpftrace", "connections_beside_bpftrace", beside_bpftrace),
+    ("events lost", "losses", losses),
+    ("CPU per sample with probes", "cpu_per_sample", cpu),
+    ("attach time, all probes", "attach", attach),
+    ("cost per packet", "packet_cost", packets),
+    ("cost per dropped packet", "drop_cost", drops),
+];
+
+/// Adds the figures that a guest reported, or the reason why they are missing; with `some` only the
+/// groups that it measured.
+pub(super) fn add(table: &mut Table, reported: anyhow::Result<Vec<String>>, some: bool) {
     let reported = match reported {
         Ok(lines) => Reported::parse(&lines),
         Err(error) => return table.add("probes, in a virtual machine", Err(error)),
     };
-    table.add("run time per event", run_time(&reported));
-    table.add("connections per second", connections(&reported));
-    table.add("events lost", losses(&reported));
-    table.add("CPU per sample with probes", cpu(&reported));
-    table.add("attach time, all probes", attach(&reported));
-    table.add("cost per packet", packets(&reported));
-    table.add("cost per dropped packet", drops(&reported));
+    let groups = GROUPS.into_iter().filter(|(_, figure, _)| !some || reported.has(figure));
+    groups.for_each(|(name, _, figures)| table.add(name, figures(&reported)));
 }
 
 fn run_time(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
-    let against = |who: &str, name: &str| reported.turns("run_time", who, name, "ns");
+    let against = |who: &str, name: &str| reported.turns("run_time", ["ours", who], name, "ns");
     Ok(vec![
         against("keyed", "run time per event, bpftrace by netns")?.at_most_times(0.7),
         against("bare", "run time per event, bpftrace count")?.at_most_times(1.3),
     ])
 }
 
+fn run_time_of_hooks(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
+    let hook = |name: &&str| {
+        let shown = format!("run time of {name}: trampoline, kprobe");
+        reported.turns(&format!("run_time_of_{name}"), ["trampoline", "kprobe"], &shown, "ns")
+    };
+    ["insert", "new", "delete", "delete_list"].iter().map(hook).collect()
+}
+
 fn connections(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
-    let rate = |name: &str, figure: &str| reported.turns(figure, "reference", name, "/s");
-    Ok(vec![
-        rate("new connections: UDP, a socket each", "connections_of_new_sockets")?
-            .at_least_times(0.97),
-        rate("and taken away again", "connections_of_new_sockets_whole_life")?,
-        rate("the same with --internal", "connections_with_internal_whole_life")?,
-        rate("the same, bpftrace count", "connections_beside_bpftrace_whole_life")?,
-        rate("new connections: UDP of one socket", "connections_of_one_socket")?,
-        rate("new connections: TCP", "connections_of_tcp")?,
-    ])
+    let rate = |who: &str, figure: &str, what: &str| {
+        let name = format!("new connections, {who}: {what}");
+        reported.turns(figure, [who, "off"], &name, "/s")
+    };
+    let mut figures = Vec::new();
+    for (figure, what, bars) in [
+        ("connections_of_new_sockets", "UDP, a socket each", [Some(0.95), Some(0.97)]),
+        ("connections_of_new_sockets_whole_life", "and removed", [None; 2]),
+        ("connections_of_tcp", "TCP", [None, Some(0.98)]),
+        ("connections_of_tcp_whole_life", "and removed", [None; 2]),
+        ("connections_of_one_socket", "UDP of one socket", [None; 2]),
+        ("connections_with_internal_whole_life", "--internal, and removed", [None; 2]),
+    ] {
+        if !reported.has(figure) {
+            bail!("no {figure}: {NOTHING}");
+        }
+        for (who, bar) in ["kprobe", "trampoline"].into_iter().zip(bars) {
+            let figure = rate(who, figure, what)?;
+            figures.push(match bar {
+                Some(bar) => figure.at_least_times(bar),
+                None => figure,
+            });
+        }
+    }
+    Ok(figures)
+}
+
+fn beside_bpftrace(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
+    let against = |who: &str, figure: &str, what: &str| {
+        let name = format!("new connections, {who}, bpftrace count{what}");
+        reported.turns(figure, [who, "bpftrace"], &name, "/s")
+    };
+    let mut figures = Vec::new();
+    for (figure, what) in [
+        ("connections_beside_bpftrace", ""),
+        ("connections_beside_bpftrace_whole_life", ", and removed"),
+    ] {
+        figures.push(against("kprobe", figure, what)?);
+        figures.push(against("trampoline", figure, what)?);
+    }
+    Ok(figures)
 }
 
 fn losses(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
@@ -97,13 +159,16 @@ fn losses(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
 }
 
 fn cpu(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
-    let figure =
-        reported.turns("cpu_per_sample", "reference", "CPU per sample with probes", "µs")?;
-    Ok(vec![figure.at_most_times(1.5)])
+    let (pair, name) = (["ours", "reference"], "CPU per sample with probes");
+    Ok(vec![reported.turns("cpu_per_sample", pair, name, "µs")?.at_most_times(1.5)])
 }
 
 fn attach(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
-    Ok(vec![Figure::value("attach time, all probes", "ms", reported.get("attach", "ours")?)])
+    let time = |who: &str| {
+        let name = format!("attach time, all probes, {who}");
+        Ok(Figure::value(&name, "ms", reported.get("attach", who)?).at_most(1000.0))
+    };
+    ["kprobe", "trampoline"].into_iter().map(time).collect()
 }
 
 fn packets(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
@@ -113,7 +178,7 @@ fn packets(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
         Figure::value(&format!("per packet: run time of {runs:.1} programs"), "ns", time),
         reported.turns(
             "packets_per_second",
-            "reference",
+            ["ours", "reference"],
             "per packet: datagrams of one flow",
             "/s",
         )?,
@@ -121,9 +186,10 @@ fn packets(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
 }
 
 fn drops(reported: &Reported) -> anyhow::Result<Vec<Figure>> {
+    let pair = ["ours", "reference"];
     Ok(vec![
-        reported.turns("drop_cost", "reference", "per drop: reported, and only counted", "ns")?,
-        reported.turns("drops_per_second", "reference", "drops in a flood, the same", "/s")?,
+        reported.turns("drop_cost", pair, "per drop: reported, and only counted", "ns")?,
+        reported.turns("drops_per_second", pair, "drops in a flood, the same", "/s")?,
     ])
 }
 
@@ -135,7 +201,7 @@ mod tests {
     fn figures_are_medians_of_what_the_guest_told() {
         let lines = ["run_time ours=9 keyed=30 bare=8", "run_time ours=12 keyed=20 bare=10"];
         let mut table = Table::default();
-        add(&mut table, Ok(lines.map(str::to_owned).to_vec()));
+        add(&mut table, Ok(lines.map(str::to_owned).to_vec()), false);
         let shown = table.to_string();
         assert!(shown.contains("10.50 ns   25.00 ns  0.45 x  <= 0.7 x  ok"), "{shown}");
         assert!(shown.contains("10.50 ns    9.00 ns  1.16 x  <= 1.3 x  ok"), "{shown}");
@@ -145,21 +211,29 @@ mod tests {
             "{shown}"
         );
         assert!(!table.is_ok());
+        // Only some were asked for.
+        let mut table = Table::default();
+        add(&mut table, Ok(lines.map(str::to_owned).to_vec()), true);
+        assert!(!table.to_string().contains("not measured"), "{table}");
     }
 
     #[test]
     fn turns_are_compared_round_by_round() {
-        let rounds = ["10 reference=20", "40 reference=50", "90 reference=100"];
+        let rounds = ["10 reference=20", "40 reference=50", "90 reference=100", "50 reference=25"];
         let lines = rounds.map(|round| format!("cpu_per_sample ours={round}"));
         let mut table = Table::default();
         table.add("cpu", cpu(&Reported::parse(&lines)));
-        assert!(table.to_string().contains("40.00 µs   50.00 µs  0.80 x  <= 1.5 x  ok"));
+        let shown = table.to_string();
+        assert!(
+            shown.contains("45.00 µs   37.50 µs  0.850 x (0.500-2.000)  <= 1.5 x  ok"),
+            "{shown}"
+        );
     }
 
     #[test]
     fn without_a_guest_one_line_says_why() {
         let mut table = Table::default();
-        add(&mut table, Err(anyhow::anyhow!("missing: qemu")));
+        add(&mut table, Err(anyhow::anyhow!("missing: qemu")), false);
         let reason = "probes, in a virtual machine: not measured: missing: qemu\n";
         assert!(table.to_string().ends_with(reason));
     }

@@ -34,6 +34,13 @@ pub(crate) struct Options {
     /// Measure only the cost of the probes, in a virtual machine
     #[arg(long)]
     probes: bool,
+    /// Measure only those costs of the probes whose tests in tests/guest contain this in their name
+    #[arg(long, value_name = "TEST", requires = "probes")]
+    only: Option<String>,
+    /// How QEMU executes the virtual machine's instructions: by default counted, so that no figure
+    /// depends on the load of this machine
+    #[arg(long, value_enum, default_value_t = vm::Accelerator::Icount)]
+    accel: vm::Accelerator,
 }
 
 /// How long and how often to measure.
@@ -97,7 +104,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         table.add("report", report::figures(&programs, bench.plan.recording, bench.plan.reports));
     }
     eprintln!("bench: the probes, in a virtual machine");
-    events::add(&mut table, vm::measure(bench.ctpulse.clone(), options.quick));
+    let only = options.only.as_deref().unwrap_or_default();
+    let reported = vm::measure(bench.ctpulse.clone(), options.quick, options.accel, only);
+    events::add(&mut table, reported, !only.is_empty());
     print!("{table}");
     if options.quick {
         println!("--quick: the numbers are noisy, and no limit counts");

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::median;
+
 /// The relation of a figure to its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -24,6 +26,8 @@ pub(crate) struct Figure {
     ours: Option<f64>,
     reference: Option<f64>,
     ratio: Option<f64>,
+    /// Of the ratios of the rounds.
+    quartiles: Option<[f64; 2]>,
     bar: String,
     verdict: Verdict,
 }
@@ -37,6 +41,7 @@ impl Figure {
             ours: Some(ours),
             reference: None,
             ratio: None,
+            quartiles: None,
             bar: String::new(),
             verdict: Verdict::Report,
         }
@@ -52,14 +57,26 @@ impl Figure {
         Self { ratio: Some(ours / reference), ..Self::pair(name, unit, ours, reference) }
     }
 
-    /// A number of ours beside the reference's, and the ratio of the two that is to be believed.
+    /// Numbers of ours beside the reference's, of rounds in which they took turns: their medians, and the
+    /// median and the quartiles of the ratios of the rounds, because a busy machine slows both programs of
+    /// a round.
+    ///
+    /// # Errors
+    /// When there is no round.
     pub(crate) fn in_turns(
         name: &str,
         unit: &'static str,
-        [ours, reference]: [f64; 2],
-        ratio: f64,
-    ) -> Self {
-        Self { ratio: Some(ratio), ..Self::pair(name, unit, ours, reference) }
+        rounds: &[(f64, f64)],
+    ) -> anyhow::Result<Self> {
+        let ours = median(rounds.iter().map(|(ours, _)| *ours).collect())?;
+        let reference = median(rounds.iter().map(|(_, reference)| *reference).collect())?;
+        let mut ratios: Vec<f64> = rounds.iter().map(|(ours, other)| ours / other).collect();
+        ratios.sort_by(f64::total_cmp);
+        let quarter = ratios.len().div_ceil(4);
+        let quartiles =
+            (ratios.len() > 3).then(|| [ratios[quarter - 1], ratios[ratios.len() - quarter]]);
+        let ratio = Some(median(ratios)?);
+        Ok(Self { ratio, quartiles, ..Self::pair(name, unit, ours, reference) })
     }
 
     /// The bar: ours is at most `bar` times the reference.
@@ -101,7 +118,11 @@ impl Figure {
             self.name.clone(),
             number(self.ours).trim_end().to_owned(),
             number(self.reference).trim_end().to_owned(),
-            self.ratio.map_or("-".into(), |ratio| format!("{ratio:.2} x")),
+            match (self.ratio, self.quartiles) {
+                (None, _) => "-".into(),
+                (Some(ratio), None) => format!("{ratio:.2} x"),
+                (Some(ratio), Some([low, high])) => format!("{ratio:.3} x ({low:.3}-{high:.3})"),
+            },
             if self.bar.is_empty() { "-".into() } else { self.bar.clone() },
             match self.verdict {
                 Verdict::Ok => "ok".into(),

@@ -66,8 +66,13 @@ pub(crate) enum Work<'a> {
         /// How they attach probes, if not as by default.
         attach: Option<&'a str>,
     },
-    /// The measurements, `quick` or `full`.
-    Measurements(&'a str),
+    /// Measurements.
+    Measurements {
+        /// `quick` or `full`.
+        length: &'a str,
+        /// Those with names that contain this.
+        filter: &'a str,
+    },
 }
 
 /// The part that is the same in the guests of all kernels.
@@ -87,11 +92,11 @@ impl Image {
         DIRECTORIES.iter().for_each(|directory| archive.directory(directory));
         archive.console();
         archive.file("init", 0o755, include_bytes!("init.sh"));
-        let (name, content) = match work {
-            Work::Tests { filter, .. } => ("etc/ctpulse-test", filter),
-            Work::Measurements(length) => ("etc/ctpulse-measure", length),
-        };
-        archive.file(name, 0o644, content.as_bytes());
+        let (Work::Tests { filter, .. } | Work::Measurements { filter, .. }) = work;
+        archive.file("etc/ctpulse-test", 0o644, filter.as_bytes());
+        if let Work::Measurements { length, .. } = work {
+            archive.file("etc/ctpulse-measure", 0o644, length.as_bytes());
+        }
         if let Work::Tests { connections: Some(number), .. } = work {
             archive.file("etc/ctpulse-connections", 0o644, number.to_string().as_bytes());
         }

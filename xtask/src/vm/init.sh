@@ -41,7 +41,7 @@ list() {
     /bin/guest --list --format terse "$@" | sed -n 's/: test$//p'
 }
 # Measurements are ignored tests: they run where they are asked for, and then alone.
-list --ignored > /run/ignored
+list --ignored $(cat /etc/ctpulse-test) > /run/ignored
 if [ -e /etc/ctpulse-measure ]; then
     which=--ignored
     cp /run/ignored /run/tests

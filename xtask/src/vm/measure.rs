@@ -15,14 +15,20 @@ use crate::tools;
 const KERNEL: &str = "6.12";
 
 /// How long a guest may take: bpftrace's compiler alone runs for minutes where it is emulated.
-const PATIENCE: Duration = Duration::from_secs(2400);
+const PATIENCE: Duration = Duration::from_secs(5400);
 
-/// Measures the release build `ctpulse` beside bpftrace in a guest, and returns its lines
-/// `NAME number=...`. A failed measurement has no lines, and prints an error on standard error.
+/// Runs the measurements whose names contain `filter` on the release build `ctpulse` beside bpftrace in
+/// a guest, and returns its lines `NAME number=...`. A failed measurement has no lines, and prints an error on standard error.
 ///
 /// # Errors
 /// When no virtual machine can run here, or the guest or its kernel came to harm.
-pub(crate) fn measure(ctpulse: PathBuf, quick: bool) -> anyhow::Result<Vec<String>> {
+pub(crate) fn measure(
+    ctpulse: PathBuf,
+    quick: bool,
+    accelerator: Accelerator,
+    filter: &str,
+) -> anyhow::Result<Vec<String>> {
+    accelerator.check()?;
     let reason = obstacle()?;
     let missing = tools::provide_for_measuring()?;
     if let Some(reason) = reason {
@@ -34,20 +40,13 @@ pub(crate) fn measure(ctpulse: PathBuf, quick: bool) -> anyhow::Result<Vec<Strin
     let (consoles, _turn) = turn()?;
     let kernel = kernels().get(KERNEL)?;
     let binaries = Binaries { ctpulse, ..build()? };
-    let image =
-        Image::new(&binaries, Work::Measurements(if quick { "quick" } else { "full" }), true)?;
+    let length = if quick { "quick" } else { "full" };
+    let image = Image::new(&binaries, Work::Measurements { length, filter }, true)?;
     let run =
-        run::boot(
-            &kernel,
-            &image,
-            Accelerator::Tcg,
-            &consoles,
-            PATIENCE,
-            &mut |shown| match shown {
-                Shown::Verdict(verdict) => eprintln!("bench: {verdict}"),
-                Shown::Line(_) => {}
-            },
-        )?;
+        run::boot(&kernel, &image, accelerator, &consoles, PATIENCE, &mut |shown| match shown {
+            Shown::Verdict(verdict) => eprintln!("bench: {verdict}"),
+            Shown::Line(_) => {}
+        })?;
     if !run.is_good() {
         run.show_lines();
     }

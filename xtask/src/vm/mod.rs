@@ -17,6 +17,7 @@ mod run;
 
 pub(crate) use self::apt::Apt;
 pub(crate) use self::disk::{Disk, boot_disk};
+pub(crate) use self::machine::Accelerator;
 pub(crate) use self::measure::measure;
 
 use std::fs::{self, File, TryLockError};
@@ -31,7 +32,6 @@ use anyhow::{Context, anyhow, bail};
 
 use self::image::{Image, Work};
 use self::kernel::{Kernel, Kernels};
-use self::machine::Accelerator;
 use crate::workspace::{self, shown};
 use crate::{tools, workspace::run_checked};
 

@@ -16,6 +16,10 @@ use crate::source::ebpf::types::Types;
 use crate::source::ebpf::{AttachOptions, Events};
 use crate::source::namespace::Pinned;
 
+/// What trampolines mean for who unloads the module.
+const PINNED: &str = "trampolines keep nf_conntrack loaded: with --ebpf-attach auto only while another \
+                      module uses it, with --ebpf-attach kprobe not at all";
+
 /// Attaches the probes for a moment and reports the state of each. Returns the events that they
 /// count, and whether a run would have probes, now or later.
 pub(super) fn examine(
@@ -83,6 +87,9 @@ pub(super) fn examine(
         "not known: kernels count what kprobes miss from 6.7 on"
     };
     findings.field("missed calls", missed);
+    if events.pins_module() {
+        findings.field("unloading", PINNED);
+    }
     if let Some(types) = events.blind()
         && let Err(error) = check_alone(&namespaces, &types.to_string())
     {

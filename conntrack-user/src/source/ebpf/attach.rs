@@ -95,7 +95,7 @@ impl Events {
             ebpf,
             gives_way: options.attach == EbpfAttach::Auto
                 && trampolines.iter().any(|trampoline| trampoline.in_module),
-            _trampolines: trampolines,
+            trampolines,
             diagnostics: Mutex::new(diagnostics.flatten()),
             held: Mutex::new(namespaces.iter().cloned().map(Some).collect()),
             inodes: constants.inodes,
@@ -162,31 +162,36 @@ impl Kernel {
         }
     }
 
-    /// Finds the numbers of the functions of a variant's trampolines, or why they cannot be used.
-    fn numbers(&self, variant: &Variant) -> Numbers {
+    /// Finds the functions of a variant's trampolines, or why they cannot be used.
+    fn traced(&self, variant: &Variant) -> Traced {
         let types = self.types.as_ref().map_err(|_| "it needs the kernel's types".to_owned())?;
         let number = |probe: &Probe| match self.symbols.find(probe.functions, true) {
             Found::One(function) => match types.number(function) {
-                Some((number, false)) => Ok(number),
+                Some((number, false)) => match types.objection(function) {
+                    None => Ok((function.to_owned(), number)),
+                    Some(objection) => Err(objection),
+                },
                 Some((_, true)) => Err(format!("{function} takes any number of arguments")),
                 None => Err(format!("the kernel's types do not have {function}")),
             },
-            // The programs for kprobes have the same functions, and are refused for that.
-            Found::Several(_) | Found::None => Err("the function was not found".to_owned()),
+            Found::Several(copies) => Err(format!("there is more than one: {}", copies.join(", "))),
+            Found::None => {
+                Err(format!("this kernel has no function {}", probe.functions.join(" or ")))
+            }
         };
         // A variant without trampolines is refused for its function where the kernel could have none.
         let probes =
             if variant.trampolines.is_empty() { variant.probes } else { variant.trampolines };
-        let numbers = probes.iter().map(number).collect::<Result<_, _>>()?;
+        let traced = probes.iter().map(number).collect::<Result<_, _>>()?;
         match variant.trampolines {
             [] => Err("there are only kprobes for it".to_owned()),
-            _ => Ok(numbers),
+            _ => Ok(traced),
         }
     }
 }
 
-/// The numbers of the functions of a variant's trampolines, or why they cannot be used.
-type Numbers = Result<Vec<TypeNumber>, String>;
+/// The functions of a variant's trampolines and their numbers, or why they cannot be used.
+type Traced = Result<Vec<(String, TypeNumber)>, String>;
 
 /// The functions of a variant, or why they cannot be used.
 type Functions = Result<Vec<String>, HookState>;
@@ -200,7 +205,7 @@ struct Plan<'a> {
     /// that is not asked for.
     variants: Vec<Option<Vec<Functions>>>,
     /// In the same order, the functions of their trampolines; `None` where these are not asked for.
-    numbers: Option<Vec<Vec<Numbers>>>,
+    traced: Option<Vec<Vec<Traced>>>,
 }
 
 impl<'a> Plan<'a> {
@@ -235,17 +240,17 @@ impl<'a> Plan<'a> {
             let functions = || hook.ways.iter().map(|way| kernel.functions(way)).collect();
             is_asked(hook.need).then(functions)
         });
-        let numbers = is_asked_for(options.attach).then(|| {
-            let of = |hook: &Hook| hook.ways.iter().map(|way| kernel.numbers(way)).collect();
+        let traced = is_asked_for(options.attach).then(|| {
+            let of = |hook: &Hook| hook.ways.iter().map(|way| kernel.traced(way)).collect();
             options.hooks.iter().map(of).collect()
         });
         let variants = variants.collect();
-        Self { hooks: options.hooks, namespaces, variants, numbers, constants }
+        Self { hooks: options.hooks, namespaces, variants, traced, constants }
     }
 
     /// Attaches the hooks in their order, and detaches those that lack another one.
     fn execute(&self, ebpf: &mut Ebpf) -> (Vec<HookState>, Vec<Trampoline>) {
-        let tracer = self.numbers.is_some().then(|| Tracer::new(loader::OBJECT, ebpf));
+        let tracer = self.traced.is_some().then(|| Tracer::new(loader::OBJECT, ebpf));
         let mut attaching = Attaching { ebpf, tracer, trampolines: Vec::new() };
         let mut states: Vec<HookState> = Vec::new();
         for (at, (hook, variants)) in self.hooks.iter().zip(&self.variants).enumerate() {
@@ -258,8 +263,8 @@ impl<'a> Plan<'a> {
                 Some((_, HookState::Attached { by, .. })) => Some(by.clone()),
                 _ => None,
             };
-            let numbers = self.numbers.as_ref().map(|numbers| &numbers[at][..]);
-            states.push(attaching.attach_hook(hook, variants, numbers, shape.as_ref()));
+            let traced = self.traced.as_ref().map(|traced| &traced[at][..]);
+            states.push(attaching.attach_hook(hook, variants, traced, shape.as_ref()));
         }
         while let Some((at, name)) = lacking(self.hooks, &states) {
             if let HookState::Attached { way, .. } = states[at] {
@@ -295,17 +300,13 @@ impl Attaching<'_> {
         &mut self,
         hook: &Hook,
         variants: &[Functions],
-        numbers: Option<&[Numbers]>,
+        traced: Option<&[Traced]>,
         shape: Option<&Attachment>,
     ) -> HookState {
         let mut why_not = None;
         for (way, (variant, functions)) in hook.ways.iter().zip(variants).enumerate() {
-            let attached = functions.clone().and_then(|functions| {
-                let numbers = numbers.map(|numbers| &numbers[way]);
-                let by = self.attach_variant(variant, &functions, numbers, shape);
-                Ok((functions, by.map_err(HookState::Refused)?))
-            });
-            match attached {
+            let traced = traced.map(|traced| &traced[way]);
+            match self.attach_variant(variant, functions, traced, shape) {
                 Ok((mut functions, by)) => {
                     functions.dedup();
                     return HookState::Attached { way, functions, by };
@@ -317,39 +318,46 @@ impl Attaching<'_> {
     }
 
     /// Attaches all programs of a variant, by trampolines where that is asked for and possible; or none.
+    /// Returns the functions that they are attached to.
     fn attach_variant(
         &mut self,
         variant: &Variant,
-        functions: &[String],
-        numbers: Option<&Numbers>,
+        functions: &Functions,
+        traced: Option<&Traced>,
         shape: Option<&Attachment>,
-    ) -> Result<Attachment, Refusal> {
-        let why_not = match (numbers, shape) {
+    ) -> Result<(Vec<String>, Attachment), HookState> {
+        let why_not = match (traced, shape) {
             (None, _) => None,
             (Some(_), Some(Attachment::Kprobe(why_not))) => why_not.clone(),
             (Some(Err(why_not)), _) => Some(why_not.clone()),
-            (Some(Ok(numbers)), _) => match self.trace(variant, numbers) {
-                Ok(()) => return Ok(Attachment::Trampoline),
-                Err(refusal) if shape == Some(&Attachment::Trampoline) => return Err(refusal),
+            (Some(Ok(traced)), _) => match self.trace(variant, traced) {
+                Ok(()) => {
+                    let functions = traced.iter().map(|(function, _)| function.clone());
+                    return Ok((functions.collect(), Attachment::Trampoline));
+                }
+                Err(refusal) if shape == Some(&Attachment::Trampoline) => {
+                    return Err(HookState::Refused(refusal));
+                }
                 Err(refusal) => Some(refusal.to_string()),
             },
         };
-        for (probe, function) in variant.probes.iter().zip(functions) {
+        let functions = functions.clone()?;
+        for (probe, function) in variant.probes.iter().zip(&functions) {
             if let Err(error) = attach_program(self.ebpf, probe.program, function) {
                 self.detach(variant);
-                return Err(Refusal::of_program(&error));
+                return Err(HookState::Refused(Refusal::of_program(&error)));
             }
         }
-        Ok(Attachment::Kprobe(why_not))
+        Ok((functions, Attachment::Kprobe(why_not)))
     }
 
     /// Attaches all trampolines of a variant, or none.
-    fn trace(&mut self, variant: &Variant, numbers: &[TypeNumber]) -> Result<(), Refusal> {
+    fn trace(&mut self, variant: &Variant, traced: &[(String, TypeNumber)]) -> Result<(), Refusal> {
         let Some(tracer) = &mut self.tracer else { return Ok(()) };
         let tracer = tracer.as_mut().map_err(|refusal| refusal.clone())?;
-        let pairs = variant.trampolines.iter().zip(numbers);
+        let pairs = variant.trampolines.iter().zip(traced);
         let attached: Vec<Trampoline> = pairs
-            .map(|(probe, number)| tracer.attach(probe.program, *number))
+            .map(|(probe, (_, number))| tracer.attach(probe.program, *number))
             .collect::<Result<_, _>>()?;
         self.trampolines.extend(attached);
         Ok(())
@@ -468,12 +476,12 @@ mod tests {
         assert_eq!((plan.constants.length, plan.constants.inodes.len()), (2, 0));
 
         // Trampolines are planned on request only, and need the types.
-        assert!(plan.numbers.is_none());
+        assert!(plan.traced.is_none());
         let attach = EbpfAttach::Trampoline;
         let options = AttachOptions { attach, ..AttachOptions::new(&[], 2) };
-        let numbers = Plan::new(&options, &kernel).numbers.unwrap();
+        let traced = Plan::new(&options, &kernel).traced.unwrap();
         assert!(
-            numbers.iter().flatten().all(|of| of.as_ref().is_err_and(|why| why.contains("types")))
+            traced.iter().flatten().all(|of| of.as_ref().is_err_and(|why| why.contains("types")))
         );
     }
 }

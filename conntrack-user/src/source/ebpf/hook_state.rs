@@ -17,7 +17,7 @@ impl std::fmt::Display for Attachment {
     /// Prints what is added to the list of functions.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Kprobe(None) => Ok(()),
+            Self::Kprobe(None) => write!(f, " by kprobe"),
             Self::Kprobe(Some(why)) => write!(f, " by kprobe, and not by trampoline: {why}"),
             Self::Trampoline => write!(f, " by trampoline"),
         }

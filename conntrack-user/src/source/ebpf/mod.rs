@@ -70,7 +70,7 @@ pub struct Events {
     /// Keeps programs and links alive; they end with it.
     ebpf: Ebpf,
     /// The same of trampolines.
-    _trampolines: Vec<Trampoline>,
+    trampolines: Vec<Trampoline>,
     /// Whether trampolines are to be given up when nothing else uses the module.
     gives_way: bool,
     diagnostics: Mutex<Option<Diagnostics>>,
@@ -203,6 +203,12 @@ impl Events {
         if let Some(at) = self.inodes.iter().position(|known| *known == inode) {
             self.release(1 + at);
         }
+    }
+
+    /// Whether trampolines keep the module loaded as long as this lives.
+    #[must_use]
+    pub fn pins_module(&self) -> bool {
+        self.trampolines.iter().any(|trampoline| trampoline.in_module)
     }
 
     /// Whether trampolines that keep the module loaded are to be given up once nothing else uses it.

@@ -24,7 +24,8 @@ pub struct Probe {
 pub struct Variant {
     /// All of them, or none.
     pub probes: &'static [Probe],
-    /// The programs for trampolines that count the same; none where there are only kprobes.
+    /// The programs for trampolines that count the same, which may be those of other functions; none
+    /// where there are only kprobes.
     pub trampolines: &'static [Probe],
     /// Whether the programs read more of the kernel's structures than the namespace, so that
     /// without its types (BTF) they would miscount.
@@ -128,6 +129,7 @@ const CONFIRM: &[&str] = &["__nf_conntrack_confirm"];
 const DELETE_LIST: &[&str] = &["__nf_ct_delete_from_lists", "nf_ct_delete_from_lists"];
 const DESTROY: &[&str] = &["nf_ct_destroy", "destroy_conntrack"];
 const EARLY_DROP: &[&str] = &["early_drop"];
+const EXPECTATION: &[&str] = &["nf_ct_find_expectation"];
 const FIND: &[&str] = &["__nf_conntrack_find_get"];
 const FREE: &[&str] = &["nf_conntrack_free"];
 const HASH_INSERT: &[&str] = &["__nf_conntrack_hash_insert"];
@@ -166,7 +168,8 @@ pub const HOOKS: [Hook; 17] = [
         ..hook(
             "new",
             &[Event::New, Event::ExpectNew],
-            &[typed_way(&[value("init_return", &["init_conntrack"])])],
+            &[typed_way(&[value("init_return", &["init_conntrack"])])
+                .or(&[probe("begun_fexit", ALLOC), probe("expected_fexit", EXPECTATION)])],
         )
     },
     hook(
@@ -189,18 +192,28 @@ pub const HOOKS: [Hook; 17] = [
         &[way(&[probe("delete_from_lists", DELETE_LIST)])
             .or(&[probe("delete_from_lists_fentry", DELETE_LIST)])],
     ),
+    // Trampolines have what a call was made with at its return, too; only reports need its entry.
     report_hook(
         "whose_drop",
         &[],
-        &[typed_way(&[probe("alloc", ALLOC)]).or(&[probe("alloc_fentry", ALLOC)])],
+        &[typed_way(&[probe("alloc", ALLOC)])
+            .or(&[probe("alloc_fentry", ALLOC), probe("early_drop_fentry", EARLY_DROP)])],
         &["table_full", "alloc"],
     ),
-    hook(
-        "table_full",
-        &[Event::TableFull, Event::TableFullEvictable, Event::CreateTableFull, Event::EarlyDrop],
-        &[way(&[probe("early_drop", EARLY_DROP), probe("early_drop_return", EARLY_DROP)])
-            .or(&[probe("early_drop_fentry", EARLY_DROP), probe("early_drop_fexit", EARLY_DROP)])],
-    ),
+    Hook {
+        like: Some("whose_drop"),
+        ..hook(
+            "table_full",
+            &[
+                Event::TableFull,
+                Event::TableFullEvictable,
+                Event::CreateTableFull,
+                Event::EarlyDrop,
+            ],
+            &[way(&[probe("early_drop", EARLY_DROP), probe("early_drop_return", EARLY_DROP)])
+                .or(&[probe("early_drop_fexit", EARLY_DROP)])],
+        )
+    },
     Hook {
         like: Some("whose_drop"),
         ..internal_hook(
@@ -234,10 +247,7 @@ pub const HOOKS: [Hook; 17] = [
             probe("resolve_clash", RESOLVE_CLASH),
             probe("resolve_clash_return", RESOLVE_CLASH),
         ])
-        .or(&[
-            probe("resolve_clash_fentry", RESOLVE_CLASH),
-            probe("resolve_clash_fexit", RESOLVE_CLASH),
-        ])],
+        .or(&[probe("resolve_clash_fexit", RESOLVE_CLASH)])],
     ),
     report_hook(
         "refusals",
@@ -304,22 +314,13 @@ mod tests {
         }
     }
 
-    /// Each function has its program, and the programs of kprobes and trampolines differ.
+    /// The programs of kprobes and trampolines differ, and the latter need a function's types.
     #[test]
-    fn trampolines_are_for_the_functions_of_the_kprobes() {
-        let functions = |probes: &[Probe]| {
-            let mut functions: Vec<_> = probes.iter().flat_map(|probe| probe.functions).collect();
-            functions.dedup();
-            functions
-        };
-        for way in HOOKS.iter().flat_map(|hook| hook.ways) {
-            let Variant { probes, trampolines, .. } = way;
-            assert!(trampolines.is_empty() || functions(probes) == functions(trampolines));
-            for trampoline in *trampolines {
-                let name = trampoline.program;
-                assert!(name.ends_with("_fentry") || name.ends_with("_fexit"), "{name}");
-                assert!(!trampoline.renamed_too, "{name}: only exact names have types");
-            }
+    fn trampolines_have_programs_of_their_own() {
+        for trampoline in HOOKS.iter().flat_map(|hook| hook.ways).flat_map(|way| way.trampolines) {
+            let name = trampoline.program;
+            assert!(name.ends_with("_fentry") || name.ends_with("_fexit"), "{name}");
+            assert!(!trampoline.renamed_too, "{name}: only exact names have types");
         }
     }
 

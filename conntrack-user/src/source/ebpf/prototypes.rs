@@ -16,6 +16,7 @@ enum Expected {
 
 use Expected::{Integer, More, To, Void};
 
+const EXPECTATION: Expected = To("nf_conntrack_expect");
 const CONNECTION: Expected = To("nf_conn");
 const HEADER: Expected = To("tcphdr");
 const NET: Expected = To("net");
@@ -29,7 +30,7 @@ const ZONE: Expected = To("nf_conntrack_zone");
 /// Each function with its parameters and its result, as read in the types of Debian's 6.1, 6.12, 6.18
 /// and 7.3, and in the sources of 5.10. `init_conntrack` is in no kernel's types under its own name.
 /// A function that kernels have with different prototypes is there more than once.
-const PROTOTYPES: [(&str, &[Expected], Expected); 24] = [
+const PROTOTYPES: [(&str, &[Expected], Expected); 26] = [
     ("__nf_conntrack_hash_insert", &[CONNECTION, Integer, Integer], Void),
     ("__nf_conntrack_insert_prepare", &[CONNECTION], Void),
     ("nf_conntrack_hash_check_insert", &[CONNECTION], Integer),
@@ -48,6 +49,8 @@ const PROTOTYPES: [(&str, &[Expected], Expected); 24] = [
     ("nf_conntrack_in", &[PACKET, STATE], Integer),
     ("nf_conntrack_tcp_packet", &[CONNECTION, PACKET, Integer, Integer, STATE], Integer),
     ("init_conntrack", &[NET, CONNECTION, TUPLE, PACKET, Integer, Integer], TUPLE_HASH),
+    ("nf_ct_find_expectation", &[NET, ZONE, TUPLE, Integer], EXPECTATION),
+    ("nf_ct_find_expectation", &[NET, ZONE, TUPLE], EXPECTATION),
     (CONNECTION_INVALID, &[PACKET, CONNECTION, STATE, TEXT, More], Void),
     (CONNECTION_INVALID, &[PACKET, CONNECTION, TEXT, More], Void),
     ("nf_l4proto_log_invalid", &[PACKET, STATE, Integer, TEXT, More], Void),
@@ -121,7 +124,8 @@ mod tests {
 
     #[test]
     fn the_prototype_of_every_hooked_function_is_known() {
-        for probe in HOOKS.iter().flat_map(|hook| hook.ways).flat_map(|way| way.probes) {
+        let ways = HOOKS.iter().flat_map(|hook| hook.ways);
+        for probe in ways.flat_map(|way| way.probes.iter().chain(way.trampolines)) {
             for function in probe.functions {
                 assert!(functions().any(|known| known == *function), "{function}");
             }

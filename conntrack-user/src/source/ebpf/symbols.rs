@@ -70,7 +70,7 @@ impl Symbols {
     pub fn parse(text: &[u8]) -> Self {
         let mut symbols = Self::default();
         let ways = HOOKS.iter().flat_map(|hook| hook.ways);
-        let probes = ways.flat_map(|way| way.probes);
+        let probes = ways.flat_map(|way| way.probes.iter().chain(way.trampolines));
         let hooked: HashSet<&str> = probes.flat_map(|probe| probe.functions).copied().collect();
         for line in text.split(|&byte| byte == b'\n') {
             let mut words = line.split(u8::is_ascii_whitespace);

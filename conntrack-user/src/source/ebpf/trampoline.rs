@@ -26,8 +26,8 @@ const MODULE: &[u8] = b"nf_conntrack";
 /// The modules that use it: rules, helpers and ctnetlink; absent where conntrack is built in.
 const HOLDERS: &str = "/sys/module/nf_conntrack/holders";
 
-/// Room for the verifier's log.
-const LOG_BYTES: usize = 1 << 16;
+/// Room for the verifier's log: before 6.4 the kernel writes its beginning only, where it is longer.
+const LOG_BYTES: usize = 1 << 20;
 
 /// How much of its end is in an error.
 const LAST_LOG_LINES: usize = 4;
@@ -78,10 +78,14 @@ impl Tracer {
     ) -> Result<Trampoline, Refusal> {
         let module = if function.in_module {
             let module = self.module.get_or_insert_with(|| {
-                types_of_module(MODULE).map_err(|error| Refusal {
-                    text: format!("the module's types cannot be opened (CAP_SYS_ADMIN): {error}"),
-                    errno: Errno::from_io_error(&error),
-                    object: RefusedObject::Other,
+                types_of_module(MODULE).map_err(|error| {
+                    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+                    let needs = if is_denied { " (CAP_SYS_ADMIN)" } else { "" };
+                    Refusal {
+                        text: format!("the module's types cannot be opened{needs}: {error}"),
+                        errno: Errno::from_io_error(&error),
+                        object: RefusedObject::Other,
+                    }
                 })
             });
             Some(module.as_ref().map_err(Clone::clone)?.as_fd())
