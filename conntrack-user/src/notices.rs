@@ -31,8 +31,13 @@ pub enum StartNotice<'a> {
     NoCpuNumbers(&'a Path),
     /// `--proc-root` is another mount of procfs.
     OwnProcfs(&'a Path),
-    /// Neither a sysctl file nor ctnetlink has the table's count and limit.
-    NoLimit,
+    /// Neither a sysctl file nor ctnetlink has the table's count or limit, or both.
+    WithoutTable {
+        /// Whether the count is lacking.
+        count: bool,
+        /// Whether the limit is.
+        limit: bool,
+    },
     /// The table cannot be read for `composition`.
     NoComposition(&'a CensusError),
     /// `--proc-root` has no entries for `composition`.
@@ -52,7 +57,7 @@ impl StartNotice<'_> {
             Self::Probes(_) | Self::NoProbes(_) => Level::Info,
             Self::NoCpuNumbers(_)
             | Self::OwnProcfs(_)
-            | Self::NoLimit
+            | Self::WithoutTable { .. }
             | Self::NoComposition(_)
             | Self::NoEntries => Level::Warn,
         }
@@ -75,8 +80,13 @@ impl fmt::Display for StartNotice<'_> {
                 "{} shows the namespace of this process; for the host's set HOST_PROC",
                 path.display()
             ),
-            Self::NoLimit => {
-                f.write_str("no sysctl file has the table's count and limit (see ctpulse doctor)")
+            Self::WithoutTable { count, limit } => {
+                let what = match (count, limit) {
+                    (true, false) => "count",
+                    (false, true) => "limit",
+                    _ => "count and limit",
+                };
+                write!(f, "no sysctl file has the table's {what} (see ctpulse doctor)")
             }
             Self::NoComposition(error) => {
                 write!(f, "no rows {}: {}", ENTRIES_BY_STATE.name, without_census(error))
@@ -494,7 +504,7 @@ mod tests {
             StartNotice::Probes(HookCount { attached: 11, of: 14 }),
             StartNotice::NoCpuNumbers("/sys/devices/system/cpu/possible".as_ref()),
             StartNotice::OwnProcfs("/host/proc".as_ref()),
-            StartNotice::NoLimit,
+            StartNotice::WithoutTable { count: true, limit: true },
             StartNotice::NoEntries,
         ]);
         lines.extend(starts.iter().map(|start| line(start.level(), start.to_string())));

@@ -1,5 +1,6 @@
 //! The wiring: one sampling thread per input, one sink thread for all, and how they end.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::output::{Destination, Ended, Ending, InputState, Sink, Standing};
 use crate::rows::RowBuilder;
 use crate::sampling::channel::Control;
 use crate::sampling::{Sampler, SamplingReport, Trigger};
+use crate::schema::fields::{COUNT, LIMIT};
 use crate::schema::maintained::{Release, read_release};
 use crate::settings::{Confine, Ebpf, Input, Roots, Source};
 use crate::source::cpu_mask;
@@ -29,7 +31,7 @@ use crate::source::ebpf::reattach::EventSource;
 use crate::source::ebpf::sharing::FirstProbes;
 use crate::source::mounts;
 use crate::source::namespace::HeldProcesses;
-use crate::source::reader::{Reader, lacks_table_files, settled};
+use crate::source::reader::{Reader, lacking_table_files, settled};
 use crate::source::roots::Place;
 
 /// The settings of a run besides its inputs.
@@ -455,18 +457,26 @@ impl PreparedInput {
 fn asks_for_table(inputs: &[Input], places: &[Place], kept: Option<&Needs>) -> Vec<bool> {
     let held = capabilities::held().unwrap_or(CapabilitySet::empty());
     let may_ask = held.contains(CapabilitySet::NET_ADMIN) && kept.is_none_or(|kept| kept.netlink);
-    let mut lacking = false;
+    let mut without = BTreeSet::new();
     let asks = inputs.iter().zip(places).map(|(input, place)| {
-        let lacks =
-            !input.compat_telegraf && lacks_table_files(place, &place.sysctl_candidates(input));
+        if input.compat_telegraf {
+            return false;
+        }
+        let lacking = lacking_table_files(place, &place.sysctl_candidates(input));
         let reader = Reader::new(place.clone(), Vec::new(), input.source);
-        let asks = lacks && may_ask && reader.is_netlink_loaded();
-        lacking |= lacks && !asks;
-        asks
+        let may_ask = may_ask && place.is_live() && reader.is_netlink_loaded();
+        if !may_ask {
+            without.extend(&lacking);
+        }
+        may_ask && !lacking.is_empty()
     });
     let asks = asks.collect();
-    if lacking {
-        StartNotice::NoLimit.log();
+    if !without.is_empty() {
+        StartNotice::WithoutTable {
+            count: without.contains(COUNT.name),
+            limit: without.contains(LIMIT.name),
+        }
+        .log();
     }
     asks
 }

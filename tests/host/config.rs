@@ -134,7 +134,10 @@ fn the_check_covers_a_command_of_execd() {
     let others = "command = ['ctpulse', 'execd']\ndata_type = 'integer'\nrestart_delay = '10s'";
     assert_eq!(checked(execd(others).as_bytes(), &[]).0, Some(0));
     let script = execd("command = ['sh', '-c', 'ctpulse execd \"$X\" | tee x']");
-    assert!(checked(script.as_bytes(), &[]).2.contains("no [[inputs.conntrack]] here"));
+    let not_checked =
+        "[[inputs.execd]] starts ctpulse by a script, or without execd, and is not checked";
+    let (code, printed, _) = checked(script.as_bytes(), &[]);
+    assert!(code == Some(0) && printed.contains(not_checked), "{printed}");
     let two = execd("command = ['ctpulse', 'execd', '--x']").repeat(2);
     assert_eq!(checked(two.as_bytes(), &[]).2.lines().count(), 2);
     let words = "'execd', '-i', '5', '--collect=x', '--foo', '--interval=y', '--signal', 'STDN'";
@@ -146,6 +149,74 @@ fn the_check_covers_a_command_of_execd() {
     assert_eq!(problems.lines().count(), 5, "{problems}");
     let other = execd("command = ['gw-stats', '--x']") + "[[inputs.conntrack]]\n";
     assert!(checked(other.as_bytes(), &[]).1.contains("ignored: inputs.execd"));
+}
+
+/// The name of the program is also that of a user, a container, a namespace or a file.
+#[test]
+fn only_the_command_that_starts_ctpulse_is_checked() {
+    let execd = |words: &str| format!("[[inputs.execd]]\ncommand = [{words}]\n");
+    for words in [
+        "'sudo', '-u', 'ctpulse', 'ctpulse', 'execd'",
+        "'docker', 'exec', '-i', 'ctpulse', 'ctpulse', 'execd'",
+        "'runuser', '-u', 'ctpulse', '--', '/usr/bin/ctpulse', 'execd'",
+        "'ip', 'netns', 'exec', 'ctpulse', 'ctpulse', '--quiet', 'execd'",
+        "'podman', 'run', '--rm', 'localhost/ctpulse:0.1.0', 'execd'",
+        "'${CT:-ctpulse}', 'execd'",
+        "'ctpulse', 'execd', '--netns', 'no-such-namespace'",
+        "'ctpulse', 'execd', '--user', 'no-such-user'",
+    ] {
+        let (code, printed, problems) = checked(execd(words).as_bytes(), &[]);
+        let is_ours = printed.contains("[[inputs.execd]]: ") || problems.contains("--quiet");
+        assert!(is_ours, "{words}: {code:?} {printed}{problems}");
+        let absent = words.contains("no-such");
+        assert_eq!(printed.contains("no-such"), absent, "{words}: {printed}");
+        assert_eq!(printed.contains("warning: "), absent, "{words}: {printed}");
+    }
+    for words in [
+        "'tail', '-F', '/var/log/ctpulse'",
+        "'cat', '/run/ctpulse'",
+        "'sudo', '-u', 'ctpulse', '/opt/monitor/other'",
+        "'sudo', '-u', 'ctpulse', '-g', 'adm', 'other'",
+        "'ip', 'netns', 'exec', 'ctpulse', 'tcpdump', '-i', 'any'",
+    ] {
+        let file = execd(words) + "[[inputs.conntrack]]\n";
+        let (code, printed, problems) = checked(file.as_bytes(), &[]);
+        assert_eq!((code, problems.as_str()), (Some(0), ""), "{words}");
+        assert!(printed.contains("ignored: inputs.execd"), "{words}: {printed}");
+    }
+    for (file, expected) in [
+        (execd("'ctpulse execd --signal STDIN'"), "Telegraf would start a program of the name"),
+        ("[[inputs.execd]]\ncomand = ['ctpulse', 'execd']\n".to_owned(), "did you mean 'command'?"),
+        ("[[inputs.excd]]\ncommand = ['ctpulse', 'execd']\n".to_owned(), "did you mean 'execd'?"),
+    ] {
+        let (code, _, problems) = checked(file.as_bytes(), &[]);
+        assert!(code == Some(1) && problems.contains(expected), "{file}: {problems}");
+    }
+    let scripts = [
+        execd("'sh', '-c', 'HOST_PROC=/host/proc exec ctpulse execd'"),
+        execd("'sh', '-c', 'cd /x && ctpulse execd'"),
+        "[[inputs.exec]]\ncommands = ['ctpulse --once']\n".to_owned(),
+    ];
+    for file in scripts {
+        let (code, printed, problems) = checked(file.as_bytes(), &[]);
+        assert!(
+            code == Some(0) && printed.contains("is not checked"),
+            "{file}: {printed}{problems}"
+        );
+    }
+    let twice = execd("'ctpulse', 'execd'").repeat(2);
+    assert!(checked(twice.as_bytes(), &[]).1.contains("emits each row twice"));
+}
+
+/// As Telegraf takes them, in all its releases.
+#[test]
+fn settings_of_every_input_are_read_as_telegraf_reads_them() {
+    let file = "[[inputs.conntrack]]\nlog_level = 'INFO'\nstartup_error_behavior = 'probe'\n\
+                time_source = 'collection_end'\n";
+    let (code, printed, problems) = checked(file.as_bytes(), &[]);
+    assert_eq!((code, problems.as_str()), (Some(0), ""));
+    assert_eq!(printed.matches("warning: ").count(), 1, "{printed}");
+    assert!(printed.contains("t.conf:4:15: 'time_source' in [[inputs.conntrack]]"), "{printed}");
 }
 
 /// A pipe is read once: `--config <(command)`, `/dev/stdin`, a FIFO.

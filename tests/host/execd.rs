@@ -2,6 +2,8 @@
 //! setting, a reader that stalls and one that goes away.
 
 use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -193,6 +195,30 @@ fn a_closed_output_ends_execd_without_an_error() {
     std::io::Read::read_to_end(&mut running.child.stderr.take().unwrap(), &mut stderr).unwrap();
     assert!(status.success(), "{status}");
     assert_eq!(text(&stderr), "");
+}
+
+/// Some runtimes make all their pipes so.
+#[test]
+fn standard_input_may_be_non_blocking() {
+    let (own, mut parents) = UnixStream::pair().unwrap();
+    own.set_nonblocking(true).unwrap();
+    let mut running = Running::start(execd("STDIN", &[]).stdin(Stdio::from(OwnedFd::from(own))));
+    nothing_comes(&running);
+    parents.write_all(b"\n").unwrap();
+    gathered(&running);
+    drop(parents);
+    assert!(running.wait().0.success());
+}
+
+#[test]
+fn standard_input_that_cannot_be_read_is_an_error() {
+    let directory = std::fs::File::open("/").unwrap();
+    let mut running = Running::start(execd("none", &[]).stdin(Stdio::from(directory)));
+    let (status, _) = running.wait();
+    let mut printed = String::new();
+    std::io::Read::read_to_string(&mut running.child.stderr.take().unwrap(), &mut printed).unwrap();
+    assert_eq!(status.code(), Some(1), "{printed}");
+    assert!(printed.contains("cannot read standard input"), "{printed}");
 }
 
 #[test]

@@ -131,8 +131,9 @@ pub enum Command {
     Config(ConfigArgs),
     /// Report the data that this kernel and host provide, what is missing, and the remedies.
     ///
-    /// Exit code 0 when the statistics and the table's count and limit can be read, 1 when one of them
-    /// cannot, or a --netns does not exist. Probes that are off leave it 0; the last lines say so.
+    /// Exit code 1 when there is a problem (!!), such as statistics, a count or a limit that cannot be
+    /// read, or when a --netns does not exist; else 0. Probes that are off leave it 0; the last lines say
+    /// so.
     Doctor(DoctorArgs),
     /// Print each packet that conntrack drops and each entry that it evicts, with the cause.
     ///

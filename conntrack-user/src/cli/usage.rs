@@ -74,6 +74,9 @@ pub fn message(error: &clap::Error, words: &[String]) -> String {
         }
         ErrorKind::ArgumentConflict => match text(ContextKind::PriorArg) {
             Some(prior) if prior == argument() => format!("{prior} can be given only once"),
+            Some(prior) if error.get(ContextKind::InvalidArg).is_none() => {
+                beside_a_command(&prior, words)
+            }
             Some(prior) => {
                 let other = text(ContextKind::InvalidArg).unwrap_or_else(|| "a command".to_owned());
                 format!("{other} cannot be used with {prior}; remove one")
@@ -90,6 +93,20 @@ pub fn message(error: &clap::Error, words: &[String]) -> String {
         }
         _ => first_line(error),
     }
+}
+
+/// The message about an option of `run` with a word behind it that clap takes for a command.
+fn beside_a_command(option: &str, words: &[String]) -> String {
+    let commands = Cli::command();
+    let is_command = |word: &&String| commands.find_subcommand(word).is_some();
+    let name = option_of(option);
+    if let Some(command) = words.iter().skip(1).find(is_command) {
+        return format!("{name} comes behind the command; write 'ctpulse {command} {name} ...'");
+    }
+    if name == "--collect" {
+        return "--collect takes one word; write all,percpu".to_owned();
+    }
+    format!("a command cannot be used with {option}; remove one")
 }
 
 /// The words without the argument that the error is about, which may hide others; `None` where it is not
@@ -219,6 +236,15 @@ mod tests {
             ("--once --count 3", "--once cannot be used with --count <N>; remove one"),
             ("--once --once", "--once can be given only once"),
             ("--once extra", "a command cannot be used with --once; remove one"),
+            ("--collect all percpu", "--collect takes one word; write all,percpu"),
+            (
+                "--interval 1s live",
+                "--interval comes behind the command; write 'ctpulse live --interval ...'",
+            ),
+            (
+                "-i 1.5.5s",
+                "--interval: '1.5.5s' is not a duration: it has no unit; write 10s for seconds, or 10ms",
+            ),
             ("-n -5", "-n: '-5' is negative; write it without the '-'"),
             ("-i -5s", "-i: '-5s' is negative; write it without the '-'"),
             ("live --once", "--once is an option of 'ctpulse run'; see 'ctpulse live --help'"),

@@ -41,7 +41,7 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
     let file = path.display().to_string();
     let loaded = crate::config::read(path)?;
     let inputs = &loaded.settings.inputs;
-    if inputs.is_empty() && loaded.execd.is_empty() {
+    if inputs.is_empty() && loaded.execd.is_empty() && loaded.unjudged.is_empty() {
         return Err(ConfigError::NoInput { file }.into());
     }
     let mut text = String::new();
@@ -50,6 +50,25 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
     // The same of several inputs once.
     warnings.extend(without_effect.collect::<BTreeSet<_>>());
     warnings.extend(absent_here(&loaded.settings));
+    warnings.extend(loaded.unjudged.iter().map(|table| {
+        format!("{table} starts ctpulse by a script, or without execd, and is not checked")
+    }));
+    let mut problems = Vec::new();
+    let mut commands = Vec::new();
+    for command in &loaded.execd {
+        match execd_check::check(command) {
+            Ok((line, settings)) => {
+                warnings.extend(absent_here(&settings));
+                commands.push(line);
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    if (1..commands.len()).any(|at| commands[..at].contains(&commands[at])) {
+        let text =
+            "two [[inputs.execd]] have the same command, which emits each row twice; remove one";
+        warnings.push(text.to_owned());
+    }
     for warning in &warnings {
         writeln!(text, "warning: {}", shown(warning))?;
     }
@@ -59,12 +78,8 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
     if let Some(address) = loaded.settings.listen {
         writeln!(text, "scrapes are answered at http://{address}/metrics")?;
     }
-    let mut problems = Vec::new();
-    for command in &loaded.execd {
-        match execd_check::check(command) {
-            Ok(line) => writeln!(text, "[[inputs.execd]]: {}", shown(&line))?,
-            Err(found) => problems.extend(found),
-        }
+    for line in commands {
+        writeln!(text, "[[inputs.execd]]: {}", shown(&line))?;
     }
     if !problems.is_empty() {
         return Err(ConfigError::Invalid { file, problems, warnings }.into());

@@ -3,7 +3,10 @@
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::UnboundedSender;
@@ -75,12 +78,13 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
         };
         let pipeline = start(settings.inputs, plan)?;
         // A thread that was there before would keep what is given up at the start.
-        listen(args.signal, to)?;
+        let failed = listen(args.signal, to)?;
         attend(Some(&pipeline), &mut from).await;
-        stop(pipeline)
+        anyhow::Ok((stop(pipeline)?, failed.load(Ordering::Relaxed)))
     });
     match ended {
-        Ok(outcome) => Ok(finish(&outcome.reports, false)),
+        Ok((_, true)) => Ok(ExitCode::FAILURE),
+        Ok((outcome, false)) => Ok(finish(&outcome.reports, false)),
         Err(error) => {
             super::log_error(&error);
             Ok(ExitCode::FAILURE)
@@ -111,7 +115,11 @@ fn wait_for_end(runtime: &Runtime, to: &UnboundedSender<RunEvent>) -> anyhow::Re
 
 /// Reads standard input on a thread of its own: a newline is a request for a row if `signal`
 /// selects standard input, and the end of the input is the end of the program.
-fn listen(signal: Signal, to: UnboundedSender<RunEvent>) -> io::Result<()> {
+///
+/// Returns whether it ended by an error, once it has ended.
+fn listen(signal: Signal, to: UnboundedSender<RunEvent>) -> io::Result<Arc<AtomicBool>> {
+    let failed = Arc::new(AtomicBool::new(false));
+    let is_unreadable = failed.clone();
     let thread = std::thread::Builder::new().name("stdin".into());
     thread.spawn(move || {
         let mut input = io::stdin().lock();
@@ -121,8 +129,14 @@ fn listen(signal: Signal, to: UnboundedSender<RunEvent>) -> io::Result<()> {
                 Ok(0) => break,
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // The parent made the pipe non-blocking, as some runtimes do with all of theirs.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let _ = poll(&mut [PollFd::new(&input, PollFlags::IN)], None);
+                    continue;
+                }
                 Err(error) => {
                     log::error!("cannot read standard input: {error}");
+                    is_unreadable.store(true, Ordering::Relaxed);
                     break;
                 }
             };
@@ -134,5 +148,5 @@ fn listen(signal: Signal, to: UnboundedSender<RunEvent>) -> io::Result<()> {
         }
         let _ = to.send(RunEvent::End);
     })?;
-    Ok(())
+    Ok(failed)
 }

@@ -7,23 +7,25 @@ use super::input_summary::{RowTrigger, described};
 use crate::cli::{Cli, Command, ExecdArgs, Signal, usage};
 use crate::config::{ConfigError, ExecdCommand, Position, Problem, Setting, nearest};
 use crate::format::Format;
+use crate::settings::Settings;
 
 /// Telegraf's `signal` and `data_format` where they are not set.
 const DEFAULT_SIGNAL: &str = "none";
 const DEFAULT_DATA_FORMAT: &str = "influx";
 
-/// The effect of the command.
+/// The effect of the command, and its settings. Namespaces and users that are not on this host are no
+/// problem, because the file may be for another one.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(super) fn check(command: &ExecdCommand) -> Result<String, Vec<Problem>> {
+pub(super) fn check(command: &ExecdCommand) -> Result<(String, Settings), Vec<Problem>> {
     let about_command = |text: String| problem(command.position, "command", &text);
     // Without the command's arguments, what Telegraf expects is only judged by itself.
     let unknown = || unknown_signal(command).into_iter().chain(unknown_format(command));
     let cli = parse(&command.words).map_err(|texts| {
         texts.into_iter().map(about_command).chain(unknown()).collect::<Vec<_>>()
     })?;
-    let Some(Command::Execd(args)) = cli.command else {
+    let Some(Command::Execd(mut args)) = cli.command else {
         let text = "only `ctpulse execd` ends with Telegraf and leaves the host tag to it; write \
                     [\"ctpulse\", \"execd\", ...]";
         return Err(std::iter::once(about_command(text.to_owned())).chain(unknown()).collect());
@@ -31,8 +33,13 @@ pub(super) fn check(command: &ExecdCommand) -> Result<String, Vec<Problem>> {
     let mut problems = Vec::new();
     problems.extend(signal_problem(command, &args));
     problems.extend(format_problem(command, &args));
+    let waits = args.collect.sample.wait;
+    args.collect.sample.wait |= !args.collect.sample.source.netns.is_empty();
     let settings = match super::settings(&args.collect, args.signal != Signal::None) {
-        Ok((settings, _)) => settings,
+        Ok((mut settings, _)) => {
+            settings.inputs.iter_mut().for_each(|input| input.wait = waits);
+            settings
+        }
         Err(error) => {
             let lines = match error.downcast_ref::<ConfigError>() {
                 Some(error) => error.lines(),
@@ -50,7 +57,7 @@ pub(super) fn check(command: &ExecdCommand) -> Result<String, Vec<Problem>> {
         _ => (format!(" when Telegraf asks ({})", value_name(&args.signal)), RowTrigger::WhenAsked),
     };
     let inputs: Vec<String> = settings.inputs.iter().map(|input| described(input, rows)).collect();
-    Ok(format!("{}{when}{}", command.words.join(" "), inputs.join(" and")))
+    Ok((format!("{}{when}{}", command.words.join(" "), inputs.join(" and")), settings))
 }
 
 /// Reads the command line, or says all that is wrong with its arguments: clap finds one after another.
@@ -149,4 +156,19 @@ fn setting<'a>(
 /// The name of a value on the command line.
 fn value_name<T: ValueEnum>(value: &T) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::config::SUBCOMMANDS;
+
+    #[test]
+    fn a_command_is_known_by_each_subcommand() {
+        let cli = Cli::command();
+        let names: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(names, SUBCOMMANDS);
+    }
 }

@@ -83,13 +83,13 @@ fn command_page(command: &clap::Command) -> anyhow::Result<String> {
         ],
         "report" => &[("EXAMPLES", REPORT_EXAMPLES)],
         "top" => &[("KEYS", &of_top), ("EXAMPLES", TOP_EXAMPLES), ("ENVIRONMENT", ENVIRONMENT)],
-        "config" => &[("FILES", FILES)],
+        "config" => &[("FILES", FILES), ("ENVIRONMENT", ENVIRONMENT)],
         _ => &[],
     };
-    if command.get_name() == "run" {
+    if matches!(command.get_name(), "ctpulse" | "run") {
         columns(&mut page);
     }
-    if matches!(command.get_name(), "run" | "execd") {
+    if matches!(command.get_name(), "ctpulse" | "run" | "execd") {
         fields(&mut page);
     }
     for (heading, text) in sections {
@@ -167,6 +167,7 @@ fn configuration_page() -> String {
     }
     for (heading, text) in [
         ("FILES", FILES),
+        ("ENVIRONMENT", ENVIRONMENT),
         ("EXAMPLES", "ctpulse config --print-default\nctpulse config --check FILE"),
     ] {
         page.section(heading);

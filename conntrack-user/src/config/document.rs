@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::dialect::OTHERS;
 use super::error::{advice, nearest};
-use super::execd::{self, ExecdCommand};
+use super::execd::{self, ExecdCommand, Started};
 use super::tables::{AgentTable, ConntrackTable};
 use super::text::ConfigText;
 use super::value;
@@ -26,6 +26,8 @@ pub(super) struct Tables {
     pub agent: AgentTable,
     pub inputs: Vec<ConntrackTable>,
     pub execd: Vec<ExecdCommand>,
+    /// The tables of other plugins that start ctpulse in a way that is not checked.
+    pub unjudged: Vec<String>,
     /// The names of other plugins, for the warning.
     ignored: Vec<String>,
 }
@@ -150,6 +152,8 @@ fn not_toml(text: &ConfigText<'_>, message: &str, span: &Range<usize>) -> String
             " '{key}'; Telegraf joins an inline table with another table of its name: write one \
              table with the keys of both"
         )
+    } else if message == "duplicate key" && ["agent", "global_tags", "tags"].contains(&key) {
+        format!(" '{key}'; Telegraf has one such table: write the keys of both into it")
     } else if message == "duplicate key" {
         format!(" '{key}'; keep one, or write [[...]] around the name of a table that repeats")
     } else if message.starts_with("cannot extend value of type") {
@@ -211,10 +215,25 @@ fn inputs(text: &ConfigText<'_>, section: &str, value: Spanned<DeValue<'_>>, tab
         let mut is_ours = false;
         if plugin == "execd" {
             each_table(value, |table| {
-                let command = execd::command(text, &table);
-                is_ours |= command.is_some();
-                tables.execd.extend(command);
+                let started = execd::command(text, &table);
+                is_ours |= !matches!(started, Started::Other);
+                match started {
+                    Started::Ours(command) => tables.execd.push(command),
+                    Started::Unjudged => tables.unjudged.push(format!("[[{section}.execd]]")),
+                    Started::Wrong | Started::Other => {}
+                }
             });
+        } else if plugin == "exec" && execd::mentions_us(value.get_ref()) {
+            tables.unjudged.push(format!("[[{section}.exec]]"));
+            is_ours = true;
+        } else if nearest(plugin, &["execd"]).is_some()
+            && plugin != "exec"
+            && execd::mentions_us(value.get_ref())
+        {
+            let message =
+                format!("unknown plugin '{plugin}' in [{section}]; did you mean 'execd'?");
+            text.problem(&name.span(), message);
+            continue;
         } else if nearest(plugin, &["conntrack"]).is_some() {
             let message =
                 format!("unknown plugin '{plugin}' in [{section}]; did you mean 'conntrack'?");

@@ -3,6 +3,7 @@
 //! What the command would do is not decided here: that takes the command line's definitions.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use toml::Spanned;
@@ -15,6 +16,10 @@ use super::value;
 
 /// The keys that are read here; the others are Telegraf's.
 const OURS: [&str; 3] = ["command", "signal", "data_format"];
+
+/// The subcommands by which the name of this program among other words is known to start it.
+pub const SUBCOMMANDS: [&str; 10] =
+    ["run", "live", "execd", "config", "doctor", "drops", "top", "report", "completions", "man"];
 
 /// So many letters of a key may be wrong, missing or swapped for it to be taken as misspelt.
 const MOST_SLIPS: usize = 2;
@@ -41,40 +46,114 @@ pub struct ExecdCommand {
     pub data_format: Option<Setting>,
 }
 
-/// The command of the `[[inputs.execd]]` in `table`, where it is ctpulse.
-pub(super) fn command(text: &ConfigText<'_>, table: &Spanned<DeValue<'_>>) -> Option<ExecdCommand> {
-    let keys = table.get_ref().as_table()?;
-    let (_, command) = keys.iter().find(|(key, _)| is_command(key.get_ref()))?;
+/// What an `[[inputs.execd]]` starts, as far as it concerns us.
+pub(super) enum Started {
+    /// Another program.
+    Other,
+    /// ctpulse, in a way that cannot be checked, such as a script with other commands in it.
+    Unjudged,
+    /// ctpulse, in a wrong way, which was reported.
+    Wrong,
+    /// ctpulse with this command.
+    Ours(ExecdCommand),
+}
+
+/// What the `[[inputs.execd]]` in `table` starts.
+pub(super) fn command(text: &ConfigText<'_>, table: &Spanned<DeValue<'_>>) -> Started {
+    let Some(keys) = table.get_ref().as_table() else { return Started::Other };
+    let command = keys.iter().find(|(key, _)| is_command(key.get_ref()));
+    let Some((_, command)) = command else { return Started::Other };
     if let Some(words) = command.get_ref().as_str() {
-        if words.split_whitespace().any(is_this_program) {
-            let problem = "'command' in [[inputs.execd]] is an array of words; write \
-                           [\"ctpulse\", \"execd\"]";
-            text.problem(&command.span(), problem);
+        if !words.split_whitespace().any(is_this_program) {
+            return Started::Other;
         }
-        return None;
+        let problem = "'command' in [[inputs.execd]] is an array of words; write \
+                       [\"ctpulse\", \"execd\"]";
+        text.problem(&command.span(), problem);
+        return Started::Wrong;
     }
-    let words = command.get_ref().as_array()?;
-    let mut words = words.iter().filter_map(|word| word.get_ref().as_str());
-    words.find(|word| is_this_program(word) || script(word).is_some())?;
+    let written = command.get_ref().as_array().into_iter().flatten();
+    let written = written.filter_map(|word| word.get_ref().as_str());
+    let mut words: Vec<String> = written.map(|word| value::expand_quietly(text, word)).collect();
+    if let Some(first) = words.first().filter(|word| is_one_string(word)) {
+        let problem = format!(
+            "'command' in [[inputs.execd]]: Telegraf would start a program of the name '{first}'; each \
+             word is a string of its own: [\"{}\"]",
+            first.split_whitespace().collect::<Vec<_>>().join("\", \"")
+        );
+        text.problem(&command.span(), problem);
+        return Started::Wrong;
+    }
+    let Some(first) = start_of_ours(&words) else {
+        let names_us = words.iter().any(|word| may_start_us(word));
+        return if names_us { Started::Unjudged } else { Started::Other };
+    };
+    if let Some(script) = script(&words[first]) {
+        words = script;
+        words.drain(..start_of_ours(&words).unwrap_or(0));
+    } else {
+        words.drain(..first);
+    }
     for key in keys.keys() {
         misspelt(text, key);
     }
-    let table: ExecdTable = value::read(text, ours_of(table)?, "[[inputs.execd]]");
+    let Some(ours) = ours_of(table) else { return Started::Wrong };
+    let table: ExecdTable = value::read(text, ours, "[[inputs.execd]]");
     let setting = |value: Spanned<String>| Setting {
         position: text.position(&value.span()),
         value: value.into_inner(),
     };
-    let command = table.command?;
-    let words = command.get_ref().iter().flat_map(|word| {
-        let word = word.get_ref();
-        script(word).unwrap_or_else(|| vec![word.clone()])
-    });
-    Some(ExecdCommand {
+    let Some(command) = table.command else { return Started::Wrong };
+    Started::Ours(ExecdCommand {
         position: text.position(&command.span()),
-        words: words.skip_while(|word| !is_this_program(word)).collect(),
+        words,
         signal: table.signal.map(setting),
         data_format: table.data_format.map(setting),
     })
+}
+
+/// The place of the word that starts this program: the first one, or the last one of its name that a
+/// subcommand follows. Before it, its name may be that of a user or of a container.
+fn start_of_ours(words: &[String]) -> Option<usize> {
+    let is_subcommand = |word: &String| SUBCOMMANDS.contains(&word.as_str());
+    let is_followed = |at: usize| {
+        let behind = &words[at + 1..];
+        match behind.first() {
+            Some(next) if next.starts_with('-') => {
+                behind.iter().any(is_subcommand) || behind.iter().all(|word| word.starts_with('-'))
+            }
+            next => next.is_some_and(is_subcommand),
+        }
+    };
+    let starts = |at: &usize| match *at {
+        0 => is_this_program(&words[0]),
+        at => is_this_program(&words[at]) && is_followed(at) || script(&words[at]).is_some(),
+    };
+    (0..words.len()).rfind(starts)
+}
+
+/// Whether a word is a whole command of this program, with blanks in it.
+fn is_one_string(word: &str) -> bool {
+    let mut words = word.split_whitespace();
+    words.next().is_some_and(is_this_program) && words.next().is_some()
+}
+
+/// Whether a word is a script that may start this program among other things.
+fn may_start_us(word: &str) -> bool {
+    let parts = || word.split(|c: char| c.is_whitespace() || ";&|()'\"".contains(c));
+    parts().filter(|part| !part.is_empty()).count() > 1 && parts().any(is_this_program)
+}
+
+/// Whether a string of `value` may start this program.
+pub(super) fn mentions_us(value: &DeValue<'_>) -> bool {
+    match value {
+        DeValue::String(string) => {
+            is_this_program(string) || is_one_string(string) || may_start_us(string)
+        }
+        DeValue::Array(array) => array.iter().any(|value| mentions_us(value.get_ref())),
+        DeValue::Table(table) => table.iter().any(|(_, value)| mentions_us(value.get_ref())),
+        _ => false,
+    }
 }
 
 /// The keys of `table` that are read here; the others are Telegraf's.
@@ -105,14 +184,17 @@ fn misspelt(text: &ConfigText<'_>, key: &Spanned<Cow<'_, str>>) {
 fn script(word: &str) -> Option<Vec<String>> {
     let words: Vec<String> = word.split_whitespace().map(str::to_owned).collect();
     let is_plain = |c: char| c.is_alphanumeric() || c.is_whitespace() || "-_./:,+@%".contains(c);
-    let starts_it = words.len() > 1 && words.iter().any(|word| is_this_program(word));
+    let starts_it = words.len() > 1 && start_of_ours(&words).is_some();
     (starts_it && word.chars().all(is_plain)).then_some(words)
 }
 
+/// Whether a key is `command`, or a slip of the pen for it.
 fn is_command(key: &str) -> bool {
-    simplified(key) == "command"
+    strsim::damerau_levenshtein(&simplified(key), "command") <= MOST_SLIPS
 }
 
+/// Whether a word is the path of this program, or the name of its image, which may have a tag.
 fn is_this_program(word: &str) -> bool {
-    Path::new(word).file_name().is_some_and(|name| name == "ctpulse")
+    let name = Path::new(word).file_name().and_then(OsStr::to_str).unwrap_or_default();
+    name.split([':', '@']).next() == Some("ctpulse")
 }

@@ -13,7 +13,7 @@ use super::duration::{duration_text, parse_duration};
 use super::error::nearest;
 use super::files;
 use super::filters::{filter, set};
-use super::tables::{AgentTable, ConntrackTable, DurationValue, OneOrMany, Placed, Strings};
+use super::tables::{AgentTable, ConntrackTable, DurationValue, OneOrMany, Placed, Strings, Table};
 use super::text::ConfigText;
 use crate::settings::{Collect, Ebpf, EbpfAttach, Input, Netns, Source as StatSource};
 
@@ -75,8 +75,8 @@ pub(super) fn inputs(
     }
     input.alias = set(&table.alias);
     input.log_level = reader.log_level(&table.log_level);
-    reader.choice("time_source", &table.time_source, [("metric", ()), ("", ())]);
-    let behaviors = ["error", "retry", "ignore", ""].map(|name| (name, ()));
+    reader.time_source(&table.time_source);
+    let behaviors = ["error", "retry", "ignore", "probe", ""].map(|name| (name, ()));
     reader.choice("startup_error_behavior", &table.startup_error_behavior, behaviors);
     input.filter = filter(table, global_tags, text);
     input.filter.keeps_tags = agent.keeps_tags;
@@ -185,6 +185,23 @@ impl InputReader<'_> {
         source
     }
 
+    /// The time of Telegraf's rows; ours is that of the kernel read.
+    fn time_source(&self, value: &Placed<String>) {
+        let is_own = ["metric", "collection_start", "collection_end", ""]
+            .map(|name| (name, matches!(name, "metric" | "")));
+        if let Some(value) = value
+            && self.choice("time_source", &Some(value.clone()), is_own) == Some(false)
+        {
+            let text = format!(
+                "'time_source' in {}: \"{}\" has no effect, rows have the time at which the kernel's \
+                 counters were read",
+                ConntrackTable::NAME,
+                value.get_ref()
+            );
+            self.text.warn_at(&value.span(), text);
+        }
+    }
+
     fn log_level(&self, value: &Placed<String>) -> Option<LevelFilter> {
         let levels = [
             ("error", Some(LevelFilter::Error)),
@@ -194,7 +211,9 @@ impl InputReader<'_> {
             ("trace", Some(LevelFilter::Trace)),
             ("", None),
         ];
-        self.choice("log_level", value, levels).flatten()
+        let lower =
+            |value: &Spanned<String>| Spanned::new(value.span(), value.get_ref().to_lowercase());
+        self.choice("log_level", &value.as_ref().map(lower), levels).flatten()
     }
 
     /// One of `choices`, by its name; the empty name is "not set" and not advertised.

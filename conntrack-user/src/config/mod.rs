@@ -43,7 +43,7 @@ pub use agent::system_host;
 pub use duration::{DurationError, duration_text, parse_duration};
 pub(crate) use error::nearest;
 pub use error::{ConfigError, Position, Problem};
-pub use execd::{ExecdCommand, Setting};
+pub use execd::{ExecdCommand, SUBCOMMANDS, Setting};
 
 use crate::settings::{Roots, Settings};
 use agent::Agent;
@@ -66,6 +66,9 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Every `[[inputs.execd]]` by which Telegraf would start ctpulse.
     pub execd: Vec<ExecdCommand>,
+    /// The tables of Telegraf's other inputs that start ctpulse in a way that is not checked, such as a
+    /// script with other commands in it.
+    pub unjudged: Vec<String>,
 }
 
 /// Reads the configuration file at `path`, with this process's environment variables.
@@ -87,6 +90,9 @@ pub fn read(path: &Path) -> Result<Loaded, ConfigError> {
     let unreadable = |reason| ConfigError::Unreadable { file: file.clone(), reason };
     let mut open = open_at_once(path).map_err(unreadable)?;
     let metadata = open.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(unreadable(io::Error::other("it is a directory; name one file of it")));
+    }
     trust::check(path, &metadata)?;
     if metadata.file_type().is_fifo() {
         while !has_writer(&open, None).map_err(unreadable)? {}
@@ -171,7 +177,8 @@ pub fn parse(
 /// Refuses a configuration without an input to run.
 fn runnable(file_name: &str, loaded: Loaded) -> Result<Loaded, ConfigError> {
     let file = file_name.to_owned();
-    match (loaded.settings.inputs.is_empty(), loaded.execd.is_empty()) {
+    let is_for_telegraf = !loaded.execd.is_empty() || !loaded.unjudged.is_empty();
+    match (loaded.settings.inputs.is_empty(), !is_for_telegraf) {
         (false, _) => Ok(loaded),
         (true, false) => Err(ConfigError::ForTelegraf { file }),
         (true, true) => Err(ConfigError::NoInput { file }),
@@ -184,7 +191,7 @@ fn read_text(
     environment: Environment<'_>,
 ) -> Result<Loaded, ConfigError> {
     let text = ConfigText::new(file_name, decoded, environment);
-    let document::Tables { global_tags, agent, inputs: tables, execd, .. } =
+    let document::Tables { global_tags, agent, inputs: tables, execd, unjudged, .. } =
         document::tables(&text);
     let agent = Agent::new(agent, &text);
     let inputs = tables.iter().flat_map(|table| input::inputs(table, &agent, &global_tags, &text));
@@ -204,7 +211,7 @@ fn read_text(
         confine: agent.confine,
         user: agent.user,
     };
-    Ok(Loaded { settings, warnings: text.finish()?, execd })
+    Ok(Loaded { settings, warnings: text.finish()?, execd, unjudged })
 }
 
 #[cfg(test)]

@@ -92,6 +92,11 @@ where
     T::default()
 }
 
+/// Expands the variables of a string that may be another program's: nothing is reported.
+pub(super) fn expand_quietly(text: &ConfigText<'_>, string: &str) -> String {
+    expand(string, text.environment).map_or_else(|_| string.to_owned(), |expanded| expanded.text)
+}
+
 /// Expands the variables in all strings of `value`, keys too.
 pub(super) fn expand_strings(text: &ConfigText<'_>, value: &mut Spanned<DeValue<'_>>) {
     let span = value.span();

@@ -32,6 +32,12 @@ pub enum UserError {
     /// A colon, and no numbers at both sides of it.
     #[error("'{0}' is not UID:GID as numbers; write for example 997:996")]
     NotNumbers(String),
+    /// -1, with which system calls leave a user or a group as it is.
+    #[error(
+        "'{0}' has the number {none}, which no user or group can have; write for example 997:996",
+        none = u32::MAX
+    )]
+    NoNumber(String),
     /// The file cannot be read.
     #[error("cannot look up user '{0}': {PASSWD}: {1}")]
     Passwd(String, io::Error),
@@ -93,9 +99,17 @@ fn numbers(name: &str) -> Result<Option<(u32, u32)>, UserError> {
     }
     let Some((uid, gid)) = name.split_once(':') else { return Ok(None) };
     match (uid.parse(), gid.parse()) {
-        (Ok(uid), Ok(gid)) => Ok(Some((uid, gid))),
+        (Ok(uid), Ok(gid)) => possible(name, (uid, gid)).map(Some),
         _ => Err(UserError::NotNumbers(name.to_owned())),
     }
+}
+
+/// Checks that the kernel takes these numbers as those of a user and a group.
+fn possible(name: &str, numbers: (u32, u32)) -> Result<(u32, u32), UserError> {
+    if numbers.0 == u32::MAX || numbers.1 == u32::MAX {
+        return Err(UserError::NoNumber(name.to_owned()));
+    }
+    Ok(numbers)
 }
 
 fn find(name: &str) -> Result<(u32, u32), UserError> {
@@ -104,10 +118,12 @@ fn find(name: &str) -> Result<(u32, u32), UserError> {
     }
     match std::fs::read(PASSWD) {
         Ok(passwd) => {
-            find_in(&String::from_utf8_lossy(&passwd), name).ok_or_else(|| match name.parse() {
+            let found = find_in(&String::from_utf8_lossy(&passwd), name);
+            let unknown = || match name.parse() {
                 Ok(number) => UserError::UnknownNumber(number),
                 Err(_) => UserError::Unknown(name.to_owned()),
-            })
+            };
+            possible(name, found.ok_or_else(unknown)?)
         }
         Err(error) => Err(UserError::Passwd(name.to_owned(), error)),
     }
@@ -166,5 +182,9 @@ mod tests {
             assert_eq!(error(pair), format!("'{pair}{expected}"));
         }
         assert!(error("").starts_with("the name of the user is empty"));
+        for pair in ["4294967295:1", "1:4294967295", "4294967295:4294967295"] {
+            let expected = "' has the number 4294967295, which no user or group can have";
+            assert!(error(pair).starts_with(&format!("'{pair}{expected}")), "{}", error(pair));
+        }
     }
 }

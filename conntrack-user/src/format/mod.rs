@@ -23,6 +23,7 @@ pub use self::csv::Csv;
 pub use self::influx::Influx;
 pub use self::json::Json;
 pub use self::prometheus::{Collisions, Dialect, Prometheus, exposition};
+pub use self::prometheus_help::is_own as is_own_exposition;
 pub use self::table::Table;
 use crate::metric::{Metric, Value};
 

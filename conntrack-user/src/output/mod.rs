@@ -3,6 +3,7 @@
 //! One thread serves all inputs. It is the only one that writes to the output, so a line is
 //! never torn by another, and the only one that may block there.
 
+mod closed;
 mod descriptor;
 pub mod suffix;
 mod target;

@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
+use super::closed::was_closed;
 use super::text::Output;
-use crate::format::Format;
+use crate::format::{Format, is_own_exposition};
 use crate::recording::{Content, RecordingFile, Rotation, is_compressed, refusal};
 use crate::source::mounts;
 
@@ -186,13 +187,16 @@ fn open_path(
         bail!("cannot write to {}: it is a directory", path.display());
     }
     if kind.as_ref().map_or(true, std::fs::FileType::is_file) {
-        return regular(path, format, rotation);
+        return regular(path, given, format, rotation);
     }
     if rotation.is_some() || is_compressed(&path) || is_compressed(given) {
         bail!("{} is not a regular file, which --rotate and .zst need", given.display());
     }
-    let file = open_at_once(&path, &kind?)?;
-    Ok((Output::new(path.display().to_string(), file), None))
+    let kind = kind?;
+    let file = open_at_once(&path, &kind)?;
+    let mut output = Output::new(path.display().to_string(), file);
+    output.is_named_pipe = kind.is_fifo();
+    Ok((output, None))
 }
 
 /// What a descriptor of another process has open.
@@ -246,6 +250,7 @@ fn open_at_once(path: &Path, kind: &std::fs::FileType) -> anyhow::Result<File> {
 /// A regular file, or one that will be.
 fn regular(
     path: PathBuf,
+    given: &Path,
     format: Format,
     rotation: Option<Rotation>,
 ) -> anyhow::Result<(Output, Option<String>)> {
@@ -257,10 +262,20 @@ fn regular(
                 .map_err(|error| refusal(&path, error))
                 .with_context(|| format!("cannot read {name}"))?,
         };
-        if !old.is_empty() && !old.starts_with(b"# HELP ") {
-            bail!("{name} is no Prometheus text, and would be replaced; use another file");
+        if !old.is_empty() && !is_own_exposition(&String::from_utf8_lossy(&old)) {
+            bail!(
+                "{name} has other text than metrics of ctpulse, and would be replaced; use another file"
+            );
         }
         return Ok((Output::replacing(path), None));
+    }
+    if is_compressed(given) != is_compressed(&path) {
+        let (is, one) = if is_compressed(given) { ("no", "the file") } else { ("a", "the link") };
+        log::warn!(
+            "{} leads to {name}, which has {is} name of a compressed file; rows are written as \
+             {name} says: name {one} so, too",
+            given.display()
+        );
     }
     let content = Content::of(format, &path);
     let (file, begun) = RecordingFile::append(path, content, rotation)?;
@@ -284,8 +299,12 @@ fn descriptor_of(path: &Path) -> Option<u32> {
         "/dev/stderr" => return Some(2),
         _ => {}
     }
-    let number = path.file_name().and_then(OsStr::to_str)?.parse().ok()?;
-    lists_descriptors(path.parent()?).then_some(number)
+    let number = path.file_name().and_then(OsStr::to_str)?;
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) || !lists_descriptors(path.parent()?) {
+        return None;
+    }
+    // A number that is too large is not that of an open descriptor either.
+    Some(number.parse().unwrap_or(u32::MAX))
 }
 
 /// Whether the own descriptors are in `directory`: `/dev/fd`, `/proc/self/fd`, `/proc/PID/task/TID/fd`.
@@ -305,7 +324,12 @@ fn lists_descriptors(directory: &Path) -> bool {
 /// The open descriptor `number`, which messages call `name`.
 fn descriptor(number: u32, name: String) -> anyhow::Result<Target> {
     let name = if number == 1 { STANDARD_OUTPUT.to_owned() } else { name };
-    let file = match duplicate(number) {
+    let copy = if was_closed(number) {
+        Err(io::Error::from_raw_os_error(libc::EBADF))
+    } else {
+        duplicate(number)
+    };
+    let file = match copy {
         Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
             bail!("cannot write to {name}: descriptor {number} is not open")
         }

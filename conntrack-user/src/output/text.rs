@@ -93,7 +93,12 @@ impl Destination for Text {
                 return Ok(WriteOutcome::Lost);
             }
             Err(WriteFailure::Final(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return Err(error);
+                if !self.output.is_named_pipe {
+                    return Err(error);
+                }
+                let error = io::Error::new(error.kind(), "no process reads it any more");
+                self.lose(number, error);
+                return Ok(WriteOutcome::Lost);
             }
             Err(WriteFailure::Final(error)) => return Err(self.cannot(&error)),
         }
@@ -195,7 +200,11 @@ impl Text {
         self.lost += emissions;
         let why = error.to_string();
         if self.failure.as_ref().is_none_or(|failure| failure.to_string() != why) {
-            let until = if is_full(&error) { "there is room" } else { "it can be written again" };
+            let until = match error.kind() {
+                io::ErrorKind::BrokenPipe => "one opens it again",
+                _ if is_full(&error) => "there is room",
+                _ => "it can be written again",
+            };
             log::warn!("cannot write to {}: {why}; rows are lost until {until}", self.output.name);
             advise(error.kind());
         }
@@ -308,6 +317,8 @@ pub struct Output {
     way: TextTarget,
     /// How it is opened again, where it has a name.
     pub(super) reopening: Option<Reopening>,
+    /// Whether it is a FIFO of the file system, which another reader may open later.
+    pub(super) is_named_pipe: bool,
 }
 
 enum TextTarget {
@@ -340,7 +351,7 @@ impl Output {
     }
 
     fn named(name: String, way: TextTarget) -> Self {
-        Self { name, way, reopening: None }
+        Self { name, way, reopening: None, is_named_pipe: false }
     }
 
     /// Checks that it can be written to as far as that is not known from its opening.

@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, AtFlags, CWD, FlockOperation, accessat, flock};
 
 use super::content::Content;
 use super::packing::Packing;
@@ -329,18 +329,35 @@ fn explained(path: PathBuf, error: io::Error) -> FileError {
     }
 }
 
+/// The first directory on the way to `directory`, and this one, that the user may not search.
+fn closed_directory(directory: &Path) -> Option<&Path> {
+    let may_enter = |directory: &&Path| {
+        let name = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        accessat(CWD, name, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+    };
+    let above: Vec<&Path> = directory.ancestors().collect();
+    above.into_iter().rev().find(|directory| !may_enter(directory))
+}
+
 /// `error` of opening or making `path`, with the directory named where that is what refuses.
 pub fn refusal(path: &Path, error: io::Error) -> io::Error {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = parent.unwrap_or(Path::new("."));
     let shown = directory.display();
+    let is_removed = path.is_relative() && std::env::current_dir().is_err();
     let text = match error.kind() {
+        io::ErrorKind::NotFound if is_removed => "the current directory was removed".to_owned(),
         io::ErrorKind::NotFound if !directory.exists() => {
             format!("there is no directory {shown}")
         }
         io::ErrorKind::NotADirectory => format!("{shown} is not a directory"),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem if !path.exists() => {
-            format!("the directory {shown} takes no new files: {error}")
+            match closed_directory(directory) {
+                Some(closed) => {
+                    format!("the directory {} cannot be entered: {error}", closed.display())
+                }
+                None => format!("the directory {shown} takes no new files: {error}"),
+            }
         }
         _ => return error,
     };

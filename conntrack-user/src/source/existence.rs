@@ -96,7 +96,7 @@ impl AbsentNamespace {
             Self::Process { .. } | Self::Other { .. } => return None,
         };
         let mut parts = Vec::new();
-        if let Ok(number) = name.parse::<u32>() {
+        if let Ok(number @ 1..) = name.parse::<u32>() {
             parts.push(format!("for the namespace of process {number} write pid:{number}"));
         }
         if !near.is_empty() {

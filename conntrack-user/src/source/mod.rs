@@ -10,6 +10,7 @@ pub mod existence;
 pub mod mounts;
 pub mod namespace;
 pub mod netlink;
+mod opened;
 pub mod procfs;
 pub mod reader;
 pub mod roots;

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use super::mounts;
 use super::namespace::{self, Identity, NamespaceError};
 use super::netlink::NetlinkError;
+use super::opened;
 use super::roots::Place;
 use super::stat_text::{Oddities, StatParser, StatTextError};
 use super::sysctl::{SysctlError, SysctlFile, is_absent, plain_identity};
@@ -323,7 +324,7 @@ impl StatFile {
     fn open(&mut self, net: &Path) -> Result<(), StatError> {
         for name in STAT_FILES {
             let path = net.join("stat").join(name);
-            match File::open(&path) {
+            match opened::open(&path) {
                 Ok(file) => {
                     self.identity = plain_identity(&file);
                     self.open = Some((file, path));

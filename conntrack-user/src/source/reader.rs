@@ -67,16 +67,22 @@ pub fn settled(source: Source, place: &Place) -> Source {
     }
 }
 
-/// Whether `place` has statistics and no sysctl file for the table's count or limit, as in a
-/// container that hides them; `sysctls` are [`Place::sysctl_candidates`].
+/// Those of the table's count and limit for which `place` has statistics and no sysctl file with a number,
+/// as in a container that hides them; `sysctls` are [`Place::sysctl_candidates`].
 #[must_use]
-pub fn lacks_table_files(place: &Place, sysctls: &[(String, Vec<PathBuf>)]) -> bool {
+pub fn lacking_table_files(place: &Place, sysctls: &[(String, Vec<PathBuf>)]) -> Vec<&'static str> {
     let net = place.net.clone().unwrap_or_else(|| "/proc/net".into());
-    let has_statistics = STAT_FILES.iter().any(|name| net.join("stat").join(name).exists());
-    let mut of_table = sysctls.iter().filter(|(key, _)| TABLE.contains(&key.as_str()));
-    place.is_live()
-        && has_statistics
-        && of_table.any(|(_, paths)| !paths.iter().any(|path| path.exists()))
+    if !STAT_FILES.iter().any(|name| net.join("stat").join(name).exists()) {
+        return Vec::new();
+    }
+    let has_number = |(key, paths): &(String, Vec<PathBuf>)| {
+        let mut file = SysctlFile::new(key.clone(), paths.clone());
+        // Why it gives none is reported by the sampler.
+        let _ = file.open();
+        file.is_open()
+    };
+    let lacks = |name: &&str| sysctls.iter().any(|file| file.0 == *name && !has_number(file));
+    TABLE.into_iter().filter(lacks).collect()
 }
 
 /// The kernel's side of one input, kept open.

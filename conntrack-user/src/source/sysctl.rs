@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::PROC_SUPER_MAGIC;
 
 use super::namespace::{self, Identity};
+use super::opened;
 use crate::schema::fields::{BUCKETS, LIMIT};
 
 /// One field of the table row and the file that gives it.
@@ -82,7 +83,7 @@ impl SysctlFile {
         self.open = None;
         let mut fault = None;
         for (at, path) in self.candidates.iter().enumerate().rev() {
-            match File::open(path) {
+            match opened::open(path) {
                 Ok(file) => match read(&file, path) {
                     Ok(_) => {
                         self.identity = plain_identity(&file);

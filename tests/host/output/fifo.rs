@@ -1,6 +1,6 @@
 //! The start of a run: early signals, outputs without a reader, and names that cannot be opened.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,6 +85,46 @@ fn rows_are_written_once_a_fifo_has_a_reader() {
     assert_eq!(read.matches("cpu=all").count(), 3, "{read}");
     assert!(running.wait().0.success());
     assert!(log.text().contains("no configuration to read again"), "{}", log.text());
+}
+
+/// `Restart=on-failure` would not start a run again that ended with its reader.
+#[test]
+fn a_fifo_outlives_its_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = fifo(dir.path());
+    let (mut running, log) = waiting(&fifo, &[]);
+    let read_a_row = || {
+        let mut line = String::new();
+        BufReader::new(std::fs::File::open(&fifo).unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("conntrack") && line.ends_with('\n'), "{line}");
+    };
+    for readers in 1..=2 {
+        read_a_row();
+        until("the reader's end", || {
+            log.text().matches("no process reads it any more").count() == readers
+        });
+    }
+    let mut last = std::fs::File::open(&fifo).unwrap();
+    log.wait_for("can be written again");
+    running.signal(Signal::TERM);
+    let mut rest = String::new();
+    last.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("cpu=all"), "{rest}");
+    assert!(running.wait().0.success(), "{}", log.text());
+}
+
+/// The runtime opens /dev/null in place of a descriptor that is closed.
+#[test]
+fn standard_output_that_is_closed_is_an_error() {
+    for arguments in ["--count 1", "--count 1 --output /dev/stdout", "execd"] {
+        let mut command = Command::new("sh");
+        let script = format!("exec \"$0\" {arguments} \"$@\" >&-");
+        command.args(["-c", &script]).arg(support::binary()).args(roots(&fixture("5.15")));
+        let ended = command.stdin(std::process::Stdio::null()).output().unwrap();
+        let printed = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{arguments}: {printed}");
+        assert!(printed.contains("standard output: descriptor 1 is not open"), "{printed}");
+    }
 }
 
 /// A configuration that is read from a FIFO, so that a test can wait until the program reads it. It is

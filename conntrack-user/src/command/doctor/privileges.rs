@@ -19,10 +19,7 @@ pub(super) type Facts = Vec<(String, String)>;
 pub(super) fn own(input: &Input, place: &Place, has_probes: bool) -> Facts {
     let held = capabilities::held();
     let held_text = match held {
-        Ok(held) if held.contains(CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_MODULE) => {
-            "all that root has".to_owned()
-        }
-        Ok(held) => capabilities::names(held),
+        Ok(held) => described(held.bits()),
         Err(error) => format!("not known ({error})"),
     };
     let input = Input { source: settled(input.source, place), ..input.clone() };
@@ -67,6 +64,24 @@ pub(super) fn running() -> Facts {
     facts
 }
 
+/// The file that has the number of the last capability of the kernel.
+const LAST: &str = "/proc/sys/kernel/cap_last_cap";
+
+/// Capabilities by name; where they are most of the kernel's, those that are lacking.
+fn described(held: u64) -> String {
+    let last = std::fs::read_to_string(LAST).ok().and_then(|text| text.trim().parse().ok());
+    let all = last.and_then(|last: u32| 1u64.checked_shl(last + 1)).map_or(u64::MAX, |bit| bit - 1);
+    let names = |bits| capabilities::names(CapabilitySet::from_bits_retain(bits));
+    match all & !held {
+        0 => "all".to_owned(),
+        _ if last.is_none() => names(held),
+        lacking if lacking.count_ones() < held.count_ones() => {
+            format!("all but {}", names(lacking))
+        }
+        _ => names(held),
+    }
+}
+
 /// User, capabilities, `no_new_privs` and seccomp of a process, and whether all its threads have
 /// the same.
 fn status_of(process: &Path) -> String {
@@ -77,8 +92,7 @@ fn status_of(process: &Path) -> String {
         };
         let effective = u64::from_str_radix(&value("CapEff:"), 16).ok()?;
         let user = value("Uid:").split_whitespace().nth(1).unwrap_or("?").to_owned();
-        let held = capabilities::names(CapabilitySet::from_bits_truncate(effective));
-        let held = if effective.count_ones() > 30 { "all".to_owned() } else { held };
+        let held = described(effective);
         let seccomp = match value("Seccomp:").as_str() {
             "0" => "no seccomp".to_owned(),
             "?" => "seccomp not known".to_owned(),
