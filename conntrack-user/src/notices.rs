@@ -179,9 +179,9 @@ pub(crate) fn without_census(error: &CensusError) -> String {
         CensusError::Refused(EventsError::Refused(_)) => "the kernel refused the program",
         CensusError::Refused(error) => return without_probes(error),
         CensusError::Types(_) => "this kernel shows no BTF",
-        CensusError::Layout => "its entries have an unknown layout",
+        CensusError::Layout => "the entries have an unknown layout",
         CensusError::HiddenTable => "missing CAP_SYSLOG, or kptr_restrict is 2",
-        CensusError::NoVariables => "this kernel does not show its address",
+        CensusError::NoVariables => "this kernel does not show the table's address",
         CensusError::Unloaded
         | CensusError::Resized
         | CensusError::NotRun

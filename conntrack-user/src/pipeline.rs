@@ -457,7 +457,7 @@ impl PreparedInput {
 fn asks_for_table(inputs: &[Input], places: &[Place], kept: Option<&Needs>) -> Vec<bool> {
     let held = capabilities::held().unwrap_or(CapabilitySet::empty());
     let may_ask = held.contains(CapabilitySet::NET_ADMIN) && kept.is_none_or(|kept| kept.netlink);
-    let mut without = BTreeSet::new();
+    let mut without = BTreeSet::<&str>::new();
     let asks = inputs.iter().zip(places).map(|(input, place)| {
         if input.compat_telegraf {
             return false;

@@ -246,7 +246,8 @@ fn a_kernel_without_variables_in_kallsyms_is_named_by_top() {
     let found = ctpulse().arg("top").output().unwrap();
     let printed = text(&found.stderr);
     assert_eq!(found.status.code(), Some(1), "{printed}");
-    let first = "ctpulse: error: the table cannot be read: this kernel does not show its address\n";
+    let first =
+        "ctpulse: error: the table cannot be read: this kernel does not show the table's address\n";
     assert!(printed.starts_with(first), "{printed}");
     assert!(printed.contains("CONFIG_KALLSYMS_ALL is not set"), "{printed}");
 }

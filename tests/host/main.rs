@@ -12,6 +12,7 @@ mod composition;
 mod config;
 mod confine;
 mod corpus;
+mod documented;
 mod execd;
 mod faults;
 mod kernel;

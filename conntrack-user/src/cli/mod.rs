@@ -57,19 +57,19 @@ pub struct Cli {
 
 /// Shown by `--help` and the manual page.
 pub const EXAMPLES: &str = "\
-ctpulse                                  watch this host, a line a second
-ctpulse --once --format json             one reading, for a script
-ctpulse --sample-interval 5ms            find bursts of a few milliseconds
-ctpulse --netns self --netns router1     two namespaces, distinguished by a tag
-ctpulse --config telegraf.conf           what Telegraf's own file gives
-ctpulse --duration 1h --output fw.influx record an hour
-ctpulse --listen :9466                   for Prometheus, on loopback
-ctpulse drops                            each drop with its cause and its connection
-ctpulse top                              who fills the table
-ctpulse report fw.influx                 summarize a recording
-ctpulse live                             a dashboard in the terminal
-ctpulse doctor                           the data that this kernel provides
-ctpulse doctor --advise                  what to change, after sampling for 5 s";
+ctpulse                                   watch this host, a line a second
+ctpulse --once --format json              one reading, for a script
+ctpulse --sample-interval 5ms             find bursts of a few milliseconds
+ctpulse --netns self --netns router1      two namespaces, distinguished by a tag
+ctpulse --config telegraf.conf            what Telegraf's own file gives
+ctpulse --duration 1h --output fw.influx  record an hour
+ctpulse --listen :9466                    for Prometheus, on loopback
+ctpulse drops                             each drop with its cause and its connection
+ctpulse top                               who fills the table
+ctpulse report fw.influx                  summarize a recording
+ctpulse live                              a dashboard in the terminal
+ctpulse doctor                            the data that this kernel provides
+ctpulse doctor --advise                   what to change, after sampling for 5 s";
 
 /// The same.
 pub const ENVIRONMENT: &str = "\

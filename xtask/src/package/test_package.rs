@@ -81,4 +81,11 @@ mod tests {
         let steps = script.split("steps=(").nth(1).unwrap().split(')').next().unwrap();
         assert_eq!(documented, steps.split_whitespace().collect::<Vec<_>>());
     }
+
+    #[test]
+    fn the_documented_drop_in_is_tried() {
+        let page = std::fs::read_to_string(workspace::root().join("docs/install.md")).unwrap();
+        let drop_in = page.split("```ini\n").nth(1).unwrap().split("```").next().unwrap();
+        assert!(super::SYSTEM.test.contains(&format!("<< 'END'\n{drop_in}END\n")), "{drop_in}");
+    }
 }

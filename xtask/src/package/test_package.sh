@@ -3,14 +3,22 @@
 export DEBIAN_FRONTEND=noninteractive
 unit=ctpulse
 recording=/var/lib/ctpulse/ctpulse.influx.zst
+# Rows of a step that looks into them, and the options that write them.
+rows=/var/lib/ctpulse/rows.influx
+as_text="--config /etc/ctpulse/ctpulse.conf --output $rows"
+drop_ins=/etc/systemd/system/ctpulse.service.d
 steps=(an_old_package_installs_and_starts_nothing
     the_service_starts_with_its_probes
     the_service_is_confined
     connections_are_in_the_recording
+    the_commands_of_the_readme_print_drops_and_entries
     a_reload_reopens_a_moved_recording
     logrotate_rotates_an_output_by_the_packaged_example
     a_textfile_of_the_service_is_readable
     a_procfs_of_processes_alone_is_named
+    the_documented_drop_in_adds_the_walk_over_the_table
+    the_packaged_drop_in_serves_metrics
+    the_packaged_drop_in_permits_other_namespaces
     it_is_started_again_after_a_crash
     an_upgrade_keeps_the_configuration_and_goes_on
     a_new_root_starts_it_again
@@ -31,6 +39,55 @@ flows() {
     done
 }
 
+# Starts the service with its drop-ins and its configuration as they are now.
+restart() {
+    systemctl daemon-reload
+    since=$(date '+%F %T')
+    systemctl restart ctpulse
+}
+
+# Prints what the service logged since then.
+messages() {
+    journalctl --unit ctpulse --since "$since" --output cat --no-pager | tee /run/messages
+}
+
+# The service logs an operation that failed.
+no_complaint() {
+    messages
+    not grep -iE 'warn|error|cannot|refused' /run/messages
+}
+
+# Replaces the command of the service, with one more setting.
+command_is() {
+    mkdir -p "$drop_ins"
+    cat > "$drop_ins/command.conf" << END
+[Service]
+${2:-}
+ExecStart=
+ExecStart=/usr/bin/ctpulse run $1
+END
+}
+
+# Copies a packaged drop-in, as docs/install.md describes.
+packaged_drop_in() {
+    mkdir -p "$drop_ins"
+    cp "/usr/share/doc/ctpulse/packaging/systemd/$1" "$drop_ins"
+}
+
+# Starts the service as the package installs it.
+restore() {
+    rm -r "$drop_ins"
+    [ ! -e /run/ctpulse.conf ] || mv /run/ctpulse.conf /etc/ctpulse/ctpulse.conf
+    restart
+    until_true systemctl --quiet is-active ctpulse
+}
+
+# Adds a line to the input in the configuration; `restore` removes it.
+configure() {
+    cp -p /etc/ctpulse/ctpulse.conf /run/ctpulse.conf
+    sed -i "/^\[\[inputs.conntrack\]\]/a $1" /etc/ctpulse/ctpulse.conf
+}
+
 an_old_package_installs_and_starts_nothing() {
     dpkg -i old.deb
     ctpulse -V | grep '^ctpulse '
@@ -42,12 +99,11 @@ an_old_package_installs_and_starts_nothing() {
 
 the_service_starts_with_its_probes() {
     modprobe nf_conntrack
+    since=$(date '+%F %T')
     systemctl enable --now ctpulse
     until_true test -s "$recording"
     systemctl is-active ctpulse
-    # It logs an operation that failed.
-    journalctl --unit ctpulse --output cat --no-pager | tee /run/messages
-    not grep -iE 'warn|error|cannot|refused' /run/messages
+    no_complaint
 }
 
 the_service_is_confined() {
@@ -77,6 +133,42 @@ connections_are_in_the_recording() {
     # 50 UDP flows and a ping; only the probes count `new`.
     new=$(awk '$1 == "new" { gsub(",", "", $2); print int($2); exit }' /run/report)
     [ "$new" -ge 51 ]
+    # 3: some seconds are too few to exclude losses.
+    ctpulse doctor --advise --recording "$recording" || [ $? -eq 3 ]
+}
+
+# Commands that need probes, as README.md has them, while the table is full.
+the_commands_of_the_readme_print_drops_and_entries() {
+    limit=$(cat /proc/sys/net/netfilter/nf_conntrack_max)
+    trap 'echo "$limit" > /proc/sys/net/netfilter/nf_conntrack_max' EXIT
+    echo 20 > /proc/sys/net/netfilter/nf_conntrack_max
+    # An eviction looks into a few buckets only, so most packets find the table full.
+    prints '\(table full\|evicted\)  *udp  *127.0.0.1:' ctpulse drops
+    prints '\(table full\|evicted\)  *127.0.0.0/24' ctpulse drops --top cause,source/24,port
+    prints '^conntrack_entries,.*protocol=udp' ctpulse --composition 10s --format influx
+    ctpulse top --once | tee /run/printed
+    grep ' 127.0.0.1$' /run/printed
+    ctpulse top --by source/24 --where unreplied | tee /run/printed
+    grep ' 127.0.0.0/24$' /run/printed
+    ctpulse doctor | tee /run/printed
+    grep '^Works: .*probes' /run/printed
+}
+
+# Runs a command until it prints the words, while connections begin.
+prints() {
+    words=$1
+    shift
+    "$@" > /run/printed 2>&1 &
+    command=$!
+    printed() {
+        for port in $(seq 20000 20049); do
+            echo > "/dev/udp/127.0.0.1/$port"
+        done
+        grep -- "$words" /run/printed
+    }
+    until_true printed || { cat /run/printed; return 1; }
+    kill -TERM "$command"
+    wait "$command"
 }
 
 # What logrotate does with `nocreate` and a reload in `postrotate`.
@@ -95,19 +187,12 @@ a_reload_reopens_a_moved_recording() {
 # As docs/install.md describes it: an output that the program does not rotate itself, in a directory of
 # the service.
 logrotate_rotates_an_output_by_the_packaged_example() {
-    mkdir -p /etc/systemd/system/ctpulse.service.d
-    cat > /etc/systemd/system/ctpulse.service.d/logs.conf << 'END'
-[Service]
-LogsDirectory=ctpulse
-ExecStart=
-ExecStart=/usr/bin/ctpulse run --interval 1s --format influx --output /var/log/ctpulse/ct.influx
-END
-    systemctl daemon-reload
-    systemctl restart ctpulse
+    command_is '--interval 1s --format influx --output /var/log/ctpulse/ct.influx' LogsDirectory=ctpulse
+    restart
     until_true test -s /var/log/ctpulse/ct.influx
     cp /usr/share/doc/ctpulse/packaging/logrotate/ctpulse /etc/logrotate.d/ctpulse
     before=$(main_pid)
-    since=$(date +%s)
+    since=@$(date +%s)
     logrotate --force --verbose /etc/logrotate.d/ctpulse
     [ -s /var/log/ctpulse/ct.influx.1 ]
     until_true test -s /var/log/ctpulse/ct.influx
@@ -121,53 +206,101 @@ END
     for file in ct.influx ct.influx.1 ct.influx.2; do
         ctpulse report "/var/log/ctpulse/$file" | grep '^conntrack'
     done
-    journalctl --unit ctpulse --since "@$since" --output cat --no-pager | tee /run/messages
-    not grep -iE 'warn|error|cannot|refused' /run/messages
-    rm -r /etc/systemd/system/ctpulse.service.d /etc/logrotate.d/ctpulse
-    systemctl daemon-reload
-    systemctl restart ctpulse
-    until_true systemctl --quiet is-active ctpulse
+    no_complaint
+    rm /etc/logrotate.d/ctpulse
+    restore
     rm -r /var/log/ctpulse /var/log/private/ctpulse
 }
 
 # By node_exporter, which is another user; the unit's UMask is 0077.
 a_textfile_of_the_service_is_readable() {
-    mkdir -p /var/lib/textfile /etc/systemd/system/ctpulse.service.d
+    mkdir -p /var/lib/textfile
     chmod 1777 /var/lib/textfile
-    cat > /etc/systemd/system/ctpulse.service.d/textfile.conf << 'END'
-[Service]
-ReadWritePaths=/var/lib/textfile
-ExecStart=
-ExecStart=/usr/bin/ctpulse run --interval 1s --format prometheus --output /var/lib/textfile/ct.prom
-END
-    systemctl daemon-reload
-    systemctl restart ctpulse
+    command_is '--interval 1s --format prometheus --output /var/lib/textfile/ct.prom' ReadWritePaths=/var/lib/textfile
+    restart
     until_true test -s /var/lib/textfile/ct.prom
     [ "$(stat -c %a /var/lib/textfile/ct.prom)" = 644 ]
-    rm -r /etc/systemd/system/ctpulse.service.d
-    systemctl daemon-reload
-    systemctl restart ctpulse
-    until_true systemctl --quiet is-active ctpulse
+    restore
 }
 
 # The files of the network are not there: the statistics come from ctnetlink, and the log names the cause.
 a_procfs_of_processes_alone_is_named() {
-    mkdir -p /etc/systemd/system/ctpulse.service.d
-    printf '[Service]\nProcSubset=pid\n' > /etc/systemd/system/ctpulse.service.d/subset.conf
-    systemctl daemon-reload
-    since=$(date '+%F %T')
-    systemctl restart ctpulse
+    mkdir -p "$drop_ins"
+    printf '[Service]\nProcSubset=pid\n' > "$drop_ins/subset.conf"
+    restart
     named() {
-        journalctl --unit ctpulse --since "$since" --output cat --no-pager | grep 'subset=pid'
+        messages | grep 'subset=pid'
     }
     until_true named
     before=$(stat -c %s "$recording")
     grew() { [ "$(stat -c %s "$recording")" -gt "$before" ]; }
     until_true grew
-    rm -r /etc/systemd/system/ctpulse.service.d
-    systemctl daemon-reload
-    systemctl restart ctpulse
-    until_true systemctl --quiet is-active ctpulse
+    restore
+}
+
+the_documented_drop_in_adds_the_walk_over_the_table() {
+    command_is "$as_text"
+    cat > "$drop_ins/override.conf" << 'END'
+[Service]
+CapabilityBoundingSet=CAP_SYSLOG
+AmbientCapabilities=CAP_SYSLOG
+ProtectKernelLogs=no
+END
+    configure 'composition = "1s"'
+    restart
+    until_true grep -q '^conntrack_entries,.*protocol=udp.*[ ,]entries=[1-9]' "$rows"
+    until_true grep -q '[ ,]table_full_evictable=' "$rows"
+    no_complaint
+    systemd-analyze security ctpulse | tail -1 | grep ': 2\.1 '
+    restore
+    rm "$rows"
+}
+
+the_packaged_drop_in_serves_metrics() {
+    packaged_drop_in listen.conf
+    restart
+    scrape() {
+        exec 3<> /dev/tcp/127.0.0.1/9466
+        printf 'GET %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n' "$1" >&3
+        cat <&3 > /run/answer
+    }
+    healthy() { (scrape /healthz) && head -1 /run/answer | grep ' 200 '; }
+    until_true healthy
+    scrape /metrics
+    grep '^conntrack_insert_total{cpu="all"' /run/answer
+    no_complaint
+    restore
+}
+
+# By name and by a process, in which three flows are.
+the_packaged_drop_in_permits_other_namespaces() {
+    ip netns add router1
+    ip -n router1 link set lo up
+    ip netns exec router1 nft add table inet t
+    ip netns exec router1 nft add chain inet t out '{ type filter hook output priority 0; }'
+    ip netns exec router1 nft add rule inet t out ct state new counter
+    ip netns exec router1 sleep 1000 &
+    process=$!
+    packaged_drop_in namespaces.conf
+    command_is "$as_text"
+    configure "netns = [\"self\", \"router1\", \"pid:$process\"]"
+    restart
+    for tag in self router1 "pid:$process"; do
+        until_true grep -q "^conntrack,.*netns=$tag" "$rows"
+    done
+    ip netns exec router1 bash -c 'for port in 1 2 3; do echo > /dev/udp/127.0.0.1/$port; done'
+    counted() {
+        tail -n 6 "$rows" > /run/rows
+        grep "^conntrack,.*netns=$1.*[ ,]insert=3i" /run/rows
+    }
+    until_true counted router1
+    until_true counted "pid:$process"
+    messages
+    not grep -iE 'cannot|refused' /run/messages
+    restore
+    rm "$rows"
+    kill "$process"
+    ip netns del router1
 }
 
 it_is_started_again_after_a_crash() {
