@@ -93,7 +93,7 @@ fn compare(rates: &Rates<'_>) {
 
 impl<'a> Rates<'a> {
     fn new(figure: &'a str, begin: fn(&Namespace, u16)) -> Self {
-        Self { figure, rounds: rounds(3, 12), begin, internal: false, counting: &BOTH }
+        Self { figure, rounds: rounds(4, 12), begin, internal: false, counting: &BOTH }
     }
 }
 

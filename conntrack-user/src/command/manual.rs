@@ -73,7 +73,7 @@ fn command_page(command: &clap::Command) -> anyhow::Result<String> {
     let examples = ("EXAMPLES", EXAMPLES);
     let sections: &[(&str, &str)] = match command.get_name() {
         "ctpulse" | "run" => &[examples, ("FILES", FILES), ("ENVIRONMENT", ENVIRONMENT)],
-        "execd" | "doctor" => &[("FILES", FILES), ("ENVIRONMENT", ENVIRONMENT)],
+        "execd" | "doctor" | "config" => &[("FILES", FILES), ("ENVIRONMENT", ENVIRONMENT)],
         "live" => &[("KEYS", &keys), ("ENVIRONMENT", ENVIRONMENT)],
         "drops" => &[
             ("CAUSES", CAUSES),
@@ -83,7 +83,6 @@ fn command_page(command: &clap::Command) -> anyhow::Result<String> {
         ],
         "report" => &[("EXAMPLES", REPORT_EXAMPLES)],
         "top" => &[("KEYS", &of_top), ("EXAMPLES", TOP_EXAMPLES), ("ENVIRONMENT", ENVIRONMENT)],
-        "config" => &[("FILES", FILES), ("ENVIRONMENT", ENVIRONMENT)],
         _ => &[],
     };
     if matches!(command.get_name(), "ctpulse" | "run") {
