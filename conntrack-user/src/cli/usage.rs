@@ -39,7 +39,7 @@ pub fn message(error: &clap::Error, words: &[String]) -> String {
                 }
                 (Some(value), valid) => {
                     let valid = valid.map_or_else(String::new, |valid| format!(" is not {valid};"));
-                    let near = nearest(&value, &names);
+                    let near = nearest(&value, &names).or_else(|| beginning(&value, &names));
                     let near = near.map_or_else(help, |near| format!("did you mean '{near}'?"));
                     format!("{}: '{value}'{valid} {near}", option_of(&argument()))
                 }
@@ -93,6 +93,13 @@ pub fn message(error: &clap::Error, words: &[String]) -> String {
         }
         _ => first_line(error),
     }
+}
+
+/// The only name that begins with `value`.
+fn beginning<'a>(value: &str, names: &[&'a str]) -> Option<&'a str> {
+    let mut names = names.iter().filter(|name| name.starts_with(value));
+    let first = names.next()?;
+    names.next().is_none().then_some(*first)
 }
 
 /// The message about an option of `run` with a word behind it that clap takes for a command.
@@ -286,6 +293,10 @@ mod tests {
             (
                 "execd --signal HUP",
                 "--signal: 'HUP' is not one of none, STDIN, SIGHUP, SIGUSR1, SIGUSR2; see 'ctpulse execd --help'",
+            ),
+            (
+                "--format prom",
+                "--format: 'prom' is not one of influx, json, prometheus, csv, table; did you mean 'prometheus'?",
             ),
             ("--compat Telegraf", "--compat: 'Telegraf' is not telegraf; did you mean 'telegraf'?"),
             ("--compat other", "--compat: 'other' is not telegraf; see 'ctpulse --help'"),

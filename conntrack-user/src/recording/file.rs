@@ -286,7 +286,7 @@ impl RecordingFile {
         }
         let permissions = self.file.metadata()?.permissions();
         // First, since this may be refused: then the others stay where they are.
-        std::fs::rename(&self.path, &aside)?;
+        put_aside(&self.path, &aside)?;
         let new = self.finish().and_then(|()| open(&self.path));
         if new.is_err() {
             // The file that is open is the one to write to, until a new one can be made.
@@ -311,11 +311,22 @@ impl RecordingFile {
         for number in (0..keep).rev() {
             let from = rotated(&self.path, number);
             if from.exists() {
-                std::fs::rename(&from, rotated(&self.path, number + 1))?;
+                put_aside(&from, &rotated(&self.path, number + 1))?;
             }
         }
         Ok(())
     }
+}
+
+/// Renames a part of a recording.
+///
+/// # Errors
+/// The system's, with the name that could not be taken.
+fn put_aside(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to).map_err(|error| {
+        let why = if to.is_dir() { "it is a directory".to_owned() } else { error.to_string() };
+        io::Error::new(error.kind(), format!("{} cannot be made: {why}", to.display()))
+    })
 }
 
 fn explained(path: PathBuf, error: io::Error) -> FileError {

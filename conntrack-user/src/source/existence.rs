@@ -99,6 +99,17 @@ impl AbsentNamespace {
         if let Ok(number @ 1..) = name.parse::<u32>() {
             parts.push(format!("for the namespace of process {number} write pid:{number}"));
         }
+        let lower = name.to_ascii_lowercase();
+        let process =
+            lower.strip_prefix("pid").map(|rest| rest.trim_start_matches([':', '=', ' ']));
+        if let Some(Ok(number @ 1..)) = process.map(str::parse::<u32>) {
+            parts.push(format!("did you mean pid:{number}?"));
+        }
+        if name.contains(',') {
+            parts.push(
+                "write --netns once for each namespace, or netns = [...] in a file".to_owned(),
+            );
+        }
         if !near.is_empty() {
             parts.push(format!("did you mean {}?", near.join(" or ")));
         }
@@ -220,6 +231,23 @@ mod tests {
         assert!(near("x").is_empty() && near("zzzz").is_empty());
         assert_eq!(near("BLUE"), ["blue"]);
         assert_eq!(near("slf"), ["self"]);
+    }
+
+    #[test]
+    fn another_form_of_a_process_or_of_a_list_has_advice() {
+        let details = |netns: &str| {
+            let absent = check(&Roots::default(), &netns.parse().unwrap()).unwrap_err();
+            absent.details().unwrap()
+        };
+        for (netns, expected) in [
+            ("PID:17", "did you mean pid:17?"),
+            ("pid=17", "did you mean pid:17?"),
+            ("17", "write pid:17"),
+            ("a,b", "write --netns once for each namespace"),
+        ] {
+            assert!(details(netns).contains(expected), "{}", details(netns));
+        }
+        assert!(!details("0").contains("pid:0"));
     }
 
     #[test]

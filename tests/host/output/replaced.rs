@@ -129,6 +129,20 @@ fn a_moved_and_truncated_file_ends_the_check() {
     assert_eq!(writer.running.wait().0.code(), Some(1), "{}", writer.log());
 }
 
+#[test]
+fn what_keeps_a_recording_from_rotation_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = dir.path().join("f");
+    fs::create_dir(dir.path().join("f.1")).unwrap();
+    let mut command = ctpulse();
+    command.args(["--count", "200", "--interval", "2ms", "--sample-interval", "2ms"]);
+    command.args(["--format", "influx", "--rotate", "4K", "--keep", "1", "--confine", "off"]);
+    command.arg("--output").arg(&recording).args(roots(&fixture("5.15")));
+    let stderr = text(&output(&mut command).stderr);
+    assert_eq!(stderr.matches("f.1 cannot be made: it is a directory").count(), 1, "{stderr}");
+    assert!(recorded(&recording) >= 200);
+}
+
 /// A file that a container's engine mounts by itself cannot be put aside (EBUSY).
 #[test]
 fn a_recording_that_cannot_be_rotated_is_continued() {
