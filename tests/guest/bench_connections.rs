@@ -11,7 +11,7 @@ use ctpulse::source::ebpf::probe_table::Probe;
 use ctpulse::source::ebpf::{AttachOptions, Events};
 use ctpulse::source::namespace::Pinned;
 
-use crate::bench::{LIFE, bpftrace, rounds, seconds, tell};
+use crate::bench::{LIFE, bpftrace, in_guest_or_asked, rounds, seconds, tell};
 use crate::events::watch;
 use crate::program_stats::Timing;
 use crate::support::{Namespace, integer, text};
@@ -56,8 +56,8 @@ const BOTH: [Counting; 3] = [Counting::Nothing, KPROBES, TRAMPOLINES];
 /// again.
 fn compare(rates: &Rates<'_>) {
     const CONNECTIONS: u16 = 6000;
-    in_guest();
-    flows::make_room();
+    in_guest_or_asked();
+    let _room = flows::make_room();
     let namespace = Namespace::new();
     let pinned = [Pinned::open(format!("/run/netns/{}", namespace.name).as_ref()).unwrap()];
     let live = || {
@@ -135,8 +135,8 @@ fn connections_beside_bpftrace() {
 #[ignore = "a measurement: cargo xtask bench"]
 fn run_time_of_each_hook() {
     const CONNECTIONS: u16 = 2000;
-    in_guest();
-    flows::make_room();
+    in_guest_or_asked();
+    let _room = flows::make_room();
     let namespace = Namespace::new();
     let pinned = [Pinned::open(format!("/run/netns/{}", namespace.name).as_ref()).unwrap()];
     let shapes = [EbpfAttach::Kprobe, EbpfAttach::Trampoline];
@@ -169,7 +169,7 @@ fn run_time_of_each_hook() {
 fn losses() {
     const CONNECTIONS: u16 = 40_000;
     in_guest();
-    flows::make_room();
+    let _room = flows::make_room();
     for _ in rounds(1, 3) {
         let namespace = Namespace::new();
         let running = watch(&[&namespace]);

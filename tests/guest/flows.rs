@@ -1,10 +1,10 @@
 //! Load whose size is known: new connections as fast as the guest can begin them, from two
 //! threads, and an established flow.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use crate::probes::Setting;
 use crate::support::Namespace;
 
 /// How many threads begin connections.
@@ -13,9 +13,10 @@ const THREADS: u16 = 2;
 /// The receiver's port; the senders have those above.
 const PORT: u16 = 1023;
 
-/// Makes room for everything that a measurement begins, which the kernel's own limit would not.
-pub(crate) fn make_room() {
-    fs::write("/proc/sys/net/netfilter/nf_conntrack_max", "1000000").unwrap();
+/// Makes room for everything that a measurement begins, which the kernel's own limit would not, as long
+/// as the value lives.
+pub(crate) fn make_room() -> Setting {
+    Setting::max(1_000_000)
 }
 
 /// Takes all entries of the namespace out of the table.

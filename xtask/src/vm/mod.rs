@@ -178,6 +178,22 @@ fn build() -> anyhow::Result<Binaries> {
     Ok(Binaries { guest: executable("guest")?, ctpulse: executable("ctpulse")? })
 }
 
+/// Builds the test binary of the guests, and returns its path.
+///
+/// # Errors
+/// When it does not compile.
+pub(crate) fn build_tests() -> anyhow::Result<PathBuf> {
+    Ok(build()?.guest)
+}
+
+/// The measurement `NAME number=...` that a line of a test has.
+pub(crate) fn measured(line: &str) -> Option<&str> {
+    match console::event(line) {
+        Some(console::Event::Measured(figure)) => Some(figure),
+        _ => None,
+    }
+}
+
 /// The path of the target `name` in cargo's JSON messages.
 fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     let name = format!(r#","name":"{name}","#);
