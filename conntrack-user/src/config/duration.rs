@@ -42,7 +42,8 @@ impl DurationError {
 
     /// The error of a number without a unit at the end of `text`.
     fn without_unit(text: &str) -> Self {
-        let number = if parse_duration(&format!("{text}s")).is_ok() { text } else { "10" };
+        let last = text.rsplit(|c: char| c.is_ascii_alphabetic()).next().unwrap_or_default();
+        let number = if last.parse::<f64>().is_ok() { text } else { "10" };
         let valid = format!("{number}s for seconds, or {number}ms");
         Self { text: text.to_owned(), reason: "it has no unit".to_owned(), valid }
     }
