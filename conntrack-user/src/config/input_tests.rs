@@ -128,8 +128,9 @@ fn alias_log_level_and_keys_without_effect() {
         "t.conf:2:13: 'log_level' in [[inputs.conntrack]]: \"warning\" is not supported; \
          supported: \"error\", \"warn\", \"info\", \"debug\", \"trace\""
     );
-    assert!(input_error("time_source = 'collection_start'").contains("is not supported"));
-    assert!(input_error("startup_error_behavior = 'probe'").contains("is not supported"));
+    assert_eq!(input("log_level = 'WARN'").log_level, Some(LevelFilter::Warn));
+    assert!(input_error("time_source = 'start'").contains("is not supported"));
+    assert!(input_error("startup_error_behavior = 'fail'").contains("is not supported"));
 }
 
 /// Each walk over the table has an emission.
