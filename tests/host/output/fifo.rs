@@ -105,7 +105,7 @@ fn a_fifo_outlives_its_readers() {
         });
     }
     let mut last = std::fs::File::open(&fifo).unwrap();
-    log.wait_for("can be written again");
+    until("rows again", || log.text().matches("can be written again").count() == 2);
     running.signal(Signal::TERM);
     let mut rest = String::new();
     last.read_to_string(&mut rest).unwrap();
