@@ -36,7 +36,7 @@ const UNIT: &str = "[Unit]\n\
 #[derive(Debug, clap::Args)]
 pub(crate) struct MachineOptions {
     /// Seconds after which a machine that has not ended has failed
-    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     timeout: u64,
     /// Show the machine's console while it runs
     #[arg(long, short)]

@@ -34,6 +34,10 @@ flows() {
     nft add chain inet t out '{ type filter hook output priority 0; }'
     nft add rule inet t out ct state new counter
     ping -q -c 20 -i 0.1 127.0.0.1 > /dev/null
+    connections
+}
+
+connections() {
     for port in $(seq 20000 20049); do
         echo > "/dev/udp/127.0.0.1/$port"
     done
@@ -161,9 +165,7 @@ prints() {
     "$@" > /run/printed 2>&1 &
     command=$!
     printed() {
-        for port in $(seq 20000 20049); do
-            echo > "/dev/udp/127.0.0.1/$port"
-        done
+        connections
         grep -- "$words" /run/printed
     }
     until_true printed || { cat /run/printed; return 1; }
@@ -248,7 +250,12 @@ ProtectKernelLogs=no
 END
     configure 'composition = "1s"'
     restart
-    until_true grep -q '^conntrack_entries,.*protocol=udp.*[ ,]entries=[1-9]' "$rows"
+    # Entries of UDP last half a minute.
+    counted() {
+        connections
+        grep -q '^conntrack_entries,.*protocol=udp.*[ ,]entries=[1-9]' "$rows"
+    }
+    until_true counted
     until_true grep -q '[ ,]table_full_evictable=' "$rows"
     no_complaint
     systemd-analyze security ctpulse | tail -1 | grep ': 2\.1 '
