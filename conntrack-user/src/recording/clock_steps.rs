@@ -11,7 +11,7 @@ use super::known::is_counter;
 use super::labelled;
 use super::order::Order;
 use super::strays::{Strays, Verdict, Waiting, are_far, is_far_at_end, is_in_order};
-use super::{Catalog, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId};
+use super::{Catalog, FieldId, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId};
 
 /// Rows of one series in order before a step is believed.
 const RUN: u32 = 3;
@@ -87,6 +87,9 @@ impl InOrder {
     /// Takes the row that is next in the file, and hands those that need not wait any more to `each`.
     pub(crate) fn push(&mut self, catalog: &Catalog, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
         let SeriesId(id) = row.series;
+        if self.counters.len() < catalog.fields().len() {
+            self.learn(catalog);
+        }
         let Some(clock) = self.series.get_mut(id).and_then(Option::as_mut) else {
             self.begin(catalog, row, each);
             return;
@@ -102,6 +105,7 @@ impl InOrder {
             if may_be_stray
                 && are_far(time_ns, clock.last_ns, clock.interval_ns)
                 && !self.strays.are_many()
+                && fits_behind(&self.order, &self.counters, row)
             {
                 let row = Row { time_ns, ..row };
                 origin.waiting =
@@ -117,7 +121,15 @@ impl InOrder {
             let (held, values) = (Vec::new(), 0);
             origin.jump = Some(Jump { series, to_ns: time_ns, held, values, goes_on: false });
         }
-        self.hold(catalog, Row { time_ns, ..row }, each);
+        self.hold(Row { time_ns, ..row }, each);
+    }
+
+    /// Learns which of the new fields are counters.
+    #[cold]
+    fn learn(&mut self, catalog: &Catalog) {
+        for name in &catalog.fields()[self.counters.len()..] {
+            self.counters.push(is_counter(name));
+        }
     }
 
     /// Takes a row of a source of which others wait.
@@ -192,18 +204,15 @@ impl InOrder {
         self.series[id] = Some(SeriesClock { origin, last_ns: time_ns, interval_ns: 0, run: 0 });
         let row = Row { time_ns, ..row };
         if self.origins[origin].jump.is_some() {
-            self.hold(catalog, row, each);
+            self.hold(row, each);
         } else {
             self.order.push(row, each);
         }
     }
 
     /// Keeps a row behind a jump until it is known what that was.
-    fn hold(&mut self, catalog: &Catalog, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
+    fn hold(&mut self, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
         let Some(SeriesClock { origin, .. }) = self.series[row.series.0] else { return };
-        for name in &catalog.fields()[self.counters.len()..] {
-            self.counters.push(is_counter(name));
-        }
         let goes_on = self.goes_on(row);
         let Some(jump) = &mut self.origins[origin].jump else { return };
         jump.goes_on |= goes_on == Some(true);
@@ -220,13 +229,15 @@ impl InOrder {
         if is_damage || goes_on == Some(false) || is_full || (is_next && is_step) {
             if is_damage && !self.strays.are_many() {
                 let (series, strays) = (&self.series, &mut self.strays);
+                let (order, counters) = (&self.order, &self.counters);
                 jump.held.retain(|held| {
                     let Some(clock) = series[held.series.0] else { return true };
                     let is_sure =
                         is_in_order(clock.run) || is_far_at_end(held.time_ns, clock.last_ns);
                     let is_stray = held.time_ns < clock.last_ns
                         && are_far(held.time_ns, clock.last_ns, clock.interval_ns)
-                        && is_sure;
+                        && is_sure
+                        && fits_behind(order, counters, held.row());
                     if is_stray {
                         strays.take(held.time_ns, clock.last_ns);
                     }
@@ -313,6 +324,15 @@ impl InOrder {
         (tally.stray_rows, tally.first_stray_ns) = (self.strays.rows, self.strays.first_ns);
         self.order.finish(each);
     }
+}
+
+/// Whether no counter of a row is lower than in the last row of its series that waits in `order`: then it is
+/// the next one, at whatever time.
+fn fits_behind(order: &Order, counters: &[bool], row: Row<'_>) -> bool {
+    let is_counter = |field: FieldId| counters.get(field.0).copied().unwrap_or(false);
+    row.values.iter().filter(|(field, _)| is_counter(*field)).all(|(field, value)| {
+        order.latest(row.series, *field).next().is_none_or(|(_, last)| *value >= last)
+    })
 }
 
 impl SeriesClock {
