@@ -19,6 +19,7 @@ mod levels;
 mod names;
 mod parts;
 mod peaks;
+mod strangers;
 mod tables;
 
 use std::io::Write as _;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::InvalidWindow;
+use crate::report::{Doubts, InvalidWindow};
 use crate::schema::field::{Field, Raises};
 use crate::schema::fields::{
     self, CHAINTOOLONG, CLASH_RESOLVE, DROP, DROP_CHAINTOOLONG, DROP_CLASH, DROP_DYING,
@@ -108,6 +108,8 @@ pub struct Evidence {
     pub missing: (u64, u64),
     /// The unknowns of the measurement, a sentence each.
     pub unknown: Vec<String>,
+    /// The events that may not have happened.
+    pub doubts: Doubts,
 }
 
 impl Evidence {

@@ -5,6 +5,7 @@
 //! wrong" needs statistics that span the time; without them the finding is [`Severity::Unknown`].
 
 mod commands;
+mod doubts;
 mod evidence;
 mod rules;
 
@@ -47,6 +48,16 @@ pub struct Finding {
 /// Returns everything that `evidence` shows, the worst first; at least one finding.
 #[must_use]
 pub fn advise(evidence: &Evidence) -> Vec<Finding> {
+    let mut findings = judge(evidence);
+    if let (Some(certain), Some(reason)) = (evidence.certain(), evidence.doubts.reasons.first()) {
+        doubts::doubt(&mut findings, judge(&certain), reason);
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    }
+    findings
+}
+
+/// Returns what the rules find, as if no number were in doubt.
+fn judge(evidence: &Evidence) -> Vec<Finding> {
     let of = |rules: &[fn(&Evidence) -> Option<Finding>]| -> Vec<Finding> {
         rules.iter().filter_map(|rule| rule(evidence)).collect()
     };

@@ -15,6 +15,7 @@ use crate::report::{
     Aggregator, Options, Report, compare, comparison_page, comparison_text, report_page,
     report_text,
 };
+use crate::source::namespace::identity;
 
 /// The name by which standard output is asked for.
 const STANDARD_OUTPUT: &str = "-";
@@ -99,7 +100,11 @@ fn read(paths: &[PathBuf], others: &[PathBuf], options: Options) -> anyhow::Resu
     let mut seen = HashSet::new();
     let files = files.filter(|file| paths.contains(file) || !others.contains(file));
     // A shell's `fw.influx*` names the parts again.
-    let files: Vec<_> = files.filter(|file| seen.insert(file.clone())).collect();
+    let is_new = |file: &PathBuf| match identity(file) {
+        Ok(identity) => seen.insert(identity),
+        Err(_) => true,
+    };
+    let files: Vec<_> = files.filter(is_new).collect();
     let (mut catalog, mut tally) = (Catalog::default(), ReadCounts::default());
     let left_out = paths.iter().flat_map(|path| recording::parts_left_out(path));
     let left_out = left_out.filter(|path| !files.contains(path) && !others.contains(path));

@@ -137,6 +137,10 @@ impl Recorded {
         if is_end && self.backwards > 1 {
             log::warn!("{} rows went back in time", self.backwards);
         }
+        if is_end && self.tally.stray_rows > 0 {
+            let rows = self.tally.stray_rows;
+            log::warn!("{rows} rows with times far from those of the rows around were left out");
+        }
         if is_end && self.tally.clock_steps > 0 {
             let (steps, seconds) = (self.tally.clock_steps, self.tally.clock_steps_seconds);
             log::warn!(

@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use super::known::is_counter;
 use super::labelled;
 use super::order::Order;
-use super::{Catalog, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId, time};
+use super::strays::{Strays, Verdict, Waiting, are_far, is_far_at_end, is_in_order};
+use super::{Catalog, FieldId, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId};
 
 /// Rows of one series in order before a step is believed.
 const RUN: u32 = 3;
@@ -53,6 +54,8 @@ struct Origin {
     steps: u64,
     back_ns: i64,
     jump: Option<Jump>,
+    /// Rows whose time is far from that of the row before.
+    waiting: Option<Waiting>,
 }
 
 /// A time that is before that of the row before, and the rows from then on.
@@ -77,19 +80,38 @@ pub(crate) struct InOrder {
     by_origin: HashMap<RecordedSeries, usize>,
     /// Which fields are counters.
     counters: Vec<bool>,
+    strays: Strays,
 }
 
 impl InOrder {
     /// Takes the row that is next in the file, and hands those that need not wait any more to `each`.
     pub(crate) fn push(&mut self, catalog: &Catalog, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
         let SeriesId(id) = row.series;
+        if self.counters.len() < catalog.fields().len() {
+            self.learn(catalog);
+        }
         let Some(clock) = self.series.get_mut(id).and_then(Option::as_mut) else {
             self.begin(catalog, row, each);
             return;
         };
         let origin = &mut self.origins[clock.origin];
         let time_ns = row.time_ns.saturating_add(origin.behind_ns);
+        if origin.waiting.is_some() {
+            return self.push_beside_waiting(catalog, Row { time_ns, ..row }, each);
+        }
         if origin.jump.is_none() {
+            // A clock that was set back shows in the counters.
+            let may_be_stray = time_ns > clock.last_ns || clock.run == 0;
+            if may_be_stray
+                && are_far(time_ns, clock.last_ns, clock.interval_ns)
+                && !self.strays.are_many()
+                && fits_behind(&self.order, &self.counters, row)
+            {
+                let row = Row { time_ns, ..row };
+                origin.waiting =
+                    Some(Waiting::new(row, clock.last_ns, clock.interval_ns, clock.run));
+                return;
+            }
             let is_step = clock.go_on(time_ns);
             if !is_step {
                 self.order.push(Row { time_ns, ..row }, each);
@@ -99,7 +121,68 @@ impl InOrder {
             let (held, values) = (Vec::new(), 0);
             origin.jump = Some(Jump { series, to_ns: time_ns, held, values, goes_on: false });
         }
-        self.hold(catalog, Row { time_ns, ..row }, each);
+        self.hold(Row { time_ns, ..row }, each);
+    }
+
+    /// Learns which of the new fields are counters.
+    #[cold]
+    fn learn(&mut self, catalog: &Catalog) {
+        for name in &catalog.fields()[self.counters.len()..] {
+            self.counters.push(is_counter(name));
+        }
+    }
+
+    /// Takes a row of a source of which others wait.
+    #[cold]
+    fn push_beside_waiting(
+        &mut self,
+        catalog: &Catalog,
+        row: Row<'_>,
+        each: &mut impl FnMut(Row<'_>),
+    ) {
+        let Some(clock) = self.series[row.series.0] else { return };
+        let Some(waiting) = &mut self.origins[clock.origin].waiting else { return };
+        match waiting.verdict(row) {
+            Verdict::Open if are_far(row.time_ns, clock.last_ns, clock.interval_ns) => {
+                waiting.hold(row);
+            }
+            Verdict::Open => self.go_on(row, each),
+            verdict => {
+                self.end_wait(clock.origin, verdict, each);
+                let behind_ns = self.origins[clock.origin].behind_ns;
+                self.push(catalog, Row { time_ns: row.time_ns - behind_ns, ..row }, each);
+            }
+        }
+    }
+
+    /// Hands out the rows that wait, or leaves those out whose times are wrong.
+    fn end_wait(&mut self, origin: usize, verdict: Verdict, each: &mut impl FnMut(Row<'_>)) {
+        let Some(waiting) = self.origins[origin].waiting.take() else { return };
+        let before_ns = waiting.before_ns();
+        let rows = waiting.into_rows();
+        if verdict == Verdict::Strays {
+            rows.iter().for_each(|held| self.strays.take(held.time_ns, before_ns));
+            return;
+        }
+        if verdict == Verdict::StrayBefore {
+            for held in &rows {
+                let last_ns = self.series[held.series.0].map_or(before_ns, |clock| clock.last_ns);
+                if self.order.remove(held.series, last_ns) {
+                    self.strays.take(last_ns, held.time_ns);
+                }
+            }
+        }
+        rows.iter().for_each(|held| self.go_on(held.row(), each));
+    }
+
+    /// Takes a row whose time is that of its source now, wherever it is.
+    fn go_on(&mut self, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
+        if let Some(clock) = &mut self.series[row.series.0]
+            && clock.go_on(row.time_ns)
+        {
+            (clock.last_ns, clock.run) = (row.time_ns, 0);
+        }
+        self.order.push(row, each);
     }
 
     /// The first row of a series.
@@ -121,18 +204,15 @@ impl InOrder {
         self.series[id] = Some(SeriesClock { origin, last_ns: time_ns, interval_ns: 0, run: 0 });
         let row = Row { time_ns, ..row };
         if self.origins[origin].jump.is_some() {
-            self.hold(catalog, row, each);
+            self.hold(row, each);
         } else {
             self.order.push(row, each);
         }
     }
 
     /// Keeps a row behind a jump until it is known what that was.
-    fn hold(&mut self, catalog: &Catalog, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
+    fn hold(&mut self, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
         let Some(SeriesClock { origin, .. }) = self.series[row.series.0] else { return };
-        for name in &catalog.fields()[self.counters.len()..] {
-            self.counters.push(is_counter(name));
-        }
         let goes_on = self.goes_on(row);
         let Some(jump) = &mut self.origins[origin].jump else { return };
         jump.goes_on |= goes_on == Some(true);
@@ -147,8 +227,22 @@ impl InOrder {
         jump.values += row.values.len();
         let is_step = jump.goes_on && goes_on != Some(false);
         if is_damage || goes_on == Some(false) || is_full || (is_next && is_step) {
-            if is_damage {
-                jump.held.retain(|held| !time::is_before_2000(held.time_ns));
+            if is_damage && !self.strays.are_many() {
+                let (series, strays) = (&self.series, &mut self.strays);
+                let (order, counters) = (&self.order, &self.counters);
+                jump.held.retain(|held| {
+                    let Some(clock) = series[held.series.0] else { return true };
+                    let is_sure =
+                        is_in_order(clock.run) || is_far_at_end(held.time_ns, clock.last_ns);
+                    let is_stray = held.time_ns < clock.last_ns
+                        && are_far(held.time_ns, clock.last_ns, clock.interval_ns)
+                        && is_sure
+                        && fits_behind(order, counters, held.row());
+                    if is_stray {
+                        strays.take(held.time_ns, clock.last_ns);
+                    }
+                    !is_stray
+                });
             }
             self.decide(origin, is_step && !is_damage, each);
         }
@@ -207,18 +301,18 @@ impl InOrder {
         }
         for mut held in jump.held {
             held.time_ns = held.time_ns.saturating_add(by_ns);
-            if let Some(clock) = &mut self.series[held.series.0]
-                && clock.go_on(held.time_ns)
-            {
-                (clock.last_ns, clock.run) = (held.time_ns, 0);
-            }
-            self.order.push(held.row(), each);
+            self.go_on(held.row(), each);
         }
     }
 
     /// Hands out the rows that are left: no other comes. `tally` gets the number of steps.
     pub(crate) fn finish(&mut self, tally: &mut ReadCounts, each: &mut impl FnMut(Row<'_>)) {
         for origin in 0..self.origins.len() {
+            if let Some(waiting) = &self.origins[origin].waiting {
+                let are_strays = waiting.are_strays_at_end();
+                let verdict = if are_strays { Verdict::Strays } else { Verdict::GoesOn };
+                self.end_wait(origin, verdict, each);
+            }
             let goes_on = self.origins[origin].jump.as_ref().is_some_and(|jump| jump.goes_on);
             self.decide(origin, goes_on, each);
         }
@@ -227,8 +321,18 @@ impl InOrder {
             tally.clock_steps = source.steps;
             tally.clock_steps_seconds = source.back_ns as f64 / 1e9;
         }
+        (tally.stray_rows, tally.first_stray_ns) = (self.strays.rows, self.strays.first_ns);
         self.order.finish(each);
     }
+}
+
+/// Whether no counter of a row is lower than in the last row of its series that waits in `order`: then it is
+/// the next one, at whatever time.
+fn fits_behind(order: &Order, counters: &[bool], row: Row<'_>) -> bool {
+    let is_counter = |field: FieldId| counters.get(field.0).copied().unwrap_or(false);
+    row.values.iter().filter(|(field, _)| is_counter(*field)).all(|(field, value)| {
+        order.latest(row.series, *field).next().is_none_or(|(_, last)| *value >= last)
+    })
 }
 
 impl SeriesClock {

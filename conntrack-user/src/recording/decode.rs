@@ -24,7 +24,32 @@ enum Form {
     Gzip,
     Zlib,
     Utf16,
+    /// Another kind of file, and what to do with it.
+    Refused(&'static str),
 }
+
+/// How files of other kinds begin.
+const REFUSED: [(&[u8], &str); 12] = [
+    (b"PK\x03\x04", "it is a zip archive; unpack it first: unzip -p FILE | ctpulse report -"),
+    (b"BZh", "it is compressed by bzip2; unpack it first: bzcat FILE | ctpulse report -"),
+    (b"\xfd7zX", "it is compressed by xz; unpack it first: xzcat FILE | ctpulse report -"),
+    (
+        b"\x04\x22\x4d\x18",
+        "it is compressed by lz4; unpack it first: lz4 -dc FILE | ctpulse report -",
+    ),
+    (b"7z\xbc\xaf", "it is a 7-Zip archive; unpack it first: 7z x -so FILE | ctpulse report -"),
+    (b"\xd4\xc3\xb2\xa1", PACKETS),
+    (b"\xa1\xb2\xc3\xd4", PACKETS),
+    (b"\x4d\x3c\xb2\xa1", PACKETS),
+    (b"\xa1\xb2\x3c\x4d", PACKETS),
+    (b"\x0a\x0d\x0d\x0a", PACKETS),
+    (b"SQLi", "it is a database of SQLite; export its rows as CSV with a header"),
+    (b"\x7fELF", "it is a program; name a file that `ctpulse run --output FILE` or Telegraf wrote"),
+];
+const PACKETS: &str = "it has captured packets (pcap), which have no counters of conntrack; name a file that \
+                       `ctpulse run --output FILE` or Telegraf wrote";
+const DIRECTORY: &str =
+    "it is a directory; name a recording in it, or several of them with --merge";
 
 impl Form {
     fn of(start: &[u8]) -> Self {
@@ -37,7 +62,10 @@ impl Form {
             // a multiple of 31.
             [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => Self::Zlib,
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Self::Utf16,
-            _ => Self::Plain,
+            _ => {
+                let refused = REFUSED.iter().find(|(beginning, _)| start.starts_with(beginning));
+                refused.map_or(Self::Plain, |(_, what)| Self::Refused(what))
+            }
         }
     }
 }
@@ -47,7 +75,11 @@ pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     if path == Path::new("-") {
         decoded(Box::new(io::stdin()))
     } else {
-        decoded(Box::new(File::open(path)?))
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, DIRECTORY));
+        }
+        decoded(Box::new(file))
     }
 }
 
@@ -68,6 +100,7 @@ pub(super) fn decoded(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn Rea
             let what = "it is UTF-16; convert it first: iconv -f UTF-16 -t UTF-8";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
+        Form::Refused(what) => return Err(io::Error::new(io::ErrorKind::InvalidData, what)),
         Form::Plain | Form::Zstd => {
             let blocks = BlockReader::new(pieces);
             let mut decoder = zstd::stream::read::Decoder::with_buffer(blocks)?;
@@ -145,5 +178,15 @@ mod tests {
             assert_eq!(text_of(text.as_bytes().to_vec()).unwrap(), text);
         }
         assert!(text_of(b"\xff\xfea\0".to_vec()).unwrap_err().to_string().contains("UTF-16"));
+    }
+
+    #[test]
+    fn other_kinds_of_files_are_refused_with_what_to_do() {
+        for (beginning, what) in REFUSED {
+            let refused = text_of([beginning, b" and more"].concat()).unwrap_err().to_string();
+            assert_eq!(refused, what);
+        }
+        let refused = open(Path::new("/")).err().unwrap().to_string();
+        assert!(refused.contains("it is a directory"), "{refused}");
     }
 }

@@ -65,14 +65,26 @@ fn number_of(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
+/// Returns what an object is that is no row.
+fn no_row(object: &[u8], error: &serde_json::Error) -> BadLine {
+    let members: BTreeMap<String, IgnoredAny> = serde_json::from_slice(object).unwrap_or_default();
+    let has = |names: [&str; 2]| names.iter().all(|name| members.contains_key(*name));
+    if has(["cause", "netns_inode"]) {
+        BadLine::Drop
+    } else if has(["recording", "sources"]) {
+        BadLine::Report
+    } else {
+        BadLine::Json(error.to_string())
+    }
+}
+
 /// Reads `object` into `values`; the series, and the time in nanoseconds.
 pub(super) fn parse(
     object: &[u8],
     catalog: &mut Catalog,
     values: &mut Vec<(FieldId, f64)>,
 ) -> Result<(SeriesId, i64), BadLine> {
-    let row: JsonRow =
-        serde_json::from_slice(object).map_err(|error| BadLine::Json(error.to_string()))?;
+    let row: JsonRow = serde_json::from_slice(object).map_err(|error| no_row(object, &error))?;
     for (key, value) in row.fields {
         if let Some(value) = value.number() {
             values.push((catalog.field_id(key.as_bytes(), || key.clone())?, value));

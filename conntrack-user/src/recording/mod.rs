@@ -9,7 +9,7 @@
 //! `file` writes, `content` checks a file that is appended to, and `frames` finds what is whole in a
 //! zstd file; `decode` undoes compression, `lines` cuts text, `line_protocol`, `json` and `csv_rows` read one line each, `catalog` numbers
 //! series and fields, `order` sorts rows by time, `clock_steps` keeps the order of rows at which a
-//! clock was set back, `reader` puts these together. `report` gives rows their meaning.
+//! clock was set back, `strays` leaves out single rows with wrong times, `reader` puts these together. `report` gives rows their meaning.
 
 mod braces;
 mod catalog;
@@ -27,8 +27,10 @@ mod lines;
 mod order;
 mod packing;
 mod reader;
+mod strays;
 mod time;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -40,6 +42,8 @@ pub use self::file::{Begun, FileChange, FileError, RecordingFile, Rotation, refu
 pub use self::order::WINDOW;
 use self::reader::parse;
 pub use self::reader::{RecordingReader, read};
+
+use crate::source::namespace::identity;
 
 /// How every zstd frame begins.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -105,6 +109,20 @@ pub enum BadLine {
     /// Not line protocol.
     #[error("not line protocol: {0}")]
     Syntax(&'static str),
+    /// A sample in the format that Prometheus scrapes.
+    #[error(
+        "a sample of Prometheus, which has no time of its own: query the server as CSV or JSON rows"
+    )]
+    Exposition,
+    /// A line about one drop.
+    #[error(
+        "a line of `ctpulse drops --format json` about a single drop, and no row of counters: report \
+         reads what `ctpulse run --output FILE` writes"
+    )]
+    Drop,
+    /// A report.
+    #[error("a report of `ctpulse report --format json`: name the recording that it was made from")]
+    Report,
     /// Not a row in Telegraf's JSON shape.
     #[error("not a row in Telegraf's JSON: {0}")]
     Json(String),
@@ -140,6 +158,10 @@ pub struct ReadCounts {
     pub clock_steps: u64,
     /// The sum of these steps.
     pub clock_steps_seconds: f64,
+    /// Rows that were left out, as their times are far from those of the rows around them in the file.
+    pub stray_rows: u64,
+    /// The time of the first of them, and of the row before it, in nanoseconds.
+    pub first_stray_ns: Option<(i64, i64)>,
     /// Files whose compressed data has no end: the writer was killed, or is at work.
     pub unfinished: Vec<String>,
 }
@@ -150,10 +172,24 @@ pub struct ReadCounts {
 pub fn files_of(path: &Path) -> Vec<PathBuf> {
     let mut files = vec![path.to_owned()];
     if path != Path::new("-") {
-        files.extend((1..).map_while(|number| part(path, number)));
+        files.extend(parts(path));
+        if files.len() == 1
+            && let Ok(target) = std::fs::read_link(path)
+        {
+            // The parts have the name of the file, and not that of the link.
+            files.extend(parts(&path.with_file_name(target)));
+        }
     }
     files.reverse();
+    let mut seen = HashSet::new();
+    // A link may name one of the parts.
+    files.retain(|file| identity(file).map_or(true, |identity| seen.insert(identity)));
     files
+}
+
+/// Returns the files of the recording `path` that were rotated, the youngest first.
+fn parts(path: &Path) -> impl Iterator<Item = PathBuf> {
+    (1..).map_while(|number| part(path, number))
 }
 
 /// Returns the file of the recording `path` that was rotated `number` times, as it is or compressed
@@ -181,7 +217,7 @@ pub fn parts_left_out(path: &Path) -> Vec<PathBuf> {
         return Vec::new();
     };
     let folder = folder.filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    let read = files_of(path);
+    let read: Vec<_> = files_of(path).iter().map(|file| identity(file).ok()).collect();
     let is_part = |file: &Path| {
         let rest = file.file_name()?.to_str()?.strip_prefix(name)?;
         let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
@@ -197,8 +233,9 @@ pub fn parts_left_out(path: &Path) -> Vec<PathBuf> {
     };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let files = entries.map(|entry| path.with_file_name(entry.file_name()));
-    let mut left_out: Vec<_> =
-        files.filter(|file| !read.contains(file) && is_part(file).is_some()).collect();
+    let mut left_out: Vec<_> = files
+        .filter(|file| is_part(file).is_some() && !read.contains(&identity(file).ok()))
+        .collect();
     left_out.sort();
     left_out
 }

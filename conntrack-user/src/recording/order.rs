@@ -51,6 +51,17 @@ impl Order {
         })
     }
 
+    /// Takes back a row that is held back; whether there is one of this series and time.
+    pub(super) fn remove(&mut self, series: SeriesId, time_ns: i64) -> bool {
+        let is_it = |held: &HeldRow| held.series == series && held.time_ns == time_ns;
+        let Some(removed) = self.rows.iter().position(is_it).and_then(|at| self.rows.remove(at))
+        else {
+            return false;
+        };
+        self.values -= removed.values.len();
+        true
+    }
+
     /// Hands out the rows that are left: no other comes.
     pub(super) fn finish(&mut self, each: &mut impl FnMut(Row<'_>)) {
         while !self.rows.is_empty() {

@@ -10,6 +10,9 @@ use super::{
     BadLine, Catalog, FieldId, ReadCounts, Row, SeriesId, decode, json, line_protocol, time,
 };
 
+/// What `telegraf --test` prints in front of each row.
+const TEST_PROMPT: &[u8] = b"> ";
+
 /// Reads `files` in their order and hands each row to `each`, in the order of their time as far as
 /// its window reaches; what could not be read is in `tally`.
 pub fn read(
@@ -170,14 +173,35 @@ fn parse_text(
         Ok(row) => return Ok(row),
         Err(why) => why,
     };
-    if tables.take_header(cells, catalog)? || is_statement(line) {
+    if let Some(line) = line.strip_prefix(TEST_PROMPT) {
+        return parse(line, catalog, values);
+    }
+    if tables.take_header(cells, catalog)? || is_statement(line) || is_log_line(line) {
         return Ok(None);
     }
     Err(match of_table {
         Some(of_table) => of_table,
+        None if is_exposition_sample(line) => BadLine::Exposition,
         None if is_headless(cells) => BadLine::NoHeader,
         None => why,
     })
+}
+
+/// Whether `line` is one of Telegraf's log, as in front of the rows of `telegraf --test`.
+fn is_log_line(line: &[u8]) -> bool {
+    const LEVELS: [&[u8]; 4] = [b"Z D! ", b"Z I! ", b"Z W! ", b"Z E! "];
+    const DATE: usize = "2026-11-25T07:10:00".len();
+    line.first().is_some_and(u8::is_ascii_digit)
+        && line
+            .get(DATE..)
+            .is_some_and(|behind| LEVELS.iter().any(|level| behind.starts_with(level)))
+}
+
+/// Whether `line` is a sample that Prometheus scrapes: `name{label="value"} 5`.
+fn is_exposition_sample(line: &[u8]) -> bool {
+    let name =
+        line.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+    name > 0 && line[name..].starts_with(b"{") && memchr::memmem::find(line, b"\"} ").is_some()
 }
 
 /// Whether `line` is one of those that `influx_inspect export` writes in front of its rows.

@@ -7,10 +7,11 @@ use super::accumulator::{Context, SourceAccumulator};
 use super::cpus;
 use super::fields::{Counters, Meaning, is_usual};
 use super::labelled::Labelled;
+use super::repeats::Repeats;
 use super::successors;
 use super::summary::Report;
 use super::undecided::Undecided;
-use super::unknown::of_recording;
+use super::unknown::{of_recording, of_repeats};
 use crate::recording::known::{is_known, is_unmistakable};
 use crate::recording::{Catalog, FieldId, ReadCounts, RecordedSeries, Row, SeriesId};
 use crate::rows::MEASUREMENT;
@@ -46,6 +47,7 @@ pub struct Aggregator {
     other_rows: u64,
     /// Rows of which it is not known yet whether they are conntrack's.
     undecided: Undecided,
+    repeats: Repeats,
     refused_rows: u64,
     /// The series of those.
     refused: HashSet<SeriesId>,
@@ -78,6 +80,7 @@ impl Aggregator {
             labelled: Labelled::default(),
             other_rows: 0,
             undecided: Undecided::default(),
+            repeats: Repeats::default(),
             refused_rows: 0,
             refused: HashSet::new(),
             room: MOST_OF_CPUS,
@@ -86,6 +89,7 @@ impl Aggregator {
 
     /// Takes a row.
     pub fn push(&mut self, catalog: &Catalog, row: Row<'_>) {
+        self.repeats.take(row);
         let place = match self.places.get(row.series.0).copied().flatten() {
             Some(place) => place,
             None => {
@@ -198,13 +202,14 @@ impl Aggregator {
         for source in &mut self.sources {
             source.end(&self.options, &self.counters);
         }
-        let unknown = of_recording(
+        let mut unknown = of_recording(
             &recording,
             self.refused_rows,
             self.refused.len() as u64,
             self.counters.left_out,
             self.undecided.left_out(),
         );
+        unknown.extend(self.repeats.span().map(of_repeats));
         let context = Context { counters: &self.counters, unknown: &unknown };
         let names = &self.counters.names;
         let ends: Vec<_> = self.sources.iter().map(|source| source.ends(names)).collect();

@@ -55,6 +55,12 @@ impl Coarse {
             units / units.floor() - 1.0
         }
     }
+
+    /// By which share they are too low at most: their time is shorter than it seems. Rows of one time
+    /// have the mean rate of them all.
+    pub(super) fn shortfall(&self) -> f64 {
+        1.0 - self.interval_seconds / self.longest_seconds()
+    }
 }
 
 /// Rows in succession whose times are on one line.
@@ -317,5 +323,16 @@ mod tests {
         // One gap in rows with coarse times changes nothing.
         let found = coarse(every(2.5).filter(|at| !(200.0..300.0).contains(at))).unwrap();
         assert!((found.interval_seconds - 2.5).abs() < 0.01);
+    }
+
+    #[test]
+    fn rates_are_too_high_or_too_low_by_the_rounding() {
+        let of = |interval_seconds: f64| Coarse { unit_seconds: 1.0, interval_seconds };
+        for (interval, too_high, too_low) in
+            [(2.5, 0.25, 1.0 - 2.5 / 3.0), (1.2, 0.2, 0.4), (0.3, 0.2, 0.7), (0.65, 0.3, 0.35)]
+        {
+            assert!((of(interval).excess() - too_high).abs() < 1e-9, "{interval}");
+            assert!((of(interval).shortfall() - too_low).abs() < 1e-9, "{interval}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Evidence about how complete the rows of a source are, from which `unknown` makes sentences.
 
 use super::coarse::Coarse;
+use super::continuity::Breaks;
 use super::fields::CounterOrigin;
 use super::gaps::OtherInterval;
 use super::summary::Fill;
@@ -24,7 +25,10 @@ const SAME_INTERVAL: f64 = 0.25;
 /// The table's rows are rarer than others from this share of the interval on.
 const LONGER_THAN_OTHERS: f64 = 0.5;
 /// Values of a counter are missing from so many intervals on, as in a gap of rows.
-const INTERRUPTED: f64 = 1.5;
+pub(super) const INTERRUPTED: f64 = 1.5;
+/// Entries live for seconds: in percent, less than this is no table that was full a moment before. A few
+/// such events may be of a moment between two rows, but not more of them than the table has room for.
+const NOWHERE_NEAR_FULL: f64 = 50.0;
 /// Beyond this a float does not hold every integer.
 const LARGEST_INTEGER: f64 = 9_007_199_254_740_992.0;
 /// What the kernel does with a full table only (`__nf_conntrack_alloc`, `early_drop`), or with one
@@ -124,9 +128,10 @@ pub(super) struct Completeness<'a> {
     pub(super) is_of_ctpulse: bool,
     /// Rows in which counters are taken to have begun again that are no lower than before.
     pub(super) inferred_resets: u64,
-    /// How often counters that fell together were back where they had been, and the time of the first
-    /// row before that.
-    pub(super) returned: Option<(u64, i64)>,
+    /// Where the values of several counters do not go on.
+    pub(super) breaks: Breaks,
+    /// The names of the counters, by their number.
+    pub(super) names: &'a [String],
     /// How often the kernel's counters started again.
     pub(super) kernel_resets: u64,
     /// The counter that started again most often, and how often it did.
@@ -147,6 +152,13 @@ impl Completeness<'_> {
         if times > self.replaced.as_ref().map_or(0, |(most, _)| *most) {
             self.replaced = Some((times, name.to_owned()));
         }
+    }
+
+    /// Whether so many events need a table that was fuller than any row shows it.
+    pub(super) fn needs_a_fuller_table(&self, name: &str, events: f64) -> bool {
+        let fullest = self.fill.and_then(|fill| fill.fullest);
+        NEED_A_FULL_TABLE.iter().any(|field| field.name == name)
+            && fullest.is_some_and(|it| it.percent < NOWHERE_NEAR_FULL && events > it.max)
     }
 
     /// The seconds that may be missing in the statistics rows if they span the time of all rows.

@@ -104,6 +104,11 @@ impl Clock {
         gaps
     }
 
+    /// Rows that came too late to know whether there are gaps.
+    pub(super) fn late(&self) -> u64 {
+        self.times.late()
+    }
+
     /// The rows that are missing here where there are others, which have these gaps, by the interval.
     pub(super) fn missing_alone(&self, others: &[(i64, i64)], interval: Option<f64>) -> u64 {
         let Some(interval_ns) = interval.filter(|seconds| *seconds > 0.0) else { return 0 };

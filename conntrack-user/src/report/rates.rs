@@ -200,6 +200,7 @@ impl Rates {
         Counter {
             name: name.to_owned(),
             total,
+            doubtful: None,
             per_second: self.windows.summary(),
             peak: self.peak.map(|peak| peak.rate),
             peak_at_ns: self.peak.map(|peak| peak.at_ns),

@@ -14,6 +14,12 @@ const NEAR_SECONDS: f64 = 3600.0;
 const IDENTITY: [&str; 2] = ["host", "netns"];
 /// So many counters that moved are no accident if those of one source are between those of the other.
 const FEWEST_BETWEEN: usize = 3;
+/// Counters rise unevenly: at a time between two rows they are this share of the rise between these, and a
+/// few events, away from a line.
+const UNEVEN: f64 = 0.1;
+const FEW: f64 = 8.0;
+/// Lower values of two sources are the same by chance.
+const HIGH: f64 = 64.0;
 /// Counters that a sentence names.
 const NAMED: usize = 4;
 
@@ -60,6 +66,21 @@ pub(super) fn unknown(sources: &[Ends]) -> Vec<Vec<String>> {
                      and came back; these events are in both: {}",
                     before.origin,
                     other.origin,
+                    named(&twice)
+                );
+                unknown[a].push(sentence.clone());
+                unknown[b].push(sentence);
+            }
+        }
+        for (b, within) in sources.iter().enumerate().filter(|(b, _)| *b != a) {
+            let is_later = b > a || before.span != within.span;
+            let twice = if is_later { counted_within(before, within) } else { Vec::new() };
+            if !twice.is_empty() {
+                let sentence = format!(
+                    "the counters of {} are those that {} has at the same times, as where two programs write \
+                     one source; these events may be in both: {}",
+                    within.origin,
+                    before.origin,
                     named(&twice)
                 );
                 unknown[a].push(sentence.clone());
@@ -163,6 +184,37 @@ fn counted_by_both<'a>(before: &'a Ends, behind: &Ends) -> Vec<(&'a str, f64)> {
         }
     }
     if between >= FEWEST_BETWEEN { twice } else { Vec::new() }
+}
+
+/// Returns the counters with events that both sources have, if the rows of the second one are no longer
+/// than those of the first one, and all counters have the values that those of the first one have then.
+fn counted_within<'a>(whole: &'a Ends, within: &Ends) -> Vec<(&'a str, f64)> {
+    let (Some(own), Some(other)) = (whole.span, within.span) else { return Vec::new() };
+    let is_within = own.0 <= other.0 && other.1 <= own.1 && own.0 < own.1;
+    if !is_within || are_different(whole, within) {
+        return Vec::new();
+    }
+    let part =
+        |time_ns: i64| time_ns.saturating_sub(own.0) as f64 / own.1.saturating_sub(own.0) as f64;
+    let (mut twice, mut high) = (Vec::new(), 0);
+    for counter in &whole.counters {
+        let Some(beside) = within.counters.iter().find(|beside| beside.name == counter.name) else {
+            continue;
+        };
+        let rise = counter.last - counter.first;
+        let is_near = |value: f64, time_ns: i64| {
+            (value - counter.first - rise * part(time_ns)).abs() <= UNEVEN * rise + FEW
+        };
+        let have_risen = counter.is_one_that_rose() && beside.is_one_that_rose();
+        if !have_risen || !is_near(beside.first, other.0) || !is_near(beside.last, other.1) {
+            return Vec::new();
+        }
+        high += usize::from(beside.first >= HIGH);
+        if beside.total > 0.0 {
+            twice.push((counter.name.as_str(), beside.total));
+        }
+    }
+    if high >= FEWEST_BETWEEN { twice } else { Vec::new() }
 }
 
 /// Whether one source may be the other, later.

@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+use super::doubts::Doubts;
 use super::drawing::Drawing;
 use super::found::FoundByFailures;
 use super::invalid::InvalidWindow;
@@ -83,6 +84,9 @@ pub struct SourceReport {
     /// Warnings: one sentence, with numbers, for everything that could not be read, paired,
     /// ordered or concluded. Empty means that the numbers above are complete.
     pub unknown: Vec<String>,
+    /// The events that may not have happened, and why.
+    #[serde(skip)]
+    pub doubts: Doubts,
     /// The plots of the page; only on request.
     #[serde(skip)]
     pub drawing: Option<Drawing>,
@@ -118,6 +122,9 @@ pub struct Counter {
     pub name: String,
     /// Events between the first and the last row; absent where rows have peaks only.
     pub total: Option<f64>,
+    /// So many of these events may not have happened, as the warnings say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doubtful: Option<f64>,
     /// Events per second, averages over the windows; absent with a single row.
     pub per_second: Option<Spreading>,
     /// The largest rate of any one sample (`_rate_max`), or of a row where there is none.

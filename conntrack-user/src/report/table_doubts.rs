@@ -1,8 +1,9 @@
 //! Contradictions between the table's entries, its limit and the counters: rows of several tables, or
 //! of several machines, under one name.
 
+use super::doubts::Unknowns;
 use super::moment::Moment;
-use super::unknown::count;
+use super::unknown::{count, moment};
 use crate::text::human::number;
 
 /// Entries of one time that differ by this factor and number are those of two tables: two inputs whose
@@ -18,6 +19,10 @@ const ENOUGH: u64 = 3;
 const MOST_CPUS: f64 = 8192.0;
 /// A table that has fewer may have them again soon after a start.
 const MANY_AT_ONCE: f64 = 500.0;
+/// Entries do not expire sooner: 10 s is the kernel's shortest timeout, of closed TCP connections.
+const LIFETIME_NS: u64 = 5_000_000_000;
+/// This share of a rise may be left where its entries are gone.
+const LEFT: f64 = 0.125;
 /// How far entries may fall while counters begin again in the same table.
 const STAYS: f64 = 0.5;
 
@@ -40,6 +45,11 @@ pub(super) struct TableDoubts {
     before: Option<(f64, Option<f64>)>,
     /// The time of that.
     before_ns: i64,
+    /// The entries and the limit in front of a row that has far more entries or another limit.
+    lone: Option<(f64, Option<f64>)>,
+    /// Rows that are the only ones with far more entries or another limit, and the first numbers: the
+    /// time, entries of it and of the row before.
+    alone: (u64, (i64, [f64; 2])),
 }
 
 impl TableDoubts {
@@ -58,16 +68,18 @@ impl TableDoubts {
     }
 
     /// Takes that the kernel's counters began again in this row; `far_ns` is the time from which on rows
-    /// are missing in between.
-    pub(super) fn take_reset(&mut self, now: &Moment, far_ns: i64) {
+    /// are missing in between. Whether the table kept its entries.
+    pub(super) fn take_reset(&mut self, now: &Moment, far_ns: i64) -> bool {
         let (Some((before, _)), Some(entries)) = (self.before, now.count.or(now.entries)) else {
-            return;
+            return false;
         };
         let is_near = now.time_ns.abs_diff(self.before_ns) <= far_ns.unsigned_abs();
-        if is_near && before >= MANY_AT_ONCE && entries >= STAYS * before {
+        let stayed = is_near && before >= MANY_AT_ONCE && entries >= STAYS * before;
+        if stayed {
             self.stayed.0 += 1;
             self.stayed.1 = entries;
         }
+        stayed
     }
 
     /// Takes the values of a row.
@@ -91,15 +103,47 @@ impl TableDoubts {
                 see(&mut self.fewer, [entries, count]);
             }
         }
+        if now.count.is_some() {
+            self.take_lone(now);
+        }
         if let Some(entries) = now.count.or(now.entries) {
             self.before = Some((entries, now.max));
             self.before_ns = now.time_ns;
         }
     }
 
+    /// Finds rows with far more entries than those around, which no table loses so soon, or with another
+    /// limit than both.
+    fn take_lone(&mut self, now: &Moment) {
+        let (Some(entries), Some((before, limit))) = (now.count, self.before) else { return };
+        let is_soon = now.time_ns.abs_diff(self.before_ns) <= LIFETIME_NS;
+        if let Some((first, limit_of_first)) = self.lone.take() {
+            let is_gone = before > first && is_soon && entries <= first + LEFT * (before - first);
+            if is_gone || (limit != limit_of_first && now.max == limit_of_first) {
+                see(&mut self.alone, (self.before_ns, [before, first]));
+                return;
+            }
+        }
+        let has_more = entries - before >= MANY && entries >= FACTOR * before && is_soon;
+        let has_other_limit = limit.is_some() && now.max.is_some() && now.max != limit;
+        if has_more || has_other_limit {
+            self.lone = Some((before, limit));
+        }
+    }
+
+    /// Whether the statistics are not those of the table.
+    pub(super) fn has_other_statistics(&self) -> bool {
+        self.fewer.0 >= ENOUGH && 2 * self.fewer.0 > self.compared
+    }
+
+    /// Whether the highest fill may be that of another table.
+    pub(super) fn is_fill_doubtful(&self) -> bool {
+        self.alone.0 > 0
+    }
+
     /// A sentence for each of them.
-    pub(super) fn unknown(&self) -> Vec<String> {
-        let mut sentences = Vec::new();
+    pub(super) fn unknown(&self) -> Unknowns {
+        let mut sentences = Unknowns::default();
         let shown = |value: f64| number(value, 15);
         for ((times, [low, high]), what) in [(self.entries, "entries"), (self.limits, "limits")] {
             if times > 0 {
@@ -112,9 +156,9 @@ impl TableDoubts {
                 ));
             }
         }
-        let (fewer, [entries, table]) = self.fewer;
-        if fewer >= ENOUGH && 2 * fewer > self.compared {
-            sentences.push(format!(
+        let (_, [entries, table]) = self.fewer;
+        if self.has_other_statistics() {
+            sentences.doubt(format!(
                 "the statistics have {} entries where the table has {}: they are not that table's, or of \
                  a kernel before 2.6.35, whose columns Telegraf's plugin does not know; nothing is known \
                  of its losses",
@@ -131,9 +175,21 @@ impl TableDoubts {
                 shown(max)
             ));
         }
+        let (alone, (at_ns, [entries, around])) = self.alone;
+        if alone > 0 {
+            sentences.doubt(format!(
+                "{} with entries or a limit that the rows on both sides do not have, such as {} entries at \
+                 {} beside {}: it is of another table, or the table was flushed; the highest fill may be \
+                 that of another table",
+                count(alone, "row"),
+                shown(entries),
+                moment(at_ns),
+                shown(around)
+            ));
+        }
         let (stayed, entries) = self.stayed;
         if stayed > 0 {
-            sentences.push(format!(
+            sentences.doubt(format!(
                 "counters began again {} while the table kept its entries ({}): either it filled again \
                  between two rows, or they are those of another machine (a failover) or of a restored \
                  snapshot, and their first values are no events",

@@ -1,10 +1,14 @@
 //! The unknown parts of a source, in sentences with numbers.
 
+mod order;
+
+use self::order::order;
 use super::coarse::Coarse;
 use super::completeness::{Completeness, seconds, spans};
+use super::doubts::Unknowns;
 use super::gaps::OtherInterval;
-use crate::recording::{ReadCounts, WINDOW};
-use crate::schema::fields::{DROP, ROWS_LOST, SAMPLES_MISSED};
+use crate::recording::ReadCounts;
+use crate::schema::fields::DROP;
 use crate::text::human::{date, duration, number, percent, time_of_day};
 
 /// Rows are few for their time if gaps take more than this share of it.
@@ -15,11 +19,6 @@ const OFTEN: f64 = 0.05;
 const LONGEST_INTERVAL: f64 = 86_400.0;
 /// An interval of so many of another one hides bursts that the other one shows.
 const MUCH_LONGER: f64 = 10.0;
-/// Entries live for seconds: in percent, less than this is no table that was full a moment before. A few
-/// such events may be of a moment between two rows, but not more of them than the table has room for.
-const NOWHERE_NEAR_FULL: f64 = 50.0;
-/// Counters that a sentence names.
-const NAMED: usize = 3;
 /// Fewer decreases than this are restarts.
 const SOME: u64 = 4;
 
@@ -39,12 +38,18 @@ pub(super) fn count(number_of: u64, what: &str) -> String {
     format!("{} {what}{s}", number(number_of as f64, 15))
 }
 
+/// A time with its date.
+pub(super) fn moment(time_ns: i64) -> String {
+    format!("{} {}", date(time_ns), time_of_day(time_ns, false))
+}
+
 /// One sentence for everything that is not known of a source.
-pub(super) fn unknown(evidence: &Completeness<'_>) -> Vec<String> {
-    let mut sentences = Vec::new();
+pub(super) fn unknown(evidence: &Completeness<'_>) -> Unknowns {
+    let mut sentences = Unknowns::default();
     statistics(evidence, &mut sentences);
     table(evidence, &mut sentences);
     order(evidence, &mut sentences);
+    events_of_a_full_table(evidence, &mut sentences);
     times(evidence, &mut sentences);
     zeros(evidence, &mut sentences);
     // A gauge of another program shows nothing of conntrack, unless the counters have other names.
@@ -58,7 +63,7 @@ pub(super) fn unknown(evidence: &Completeness<'_>) -> Vec<String> {
     sentences
 }
 
-fn statistics(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
+fn statistics(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
     let whole = seconds(evidence.span);
     match evidence.statistics {
         None => sentences.push(format!(
@@ -150,7 +155,7 @@ fn statistics(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
     }
 }
 
-fn table(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
+fn table(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
     match (evidence.fill, evidence.table) {
         (None, _) => sentences.push("no row has the table's entries".to_owned()),
         (Some(fill), _) if fill.is_sum => sentences.push(
@@ -181,129 +186,32 @@ fn table(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
         )),
         _ => {}
     }
-    if let (Some((events, name)), Some(fullest)) =
-        (&evidence.of_full_table, evidence.fill.and_then(|fill| fill.fullest))
-        && fullest.percent < NOWHERE_NEAR_FULL
-        && *events > fullest.max
-    {
-        sentences.push(format!(
-            "{name} counted {}, which needs a full table, and no row has it more than {:.1}% full: it \
-             filled and emptied between two rows, or rows of another source or table are among these",
-            number(*events, 15),
-            fullest.percent
-        ));
-    }
     if evidence.table_missing > 0 {
         let rows = count(evidence.table_missing, "table row");
         sentences.push(format!("{rows} missing where there are statistics rows"));
     }
 }
 
-fn order(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
-    if evidence.unordered > 0 {
-        sentences.push(format!(
-            "{} came more than {WINDOW} rows late and could not be ordered: totals of {} may be wrong; \
-             sort the file by time",
-            count(evidence.unordered, "value"),
-            first_names(&evidence.not_ordered)
-        ));
-    } else if evidence.late > 0 {
-        sentences.push(format!(
-            "{} came more than {WINDOW} rows late: totals have them, rates and peaks may not; sort \
-             the file by time",
-            count(evidence.late, "row")
-        ));
-    }
-    let often = |number_of: u64| is_often(number_of, evidence.emissions);
-    let emissions = count(evidence.emissions, "row");
-    let sources = "rows of several sources may have the same tags, and totals may be wrong";
-    // Two values of one time cannot both be the counter's, however rare that is.
-    if evidence.disagreeing > 0 {
-        let times = count(evidence.disagreeing, "time");
-        sentences.push(format!(
-            "a counter is lower than a moment before {times} in {emissions}: {sources}"
-        ));
-    }
-    if let Some((number, first_ns)) = evidence.returned {
-        sentences.push(format!(
-            "counters fell together and were back where they had been {}, at first at {} {}: rows of \
-             another source or of another time are among these, their values are counted as events, \
-             and totals, rates and peaks are too high",
-            count(number, "time"),
-            date(first_ns),
-            time_of_day(first_ns, false)
-        ));
-    } else if evidence.resets_in_gaps > 0 {
-        let gaps = count(evidence.resets_in_gaps, "gap");
-        sentences.push(format!(
-            "counters began again in {gaps}: what they counted before that in the gap is not known, \
-             and totals are lower bounds"
-        ));
-    }
-    if let (Some((most, name)), Some(least)) = (&evidence.most_resets, evidence.least_resets)
-        && *most > least
+/// The unknown from events that need a full table, if no row has it full.
+fn events_of_a_full_table(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
+    if let (Some((events, name)), Some(fullest)) =
+        (&evidence.of_full_table, evidence.fill.and_then(|fill| fill.fullest))
+        && evidence.needs_a_fuller_table(name, *events)
     {
-        let more = count(most - least, "time");
-        sentences.push(format!(
-            "{name} went back {more} when another counter did not: its total may be too high, as in \
-             damaged rows, or that of the others too low, if all of them began again"
+        sentences.doubt(format!(
+            "{name} counted {}, which needs a full table, and no row has it more than {:.1}% full: it \
+             filled and emptied between two rows, or rows of another source or table are among these",
+            number(*events, 15),
+            fullest.percent
         ));
     }
-    if evidence.inferred_resets > 0 {
-        sentences.push(format!(
-            "in {} some counters began again and others are no lower than before: these are taken to \
-             have begun again, too, and are too high if the row is damaged",
-            count(evidence.inferred_resets, "row")
-        ));
-    }
-    if let Some((name, events)) = &evidence.between_parts {
-        sentences.push(format!(
-            "rows go back in time, and {name} counted {} in the gaps between the parts: if a clock was \
-             wrong, they did not happen",
-            number(*events, 15)
-        ));
-    }
-    if let Some((odd, name)) = &evidence.odd {
-        sentences.push(format!(
-            "{name} went back and forth {}, as damaged rows or those of several sources do: its total \
-             may be too high",
-            count(*odd, "time")
-        ));
-    }
-    if let Some((times, name)) = &evidence.replaced {
-        let times = count(*times, "time");
-        sentences.push(format!(
-            "{name} went back {times} in the rows with the sum of the CPUs, but not in those of the \
-             CPUs: totals are those of the CPUs, rates and peaks may be wrong"
-        ));
-    }
-    if often(evidence.resets) {
-        let resets = count(evidence.resets, "time");
-        sentences.push(format!("a counter began again {resets} in {emissions}: {sources}"));
-    }
-    if evidence.losses_unknown {
-        sentences.push(format!(
-            "{} or {} go up and down: rows of several inputs have the same tags, and what they missed \
-             is not known",
-            SAMPLES_MISSED.name, ROWS_LOST.name
-        ));
-    }
-}
-
-/// Returns the first names, and how many more there are.
-fn first_names(names: &[String]) -> String {
-    let named = names.len().min(NAMED);
-    let more = match names.len() - named {
-        0 => String::new(),
-        more => format!(" and {}", count(more as u64, "more counter")),
-    };
-    names[..named].join(", ") + &more
 }
 
 /// Returns the sentence about times that are no finer than the rows.
 fn of_coarse_times(coarse: &Coarse) -> String {
     let (unit, interval) = (duration(coarse.unit_seconds), duration(coarse.interval_seconds));
     let excess = percent(100.0 * coarse.excess());
+    let shortfall = percent(100.0 * coarse.shortfall());
     let longest = coarse.longest_seconds();
     let (apart, or) = if coarse.is_shared() {
         ("several rows have the same".to_owned(), "")
@@ -314,12 +222,13 @@ fn of_coarse_times(coarse: &Coarse) -> String {
     };
     format!(
         "the times are multiples of {unit}, and {apart}: the interval is some {interval}{or}. Single rows \
-         that are missing cannot be seen, and rates and peaks of rows are up to {excess} too high"
+         that are missing cannot be seen, and rates and peaks of rows are up to {excess} too high, \
+         or {shortfall} too low"
     )
 }
 
 /// The unknowns from the times of the rows.
-fn times(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
+fn times(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
     let rows = count(evidence.emissions, "row");
     if evidence.undecided_gaps > 0 {
         sentences.push(format!(
@@ -395,7 +304,7 @@ fn times(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
 }
 
 /// The unknowns from zeros that no counter has.
-fn zeros(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
+fn zeros(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
     let by = "as a query with fill(0) writes them";
     if evidence.leading_blanks > 0 {
         sentences.push(format!(
@@ -427,6 +336,16 @@ fn zeros(evidence: &Completeness<'_>, sentences: &mut Vec<String>) {
             count(evidence.zeros_at_end, "row")
         ));
     }
+}
+
+/// The sentence about rows between these times that are there twice.
+pub(super) fn of_repeats((from_ns, to_ns): (i64, i64)) -> String {
+    format!(
+        "rows from {} to {} are there twice, as where a file is given twice or is a part of another one: \
+         they count once, unless counters began again meanwhile; give each file once",
+        moment(from_ns),
+        moment(to_ns)
+    )
 }
 
 /// The unknowns of the whole recording.
@@ -477,6 +396,14 @@ pub(super) fn of_recording(
              times by as much and an interval",
             count(tally.clock_steps, "time"),
             duration(tally.clock_steps_seconds)
+        ));
+    }
+    if let (rows @ 1.., Some((stray_ns, beside_ns))) = (tally.stray_rows, tally.first_stray_ns) {
+        sentences.push(format!(
+            "{} with a time that is far from those of the rows around, such as {} beside {}: left out",
+            count(rows, "row"),
+            moment(stray_ns),
+            moment(beside_ns)
         ));
     }
     if left_out_rows > 0 {

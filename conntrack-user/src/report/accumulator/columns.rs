@@ -6,10 +6,11 @@
 
 use super::super::fields::Counters;
 use super::super::summary::Column;
+use super::super::track::Track;
 use super::SourceAccumulator;
 use crate::schema::field::{CpuTrack, Field};
 use crate::schema::fields::{
-    CHAINTOOLONG, CLASH_RESOLVE, DELETE, DELETE_LIST, IGNORE, NEW, SEARCHED,
+    CHAINTOOLONG, CLASH_RESOLVE, DELETE, DELETE_LIST, FOUND, IGNORE, NEW, SEARCHED,
 };
 
 /// What a counter of the rows shows.
@@ -21,19 +22,71 @@ enum Seen {
 }
 
 impl SourceAccumulator {
+    /// Returns the rows of a counter.
+    fn tracks_of(&self, field: &Field, counters: &Counters) -> Vec<&Track> {
+        let number = counters.names.iter().position(|name| name == field.name);
+        number.map(|number| self.tracks(number)).unwrap_or_default()
+    }
+
+    fn seen(&self, field: &Field, counters: &Counters) -> Seen {
+        let tracks = self.tracks_of(field, counters);
+        if tracks.is_empty() {
+            Seen::Nowhere
+        } else if tracks.iter().any(|track| track.largest() > 0.0) {
+            Seen::AboveZero
+        } else {
+            Seen::AlwaysZero
+        }
+    }
+
+    /// Returns a sentence for rows in which columns of one name count different things.
+    pub(super) fn unknown_of_columns(&self, counters: &Counters) -> Option<String> {
+        let is_above = |field: &Field| self.seen(field, counters) == Seen::AboveZero;
+        let by_position = [SEARCHED, DELETE_LIST].into_iter().filter(is_above);
+        let by_position: Vec<_> = by_position.map(|field| field.name).collect();
+        if by_position.is_empty() {
+            return None;
+        }
+        let is_given_up = [NEW, DELETE].iter().all(|field| !is_above(field));
+        let by_name = [CLASH_RESOLVE, CHAINTOOLONG].into_iter().filter(is_above);
+        let by_name: Vec<_> = by_name.map(|field| field.name).collect();
+        let columns = by_position.join(" and ");
+        if is_given_up && !by_name.is_empty() {
+            return Some(format!(
+                "{columns} and {} count the same: rows of Telegraf's plugin, which has the columns' old \
+                 names, are among rows of ctpulse. Each of them has the events of a part of the rows",
+                by_name.join(" and ")
+            ));
+        }
+        let is_replaced = is_above(&NEW)
+            && [NEW, DELETE].iter().all(|field| self.is_zero_in_a_part(field, counters));
+        is_replaced.then(|| {
+            format!(
+                "{} and {} are 0 in one part of the rows and above 0 in another: the kernel was replaced, \
+                 and with that of 5.10 or later {columns} count other things ({} and {}). Their events are \
+                 the sum of both",
+                NEW.name, DELETE.name, CLASH_RESOLVE.name, CHAINTOOLONG.name
+            )
+        })
+    }
+
+    /// Whether a counter that was above 0 is 0 at the end, or was 0 at the beginning when others were not.
+    fn is_zero_in_a_part(&self, field: &Field, counters: &Counters) -> bool {
+        let tracks = self.tracks_of(field, counters);
+        let others = [FOUND, SEARCHED, DELETE_LIST];
+        let have_begun = |value: fn(&Track) -> f64| {
+            let mut tracks = others.iter().flat_map(|field| self.tracks_of(field, counters));
+            tracks.any(|track| value(track) > 0.0)
+        };
+        let ends = tracks.iter().all(|track| track.last() == 0.0 || track.zeros_at_end() > 0);
+        let begins = tracks.iter().all(|track| track.first() == 0.0);
+        !tracks.is_empty()
+            && (ends && have_begun(Track::last) || begins && have_begun(Track::first))
+    }
+
     /// Returns the columns whose names in the rows are not what they count.
     pub(super) fn columns(&self, counters: &Counters) -> Vec<Column> {
-        let seen = |field: &Field| {
-            let number = counters.names.iter().position(|name| name == field.name);
-            let tracks = number.map(|number| self.tracks(number)).unwrap_or_default();
-            if tracks.is_empty() {
-                Seen::Nowhere
-            } else if tracks.iter().any(|track| track.largest() > 0.0) {
-                Seen::AboveZero
-            } else {
-                Seen::AlwaysZero
-            }
-        };
+        let seen = |field: &Field| self.seen(field, counters);
         let given_up = [NEW, DELETE, IGNORE].map(|field| seen(&field));
         let is_by_name =
             [CLASH_RESOLVE, CHAINTOOLONG].iter().any(|field| seen(field) != Seen::Nowhere);

@@ -1,12 +1,15 @@
 //! The conclusions from all rows of a source.
 
+use std::collections::BTreeMap;
+
 use super::super::causes::causes;
 use super::super::coarse::Coarse;
 use super::super::completeness::Completeness;
+use super::super::doubts::{Doubts, Unknowns};
 use super::super::fields::{Beside, Counters, has_bursts, is_zero_uncounted};
 use super::super::gaps::{LISTED, LONGER, Times};
 use super::super::successors::{CounterEnds, Ends};
-use super::super::summary::{Fill, Gaps, Losses, SourceReport};
+use super::super::summary::{Counter, Fill, Gaps, Losses, SourceReport};
 use super::super::track::Track;
 use super::super::unknown::{is_often, unknown};
 use super::{SourceAccumulator, Tallied, columns, earliest, filled};
@@ -61,7 +64,7 @@ impl SourceAccumulator {
             let is_known = track.values() > 0 && track.resets() <= self.gaps.restarts;
             is_known.then(|| track.total())
         });
-        let mut evidence = self.evidence(&schedule, &gaps);
+        let mut evidence = self.evidence(&schedule, &gaps, &context.counters.names);
         evidence.fill = fill.as_ref();
         evidence.losses_unknown = self
             .losses
@@ -72,11 +75,12 @@ impl SourceAccumulator {
         gaps.backwards = evidence.backwards;
         gaps.kernel_resets = evidence.kernel_resets;
         evidence.resets = gaps.resets;
-        let mut unknown = unknown(&evidence);
-        unknown.extend(self.unknown_of_cpus());
-        unknown.extend(self.table_doubts.unknown());
-        unknown.extend(self.precision.unknown(&context.counters.names));
-        unknown.extend(context.unknown.iter().cloned());
+        let mut unknowns = unknown(&evidence);
+        self.unknown_of_cpus().into_iter().for_each(|sentence| unknowns.push(sentence));
+        unknowns.append(self.table_doubts.unknown());
+        unknowns.sentences.extend(self.unknown_of_columns(context.counters));
+        unknowns.sentences.extend(self.precision.unknown(&context.counters.names));
+        unknowns.sentences.extend(context.unknown.iter().cloned());
         let (from_ns, to_ns) = self.span.unwrap_or_default();
         let columns = self.columns(context.counters);
         let names = columns::names(&columns, context.counters);
@@ -86,13 +90,24 @@ impl SourceAccumulator {
         let mut moved: Vec<_> = moved.collect();
         moved.sort_by_key(|(_, name, _)| rank(name));
         let named = moved.iter().filter(|(at, ..)| !sorted.replaced.contains(at));
-        unknown.extend(self.contradictions(named.map(|(at, name, _)| (*at, *name))));
+        let contradictions = self.contradictions(named.map(|(at, name, _)| (*at, *name)));
+        contradictions.into_iter().for_each(|sentence| unknowns.doubt(sentence));
         let total_of = |field: &Field| match moved.iter().find(|(_, name, _)| *name == field.name) {
             Some((.., total)) => *total,
             None => unmoved.iter().any(|name| name == field.name).then_some(0.0),
         };
         let causes = causes(total_of);
-        unknown.extend(causes.contradiction());
+        unknowns.sentences.extend(causes.contradiction());
+        let events = moved.iter().filter_map(|(at, name, total)| {
+            let doubted = self.doubted((*at, name, (*total)?), &evidence);
+            (doubted > 0.0).then(|| ((*name).clone(), doubted))
+        });
+        let events: BTreeMap<String, f64> = events.collect();
+        let counters = moved.iter().map(|(at, name, total)| Counter {
+            doubtful: events.get(*name).copied(),
+            ..self.counters[*at].rates.report(name, *total)
+        });
+        let Unknowns { sentences: unknown, doubts: reasons } = unknowns;
         // What was compared are the rows with the sum.
         let compared = self.compared.without(&sorted.replaced);
         SourceReport {
@@ -105,10 +120,7 @@ impl SourceAccumulator {
             emissions: schedule.emissions,
             interval_seconds: schedule.times.interval,
             sample_seconds: self.sample_seconds,
-            counters: moved
-                .iter()
-                .map(|(at, name, total)| self.counters[*at].rates.report(name, *total))
-                .collect(),
+            counters: counters.collect(),
             bursts: moved
                 .iter()
                 .filter(|(_, name, _)| has_bursts(name))
@@ -124,6 +136,11 @@ impl SourceAccumulator {
             found: compared.found,
             invalid: compared.invalid.worst(),
             unknown,
+            doubts: Doubts {
+                reasons,
+                events,
+                is_fill_doubtful: self.table_doubts.is_fill_doubtful(),
+            },
             drawing: self.drawing.clone().map(|drawing| drawing.named(&names)),
             columns,
             unmoved,
@@ -165,7 +182,12 @@ impl SourceAccumulator {
     }
 
     /// Returns how complete the rows are, but for the counters.
-    fn evidence<'a>(&self, schedule: &Schedule, gaps: &Gaps) -> Completeness<'a> {
+    fn evidence<'a>(
+        &self,
+        schedule: &Schedule,
+        gaps: &Gaps,
+        names: &'a [String],
+    ) -> Completeness<'a> {
         let spans = [self.statistics.span(), self.cpus.clock.span()].into_iter().flatten();
         let (table_interval, table_missing) = schedule.table_times;
         // Of several rows with one time the table has as many as the statistics.
@@ -183,7 +205,8 @@ impl SourceAccumulator {
             statistics_rows: self.statistics.emissions().max(self.cpus.clock.emissions()),
             table: self.level.span(),
             table_rows: self.table.emissions(),
-            table_missing: if is_table_whole {
+            late: self.table.late(),
+            table_missing: if is_table_whole && self.table.late() == 0 {
                 let apart =
                     self.table.missing_alone(&self.statistics.gaps(), table_interval_seconds);
                 table_missing.saturating_sub(gaps.missing).max(apart)
@@ -210,7 +233,11 @@ impl SourceAccumulator {
             same_at_end: self.stillness.at_end().filter(|_| !self.has_rates),
             has_peaks: self.has_peaks,
             is_of_ctpulse: self.is_of_ctpulse,
-            returned: self.returns.found(),
+            // ctpulse's rates show whether a leap is a burst.
+            breaks: self
+                .continuity
+                .conclude(!self.has_rates, |at| names.get(at).map(|name| rank(name))),
+            names,
             inferred_resets: self.inferred_resets.max(self.cpus.inferred_resets()),
             leading_blanks: if self.blanks.come_first() { self.blanks.number } else { 0 },
             missing: gaps.missing,

@@ -14,29 +14,38 @@ impl SourceAccumulator {
         &self,
         counters: impl Iterator<Item = (usize, &'a String)> + Clone,
     ) -> Vec<String> {
-        let rates = |at: usize| &self.counters[at].rates;
-        let contradicting =
-            counters.clone().filter_map(|(at, name)| rates(at).agreement().contradiction(name));
+        let contradicting = counters.clone().filter_map(|(at, name)| self.disagreement(at, name));
         let contradicting = first_of(contradicting).map(|sentence| {
             sentence
                 + ": rows of several sources have the same tags, rows were left out, or values are \
              damaged"
         });
-        let too_fast = counters.filter(|(at, name)| {
-            let field = fields::find(name);
-            let is_loss = field.is_some_and(|field| {
-                let is_plotted = field.plot.is_some_and(|(plot, _)| plot == PlotGroup::Losses);
-                is_plotted || field.cause.is_some()
-            });
-            is_loss && rates(*at).fastest() > FASTEST_LOSS
-        });
+        let too_fast = counters.filter(|(at, name)| self.is_too_fast(*at, name));
         let too_fast = too_fast.map(|(at, name)| {
-            let fastest = number(rates(at).fastest(), 15);
+            let fastest = number(self.counters[at].rates.fastest(), 15);
             format!("{name} counted {fastest} a second, which no kernel does")
         });
         let too_fast =
             first_of(too_fast).map(|sentence| sentence + ": its total has a damaged value");
         contradicting.into_iter().chain(too_fast).collect()
+    }
+
+    /// Whether the numbers of a counter contradict each other.
+    pub(super) fn is_contradictory(&self, at: usize, name: &str) -> bool {
+        self.disagreement(at, name).is_some() || self.is_too_fast(at, name)
+    }
+
+    fn disagreement(&self, at: usize, name: &str) -> Option<String> {
+        self.counters[at].rates.agreement().contradiction(name)
+    }
+
+    /// Whether a counter of losses counted more than a kernel can lose.
+    fn is_too_fast(&self, at: usize, name: &str) -> bool {
+        let is_loss = fields::find(name).is_some_and(|field| {
+            let is_plotted = field.plot.is_some_and(|(plot, _)| plot == PlotGroup::Losses);
+            is_plotted || field.cause.is_some()
+        });
+        is_loss && self.counters[at].rates.fastest() > FASTEST_LOSS
     }
 }
 

@@ -9,6 +9,7 @@ mod columns;
 mod conclude;
 mod contradictions;
 mod cpu_peaks;
+mod doubts;
 mod filled;
 mod sums;
 
@@ -16,6 +17,7 @@ pub(super) use self::conclude::Context;
 use self::cpu_peaks::CpuPeaks;
 use self::sums::Sums;
 use super::Options;
+use super::continuity::Continuity;
 use super::cpus::{Cpus, Sum};
 use super::drawing::Drawing;
 use super::fields::{CounterOrigin, Counters, Meaning};
@@ -25,7 +27,6 @@ use super::level::TableLevel;
 use super::moment::{CounterReading, Moment};
 use super::precision::Precision;
 use super::rates::{Addition, FEW, Rates};
-use super::returns::Returns;
 use super::stillness::Stillness;
 use super::summary::Gaps;
 use super::table_doubts::TableDoubts;
@@ -125,7 +126,7 @@ pub(super) struct SourceAccumulator {
     impossible: (u64, f64),
     precision: Precision,
     stillness: Stillness,
-    returns: Returns,
+    continuity: Continuity,
     /// Rows in which counters are taken to have begun again that are no lower than before.
     inferred_resets: u64,
     /// Rows have fields that no other program writes.
@@ -167,7 +168,7 @@ impl SourceAccumulator {
             impossible: (0, 0.0),
             precision: Precision::default(),
             stillness: Stillness::default(),
-            returns: Returns::default(),
+            continuity: Continuity::default(),
             inferred_resets: 0,
             is_of_ctpulse: false,
             has_peaks: false,
@@ -306,7 +307,8 @@ impl SourceAccumulator {
         }
         let fill = self.take_level(&now, seconds.fold(0.0, f64::max));
         if let Some(time_ns) = now.statistics_ns {
-            let (reach, has_moved) = self.row_reach(&now, time_ns, is_restart, &counters.origins);
+            let (reach, has_moved, has_stayed) =
+                self.row_reach(&now, time_ns, is_restart, &counters.origins);
             let entries = now.count.or(now.entries);
             self.stillness.take(has_moved, entries, || events(&self.counters, &now));
             let is_of_kernel = |origin: &CounterOrigin| {
@@ -315,7 +317,7 @@ impl SourceAccumulator {
             let values = now.counters.iter().zip(&counters.origins);
             let values =
                 values.map(|(reading, origin)| reading.value.filter(|_| is_of_kernel(origin)));
-            self.returns.take(time_ns, values);
+            self.continuity.take(time_ns, values, has_stayed);
             let row = CounterRow { time_ns, is_behind_blanks, reach, fill_percent: fill };
             self.take_counters(options, &now, row, statistics, &counters.origins);
         }
@@ -369,15 +371,15 @@ impl SourceAccumulator {
         extremes.fill.map(|(_, high)| high)
     }
 
-    /// Returns how far apart the counters of a row may be from those before and what they did, and
-    /// whether any of them moved.
+    /// Returns how far apart the counters of a row may be from those before and what they did, whether
+    /// any of them moved, and whether they began again while the table kept its entries.
     fn row_reach(
         &mut self,
         now: &Moment,
         time_ns: i64,
         is_restart: bool,
         origins: &[CounterOrigin],
-    ) -> (RowReach, bool) {
+    ) -> (RowReach, bool, bool) {
         let mut falls = Falls::new(self.zeros_ns, is_restart);
         for (at, (counter, reading)) in self.counters.iter().zip(&now.counters).enumerate() {
             // A gauge of another program goes down, too.
@@ -390,15 +392,16 @@ impl SourceAccumulator {
             }
         }
         falls.end();
+        let mut has_stayed = false;
         if falls.began_again() {
-            self.table_doubts.take_reset(now, self.statistics.reach().far_ns);
+            has_stayed = self.table_doubts.take_reset(now, self.statistics.reach().far_ns);
             let mut counters = self.counters.iter().zip(&now.counters);
             self.inferred_resets += u64::from(counters.any(|(counter, reading)| {
                 reading.value.is_some_and(|value| counter.track.is_no_lower(value))
             }));
         }
         self.zeros_ns = falls.zeros_ns();
-        (falls.reach(self.statistics.reach()), falls.has_changed())
+        (falls.reach(self.statistics.reach()), falls.has_changed(), has_stayed)
     }
 
     fn take_counters(

@@ -135,6 +135,7 @@ fn of_source(source: &SourceReport) -> Evidence {
         missing: (source.gaps.missing, source.gaps.missing + source.emissions),
         found_for_failures: found_for_failures(source),
         unknown: unknown(source),
+        doubts: source.doubts.clone(),
         ..Evidence::default()
     }
 }

@@ -1,0 +1,181 @@
+//! Rows with a time that is far from those of the rows around them in the file: a damaged number, or a
+//! clock that was wrong for a moment.
+//!
+//! Such a row is known by the row behind it, which has the time that was due. It is left out: its counters
+//! are between those of its neighbours, but at its time they would be values of another machine.
+
+use super::{HeldRow, Row, SeriesId, time};
+
+/// A time is far from another one from here on, and from so many intervals on.
+const FAR_NS: i64 = 3_600_000_000_000;
+const FAR_INTERVALS: i64 = 1000;
+/// Rows in order in front of a far time: rows in any order, as in a file that was sorted as text, have some
+/// that are far from both neighbours.
+const IN_ORDER: u32 = 6;
+/// Behind fewer rows, and at the ends of a file, where there is no row on the other side: a year.
+const FAR_AT_END_NS: i64 = 31_536_000_000_000_000;
+/// Rows that wait, and values in them.
+const MOST_HELD: usize = 256;
+const MOST_VALUES: usize = 1 << 14;
+/// More rows of a source are no accident, but those of two times among each other.
+const MOST_STRAYS: u64 = 64;
+
+/// Whether two times of a series with this interval are far from each other.
+#[inline]
+pub(super) fn are_far(a_ns: i64, b_ns: i64, interval_ns: i64) -> bool {
+    let apart_ns = a_ns.saturating_sub(b_ns).saturating_abs();
+    apart_ns > FAR_NS && apart_ns / FAR_INTERVALS > interval_ns
+}
+
+/// Rows whose time is far from that of the row before.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// The series of the first of them, and the time of its row before.
+    series: SeriesId,
+    before_ns: i64,
+    interval_ns: i64,
+    /// The rows of the series in order up to the one before, beyond the first.
+    run: u32,
+    held: Vec<HeldRow>,
+    values: usize,
+}
+
+/// What a row shows of those that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing.
+    Open,
+    /// Their times are wrong.
+    Strays,
+    /// The time went on there.
+    GoesOn,
+    /// The time went on there, and that of the single row before them is wrong.
+    StrayBefore,
+}
+
+impl Waiting {
+    pub(super) fn new(row: Row<'_>, before_ns: i64, interval_ns: i64, run: u32) -> Self {
+        let (series, values) = (row.series, row.values.len());
+        Self { series, before_ns, interval_ns, run, held: vec![HeldRow::of(row)], values }
+    }
+
+    /// The time of the row before.
+    pub(super) fn before_ns(&self) -> i64 {
+        self.before_ns
+    }
+
+    /// Judges by the next row of the source.
+    pub(super) fn verdict(&self, row: Row<'_>) -> Verdict {
+        if row.series != self.series {
+            let is_full = self.held.len() >= MOST_HELD || self.values >= MOST_VALUES;
+            return if is_full { Verdict::GoesOn } else { Verdict::Open };
+        }
+        if !are_far(row.time_ns, self.before_ns, self.interval_ns) {
+            let is_sure = is_in_order(self.run) || self.are_strays_at_end();
+            return if is_sure { Verdict::Strays } else { Verdict::GoesOn };
+        }
+        let mut own = self.held.iter().rev().filter(|held| held.series == self.series);
+        let is_next =
+            own.next().is_some_and(|held| !are_far(row.time_ns, held.time_ns, self.interval_ns));
+        match (is_next, own.next()) {
+            (true, _) if self.run == 0 && is_far_at_end(self.before_ns, row.time_ns) => {
+                Verdict::StrayBefore
+            }
+            (false, None) => Verdict::Open,
+            // Rows that are all far from each other have a long interval.
+            _ => Verdict::GoesOn,
+        }
+    }
+
+    pub(super) fn hold(&mut self, row: Row<'_>) {
+        self.values += row.values.len();
+        self.held.push(HeldRow::of(row));
+    }
+
+    /// Whether the rows are so far from the last one in front of them that no other row is needed.
+    pub(super) fn are_strays_at_end(&self) -> bool {
+        self.held.iter().all(|held| is_far_at_end(self.before_ns, held.time_ns))
+    }
+
+    pub(super) fn into_rows(self) -> Vec<HeldRow> {
+        self.held
+    }
+}
+
+/// Whether so many rows in order show that a far time is wrong.
+pub(super) fn is_in_order(run: u32) -> bool {
+    run >= IN_ORDER
+}
+
+/// Whether two times are so far from each other that one of them is wrong.
+pub(super) fn is_far_at_end(a_ns: i64, b_ns: i64) -> bool {
+    a_ns.saturating_sub(b_ns).saturating_abs() > FAR_AT_END_NS
+        || time::is_before_2000(a_ns) != time::is_before_2000(b_ns)
+}
+
+/// The rows of a recording that were left out for their times.
+#[derive(Debug, Default)]
+pub(super) struct Strays {
+    pub(super) rows: u64,
+    /// The time of the first of them, and the time of the row before it.
+    pub(super) first_ns: Option<(i64, i64)>,
+}
+
+impl Strays {
+    /// Takes a row that is left out.
+    pub(super) fn take(&mut self, time_ns: i64, before_ns: i64) {
+        self.rows += 1;
+        self.first_ns.get_or_insert((time_ns, before_ns));
+    }
+
+    /// Whether there are so many that they are no accident.
+    pub(super) fn are_many(&self) -> bool {
+        self.rows >= MOST_STRAYS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY_NS: i64 = 86_400_000_000_000;
+
+    fn row(series: usize, time_ns: i64) -> Row<'static> {
+        Row { series: SeriesId(series), time_ns, values: &[] }
+    }
+
+    fn verdict(waiting: &Waiting, series: usize, time_ns: i64) -> Verdict {
+        waiting.verdict(row(series, time_ns))
+    }
+
+    #[test]
+    fn the_next_row_of_the_series_decides() {
+        let second_ns = 1_000_000_000;
+        let now_ns = 20_000 * DAY_NS;
+        let mut waiting = Waiting::new(row(0, now_ns + 30 * DAY_NS), now_ns, second_ns, 9);
+        assert_eq!(verdict(&waiting, 1, now_ns), Verdict::Open);
+        assert_eq!(verdict(&waiting, 0, now_ns + second_ns), Verdict::Strays);
+        assert_eq!(verdict(&waiting, 0, now_ns + 30 * DAY_NS + second_ns), Verdict::GoesOn);
+        // Rows with a day between each two.
+        assert_eq!(verdict(&waiting, 0, now_ns + 31 * DAY_NS), Verdict::Open);
+        waiting.hold(row(0, now_ns + 31 * DAY_NS));
+        assert_eq!(verdict(&waiting, 0, now_ns + 32 * DAY_NS), Verdict::GoesOn);
+        assert!(!waiting.are_strays_at_end());
+        // Behind few rows it must be years.
+        let waiting = Waiting::new(row(0, now_ns + 30 * DAY_NS), now_ns, second_ns, 2);
+        assert_eq!(verdict(&waiting, 0, now_ns + second_ns), Verdict::GoesOn);
+        // The clock was set behind the first row.
+        let waiting = Waiting::new(row(0, now_ns), 12 * second_ns, 0, 0);
+        assert_eq!(verdict(&waiting, 0, now_ns + second_ns), Verdict::StrayBefore);
+        assert!(waiting.are_strays_at_end());
+    }
+
+    #[test]
+    fn rows_that_wait_are_bounded() {
+        let mut waiting = Waiting::new(row(0, 2 * DAY_NS), DAY_NS, 1, 9);
+        while verdict(&waiting, 1, 2 * DAY_NS) == Verdict::Open {
+            waiting.hold(row(1, 2 * DAY_NS));
+        }
+        assert_eq!(waiting.into_rows().len(), MOST_HELD);
+    }
+}

@@ -1,0 +1,424 @@
+//! Whether the counters of a source go on from row to row. Where they fall or rise together to where the time
+//! between two rows does not bring them, rows of another source, or of another time, are among those of
+//! this one.
+
+/// So many counters must come back together.
+const FEWEST: usize = 3;
+/// So many must fall to values that no time since then explains.
+const FEWEST_BEYOND: usize = 2;
+/// Counters that began again rise no more than this many times as fast as between any two other rows.
+const BEYOND: f64 = 16.0;
+/// So many must rise at once, and all that are above 0, by this many times what they rise otherwise, and to
+/// twice their values at least.
+const FEWEST_LEAPING: usize = 4;
+const LEAP: f64 = 64.0;
+/// Falls that are kept until the end.
+const MOST_FALLS: usize = 16;
+
+/// The two fastest rises of a counter, a second.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rise {
+    most: f64,
+    /// The row with that, and the values in front of it and in it.
+    at_ns: i64,
+    from: f64,
+    to: f64,
+    next: f64,
+}
+
+impl Rise {
+    fn take(&mut self, at_ns: i64, rate: f64, (from, to): (f64, f64)) {
+        if rate > self.most {
+            *self = Self { most: rate, at_ns, from, to, next: self.most };
+        } else if rate > self.next {
+            self.next = rate;
+        }
+    }
+
+    /// The fastest one in other rows than this.
+    fn elsewhere(&self, at_ns: i64) -> f64 {
+        if self.at_ns == at_ns { self.next } else { self.most }
+    }
+}
+
+/// Counters that fell together.
+#[derive(Debug, Clone)]
+struct Fallen {
+    /// The first row with the lower values, and the time since the row before, in seconds.
+    at_ns: i64,
+    seconds: f64,
+    /// The values in front of it of those that fell; NaN for the others.
+    from: Vec<f64>,
+    /// The values behind it.
+    to: Vec<f64>,
+    /// The counters began again, but the table kept its entries.
+    is_doubtful: bool,
+}
+
+impl Fallen {
+    /// The values of the counters that are taken to have begun again with the others and are no lower.
+    fn no_lower(&self) -> impl Iterator<Item = f64> {
+        self.from.iter().zip(&self.to).map(|(from, to)| if from.is_nan() { *to } else { 0.0 })
+    }
+}
+
+/// A counter of a row in which the values of several do not go on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Break {
+    pub(super) at_ns: i64,
+    /// The number of the counter.
+    pub(super) counter: usize,
+    /// The events that it seems to have, and the time since the row before in seconds.
+    pub(super) events: f64,
+    pub(super) seconds: f64,
+}
+
+/// What the rows of a source show at their end.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Breaks {
+    /// How often counters were back, and the time of the first row before that.
+    pub(super) returned: Option<(u64, i64)>,
+    /// How often counters fell to where they cannot have come since then, with one of the first row.
+    pub(super) fallen: Option<(u64, Break)>,
+    /// A row in which all counters rose by far more than ever else.
+    pub(super) leapt: Option<Break>,
+    /// By counter: the events between rows that do not belong together.
+    pub(super) doubted: Vec<f64>,
+}
+
+/// Follows the rows of one source.
+#[derive(Debug, Default)]
+pub(super) struct Continuity {
+    time_ns: i64,
+    first_row_ns: Option<i64>,
+    now: Vec<f64>,
+    /// The values of the last row and of the one before it; NaN where they are not known.
+    last: Vec<f64>,
+    before: Vec<f64>,
+    /// The second fastest rise of each counter.
+    next: Vec<f64>,
+    rises: Vec<Rise>,
+    /// The last fall is the first one that counters may come back from.
+    falls: Vec<Fallen>,
+    may_return: bool,
+    returned: u64,
+    first_ns: Option<i64>,
+    doubted: Vec<f64>,
+}
+
+impl Continuity {
+    /// Takes the values of a row's counters, in the same order each time; those of a counter that begins
+    /// again by itself are `None`. The table kept its entries while they began again if `has_stayed`. Rows
+    /// that are not in the order of time are no comparison.
+    pub(super) fn take(
+        &mut self,
+        time_ns: i64,
+        values: impl Iterator<Item = Option<f64>>,
+        has_stayed: bool,
+    ) {
+        self.now.clear();
+        self.now.extend(values.map(|value| value.unwrap_or(f64::NAN)));
+        if time_ns <= self.time_ns {
+            self.before.clear();
+            self.may_return = false;
+        } else {
+            self.compare(time_ns, has_stayed);
+        }
+        self.time_ns = time_ns;
+        self.first_row_ns.get_or_insert(time_ns);
+        std::mem::swap(&mut self.before, &mut self.last);
+        std::mem::swap(&mut self.last, &mut self.now);
+    }
+
+    fn compare(&mut self, time_ns: i64, has_stayed: bool) {
+        if self.next.len() < self.now.len() {
+            self.next.resize(self.now.len(), 0.0);
+            self.rises.resize(self.now.len(), Rise::default());
+        }
+        let seconds = time_ns.saturating_sub(self.time_ns) as f64 / 1e9;
+        let (mut fell, mut is_fastest) = (0, false);
+        for ((last, now), next) in self.last.iter().zip(&self.now).zip(&self.next) {
+            fell += usize::from(now < last);
+            is_fastest |= now - last > next * seconds;
+        }
+        if is_fastest && fell < FEWEST_BEYOND {
+            self.take_rises(time_ns, seconds);
+        }
+        if fell >= FEWEST && self.is_behind_a_peak() {
+            self.doubt_peak();
+            self.note(self.time_ns);
+        } else if fell >= FEWEST_BEYOND {
+            self.fall(time_ns, seconds, has_stayed);
+            self.may_return = fell >= FEWEST;
+        } else if self.may_return
+            && let Some(fallen) = self.falls.last()
+            && self.is_back_at(&fallen.from)
+        {
+            self.come_back();
+        }
+    }
+
+    #[cold]
+    fn take_rises(&mut self, at_ns: i64, seconds: f64) {
+        let steps = self.last.iter().zip(&self.now).zip(self.rises.iter_mut().zip(&mut self.next));
+        for ((last, now), (rise, next)) in steps {
+            let rate = (now - last) / seconds;
+            if rate > *next {
+                rise.take(at_ns, rate, (*last, *now));
+                *next = rise.next;
+            }
+        }
+    }
+
+    #[cold]
+    fn fall(&mut self, at_ns: i64, seconds: f64, is_doubtful: bool) {
+        if self.falls.len() >= MOST_FALLS {
+            // They are so many that other numbers show it.
+            self.falls.remove(0);
+        }
+        let steps = self.last.iter().zip(&self.now);
+        let fell = |(last, now): (&f64, &f64)| if now < last { *last } else { f64::NAN };
+        let from = steps.map(fell).collect();
+        self.falls.push(Fallen { at_ns, seconds, from, to: self.now.clone(), is_doubtful });
+    }
+
+    /// Doubts the events of a fall, and of the row in which counters are back.
+    #[cold]
+    fn come_back(&mut self) {
+        self.may_return = false;
+        let Some(fallen) = self.falls.pop() else { return };
+        doubt(&mut self.doubted, fallen.to.iter().copied());
+        let rises = self.last.iter().zip(&self.now).map(|(last, now)| now - last);
+        doubt(&mut self.doubted, rises);
+        self.note(fallen.at_ns);
+    }
+
+    /// Doubts the events of the last row, which was higher than those around it, and of this one.
+    #[cold]
+    fn doubt_peak(&mut self) {
+        let rises = self.before.iter().zip(&self.last).map(|(before, last)| last - before);
+        doubt(&mut self.doubted, rises);
+        doubt(&mut self.doubted, self.now.iter().copied());
+        self.may_return = false;
+    }
+
+    fn note(&mut self, from_ns: i64) {
+        self.returned += 1;
+        self.first_ns.get_or_insert(from_ns);
+    }
+
+    /// Whether the last row alone was higher than the one before it and this one, which go on from each
+    /// other.
+    fn is_behind_a_peak(&self) -> bool {
+        let rows = || self.before.iter().zip(&self.last).zip(&self.now);
+        let is_peak = |((before, last), now): &((&f64, &f64), &f64)| {
+            **before > 0.0 && before < last && now >= before && *now - *before <= *last - *now
+        };
+        rows().filter(is_peak).count() >= FEWEST && !rows().any(|((before, _), now)| now < before)
+    }
+
+    /// Whether the counters have come to these values from far below, all of them in one step.
+    fn is_back_at(&self, fallen: &[f64]) -> bool {
+        let rows = || fallen.iter().zip(&self.last).zip(&self.now);
+        let leaps = |((fallen, last), now): &((&f64, &f64), &f64)| {
+            last < fallen && now >= fallen && *now - *last >= *fallen / 2.0
+        };
+        rows().filter(leaps).count() >= FEWEST && !rows().any(|((fallen, _), now)| now < fallen)
+    }
+
+    /// Concludes at the end of the rows; `rank` is the order in which counters are named. Leaps are judged
+    /// where `has_leaps`.
+    pub(super) fn conclude<K: Ord>(&self, has_leaps: bool, rank: impl Fn(usize) -> K) -> Breaks {
+        let mut breaks = Breaks {
+            returned: self.first_ns.map(|first_ns| (self.returned, first_ns)),
+            doubted: self.doubted.clone(),
+            ..Breaks::default()
+        };
+        for fallen in &self.falls {
+            let beyond = self.beyond(fallen);
+            let above_zero = fallen.to.iter().filter(|value| **value > 0.0).count();
+            let is_beyond = beyond.len() >= FEWEST_BEYOND && 2 * beyond.len() > above_zero;
+            if is_beyond || fallen.is_doubtful {
+                doubt(&mut breaks.doubted, fallen.to.iter().copied());
+            } else {
+                doubt(&mut breaks.doubted, fallen.no_lower());
+            }
+            if !is_beyond {
+                continue;
+            }
+            let Some(counter) = beyond.into_iter().min_by_key(|counter| rank(*counter)) else {
+                continue;
+            };
+            let (at_ns, seconds) = (fallen.at_ns, fallen.seconds);
+            let first = Break { at_ns, counter, events: fallen.to[counter], seconds };
+            breaks.fallen.get_or_insert((0, first)).0 += 1;
+        }
+        if has_leaps
+            && breaks.returned.is_none()
+            && let Some(leap) = self.leap(rank)
+        {
+            let rises = self
+                .rises
+                .iter()
+                .map(|rise| if rise.at_ns == leap.at_ns { rise.to - rise.from } else { 0.0 });
+            doubt(&mut breaks.doubted, rises);
+            breaks.leapt = Some(leap);
+        }
+        breaks
+    }
+
+    /// Returns the counters that are higher behind a fall than they can have come since then.
+    fn beyond(&self, fallen: &Fallen) -> Vec<usize> {
+        let most = |(at, rise): (usize, &Rise)| {
+            let rate = rise.elsewhere(fallen.at_ns).max(self.slowest());
+            let value = fallen.to.get(at).copied().unwrap_or(f64::NAN);
+            (value > BEYOND * rate * fallen.seconds).then_some(at)
+        };
+        self.rises.iter().enumerate().filter_map(most).collect()
+    }
+
+    /// One event in the time of all rows, a second: no counter is known to be slower.
+    fn slowest(&self) -> f64 {
+        let from_ns = self.first_row_ns.unwrap_or(self.time_ns);
+        1e9 / (self.time_ns.saturating_sub(from_ns) as f64).max(1.0)
+    }
+
+    /// Returns the row in which all counters rose by far more than in any other.
+    fn leap<K: Ord>(&self, rank: impl Fn(usize) -> K) -> Option<Break> {
+        let moved = self.rises.iter().zip(&self.last).enumerate();
+        let moved = moved.filter(|(_, (_, last))| **last > 0.0).map(|(at, (rise, _))| (at, rise));
+        let moved: Vec<(usize, &Rise)> = moved.collect();
+        let at_ns = moved.first()?.1.at_ns;
+        let leaps = |(_, rise): &(usize, &Rise)| {
+            rise.at_ns == at_ns
+                && rise.most >= LEAP * rise.next.max(self.slowest())
+                && rise.to >= 2.0 * rise.from
+        };
+        // A machine without losses has its first ones in a burst.
+        let were_above_zero = moved.iter().filter(|(_, rise)| rise.from > 0.0).count();
+        let are_enough = moved.len() >= FEWEST_LEAPING && were_above_zero >= FEWEST;
+        if !are_enough || !moved.iter().all(leaps) {
+            return None;
+        }
+        let (counter, rise) = moved.into_iter().min_by_key(|(at, _)| rank(*at))?;
+        let events = rise.to - rise.from;
+        Some(Break { at_ns, counter, events, seconds: events / rise.most })
+    }
+}
+
+/// Adds events that may not have happened.
+fn doubt(doubted: &mut Vec<f64>, events: impl Iterator<Item = f64>) {
+    for (at, events) in events.enumerate().filter(|(_, events)| *events > 0.0) {
+        if doubted.len() <= at {
+            doubted.resize(at + 1, 0.0);
+        }
+        doubted[at] += events;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn followed(rows: &[[f64; 4]]) -> Continuity {
+        let mut continuity = Continuity::default();
+        for (second, row) in (1..).zip(rows) {
+            continuity.take(second * 1_000_000_000, row.iter().map(|value| Some(*value)), false);
+        }
+        continuity
+    }
+
+    /// How often the counters of these rows, a second apart, were back, and from which second on.
+    fn returned(rows: &[[f64; 4]]) -> Option<(u64, i64)> {
+        let (number, first_ns) = followed(rows).conclude(true, |at| at).returned?;
+        Some((number, first_ns / 1_000_000_000))
+    }
+
+    fn row(value: f64) -> [f64; 4] {
+        [value, 2.0 * value, 3.0 * value, 0.0]
+    }
+
+    #[test]
+    fn rows_of_another_source_are_found() {
+        // Lower, for one row and for three; higher, for one row.
+        let lower = [100.0, 101.0, 7.0, 102.0, 103.0].map(row);
+        assert_eq!(returned(&lower), Some((1, 3)));
+        let stay = [100.0, 101.0, 7.0, 8.0, 9.0, 106.0].map(row);
+        assert_eq!(returned(&stay), Some((1, 3)));
+        let higher = [100.0, 101.0, 9000.0, 102.0, 103.0].map(row);
+        assert_eq!(returned(&higher), Some((1, 3)));
+        let both = [100.0, 7.0, 102.0, 8.0, 104.0].map(row);
+        assert_eq!(returned(&both), Some((2, 2)));
+    }
+
+    #[test]
+    fn events_between_rows_of_two_sources_are_doubted() {
+        let doubted = |values: &[f64]| {
+            let rows: Vec<_> = values.iter().map(|value| row(*value)).collect();
+            followed(&rows).conclude(true, |at| at).doubted
+        };
+        // 7 behind the fall, and 95 on the way back.
+        assert_eq!(doubted(&[100.0, 101.0, 7.0, 102.0, 103.0]), [102.0, 204.0, 306.0]);
+        assert_eq!(doubted(&[100.0, 101.0, 9000.0, 102.0]), [9001.0, 18002.0, 27003.0]);
+        assert_eq!(doubted(&[9000.0, 101.0, 102.0, 103.0]), [101.0, 202.0, 303.0]);
+        assert!(doubted(&[1.0, 2.0, 3.0]).is_empty());
+    }
+
+    #[test]
+    fn counters_that_began_again_are_not_back() {
+        // They grow past the old values step by step, or each by itself.
+        let slow: Vec<_> = (0..60).map(|at| row(f64::from(at % 30) * 5.0)).collect();
+        assert_eq!(returned(&slow), None);
+        let apart = [[50.0, 60.0, 70.0, 1.0], [0.0; 4], [80.0, 0.0, 0.0, 0.0]];
+        assert_eq!(returned(&[&apart[..], &[[80.0, 90.0, 100.0, 0.0]]].concat()), None);
+        // A reboot, and another one soon after.
+        let reboots = [100.0, 103.0, 3.0, 5.0, 2.0, 3.0].map(row);
+        assert_eq!(returned(&reboots), None);
+        assert_eq!(followed(&reboots).conclude(true, |at| at), Breaks::default());
+    }
+
+    #[test]
+    fn values_that_no_time_since_a_fall_explains_are_found() {
+        let fallen = |values: &[f64]| {
+            let rows: Vec<_> = values.iter().map(|value| row(*value)).collect();
+            let (number, first) = followed(&rows).conclude(true, |at| 10 - at).fallen?;
+            Some((number, first.at_ns / 1_000_000_000, first.counter, first.events))
+        };
+        // The first row is another source's, or the last one, or both halves are.
+        assert_eq!(fallen(&[9000.0, 101.0, 102.0, 103.0]), Some((1, 2, 2, 303.0)));
+        assert_eq!(fallen(&[9000.0, 9001.0, 9002.0, 103.0]), Some((1, 4, 2, 309.0)));
+        assert_eq!(fallen(&[9000.0, 9001.0, 103.0, 104.0]), Some((1, 3, 2, 309.0)));
+        // As fast as in another second.
+        assert_eq!(fallen(&[9000.0, 101.0, 102.0, 203.0]), None);
+    }
+
+    #[test]
+    fn a_leap_of_all_counters_is_found() {
+        let row = |value: f64| [value, 2.0 * value, 3.0 * value, value + 1.0];
+        let leap = |values: &[f64]| {
+            let rows: Vec<_> = values.iter().map(|value| row(*value)).collect();
+            followed(&rows)
+                .conclude(true, |at| at)
+                .leapt
+                .map(|leap| (leap.at_ns / 1_000_000_000, leap.events))
+        };
+        assert_eq!(leap(&[101.0, 9000.0, 9001.0]), Some((2, 8899.0)));
+        assert_eq!(leap(&[101.0, 102.0, 9000.0]), Some((3, 8898.0)));
+        assert_eq!(leap(&[101.0, 301.0, 9000.0]), None);
+        assert_eq!(leap(&[101.0, 9000.0, 102.0, 103.0]), None);
+        // They were 0 before, and one of them did not move.
+        assert_eq!(leap(&[0.0, 9000.0, 9001.0]), None);
+        let rows =
+            [[101.0, 5.0, 7.0, 8.0], [9000.0, 9000.0, 9000.0, 8.0], [9001.0, 9001.0, 9001.0, 9.0]];
+        assert_eq!(followed(&rows).conclude(true, |at| at).leapt, None);
+    }
+
+    #[test]
+    fn rows_that_are_not_in_order_are_not_compared() {
+        let mut continuity = Continuity::default();
+        for (time_ns, value) in [(1, 100.0), (2, 101.0), (2, 5.0), (3, 102.0)] {
+            continuity.take(time_ns, row(value).into_iter().map(Some), false);
+        }
+        assert_eq!(continuity.conclude(true, |at| at), Breaks::default());
+    }
+}
