@@ -5,15 +5,24 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+/// Whether trampolines that a guest's tests ask for (`cargo xtask vm --attach trampoline`) must be given
+/// up when nothing else uses the module: the test unloads it.
+pub(crate) static ATTACHES_UNTIL_UNUSED: AtomicBool = AtomicBool::new(false);
+
 /// The binary under test, with nothing of this environment that changes what it does.
 pub(crate) fn ctpulse() -> Command {
     let mut command = Command::new(binary());
+    if ATTACHES_UNTIL_UNUSED.load(Ordering::Relaxed)
+        && std::env::var("CTPULSE_EBPF_ATTACH").is_ok_and(|how| how == "trampoline")
+    {
+        command.env("CTPULSE_EBPF_ATTACH", "auto");
+    }
     with_default_signals(&mut command);
     for variable in ["HOST_PROC", "HOST_SYS", "NO_COLOR"] {
         command.env_remove(variable);

@@ -43,6 +43,7 @@ mod without_return;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use support::{Namespace, Running, ctpulse, output, text};
@@ -140,7 +141,9 @@ struct Modules {
 }
 
 impl Modules {
+    /// The modules, which probes of commands that are made from now on do not keep loaded.
     fn new() -> Self {
+        support::ATTACHES_UNTIL_UNUSED.store(true, Ordering::Relaxed);
         let order = fs::read_to_string("/modules/order").unwrap();
         let files = order.lines().filter(|file| file.starts_with("nf"));
         Self { files: files.map(str::to_owned).collect(), unloaded: false }

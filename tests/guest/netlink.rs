@@ -20,6 +20,7 @@ fn without_procfs(more: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.args(["-ec", &script, "sh"]).arg(agent.get_program()).args(arguments);
     command.args(["--format", "influx"]);
+    command.envs(agent.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command
 }
 
