@@ -72,20 +72,25 @@ fn a_burst_of_insertions_is_seen_in_the_peak() {
     in_guest();
     let namespace = Namespace::new();
     let running = watch(&[&namespace]);
-    let _sockets = namespace.udp_flows(200);
+    let (mut sockets, mut last) = (Vec::new(), String::new());
     let start = Instant::now();
     while start.elapsed() < SOON {
-        let line = running.line(SOON).unwrap();
-        let rate = |field| number(&line, field).and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0);
-        if line.contains("cpu=all") && rate("insert_rate") > 0.0 {
-            // A peak is a lower bound: its window has the time of two readings in it, and on a slow
-            // machine a reading takes a part of a sample of 20 ms.
-            assert!(rate("insert_rate_max") >= rate("insert_rate") * 0.5, "{line}");
-            assert!(rate("new_rate") > 0.0, "{line}");
+        sockets.extend(namespace.udp_flows(50).1);
+        let rate = |line: &str, field| {
+            number(line, field).and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0)
+        };
+        while !last.contains("cpu=all") || rate(&last, "insert_rate") == 0.0 {
+            last = running.line(SOON).unwrap();
+        }
+        assert!(rate(&last, "new_rate") > 0.0, "{last}");
+        // A peak is a lower bound: its window has the time of two readings in it, and there is none
+        // where a reading took long, as on a busy machine. Another burst is seen then.
+        if rate(&last, "insert_rate_max") >= rate(&last, "insert_rate") {
             return;
         }
+        last.clear();
     }
-    panic!("no row has an insertion rate");
+    panic!("no row has a peak above its rate: {last}");
 }
 
 #[test]
@@ -366,12 +371,20 @@ fn allocations_less_frees_are_the_change_of_entries() {
     let line = internal(&running, |line| integer(line, "events_free") >= Some(120));
     all(&line, &[("events_alloc", 120), ("events_free", 120)]);
     assert_eq!(number(&line, "drift"), Some("0"), "{line}");
-    // From 6.7 on the kernel counts skipped and missed calls; here there were none.
-    for what in ["init_return_skipped", "init_return_missed", "hash_insert_missed"] {
-        assert_eq!(integer(&line, what).unwrap_or(0), 0, "{what} in {line}");
-    }
-    // This function has a kprobe in any case.
-    let printed = integer(&line, "init_return_missed").is_some();
+    // Kernels count skipped and missed calls of kprobes from 6.7 on, and of trampolines always; here there
+    // were none.
+    let is_traced = line.contains("begun_fexit");
+    let programs = if is_traced {
+        ["begun_fexit", "hash_insert_fentry"]
+    } else {
+        ["init_return", "hash_insert"]
+    };
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    assert_eq!(printed, !release.starts_with("5.10.") && !release.starts_with("6.1."), "{line}");
+    let is_old = release.starts_with("5.10.") || release.starts_with("6.1.");
+    for what in
+        programs.iter().flat_map(|name| ["skipped", "missed"].map(|is| format!("{name}_{is}")))
+    {
+        let expected = (is_traced || !is_old).then_some(0);
+        assert_eq!(integer(&line, &what), expected, "{what} in {line}");
+    }
 }
