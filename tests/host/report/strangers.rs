@@ -315,7 +315,8 @@ fn one_source_that_two_programs_write_at_the_same_times_is_reported() {
         rows.map(tagged).collect::<Vec<_>>()
     };
     let all: fn(i64) -> bool = |_| true;
-    let arrangements: [(&str, fn(i64) -> bool, i64); 4] = [
+    type Arrangement = (&'static str, fn(i64) -> bool, i64);
+    let arrangements: [Arrangement; 4] = [
         ("all", all, 0),
         ("nested", |second| (100..300).contains(&second), 0),
         ("every tenth", |second| second % 10 == 0, 0),
