@@ -83,8 +83,10 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
         anyhow::Ok((stop(pipeline)?, failed.load(Ordering::Relaxed)))
     });
     match ended {
-        Ok((_, true)) => Ok(ExitCode::FAILURE),
-        Ok((outcome, false)) => Ok(finish(&outcome.reports, false)),
+        Ok((outcome, has_failed)) => {
+            let ended = finish(&outcome.reports, false);
+            Ok(if has_failed { ExitCode::FAILURE } else { ended })
+        }
         Err(error) => {
             super::log_error(&error);
             Ok(ExitCode::FAILURE)

@@ -33,11 +33,13 @@ pub(super) fn check(command: &ExecdCommand) -> Result<(String, Settings), Vec<Pr
     let mut problems = Vec::new();
     problems.extend(signal_problem(command, &args));
     problems.extend(format_problem(command, &args));
-    let waits = args.collect.sample.wait;
-    args.collect.sample.wait |= !args.collect.sample.source.netns.is_empty();
+    let (waits, is_named) =
+        (args.collect.sample.wait, !args.collect.sample.source.netns.is_empty());
+    args.collect.sample.wait |= is_named;
     let settings = match super::settings(&args.collect, args.signal != Signal::None) {
         Ok((mut settings, _)) => {
-            settings.inputs.iter_mut().for_each(|input| input.wait = waits);
+            // Where the command names none, they are those of its own file.
+            settings.inputs.iter_mut().filter(|_| is_named).for_each(|input| input.wait = waits);
             settings
         }
         Err(error) => {

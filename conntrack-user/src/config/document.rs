@@ -223,12 +223,12 @@ fn inputs(text: &ConfigText<'_>, section: &str, value: Spanned<DeValue<'_>>, tab
                     Started::Wrong | Started::Other => {}
                 }
             });
-        } else if plugin == "exec" && execd::mentions_us(value.get_ref()) {
+        } else if plugin == "exec" && execd::starts_us(value.get_ref()) {
             tables.unjudged.push(format!("[[{section}.exec]]"));
             is_ours = true;
         } else if nearest(plugin, &["execd"]).is_some()
             && plugin != "exec"
-            && execd::mentions_us(value.get_ref())
+            && execd::starts_us(value.get_ref())
         {
             let message =
                 format!("unknown plugin '{plugin}' in [{section}]; did you mean 'execd'?");

@@ -115,21 +115,24 @@ pub(super) fn command(text: &ConfigText<'_>, table: &Spanned<DeValue<'_>>) -> St
 /// The place of the word that starts this program: the first one, or the last one of its name that a
 /// subcommand follows. Before it, its name may be that of a user or of a container.
 fn start_of_ours(words: &[String]) -> Option<usize> {
+    if words.first().is_some_and(|word| is_this_program(word)) {
+        return Some(0);
+    }
     let is_subcommand = |word: &String| SUBCOMMANDS.contains(&word.as_str());
-    let is_followed = |at: usize| {
+    let names_us = |at: &usize| is_this_program(&words[*at]);
+    let is_followed = |at: &usize| names_us(at) && words.get(at + 1).is_some_and(is_subcommand);
+    let has_options = |at: &usize| {
         let behind = &words[at + 1..];
-        match behind.first() {
-            Some(next) if next.starts_with('-') => {
-                behind.iter().any(is_subcommand) || behind.iter().all(|word| word.starts_with('-'))
-            }
-            next => next.is_some_and(is_subcommand),
-        }
+        names_us(at)
+            && behind.first().is_some_and(|next| next.starts_with('-'))
+            && (behind.iter().any(is_subcommand) || behind.iter().all(|word| word.starts_with('-')))
     };
-    let starts = |at: &usize| match *at {
-        0 => is_this_program(&words[0]),
-        at => is_this_program(&words[at]) && is_followed(at) || script(&words[at]).is_some(),
-    };
-    (0..words.len()).rfind(starts)
+    let is_script = |at: &usize| script(&words[*at]).is_some();
+    let places = 1..words.len();
+    places
+        .clone()
+        .rfind(|at| is_followed(at) || is_script(at))
+        .or_else(|| places.clone().rfind(has_options))
 }
 
 /// Whether a word is a whole command of this program, with blanks in it.
@@ -138,20 +141,27 @@ fn is_one_string(word: &str) -> bool {
     words.next().is_some_and(is_this_program) && words.next().is_some()
 }
 
-/// Whether a word is a script that may start this program among other things.
+/// Whether a word is a script that may start this program among other things: a subcommand or an option
+/// follows its name.
 fn may_start_us(word: &str) -> bool {
-    let parts = || word.split(|c: char| c.is_whitespace() || ";&|()'\"".contains(c));
-    parts().filter(|part| !part.is_empty()).count() > 1 && parts().any(is_this_program)
+    let parts = word.split(|c: char| c.is_whitespace() || ";&|()'\"".contains(c));
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    parts.windows(2).any(|pair| {
+        is_this_program(pair[0]) && (SUBCOMMANDS.contains(&pair[1]) || pair[1].starts_with('-'))
+    })
 }
 
-/// Whether a string of `value` may start this program.
-pub(super) fn mentions_us(value: &DeValue<'_>) -> bool {
+/// Whether the command of a table, or of one of several, may start this program.
+pub(super) fn starts_us(value: &DeValue<'_>) -> bool {
     match value {
         DeValue::String(string) => {
             is_this_program(string) || is_one_string(string) || may_start_us(string)
         }
-        DeValue::Array(array) => array.iter().any(|value| mentions_us(value.get_ref())),
-        DeValue::Table(table) => table.iter().any(|(_, value)| mentions_us(value.get_ref())),
+        DeValue::Array(array) => array.iter().any(|value| starts_us(value.get_ref())),
+        DeValue::Table(table) => {
+            let mut commands = table.iter().filter(|(key, _)| is_command(key.get_ref()));
+            commands.any(|(_, value)| starts_us(value.get_ref()))
+        }
         _ => false,
     }
 }
@@ -190,7 +200,7 @@ fn script(word: &str) -> Option<Vec<String>> {
 
 /// Whether a key is `command`, or a slip of the pen for it.
 fn is_command(key: &str) -> bool {
-    strsim::damerau_levenshtein(&simplified(key), "command") <= MOST_SLIPS
+    strsim::damerau_levenshtein(&simplified(key), "command") <= 1
 }
 
 /// Whether a word is the path of this program, or the name of its image, which may have a tag.

@@ -270,10 +270,9 @@ fn regular(
         return Ok((Output::replacing(path), None));
     }
     if is_compressed(given) != is_compressed(&path) {
-        let (is, one) = if is_compressed(given) { ("no", "the file") } else { ("a", "the link") };
         log::warn!(
-            "{} leads to {name}, which has {is} name of a compressed file; rows are written as \
-             {name} says: name {one} so, too",
+            "{} is a link to {name}, and only one of the two names ends in .zst; rows are written as {name} \
+             says: give both the same suffix",
             given.display()
         );
     }

@@ -227,7 +227,10 @@ impl InOrder {
         jump.values += row.values.len();
         let is_step = jump.goes_on && goes_on != Some(false);
         if is_damage || goes_on == Some(false) || is_full || (is_next && is_step) {
-            if is_damage && !self.strays.are_many() {
+            let first = jump.held.first().map(|held| held.series);
+            let in_first = jump.held.iter().filter(|held| Some(held.series) == first).count();
+            let is_single = in_first - usize::from(first == Some(row.series)) == 1;
+            if is_damage && is_single && !self.strays.are_many() {
                 let (series, strays) = (&self.series, &mut self.strays);
                 let (order, counters) = (&self.order, &self.counters);
                 jump.held.retain(|held| {

@@ -8,6 +8,8 @@ const FEWEST: usize = 3;
 const FEWEST_BEYOND: usize = 2;
 /// Counters that began again rise no more than this many times as fast as between any two other rows.
 const BEYOND: f64 = 16.0;
+/// Lower values are those of a source that began again: what stood still may begin to move then.
+const HIGH: f64 = 64.0;
 /// So many must rise at once, and all that are above 0, by this many times what they rise otherwise, and to
 /// twice their values at least.
 const FEWEST_LEAPING: usize = 4;
@@ -272,7 +274,7 @@ impl Continuity {
         let most = |(at, rise): (usize, &Rise)| {
             let rate = rise.elsewhere(fallen.at_ns).max(self.slowest());
             let value = fallen.to.get(at).copied().unwrap_or(f64::NAN);
-            (value > BEYOND * rate * fallen.seconds).then_some(at)
+            (value >= HIGH && value > BEYOND * rate * fallen.seconds).then_some(at)
         };
         self.rises.iter().enumerate().filter_map(most).collect()
     }

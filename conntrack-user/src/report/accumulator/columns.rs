@@ -13,6 +13,11 @@ use crate::schema::fields::{
     CHAINTOOLONG, CLASH_RESOLVE, DELETE, DELETE_LIST, FOUND, IGNORE, NEW, SEARCHED,
 };
 
+/// The columns that Telegraf's plugin reads by position, and what they count.
+const BY_POSITION: [(Field, Field); 2] = [(SEARCHED, CLASH_RESOLVE), (DELETE_LIST, CHAINTOOLONG)];
+/// So many zeros at the end are those of a kernel that does not count.
+const FEWEST_ZEROS: u64 = 10;
+
 /// What a counter of the rows shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
@@ -39,33 +44,45 @@ impl SourceAccumulator {
         }
     }
 
+    /// Whether some rows have the rate of a counter: ctpulse counts it there.
+    fn has_rate(&self, field: &Field, counters: &Counters) -> bool {
+        let number = counters.names.iter().position(|name| name == field.name);
+        number.and_then(|number| self.counters.get(number)).is_some_and(|counter| counter.has_rate)
+    }
+
     /// Returns a sentence for rows in which columns of one name count different things.
     pub(super) fn unknown_of_columns(&self, counters: &Counters) -> Option<String> {
-        let is_above = |field: &Field| self.seen(field, counters) == Seen::AboveZero;
-        let by_position = [SEARCHED, DELETE_LIST].into_iter().filter(is_above);
-        let by_position: Vec<_> = by_position.map(|field| field.name).collect();
-        if by_position.is_empty() {
-            return None;
-        }
-        let is_given_up = [NEW, DELETE].iter().all(|field| !is_above(field));
-        let by_name = [CLASH_RESOLVE, CHAINTOOLONG].into_iter().filter(is_above);
-        let by_name: Vec<_> = by_name.map(|field| field.name).collect();
-        let columns = by_position.join(" and ");
-        if is_given_up && !by_name.is_empty() {
+        let seen = |field: &Field| self.seen(field, counters);
+        let is_above = |field: &Field| seen(field) == Seen::AboveZero;
+        let written = BY_POSITION.iter().filter(|(written, _)| is_above(written));
+        let (both, alone): (Vec<_>, Vec<_>) = written.partition(|(_, meaning)| is_above(meaning));
+        let is_given_up = [NEW, DELETE].iter().all(|field| !is_above(field))
+            && [NEW, DELETE].iter().any(|field| seen(field) == Seen::AlwaysZero);
+        // ctpulse counts them itself where rows have their rates.
+        let both: Vec<_> =
+            both.iter().filter(|(written, _)| !self.has_rate(written, counters)).collect();
+        if is_given_up && let [(written, meaning), ..] = both[..] {
             return Some(format!(
-                "{columns} and {} count the same: rows of Telegraf's plugin, which has the columns' old \
-                 names, are among rows of ctpulse. Each of them has the events of a part of the rows",
-                by_name.join(" and ")
+                "{} and {} count the same: rows of Telegraf's plugin, which has the columns' old names, \
+                 are among rows of ctpulse. Each of them has the events of a part of the rows",
+                written.name, meaning.name
             ));
         }
-        let is_replaced = is_above(&NEW)
+        let has_names = BY_POSITION.iter().any(|(_, meaning)| seen(meaning) != Seen::Nowhere);
+        let is_replaced = !has_names
+            && is_above(&NEW)
             && [NEW, DELETE].iter().all(|field| self.is_zero_in_a_part(field, counters));
-        is_replaced.then(|| {
+        let columns: Vec<_> = alone
+            .iter()
+            .map(|(written, meaning)| format!("{} is {}", written.name, meaning.name))
+            .collect();
+        (is_replaced && !columns.is_empty()).then(|| {
             format!(
                 "{} and {} are 0 in one part of the rows and above 0 in another: the kernel was replaced, \
-                 and with that of 5.10 or later {columns} count other things ({} and {}). Their events are \
-                 the sum of both",
-                NEW.name, DELETE.name, CLASH_RESOLVE.name, CHAINTOOLONG.name
+                 and with that of 5.10 or later the column {}. Its events are the sum of both",
+                NEW.name,
+                DELETE.name,
+                columns.join(" and ")
             )
         })
     }
@@ -78,7 +95,8 @@ impl SourceAccumulator {
             let mut tracks = others.iter().flat_map(|field| self.tracks_of(field, counters));
             tracks.any(|track| value(track) > 0.0)
         };
-        let ends = tracks.iter().all(|track| track.last() == 0.0 || track.zeros_at_end() > 0);
+        // A counter is 0 in some rows behind a reboot, too.
+        let ends = tracks.iter().all(|track| track.zeros_at_end() >= FEWEST_ZEROS);
         let begins = tracks.iter().all(|track| track.first() == 0.0);
         !tracks.is_empty()
             && (ends && have_begun(Track::last) || begins && have_begun(Track::first))

@@ -109,8 +109,9 @@ fn breaks(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
     if let Some((times, first)) = &evidence.breaks.fallen {
         sentences.doubt(format!(
             "counters fell at {}{} to values that they do not reach in the time since the row before, such \
-             as {} {} in {}: the rows in front of it or behind it are those of another source (a failover, \
-             or a single row), these values are no events, and totals, rates and peaks are too high",
+             as {} {} in {}: either they began again with a burst, or the rows in front of it or behind it \
+             are those of another source (a failover, or a single row); then these values are no events, and \
+             totals, rates and peaks are too high",
             moment(first.at_ns),
             if *times == 1 { String::new() } else { format!(" and {} later", count(*times - 1, "time")) },
             name(first),
