@@ -204,6 +204,21 @@ fn only_the_command_that_starts_ctpulse_is_checked() {
             "{file}: {printed}{problems}"
         );
     }
+    // The namespace has the name of the program, too.
+    for words in [
+        "'ctpulse', 'execd', '--user', 'root', '--netns', 'ctpulse', '--format=influx'",
+        "'sudo', '-n', '-u', 'ctpulse', 'ctpulse', 'execd', '--netns', 'ctpulse', '--internal'",
+    ] {
+        let (code, printed, problems) = checked(execd(words).as_bytes(), &[]);
+        assert!(code == Some(0) && printed.contains("[[inputs.execd]]: "), "{words}: {problems}");
+    }
+    for other in [
+        "[[inputs.exec]]\ncommands = ['x']\nname_override = 'ctpulse'\n".to_owned(),
+        execd("'sh', '-c', 'pidof ctpulse; /usr/bin/other'"),
+    ] {
+        let (code, printed, _) = checked((other + "[[inputs.conntrack]]\n").as_bytes(), &[]);
+        assert!(code == Some(0) && !printed.contains("is not checked"), "{printed}");
+    }
     let twice = execd("'ctpulse', 'execd'").repeat(2);
     assert!(checked(twice.as_bytes(), &[]).1.contains("emits each row twice"));
 }

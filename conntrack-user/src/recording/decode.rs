@@ -31,7 +31,7 @@ enum Form {
 /// How files of other kinds begin.
 const REFUSED: [(&[u8], &str); 12] = [
     (b"PK\x03\x04", "it is a zip archive; unpack it first: unzip -p FILE | ctpulse report -"),
-    (b"BZh91AY", "it is compressed by bzip2; unpack it first: bzcat FILE | ctpulse report -"),
+    (b"BZh9", "it is compressed by bzip2; unpack it first: bzcat FILE | ctpulse report -"),
     (b"\xfd7zX", "it is compressed by xz; unpack it first: xzcat FILE | ctpulse report -"),
     (
         b"\x04\x22\x4d\x18",

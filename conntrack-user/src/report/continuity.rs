@@ -9,7 +9,7 @@ const FEWEST_BEYOND: usize = 2;
 /// Counters that began again rise no more than this many times as fast as between any two other rows.
 const BEYOND: f64 = 16.0;
 /// Lower values are those of a source that began again: what stood still may begin to move then.
-const HIGH: f64 = 64.0;
+const HIGH: f64 = 8.0;
 /// So many must rise at once, and all that are above 0, by this many times what they rise otherwise, and to
 /// twice their values at least.
 const FEWEST_LEAPING: usize = 4;

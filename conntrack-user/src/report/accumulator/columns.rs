@@ -15,8 +15,8 @@ use crate::schema::fields::{
 
 /// The columns that Telegraf's plugin reads by position, and what they count.
 const BY_POSITION: [(Field, Field); 2] = [(SEARCHED, CLASH_RESOLVE), (DELETE_LIST, CHAINTOOLONG)];
-/// So many zeros at the end are those of a kernel that does not count.
-const FEWEST_ZEROS: u64 = 10;
+/// A counter that is as high has counted for a while, and so have others that are counted.
+const HIGH: f64 = 64.0;
 
 /// What a counter of the rows shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,10 +93,10 @@ impl SourceAccumulator {
         let others = [FOUND, SEARCHED, DELETE_LIST];
         let have_begun = |value: fn(&Track) -> f64| {
             let mut tracks = others.iter().flat_map(|field| self.tracks_of(field, counters));
-            tracks.any(|track| value(track) > 0.0)
+            // Behind a reboot all are low, and some are 0.
+            tracks.any(|track| value(track) >= HIGH)
         };
-        // A counter is 0 in some rows behind a reboot, too.
-        let ends = tracks.iter().all(|track| track.zeros_at_end() >= FEWEST_ZEROS);
+        let ends = tracks.iter().all(|track| track.last() == 0.0 || track.zeros_at_end() > 0);
         let begins = tracks.iter().all(|track| track.first() == 0.0);
         !tracks.is_empty()
             && (ends && have_begun(Track::last) || begins && have_begun(Track::first))
