@@ -39,7 +39,7 @@ pub(crate) fn in_guest_or_asked() {
 
 /// Prints numbers under the name of a figure; in a guest in a line of the kernel's log, which is never
 /// torn.
-pub(crate) fn tell(figure: &str, numbers: &[(&str, f64)]) {
+pub(crate) fn print_figure(figure: &str, numbers: &[(&str, f64)]) {
     let numbers: Vec<_> = numbers.iter().map(|(name, number)| format!("{name}={number}")).collect();
     let line = format!("ctpulse-guest: measured {figure} {}\n", numbers.join(" "));
     match on_host() {
@@ -148,7 +148,7 @@ fn run_time_per_event() {
             }
             (order[at], run_time(&own))
         });
-        tell("run_time", &printed);
+        print_figure("run_time", &printed);
     }
 }
 
@@ -182,7 +182,7 @@ fn cpu_per_sample() {
             let reference = sample("off");
             (sample("on"), reference)
         };
-        tell("cpu_per_sample", &[("ours", ours), ("reference", reference)]);
+        print_figure("cpu_per_sample", &[("ours", ours), ("reference", reference)]);
     }
 }
 
@@ -237,7 +237,7 @@ fn time_to_attach() {
         let without = first_row("off", "kprobe");
         let [kprobe, trampoline] =
             ["kprobe", "trampoline"].map(|how| first_row("on", how) - without);
-        tell("attach", &[("kprobe", kprobe), ("trampoline", trampoline)]);
+        print_figure("attach", &[("kprobe", kprobe), ("trampoline", trampoline)]);
     }
 }
 
@@ -268,7 +268,10 @@ fn packets() {
                 flow.datagrams(BATCH);
                 let cost = programs.now().since(&before).cost();
                 let each = |total: u64| total as f64 / f64::from(BATCH);
-                tell("packet_cost", &[("ours", each(cost.nanoseconds)), ("runs", each(cost.runs))]);
+                print_figure(
+                    "packet_cost",
+                    &[("ours", each(cost.nanoseconds)), ("runs", each(cost.runs))],
+                );
             }
             rate
         };
@@ -278,6 +281,6 @@ fn packets() {
             let reference = rate();
             (with(), reference)
         };
-        tell("packets_per_second", &[("ours", ours), ("reference", reference)]);
+        print_figure("packets_per_second", &[("ours", ours), ("reference", reference)]);
     }
 }

@@ -11,7 +11,7 @@ use ctpulse::source::ebpf::probe_table::Probe;
 use ctpulse::source::ebpf::{AttachOptions, Events};
 use ctpulse::source::namespace::Pinned;
 
-use crate::bench::{LIFE, bpftrace, in_guest_or_asked, rounds, seconds, tell};
+use crate::bench::{LIFE, bpftrace, in_guest_or_asked, print_figure, rounds, seconds};
 use crate::events::watch;
 use crate::program_stats::Timing;
 use crate::support::{Namespace, integer, text};
@@ -83,11 +83,11 @@ fn compare(rates: &Rates<'_>) {
         let mut order = rates.counting.to_vec();
         order.rotate_left(round % rates.counting.len());
         let measured: Vec<_> = order.iter().map(|it| (it.name(), measure(*it))).collect();
-        let told = |part: usize| -> Vec<_> {
+        let numbers = |part: usize| -> Vec<_> {
             measured.iter().map(|(name, rates)| (*name, rates[part])).collect()
         };
-        tell(rates.figure, &told(0));
-        tell(&format!("{}_whole_life", rates.figure), &told(1));
+        print_figure(rates.figure, &numbers(0));
+        print_figure(&format!("{}_whole_life", rates.figure), &numbers(1));
     }
 }
 
@@ -159,7 +159,10 @@ fn run_time_of_each_hook() {
             };
             let [kprobe, trampoline] =
                 [of(&attached[0], variant.probes), of(&attached[1], variant.trampolines)];
-            tell(&format!("run_time_of_{name}"), &[("kprobe", kprobe), ("trampoline", trampoline)]);
+            print_figure(
+                &format!("run_time_of_{name}"),
+                &[("kprobe", kprobe), ("trampoline", trampoline)],
+            );
         }
     }
 }
@@ -195,7 +198,7 @@ fn losses() {
         }
         conntrack.end();
         let of = f64::from(CONNECTIONS);
-        tell(
+        print_figure(
             "losses",
             &[
                 ("ours", of - inserted as f64),

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Child, Stdio};
 
-use crate::bench::{rounds, seconds, tell};
+use crate::bench::{print_figure, rounds, seconds};
 use crate::in_guest;
 use crate::probes::Setting;
 use crate::program_stats::{Programs, Timing};
@@ -73,7 +73,7 @@ fn dropped_packets() {
             let reference = counting();
             (reporting(), reference)
         };
-        tell("drops_per_second", &[("ours", ours.0), ("reference", reference.0)]);
-        tell("drop_cost", &[("ours", ours.1), ("reference", reference.1)]);
+        print_figure("drops_per_second", &[("ours", ours.0), ("reference", reference.0)]);
+        print_figure("drop_cost", &[("ours", ours.1), ("reference", reference.1)]);
     }
 }

@@ -83,8 +83,8 @@ fn a_burst_of_insertions_is_seen_in_the_peak() {
             last = running.line(SOON).unwrap();
         }
         assert!(rate(&last, "new_rate") > 0.0, "{last}");
-        // A peak is a lower bound: its window has the time of two readings in it, and there is none
-        // where a reading took long, as on a busy machine. Another burst is seen then.
+        // A peak is a lower bound: its window has the time of two readings in it. After a reading that took
+        // long, as on a busy machine, the row has no peak; the next burst has one.
         if rate(&last, "insert_rate_max") >= rate(&last, "insert_rate") {
             return;
         }

@@ -223,6 +223,16 @@ fn only_the_command_that_starts_ctpulse_is_checked() {
     assert!(checked(twice.as_bytes(), &[]).1.contains("emits each row twice"));
 }
 
+#[test]
+fn a_directory_is_no_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in [&["config", "--check"][..], &["--once", "--config"]] {
+        let refused = ctpulse().args(arguments).arg(dir.path()).output().unwrap();
+        let printed = text(&refused.stderr);
+        assert!(printed.contains("it is a directory; name one file of it"), "{printed}");
+    }
+}
+
 /// As Telegraf takes them, in all its releases.
 #[test]
 fn settings_of_every_input_are_read_as_telegraf_reads_them() {

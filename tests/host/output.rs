@@ -2,6 +2,7 @@
 //! the file, and a terminal that hangs up.
 
 mod fifo;
+mod refused;
 mod replaced;
 mod textfile;
 

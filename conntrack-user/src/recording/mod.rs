@@ -9,7 +9,8 @@
 //! `file` writes, `content` checks a file that is appended to, and `frames` finds what is whole in a
 //! zstd file; `decode` undoes compression, `lines` cuts text, `line_protocol`, `json` and `csv_rows` read one line each, `catalog` numbers
 //! series and fields, `order` sorts rows by time, `clock_steps` keeps the order of rows at which a
-//! clock was set back, `strays` leaves out single rows with wrong times, `reader` puts these together. `report` gives rows their meaning.
+//! clock was set back, `strays` leaves out single rows with wrong times, `reader` puts these together.
+//! `report` gives rows their meaning.
 
 mod braces;
 mod catalog;

@@ -48,17 +48,17 @@ fn text(rows: &[Row]) -> String {
     String::from_utf8(Form::Lines.write(rows)).unwrap()
 }
 
-fn source(text: &str) -> SourceReport {
+pub(super) fn source(text: &str) -> SourceReport {
     let Report { mut sources, .. } = report_of(text.as_bytes());
     assert_eq!(sources.len(), 1);
     sources.remove(0)
 }
 
-fn warnings(source: &SourceReport) -> String {
+pub(super) fn warnings(source: &SourceReport) -> String {
     source.unknown.join("\n")
 }
 
-fn advice(text: &str) -> (Option<i32>, Vec<String>) {
+pub(super) fn advice(text: &str) -> (Option<i32>, Vec<String>) {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     advise_on(file.path())

@@ -1,11 +1,9 @@
 //! Rows of another source, of another program, of another kernel or with wrong times among those of one
 //! source: the report has the true totals or names the doubt, and no advice is certain that is in doubt.
 
-use std::io::Write as _;
+use ctpulse::report::SourceReport;
 
-use ctpulse::report::{Report, SourceReport};
-
-use super::advice::advise_on;
+use super::doubts::{advice, source, warnings};
 use super::forms::{report_of, totals};
 use crate::recordings::truth::{Form, ONLY_ALL, ONLY_TABLE, Row, SECOND_NS, START_NS, Truth};
 use crate::support::ctpulse;
@@ -44,22 +42,6 @@ impl Machine {
 /// Two minutes of gathers of the machine that `of` gives for each second.
 fn gathers(of: impl Fn(u64) -> Machine) -> String {
     (0..120).map(|second| of(second).gather(second)).collect()
-}
-
-fn source(text: &str) -> SourceReport {
-    let Report { mut sources, .. } = report_of(text.as_bytes());
-    assert_eq!(sources.len(), 1);
-    sources.remove(0)
-}
-
-fn warnings(source: &SourceReport) -> String {
-    source.unknown.join("\n")
-}
-
-fn advice(text: &str) -> (Option<i32>, Vec<String>) {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-    advise_on(file.path())
 }
 
 /// The drops of all years of a host were "!! packets are dropped" behind a warning that they may be another
@@ -301,6 +283,57 @@ fn a_kernel_that_was_replaced_is_named() {
     // Probes count from 0, when the kernel has counted for long.
     let probed: String = (0..120).map(|at| columns(at, 700 + at, BY_NAME, 9 * at)).collect();
     assert!(!warnings(&source(&probed)).contains("the kernel was replaced"));
+}
+
+/// A kernel without types: ctpulse counts `delete_list`, and the kernel prints 0 for `new` and `delete`.
+#[test]
+fn a_column_that_ctpulse_counts_is_not_that_of_telegraf() {
+    let gather = |second: u64| {
+        let (time, chains, races) = (1_795_590_600 + second, 2 + second / 60, 3 + second / 50);
+        format!(
+            "conntrack,cpu=all chaintoolong={chains}i,clash_resolve={races}i,delete=0i,\
+             delete_list={}i,delete_list_rate=2,drop=0i,found={}i,new=0i,searched=0i {time}\n\
+             conntrack ip_conntrack_count=900,ip_conntrack_max=65536 {time}\n",
+            700 + 2 * second,
+            5000 + 2 * second
+        )
+    };
+    let said = warnings(&source(&(0..120).map(gather).collect::<String>()));
+    assert!(!said.contains("count the same"), "{said}");
+}
+
+/// What stood still begins to move when a container starts.
+#[test]
+fn an_idle_source_that_began_again_is_no_other_one() {
+    let gather = |number: u64| {
+        let [found, invalid, restarts] = if number < 60 { [12, 5, 4] } else { [3, 2, 0] };
+        let time = 1_795_590_600 + 10 * number;
+        format!(
+            "conntrack,cpu=all delete=0i,drop=0i,found={found}i,insert_failed=0i,invalid={invalid}i,\
+             new=0i,search_restart={restarts}i {time}\n\
+             conntrack ip_conntrack_count=5,ip_conntrack_max=65536 {time}\n"
+        )
+    };
+    let said = warnings(&source(&(0..120).map(gather).collect::<String>()));
+    assert!(!said.contains("another source"), "{said}");
+}
+
+/// Rows of a whole part were left out as those of a wrong time, and its fill with them.
+#[test]
+fn parts_of_an_idle_source_in_any_order_have_all_their_rows() {
+    let part = |day: u64, entries: u64| -> String {
+        let gather = |number: u64| {
+            let time = 1_795_590_600 + 86_400 * day + 10 * number;
+            format!(
+                "conntrack,cpu=all drop=0i,early_drop=0i,found=9i,insert_failed=0i,invalid=4i {time}\n\
+                 conntrack ip_conntrack_count={entries},ip_conntrack_max=65536 {time}\n"
+            )
+        };
+        (0..60).map(gather).collect()
+    };
+    let report = report_of([part(2, 50), part(0, 64_000), part(5, 50)].concat().as_bytes());
+    assert_eq!(report.recording.stray_rows, 0, "{:?}", report.sources[0].unknown);
+    assert_eq!(report.sources[0].emissions, 180);
 }
 
 /// One program wrote the source for some time, or every ten seconds, beside another one.

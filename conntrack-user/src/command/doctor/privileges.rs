@@ -112,3 +112,17 @@ fn status_of(process: &Path) -> String {
         (other, all) => format!("{first}; OTHERS in {other} of {all} threads"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_that_are_lacking_are_named() {
+        assert_eq!(described(u64::MAX), "all");
+        let without = !(CapabilitySet::NET_ADMIN | CapabilitySet::BPF).bits();
+        assert_eq!(described(without), "all but CAP_NET_ADMIN CAP_BPF");
+        assert_eq!(described(CapabilitySet::NET_ADMIN.bits()), "CAP_NET_ADMIN");
+        assert_eq!(described(0), "none");
+    }
+}
