@@ -174,9 +174,12 @@ impl Probes {
     ) {
         let Some(source) = &mut self.source else { return };
         let notice = match source.attacher.answer() {
-            Some(Ok(reader)) if std::mem::take(&mut self.asked_before_loss) => {
-                // Attached to a module that may have gone meanwhile: such probes count nothing.
-                source.attacher.retire(reader);
+            Some(answer) if std::mem::take(&mut self.asked_before_loss) => {
+                // Of a module that may have gone meanwhile: such probes count nothing, and a refusal is
+                // that of the module which was not there.
+                if let Ok(reader) = answer {
+                    source.attacher.retire(reader);
+                }
                 source.attacher.ask();
                 return;
             }
@@ -190,14 +193,12 @@ impl Probes {
                 Notice::Attached(hooks)
             }
             Some(Err(error @ EventsError::Unused)) => {
-                self.asked_before_loss = false;
                 self.give_up(accumulator);
                 // At once: kprobes can be attached instead.
                 self.attach_at = now;
                 Notice::NotAttached(error)
             }
             Some(Err(error)) => {
-                self.asked_before_loss = false;
                 self.detach(accumulator, announced);
                 Notice::NotAttached(error)
             }
