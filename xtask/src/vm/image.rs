@@ -65,6 +65,8 @@ pub(crate) enum Work<'a> {
         connections: Option<u64>,
         /// How they attach probes, if not as by default.
         attach: Option<&'a str>,
+        /// Seconds after which a test that still runs is killed.
+        patience: u64,
     },
     /// Measurements.
     Measurements {
@@ -96,6 +98,9 @@ impl Image {
         archive.file("etc/ctpulse-test", 0o644, filter.as_bytes());
         if let Work::Measurements { length, .. } = work {
             archive.file("etc/ctpulse-measure", 0o644, length.as_bytes());
+        }
+        if let Work::Tests { patience, .. } = work {
+            archive.file("etc/ctpulse-patience", 0o644, patience.to_string().as_bytes());
         }
         if let Work::Tests { connections: Some(number), .. } = work {
             archive.file("etc/ctpulse-connections", 0o644, number.to_string().as_bytes());

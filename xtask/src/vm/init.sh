@@ -37,6 +37,10 @@ export CTPULSE_BIN=/bin/ctpulse CTPULSE_TEST_ROOT=1 HOME=/tmp
 if [ -e /etc/ctpulse-attach ]; then
     export CTPULSE_EBPF_ATTACH="$(cat /etc/ctpulse-attach)"
 fi
+# How many seconds a test may take, where there is a limit.
+if [ -e /etc/ctpulse-patience ]; then
+    patience="timeout -s KILL $(cat /etc/ctpulse-patience)"
+fi
 list() {
     /bin/guest --list --format terse "$@" | sed -n 's/: test$//p'
 }
@@ -55,8 +59,12 @@ while read -r name; do
 done < /run/tests
 while read -r name; do
     say "begin $name"
-    /bin/guest $which --exact "$name" --test-threads=1 --nocapture < /dev/null
-    say "end $name $?"
+    $patience /bin/guest $which --exact "$name" --test-threads=1 --nocapture < /dev/null
+    status=$?
+    if [ -n "$patience" ] && [ $status -eq 137 ]; then
+        echo "killed, as a test is that has not ended in ${patience##* } s"
+    fi
+    say "end $name $status"
 done < /run/tests
 say "done"
 poweroff -f

@@ -7,7 +7,7 @@ use anyhow::bail;
 
 use super::image::{Image, Work};
 use super::machine::Accelerator;
-use super::run::{self, Shown};
+use super::run::{self, Patience, Shown};
 use super::{Binaries, build, kernels, obstacle, turn};
 use crate::tools;
 
@@ -42,8 +42,9 @@ pub(crate) fn measure(
     let binaries = Binaries { ctpulse, ..build()? };
     let length = if quick { "quick" } else { "full" };
     let image = Image::new(&binaries, Work::Measurements { length, filter }, true)?;
+    let patience = Patience::whole(PATIENCE);
     let run =
-        run::boot(&kernel, &image, accelerator, &consoles, PATIENCE, &mut |shown| match shown {
+        run::boot(&kernel, &image, accelerator, &consoles, patience, &mut |shown| match shown {
             Shown::Verdict(verdict) => eprintln!("bench: {verdict}"),
             Shown::Line(_) => {}
         })?;

@@ -32,6 +32,7 @@ use anyhow::{Context, anyhow, bail};
 
 use self::image::{Image, Work};
 use self::kernel::{Kernel, Kernels};
+use self::run::Patience;
 use crate::workspace::{self, shown};
 use crate::{tools, workspace::run_checked};
 
@@ -41,6 +42,9 @@ const DEFAULT: [&str; 3] = ["5.10", "6.1", "6.12"];
 /// Seconds that a guest may take by default: twice what all tests take on an idle machine, of
 /// which one waits for the kernel's garbage collector, two minutes on 5.10.
 const TIMEOUT: u64 = 2700;
+
+/// Seconds that a test may take by default: three times what the longest takes on an idle machine.
+const TEST_TIMEOUT: u64 = 600;
 
 /// Options of `cargo xtask vm`.
 #[derive(Debug, clap::Args)]
@@ -53,6 +57,9 @@ pub(crate) struct Options {
     /// Seconds after which a guest that still runs has failed
     #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT)]
     timeout: u64,
+    /// Seconds after which a test that still runs has failed, and the next one begins
+    #[arg(long, value_name = "SECONDS", default_value_t = TEST_TIMEOUT)]
+    test_timeout: u64,
     /// How many guests run at once. Each takes a CPU and 1 GiB. The default is one
     /// for each CPU
     #[arg(long, value_name = "NUMBER")]
@@ -67,7 +74,7 @@ pub(crate) struct Options {
     #[arg(long)]
     bpftrace: bool,
     /// Number of connections in `every_connection_is_counted_under_load`; about 10,000 a
-    /// second on an idle machine, so give --timeout too
+    /// second on an idle machine, so give --timeout and --test-timeout too
     #[arg(long, value_name = "NUMBER")]
     connections: Option<u64>,
     /// How the tests attach probes: kprobe, trampoline or auto, instead of the default
@@ -82,6 +89,7 @@ impl Default for Options {
         Self {
             kernels: Vec::new(),
             timeout: TIMEOUT,
+            test_timeout: TEST_TIMEOUT,
             jobs: None,
             accel: Accelerator::default(),
             verbose: false,
@@ -124,6 +132,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             filter: options.test.as_deref().unwrap_or_default(),
             connections: options.connections,
             attach: options.attach.as_deref(),
+            patience: options.test_timeout,
         },
         options.bpftrace,
     )?;
@@ -240,7 +249,11 @@ fn test(
 ) -> anyhow::Result<bool> {
     let name = &kernel.version;
     let start = Instant::now();
-    let patience = Duration::from_secs(options.timeout);
+    let patience = Patience {
+        guest: Duration::from_secs(options.timeout),
+        // The guest itself ends a test that hangs, unless its kernel does.
+        test: Duration::from_secs(options.test_timeout) + Duration::from_secs(60),
+    };
     let run =
         run::boot(kernel, image, options.accel, consoles, patience, &mut |event| match event {
             run::Shown::Line(line) if options.verbose => eprintln!("{name}: {line}"),

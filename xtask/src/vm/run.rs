@@ -23,6 +23,37 @@ pub(super) enum Shown<'a> {
     Verdict(&'a str),
 }
 
+/// How long a guest is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// From its boot to its end.
+    pub(super) guest: Duration,
+    /// From the beginning of a test to its end.
+    pub(super) test: Duration,
+}
+
+impl Patience {
+    /// For a guest and each of its tests.
+    pub(super) fn whole(patience: Duration) -> Self {
+        Self { guest: patience, test: patience }
+    }
+
+    /// When a guest is killed that was booted at `boot` and runs a test since `began`.
+    fn deadline(self, boot: Instant, began: Option<Instant>) -> Instant {
+        let guest = boot + self.guest;
+        began.map_or(guest, |began| guest.min(began + self.test))
+    }
+
+    /// Why it was killed at its deadline.
+    fn trouble(self, boot: Instant) -> String {
+        if boot.elapsed() >= self.guest {
+            format!("the guest has not ended in {} s", self.guest.as_secs())
+        } else {
+            format!("the guest was killed, as a test had not ended in {} s", self.test.as_secs())
+        }
+    }
+}
+
 /// Boots `kernel` with `image` and listens until it ends, or kills it after `patience`.
 ///
 /// # Errors
@@ -32,7 +63,7 @@ pub(super) fn boot(
     image: &Image,
     accelerator: Accelerator,
     consoles: &Path,
-    patience: Duration,
+    patience: Patience,
     show: &mut dyn FnMut(Shown<'_>),
 ) -> anyhow::Result<Run> {
     let initramfs = image.with_modules_of(kernel)?;
@@ -49,7 +80,7 @@ pub(super) fn attend(
     image: &[u8],
     hardware: Hardware<'_>,
     consoles: &Path,
-    patience: Duration,
+    patience: Patience,
     show: &mut dyn FnMut(Shown<'_>),
 ) -> anyhow::Result<Run> {
     let name = &kernel.version;
@@ -60,9 +91,10 @@ pub(super) fn attend(
     let console = consoles.join(format!("{name}.console"));
     let mut machine = Machine::boot(&kernel.image, &initramfs, hardware, &console)?;
     let mut run = Run { kernel: name.clone(), console, ..Run::default() };
-    let deadline = Instant::now() + patience;
+    let boot = Instant::now();
     loop {
-        match machine.line(deadline)? {
+        let began = run.current.as_ref().map(|(_, began, _)| *began);
+        match machine.line(patience.deadline(boot, began))? {
             Line::Text(line) => {
                 show(Shown::Line(&line));
                 if let Some(verdict) = run.take(&line) {
@@ -74,7 +106,7 @@ pub(super) fn attend(
                 break;
             }
             Line::Late => {
-                run.trouble.push(format!("the guest has not ended in {} s", patience.as_secs()));
+                run.trouble.push(patience.trouble(boot));
                 break;
             }
         }
@@ -222,6 +254,17 @@ mod tests {
         assert_eq!((hung.passed, &hung.failed[..]), (0, &["a".to_owned()][..]));
         let warned = run(&[&good[..], &["[    1.2] WARNING: CPU: 0", done]].concat());
         assert_eq!(warned.trouble, ["kernel message: WARNING: CPU: 0"]);
+    }
+
+    #[test]
+    fn a_test_that_hangs_ends_its_guest_before_the_guests_own_deadline() {
+        let patience = Patience { guest: Duration::from_secs(900), test: Duration::from_secs(60) };
+        let boot = Instant::now();
+        let after = |seconds| boot + Duration::from_secs(seconds);
+        assert_eq!(patience.deadline(boot, None), after(900));
+        assert_eq!(patience.deadline(boot, Some(after(100))), after(160));
+        assert_eq!(patience.deadline(boot, Some(after(870))), after(900));
+        assert!(patience.trouble(boot).contains("a test had not ended in 60 s"));
     }
 
     #[test]
