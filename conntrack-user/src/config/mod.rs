@@ -21,6 +21,7 @@ mod input;
 mod input_tests;
 mod quoting;
 mod series;
+mod syntax;
 mod tables;
 #[cfg(test)]
 mod telegraf_tests;
