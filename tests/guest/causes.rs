@@ -15,7 +15,7 @@ use crate::drops::{Drops, UDP_TIMEOUT, of_cause};
 use crate::events::{all, settled, watch};
 use crate::probes::{Setting, attach, attach_all, hook, sum};
 use crate::support::{Namespace, integer, number, output, statistics, text};
-use crate::{in_guest, wait_for};
+use crate::{Stop, in_guest, wait_for};
 
 /// Has ctnetlink create entries; how many it could not.
 fn create(namespace: &Namespace, entries: u16) -> u64 {
@@ -181,11 +181,12 @@ fn drops_that_are_under_way_at_the_start_have_their_connection() {
                 }
             });
         });
+        let ending = Stop(&stop);
         wait_for("a flood", || sent.load(Ordering::Relaxed) > 1000);
         let drops = Drops::json(&[&namespace]);
         let attached = sent.load(Ordering::Relaxed);
         wait_for("more of it", || sent.load(Ordering::Relaxed) > attached + 500);
-        stop.store(true, Ordering::Relaxed);
+        drop(ending);
         drops.records()
     });
     drop(max);

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::drops::{UDP_TIMEOUT, send_to_many};
 use crate::probes::Setting;
 use crate::support::{Namespace, ctpulse, output, text};
-use crate::{Modules, NOBODY, in_guest};
+use crate::{Modules, NOBODY, Stop, in_guest};
 
 /// The number of entries of each line of `ctpulse top`, by the values of its keys.
 type Counts = BTreeMap<String, u64>;
@@ -272,15 +272,6 @@ fn inode(namespace: &Namespace) -> u32 {
     use std::os::unix::fs::MetadataExt as _;
     let path = format!("/run/netns/{}", namespace.name);
     u32::try_from(std::fs::metadata(path).unwrap().ino()).unwrap()
-}
-
-/// Ends a thread of the test also when the test fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Entries move while the table is resized; each is read once all the same. Where resizes are faster than

@@ -12,9 +12,9 @@ use conntrack_ebpf::Event;
 use crate::clash::{HIDDEN, hidden_sockets};
 use crate::drops::{Drops, of_cause};
 use crate::events::{settled, watch};
-use crate::in_guest;
 use crate::probes::{attach_all, sum};
 use crate::support::{Namespace, integer, output, statistics};
+use crate::{Stop, in_guest};
 
 /// FTP's data connections are related to the control connection that announced them.
 #[test]
@@ -85,6 +85,7 @@ pub(crate) fn unload_while_sending(namespace: &Namespace, socket: &UdpSocket) ->
             }
             refused
         });
+        let stop = Stop(&enough);
         for _ in 0..if drops_while_a_helper_goes() { 5 } else { 1 } {
             output(Command::new("rmmod").arg("nf_conntrack_ftp"));
             output(Command::new("insmod").arg("/modules/nf_conntrack_ftp.ko"));
@@ -92,7 +93,7 @@ pub(crate) fn unload_while_sending(namespace: &Namespace, socket: &UdpSocket) ->
                 break;
             }
         }
-        enough.store(true, Ordering::Relaxed);
+        drop(stop);
         sender.join().unwrap()
     })
 }

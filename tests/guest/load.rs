@@ -14,7 +14,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use crate::events::{settled, watch};
 use crate::probes::{CPUS, Setting, attach_all, programs, sum};
 use crate::support::{Namespace, Running, ctpulse, integer, output, statistics, text};
-use crate::{SOON, in_guest, wait_for};
+use crate::{SOON, Stop, in_guest, wait_for};
 
 const CONNECTIONS: u64 = 200_000;
 
@@ -199,6 +199,7 @@ fn probes_come_and_go_fifty_times_under_load() {
                 }
             });
         });
+        let ending = Stop(stop);
         // Five at a time, so that some come while others go; every other one is killed.
         let agents = (0..5).map(|agent| {
             scope.spawn(move || {
@@ -211,7 +212,7 @@ fn probes_come_and_go_fifty_times_under_load() {
         let agents: Vec<_> = agents.collect();
         let ended = agents.into_iter().map(|agent| agent.join().is_ok());
         let all_ended = ended.fold(true, |all, one| all & one);
-        stop.store(true, Ordering::Relaxed);
+        drop(ending);
         assert!(all_ended);
     });
     let answered = answered.load(Ordering::Relaxed);

@@ -43,7 +43,7 @@ mod without_return;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use support::{Namespace, Running, ctpulse, output, text};
@@ -52,6 +52,15 @@ const SOON: Duration = Duration::from_secs(60);
 /// The user id of `nobody`.
 const NOBODY: u32 = 65534;
 const STATISTICS: &str = "/proc/net/stat/nf_conntrack";
+
+/// Ends the threads that read a flag, also when a test fails: a scope waits for its threads.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Panics where a test could do harm.
 fn in_guest() {
