@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 
 use super::kernel::Kernel;
 use super::machine::{Accelerator, Hardware};
-use super::run::{self, Patience, Shown};
+use super::run::{self, Guest, Patience, Shown};
 use super::{image, kernels, obstacle, print_result, tool, turn};
 use crate::workspace::run_checked;
 
@@ -57,14 +57,8 @@ pub(crate) fn boot_disk(disk: &Disk<'_>) -> anyhow::Result<bool> {
     };
     let hardware =
         Hardware { accelerator: Accelerator::Tcg, memory_mib: MEMORY, disk: Some(&file) };
-    let run = run::attend(
-        &kernel,
-        &initramfs,
-        hardware,
-        &consoles,
-        Patience::whole(disk.patience),
-        &mut show,
-    )?;
+    let guest = Guest { name, kernel: &kernel, initramfs: &initramfs, consoles: &consoles };
+    let run = run::attend(guest, hardware, Patience::whole(disk.patience), &mut show)?;
     print_result(name, &run, start);
     Ok(run.is_good())
 }

@@ -12,7 +12,7 @@ use std::process::Stdio;
 use anyhow::{Context, bail};
 
 use super::kernel::Kernel;
-use super::{Binaries, tool};
+use super::{Binaries, Part, tool};
 use crate::tools;
 use crate::workspace::run_checked;
 
@@ -133,13 +133,15 @@ impl Image {
         if self.bpftrace { 2048 } else { 1024 }
     }
 
-    /// The whole initramfs for a kernel.
+    /// The whole initramfs for a part of the tests with a kernel.
     ///
     /// # Errors
     /// When a module cannot be read.
-    pub(crate) fn with_modules_of(&self, kernel: &Kernel) -> anyhow::Result<Vec<u8>> {
+    pub(super) fn with(&self, kernel: &Kernel, part: Part) -> anyhow::Result<Vec<u8>> {
         let mut archive = Archive::default();
         archive.modules(kernel, &MODULES)?;
+        let numbers = format!("{} {}\n", part.of, part.remainder());
+        archive.file("etc/ctpulse-part", 0o644, numbers.as_bytes());
         Ok([&self.base[..], &gzip(&archive.finish())?].concat())
     }
 }

@@ -52,7 +52,8 @@ if [ -e /etc/ctpulse-measure ]; then
 else
     which=
     list $(cat /etc/ctpulse-test) > /run/all
-    grep -vxF -f /run/ignored /run/all > /run/tests
+    read -r of remainder < /etc/ctpulse-part
+    grep -vxF -f /run/ignored /run/all | awk "NR % $of == $remainder" > /run/tests
 fi
 while read -r name; do
     say "test $name"

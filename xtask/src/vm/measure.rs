@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::bail;
 
 use super::image::{Image, Work};
-use super::machine::Accelerator;
-use super::run::{self, Patience, Shown};
-use super::{Binaries, build, kernels, obstacle, turn};
+use super::machine::{Accelerator, Hardware};
+use super::run::{self, Guest, Patience, Shown};
+use super::{Binaries, Part, build, kernels, obstacle, turn};
 use crate::tools;
 
 /// The kernel that is measured.
@@ -42,12 +42,18 @@ pub(crate) fn measure(
     let binaries = Binaries { ctpulse, ..build()? };
     let length = if quick { "quick" } else { "full" };
     let image = Image::new(&binaries, Work::Measurements { length, filter }, true)?;
-    let patience = Patience::whole(PATIENCE);
-    let run =
-        run::boot(&kernel, &image, accelerator, &consoles, patience, &mut |shown| match shown {
-            Shown::Verdict(verdict) => eprintln!("bench: {verdict}"),
-            Shown::Line(_) => {}
-        })?;
+    let initramfs = image.with(&kernel, Part::WHOLE)?;
+    let guest = Guest {
+        name: &kernel.version,
+        kernel: &kernel,
+        initramfs: &initramfs,
+        consoles: &consoles,
+    };
+    let hardware = Hardware { accelerator, memory_mib: image.memory_mib(), disk: None };
+    let run = run::attend(guest, hardware, Patience::whole(PATIENCE), &mut |shown| match shown {
+        Shown::Verdict(verdict) => eprintln!("bench: {verdict}"),
+        Shown::Line(_) => {}
+    })?;
     if !run.is_good() {
         run.show_lines();
     }

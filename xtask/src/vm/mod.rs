@@ -32,7 +32,8 @@ use anyhow::{Context, anyhow, bail};
 
 use self::image::{Image, Work};
 use self::kernel::{Kernel, Kernels};
-use self::run::Patience;
+use self::machine::Hardware;
+use self::run::{Guest, Patience};
 use crate::workspace::{self, shown};
 use crate::{tools, workspace::run_checked};
 
@@ -61,7 +62,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = TEST_TIMEOUT)]
     test_timeout: u64,
     /// How many guests run at once. Each takes a CPU and 1 GiB. The default is one
-    /// for each CPU
+    /// for each CPU. With more than one, each kernel's tests are divided between two
+    /// guests, if they are not selected by name
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<NonZeroUsize>,
     /// How QEMU executes a guest
@@ -213,7 +215,31 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// Tests the kernels, several at a time. Returns whether all tests passed in all of them.
+/// A part of the tests.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    index: usize,
+    of: usize,
+}
+
+impl Part {
+    const WHOLE: Self = Self { index: 0, of: 1 };
+
+    /// What the numbers of its tests, counted from 1, leave over when they are divided by `of`.
+    fn remainder(self) -> usize {
+        (self.index + 1) % self.of
+    }
+
+    /// A name for a guest with the kernel `version`.
+    fn name(self, version: &str) -> String {
+        match self.of {
+            1 => version.to_owned(),
+            of => format!("{version}.{}of{of}", self.index + 1),
+        }
+    }
+}
+
+/// Tests the kernels, several guests at a time. Returns whether all tests passed in all of them.
 fn test_each(
     kernels: &[Kernel],
     image: &Image,
@@ -221,17 +247,22 @@ fn test_each(
     consoles: &Path,
 ) -> anyhow::Result<bool> {
     let jobs = options.jobs.map_or_else(thread::available_parallelism, Ok);
-    let jobs = jobs.map_or(1, NonZeroUsize::get).min(kernels.len());
+    let jobs = jobs.map_or(1, NonZeroUsize::get);
+    let of = if jobs > 1 && options.test.is_none() { 2 } else { 1 };
+    let guests: Vec<_> = kernels
+        .iter()
+        .flat_map(|kernel| (0..of).map(move |index| (kernel, Part { index, of })))
+        .collect();
     let next = AtomicUsize::new(0);
     let work = || -> anyhow::Result<bool> {
         let mut all_passed = true;
-        while let Some(kernel) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
-            all_passed &= test(kernel, image, options, consoles)?;
+        while let Some((kernel, part)) = guests.get(next.fetch_add(1, Ordering::Relaxed)) {
+            all_passed &= test(kernel, *part, image, options, consoles)?;
         }
         Ok(all_passed)
     };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..jobs.min(guests.len())).map(|_| scope.spawn(work)).collect();
         let mut all_passed = true;
         for worker in workers {
             all_passed &= worker.join().map_err(|_| anyhow!("a worker panicked"))??;
@@ -240,28 +271,31 @@ fn test_each(
     })
 }
 
-/// Boots one kernel. Returns whether at least one test ran and all passed.
+/// Boots a guest. Returns whether at least one test ran and all passed.
 fn test(
     kernel: &Kernel,
+    part: Part,
     image: &Image,
     options: &Options,
     consoles: &Path,
 ) -> anyhow::Result<bool> {
-    let name = &kernel.version;
+    let name = part.name(&kernel.version);
     let start = Instant::now();
     let patience = Patience {
         guest: Duration::from_secs(options.timeout),
         // The guest itself ends a test that hangs, unless its kernel does.
         test: Duration::from_secs(options.test_timeout) + Duration::from_secs(60),
     };
-    let run =
-        run::boot(kernel, image, options.accel, consoles, patience, &mut |event| match event {
-            run::Shown::Line(line) if options.verbose => eprintln!("{name}: {line}"),
-            run::Shown::Line(_) => {}
-            run::Shown::Verdict(verdict) => println!("{verdict}"),
-        })?;
+    let guest = Guest { name: &name, kernel, initramfs: &image.with(kernel, part)?, consoles };
+    let hardware =
+        Hardware { accelerator: options.accel, memory_mib: image.memory_mib(), disk: None };
+    let run = run::attend(guest, hardware, patience, &mut |event| match event {
+        run::Shown::Line(line) if options.verbose => eprintln!("{name}: {line}"),
+        run::Shown::Line(_) => {}
+        run::Shown::Verdict(verdict) => println!("{verdict}"),
+    })?;
 
-    print_result(name, &run, start);
+    print_result(&name, &run, start);
     Ok(run.is_good())
 }
 
@@ -295,6 +329,18 @@ fn tool(program: &str) -> anyhow::Result<Command> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_test_is_in_one_part() {
+        for of in 1..4 {
+            for number in 1..10 {
+                let has_it = |index| number % of == Part { index, of }.remainder();
+                assert_eq!((0..of).filter(|index| has_it(*index)).count(), 1, "{number} of {of}");
+            }
+        }
+        assert_eq!(Part::WHOLE.name("6.1"), "6.1");
+        assert_eq!(Part { index: 1, of: 2 }.name("6.1"), "6.1.2of2");
+    }
 
     #[test]
     fn executables_are_found_in_cargos_messages() {

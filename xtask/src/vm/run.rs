@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::console::{self, Event};
-use super::image::Image;
 use super::kernel::Kernel;
-use super::machine::{Accelerator, Hardware, Line, Machine};
+use super::machine::{Hardware, Line, Machine};
 use super::plural;
 
 /// How many of the console's last lines a failure shows.
@@ -54,43 +53,35 @@ impl Patience {
     }
 }
 
-/// Boots `kernel` with `image` and listens until it ends, or kills it after `patience`.
-///
-/// # Errors
-/// When QEMU cannot be started or a file cannot be written.
-pub(super) fn boot(
-    kernel: &Kernel,
-    image: &Image,
-    accelerator: Accelerator,
-    consoles: &Path,
-    patience: Patience,
-    show: &mut dyn FnMut(Shown<'_>),
-) -> anyhow::Result<Run> {
-    let initramfs = image.with_modules_of(kernel)?;
-    let hardware = Hardware { accelerator, memory_mib: image.memory_mib(), disk: None };
-    attend(kernel, &initramfs, hardware, consoles, patience, show)
+/// A guest to boot.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guest<'a> {
+    /// Names it in its results and its files.
+    pub(super) name: &'a str,
+    pub(super) kernel: &'a Kernel,
+    pub(super) initramfs: &'a [u8],
+    /// The directory of its console.
+    pub(super) consoles: &'a Path,
 }
 
-/// The same with an initramfs, on `hardware`.
+/// Boots a guest on `hardware` and listens until it ends, or kills it when `patience` is over.
 ///
 /// # Errors
 /// When QEMU cannot be started or a file cannot be written.
 pub(super) fn attend(
-    kernel: &Kernel,
-    image: &[u8],
+    guest: Guest<'_>,
     hardware: Hardware<'_>,
-    consoles: &Path,
     patience: Patience,
     show: &mut dyn FnMut(Shown<'_>),
 ) -> anyhow::Result<Run> {
-    let name = &kernel.version;
-    let initramfs = consoles.join(format!("{name}.initramfs"));
-    let written = fs::write(&initramfs, image);
+    let name = guest.name;
+    let initramfs = guest.consoles.join(format!("{name}.initramfs"));
+    let written = fs::write(&initramfs, guest.initramfs);
     written.with_context(|| format!("cannot write {}", initramfs.display()))?;
 
-    let console = consoles.join(format!("{name}.console"));
-    let mut machine = Machine::boot(&kernel.image, &initramfs, hardware, &console)?;
-    let mut run = Run { kernel: name.clone(), console, ..Run::default() };
+    let console = guest.consoles.join(format!("{name}.console"));
+    let mut machine = Machine::boot(&guest.kernel.image, &initramfs, hardware, &console)?;
+    let mut run = Run { name: name.to_owned(), console, ..Run::default() };
     let boot = Instant::now();
     loop {
         let began = run.current.as_ref().map(|(_, began, _)| *began);
@@ -122,7 +113,7 @@ pub(super) fn attend(
 /// The reports of one guest so far.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    kernel: String,
+    name: String,
     /// Where the whole console is.
     console: PathBuf,
     listed: Vec<String>,
@@ -186,7 +177,7 @@ impl Run {
             self.failed.push(test.to_owned());
             self.last_lines.extend(lines.into_iter().rev().take(LAST_LINES).rev());
         }
-        format!("{}  {test:width$}  {verdict:6}  {seconds:5.1} s", self.kernel)
+        format!("{}  {test:width$}  {verdict:6}  {seconds:5.1} s", self.name)
     }
 
     /// QEMU has ended.
@@ -217,7 +208,7 @@ impl Run {
     /// Prints the console lines about failures on standard error.
     pub(super) fn show_lines(&self) {
         let skipped = self.last_lines.len().saturating_sub(2 * LAST_LINES);
-        let mut text = format!("xtask: {}: from the console:\n", self.kernel);
+        let mut text = format!("xtask: {}: from the console:\n", self.name);
         for line in &self.last_lines[skipped..] {
             text.push_str(&format!("  | {line}\n"));
         }
