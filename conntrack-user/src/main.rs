@@ -1,12 +1,13 @@
 //! `ctpulse`: arguments in, exit code out. The library does the rest.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
 use ctpulse::cli::{Cli, answer_script, usage};
 use ctpulse::command::{UsageError, error_lines, hang_up};
 use ctpulse::logging;
+use ctpulse::output::StandardOutput;
 use log::Level;
 
 /// The exit status of a wrong command line.
@@ -24,8 +25,8 @@ fn main() -> ExitCode {
             ExitCode::from(WRONG_USAGE)
         }
         // A help text or the version.
-        Err(text) => match text.print().and_then(|()| std::io::stdout().flush()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+        Err(text) => match print(&text) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 let error = format!("cannot write to standard output: {error}");
                 logging::say(Level::Error, &error);
                 ExitCode::FAILURE
@@ -33,6 +34,13 @@ fn main() -> ExitCode {
             _ => ExitCode::SUCCESS,
         },
     }
+}
+
+fn print(text: &clap::Error) -> io::Result<()> {
+    // Where it was closed, clap would print to what was opened in its place.
+    StandardOutput::open()?;
+    text.print()?;
+    io::stdout().flush()
 }
 
 /// Prints an error, a line for each problem, and returns the exit status that it means.

@@ -229,11 +229,17 @@ impl fmt::Display for Notice {
                 }
             }
             Self::Sysctl(error) => write!(f, "{}; it is left out", sysctl(error)),
-            Self::Odd(odd) => write!(
-                f,
-                "statistics: {} bad, {} short, {} long rows; the first bad line is {}",
-                odd.bad_rows, odd.short_rows, odd.long_rows, odd.first_bad_line
-            ),
+            Self::Odd(odd) => {
+                write!(
+                    f,
+                    "statistics: {} bad, {} short, {} long rows",
+                    odd.bad_rows, odd.short_rows, odd.long_rows
+                )?;
+                match odd.bad_rows {
+                    0 => Ok(()),
+                    _ => write!(f, "; the first bad line is {}", odd.first_bad_line),
+                }
+            }
             Self::Restarted => {
                 f.write_str("the statistics file started again; nothing is counted for that time")
             }

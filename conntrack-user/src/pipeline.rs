@@ -18,12 +18,12 @@ use crate::composition::walks::{Prepared, Walks};
 use crate::confine::{Needs, capabilities, confine};
 use crate::logging::INPUT_TARGET;
 use crate::notices::{CannotBegin, StartNotice};
-use crate::output::{Destination, Ended, Ending, InputState, Sink, Standing};
+use crate::output::{Destination, Ended, Ending, InputState, Silence, Sink, Standing};
 use crate::rows::RowBuilder;
 use crate::sampling::channel::Control;
 use crate::sampling::{Sampler, SamplingReport, Trigger};
 use crate::schema::fields::{COUNT, LIMIT};
-use crate::schema::maintained::{Release, read_release};
+use crate::schema::maintained::Release;
 use crate::settings::{Confine, Ebpf, Input, Roots, Source};
 use crate::source::cpu_mask;
 use crate::source::ebpf::EventsError;
@@ -32,6 +32,7 @@ use crate::source::ebpf::sharing::FirstProbes;
 use crate::source::mounts;
 use crate::source::namespace::HeldProcesses;
 use crate::source::reader::{Reader, lacking_table_files, settled};
+use crate::source::release;
 use crate::source::roots::Place;
 
 /// The settings of a run besides its inputs.
@@ -291,7 +292,7 @@ impl Threads {
 /// as such: a confined process, which may load programs later, cannot change its limits.
 fn allow_locked_memory() {
     const WITHOUT_LIMIT: Release = (5, 11);
-    let release = read_release("/proc/sys/kernel/osrelease".as_ref());
+    let release = release::read("/proc/sys/kernel/osrelease".as_ref());
     if release.is_some_and(|release| release >= WITHOUT_LIMIT) {
         return;
     }
@@ -387,7 +388,7 @@ impl PreparedInput {
             log::debug!("{error}");
             Vec::new()
         });
-        let release = read_release(&place.osrelease());
+        let release = release::read(&place.osrelease());
         let candidates = place.sysctl_candidates(&input);
         let keys = candidates.iter().map(|(key, _)| key.clone()).collect();
         let mut reader = Reader::new(place, candidates, input.source);
@@ -438,6 +439,7 @@ impl PreparedInput {
             outbox,
             filter: input.filter.clone(),
             has_read: false,
+            silence: Silence::default(),
             waits: input.wait,
             rows: RowBuilder::new(input, cpus, release, keys),
             rows_waiting: None,

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use ctpulse::schema::maintained::read_release;
 use ctpulse::source::ebpf::invalid::Text;
 use ctpulse::source::ebpf::probe_table::HOOKS;
 use ctpulse::source::ebpf::{AttachOptions, Events};
 use ctpulse::source::namespace::Pinned;
+use ctpulse::source::release;
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType, ipproto, sendto, socket};
 use serde_json::Value;
@@ -446,7 +446,7 @@ pub(crate) fn other_protocols() -> Vec<Kind> {
 #[test]
 fn each_kind_of_invalid_packet_has_its_reason() {
     in_guest();
-    let release = read_release("/proc/sys/kernel/osrelease".as_ref()).unwrap();
+    let release = release::read("/proc/sys/kernel/osrelease".as_ref()).unwrap();
     let kinds = [within_connections(release < (6, 1)), first_packets(), other_protocols()].concat();
     let scene = Scene::new();
     // The flow that the first error is about.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ctpulse::schema::maintained::read_release;
+use ctpulse::source::release;
 use serde_json::Value;
 
 use crate::invalid::{Kind, Scene, first_packets, other_protocols, udp, within_connections};
@@ -61,7 +61,7 @@ fn take(rows: &mut BTreeMap<String, Packets>, line: &str) -> bool {
 #[test]
 fn rows_by_reason_add_up_to_the_counters_of_the_kernel() {
     in_guest();
-    let release = read_release("/proc/sys/kernel/osrelease".as_ref()).unwrap();
+    let release = release::read("/proc/sys/kernel/osrelease".as_ref()).unwrap();
     let kinds = [within_connections(release < (6, 1)), first_packets(), other_protocols()].concat();
     let (scene, other) = (Scene::new(), Scene::new());
     // The flow that an error is about.

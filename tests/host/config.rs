@@ -94,6 +94,7 @@ fn the_check_covers_a_command_of_execd() {
         ),
         ("command = ['sudo', 'ctpulse', '--help']", "it prints a text and ends"),
         ("command = ['ctpulse', 'execd', '-s', '5']", "write 5s for seconds"),
+        ("command = ['ctpulse', 'execd', '-c', '-']", "standard input is Telegraf's"),
         (
             "command = ['ctpulse', 'execd']\nsignal = 'STDIN'",
             "t.conf:3:10: 'signal' in [[inputs.execd]]: Telegraf's signal is 'STDIN' and the command's --signal 'none'; write --signal STDIN",
@@ -128,6 +129,15 @@ fn the_check_covers_a_command_of_execd() {
         let (code, _, problems) = checked(execd(keys).as_bytes(), &[]);
         assert_eq!(code, Some(1), "{keys}");
         assert!(problems.contains(words), "{keys}\n{problems}");
+    }
+    // Telegraf reads other formats, but finds other names in them.
+    for (format, is_warned) in [("influx", false), ("json", true), ("csv", true)] {
+        let keys = format!(
+            "command = ['ctpulse', 'execd', '--format', '{format}']\ndata_format = '{format}'"
+        );
+        let (code, printed, _) = checked(execd(&keys).as_bytes(), &[]);
+        let warned = printed.contains("Telegraf names the measurement, its tags and fields");
+        assert_eq!((code, warned), (Some(0), is_warned), "{printed}");
     }
     // A file with two wrong commands has a line for each; another program's is not ours.
     // A key of Telegraf's parsers, and a script that is not judged.

@@ -210,6 +210,17 @@ fn standard_input_may_be_non_blocking() {
     assert!(running.wait().0.success());
 }
 
+/// Its configuration would be what Telegraf writes to it: nothing, for ever.
+#[test]
+fn a_configuration_from_standard_input_is_an_error() {
+    let mut running = Running::start(&mut execd("STDIN", &["--config", "-"]));
+    let (status, _) = running.wait();
+    let mut printed = String::new();
+    std::io::Read::read_to_string(&mut running.child.stderr.take().unwrap(), &mut printed).unwrap();
+    assert_eq!(status.code(), Some(1), "{printed}");
+    assert!(printed.starts_with("E! standard input is Telegraf's"), "{printed}");
+}
+
 #[test]
 fn standard_input_that_cannot_be_read_is_an_error() {
     let directory = std::fs::File::open("/").unwrap();

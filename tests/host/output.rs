@@ -4,6 +4,7 @@
 mod fifo;
 mod refused;
 mod replaced;
+mod silent;
 mod textfile;
 
 use std::path::Path;

@@ -59,6 +59,7 @@ fn check(path: &Path) -> anyhow::Result<ExitCode> {
         match execd_check::check(command) {
             Ok((line, settings)) => {
                 warnings.extend(absent_here(&settings));
+                warnings.extend(execd_check::format_warning(command));
                 commands.push(line);
             }
             Err(found) => problems.extend(found),

@@ -2,10 +2,12 @@
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::bail;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::SignalKind;
@@ -23,6 +25,16 @@ use crate::pipeline::Plan;
 use crate::sampling::Trigger;
 use crate::source::namespace::HeldProcesses;
 
+/// # Errors
+/// When the configuration is to come from standard input.
+pub(super) fn refuse_standard_input(args: &ExecdArgs) -> anyhow::Result<()> {
+    let configuration = args.collect.sample.config.as_deref();
+    if configuration == Some(Path::new("/dev/stdin")) {
+        bail!("standard input is Telegraf's, and has no configuration; name a file in --config");
+    }
+    Ok(())
+}
+
 pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
     let runtime = super::runtime()?;
     let (to, mut from) = run_events();
@@ -31,6 +43,11 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
         wait_for_end(&runtime, &to)?;
     }
     hang_up::release();
+    if let Err(error) = refuse_standard_input(args) {
+        logging::start(logging::LogReader::Telegraf, log::LevelFilter::Info);
+        super::log_error(&error);
+        return Ok(ExitCode::FAILURE);
+    }
     let configuration = args.collect.sample.config.as_deref();
     let ControlFlow::Continue(fifo) = runtime.block_on(once_written(configuration, &mut from))?
     else {

@@ -33,6 +33,10 @@ pub(super) fn check(command: &ExecdCommand) -> Result<(String, Settings), Vec<Pr
     let mut problems = Vec::new();
     problems.extend(signal_problem(command, &args));
     problems.extend(format_problem(command, &args));
+    if let Err(error) = super::execd::refuse_standard_input(&args) {
+        problems.push(about_command(error.to_string()));
+        return Err(problems);
+    }
     let (waits, is_named) =
         (args.collect.sample.wait, !args.collect.sample.source.netns.is_empty());
     args.collect.sample.wait |= is_named;
@@ -60,6 +64,17 @@ pub(super) fn check(command: &ExecdCommand) -> Result<(String, Settings), Vec<Pr
     };
     let inputs: Vec<String> = settings.inputs.iter().map(|input| described(input, rows)).collect();
     Ok((format!("{}{when}{}", command.words.join(" "), inputs.join(" and")), settings))
+}
+
+/// What Telegraf makes of another format than its own: not the measurement of `inputs.conntrack`.
+pub(super) fn format_warning(command: &ExecdCommand) -> Option<String> {
+    let (format, _) = setting(command, command.data_format.as_ref(), DEFAULT_DATA_FORMAT);
+    (format != DEFAULT_DATA_FORMAT).then(|| {
+        format!(
+            "with data_format = \"{format}\" Telegraf names the measurement, its tags and fields \
+             otherwise than inputs.conntrack; leave it out, and --format in the command"
+        )
+    })
 }
 
 /// Reads the command line, or says all that is wrong with its arguments: clap finds one after another.

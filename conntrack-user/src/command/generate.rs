@@ -1,11 +1,12 @@
 //! `ctpulse completions`, and printing what the program has in it.
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context;
 
 use crate::cli::completion_script;
+use crate::output::StandardOutput;
 
 pub(super) fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     let script = completion_script(shell).with_context(|| format!("no completions for {shell}"))?;
@@ -14,7 +15,7 @@ pub(super) fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCod
 
 /// Prints to standard output; a reader that has gone is no error.
 pub(super) fn print_quietly(text: &[u8]) -> anyhow::Result<ExitCode> {
-    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
+    match StandardOutput::open().and_then(|mut out| out.write_all(text)) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")
         }

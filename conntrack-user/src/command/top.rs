@@ -15,6 +15,7 @@ use super::stream::{HUNG_UP, is_ignored};
 use crate::cli::{TopArgs, TopFormat};
 use crate::logging;
 use crate::notices::CannotBegin;
+use crate::output::StandardOutput;
 use crate::settings::Netns;
 use crate::source::ebpf::census::{Census, Sample};
 use crate::source::namespace::Pinned;
@@ -130,8 +131,8 @@ async fn watch(
         left -= 1;
         let text = look(args, &mut census, &query, &names)?;
         let between = if args.format == TopFormat::Human && left > 0 { "\n" } else { "" };
-        let mut out = io::stdout().lock();
-        let written = write!(out, "{text}{between}").and_then(|()| out.flush());
+        let text = format!("{text}{between}");
+        let written = StandardOutput::open().and_then(|mut out| out.write_all(text.as_bytes()));
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
             written => written.context("cannot write to standard output")?,

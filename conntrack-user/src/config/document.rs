@@ -34,7 +34,7 @@ pub(super) struct Tables {
 /// Reads the tables; what is wrong is reported to `text`.
 pub(super) fn tables(text: &ConfigText<'_>) -> Tables {
     let (root, errors) = DeTable::parse_recoverable(&text.filled.text);
-    let errors = syntax::errors_of(root.get_ref(), errors);
+    let errors = syntax::errors_of(&text.filled.text, root.get_ref(), errors);
     text.syntax_errors.replace(errors.iter().map(|error| error.region.clone()).collect());
     let mut tables = Tables::default();
     let mut old_tags = BTreeMap::new();

@@ -455,6 +455,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_seen_in_a_line_is_named() {
+        for (line, code) in [
+            ("\u{a0} interval = '1s'", "00A0"),
+            ("interval = \u{200b}'1s'", "200B"),
+            ("\u{c}", "000C"),
+            ("\0\0\0", "0000"),
+        ] {
+            let found = error(&format!("[[inputs.conntrack]]\n{line}\n"));
+            let advice = format!("the character U+{code}, which editors do not show: remove it");
+            assert!(found.contains(&advice), "{line:?}: {found}");
+        }
+        let environment = |name: &str| (name == "EMPTY").then(String::new);
+        let text = "[agent]\ninterval = ${EMPTY}\n[[inputs.conntrack]]";
+        let found = parse("t.conf", text, &environment).map(|_| ()).unwrap_err().to_string();
+        let advice = "a variable of this line is empty: set it, or write a value";
+        assert!(found.starts_with("t.conf:2:") && found.ends_with(advice), "{found}");
+    }
+
+    #[test]
+    fn a_string_without_an_end_is_reported_where_it_begins() {
+        for quotes in ["\"\"\"", "'''"] {
+            assert_eq!(
+                error(&format!("[[inputs.conntrack]]\nalias = {quotes}a\ncollect = ['x']\n\n")),
+                format!(
+                    "t.conf:2:9: this is not valid TOML: the string is not closed; write {quotes} \
+                     at its end"
+                )
+            );
+        }
+    }
+
+    #[test]
     fn the_number_of_problems_is_limited() {
         let text: String = (0..300).map(|n| format!("k{n} = 1\n")).collect();
         let lines = error(&format!("[[inputs.conntrack]]\n{text}"));

@@ -7,6 +7,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::text::ConfigText;
 
+/// Characters without a width.
+const UNSEEN: [char; 8] =
+    ['\u{ad}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{feff}'];
+
 /// A place that is not TOML, and the parser's message.
 pub(super) struct SyntaxError {
     span: Range<usize>,
@@ -17,12 +21,17 @@ pub(super) struct SyntaxError {
 
 /// The parser's errors. An array or an inline table without an end takes in the lines behind it: the
 /// error is where it begins, and those in it are left out.
-pub(super) fn errors_of(root: &DeTable<'_>, errors: Vec<toml::de::Error>) -> Vec<SyntaxError> {
+pub(super) fn errors_of(
+    text: &str,
+    root: &DeTable<'_>,
+    errors: Vec<toml::de::Error>,
+) -> Vec<SyntaxError> {
     let error = |error: toml::de::Error| {
         let span = error.span().unwrap_or(0..0);
         SyntaxError { region: span.start..=span.start, span, message: error.message().to_owned() }
     };
     let mut errors: Vec<SyntaxError> = errors.into_iter().map(error).collect();
+    errors.iter_mut().for_each(|error| begin_at_quotes(text, error));
     let unclosed = |error: &SyntaxError| match error.message.as_str() {
         "unclosed array, expected `]`" => Some(("array", ']')),
         "unclosed inline table, expected `}`" => Some(("inline table", '}')),
@@ -40,6 +49,24 @@ pub(super) fn errors_of(root: &DeTable<'_>, errors: Vec<toml::de::Error>) -> Vec
         errors.sort_by_key(|error| error.span.start);
     }
     errors
+}
+
+/// A string of several lines without an end takes in the rest of the file: the error is where it
+/// begins.
+fn begin_at_quotes(text: &str, error: &mut SyntaxError) {
+    let quotes = match error.message.as_str() {
+        message if message.starts_with("invalid multi-line basic string") => "\"\"\"",
+        message if message.starts_with("invalid multi-line literal string") => "'''",
+        _ => return,
+    };
+    let end = error.span.end.min(text.len());
+    if !text[end..].trim().is_empty() {
+        return;
+    }
+    let Some(begin) = text[..end].rfind(quotes) else { return };
+    error.message = format!("the string is not closed; write {quotes} at its end");
+    error.region = begin..=end;
+    error.span = begin..begin;
 }
 
 /// Where the outermost array or inline table begins that ends at `end`.
@@ -103,15 +130,29 @@ fn not_toml(text: &ConfigText<'_>, message: &str, span: &Range<usize>) -> String
     } else if message.starts_with("missing comma between key") {
         "; Telegraf takes it without: write the comma".to_owned()
     } else if message.starts_with("string values must be quoted") {
-        unquoted(key)
+        unquoted(text.line(span), key)
     } else {
-        String::new()
+        unseen(text.line(span))
     };
     format!("this is not valid TOML: {message}{advice}")
 }
 
-/// The advice for a text without quotes, or in those of a word processor.
-fn unquoted(text: &str) -> String {
+/// The advice about a character of `line` that an editor does not show.
+fn unseen(line: &str) -> String {
+    let is_unseen = |c: char| {
+        let is_blank = c.is_whitespace() && ![' ', '\t', '\r'].contains(&c);
+        c.is_control() && c != '\t' && c != '\r' || is_blank || UNSEEN.contains(&c)
+    };
+    let Some(found) = line.chars().find(|c| is_unseen(*c)) else { return String::new() };
+    let code = u32::from(found);
+    format!("; the line has the character U+{code:04X}, which editors do not show: remove it")
+}
+
+/// The advice for a text without quotes, or in those of a word processor, in `line` as it was written.
+fn unquoted(line: &str, text: &str) -> String {
+    if text.is_empty() && line.contains('$') {
+        return "; a variable of this line is empty: set it, or write a value".to_owned();
+    }
     let quotes = ['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{ab}', '\u{bb}'];
     let bare = text.trim_matches(quotes);
     match bare {

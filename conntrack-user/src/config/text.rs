@@ -64,6 +64,14 @@ impl<'a> ConfigText<'a> {
         Position::of(self.original, self.filled.original(span.start))
     }
 
+    /// The line of the text at `span`, as the user wrote it.
+    pub(super) fn line(&self, span: &Range<usize>) -> &'a str {
+        let original = self.original;
+        let at = self.filled.original(span.start).min(original.len());
+        let begin = original.get(..at).unwrap_or(original).rfind('\n').map_or(0, |end| end + 1);
+        original[begin..].lines().next().unwrap_or_default()
+    }
+
     /// Whether the parser had to guess at the value at `span`.
     pub(super) fn is_guess(&self, span: &Range<usize>) -> bool {
         let errors = self.syntax_errors.borrow();

@@ -1,10 +1,12 @@
-//! An open descriptor that rows are written to: standard output, a pipe, a device.
+//! An open descriptor that rows and texts are written to: standard output, a pipe, a device.
 
 use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write};
 use std::os::fd::AsFd as _;
 
 use rustix::event::{PollFd, PollFlags, poll};
+
+use super::closed::was_closed;
 
 /// Pipes take writes up to this size whole or not at all (POSIX `PIPE_BUF`, 4,096 on Linux).
 const WHOLE_WRITE: usize = 4096;
@@ -59,6 +61,35 @@ impl Descriptor {
         if self.length.is_some() {
             self.length = length(&self.file);
         }
+        Ok(())
+    }
+}
+
+/// Standard output, unbuffered, for the commands that print a text. Writing waits for the reader, also
+/// where another process that shares it made it non-blocking.
+#[derive(Debug)]
+pub struct StandardOutput(File);
+
+impl StandardOutput {
+    /// Takes it as the program was started with it.
+    ///
+    /// # Errors
+    /// `EBADF` where it was closed, and the system's.
+    pub fn open() -> io::Result<Self> {
+        if was_closed(1) {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        }
+        Ok(Self(io::stdout().as_fd().try_clone_to_owned()?.into()))
+    }
+}
+
+impl Write for StandardOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        write_all_waiting(&mut self.0, bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

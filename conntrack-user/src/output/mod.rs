@@ -10,6 +10,8 @@ mod target;
 pub mod text;
 mod textfile;
 
+pub use self::descriptor::StandardOutput;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -58,6 +60,32 @@ pub struct InputState {
     pub has_read: bool,
     /// Emissions do not count before one with a value: the namespace is waited for.
     pub waits: bool,
+    /// Whether a row was made yet, or it was said why there is none.
+    pub silence: Silence,
+}
+
+/// How long an input has made no row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Silence {
+    /// No emission yet.
+    #[default]
+    New,
+    /// One emission without a row; rates come with the second.
+    Empty,
+    /// A row was made, or a warning gave the reason.
+    Over,
+}
+
+impl Silence {
+    /// The state after an emission, and whether to give the reason for the silence.
+    fn after(self, has_row: bool) -> (Self, bool) {
+        match self {
+            Self::Over => (Self::Over, false),
+            _ if has_row => (Self::Over, false),
+            Self::New => (Self::Empty, false),
+            Self::Empty => (Self::Over, true),
+        }
+    }
 }
 
 /// Rows that stand until they are replaced.
@@ -311,6 +339,7 @@ impl InputState {
         rows.extend(self.composition_rows(window.timestamp_ns));
         rows.extend(self.rows.internal_row(&window).map(|row| self.filter.tag(row)));
         rows.iter_mut().for_each(Metric::make_plain);
+        self.end_silence(has_values, rows.iter().any(Metric::has_values));
         self.rows_waiting = Some(rows);
         // The ring has room for every window there is.
         let _ = self.outbox.spent.push(window);
@@ -337,6 +366,22 @@ impl InputState {
         true
     }
 
+    /// Warns once of an input that reads and writes nothing, for which there may be no other message.
+    fn end_silence(&mut self, has_values: bool, has_row: bool) {
+        let (after, is_reason_due) = self.silence.after(has_row);
+        self.silence = after;
+        if !is_reason_due {
+            return;
+        }
+        if has_values {
+            let filters = "its filters (namepass, fieldexclude, tagpass ...) leave no row";
+            self.log(Level::Warn, format_args!("nothing is written: {filters}"));
+        } else if !self.waits {
+            let place = "nothing that it collects is there; `ctpulse doctor` has the reason";
+            self.log(Level::Warn, format_args!("nothing is written: {place}"));
+        }
+    }
+
     /// Makes the rows of the table's composition, where there are new ones, and keeps them.
     fn composition_rows(&mut self, timestamp_ns: i64) -> Vec<Metric> {
         let update = self.composition.as_ref().and_then(Latest::take);
@@ -358,6 +403,9 @@ impl InputState {
 
     fn log_notices(&mut self) {
         while let Ok(notice) = self.outbox.notices.pop() {
+            if notice.level() <= Level::Warn {
+                self.silence = Silence::Over;
+            }
             self.has_ended |= matches!(notice, Notice::Ended(_));
             self.log(notice.level(), format_args!("{notice}"));
             let details = match &notice {
@@ -404,8 +452,26 @@ mod tests {
             has_ended: false,
             has_read: false,
             waits: false,
+            silence: Silence::default(),
         };
         (state, to_sink)
+    }
+
+    #[test]
+    fn an_input_that_writes_nothing_gives_the_reason_once() {
+        let said = |rows: &[bool]| {
+            let mut silence = Silence::default();
+            let mut times = 0;
+            for has_row in rows {
+                let (after, is_due) = silence.after(*has_row);
+                (silence, times) = (after, times + u32::from(is_due));
+            }
+            times
+        };
+        assert_eq!(said(&[false]), 0);
+        assert_eq!(said(&[false, true, false, false]), 0);
+        assert_eq!(said(&[true, false, false]), 0);
+        assert_eq!(said(&[false, false, false, true, false, false]), 1);
     }
 
     /// Line protocol has each number once. An exposition has no time, and shows the latest.

@@ -21,6 +21,10 @@ const MODE: u32 = 0o644;
 /// Names that are tried for the new file.
 const MOST_NAMES: u32 = 16;
 
+/// Bytes of a file's name in the name of the new file, which are 255 at most with the number of a
+/// process and more.
+const LONGEST_STEM: usize = 230;
+
 /// A regular file that is replaced by each batch. It keeps its mode and, as far as this process may
 /// give it away, its owner.
 pub(super) struct Textfile {
@@ -28,6 +32,8 @@ pub(super) struct Textfile {
     /// The file that was there at the start, for writing in place: a confined process may not open
     /// it again.
     old: Option<File>,
+    /// The file that was given its name last, locked: so another process finds that it is written.
+    latest: Option<File>,
     was_written: bool,
 }
 
@@ -36,7 +42,7 @@ impl Textfile {
     pub(super) fn new(path: PathBuf) -> Self {
         remove_left(&path);
         let old = OpenOptions::new().write(true).open(&path).ok();
-        Self { path, old, was_written: false }
+        Self { path, old, latest: None, was_written: false }
     }
 
     /// The path.
@@ -52,8 +58,10 @@ impl Textfile {
     /// Checks that the file can be replaced, or written in place.
     ///
     /// # Errors
-    /// The system's, with the directory named where that is what refuses.
+    /// The system's, with the directory named where that is what refuses, and a file that another
+    /// process replaces.
     pub(super) fn check(&self) -> io::Result<()> {
+        self.refuse_another_writer()?;
         match create_beside(&self.path) {
             Ok((new, _locked)) => std::fs::remove_file(new),
             Err(error) if is_refused(&error) && self.old.is_some() => Ok(()),
@@ -79,7 +87,26 @@ impl Textfile {
         }
     }
 
+    /// Two processes would replace the rows of each other.
+    fn refuse_another_writer(&self) -> io::Result<()> {
+        // What was there at the start is locked once it was written in place.
+        let in_place = self.old.as_ref().filter(|_| self.was_written);
+        let is_ours = self.latest.iter().chain(in_place).any(|file| self.has(file));
+        if is_ours || is_left(&self.path) {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "it is written by another process; name another file, or end that one",
+        ))
+    }
+
+    /// Whether `file` is the one at the path.
+    fn has(&self, file: &File) -> bool {
+        identity(&self.path).is_ok_and(|now| identity_of(file).is_ok_and(|file| file == now))
+    }
+
     fn replace(&mut self, text: &[u8]) -> io::Result<()> {
+        self.refuse_another_writer()?;
         let (new, mut file) = match create_beside(&self.path) {
             Err(error) if is_refused(&error) && self.path.is_file() => {
                 return self.write_in_place(text).map_err(|in_place| match in_place.kind() {
@@ -90,11 +117,12 @@ impl Textfile {
             }
             created => created?,
         };
-        // Open until it has its name, and with it locked.
+        // Locked before it has its name.
         let replaced =
             fill(&mut file, &self.path, text).and_then(|()| std::fs::rename(&new, &self.path));
         let Err(error) = replaced else {
             self.old = None;
+            self.latest = Some(file);
             return Ok(());
         };
         let _ = std::fs::remove_file(&new);
@@ -107,13 +135,12 @@ impl Textfile {
 
     /// Writes over the old text, so that the file is never empty.
     fn write_in_place(&mut self, text: &[u8]) -> io::Result<()> {
-        let is_there = |old: &File| {
-            identity(&self.path).is_ok_and(|now| identity_of(old).is_ok_and(|old| old == now))
-        };
-        let mut file = match self.old.take().filter(is_there) {
+        let old = self.old.take();
+        let mut file = match old.filter(|old| self.has(old)) {
             Some(old) => old,
             None => OpenOptions::new().write(true).open(&self.path)?,
         };
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         file.rewind()?;
         file.write_all(text)?;
         file.set_len(text.len() as u64)?;
@@ -156,13 +183,19 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
 }
 
 fn name_beside(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.to_owned().into_os_string();
+    let mut name = stem(path.file_name().unwrap_or_default()).to_owned();
     name.push(format!(".{}", std::process::id()));
     if number > 0 {
         name.push(format!(".{number}"));
     }
     name.push(".new");
-    name.into()
+    path.with_file_name(name)
+}
+
+/// As much of a file's name as the name of the new file begins with.
+fn stem(name: &OsStr) -> &OsStr {
+    let name = name.as_bytes();
+    OsStr::from_bytes(&name[..name.len().min(LONGEST_STEM)])
 }
 
 /// Removes the new files beside `path` whose processes were killed. The file of a process that is
@@ -187,7 +220,7 @@ fn remove_left(path: &Path) {
 
 /// The process that made `new` beside the file `name`, where [`name_beside`] gives such a name.
 fn writer_of(new: &OsStr, name: &OsStr) -> Option<Pid> {
-    let numbers = new.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b".")?;
+    let numbers = new.as_bytes().strip_prefix(stem(name).as_bytes())?.strip_prefix(b".")?;
     let numbers = str::from_utf8(numbers.strip_suffix(b".new")?).ok()?;
     let (process, number) = numbers.split_once('.').unwrap_or((numbers, "1"));
     let is_number = number.parse().is_ok_and(|number| (1..MOST_NAMES).contains(&number));
@@ -195,7 +228,7 @@ fn writer_of(new: &OsStr, name: &OsStr) -> Option<Pid> {
     Pid::from_raw(process.parse().ok().filter(|_| is_number && is_plain)?)
 }
 
-/// Whether no process is writing the file.
+/// Whether no process has the file locked, as far as this one may ask.
 fn is_left(new: &Path) -> bool {
     let no_wait = libc::O_NONBLOCK | libc::O_NOFOLLOW;
     let Ok(file) = OpenOptions::new().read(true).custom_flags(no_wait).open(new) else {

@@ -35,7 +35,7 @@ fn rows(name: &str, file: &str, input: Input, reads: u32) -> Vec<Metric> {
         accumulator.fill(&mut window);
     }
     let cpus = cpu_mask::read(&root.join("sys")).unwrap();
-    let release = maintained::read_release(&root.join("proc/sys/kernel/osrelease"));
+    let release = crate::source::release::read(&root.join("proc/sys/kernel/osrelease"));
     RowBuilder::new(input, cpus, release, vec!["ip_conntrack_count".into()]).rows(&window)
 }
 

@@ -4,8 +4,6 @@
 //! because distributions backport; the release decides only where the header leaves it open.
 //! Columns that come from ctnetlink decide alone: it sends what the kernel maintains.
 
-use std::path::Path;
-
 use super::fields::{self, CLASH_RESOLVE, SEARCHED};
 use super::raw::Layout;
 pub use super::raw::Release;
@@ -15,12 +13,6 @@ const CLASHRES: Release = (5, 10);
 
 /// The release that gave up the counters of the packet path.
 const PACKET_PATH: Release = (4, 9);
-
-/// Reads the release from an `osrelease` file; `None` where it cannot be read or is no number.
-#[must_use]
-pub fn read_release(path: &Path) -> Option<Release> {
-    parse_release(&std::fs::read_to_string(path).ok()?)
-}
 
 /// Returns the first two numbers of a release such as `5.10.0-46-cloud-amd64`.
 #[must_use]

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::opened;
 use crate::text::sanitize::shown;
 
 /// More CPUs than any kernel is built for (`CONFIG_NR_CPUS` is at most 8192).
@@ -35,7 +36,7 @@ pub enum CpuMaskError {
 /// [`CpuMaskError`] with the path or the text.
 pub fn read(sys_root: &Path) -> Result<Vec<u32>, CpuMaskError> {
     let path = sys_root.join(POSSIBLE);
-    let text = std::fs::read_to_string(&path)
+    let text = opened::text(&path)
         .map_err(|error| CpuMaskError::Read { path: path.display().to_string(), error })?;
     parse(&text)
 }

@@ -4,9 +4,10 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::fstatfs;
+use rustix::fs::{fstatfs, statfs};
 
 use super::mounts;
 use super::roots::{Place, names_directory};
@@ -62,6 +63,14 @@ pub enum AbsentNamespace {
         /// The option of the mount.
         option: String,
     },
+    /// The file is there, and cannot be opened for another reason than a missing permission.
+    #[error("cannot open network namespace {}: {error}", path.display())]
+    Unopened {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
     /// The file is something else.
     #[error("{} is not a network namespace, but {what}", path.display())]
     Other {
@@ -93,7 +102,7 @@ impl AbsentNamespace {
                         .to_owned(),
                 );
             }
-            Self::Process { .. } | Self::Other { .. } => return None,
+            Self::Process { .. } | Self::Unopened { .. } | Self::Other { .. } => return None,
         };
         let mut parts = Vec::new();
         if let Ok(number @ 1..) = name.parse::<u32>() {
@@ -136,6 +145,9 @@ pub fn check(roots: &Roots, netns: &Netns) -> Result<(), AbsentNamespace> {
     };
     let place = Place::resolve(roots, netns);
     let Some(path) = place.enter else { return Ok(()) };
+    if let Some(what) = kind_of(&path) {
+        return Err(AbsentNamespace::Other { path, what: what.to_owned() });
+    }
     match File::open(&path) {
         Ok(file) => is_network(&file, &path),
         Err(error)
@@ -143,18 +155,30 @@ pub fn check(roots: &Roots, netns: &Netns) -> Result<(), AbsentNamespace> {
         {
             Err(absent(roots, netns, path))
         }
-        Err(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(AbsentNamespace::Unopened { path, error }),
+    }
+}
+
+/// What a file is that is no namespace whatever it has; opening some of these would wait, or fail.
+fn kind_of(path: &Path) -> Option<&'static str> {
+    let kind = std::fs::metadata(path).ok()?.file_type();
+    if kind.is_dir() {
+        Some("a directory")
+    } else if kind.is_fifo() {
+        Some("a FIFO")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else if kind.is_char_device() || kind.is_block_device() {
+        Some("a device")
+    } else {
+        None
     }
 }
 
 /// A namespace's file has the name `net:[4026531840]`.
 fn is_network(file: &File, path: &Path) -> Result<(), AbsentNamespace> {
     let other = |what: String| Err(AbsentNamespace::Other { path: path.to_owned(), what });
-    if let Ok(metadata) = file.metadata()
-        && metadata.is_dir()
-    {
-        return other("a directory".to_owned());
-    }
     if fstatfs(file).is_ok_and(|statfs| statfs.f_type != NSFS_MAGIC) {
         return other("another file".to_owned());
     }
@@ -178,7 +202,7 @@ fn absent(roots: &Roots, netns: &Netns, path: PathBuf) -> AbsentNamespace {
         }
         Netns::Name(name) => {
             let directory = names_directory(roots, name);
-            let near = near(name, &directory);
+            let near = near(name, &directory, is_namespace);
             let is_hidden = roots.host_proc.is_some() && directory == Path::new("/run/netns");
             AbsentNamespace::Name { name: name.clone(), directory, near, is_hidden }
         }
@@ -188,16 +212,22 @@ fn absent(roots: &Roots, netns: &Netns, path: PathBuf) -> AbsentNamespace {
             let name = name.unwrap_or_default();
             // `name/` is a name that was completed as a directory.
             let directory = directory.map_or_else(|| names_directory(roots, &name), Path::to_owned);
-            let near = near(&name, &directory);
+            let near = near(&name, &directory, is_namespace);
             AbsentNamespace::Path { path, near }
         }
     }
 }
 
-/// The names in `directory` that are most like `name`.
-fn near(name: &str, directory: &Path) -> Vec<String> {
+/// Whether a namespace is mounted there.
+fn is_namespace(path: &Path) -> bool {
+    statfs(path).is_ok_and(|statfs| statfs.f_type == NSFS_MAGIC)
+}
+
+/// The names in `directory` that are most like `name`, of the files that are namespaces.
+fn near(name: &str, directory: &Path, is_namespace: impl Fn(&Path) -> bool) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten();
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let entries = entries.flatten().filter(|entry| is_namespace(&entry.path()));
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let lower = name.to_lowercase();
     let distance =
         |other: &str| 1.0 - strsim::normalized_damerau_levenshtein(&lower, &other.to_lowercase());
@@ -225,7 +255,7 @@ mod tests {
         for name in ["router1", "router2", "blue", "customer-berlin"] {
             std::fs::write(directory.path().join(name), "").unwrap();
         }
-        let near = |name: &str| near(name, directory.path());
+        let near = |name: &str| near(name, directory.path(), |_| true);
         assert_eq!(near("roter1"), ["router1", "router2"]);
         assert_eq!(near("customer"), ["customer-berlin"]);
         assert!(near("x").is_empty() && near("zzzz").is_empty());
@@ -260,6 +290,20 @@ mod tests {
             "/etc/passwd is not a network namespace, but another file"
         );
         assert_eq!(error("/etc"), "/etc is not a network namespace, but a directory");
+        assert_eq!(error("/dev/null"), "/dev/null is not a network namespace, but a device");
+        // open(2) of a FIFO waits for its writer, and of a socket fails.
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        let fifo = path("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        assert!(error(&fifo).ends_with("is not a network namespace, but a FIFO"));
+        let socket = path("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(error(&socket).ends_with("is not a network namespace, but a socket"));
+        let circle = path("circle");
+        std::os::unix::fs::symlink("circle", &circle).unwrap();
+        assert!(error(&circle).starts_with("cannot open network namespace "));
+        assert!(error(&format!("/{}", "a".repeat(300))).contains("File name too long"));
         assert_eq!(
             error("/proc/self/ns/uts"),
             "/proc/self/ns/uts is not a network namespace, but a namespace of kind uts"

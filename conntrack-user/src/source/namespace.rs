@@ -15,6 +15,8 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, LinkNameSpaceType, gettid, move_into_link_name_space};
 
+use super::opened;
+
 /// A namespace could not be entered or left.
 #[derive(Debug, thiserror::Error)]
 pub enum NamespaceError {
@@ -163,7 +165,7 @@ impl Pinned {
     /// # Errors
     /// The system's error, also when the file is something else than a namespace.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = opened::open(path)?;
         let inode = u32::try_from(file.metadata()?.ino());
         let inode = inode.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         Ok(Self { inode, _file: Arc::new(file) })
@@ -221,7 +223,7 @@ pub fn within<T>(path: &Path, inside: impl FnOnce() -> T) -> Result<T, Namespace
         _ => NamespaceError::Enter { path: path.to_owned(), error },
     };
     let refused = |missing| NamespaceError::Permission { path: path.to_owned(), missing };
-    let target = File::open(path).map_err(|error| match error.kind() {
+    let target = opened::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => {
             missing_to_open(path).map_or_else(|| fail(error), refused)
         }

@@ -127,6 +127,60 @@ fn standard_output_that_is_closed_is_an_error() {
     }
 }
 
+/// open(2) waited for its writer, and no signal ended that.
+#[test]
+fn a_fifo_in_the_place_of_a_kernels_file_is_not_waited_for() {
+    for file in ["proc/sys/kernel/osrelease", "sys/devices/system/cpu/possible"] {
+        let root = support::copy_of("5.15");
+        let path = root.path().join(file);
+        std::fs::remove_file(&path).unwrap();
+        support::output(Command::new("mkfifo").arg(&path));
+        for arguments in [&["--once", "--format", "influx"][..], &["doctor"]] {
+            let mut command = Command::new("timeout");
+            command.args(["-s", "KILL", "30"]).arg(support::binary()).args(arguments);
+            let ended = command.args(roots(root.path())).output().unwrap();
+            assert!(ended.status.code().is_some(), "{file} {arguments:?}");
+            assert!(text(&ended.stdout).contains("conntrack"), "{}", text(&ended.stderr));
+        }
+    }
+}
+
+fn recording() -> PathBuf {
+    support::repository().join("fixtures/recordings/burst.influx")
+}
+
+/// They printed to what the runtime had opened in its place.
+#[test]
+fn a_text_for_standard_output_that_is_closed_is_an_error() {
+    let report = format!("report {}", recording().display());
+    for arguments in
+        ["--help", "--version", "man", "config --print-default", "completions bash", &report]
+    {
+        let script = format!("exec \"$0\" {arguments} >&-");
+        let ended =
+            Command::new("sh").args(["-c", &script]).arg(support::binary()).output().unwrap();
+        let printed = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{arguments}: {printed}");
+        assert!(printed.contains("cannot write to standard output: Bad file"), "{printed}");
+    }
+}
+
+/// A pipe that another process shares is full before the text ends.
+#[test]
+fn a_text_is_whole_where_standard_output_is_non_blocking() {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    let mut command = ctpulse();
+    command.args(["report", "--html", "-"]).arg(recording()).stdout(writer);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    until("the pipe is full", || rustix::io::ioctl_fionread(&reader).unwrap() >= 1 << 16);
+    let mut page = String::new();
+    reader.read_to_string(&mut page).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(page.trim_end().ends_with("</html>"), "{}", page.len());
+}
+
 /// A configuration that is read from a FIFO, so that a test can wait until the program reads it. It is
 /// read more than once, and again by a reload.
 struct Configuration {

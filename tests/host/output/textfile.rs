@@ -179,3 +179,40 @@ fn a_textfile_that_others_block_is_reported_and_written_again() {
     assert!(text(&refused.stderr).contains("a.prom: it is a directory"));
     assert_eq!(refused.status.code(), Some(1));
 }
+
+/// Each replaced the rows of the other, and both ended with success.
+#[test]
+fn a_textfile_that_another_process_writes_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.prom");
+    let writer = Writer::start(&path, &["--format", "prometheus"]);
+    let mut second = ctpulse();
+    second.args(["--once", "--format", "prometheus", "--output"]).arg(&path);
+    let refused = second.args(roots(&fixture("5.15"))).output().unwrap();
+    let printed = text(&refused.stderr);
+    assert!(printed.contains("a.prom: it is written by another process"), "{printed}");
+    assert_eq!(refused.status.code(), Some(1));
+    // As it does not write what another has put in its place meanwhile.
+    let other = dir.path().join("b.prom");
+    fs::write(&other, "").unwrap();
+    let locked = fs::File::open(&other).unwrap();
+    rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    fs::rename(&other, &path).unwrap();
+    writer.until_logged("a.prom: it is written by another process");
+    drop(locked);
+    writer.until_logged("a.prom can be written again");
+    writer.end();
+    support::output(&mut second);
+    assert!(is_exposition(&fs::read_to_string(&path).unwrap()));
+}
+
+/// The new file beside it has a longer name.
+#[test]
+fn a_textfile_may_have_the_longest_name_of_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x".repeat(250) + ".prom");
+    let mut command = ctpulse();
+    command.args(["--once", "--format", "prometheus", "--output"]).arg(&path);
+    support::output(command.args(roots(&fixture("5.15"))));
+    assert!(is_exposition(&fs::read_to_string(&path).unwrap()));
+}

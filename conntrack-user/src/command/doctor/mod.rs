@@ -23,6 +23,7 @@ use crate::settings::{Collect, DEFAULT_INTERVAL, EbpfAttach, Input, Netns, Sourc
 use crate::source::cpu_mask;
 use crate::source::existence;
 use crate::source::mounts;
+use crate::source::opened;
 use crate::source::procfs::StatError;
 use crate::source::reader::{Reader, StatSource};
 use crate::source::roots::Place;
@@ -138,7 +139,7 @@ fn examine(place: &Place, netns: &Netns, attach: Option<EbpfAttach>, findings: &
 
 /// Reports the kernel's release, which decides on counters that print 0.
 fn kernel(place: &Place, findings: &mut Findings) -> Option<Release> {
-    let text = match std::fs::read_to_string(place.osrelease()) {
+    let text = match opened::text(&place.osrelease()) {
         Err(_) if place.is_live() => {
             rustix::system::uname().release().to_string_lossy().into_owned()
         }

@@ -8,7 +8,7 @@
 mod causes;
 mod invalid;
 
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,6 +23,7 @@ use crate::cli::{DropsArgs, DropsFormat};
 use crate::drops::top::Top;
 use crate::logging;
 use crate::notices::{CannotBegin, StartNotice};
+use crate::output::StandardOutput;
 use crate::schema::raw::StatTable;
 use crate::settings::Source;
 use crate::source::cpu_mask;
@@ -212,7 +213,8 @@ async fn watch(
     statistics: &mut Reader,
 ) -> anyhow::Result<Turn> {
     let left = args.count.unwrap_or(u64::MAX);
-    let out = BufWriter::new(io::stdout().lock());
+    let out = StandardOutput::open().context("cannot write to standard output")?;
+    let out = BufWriter::new(out);
     match (Watch { args, reporter, statistics, out, left }).run().await {
         Err(error) if is_broken_pipe(&error) => Ok(Turn::End),
         turn => turn,
@@ -266,7 +268,7 @@ struct Watch<'a, R> {
     reporter: R,
     /// The statistics of the module that the probes are in.
     statistics: &'a mut Reader,
-    out: BufWriter<StdoutLock<'static>>,
+    out: BufWriter<StandardOutput>,
     /// The number of lines that may still be printed.
     left: u64,
 }

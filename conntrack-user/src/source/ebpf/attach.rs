@@ -22,9 +22,9 @@ use super::symbols::{EXTENSION_GENERATION, Found, Symbols, TABLE, TABLE_SIZE};
 use super::trampoline::{self, Tracer, Trampoline};
 use super::types::{TypeNumber, Types};
 use super::{Attachment, Events, HookState};
-use crate::schema::maintained::read_release;
 use crate::settings::EbpfAttach;
 use crate::source::namespace::Pinned;
+use crate::source::release;
 
 /// The running kernel's release.
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
@@ -226,7 +226,7 @@ impl<'a> Plan<'a> {
             found: options.per_packet,
             invalid: types
                 .filter(|_| options.invalid)
-                .map(|types| types.invalid_has_state(read_release(Path::new(RELEASE)))),
+                .map(|types| types.invalid_has_state(release::read(Path::new(RELEASE)))),
         };
         let reports = constants.reports > 0;
         let is_asked = |when| match when {
