@@ -19,6 +19,7 @@ mod levels;
 mod names;
 mod parts;
 mod peaks;
+mod sorted;
 mod strangers;
 mod tables;
 

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use super::known::is_counter;
 use super::labelled;
 use super::order::Order;
-use super::strays::{Strays, Verdict, Waiting, are_far, is_far_at_end, is_in_order};
-use super::{Catalog, FieldId, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId};
+use super::strays::{Strays, Verdict, Waiting, are_far, is_far_at_end, is_in_order, is_one};
+use super::{Catalog, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId};
 
 /// Rows of one series in order before a step is believed.
 const RUN: u32 = 3;
@@ -142,7 +142,7 @@ impl InOrder {
     ) {
         let Some(clock) = self.series[row.series.0] else { return };
         let Some(waiting) = &mut self.origins[clock.origin].waiting else { return };
-        match waiting.verdict(row) {
+        match waiting.verdict(row, &self.counters) {
             Verdict::Open if are_far(row.time_ns, clock.last_ns, clock.interval_ns) => {
                 waiting.hold(row);
             }
@@ -161,14 +161,15 @@ impl InOrder {
         let before_ns = waiting.before_ns();
         let rows = waiting.into_rows();
         if verdict == Verdict::Strays {
-            rows.iter().for_each(|held| self.strays.take(held.time_ns, before_ns));
+            let (strays, counters) = (&mut self.strays, &self.counters);
+            rows.iter().for_each(|held| strays.take(held.row(), before_ns, counters));
             return;
         }
         if verdict == Verdict::StrayBefore {
             for held in &rows {
                 let last_ns = self.series[held.series.0].map_or(before_ns, |clock| clock.last_ns);
-                if self.order.remove(held.series, last_ns) {
-                    self.strays.take(last_ns, held.time_ns);
+                if let Some(removed) = self.order.remove(held.series, last_ns) {
+                    self.strays.take(removed.row(), held.time_ns, &self.counters);
                 }
             }
         }
@@ -242,7 +243,7 @@ impl InOrder {
                         && is_sure
                         && fits_behind(order, counters, held.row());
                     if is_stray {
-                        strays.take(held.time_ns, clock.last_ns);
+                        strays.take(held.row(), clock.last_ns, counters);
                     }
                     !is_stray
                 });
@@ -325,6 +326,7 @@ impl InOrder {
             tally.clock_steps_seconds = source.back_ns as f64 / 1e9;
         }
         (tally.stray_rows, tally.first_stray_ns) = (self.strays.rows, self.strays.first_ns);
+        tally.stray_counters = std::mem::take(&mut self.strays.counters);
         self.order.finish(each);
     }
 }
@@ -332,8 +334,7 @@ impl InOrder {
 /// Whether no counter of a row is lower than in the last row of its series that waits in `order`: then it is
 /// the next one, at whatever time.
 fn fits_behind(order: &Order, counters: &[bool], row: Row<'_>) -> bool {
-    let is_counter = |field: FieldId| counters.get(field.0).copied().unwrap_or(false);
-    row.values.iter().filter(|(field, _)| is_counter(*field)).all(|(field, value)| {
+    row.values.iter().filter(|(field, _)| is_one(counters, *field)).all(|(field, value)| {
         order.latest(row.series, *field).next().is_none_or(|(_, last)| *value >= last)
     })
 }

@@ -163,6 +163,9 @@ pub struct ReadCounts {
     pub stray_rows: u64,
     /// The time of the first of them, and of the row before it, in nanoseconds.
     pub first_stray_ns: Option<(i64, i64)>,
+    /// The counters of all of them.
+    #[serde(skip)]
+    pub stray_counters: Vec<(SeriesId, FieldId, f64)>,
     /// Files whose compressed data has no end: the writer was killed, or is at work.
     pub unfinished: Vec<String>,
 }

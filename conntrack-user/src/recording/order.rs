@@ -51,15 +51,12 @@ impl Order {
         })
     }
 
-    /// Takes back a row that is held back; whether there is one of this series and time.
-    pub(super) fn remove(&mut self, series: SeriesId, time_ns: i64) -> bool {
+    /// Takes back a row that is held back, if there is one of this series and time.
+    pub(super) fn remove(&mut self, series: SeriesId, time_ns: i64) -> Option<HeldRow> {
         let is_it = |held: &HeldRow| held.series == series && held.time_ns == time_ns;
-        let Some(removed) = self.rows.iter().position(is_it).and_then(|at| self.rows.remove(at))
-        else {
-            return false;
-        };
+        let removed = self.rows.iter().position(is_it).and_then(|at| self.rows.remove(at))?;
         self.values -= removed.values.len();
-        true
+        Some(removed)
     }
 
     /// Hands out the rows that are left: no other comes.

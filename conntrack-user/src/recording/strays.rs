@@ -1,10 +1,12 @@
 //! Rows with a time that is far from those of the rows around them in the file: a damaged number, or a
 //! clock that was wrong for a moment.
 //!
-//! Such a row is known by the row behind it, which has the time that was due. It is left out: its counters
-//! are between those of its neighbours, but at its time they would be values of another machine.
+//! Such a row is known by the row behind it, which has the time that was due and counters that go on from
+//! it. It is left out: its counters are between those of its neighbours, but at its time they would be values
+//! of another machine. Where the counters of the next row are lower, the rows are not in the order of their
+//! times, and the time may be right.
 
-use super::{HeldRow, Row, SeriesId, time};
+use super::{FieldId, HeldRow, Row, SeriesId, time};
 
 /// A time is far from another one from here on, and from so many intervals on.
 const FAR_NS: i64 = 3_600_000_000_000;
@@ -64,14 +66,15 @@ impl Waiting {
         self.before_ns
     }
 
-    /// Judges by the next row of the source.
-    pub(super) fn verdict(&self, row: Row<'_>) -> Verdict {
+    /// Judges by the next row of the source; `counters` is which fields are some.
+    pub(super) fn verdict(&self, row: Row<'_>, counters: &[bool]) -> Verdict {
         if row.series != self.series {
             let is_full = self.held.len() >= MOST_HELD || self.values >= MOST_VALUES;
             return if is_full { Verdict::GoesOn } else { Verdict::Open };
         }
         if !are_far(row.time_ns, self.before_ns, self.interval_ns) {
-            let is_sure = is_in_order(self.run) || self.are_strays_at_end();
+            let is_known = is_in_order(self.run) && self.goes_on_in(row, counters);
+            let is_sure = is_known || self.are_strays_at_end();
             return if is_sure { Verdict::Strays } else { Verdict::GoesOn };
         }
         let mut own = self.held.iter().rev().filter(|held| held.series == self.series);
@@ -87,6 +90,17 @@ impl Waiting {
         }
     }
 
+    /// Whether no counter of the next row of the series is lower than in the last one that waits.
+    fn goes_on_in(&self, row: Row<'_>, counters: &[bool]) -> bool {
+        let last = self.held.iter().rev().find(|held| held.series == row.series);
+        last.is_none_or(|last| {
+            let before = |field: FieldId| last.values.iter().find(|(other, _)| *other == field);
+            let mut of_counters = row.values.iter().filter(|(field, _)| is_one(counters, *field));
+            of_counters
+                .all(|(field, value)| before(*field).is_none_or(|(_, before)| value >= before))
+        })
+    }
+
     pub(super) fn hold(&mut self, row: Row<'_>) {
         self.values += row.values.len();
         self.held.push(HeldRow::of(row));
@@ -100,6 +114,11 @@ impl Waiting {
     pub(super) fn into_rows(self) -> Vec<HeldRow> {
         self.held
     }
+}
+
+/// Whether a field is a counter.
+pub(super) fn is_one(counters: &[bool], FieldId(field): FieldId) -> bool {
+    counters.get(field).copied().unwrap_or(false)
 }
 
 /// Whether so many rows in order show that a far time is wrong.
@@ -119,18 +138,22 @@ pub(super) struct Strays {
     pub(super) rows: u64,
     /// The time of the first of them, and the time of the row before it.
     pub(super) first_ns: Option<(i64, i64)>,
+    /// The counters of all of them: at the end it is known whether the other rows come as far.
+    pub(super) counters: Vec<(SeriesId, FieldId, f64)>,
 }
 
 impl Strays {
-    /// Takes a row that is left out.
-    pub(super) fn take(&mut self, time_ns: i64, before_ns: i64) {
+    /// Takes a row that is left out, and the time of the row before it; `counters` is which fields are some.
+    pub(super) fn take(&mut self, row: Row<'_>, before_ns: i64, counters: &[bool]) {
         self.rows += 1;
-        self.first_ns.get_or_insert((time_ns, before_ns));
+        self.first_ns.get_or_insert((row.time_ns, before_ns));
+        let of_row = row.values.iter().filter(|(field, _)| is_one(counters, *field));
+        self.counters.extend(of_row.map(|(field, value)| (row.series, *field, *value)));
     }
 
     /// Whether there are so many that they are no accident.
     pub(super) fn are_many(&self) -> bool {
-        self.rows >= MOST_STRAYS
+        self.rows >= MOST_STRAYS || self.counters.len() >= MOST_VALUES
     }
 }
 
@@ -145,7 +168,30 @@ mod tests {
     }
 
     fn verdict(waiting: &Waiting, series: usize, time_ns: i64) -> Verdict {
-        waiting.verdict(row(series, time_ns))
+        waiting.verdict(row(series, time_ns), &[])
+    }
+
+    /// A row of which the counters in a later line of a file are lower is not behind it in time.
+    #[test]
+    fn lower_counters_behind_a_row_show_another_order() {
+        let (second_ns, now_ns) = (1_000_000_000, 20_000 * DAY_NS);
+        fn with(time_ns: i64, values: &[(FieldId, f64)]) -> Row<'_> {
+            Row { series: SeriesId(0), time_ns, values }
+        }
+        let values = |drop: f64, entries: f64| [(FieldId(0), drop), (FieldId(1), entries)];
+        let far = values(1089.0, 50.0);
+        for (by_ns, verdicts) in [
+            (2 * DAY_NS, [Verdict::Strays, Verdict::Strays, Verdict::GoesOn]),
+            // Years are no order.
+            (1000 * DAY_NS, [Verdict::Strays; 3]),
+        ] {
+            let waiting = Waiting::new(with(now_ns + by_ns, &far), now_ns, second_ns, 9);
+            let next = [values(1090.0, 50.0), values(1089.0, 9.0), values(108.0, 50.0)];
+            let found = next
+                .each_ref()
+                .map(|values| waiting.verdict(with(now_ns + second_ns, values), &[true, false]));
+            assert_eq!(found, verdicts);
+        }
     }
 
     #[test]

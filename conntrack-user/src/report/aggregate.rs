@@ -196,12 +196,28 @@ impl Aggregator {
         place
     }
 
+    /// Hands the counters of rows that were left out for their times to their sources.
+    fn take_left_out(&mut self, recording: &ReadCounts) {
+        for &(series, field, value) in &recording.stray_counters {
+            let meaning = self.meanings.get(field.0).copied();
+            let (source, cpu) = match self.places.get(series.0).copied().flatten() {
+                Some(RowScope::Whole(source)) => (source, None),
+                Some(RowScope::Cpu(source, cpu)) => (source, Some(cpu)),
+                Some(RowScope::Labelled(_)) | None => continue,
+            };
+            if let Some(Meaning::Counter(at)) = meaning.filter(|meaning| meaning.can_be(value)) {
+                self.sources[source].take_left_out((at, cpu), value);
+            }
+        }
+    }
+
     /// Reports the rows; `recording` is how they were read.
     #[must_use]
     pub fn finish(mut self, recording: ReadCounts) -> Report {
         for source in &mut self.sources {
             source.end(&self.options, &self.counters);
         }
+        self.take_left_out(&recording);
         let mut unknown = of_recording(
             &recording,
             self.refused_rows,

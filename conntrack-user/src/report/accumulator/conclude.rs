@@ -78,6 +78,7 @@ impl SourceAccumulator {
         let mut unknowns = unknown(&evidence);
         self.unknown_of_cpus().into_iter().for_each(|sentence| unknowns.push(sentence));
         unknowns.append(self.table_doubts.unknown());
+        unknowns.append(self.left_out.unknown(&context.counters.names));
         unknowns.sentences.extend(self.unknown_of_columns(context.counters));
         unknowns.sentences.extend(self.precision.unknown(&context.counters.names));
         unknowns.sentences.extend(context.unknown.iter().cloned());

@@ -28,7 +28,7 @@ impl SourceAccumulator {
         let between: f64 =
             tracks.iter().map(|track| track.events_between_parts(least_seconds)).sum();
         let breaks = evidence.breaks.doubted.get(at).copied().unwrap_or(0.0);
-        (breaks + between).min(total)
+        (breaks + between).min(total).max(self.left_out.doubted(at, total))
     }
 
     /// Whether a counter of the kernel began again when others did not.

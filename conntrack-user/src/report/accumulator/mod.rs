@@ -11,10 +11,12 @@ mod contradictions;
 mod cpu_peaks;
 mod doubts;
 mod filled;
+mod left_out;
 mod sums;
 
 pub(super) use self::conclude::Context;
 use self::cpu_peaks::CpuPeaks;
+use self::left_out::LeftOut;
 use self::sums::Sums;
 use super::Options;
 use super::continuity::Continuity;
@@ -139,6 +141,7 @@ pub(super) struct SourceAccumulator {
     cpu_peaks: CpuPeaks,
     /// At the end of the rows.
     sums: Sums,
+    left_out: LeftOut,
     drawing: Option<Drawing>,
 }
 
@@ -177,6 +180,7 @@ impl SourceAccumulator {
             cpus: Cpus::default(),
             cpu_peaks: CpuPeaks::default(),
             sums: Sums::default(),
+            left_out: LeftOut::default(),
             drawing: None,
         }
     }
