@@ -15,6 +15,7 @@ mod doubts;
 mod ends;
 mod forms;
 mod labelled;
+mod leaps;
 mod levels;
 mod names;
 mod parts;

@@ -2,6 +2,8 @@
 //! between two rows does not bring them, rows of another source, or of another time, are among those of
 //! this one.
 
+use super::leap::CpuLeap;
+
 /// So many counters must come back together.
 const FEWEST: usize = 3;
 /// So many must fall to values that no time since then explains.
@@ -14,6 +16,8 @@ const HIGH: f64 = 8.0;
 /// twice their values at least.
 const FEWEST_LEAPING: usize = 4;
 const LEAP: f64 = 64.0;
+/// One counter suffices where it leaps on each CPU.
+const FEWEST_ON_EACH_CPU: usize = 1;
 /// Falls that are kept until the end.
 const MOST_FALLS: usize = 16;
 
@@ -75,6 +79,16 @@ pub(super) struct Break {
     pub(super) seconds: f64,
 }
 
+/// What is known of counters that are lower than in the row before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Lower {
+    /// They began again.
+    #[default]
+    BeganAgain,
+    /// They did, but the table kept its entries.
+    Stayed,
+}
+
 /// What the rows of a source show at their end.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Breaks {
@@ -106,33 +120,42 @@ pub(super) struct Continuity {
     returned: u64,
     first_ns: Option<i64>,
     doubted: Vec<f64>,
+    /// The time of the last row in which all counters rose by more than ever else, and what the CPUs did.
+    leap_of_cpus: Option<(i64, CpuLeap)>,
 }
 
 impl Continuity {
     /// Takes the values of a row's counters, in the same order each time; those of a counter that begins
-    /// again by itself are `None`. The table kept its entries while they began again if `has_stayed`. Rows
-    /// that are not in the order of time are no comparison.
+    /// again by itself are `None`. Rows that are not in the order of time are no comparison. Whether all
+    /// counters above 0 rose by more than ever else.
     pub(super) fn take(
         &mut self,
         time_ns: i64,
         values: impl Iterator<Item = Option<f64>>,
-        has_stayed: bool,
-    ) {
+        lower: Lower,
+    ) -> bool {
+        let mut may_leap = false;
         self.now.clear();
         self.now.extend(values.map(|value| value.unwrap_or(f64::NAN)));
         if time_ns <= self.time_ns {
             self.before.clear();
             self.may_return = false;
         } else {
-            self.compare(time_ns, has_stayed);
+            may_leap = self.compare(time_ns, lower);
         }
         self.time_ns = time_ns;
         self.first_row_ns.get_or_insert(time_ns);
         std::mem::swap(&mut self.before, &mut self.last);
         std::mem::swap(&mut self.last, &mut self.now);
+        may_leap
     }
 
-    fn compare(&mut self, time_ns: i64, has_stayed: bool) {
+    /// Takes what the CPUs did in the row that was taken last.
+    pub(super) fn take_cpus(&mut self, leap: CpuLeap) {
+        self.leap_of_cpus = Some((self.time_ns, leap));
+    }
+
+    fn compare(&mut self, time_ns: i64, lower: Lower) -> bool {
         if self.next.len() < self.now.len() {
             self.next.resize(self.now.len(), 0.0);
             self.rises.resize(self.now.len(), Rise::default());
@@ -143,14 +166,12 @@ impl Continuity {
             fell += usize::from(now < last);
             is_fastest |= now - last > next * seconds;
         }
-        if is_fastest && fell < FEWEST_BEYOND {
-            self.take_rises(time_ns, seconds);
-        }
+        let may_leap = is_fastest && fell < FEWEST_BEYOND && self.take_rises(time_ns, seconds);
         if fell >= FEWEST && self.is_behind_a_peak() {
             self.doubt_peak();
             self.note(self.time_ns);
         } else if fell >= FEWEST_BEYOND {
-            self.fall(time_ns, seconds, has_stayed);
+            self.fall(time_ns, seconds, lower == Lower::Stayed);
             self.may_return = fell >= FEWEST;
         } else if self.may_return
             && let Some(fallen) = self.falls.last()
@@ -158,10 +179,12 @@ impl Continuity {
         {
             self.come_back();
         }
+        may_leap
     }
 
+    /// Takes the rises of a row; whether each counter above 0 rose faster than ever else.
     #[cold]
-    fn take_rises(&mut self, at_ns: i64, seconds: f64) {
+    fn take_rises(&mut self, at_ns: i64, seconds: f64) -> bool {
         let steps = self.last.iter().zip(&self.now).zip(self.rises.iter_mut().zip(&mut self.next));
         for ((last, now), (rise, next)) in steps {
             let rate = (now - last) / seconds;
@@ -170,6 +193,8 @@ impl Continuity {
                 *next = rise.next;
             }
         }
+        let leaps = |(now, rise): (&f64, &Rise)| now.is_nan() || *now <= 0.0 || rise.at_ns == at_ns;
+        self.now.iter().zip(&self.rises).all(leaps)
     }
 
     #[cold]
@@ -285,6 +310,17 @@ impl Continuity {
         1e9 / (self.time_ns.saturating_sub(from_ns) as f64).max(1.0)
     }
 
+    /// Returns how many counters must leap at a time, and how many of those must have been above 0; nothing
+    /// where the rows of the CPUs show that it is no leap.
+    fn fewest_leaping(&self, at_ns: i64) -> Option<(usize, usize)> {
+        let of_cpus = self.leap_of_cpus.filter(|(time_ns, _)| *time_ns == at_ns);
+        match of_cpus.map_or(CpuLeap::Unknown, |(_, leap)| leap) {
+            CpuLeap::SomeStayed => None,
+            CpuLeap::AllLeapt => Some((FEWEST_ON_EACH_CPU, FEWEST_ON_EACH_CPU)),
+            CpuLeap::Unknown => Some((FEWEST_LEAPING, FEWEST)),
+        }
+    }
+
     /// Returns the row in which all counters rose by far more than in any other.
     fn leap<K: Ord>(&self, rank: impl Fn(usize) -> K) -> Option<Break> {
         let moved = self.rises.iter().zip(&self.last).enumerate();
@@ -298,7 +334,8 @@ impl Continuity {
         };
         // A machine without losses has its first ones in a burst.
         let were_above_zero = moved.iter().filter(|(_, rise)| rise.from > 0.0).count();
-        let are_enough = moved.len() >= FEWEST_LEAPING && were_above_zero >= FEWEST;
+        let (leaping, above_zero) = self.fewest_leaping(at_ns)?;
+        let are_enough = moved.len() >= leaping && were_above_zero >= above_zero;
         if !are_enough || !moved.iter().all(leaps) {
             return None;
         }
@@ -325,7 +362,11 @@ mod tests {
     fn followed(rows: &[[f64; 4]]) -> Continuity {
         let mut continuity = Continuity::default();
         for (second, row) in (1..).zip(rows) {
-            continuity.take(second * 1_000_000_000, row.iter().map(|value| Some(*value)), false);
+            continuity.take(
+                second * 1_000_000_000,
+                row.iter().map(|value| Some(*value)),
+                Lower::BeganAgain,
+            );
         }
         continuity
     }
@@ -416,10 +457,27 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_cpus_show_what_a_leap_is() {
+        let leap = |counters: usize, of_cpus: CpuLeap| {
+            let mut continuity = Continuity::default();
+            for (second, value) in (1..).zip([50.0, 51.0, 9000.0, 9001.0]) {
+                let values = (0..counters).map(|_| Some(value));
+                if continuity.take(second * 1_000_000_000, values, Lower::BeganAgain) {
+                    continuity.take_cpus(of_cpus);
+                }
+            }
+            continuity.conclude(true, |at| at).leapt.is_some()
+        };
+        let all = [CpuLeap::Unknown, CpuLeap::SomeStayed, CpuLeap::AllLeapt];
+        assert_eq!(all.map(|of_cpus| leap(4, of_cpus)), [true, false, true]);
+        assert_eq!(all.map(|of_cpus| leap(1, of_cpus)), [false, false, true]);
+    }
+
+    #[test]
     fn rows_that_are_not_in_order_are_not_compared() {
         let mut continuity = Continuity::default();
         for (time_ns, value) in [(1, 100.0), (2, 101.0), (2, 5.0), (3, 102.0)] {
-            continuity.take(time_ns, row(value).into_iter().map(Some), false);
+            continuity.take(time_ns, row(value).into_iter().map(Some), Lower::BeganAgain);
         }
         assert_eq!(continuity.conclude(true, |at| at), Breaks::default());
     }

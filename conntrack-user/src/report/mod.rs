@@ -23,6 +23,7 @@ mod gather;
 mod html;
 mod invalid;
 mod labelled;
+mod leap;
 mod level;
 mod moment;
 mod precision;

@@ -11,6 +11,7 @@ mod contradictions;
 mod cpu_peaks;
 mod doubts;
 mod filled;
+mod leaps;
 mod left_out;
 mod sums;
 
@@ -19,7 +20,7 @@ use self::cpu_peaks::CpuPeaks;
 use self::left_out::LeftOut;
 use self::sums::Sums;
 use super::Options;
-use super::continuity::Continuity;
+use super::continuity::{Continuity, Lower};
 use super::cpus::{Cpus, Sum};
 use super::drawing::Drawing;
 use super::fields::{CounterOrigin, Counters, Meaning};
@@ -311,17 +312,12 @@ impl SourceAccumulator {
         }
         let fill = self.take_level(&now, seconds.fold(0.0, f64::max));
         if let Some(time_ns) = now.statistics_ns {
-            let (reach, has_moved, has_stayed) =
+            let (reach, has_moved, lower) =
                 self.row_reach(&now, time_ns, is_restart, &counters.origins);
             let entries = now.count.or(now.entries);
-            self.stillness.take(has_moved, entries, || events(&self.counters, &now));
-            let is_of_kernel = |origin: &CounterOrigin| {
-                *origin != CounterOrigin::Unknown && !origin.is_of_probes(self.is_of_ctpulse)
-            };
-            let values = now.counters.iter().zip(&counters.origins);
-            let values =
-                values.map(|(reading, origin)| reading.value.filter(|_| is_of_kernel(origin)));
-            self.continuity.take(time_ns, values, has_stayed);
+            let events = || events(&self.counters, &now);
+            self.stillness.take(has_moved, entries, events);
+            self.take_continuity(&now, time_ns, lower, &counters.origins);
             let row = CounterRow { time_ns, is_behind_blanks, reach, fill_percent: fill };
             self.take_counters(options, &now, row, statistics, &counters.origins);
         }
@@ -376,14 +372,14 @@ impl SourceAccumulator {
     }
 
     /// Returns how far apart the counters of a row may be from those before and what they did, whether
-    /// any of them moved, and whether they began again while the table kept its entries.
+    /// any of them moved, and what those did that are lower.
     fn row_reach(
         &mut self,
         now: &Moment,
         time_ns: i64,
         is_restart: bool,
         origins: &[CounterOrigin],
-    ) -> (RowReach, bool, bool) {
+    ) -> (RowReach, bool, Lower) {
         let mut falls = Falls::new(self.zeros_ns, is_restart);
         for (at, (counter, reading)) in self.counters.iter().zip(&now.counters).enumerate() {
             // A gauge of another program goes down, too.
@@ -396,16 +392,17 @@ impl SourceAccumulator {
             }
         }
         falls.end();
-        let mut has_stayed = false;
+        let mut lower = Lower::BeganAgain;
         if falls.began_again() {
-            has_stayed = self.table_doubts.take_reset(now, self.statistics.reach().far_ns);
+            let has_stayed = self.table_doubts.take_reset(now, self.statistics.reach().far_ns);
+            lower = if has_stayed { Lower::Stayed } else { lower };
             let mut counters = self.counters.iter().zip(&now.counters);
             self.inferred_resets += u64::from(counters.any(|(counter, reading)| {
                 reading.value.is_some_and(|value| counter.track.is_no_lower(value))
             }));
         }
         self.zeros_ns = falls.zeros_ns();
-        (falls.reach(self.statistics.reach()), falls.has_changed(), has_stayed)
+        (falls.reach(self.statistics.reach()), falls.has_changed(), lower)
     }
 
     fn take_counters(

@@ -494,6 +494,19 @@ impl Track {
         })
     }
 
+    /// The last value and the one in front of it, if it has about this time.
+    pub(super) fn last_step(&self, time_ns: i64, near_ns: i64) -> Option<(f64, f64)> {
+        let here = self.stretches.get(self.at).filter(|here| here.zeros.is_none())?;
+        if here.last.0.abs_diff(time_ns) > near_ns.unsigned_abs() {
+            return None;
+        }
+        let from = match here.values {
+            1 => self.stretches.get(self.at.checked_sub(1)?)?.last.1,
+            _ => here.before_last,
+        };
+        Some((from, here.last.1))
+    }
+
     /// Whether the value is near the one that was taken last.
     pub(super) fn is_near(&self, value: f64) -> bool {
         self.values > 0 && (value - self.latest).abs() < NEAR
