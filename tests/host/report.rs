@@ -21,6 +21,7 @@ mod names;
 mod parts;
 mod peaks;
 mod sorted;
+mod stillness;
 mod strangers;
 mod tables;
 

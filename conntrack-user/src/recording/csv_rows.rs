@@ -21,6 +21,8 @@ const MOST_TABLES: usize = 256;
 const MOST_COLUMNS_OF_TABLES: usize = 1 << 16;
 /// Columns of InfluxDB's that are no part of a row.
 const SKIPPED: [&str; 5] = ["", "result", "table", "_start", "_stop"];
+/// The column of the time in rows that Telegraf or ctpulse writes.
+const WRITTEN_TIME: &str = "timestamp";
 /// InfluxDB's column of all tags, such as `cpu=all,host=gw`.
 const ALL_TAGS: &str = "tags";
 /// Tags that `ctpulse` and Telegraf write.
@@ -73,6 +75,11 @@ impl CsvTables {
         Ok(true)
     }
 
+    /// Whether the header that holds is that of a query's result.
+    pub(super) fn are_of_query(&self) -> bool {
+        self.known.get(self.last).is_some_and(|(_, table)| table.is_of_query)
+    }
+
     /// Reads `line` below the header that holds; `None` before the first header.
     pub(super) fn parse(
         &mut self,
@@ -92,6 +99,8 @@ struct CsvTable {
     reader: Reader,
     /// The cells that make a series, for the catalog.
     head: Vec<u8>,
+    /// The header is that of a query's result.
+    is_of_query: bool,
 }
 
 impl CsvTable {
@@ -112,7 +121,7 @@ impl CsvTable {
             let names: Vec<&str> = cells.all().map(|cell| text(cell).trim()).collect();
             let place = |known: &[&str]| names.iter().position(|name| known.contains(name));
             let (Some(time), Some(measurement)) = (
-                place(&["timestamp", "time", "_time"]),
+                place(&[WRITTEN_TIME, "time", "_time"]),
                 place(&["measurement", "name", "_measurement"]),
             ) else {
                 continue;
@@ -152,13 +161,15 @@ impl CsvTable {
                     _ if is_field || is_repeated => CsvInputColumn::Field(
                         catalog.field_id(name.as_bytes(), || name.to_owned())?,
                     ),
-                    _ if time + measurement == 1 && names[0] == "timestamp" && !fields_begin => {
+                    _ if time + measurement == 1 && names[0] == WRITTEN_TIME && !fields_begin => {
                         CsvInputColumn::Tag(name.to_owned())
                     }
                     _ => CsvInputColumn::Undecided(name.to_owned()),
                 });
             }
-            return Ok(Some(Self { columns, reader, head: Vec::new() }));
+            // Telegraf and ctpulse call it `timestamp`.
+            let is_of_query = names[time] != WRITTEN_TIME;
+            return Ok(Some(Self { columns, reader, head: Vec::new(), is_of_query }));
         }
         Ok(None)
     }

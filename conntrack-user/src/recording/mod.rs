@@ -141,6 +141,9 @@ pub struct ReadCounts {
     pub bytes: u64,
     /// Lines that are rows, of any measurement.
     pub rows: u64,
+    /// Those that are the result of a query, and not written by Telegraf or ctpulse.
+    #[serde(skip)]
+    pub query_rows: u64,
     /// Lines that could not be used.
     pub bad_lines: u64,
     /// The first of them: `file:line: why`.

@@ -110,7 +110,7 @@ impl Open {
                 Ok(None) => return Ok(None),
                 Ok(Some(Line::Whole(line))) => {
                     tally.bytes += line.len() as u64 + 1;
-                    parse_text(line, &mut self.tables, catalog, values)
+                    parse_text(line, &mut self.tables, (catalog, tally), values)
                 }
                 Ok(Some(Line::Object(object))) => {
                     tally.bytes += object.len() as u64 + 1;
@@ -155,7 +155,7 @@ impl Open {
 fn parse_text(
     line: &[u8],
     tables: &mut CsvTables,
-    catalog: &mut Catalog,
+    (catalog, tally): (&mut Catalog, &mut ReadCounts),
     values: &mut Vec<(FieldId, f64)>,
 ) -> Result<Option<(SeriesId, i64)>, BadLine> {
     // Spaces and tabs may be empty cells.
@@ -164,7 +164,10 @@ fn parse_text(
     if !matches!(cells.trim_ascii().first(), None | Some(b'#')) {
         values.clear();
         match tables.parse(cells, catalog, values) {
-            Some(Ok(row)) => return Ok(Some(row)),
+            Some(Ok(row)) => {
+                tally.query_rows += u64::from(tables.are_of_query());
+                return Ok(Some(row));
+            }
             Some(Err(why)) => of_table = Some(why),
             None => {}
         }

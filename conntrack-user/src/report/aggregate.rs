@@ -226,7 +226,8 @@ impl Aggregator {
             self.undecided.left_out(),
         );
         unknown.extend(self.repeats.span().map(of_repeats));
-        let context = Context { counters: &self.counters, unknown: &unknown };
+        let is_of_query = 2 * recording.query_rows > recording.rows;
+        let context = Context { counters: &self.counters, unknown: &unknown, is_of_query };
         let names = &self.counters.names;
         let ends: Vec<_> = self.sources.iter().map(|source| source.ends(names)).collect();
         let mut sources: Vec<_> =

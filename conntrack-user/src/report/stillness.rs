@@ -7,6 +7,8 @@ const FEWEST: u64 = 20;
 const MUCH_LONGER: u64 = 3;
 /// A row has the events of those before it from this share of their usual number on.
 const CATCHES_UP: f64 = 0.5;
+/// And up to this many times that number.
+const BEYOND: f64 = 1.5;
 
 /// How long rows stay the same in every field.
 #[derive(Debug, Default)]
@@ -17,24 +19,38 @@ pub(super) struct Stillness {
     same: u64,
     most: u64,
     entries: Option<f64>,
+    /// The time of the last row, and that between the first two.
+    time_ns: i64,
+    step_ns: i64,
+    /// Rows that are not as far from the one before as the second one from the first.
+    uneven: u64,
     /// The most rows in front of one that has their events.
     repeated: u64,
 }
 
 impl Stillness {
-    /// Takes a row: whether any counter has another value than before, and the table's entries.
+    /// Takes a row: its time, whether any counter has another value than before, and the table's entries.
     /// `events` are those of the row, and those of all rows before.
     pub(super) fn take(
         &mut self,
+        time_ns: i64,
         has_moved: bool,
         entries: Option<f64>,
         events: impl FnOnce() -> (f64, f64),
     ) {
         let had = std::mem::replace(&mut self.entries, entries);
+        let step_ns = time_ns.saturating_sub(std::mem::replace(&mut self.time_ns, time_ns));
+        match self.rows {
+            0 => {}
+            1 => self.step_ns = step_ns,
+            _ => self.uneven += u64::from(step_ns != self.step_ns),
+        }
         if has_moved && self.is_suspect() {
             let (now, before) = events();
             let usual = before / self.changed as f64;
-            if now >= CATCHES_UP * self.same as f64 * usual {
+            let of_all = self.same as f64 * usual;
+            // Far more is the load of another time.
+            if (CATCHES_UP * of_all..=BEYOND * of_all).contains(&now) {
                 self.repeated = self.repeated.max(self.same);
             }
         }
@@ -56,6 +72,11 @@ impl Stillness {
             && before > FEWEST
     }
 
+    /// Whether all rows are equally far apart, as those of a query are that fills in what is missing.
+    pub(super) fn is_even(&self) -> bool {
+        self.uneven == 0
+    }
+
     /// Returns how many rows at the end are the same as the one before them, if that is no quiet
     /// moment, and the most before that.
     pub(super) fn at_end(&self) -> Option<(u64, u64)> {
@@ -75,7 +96,10 @@ mod tests {
 
     fn at_end(rows: impl IntoIterator<Item = bool>) -> Option<(u64, u64)> {
         let mut stillness = Stillness::default();
-        rows.into_iter().for_each(|has_moved| stillness.take(has_moved, Some(5.0), || (0.0, 0.0)));
+        for (time_ns, has_moved) in (7..).zip(rows) {
+            stillness.take(time_ns, has_moved, Some(5.0), || (0.0, 0.0));
+        }
+        assert!(stillness.is_even());
         stillness.at_end()
     }
 
@@ -96,12 +120,13 @@ mod tests {
             for row in 0..100_u32 {
                 let has_moved = !(40..80).contains(&row);
                 let events = if row == 80 { jump } else { 10.0 };
-                stillness.take(has_moved, Some(5.0), || (events, 400.0));
+                stillness.take(row.into(), has_moved, Some(5.0), || (events, 400.0));
             }
             stillness.repeated()
         };
         assert_eq!(repeated(410.0), 40);
-        // Traffic ended and began again.
+        // Traffic ended and began again, as before and with a higher load.
         assert_eq!(repeated(10.0), 0);
+        assert_eq!(repeated(2000.0), 0);
     }
 }

@@ -24,7 +24,7 @@ fn busy(seconds: usize) -> Truth {
 }
 
 /// Lookups all the time, and losses in some seconds only.
-fn losses(seconds: usize, lossy: std::ops::Range<usize>) -> Truth {
+pub(super) fn losses(seconds: usize, lossy: std::ops::Range<usize>) -> Truth {
     Truth::of(2, seconds, move |second, cpu| {
         let lost = if cpu == 0 && lossy.contains(&second) { 5 } else { 0 };
         [lost, 0, (second as u64 * 7 + 3) % 10, lost, 0, 0]
@@ -44,7 +44,7 @@ fn from_zero(truth: &Truth) -> Vec<Row> {
     rows
 }
 
-fn text(rows: &[Row]) -> String {
+pub(super) fn text(rows: &[Row]) -> String {
     String::from_utf8(Form::Lines.write(rows)).unwrap()
 }
 
@@ -64,7 +64,7 @@ pub(super) fn advice(text: &str) -> (Option<i32>, Vec<String>) {
     advise_on(file.path())
 }
 
-fn assert_not_good(text: &str, what: &str) {
+pub(super) fn assert_not_good(text: &str, what: &str) {
     let (code, titles) = advice(text);
     assert!(matches!(code, Some(1 | 3)), "{what}: {titles:?}");
     assert!(titles.iter().all(|title| !title.contains("nothing is wrong")), "{what}: {titles:?}");
@@ -408,35 +408,6 @@ fn rates_of_another_program_are_unknown() {
     }
     assert!(warnings(&source(&text)).contains("in rates only, without the peaks"));
     assert_not_good(&text, "rates");
-}
-
-/// 200 rows that repeat one were "nothing is wrong".
-#[test]
-fn rows_that_a_query_repeats_are_said() {
-    let truth = losses(300, 150..299);
-    let mut rows = truth.rows(0);
-    let last: Vec<_> = rows.iter().filter(|row| row.second() == 100).cloned().collect();
-    for row in rows.iter_mut().filter(|row| row.second() > 100) {
-        row.fields = last.iter().find(|last| last.tags == row.tags).unwrap().fields.clone();
-    }
-    let said = warnings(&source(&text(&rows)));
-    assert!(said.contains("the last 199 rows are the same in every field"), "{said}");
-    assert_not_good(&text(&rows), "repeated");
-}
-
-/// A burst of 1,000 a second was 10 a second.
-#[test]
-fn a_row_behind_rows_that_a_query_repeats_has_no_rate() {
-    let truth = losses(300, 0..299);
-    let mut rows = truth.rows(0);
-    let last: Vec<_> = rows.iter().filter(|row| row.second() == 100).cloned().collect();
-    for row in rows.iter_mut().filter(|row| (101..200).contains(&row.second())) {
-        row.fields = last.iter().find(|last| last.tags == row.tags).unwrap().fields.clone();
-    }
-    let said = warnings(&source(&text(&rows)));
-    let sentence =
-        "99 rows are the same in every field, and the next one has the events of them all";
-    assert!(said.contains(sentence), "{said}");
 }
 
 /// The sum over 8 CPUs of an entry count was compared with the limit: 122 %.

@@ -23,6 +23,8 @@ pub(in crate::report) struct Context<'a> {
     pub(in crate::report) counters: &'a Counters,
     /// Sentences about the whole recording.
     pub(in crate::report) unknown: &'a [String],
+    /// The rows are the result of a query, which may fill in what is missing.
+    pub(in crate::report) is_of_query: bool,
 }
 
 /// The times of the rows by which a source is reported.
@@ -65,6 +67,11 @@ impl SourceAccumulator {
             is_known.then(|| track.total())
         });
         let mut evidence = self.evidence(&schedule, &gaps, &context.counters.names);
+        // ctpulse's rates show by themselves that nothing happened.
+        if context.is_of_query && self.stillness.is_even() && !self.has_rates {
+            evidence.same_in_front = self.stillness.repeated();
+            evidence.same_at_end = self.stillness.at_end();
+        }
         evidence.fill = fill.as_ref();
         evidence.losses_unknown = self
             .losses
@@ -229,9 +236,6 @@ impl SourceAccumulator {
             left_out: self.cpus.left_out(),
             disagreeing: self.disagreeing,
             impossible: self.impossible,
-            // ctpulse's rates show by themselves that nothing happened.
-            same_in_front: if self.has_rates { 0 } else { self.stillness.repeated() },
-            same_at_end: self.stillness.at_end().filter(|_| !self.has_rates),
             has_peaks: self.has_peaks,
             is_of_ctpulse: self.is_of_ctpulse,
             // ctpulse's rates show whether a leap is a burst.

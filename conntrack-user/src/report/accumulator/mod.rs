@@ -316,7 +316,7 @@ impl SourceAccumulator {
                 self.row_reach(&now, time_ns, is_restart, &counters.origins);
             let entries = now.count.or(now.entries);
             let events = || events(&self.counters, &now);
-            self.stillness.take(has_moved, entries, events);
+            self.stillness.take(time_ns, has_moved, entries, events);
             self.take_continuity(&now, time_ns, lower, &counters.origins);
             let row = CounterRow { time_ns, is_behind_blanks, reach, fill_percent: fill };
             self.take_counters(options, &now, row, statistics, &counters.origins);
