@@ -145,6 +145,13 @@ impl Aggregator {
                     &mut self.room,
                 );
                 let meanings = &self.meanings;
+                if self.sources[source].needs_entries_of_a_cpu(row.time_ns) {
+                    let is_it =
+                        |(field, _): &&(FieldId, f64)| meanings[field.0] == Meaning::Entries;
+                    if let Some((_, entries)) = values.iter().find(is_it) {
+                        self.sources[source].entries_of_a_cpu(row.time_ns, *entries);
+                    }
+                }
                 let values = values.iter().map(|(field, value)| (meanings[field.0], *value));
                 self.sources[source].peaks_of_a_cpu(row.time_ns, &values);
             }

@@ -11,6 +11,8 @@ pub struct Doubts {
     pub events: BTreeMap<String, f64>,
     /// The highest fill of the table may be that of another one.
     pub is_fill_doubtful: bool,
+    /// Those of the unknowns of the source that leave nothing but the fill of the table unknown.
+    pub of_fill: Vec<String>,
 }
 
 /// The unknowns of a source, a sentence each.
@@ -20,6 +22,8 @@ pub(super) struct Unknowns {
     pub(super) sentences: Vec<String>,
     /// Those after which events may not have happened.
     pub(super) doubts: Vec<String>,
+    /// Those that leave nothing but the fill of the table unknown.
+    pub(super) of_fill: Vec<String>,
 }
 
 impl Unknowns {
@@ -34,9 +38,16 @@ impl Unknowns {
         self.sentences.push(sentence);
     }
 
+    /// Takes one that leaves nothing but the fill of the table unknown.
+    pub(super) fn push_of_fill(&mut self, sentence: String) {
+        self.of_fill.push(sentence.clone());
+        self.sentences.push(sentence);
+    }
+
     /// Takes all of others.
     pub(super) fn append(&mut self, others: Self) {
         self.sentences.extend(others.sentences);
         self.doubts.extend(others.doubts);
+        self.of_fill.extend(others.of_fill);
     }
 }

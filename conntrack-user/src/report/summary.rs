@@ -73,6 +73,8 @@ pub struct SourceReport {
     pub gaps: Gaps,
     /// The samples and rows that ctpulse missed; absent where rows do not have them.
     pub losses: Losses,
+    /// No row has the sum of the CPUs: all counters are those of the `cpus` together.
+    pub are_sums_of_cpus: bool,
     /// The counters of each CPU; empty without `cpuN` rows.
     pub cpus: Vec<Cpu>,
     /// The ports that NAT found taken, by the insertions that failed meanwhile.

@@ -166,6 +166,9 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
     if !source.columns.is_empty() {
         line(out, "columns", &columns(source));
     }
+    if source.are_sums_of_cpus {
+        line(out, "counters", &cpus::summed(&source.cpus));
+    }
     source.unknown.iter().for_each(|why| line(out, "warning", &shown(why)));
     rates(source, window_seconds, &at, out);
     bursts(source, &at, out);

@@ -157,18 +157,18 @@ fn statistics(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
 
 fn table(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
     match (evidence.fill, evidence.table) {
-        (None, _) => sentences.push("no row has the table's entries".to_owned()),
-        (Some(fill), _) if fill.is_sum => sentences.push(
+        (None, _) => sentences.push_of_fill("no row has the table's entries".to_owned()),
+        (Some(fill), _) if fill.is_sum => sentences.push_of_fill(
             "no row has the table's own count (ip_conntrack_count), and entries may be a sum over \
              CPUs, as Telegraf's plugin writes it: the table's fill is not known"
                 .to_owned(),
         ),
         // An empty table is not full under any limit.
         (Some(fill), _) if fill.max.is_none() && fill.peak > 0.0 => {
-            sentences.push("no row has the table's limit, so its fill is not known".to_owned());
+            sentences.push_of_fill("no row has the table's limit, so its fill is not known".to_owned());
         }
         (Some(fill), _) if fill.fullest.is_none() && fill.limit_changed > 0 => {
-            sentences.push(format!(
+            sentences.push_of_fill(format!(
                 "the table's limit changed {} in rows apart from its entries, so its fill is not \
                  known",
                 count(fill.limit_changed, "time")
@@ -176,9 +176,9 @@ fn table(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
         }
         (Some(_), Some(own)) if !spans(own, evidence.span, evidence.table_jitter_seconds()) => {
             let (own, whole) = (duration(seconds(own)), duration(seconds(evidence.span)));
-            sentences.push(format!("the table rows span {own} of {whole}"));
+            sentences.push_of_fill(format!("the table rows span {own} of {whole}"));
         }
-        (Some(_), Some(_)) if evidence.is_table_rare() => sentences.push(format!(
+        (Some(_), Some(_)) if evidence.is_table_rare() => sentences.push_of_fill(format!(
             "the rows with the table's entries are {} apart, and the others {}: how full it was between \
              them is not known",
             duration(evidence.table_interval_seconds.unwrap_or(0.0)),
@@ -188,7 +188,7 @@ fn table(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
     }
     if evidence.table_missing > 0 {
         let rows = count(evidence.table_missing, "table row");
-        sentences.push(format!("{rows} missing where there are statistics rows"));
+        sentences.push_of_fill(format!("{rows} missing where there are statistics rows"));
     }
 }
 

@@ -8,6 +8,7 @@ use ctpulse::report::{Report, SourceReport};
 use super::advice::advise_on;
 use super::forms::{report_of, totals};
 use crate::recordings::truth::{Form, ONLY_CPUS, Row, Truth};
+use crate::support::{ctpulse, output, text};
 
 /// Two CPUs of four lose packets.
 fn truth() -> Truth {
@@ -122,6 +123,38 @@ fn cpus_without_rows_are_reported() {
     let mut rows = truth().rows(0);
     rows.retain(|row| !is_cpu(row, &["all"]));
     assert_eq!(source(&rows).unknown, [] as [&str; 0]);
+}
+
+/// "No row has the table's entries" was said of rows that all have them, and "losses may have gone unnoticed"
+/// where only the table's limit is not known.
+#[test]
+fn rows_of_cpus_have_the_entries_of_the_table() {
+    let mut rows = truth().rows(0);
+    rows.retain(ONLY_CPUS);
+    let found = source(&rows);
+    assert_eq!(found.unknown, ["no row has the table's limit, so its fill is not known"]);
+    assert_eq!(totals(&found), truth().totals());
+    let entries = found.fill.unwrap().entries;
+    assert_eq!((entries.min, entries.max), (100.0, 106.0));
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&Form::Lines.write(&rows)).unwrap();
+    let (_, titles) = advise_on(file.path());
+    assert!(titles.contains(&"??  how full the table was is not known".to_owned()), "{titles:?}");
+    let report = output(ctpulse().arg("report").arg(file.path()));
+    let summed = "the sum of cpu0 to cpu3, as no row has that of all CPUs (cpu=all)";
+    assert!(text(&report.stdout).contains(summed), "{}", text(&report.stdout));
+    // Telegraf's plugin adds the entries of all CPUs in the rows with the sum, and the limit is known.
+    let mut rows = truth().rows(0);
+    for row in &mut rows {
+        row.fields.retain(|(name, _)| *name != "ip_conntrack_count");
+        let is_sum = is_cpu(row, &["all"]);
+        let entries = row.fields.iter_mut().filter(|(name, _)| *name == "entries");
+        entries.for_each(|(_, value)| *value *= if is_sum { 4 } else { 1 });
+    }
+    let found = source(&rows);
+    assert_eq!(found.unknown, [] as [&str; 0]);
+    let fill = found.fill.unwrap();
+    assert_eq!(fill.fullest.map(|fullest| (fullest.entries, fullest.max)), Some((106.0, 4000.0)));
 }
 
 /// Rows with the sum of the CPUs that were online went back when one of them was not: "0 packets are

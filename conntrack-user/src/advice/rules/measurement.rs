@@ -24,9 +24,15 @@ pub(super) fn unknown(evidence: &Evidence) -> Option<Finding> {
         let names = missing.join(", ");
         reasons.push(format!("no row has {names}, so nothing is known of what {plural}"));
     }
+    let is_of_fill = |reason| evidence.doubts.of_fill.contains(reason);
+    let title = if reasons.iter().all(is_of_fill) {
+        "how full the table was is not known"
+    } else {
+        "some of it is unknown: losses may have gone unnoticed"
+    };
     (!reasons.is_empty()).then(|| Finding {
         severity: Severity::Unknown,
-        title: "some of it is unknown: losses may have gone unnoticed".to_owned(),
+        title: title.to_owned(),
         evidence: format!("{} ({})", reasons.join("; "), within(evidence)),
         remedies: Vec::new(),
         see: SYSCTL,

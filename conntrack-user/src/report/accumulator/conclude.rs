@@ -115,7 +115,7 @@ impl SourceAccumulator {
             doubtful: events.get(*name).copied(),
             ..self.counters[*at].rates.report(name, *total)
         });
-        let Unknowns { sentences: unknown, doubts: reasons } = unknowns;
+        let Unknowns { sentences: unknown, doubts: reasons, of_fill } = unknowns;
         // What was compared are the rows with the sum.
         let compared = self.compared.without(&sorted.replaced);
         SourceReport {
@@ -140,6 +140,7 @@ impl SourceAccumulator {
             fill,
             gaps,
             losses: Losses { samples_missed: losses[0], rows_lost: losses[1] },
+            are_sums_of_cpus: self.has_no_sum(),
             cpus: self.cpus.summary(&columns::of_cpus(&columns, context.counters)),
             found: compared.found,
             invalid: compared.invalid.worst(),
@@ -148,6 +149,7 @@ impl SourceAccumulator {
                 reasons,
                 events,
                 is_fill_doubtful: self.table_doubts.is_fill_doubtful(),
+                of_fill,
             },
             drawing: self.drawing.clone().map(|drawing| drawing.named(&names)),
             columns,

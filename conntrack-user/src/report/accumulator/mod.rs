@@ -8,6 +8,7 @@
 mod columns;
 mod conclude;
 mod contradictions;
+mod cpu_entries;
 mod cpu_peaks;
 mod doubts;
 mod filled;
@@ -16,6 +17,7 @@ mod left_out;
 mod sums;
 
 pub(super) use self::conclude::Context;
+use self::cpu_entries::CpuEntries;
 use self::cpu_peaks::CpuPeaks;
 use self::left_out::LeftOut;
 use self::sums::Sums;
@@ -140,6 +142,7 @@ pub(super) struct SourceAccumulator {
     sample_seconds: Option<f64>,
     cpus: Cpus,
     cpu_peaks: CpuPeaks,
+    cpu_entries: CpuEntries,
     /// At the end of the rows.
     sums: Sums,
     left_out: LeftOut,
@@ -180,6 +183,7 @@ impl SourceAccumulator {
             sample_seconds: None,
             cpus: Cpus::default(),
             cpu_peaks: CpuPeaks::default(),
+            cpu_entries: CpuEntries::default(),
             sums: Sums::default(),
             left_out: LeftOut::default(),
             drawing: None,
@@ -550,6 +554,7 @@ impl SourceAccumulator {
     /// Concludes at the end of the rows.
     pub(super) fn end(&mut self, options: &Options, counters: &Counters) {
         self.complete(options, counters);
+        self.count_entries_of_cpus();
         if let Some(sum) = self.cpus.end() {
             self.take_sum(options, &sum);
         }

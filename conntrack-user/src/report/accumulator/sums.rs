@@ -233,6 +233,11 @@ impl SourceAccumulator {
         })
     }
 
+    /// Whether no row has the sum of the CPUs, so that all counters are those of the CPUs with rows.
+    pub(super) fn has_no_sum(&self) -> bool {
+        self.cpus.count() > 0 && self.statistics.emissions() == 0
+    }
+
     /// Returns the sentences about the rows of the CPUs.
     pub(super) fn unknown_of_cpus(&self) -> Vec<String> {
         let mut sentences = Vec::new();

@@ -11,6 +11,25 @@ use crate::text::human::{number, percent};
 /// The share that rows of CPUs may lack of the events by the rows with their sum: they may begin or
 /// end with another row.
 const LACKING: f64 = 0.02;
+/// Runs of CPUs that a line lists.
+const MOST_RUNS: usize = 4;
+
+/// The CPUs that the counters are the sum of.
+pub(super) fn summed(cpus: &[Cpu]) -> String {
+    let runs = cpus.chunk_by(|a, b| b.cpu == a.cpu + 1);
+    let mut listed: Vec<_> = runs
+        .map(|run| match run {
+            [first, .., last] => format!("cpu{} to cpu{}", first.cpu, last.cpu),
+            [first] => format!("cpu{}", first.cpu),
+            [] => String::new(),
+        })
+        .collect();
+    if listed.len() > MOST_RUNS {
+        listed.truncate(MOST_RUNS);
+        listed.push("others".to_owned());
+    }
+    format!("the sum of {}, as no row has that of all CPUs (cpu=all)", listed.join(", "))
+}
 
 /// The line about the CPUs.
 pub(super) fn cpus(source: &SourceReport, out: &mut String) {
