@@ -3,6 +3,7 @@
 //! this one.
 
 use super::leap::CpuLeap;
+use super::track::WRAP;
 
 /// So many counters must come back together.
 const FEWEST: usize = 3;
@@ -87,6 +88,8 @@ pub(super) enum Lower {
     BeganAgain,
     /// They did, but the table kept its entries.
     Stayed,
+    /// They wrapped.
+    Wrapped,
 }
 
 /// What the rows of a source show at their end.
@@ -166,6 +169,10 @@ impl Continuity {
             fell += usize::from(now < last);
             is_fastest |= now - last > next * seconds;
         }
+        if fell > 0 && lower == Lower::Wrapped {
+            self.go_on_below_zero();
+            return self.compare(time_ns, Lower::BeganAgain);
+        }
         let may_leap = is_fastest && fell < FEWEST_BEYOND && self.take_rises(time_ns, seconds);
         if fell >= FEWEST && self.is_behind_a_peak() {
             self.doubt_peak();
@@ -180,6 +187,16 @@ impl Continuity {
             self.come_back();
         }
         may_leap
+    }
+
+    /// Lets the values of counters that wrapped begin as far below 0 as they were below the end of 32 bits.
+    #[cold]
+    fn go_on_below_zero(&mut self) {
+        for (last, now) in self.last.iter_mut().zip(&self.now) {
+            if *now < *last {
+                *last -= WRAP * ((*last - now) / WRAP).ceil();
+            }
+        }
     }
 
     /// Takes the rises of a row; whether each counter above 0 rose faster than ever else.
@@ -454,6 +471,18 @@ mod tests {
         let rows =
             [[101.0, 5.0, 7.0, 8.0], [9000.0, 9000.0, 9000.0, 8.0], [9001.0, 9001.0, 9001.0, 9.0]];
         assert_eq!(followed(&rows).conclude(true, |at| at).leapt, None);
+    }
+
+    #[test]
+    fn counters_that_wrap_together_go_on() {
+        let mut continuity = Continuity::default();
+        for (second, value) in (1..).zip([-60.0, -30.0, 10.0, 40.0, 70.0]) {
+            let wrapping = if value < 0.0 { WRAP + value } else { value };
+            let values = [wrapping, wrapping, 100.0 + value, 200.0 + value];
+            let lower = if value == 10.0 { Lower::Wrapped } else { Lower::BeganAgain };
+            continuity.take(second * 1_000_000_000, values.into_iter().map(Some), lower);
+        }
+        assert_eq!(continuity.conclude(true, |at| at), Breaks::default());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Counters that leap together: the rows of single CPUs show whether it is a burst or another source.
+//! Counters that leap or fall together: the rows of single CPUs show whether it is a burst, a wrap or
+//! another source.
 
 use super::doubts::{advice, source, warnings};
 use crate::recordings::START_NS;
@@ -71,4 +72,27 @@ fn a_source_with_one_counter_is_another_one_if_all_cpus_leap() {
     // One of them goes on.
     let burst = |second, cpu| if cpu == 0 { failover(second, cpu) } else { second };
     assert_eq!(source(&gathers(2, &["drop"], &burst)).unknown, [] as [&str; 0]);
+}
+
+/// `drop` and `insert_failed` are one number from Linux 5.10 on: their wrap was "a failover".
+#[test]
+fn equal_counters_that_wrap_together_go_on() {
+    let near_the_end = |second: u64, cpu: usize| {
+        let start = (1u64 << 32) - if cpu == 0 { 300 } else { 900 };
+        (start + 30 * second + second % 3) % (1 << 32)
+    };
+    for cpus in [1, 2] {
+        let mut text = gathers(cpus, &["drop", "insert_failed"], &near_the_end);
+        for second in 0..120 {
+            let time = START_NS as u64 / 1_000_000_000 + second;
+            let all = format!("cpu=all,host=gw invalid={}i {time}\n", 50_000 + 17 * second);
+            text += &format!("conntrack,{all}");
+        }
+        let text = text.replace(",invalid=0i", "");
+        let found = source(&text);
+        assert_eq!(found.unknown, [] as [&str; 0], "{cpus}");
+        assert!(found.doubts.events.is_empty(), "{cpus}: {:?}", found.doubts);
+        let events = cpus as f64 * (30.0 * 119.0 + 2.0);
+        assert_eq!(total(&text, "drop"), Some(events), "{cpus}");
+    }
 }

@@ -396,7 +396,7 @@ impl SourceAccumulator {
             }
         }
         falls.end();
-        let mut lower = Lower::BeganAgain;
+        let mut lower = if falls.have_wrapped() { Lower::Wrapped } else { Lower::BeganAgain };
         if falls.began_again() {
             let has_stayed = self.table_doubts.take_reset(now, self.statistics.reach().far_ns);
             lower = if has_stayed { Lower::Stayed } else { lower };

@@ -3,15 +3,13 @@
 
 use super::super::fields::Counters;
 use super::super::gaps::LONGER;
-use super::super::track::Track;
+use super::super::track::{Track, WRAP};
 use super::super::unknown::count;
 use super::SourceAccumulator;
 use crate::recording::known::is_known;
 use crate::schema::fields::rank;
 use crate::text::human::number;
 
-/// Counters wrap at 32 bits, those of the CPUs or their sum.
-const WRAP: f64 = 4_294_967_296.0;
 /// Rows of two inputs have the events of another time: so many intervals at the lower of both
 /// average rates are no difference.
 const JITTER: f64 = 2.0;

@@ -188,6 +188,12 @@ impl Falls {
         self.fall(false) == Fall::BeganAgain
     }
 
+    /// Whether all counters of the kernel that are lower than before wrapped.
+    pub(in crate::report) fn have_wrapped(&self) -> bool {
+        self.kernel.fell + self.kernel.to_zero > 0
+            && matches!(self.fall(false), Fall::Wraps | Fall::MayWrap)
+    }
+
     /// Returns the reach of the row's counters; `reach` is that of its times.
     pub(in crate::report) fn reach(&self, reach: Reach) -> RowReach {
         let of = |is_of_probes| Reach { fall: self.fall(is_of_probes), ..reach };

@@ -10,7 +10,7 @@ mod falls;
 mod stretch;
 
 pub(super) use self::falls::{Falls, RowReach, settle};
-pub(super) use self::stretch::{Fall, Reach, Step};
+pub(super) use self::stretch::{Fall, Reach, Step, WRAP};
 use self::stretch::{Joint, Stretch, Zeros, step};
 pub(crate) use self::stretch::{Point, leaps, wrapped};
 

@@ -1,7 +1,7 @@
 //! Stretches of time within which a counter's values have no gap, and the increase between two values.
 
 /// Telegraf's plugin keeps the kernel's 32 bits, or the sum of such counters of CPUs.
-pub(super) const WRAP: f64 = 4_294_967_296.0;
+pub(in crate::report) const WRAP: f64 = 4_294_967_296.0;
 /// A wrap is believed if this many events or fewer explain it.
 const WRAP_BELIEVED: f64 = 268_435_456.0;
 /// The counters of no more CPUs than this wrap between two values.
