@@ -29,6 +29,8 @@ pub(super) const INTERRUPTED: f64 = 1.5;
 /// Entries live for seconds: in percent, less than this is no table that was full a moment before. A few
 /// such events may be of a moment between two rows, but not more of them than the table has room for.
 const NOWHERE_NEAR_FULL: f64 = 50.0;
+/// The kernel's timeout of unreplied UDP: in such a time a table that a flood has filled empties again.
+const LIFETIME_SECONDS: f64 = 30.0;
 /// Beyond this a float does not hold every integer.
 const LARGEST_INTEGER: f64 = 9_007_199_254_740_992.0;
 /// What the kernel does with a full table only (`__nf_conntrack_alloc`, `early_drop`), or with one
@@ -157,7 +159,10 @@ impl Completeness<'_> {
     /// Whether so many events need a table that was fuller than any row shows it.
     pub(super) fn needs_a_fuller_table(&self, name: &str, events: f64) -> bool {
         let fullest = self.fill.and_then(|fill| fill.fullest);
-        NEED_A_FULL_TABLE.iter().any(|field| field.name == name)
+        let interval = self.table_interval_seconds.or(self.interval_seconds);
+        let may_empty_meanwhile = interval.is_some_and(|seconds| seconds >= LIFETIME_SECONDS);
+        !may_empty_meanwhile
+            && NEED_A_FULL_TABLE.iter().any(|field| field.name == name)
             && fullest.is_some_and(|it| it.percent < NOWHERE_NEAR_FULL && events > it.max)
     }
 
