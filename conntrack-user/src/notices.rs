@@ -168,6 +168,9 @@ pub(crate) fn without_probes(error: &EventsError) -> String {
         EventsError::NotWanted => "they are not wanted",
         EventsError::NoNamespace => "the namespace is not visible",
         EventsError::Refused(_) => "the kernel refused them",
+        EventsError::Symbols(_) if mounts::hides_files("/proc".as_ref()) => {
+            "/proc (subset=pid) hides kallsyms"
+        }
         EventsError::Symbols(_) => "/proc/kallsyms cannot be read",
     };
     why.to_owned()
@@ -278,11 +281,10 @@ fn lost(error: &StatError) -> String {
             format!("{}: ctnetlink: {}", without_statistics(), netlink(error))
         }
         StatError::Netlink(error) => netlink(error),
-        StatError::Neither { net, netlink: error } if is_hidden(net) => {
-            format!("{HIDDEN}; ctnetlink: {}", netlink(error))
-        }
-        StatError::Neither { netlink: error, .. } => {
-            format!("only count and limit: no file, and ctnetlink: {}", netlink(error))
+        StatError::Neither { net, netlink: error } => {
+            let why = hidden(net).unwrap_or("only count and limit: no file, and");
+            let separator = if hidden(net).is_some() { ";" } else { "" };
+            format!("{why}{separator} ctnetlink: {}", netlink(error))
         }
         StatError::Namespace(error) => namespace(error),
         StatError::NamespaceGone(path) => {
@@ -291,11 +293,18 @@ fn lost(error: &StatError) -> String {
     }
 }
 
-const HIDDEN: &str = "/proc (subset=pid) hides the statistics";
-
-/// Whether procfs hides the files of the directory `net`.
-fn is_hidden(net: &Path) -> bool {
-    net.starts_with("/proc") && mounts::hides_files("/proc".as_ref())
+/// Why none of the files of the directory `net` is there, where procfs is the reason.
+fn hidden(net: &Path) -> Option<&'static str> {
+    if !net.starts_with("/proc") {
+        None
+    } else if mounts::hides_files("/proc".as_ref()) {
+        Some("/proc (subset=pid) hides the statistics")
+    } else if !Path::new("/proc/self").exists() {
+        // A confined run may not ask for the type of a file system.
+        Some("procfs is not mounted on /proc")
+    } else {
+        None
+    }
 }
 
 /// The remaining data without statistics: the sysctl files, unless procfs hides these, too.
@@ -309,12 +318,8 @@ fn without_statistics() -> &'static str {
 
 /// Why there is no statistics file.
 fn missing(net: &Path) -> String {
-    if is_hidden(net) {
-        return HIDDEN.to_owned();
-    }
-    // A confined run may not ask for the type of a file system.
-    if net.starts_with("/proc") && !Path::new("/proc/self").exists() {
-        return "procfs is not mounted on /proc".to_owned();
+    if let Some(why) = hidden(net) {
+        return why.to_owned();
     }
     if net.starts_with("/proc") && Path::new("/proc/sys/net/netfilter/nf_conntrack_max").exists() {
         return "this kernel is built without CONFIG_NF_CONNTRACK_PROCFS".to_owned();

@@ -60,13 +60,13 @@ pub fn message(error: &clap::Error, words: &[String]) -> String {
             let option = option.map_or_else(String::new, |option| format!("{option}: "));
             format!("{option}'{whole}' is negative; write it without the '-'")
         }
-        ErrorKind::UnknownArgument if is_of_run(&argument()) => {
-            format!("{} is an option of 'ctpulse run'; {}", argument(), help())
-        }
-        ErrorKind::UnknownArgument => {
-            let near = did_you_mean(ContextKind::SuggestedArg, help());
-            format!("unknown argument '{}'; {near}", argument())
-        }
+        ErrorKind::UnknownArgument => match owner(&argument()) {
+            Some(owner) => format!("{} is an option of '{owner}'; {}", argument(), help()),
+            None => {
+                let near = did_you_mean(ContextKind::SuggestedArg, help());
+                format!("unknown argument '{}'; {near}", argument())
+            }
+        },
         ErrorKind::InvalidSubcommand => {
             let command = text(ContextKind::InvalidSubcommand).unwrap_or_default();
             let near = did_you_mean(ContextKind::SuggestedSubcommand, help());
@@ -141,12 +141,16 @@ pub(crate) fn without_fault(error: &clap::Error, words: &[String]) -> Option<Vec
     Some([&words[..at], words.get(end..).unwrap_or_default()].concat())
 }
 
-/// Whether `run` has the option, which another command does not have.
-fn is_of_run(argument: &str) -> bool {
-    let Some(name) = argument.strip_prefix("--") else { return false };
-    let command = Cli::command();
-    let run = command.find_subcommand("run");
-    run.is_some_and(|run| run.get_arguments().any(|option| option.get_long() == Some(name)))
+/// The command that has the option, which the one that was called does not have; `run` where several do.
+fn owner(argument: &str) -> Option<String> {
+    let name = argument.strip_prefix("--")?.split('=').next()?;
+    let commands = Cli::command();
+    let has_it = |command: &&clap::Command| {
+        command.get_arguments().any(|option| option.get_long() == Some(name))
+    };
+    let mut owners: Vec<_> = commands.get_subcommands().filter(has_it).collect();
+    owners.sort_by_key(|command| command.get_name() != "run");
+    owners.first().map(|command| format!("ctpulse {}", command.get_name()))
 }
 
 /// The given option that requires the missing one. clap does not tell.
@@ -254,6 +258,9 @@ mod tests {
             ),
             ("-n -5", "-n: '-5' is negative; write it without the '-'"),
             ("-i -5s", "-i: '-5s' is negative; write it without the '-'"),
+            ("--signal STDIN", "--signal is an option of 'ctpulse execd'; see 'ctpulse --help'"),
+            ("--advise", "--advise is an option of 'ctpulse doctor'; see 'ctpulse --help'"),
+            ("drops --by=source", "--by is an option of 'ctpulse top'; see 'ctpulse drops --help'"),
             ("live --once", "--once is an option of 'ctpulse run'; see 'ctpulse live --help'"),
             ("--rotate 1M", "--rotate needs --output <FILE>; see 'ctpulse --help'"),
             ("-n 1.5", "--count: '1.5' is not a whole number; write a whole number from 1 on"),

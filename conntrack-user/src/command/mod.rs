@@ -34,6 +34,7 @@ use crate::logging;
 use crate::notices::CannotBegin;
 use crate::settings::{Collect, Confine, Input, Netns, Roots, SHORTEST_INTERVAL, Settings, Source};
 use crate::source::existence::{self, AbsentNamespace};
+use crate::source::mounts;
 use crate::source::namespace::Pinned;
 use crate::source::roots::Place;
 use crate::text::sanitize::shown;
@@ -170,9 +171,12 @@ fn pinned_namespaces(source: &SourceArgs) -> anyhow::Result<Vec<(Pinned, String)
         existence::check(&roots, name)?;
         let pinned = Place::resolve(&roots, name).namespace();
         let pinned = pinned.with_context(|| {
-            format!(
-                "cannot open network namespace {name}: that of another process takes CAP_SYS_PTRACE"
-            )
+            let why = if mounts::is_procfs("/proc".as_ref()) {
+                "that of another process takes CAP_SYS_PTRACE"
+            } else {
+                "procfs is not mounted on /proc"
+            };
+            format!("cannot open network namespace {name}: {why}")
         })?;
         Ok((pinned, shown(&name.to_string()).into_owned()))
     };

@@ -67,11 +67,15 @@ const NAMES: [&str; 55] = [
     "udplite_timeout_stream",
 ];
 
-/// Warns of the names that are nearly those of files.
+/// Warns of the names that are nearly those of files, and of those that give no field.
 pub(super) fn check(names: &[Spanned<String>], text: &ConfigText<'_>) {
     for name in names {
+        let file = name.get_ref();
+        if !file.contains('_') {
+            let why = "a field is called by what is behind the first '_'";
+            text.warn_at(&name.span(), format!("the file '{file}' is left out: {why}"));
+        }
         if let Some(near) = meant(name.get_ref()) {
-            let file = name.get_ref();
             text.warn_at(
                 &name.span(),
                 format!("no kernel has a file '{file}'; did you mean '{near}'?"),
@@ -109,6 +113,17 @@ mod tests {
             loaded(&format!("[[inputs.conntrack]]\n{keys}")).warnings,
             ["t.conf:2:30: no kernel has a file 'nf_conntrack_cuont'; did you mean \
                  'nf_conntrack_count'?"]
+        );
+    }
+
+    #[test]
+    fn a_name_that_gives_no_field_gets_a_warning() {
+        assert_eq!(
+            loaded("[[inputs.conntrack]]\nfiles = ['nounderscore', 'a_b']").warnings,
+            [
+                "t.conf:2:10: the file 'nounderscore' is left out: a field is called by what is behind \
+              the first '_'"
+            ]
         );
     }
 

@@ -259,6 +259,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_in_the_wrong_table_is_led_to_the_right_one() {
+        for (text, expected) in [
+            ("[[inputs.conntrack]]\nuser = 'x'", "[[inputs.conntrack]]; it belongs into [agent]"),
+            ("[[inputs.conntrack]]\nround_interval = true", "it belongs into [agent]"),
+            (
+                "[agent]\ncollect = ['all']\n[[inputs.conntrack]]",
+                "[agent]; it belongs into [[inputs.conntrack]]",
+            ),
+            ("[agent]\ninternal = true\n[[inputs.conntrack]]", "into [[inputs.conntrack]]"),
+        ] {
+            assert!(error(text).ends_with(expected), "{}", error(text));
+        }
+    }
+
+    #[test]
     fn positions_are_those_of_the_users_text() {
         assert_eq!(
             error("[agent]\ninterval = '${INTERVAL}'; x = 1"),

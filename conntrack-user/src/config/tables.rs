@@ -224,6 +224,11 @@ pub(super) trait Table: for<'de> Deserialize<'de> + Default {
     /// Whether Telegraf ignores case and `_` in this key.
     fn is_in_any_writing(key: &str) -> bool;
 
+    /// The table of ours that has the key `name`, which this one has not.
+    fn of_another_table(_name: &str) -> Option<&'static str> {
+        None
+    }
+
     /// Every key that the struct accepts, as serde's own refusal of another one names them.
     fn keys() -> Vec<String> {
         let refused = ValueDeserializer::parse("{ '' = 0 }").and_then(Self::deserialize);
@@ -246,6 +251,10 @@ impl Table for AgentTable {
         "round_interval",
     ];
 
+    fn of_another_table(name: &str) -> Option<&'static str> {
+        ConntrackTable::keys().iter().any(|key| key == name).then_some(ConntrackTable::NAME)
+    }
+
     fn is_in_any_writing(_: &str) -> bool {
         true
     }
@@ -255,6 +264,10 @@ impl Table for ConntrackTable {
     const NAME: &str = "[[inputs.conntrack]]";
     const UNUSED: &[&str] = &UNUSED_INPUT_KEYS;
     const FLAGS: &[&str] = &["ebpf_invalid", "ebpf_per_packet", "internal", "percpu_rates", "wait"];
+
+    fn of_another_table(name: &str) -> Option<&'static str> {
+        AgentTable::keys().iter().any(|key| key == name).then_some(AgentTable::NAME)
+    }
 
     // The fields of the plugin; the keys of all inputs have one writing only.
     fn is_in_any_writing(key: &str) -> bool {

@@ -189,9 +189,10 @@ fn remove_unknown<T: Table>(text: &ConfigText<'_>, table: &mut DeTable<'_>) {
             table.insert(key, value);
             continue;
         }
-        let advice = match nearest(name, &all) {
-            Some(near) => format!("did you mean '{near}'?"),
-            None => advice(name, own()),
+        let advice = match (T::of_another_table(name), nearest(name, &all)) {
+            (Some(other), _) => format!("it belongs into {other}"),
+            (None, Some(near)) => format!("did you mean '{near}'?"),
+            (None, None) => advice(name, own()),
         };
         text.problem(&key.span(), format!("unknown key '{name}' in {}; {advice}", T::NAME));
     }
