@@ -240,14 +240,13 @@ fn a_plain_file_that_starts_again_is_reported_and_makes_no_burst() {
     write([5_000_000, 500, 0, 0]);
     is_still(&row_with(5_000_500));
     assert_eq!(log.wait_for("started again"), 1);
-    let before = row_with(5_000_500);
-    is_still(&before);
+    is_still(&row_with(5_000_500));
     write([5_000_000, 540, 0, 0]);
     let next = row_with(5_000_540);
     let most = integer(&next, "drop_sample_max").unwrap();
-    // Of a sample that is late, its peak is the part that falls into the time of one.
-    let is_late = integer(&next, "samples_missed") > integer(&before, "samples_missed");
-    assert!(most == 40 || is_late && (1..40).contains(&most), "{next}");
+    // Of a sample that is late, be it by less than a tick, its peak is the part that falls into the time of
+    // one.
+    assert!((1..=40).contains(&most), "{next}");
     assert_eq!(log.text().matches("started again").count(), 1, "{}", log.text());
 }
 
