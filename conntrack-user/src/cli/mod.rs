@@ -82,7 +82,8 @@ NO_COLOR              no colours on a terminal";
 pub const EXIT_STATUS: &str = "\
 0   success; of config --check: the file is valid
 1   something could not be read or written, or the configuration is not valid; of doctor:
-    statistics, count or limit cannot be read, with --advise packets are lost
+    there is a problem (!!), such as statistics, count or limit that cannot be read; with
+    --advise packets are lost
 2   the command line is wrong
 3   of doctor --advise: it is not known whether packets are lost
 129 SIGHUP ended live, drops or top
