@@ -213,12 +213,15 @@ fn standard_input_may_be_non_blocking() {
 /// Its configuration would be what Telegraf writes to it: nothing, for ever.
 #[test]
 fn a_configuration_from_standard_input_is_an_error() {
-    let mut running = Running::start(&mut execd("STDIN", &["--config", "-"]));
-    let (status, _) = running.wait();
-    let mut printed = String::new();
-    std::io::Read::read_to_string(&mut running.child.stderr.take().unwrap(), &mut printed).unwrap();
-    assert_eq!(status.code(), Some(1), "{printed}");
-    assert!(printed.starts_with("E! standard input is Telegraf's"), "{printed}");
+    for name in ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        let mut running = Running::start(&mut execd("STDIN", &["--config", name]));
+        let (status, _) = running.wait();
+        let mut printed = String::new();
+        let mut stderr = running.child.stderr.take().unwrap();
+        std::io::Read::read_to_string(&mut stderr, &mut printed).unwrap();
+        assert_eq!(status.code(), Some(1), "{name}: {printed}");
+        assert!(printed.starts_with("E! standard input is Telegraf's"), "{name}: {printed}");
+    }
 }
 
 #[test]

@@ -25,11 +25,16 @@ use crate::pipeline::Plan;
 use crate::sampling::Trigger;
 use crate::source::namespace::HeldProcesses;
 
+/// The names of standard input; `-` is the first of them.
+const STANDARD_INPUT: [&str; 3] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
+
+/// Checks that the configuration is a file: on standard input is what Telegraf writes.
+///
 /// # Errors
-/// When the configuration is to come from standard input.
+/// When it is to come from standard input.
 pub(super) fn refuse_standard_input(args: &ExecdArgs) -> anyhow::Result<()> {
     let configuration = args.collect.sample.config.as_deref();
-    if configuration == Some(Path::new("/dev/stdin")) {
+    if STANDARD_INPUT.iter().any(|name| configuration == Some(Path::new(name))) {
         bail!("standard input is Telegraf's, and has no configuration; name a file in --config");
     }
     Ok(())

@@ -85,7 +85,7 @@ fn outermost_until(table: &DeTable<'_>, end: usize) -> Option<usize> {
 }
 
 /// Reports what is not TOML: a problem in our tables, and in those of other plugins a warning, since
-/// Telegraf's parser may take it. Without an input it may be the reason why there is none.
+/// Telegraf's parser may accept it. Without an input it may be the reason for that.
 pub(super) fn report(text: &ConfigText<'_>, errors: &[SyntaxError], has_input: bool) {
     let mut last_line = 0;
     let mut warned: Vec<String> = Vec::new();

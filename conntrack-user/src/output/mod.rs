@@ -60,7 +60,7 @@ pub struct InputState {
     pub has_read: bool,
     /// Emissions do not count before one with a value: the namespace is waited for.
     pub waits: bool,
-    /// Whether a row was made yet, or it was said why there is none.
+    /// Whether a row was made yet, or a warning gave the reason for none.
     pub silence: Silence,
 }
 
@@ -308,10 +308,8 @@ impl Sink {
             emissions.push(Emission { input: number, rows, standing, builder });
             input.written += u64::from(input.has_read || !input.waits);
         }
-        let of_conntrack =
-            |row: &&Metric| row.has_values() && row.name != self_metrics::MEASUREMENT;
         let rows = emissions.iter().flat_map(|emission| &emission.rows);
-        let valued = rows.filter(of_conntrack).count();
+        let valued = rows.filter(|row| counts_as_written(row)).count();
         if let WriteOutcome::Lost = self.destination.write(emissions)? {
             inputs.iter_mut().for_each(|input| input.not_written += 1);
             return Ok(());
@@ -319,6 +317,11 @@ impl Sink {
         self.rows.fetch_add(valued as u64, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Whether a row has values of conntrack, and not only of this program.
+fn counts_as_written(row: &Metric) -> bool {
+    row.has_values() && row.name != self_metrics::MEASUREMENT
 }
 
 impl InputState {
@@ -339,7 +342,7 @@ impl InputState {
         rows.extend(self.composition_rows(window.timestamp_ns));
         rows.extend(self.rows.internal_row(&window).map(|row| self.filter.tag(row)));
         rows.iter_mut().for_each(Metric::make_plain);
-        self.end_silence(has_values, rows.iter().any(Metric::has_values));
+        self.end_silence(has_values, rows.iter().any(counts_as_written));
         self.rows_waiting = Some(rows);
         // The ring has room for every window there is.
         let _ = self.outbox.spent.push(window);

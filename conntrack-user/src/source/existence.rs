@@ -226,8 +226,7 @@ fn is_namespace(path: &Path) -> bool {
 /// The names in `directory` that are most like `name`, of the files that are namespaces.
 fn near(name: &str, directory: &Path, is_namespace: impl Fn(&Path) -> bool) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten();
-    let entries = entries.flatten().filter(|entry| is_namespace(&entry.path()));
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let lower = name.to_lowercase();
     let distance =
         |other: &str| 1.0 - strsim::normalized_damerau_levenshtein(&lower, &other.to_lowercase());
@@ -240,6 +239,8 @@ fn near(name: &str, directory: &Path, is_namespace: impl Fn(&Path) -> bool) -> V
                 || !other.is_empty() && name.starts_with(other)
         })
         .collect();
+    // Only of these: asking for the file system of any other one may wait, as for a server that is gone.
+    near.retain(|(_, name)| name == OWN_NETNS || is_namespace(&directory.join(name)));
     near.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
     near.truncate(SUGGESTIONS);
     near.into_iter().map(|(_, name)| name).collect()

@@ -12,6 +12,8 @@ fn an_input_that_never_writes_a_row_gives_the_reason() {
         ("files = ['nf_nosuch']", "nothing is written: nothing that it collects is there"),
         ("namepass = ['cpu']", "its filters (namepass, fieldexclude, tagpass ...) leave no row"),
         ("fieldexclude = ['*']", "leave no row"),
+        // The row of the program's own figures is none of the table.
+        ("internal = true\nnamepass = ['internal_*']", "leave no row"),
         ("collect = ['all']\n[inputs.conntrack.tagpass]\ncpu = ['cpu9']", "leave no row"),
         // Rates come with the second row.
         ("collect = ['all']\nfieldinclude = ['*_rate']", ""),
