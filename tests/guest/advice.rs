@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,11 +18,10 @@ use crate::{Modules, in_guest, wait_for};
 /// Samples of a look that are past its first row, which comes after half a second at most.
 const SOME_SAMPLES: u64 = 60;
 
-/// How often the threads that sample have slept, between two samples each time.
-fn samples() -> u64 {
-    let threads = |process: PathBuf| std::fs::read_dir(process.join("task"));
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let threads = processes.filter_map(|process| threads(process.path()).ok()).flatten().flatten();
+/// How often the threads of a process that sample have slept, between two samples each time; 0 where it
+/// has none.
+fn samples(process: &Path) -> u64 {
+    let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     let slept = threads.filter_map(|thread| {
         let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
         let value = |name: &str| {
@@ -34,10 +33,18 @@ fn samples() -> u64 {
     slept.sum()
 }
 
-/// Waits until rows have come since.
+/// Waits until rows have come since, in the look that is under way.
 fn a_row_passes() {
-    let enough = samples() + SOME_SAMPLES;
-    wait_for("more samples", || samples() >= enough);
+    let mut looking = None;
+    // Once, since each process that is asked takes the look's time on an emulated CPU.
+    wait_for("a look", || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        looking = processes.map(|process| process.path()).find(|process| samples(process) > 0);
+        looking.is_some()
+    });
+    let looking = looking.unwrap();
+    let enough = samples(&looking) + SOME_SAMPLES;
+    wait_for("more samples", || samples(&looking) >= enough);
 }
 
 /// Runs `command`, and in the middle of its look what is to `happen`.

@@ -259,11 +259,14 @@ fn a_module_that_is_loaded_later_or_again_is_read() {
     track_no_more_in(&namespace);
     modules.unload();
     let logged = Logged::start(streaming(&[], &["--debug"]));
-    let none = "no rows conntrack_entries: nf_conntrack";
+    let (none, read) =
+        ("no rows conntrack_entries: nf_conntrack", "conntrack_entries: the table is read");
     logged.until_printed(none, 1);
     for times in 2..=3 {
         modules.load();
         track();
+        // Rows of the time before may still be on their way.
+        logged.until_printed(read, times - 1);
         let mut rows = Rows::new();
         let began = Instant::now();
         while !take(&mut rows, &logged.running.line(SOON).expect("a row")) {

@@ -71,12 +71,15 @@ fn in_guest() {
     );
 }
 
-/// Calls `done` until it returns true; panics with `what` after a while.
+/// Calls `done` until it returns true; panics with `what` after a while. The longer it takes the rarer
+/// it asks, since both share one emulated CPU.
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < SOON, "{what}: not within {SOON:?}");
-        std::thread::sleep(Duration::from_millis(20));
+        let waited = start.elapsed();
+        assert!(waited < SOON, "{what}: not within {SOON:?}");
+        std::thread::sleep((waited / 10).clamp(PAUSE.0, PAUSE.1));
     }
 }
 

@@ -18,7 +18,7 @@ use crate::load::pin;
 use crate::probes::{CPUS, Setting, count, programs, sum};
 use crate::support::{Namespace, Running, ctpulse};
 use crate::traffic::link;
-use crate::{Stop, in_guest};
+use crate::{Stop, in_guest, wait_for};
 
 /// Hooks that have kprobes on every kernel: their functions are variadic or copies that a compiler
 /// made, or their programs use what those of such a hook remember.
@@ -173,7 +173,14 @@ fn programs_that_interrupt_each_other_count_exactly() {
         drop(stop);
         sent.join().unwrap()
     });
-    std::thread::sleep(Duration::from_millis(500));
+    let of_slots = |event| [1, 2, 3].map(|slot| count(&events, slot, event));
+    let mut last = of_slots(Event::New);
+    // The receiver works off what was sent.
+    wait_for("the end of new connections", || {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = of_slots(Event::New);
+        std::mem::replace(&mut last, now) == now
+    });
     for program in programs(&events) {
         println!("{}: {:?} skipped", program.name, program.skipped);
     }
@@ -182,7 +189,6 @@ fn programs_that_interrupt_each_other_count_exactly() {
         let line = crate::support::statistics(&namespace.name);
         crate::support::integer(&line, "entries").unwrap()
     });
-    let of_slots = |event| [1, 2, 3].map(|slot| count(&events, slot, event));
     println!("inserted {:?}, entries {entries:?}", of_slots(Event::Insert));
     assert_eq!(count(&events, 0, Event::Unplaced), 0);
     // Insertions are made with interrupts' work held back, so that none is missed.
@@ -242,7 +248,7 @@ fn trampolines_in_any_case_keep_the_module_loaded() {
     assert_ne!(before, during);
     assert!(!Command::new("rmmod").arg("nf_conntrack").output().unwrap().status.success());
     drop(events);
-    crate::wait_for("the module is as free as before", || {
+    wait_for("the module is as free as before", || {
         fs::read_to_string("/sys/module/nf_conntrack/refcnt").unwrap() == before
     });
 }
