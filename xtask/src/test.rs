@@ -40,5 +40,5 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         eprintln!("xtask: NOT RUN HERE: the tests in virtual machines (cargo xtask vm): {reason}");
         return Ok(ExitCode::SUCCESS);
     }
-    vm::run(&vm::Options::default())
+    vm::run(&vm::Options::brief())
 }

@@ -140,8 +140,7 @@ impl Image {
     pub(super) fn with(&self, kernel: &Kernel, part: Part) -> anyhow::Result<Vec<u8>> {
         let mut archive = Archive::default();
         archive.modules(kernel, &MODULES)?;
-        let numbers = format!("{} {}\n", part.of, part.remainder());
-        archive.file("etc/ctpulse-part", 0o644, numbers.as_bytes());
+        archive.file("etc/ctpulse-part", 0o644, part.numbers().as_bytes());
         Ok([&self.base[..], &gzip(&archive.finish())?].concat())
     }
 }

@@ -52,8 +52,11 @@ if [ -e /etc/ctpulse-measure ]; then
 else
     which=
     list $(cat /etc/ctpulse-test) > /run/all
-    read -r of remainder < /etc/ctpulse-part
-    grep -vxF -f /run/ignored /run/all | awk "NR % $of == $remainder" > /run/tests
+    read -r of remainder kernels kernel < /etc/ctpulse-part
+    grep -vxF -f /run/ignored /run/all | awk "
+        /^advice::/ && ++advice % $kernels != $kernel { next }
+        ++number % $of == $remainder
+    " > /run/tests
 fi
 while read -r name; do
     say "test $name"

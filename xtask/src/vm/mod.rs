@@ -82,8 +82,19 @@ pub(crate) struct Options {
     /// How the tests attach probes: kprobe, trampoline or auto, instead of the default
     #[arg(long, value_name = "HOW", value_parser = ["kprobe", "trampoline", "auto"])]
     attach: Option<String>,
+    /// Run each test of `advice` in one of the kernels only, in turn: they take half of the time, and
+    /// what they judge is compared by other tests in each kernel. `cargo xtask test` does so
+    #[arg(long)]
+    brief: bool,
     /// Run only the tests whose names contain this
     test: Option<String>,
+}
+
+impl Options {
+    /// Every default kernel, each test of `advice` in one of them.
+    pub(crate) fn brief() -> Self {
+        Self { brief: true, ..Self::default() }
+    }
 }
 
 impl Default for Options {
@@ -98,6 +109,7 @@ impl Default for Options {
             bpftrace: false,
             connections: None,
             attach: None,
+            brief: false,
             test: None,
         }
     }
@@ -178,7 +190,8 @@ struct Binaries {
 
 fn build() -> anyhow::Result<Binaries> {
     let mut cargo = workspace::cargo();
-    cargo.args(["test", "--locked", "-p", "ctpulse", "--features", "vm", "--test", "guest"]);
+    // As the other tests are built, so that nothing else is built again.
+    cargo.args(["test", "--locked", "--workspace", "--test", "guest"]);
     cargo.args(["--no-run", "--message-format", "json-render-diagnostics"]);
     cargo.stderr(Stdio::inherit());
     eprintln!("xtask: {}", shown(&cargo));
@@ -215,19 +228,27 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// A part of the tests.
+/// A part of the tests with a kernel.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     index: usize,
     of: usize,
+    /// The number of its kernel, among so many that divide the tests of `advice` between them.
+    kernel: usize,
+    kernels: usize,
 }
 
 impl Part {
-    const WHOLE: Self = Self { index: 0, of: 1 };
+    const WHOLE: Self = Self { index: 0, of: 1, kernel: 0, kernels: 1 };
 
     /// What the numbers of its tests, counted from 1, leave over when they are divided by `of`.
     fn remainder(self) -> usize {
         (self.index + 1) % self.of
+    }
+
+    /// The line that init.sh reads.
+    fn numbers(self) -> String {
+        format!("{} {} {} {}\n", self.of, self.remainder(), self.kernels, self.kernel)
     }
 
     /// A name for a guest with the kernel `version`.
@@ -249,9 +270,14 @@ fn test_each(
     let jobs = options.jobs.map_or_else(thread::available_parallelism, Ok);
     let jobs = jobs.map_or(1, NonZeroUsize::get);
     let of = if jobs > 1 && options.test.is_none() { 2 } else { 1 };
+    let among = if options.brief { kernels.len() } else { 1 };
+    let parts = |number: usize| {
+        (0..of).map(move |index| Part { index, of, kernel: number % among, kernels: among })
+    };
     let guests: Vec<_> = kernels
         .iter()
-        .flat_map(|kernel| (0..of).map(move |index| (kernel, Part { index, of })))
+        .enumerate()
+        .flat_map(|(number, kernel)| parts(number).map(move |part| (kernel, part)))
         .collect();
     let next = AtomicUsize::new(0);
     let work = || -> anyhow::Result<bool> {
@@ -334,12 +360,16 @@ mod tests {
     fn each_test_is_in_one_part() {
         for of in 1..4 {
             for number in 1..10 {
-                let has_it = |index| number % of == Part { index, of }.remainder();
+                let has_it = |index| number % of == Part { index, of, ..Part::WHOLE }.remainder();
                 assert_eq!((0..of).filter(|index| has_it(*index)).count(), 1, "{number} of {of}");
             }
         }
         assert_eq!(Part::WHOLE.name("6.1"), "6.1");
-        assert_eq!(Part { index: 1, of: 2 }.name("6.1"), "6.1.2of2");
+        let second = Part { index: 1, of: 2, ..Part::WHOLE };
+        assert_eq!(
+            (second.name("6.1").as_str(), second.numbers().as_str()),
+            ("6.1.2of2", "2 0 1 0\n")
+        );
     }
 
     #[test]
