@@ -42,6 +42,7 @@
 pub mod accumulate;
 pub mod advice;
 pub mod cli;
+mod closed;
 pub mod command;
 pub mod composition;
 pub mod config;

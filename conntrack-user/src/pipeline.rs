@@ -440,6 +440,7 @@ impl PreparedInput {
             filter: input.filter.clone(),
             has_read: false,
             silence: Silence::default(),
+            is_explained: false,
             waits: input.wait,
             rows: RowBuilder::new(input, cpus, release, keys),
             rows_waiting: None,

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::output::until;
 use crate::support::{Running, ctpulse, fixture, integer, lines_of, roots, text};
 use rustix::process::Signal;
 
@@ -30,6 +31,16 @@ fn gathered(running: &Running) {
 
 fn nothing_comes(running: &Running) {
     assert_eq!(running.line(Duration::from_millis(300)), None);
+}
+
+/// Whether the process has a thread of this name that sleeps.
+fn sleeps(process: u32, name: &str) -> bool {
+    let threads =
+        std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let statuses =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("status")).ok());
+    let of_name = format!("Name:\t{name}\n");
+    statuses.into_iter().any(|status| status.starts_with(&of_name) && status.contains("State:\tS"))
 }
 
 /// Reads the standard output that `start_unread` left alone.
@@ -203,7 +214,8 @@ fn standard_input_may_be_non_blocking() {
     let (own, mut parents) = UnixStream::pair().unwrap();
     own.set_nonblocking(true).unwrap();
     let mut running = Running::start(execd("STDIN", &[]).stdin(Stdio::from(OwnedFd::from(own))));
-    nothing_comes(&running);
+    // Only one that waits for its input has read it in vain.
+    until("the thread waits", || sleeps(running.child.id(), "stdin"));
     parents.write_all(b"\n").unwrap();
     gathered(&running);
     drop(parents);

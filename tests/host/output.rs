@@ -264,7 +264,7 @@ fn a_mounted_textfile_is_written_in_place() {
 }
 
 /// Waits for a condition.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !is_so() {
         assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");

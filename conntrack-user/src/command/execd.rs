@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::SignalKind;
@@ -18,15 +18,13 @@ use super::stream::{
     RunEvent, attend, finish, is_ignored, on_signal, once_written, run_events, start, stop,
 };
 use crate::cli::{ExecdArgs, Signal};
+use crate::closed::{STANDARD_INPUT, check_input};
 use crate::format::{EncoderOptions, encoder};
 use crate::logging;
 use crate::output::text::{Target, Text};
 use crate::pipeline::Plan;
 use crate::sampling::Trigger;
 use crate::source::namespace::HeldProcesses;
-
-/// The names of standard input; `-` is the first of them.
-const STANDARD_INPUT: [&str; 3] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 
 /// Checks that the configuration is a file: on standard input is what Telegraf writes.
 ///
@@ -48,7 +46,8 @@ pub(super) fn run(args: &ExecdArgs) -> anyhow::Result<ExitCode> {
         wait_for_end(&runtime, &to)?;
     }
     hang_up::release();
-    if let Err(error) = refuse_standard_input(args) {
+    let requests = || check_input(Path::new("-")).context("cannot read requests");
+    if let Err(error) = refuse_standard_input(args).and_then(|()| requests()) {
         logging::start(logging::LogReader::Telegraf, log::LevelFilter::Info);
         super::log_error(&error);
         return Ok(ExitCode::FAILURE);

@@ -46,6 +46,7 @@ pub(crate) use error::nearest;
 pub use error::{ConfigError, Position, Problem};
 pub use execd::{ExecdCommand, SUBCOMMANDS, Setting};
 
+use crate::closed::check_input;
 use crate::settings::{Roots, Settings};
 use agent::Agent;
 use environment::Environment;
@@ -89,6 +90,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
 pub fn read(path: &Path) -> Result<Loaded, ConfigError> {
     let file = path.display().to_string();
     let unreadable = |reason| ConfigError::Unreadable { file: file.clone(), reason };
+    check_input(path).map_err(unreadable)?;
     let mut open = open_at_once(path).map_err(unreadable)?;
     let metadata = open.metadata().map_err(unreadable)?;
     if metadata.is_dir() {
@@ -261,13 +263,13 @@ mod tests {
     #[test]
     fn a_key_in_the_wrong_table_is_led_to_the_right_one() {
         for (text, expected) in [
-            ("[[inputs.conntrack]]\nuser = 'x'", "[[inputs.conntrack]]; it belongs into [agent]"),
-            ("[[inputs.conntrack]]\nround_interval = true", "it belongs into [agent]"),
+            ("[[inputs.conntrack]]\nuser = 'x'", "[[inputs.conntrack]]; it belongs in [agent]"),
+            ("[[inputs.conntrack]]\nround_interval = true", "it belongs in [agent]"),
             (
                 "[agent]\ncollect = ['all']\n[[inputs.conntrack]]",
-                "[agent]; it belongs into [[inputs.conntrack]]",
+                "[agent]; it belongs in [[inputs.conntrack]]",
             ),
-            ("[agent]\ninternal = true\n[[inputs.conntrack]]", "into [[inputs.conntrack]]"),
+            ("[agent]\ninternal = true\n[[inputs.conntrack]]", "in [[inputs.conntrack]]"),
         ] {
             assert!(error(text).ends_with(expected), "{}", error(text));
         }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::closed::was_closed;
+use crate::closed::was_closed;
 
 /// Pipes take writes up to this size whole or not at all (POSIX `PIPE_BUF`, 4,096 on Linux).
 const WHOLE_WRITE: usize = 4096;
@@ -23,6 +23,11 @@ impl Descriptor {
     pub(super) fn new(file: File) -> Self {
         let length = length(&file);
         Self { file, length }
+    }
+
+    /// What the descriptor is.
+    pub(super) fn metadata(&self) -> Option<std::fs::Metadata> {
+        self.file.metadata().ok()
     }
 
     /// Whether another program truncated the file since the last write.

@@ -3,8 +3,8 @@
 //! One thread serves all inputs. It is the only one that writes to the output, so a line is
 //! never torn by another, and the only one that may block there.
 
-mod closed;
 mod descriptor;
+mod fifo;
 pub mod suffix;
 mod target;
 pub mod text;
@@ -62,6 +62,8 @@ pub struct InputState {
     pub waits: bool,
     /// Whether a row was made yet, or a warning gave the reason for none.
     pub silence: Silence,
+    /// Whether a warning gave a reason for values that are missing.
+    pub is_explained: bool,
 }
 
 /// How long an input has made no row.
@@ -72,7 +74,7 @@ pub enum Silence {
     New,
     /// One emission without a row; rates come with the second.
     Empty,
-    /// A row was made, or a warning gave the reason.
+    /// A row was made, or a warning gave the reason why there is none.
     Over,
 }
 
@@ -371,6 +373,10 @@ impl InputState {
 
     /// Warns once of an input that reads and writes nothing, for which there may be no other message.
     fn end_silence(&mut self, has_values: bool, has_row: bool) {
+        if self.waits && !has_values {
+            // Its namespace may still come.
+            return;
+        }
         let (after, is_reason_due) = self.silence.after(has_row);
         self.silence = after;
         if !is_reason_due {
@@ -379,7 +385,7 @@ impl InputState {
         if has_values {
             let filters = "its filters (namepass, fieldexclude, tagpass ...) leave no row";
             self.log(Level::Warn, format_args!("nothing is written: {filters}"));
-        } else if !self.waits {
+        } else if !self.is_explained {
             let place = "nothing that it collects is there; `ctpulse doctor` has the reason";
             self.log(Level::Warn, format_args!("nothing is written: {place}"));
         }
@@ -406,9 +412,10 @@ impl InputState {
 
     fn log_notices(&mut self) {
         while let Ok(notice) = self.outbox.notices.pop() {
-            if notice.level() <= Level::Warn {
+            if matches!(notice, Notice::Lost(_) | Notice::Ended(_)) {
                 self.silence = Silence::Over;
             }
+            self.is_explained |= notice.level() <= Level::Warn;
             self.has_ended |= matches!(notice, Notice::Ended(_));
             self.log(notice.level(), format_args!("{notice}"));
             let details = match &notice {
@@ -456,6 +463,7 @@ mod tests {
             has_read: false,
             waits: false,
             silence: Silence::default(),
+            is_explained: false,
         };
         (state, to_sink)
     }

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-use super::closed::was_closed;
 use super::text::Output;
+use crate::closed::was_closed;
 use crate::format::{Format, is_own_exposition};
 use crate::recording::{Content, RecordingFile, Rotation, is_compressed, refusal};
 use crate::source::mounts;
@@ -194,8 +194,8 @@ fn open_path(
     }
     let kind = kind?;
     let file = open_at_once(&path, &kind)?;
-    let mut output = Output::new(path.display().to_string(), file);
-    output.is_named_pipe = kind.is_fifo();
+    let name = path.display().to_string();
+    let output = if kind.is_fifo() { Output::fifo(path, file) } else { Output::new(name, file) };
     Ok((output, None))
 }
 
@@ -264,7 +264,8 @@ fn regular(
         };
         if !old.is_empty() && !is_own_exposition(&String::from_utf8_lossy(&old)) {
             bail!(
-                "{name} has other text than metrics of ctpulse, and would be replaced; use another file"
+                "{name} has other text than metrics of this ctpulse, and would be replaced; remove it, or \
+                 use another file"
             );
         }
         return Ok((Output::replacing(path), None));
@@ -329,9 +330,10 @@ fn descriptor(number: u32, name: String) -> anyhow::Result<Target> {
         duplicate(number)
     };
     let file = match copy {
-        Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-            bail!("cannot write to {name}: descriptor {number} is not open")
-        }
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => match number {
+            u32::MAX => bail!("cannot write to {name}: it is not open"),
+            number => bail!("cannot write to {name}: descriptor {number} is not open"),
+        },
         file => file.with_context(|| format!("cannot write to {name}"))?,
     };
     let access = fcntl_getfl(&file).map(|flags| flags & OFlags::ACCMODE);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::descriptor::Descriptor;
+use super::fifo::Fifo;
 use super::target::Reopening;
 pub use super::target::{NoReader, Target};
 use super::textfile::Textfile;
@@ -72,6 +73,7 @@ impl Destination for Text {
     fn rewrites(&self) -> Option<Rewrites<'_>> {
         match &self.output.way {
             TextTarget::Lines(_) => None,
+            TextTarget::Fifo(fifo) => Some(Rewrites::Reopened(fifo.path())),
             TextTarget::Replace(file) => Some(Rewrites::Replaced(file.path())),
             TextTarget::Append(file) if file.rotates() => Some(Rewrites::Aside(file.path())),
             TextTarget::Append(file) => Some(Rewrites::Reopened(file.path())),
@@ -93,10 +95,11 @@ impl Destination for Text {
                 return Ok(WriteOutcome::Lost);
             }
             Err(WriteFailure::Final(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                if !self.output.is_named_pipe {
+                if !matches!(self.output.way, TextTarget::Fifo(_)) {
                     return Err(error);
                 }
-                let error = io::Error::new(error.kind(), "no process reads it any more");
+                // The next reader wants the header, too.
+                self.encoder.begin_again(None);
                 self.lose(number, error);
                 return Ok(WriteOutcome::Lost);
             }
@@ -118,7 +121,17 @@ impl Destination for Text {
             return;
         }
         let name = &self.output.name;
-        match &self.output.way {
+        match &mut self.output.way {
+            TextTarget::Fifo(fifo) => {
+                if fifo.close_if_replaced() {
+                    self.encoder.begin_again(None);
+                    log::info!(
+                        "{name} was replaced; rows go into the new FIFO once a process reads it"
+                    );
+                } else {
+                    log::info!("{name} is a FIFO; it is opened again when its reader is gone");
+                }
+            }
             TextTarget::Lines(_) => log::info!("{name} is not a file, so it is not reopened"),
             TextTarget::Replace(_) => {
                 log::info!("{name} is replaced by each emission; it needs no reopening");
@@ -222,7 +235,7 @@ impl Text {
                 log::info!("{name} was truncated; it is begun again");
                 return Ok(());
             }
-            TextTarget::Lines(_) | TextTarget::Replace(_) => return Ok(()),
+            TextTarget::Lines(_) | TextTarget::Fifo(_) | TextTarget::Replace(_) => return Ok(()),
             TextTarget::Append(file) => file,
         };
         let Some(change) = file.change() else {
@@ -317,13 +330,13 @@ pub struct Output {
     way: TextTarget,
     /// How it is opened again, where it has a name.
     pub(super) reopening: Option<Reopening>,
-    /// Whether it is a FIFO of the file system, which another reader may open later.
-    pub(super) is_named_pipe: bool,
 }
 
 enum TextTarget {
     /// A descriptor that is open.
     Lines(Descriptor),
+    /// A FIFO of the file system, which another reader may open later.
+    Fifo(Fifo),
     /// A file that is replaced as a whole by each batch.
     Replace(Textfile),
     /// A file that is appended to.
@@ -336,6 +349,12 @@ impl Output {
     #[must_use]
     pub fn new(name: impl Into<String>, file: File) -> Self {
         Self::named(name.into(), TextTarget::Lines(Descriptor::new(file)))
+    }
+
+    /// An output to the FIFO `path`, which was opened as `file`.
+    #[must_use]
+    pub fn fifo(path: PathBuf, file: File) -> Self {
+        Self::named(path.display().to_string(), TextTarget::Fifo(Fifo::new(path, file)))
     }
 
     /// An output that replaces the regular file `path` by each batch of rows.
@@ -351,7 +370,7 @@ impl Output {
     }
 
     fn named(name: String, way: TextTarget) -> Self {
-        Self { name, way, reopening: None, is_named_pipe: false }
+        Self { name, way, reopening: None }
     }
 
     /// Checks that it can be written to as far as that is not known from its opening.
@@ -361,7 +380,7 @@ impl Output {
     pub(super) fn check(&self) -> io::Result<()> {
         match &self.way {
             TextTarget::Replace(file) => file.check(),
-            TextTarget::Lines(_) | TextTarget::Append(_) => Ok(()),
+            TextTarget::Lines(_) | TextTarget::Fifo(_) | TextTarget::Append(_) => Ok(()),
         }
     }
 
@@ -387,6 +406,12 @@ impl Output {
                 descriptor.write(text)?;
                 Ok(true)
             }
+            TextTarget::Fifo(fifo) => match fifo.write(text) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(error.into()),
+                // It may be made again.
+                Err(error) => Err(WriteFailure::Passing(error)),
+            },
             TextTarget::Replace(file) => match file.write(text) {
                 Ok(()) => Ok(true),
                 // The directory may come back, as a recording's may.
@@ -401,7 +426,7 @@ impl Output {
     fn finish(&mut self) -> io::Result<()> {
         match &mut self.way {
             TextTarget::Append(file) => file.finish(),
-            TextTarget::Lines(_) | TextTarget::Replace(_) => Ok(()),
+            TextTarget::Lines(_) | TextTarget::Fifo(_) | TextTarget::Replace(_) => Ok(()),
         }
     }
 }

@@ -118,8 +118,9 @@ impl Textfile {
             created => created?,
         };
         // Locked before it has its name.
-        let replaced =
-            fill(&mut file, &self.path, text).and_then(|()| std::fs::rename(&new, &self.path));
+        let replaced = fill(&mut file, &self.path, text)
+            .and_then(|()| self.refuse_another_writer())
+            .and_then(|()| std::fs::rename(&new, &self.path));
         let Err(error) = replaced else {
             self.old = None;
             self.latest = Some(file);

@@ -8,6 +8,7 @@ use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
 use super::ZSTD_MAGIC;
 use super::frames::BlockReader;
+use crate::closed::check_input;
 
 /// How far back in a zstd file a match may reach, as a power of two: 32 MiB. It bounds the
 /// memory of reading; `zstd -19` takes 8 MiB, and only `--long` or `--ultra` more than this.
@@ -72,6 +73,7 @@ impl Form {
 
 /// Opens `path`; `-` is standard input.
 pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    check_input(path)?;
     if path == Path::new("-") {
         decoded(Box::new(io::stdin()))
     } else {

@@ -321,11 +321,14 @@ impl RecordingFile {
 /// Renames a part of a recording.
 ///
 /// # Errors
-/// The system's, with the name that could not be taken.
+/// The system's, with the name where a directory has it.
 fn put_aside(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to).map_err(|error| {
-        let why = if to.is_dir() { "it is a directory".to_owned() } else { error.to_string() };
-        io::Error::new(error.kind(), format!("{} cannot be made: {why}", to.display()))
+        if to.is_dir() {
+            let why = format!("{} cannot be made: it is a directory", to.display());
+            return io::Error::new(error.kind(), why);
+        }
+        error
     })
 }
 

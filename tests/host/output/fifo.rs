@@ -21,8 +21,13 @@ fn fifo(directory: &Path) -> PathBuf {
 
 /// A run that writes to a FIFO without a reader.
 fn waiting(fifo: &Path, arguments: &[&str]) -> (Running, Log) {
+    waiting_with("influx", fifo, arguments)
+}
+
+/// The same, in this format.
+fn waiting_with(format: &str, fifo: &Path, arguments: &[&str]) -> (Running, Log) {
     let mut command = ctpulse();
-    command.args(["--interval", "20ms", "--format", "influx", "--output"]).arg(fifo);
+    command.args(["--interval", "20ms", "--format", format, "--output"]).arg(fifo);
     command.args(arguments).args(roots(&fixture("5.15")));
     let log = Log::of(&mut command);
     let running = Running::start_unread(&mut command);
@@ -113,6 +118,55 @@ fn a_fifo_outlives_its_readers() {
     assert!(running.wait().0.success(), "{}", log.text());
 }
 
+/// The next reader got what the last one had left, from the middle of a line on, and CSV without a header.
+#[test]
+fn each_reader_of_a_fifo_begins_with_the_header() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = fifo(dir.path());
+    let (running, log) = waiting_with("csv", &path, &[]);
+    for readers in 1..=3 {
+        let mut reader = std::fs::File::open(&path).unwrap();
+        let mut start = [0; 100];
+        reader.read_exact(&mut start).unwrap();
+        assert!(text(&start).starts_with("timestamp,measurement,"), "{}", text(&start));
+        if readers == 2 {
+            // One of the same name takes its place.
+            std::fs::remove_file(&path).unwrap();
+            fifo(dir.path());
+        }
+        drop(reader);
+        until("the reader's end", || {
+            log.text().matches("no process reads it any more").count() == readers
+        });
+    }
+    running.signal(Signal::TERM);
+    let ended = "rows are lost until one opens it again";
+    assert_eq!(log.text().matches(ended).count(), 3, "{}", log.text());
+}
+
+#[test]
+fn sighup_finds_a_fifo_that_was_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = fifo(dir.path());
+    let (mut running, log) = waiting(&path, &[]);
+    let mut old = std::fs::File::open(&path).unwrap();
+    running.signal(Signal::HUP);
+    log.wait_for("is a FIFO; it is opened again when its reader is gone");
+    std::fs::remove_file(&path).unwrap();
+    fifo(dir.path());
+    running.signal(Signal::HUP);
+    log.wait_for("was replaced; rows go into the new FIFO once a process reads it");
+    // It has come to its end.
+    old.read_to_end(&mut Vec::new()).unwrap();
+    let mut line = String::new();
+    let mut reader = BufReader::new(std::fs::File::open(&path).unwrap());
+    reader.read_line(&mut line).unwrap();
+    assert!(line.starts_with("conntrack"), "{line}");
+    running.signal(Signal::TERM);
+    reader.read_to_end(&mut Vec::new()).unwrap();
+    assert!(running.wait().0.success(), "{}", log.text());
+}
+
 /// The runtime opens /dev/null in place of a descriptor that is closed.
 #[test]
 fn standard_output_that_is_closed_is_an_error() {
@@ -162,6 +216,19 @@ fn a_text_for_standard_output_that_is_closed_is_an_error() {
         let printed = text(&ended.stderr);
         assert_eq!(ended.status.code(), Some(1), "{arguments}: {printed}");
         assert!(printed.contains("cannot write to standard output: Bad file"), "{printed}");
+    }
+}
+
+/// It was taken for one that is at its end.
+#[test]
+fn standard_input_that_is_closed_is_an_error() {
+    for arguments in ["execd", "report -", "config --check /dev/stdin", "--once -c -"] {
+        let script = format!("exec \"$0\" {arguments} <&-");
+        let ended =
+            Command::new("sh").args(["-c", &script]).arg(support::binary()).output().unwrap();
+        let printed = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{arguments}: {printed}");
+        assert!(printed.contains("standard input is not open"), "{arguments}: {printed}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use rustix::process::Signal;
 
-use crate::output::{Writer, length};
+use crate::output::{Writer, length, until};
 use crate::support::{self, NOBODY, Nobody, ctpulse, fixture, roots, text};
 
 fn is_exposition(text: &str) -> bool {
@@ -192,13 +192,18 @@ fn a_textfile_that_another_process_writes_is_refused() {
     let printed = text(&refused.stderr);
     assert!(printed.contains("a.prom: it is written by another process"), "{printed}");
     assert_eq!(refused.status.code(), Some(1));
-    // As it does not write what another has put in its place meanwhile.
+    // As it does not write what another has put in its place meanwhile; one that comes at the moment of
+    // its own replacement is replaced.
     let other = dir.path().join("b.prom");
-    fs::write(&other, "").unwrap();
-    let locked = fs::File::open(&other).unwrap();
-    rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    fs::rename(&other, &path).unwrap();
-    writer.until_logged("a.prom: it is written by another process");
+    let mut locked = Vec::new();
+    until("the refusal", || {
+        fs::write(&other, "").unwrap();
+        let file = fs::File::open(&other).unwrap();
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        fs::rename(&other, &path).unwrap();
+        locked.push(file);
+        writer.log.text().contains("a.prom: it is written by another process")
+    });
     drop(locked);
     writer.until_logged("a.prom can be written again");
     writer.end();

@@ -3,7 +3,12 @@
 
 #![allow(unsafe_code, reason = "nothing else runs before the runtime")]
 
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Names of standard input.
+pub(crate) const STANDARD_INPUT: [&str; 4] = ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 
 /// A bit for each of them.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
@@ -24,8 +29,20 @@ extern "C" fn look() {
 }
 
 /// Whether descriptor `number` was closed at the start.
-pub(super) fn was_closed(number: u32) -> bool {
+pub(crate) fn was_closed(number: u32) -> bool {
     // The linker keeps the list's element only with something that refers to it.
     std::hint::black_box(&LOOK);
     number < 3 && CLOSED.load(Ordering::Relaxed) >> number & 1 == 1
+}
+
+/// Checks that `path` is not the name of a standard input that was closed at the start.
+///
+/// # Errors
+/// That it is.
+pub(crate) fn check_input(path: &Path) -> io::Result<()> {
+    let is_input = STANDARD_INPUT.iter().any(|name| path == Path::new(name));
+    if is_input && was_closed(0) {
+        return Err(io::Error::other("standard input is not open"));
+    }
+    Ok(())
 }
