@@ -2,9 +2,9 @@
 //!
 //! The interval is the median time between two rows, so it is known for certain only at the end;
 //! until then an estimate decides which stretches of time are no windows for rates. Where several
-//! inputs write one series, their rows take turns: then it is the time between every second (third,
-//! fourth) row. If every time is as long as the shortest or twice as long, rows are missing
-//! regularly instead.
+//! inputs write one series, their rows take turns: then it is the shortest interval of an input, which
+//! may be the time between every second (third, ...) row. If one time in each turn is twice as long as the
+//! others, a row is missing regularly instead.
 
 use hdrhistogram::Histogram;
 
@@ -16,8 +16,9 @@ use super::track::{Fall, Reach, Step, Track};
 pub(super) const LONGER: f64 = 1.5;
 /// The same where rows are irregular (`collection_jitter`): each may be almost an interval late.
 const LONGER_IF_IRREGULAR: f64 = 2.0;
-/// The most inputs of one series that are recognized.
-const MOST_INPUTS: usize = 4;
+/// The most rows after which the times between rows of several inputs repeat: those of 2 s and 3 s write
+/// five rows in 6 s.
+const MOST_ROWS: usize = 6;
 /// How far a time may be from one or two intervals, by the interval, if rows are missing regularly.
 const NEAR_MULTIPLE: f64 = 0.03;
 /// So many of all times are one or two intervals then.
@@ -163,11 +164,11 @@ impl Clock {
         if let Some(seconds) = self.grid.interval() {
             return Some(seconds);
         }
-        let inputs = match self.estimate.estimate_us {
-            Some(_) => self.estimate.inputs,
-            None => self.estimate.turn().map_or(1, |turn| turn.inputs),
+        let rows = match self.estimate.estimate_us {
+            Some(_) => self.estimate.rows,
+            None => self.estimate.turn().map_or(1.0, |turn| turn.rows),
         };
-        Some(self.interval()? / inputs as f64)
+        Some(self.interval()? / rows)
     }
 
     /// The interval in seconds, once there are enough rows to believe it.
@@ -240,9 +241,8 @@ struct Intervals {
     digits: u8,
     /// In microseconds.
     histogram: Option<Histogram<u32>>,
-    /// From each row to the second, third and fourth behind it, where the time between rows
-    /// varies.
-    sums: [Option<Histogram<u32>>; MOST_INPUTS - 1],
+    /// From each row to the second, third, fourth ... behind it, where the time between rows varies.
+    sums: [Option<Histogram<u32>>; MOST_ROWS - 1],
     /// Times between rows that were the same several times in succession: each is an interval of
     /// its own.
     runs: Vec<u64>,
@@ -253,23 +253,24 @@ struct Intervals {
     /// Rows since then.
     since_varied: usize,
     /// The last times between rows that are neighbours, in microseconds, the latest first.
-    chain: [u64; MOST_INPUTS],
+    chain: [u64; MOST_ROWS],
     chained: usize,
     last: Option<Gap>,
     /// How many of the longest are kept.
     kept: usize,
     estimate_us: Option<f64>,
-    /// Inputs that take turns, as of that estimate.
-    inputs: usize,
+    /// Rows in an interval, as of that estimate.
+    rows: f64,
     longest: Vec<Gap>,
 }
 
 /// The order of rows whose times vary regularly.
 #[derive(Debug, Clone, Copy)]
 struct Turn {
-    period_us: f64,
-    /// Inputs of which each writes one row in that time.
-    inputs: usize,
+    /// The shortest interval of an input.
+    interval_us: f64,
+    /// Rows of all inputs in that time, on average.
+    rows: f64,
 }
 
 /// Whether two times between rows are the same, but for a sixteenth.
@@ -296,19 +297,19 @@ fn mean_below(histogram: &Histogram<u32>, median: f64) -> f64 {
     if count > 0.0 { sum / count } else { median }
 }
 
-/// Whether nearly all times are one interval or two, so that single rows are missing: of inputs
-/// that take turns more times may be as long as two of the shortest.
-fn are_one_or_two(histogram: &Histogram<u32>, interval: f64) -> bool {
-    let (mut one, mut two) = (0, 0);
-    for bucket in histogram.iter_recorded() {
-        let (us, count) = (bucket.value_iterated_to() as f64, bucket.count_since_last_iteration());
-        for (intervals, counted) in [(1.0, &mut one), (2.0, &mut two)] {
-            if (us - intervals * interval).abs() <= NEAR_MULTIPLE * intervals * interval {
-                *counted += count;
-            }
-        }
-    }
-    (one + two) as f64 >= MOSTLY * histogram.len() as f64 && two <= one + 1
+/// How many of the times are nearly this one.
+fn near(histogram: &Histogram<u32>, us: f64) -> u64 {
+    let is_near = |other: u64| (other as f64 - us).abs() <= NEAR_MULTIPLE * us;
+    let buckets = histogram.iter_recorded().filter(|bucket| is_near(bucket.value_iterated_to()));
+    buckets.map(|bucket| bucket.count_since_last_iteration()).sum()
+}
+
+/// Whether nearly all times are one interval, but for one in `rows`, which is two: a single row is missing
+/// regularly. Of inputs that take turns more times may be as long as two of the shortest.
+fn are_one_or_two(histogram: &Histogram<u32>, interval: f64, rows: usize) -> bool {
+    let (one, two) = (near(histogram, interval), near(histogram, 2.0 * interval));
+    let regularly = histogram.len() as f64 / rows as f64;
+    (one + two) as f64 >= MOSTLY * histogram.len() as f64 && two as f64 <= regularly / MOSTLY + 1.0
 }
 
 impl Intervals {
@@ -321,12 +322,12 @@ impl Intervals {
             runs: Vec::new(),
             run: 0,
             varied: 0,
-            since_varied: MOST_INPUTS,
-            chain: [0; MOST_INPUTS],
+            since_varied: MOST_ROWS,
+            chain: [0; MOST_ROWS],
             chained: 0,
             last: None,
             estimate_us: None,
-            inputs: 1,
+            rows: 1.0,
             longest: Vec::new(),
         }
     }
@@ -348,7 +349,7 @@ impl Intervals {
             .is_some_and(|last| last.to_ns == between.from_ns || last.from_ns == between.to_ns);
         self.chain.rotate_right(1);
         self.chain[0] = us;
-        self.chained = if is_next { (self.chained + 1).min(MOST_INPUTS) } else { 1 };
+        self.chained = if is_next { (self.chained + 1).min(MOST_ROWS) } else { 1 };
         let is_same = are_same(us, self.chain[1]);
         if self.chained > 1 && is_same {
             self.run += 1;
@@ -360,7 +361,7 @@ impl Intervals {
             self.since_varied = 0;
         }
         // Regular rows need no sums.
-        if self.since_varied < MOST_INPUTS {
+        if self.since_varied < MOST_ROWS {
             self.since_varied += 1;
             for (at, sums) in self.sums.iter_mut().enumerate().take(self.chained.saturating_sub(1))
             {
@@ -371,7 +372,7 @@ impl Intervals {
         let count = self.histogram.as_ref().map_or(0, Histogram::len);
         if count.is_power_of_two() || count.is_multiple_of(4096) {
             self.estimate_us = self.period_us().filter(|_| count >= ENOUGH);
-            self.inputs = self.turn().map_or(1, |turn| turn.inputs);
+            self.rows = self.turn().map_or(1.0, |turn| turn.rows);
         }
         let length = |gap: &Gap| gap.to_ns.abs_diff(gap.from_ns);
         let is_full = self.longest.len() >= self.kept;
@@ -400,8 +401,7 @@ impl Intervals {
         is_open || self.runs.iter().any(|other| are_same(*other, us))
     }
 
-    /// The time in which each of several inputs writes one row, or the interval of rows that are
-    /// missing regularly.
+    /// The shortest interval of several inputs, or the interval of rows that are missing regularly.
     fn turn(&self) -> Option<Turn> {
         let histogram = self.histogram.as_ref()?;
         let (low, high) = spread(histogram);
@@ -415,20 +415,34 @@ impl Intervals {
         };
         let known = |sums: &&Histogram<u32>| sums.len() >= ENOUGH / 2 && is_even(sums);
         let mut sums = self.sums.iter().zip(2..);
-        let (period_us, inputs) = sums.find_map(|(sums, inputs)| {
+        let (period_us, rows) = sums.find_map(|(sums, rows)| {
             let sums = sums.as_ref().filter(known)?;
-            Some((sums.value_at_quantile(0.5) as f64, inputs))
+            Some((sums.value_at_quantile(0.5) as f64, rows))
         })?;
-        Some(if are_one_or_two(histogram, low) {
-            Turn { period_us: low, inputs: 1 }
+        Some(if are_one_or_two(histogram, low, rows) {
+            Turn { interval_us: low, rows: 1.0 }
         } else {
-            Turn { period_us, inputs }
+            let times = self.times_in(period_us, rows, histogram);
+            Turn { interval_us: period_us / times as f64, rows: rows as f64 / times as f64 }
         })
+    }
+
+    /// How often the input with the shortest interval writes, of `rows` rows in the period. Between two of
+    /// its rows there may be others, so that its interval is a sum.
+    fn times_in(&self, period_us: f64, rows: usize, histogram: &Histogram<u32>) -> usize {
+        let has_interval = |times: &usize| {
+            let interval_us = period_us / *times as f64;
+            let all = std::iter::once(histogram).chain(self.sums.iter().flatten());
+            let found: u64 = all.map(|histogram| near(histogram, interval_us)).sum();
+            let expected = histogram.len() as f64 * *times as f64 / rows as f64;
+            found as f64 >= MOSTLY * expected
+        };
+        (2..rows).rev().find(has_interval).unwrap_or(1)
     }
 
     fn period_us(&self) -> Option<f64> {
         let histogram = self.histogram.as_ref()?;
-        self.turn().map(|turn| turn.period_us).or_else(|| {
+        self.turn().map(|turn| turn.interval_us).or_else(|| {
             // Of two intervals the first is cut short by the start, as inputs align to the clock.
             let quantile = if histogram.len() == 2 { 1.0 } else { 0.5 };
             let median = histogram.value_at_quantile(quantile) as f64;
@@ -527,6 +541,38 @@ mod tests {
         let Times { interval, gaps, .. } = clock(&apart, false).finish(None);
         assert!((interval.unwrap() - 1.0).abs() < 0.001, "{interval:?}");
         assert_eq!(gaps.gaps, 0);
+    }
+
+    /// It was that of 2 s, and an outage of 3 s was none.
+    #[test]
+    fn inputs_of_different_intervals_have_the_shortest() {
+        for (first, second, offset) in [
+            (1.0, 2.0, 0.1),
+            (1.0, 3.0, 0.1),
+            (1.0, 3.0, 0.5),
+            (1.0, 4.0, 0.3),
+            (1.0, 1.5, 0.0),
+            (2.0, 3.0, 0.5),
+            (10.0, 15.0, 0.0),
+            (10.0, 30.0, 3.7),
+        ] {
+            for outage in [0.0, 3.0 * first] {
+                let is_there =
+                    |time: &f64| *time < 200.0 * first || *time >= 200.0 * first + outage;
+                let of =
+                    |every: f64, from: f64| (0..400).map(move |at| f64::from(at) * every + from);
+                let times = of(first, 0.0).chain(of(second, offset));
+                let times = times.filter(|time| *time < 399.0 * first).filter(is_there);
+                let mut times: Vec<f64> = times.collect();
+                times.sort_by(f64::total_cmp);
+                times.dedup();
+                let apart: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+                let Times { interval, gaps, .. } = clock(&apart, false).finish(None);
+                let what = format!("{first} {second} {offset} {outage}");
+                assert!((interval.unwrap() / first - 1.0).abs() < 0.01, "{what}: {interval:?}");
+                assert_eq!(gaps.gaps, u64::from(outage > 0.0), "{what}");
+            }
+        }
     }
 
     #[test]
