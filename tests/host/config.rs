@@ -188,6 +188,7 @@ fn only_the_command_that_starts_ctpulse_is_checked() {
         "'sudo', '-u', 'ctpulse', '/opt/monitor/other'",
         "'sudo', '-u', 'ctpulse', '-g', 'adm', 'other'",
         "'ip', 'netns', 'exec', 'ctpulse', 'tcpdump', '-i', 'any'",
+        "'docker', 'exec', '-i', 'ctpulse', 'top'",
     ] {
         let file = execd(words) + "[[inputs.conntrack]]\n";
         let (code, printed, problems) = checked(file.as_bytes(), &[]);
@@ -205,6 +206,10 @@ fn only_the_command_that_starts_ctpulse_is_checked() {
     let scripts = [
         execd("'sh', '-c', 'HOST_PROC=/host/proc exec ctpulse execd'"),
         execd("'sh', '-c', 'cd /x && ctpulse execd'"),
+        execd("'sh', '-c', 'exec ctpulse'"),
+        execd("'sudo', 'ctpulse'"),
+        execd("'sudo', '-u', 'ctpulse', 'ctpulse', '--interval', '5s'"),
+        execd("'env', 'HOST_PROC=/host/proc', 'ctpulse', '-i', '5s'"),
         "[[inputs.exec]]\ncommands = ['ctpulse --once']\n".to_owned(),
     ];
     for file in scripts {

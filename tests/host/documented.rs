@@ -74,16 +74,21 @@ fn prompted(line: &str) -> Option<&str> {
     ["# ", "$ "].iter().find_map(|prompt| line.strip_prefix(prompt))
 }
 
-/// The words of the call of `ctpulse` in a line of a shell, without redirections and what follows.
-fn call(line: &str) -> Option<Vec<String>> {
-    let words = shlex::split(line)?;
-    let is_program = |word: &String| {
-        word == "ctpulse" || word.ends_with("/ctpulse") || word.starts_with("localhost/ctpulse:")
+fn is_program(word: &String) -> bool {
+    word == "ctpulse" || word.ends_with("/ctpulse") || word.starts_with("localhost/ctpulse:")
+}
+
+/// The words of each call of `ctpulse` in a line of a shell, without redirections; `None` where its quotes
+/// do not match.
+fn calls(line: &str) -> Option<Vec<Vec<String>>> {
+    let words = shlex::split(&line.replace(';', " ; "))?;
+    let ends = ["|", "||", "&", "&&", ";", ">", ">>", "..."];
+    let commands = words.split(|word| ends.contains(&word.as_str()));
+    let call = |command: &[String]| {
+        let program = command.iter().position(is_program)?;
+        Some([&["ctpulse".to_owned()], &command[program + 1..]].concat())
     };
-    let program = words.iter().position(is_program)?;
-    let ends = ["|", ">", ">>", "&", ";", "&&", "..."];
-    let arguments = words[program + 1..].iter().take_while(|word| !ends.contains(&word.as_str()));
-    Some(["ctpulse".to_owned()].into_iter().chain(arguments.cloned()).collect())
+    Some(commands.filter_map(call).collect())
 }
 
 /// What is wrong with a command line.
@@ -114,10 +119,17 @@ struct Checked {
 
 impl Checked {
     fn check(&mut self, file: &str, line: &str, fault: fn(&[String]) -> Option<clap::Error>) {
-        let Some(words) = call(line) else { return };
-        match fault(&words) {
-            None => self.valid += 1,
-            Some(error) => self.faults.push(format!("{file}: {line}\n{error}")),
+        let Some(calls) = calls(line) else {
+            if line.contains("ctpulse ") {
+                self.faults.push(format!("{file}: {line}\nits quotes do not match"));
+            }
+            return;
+        };
+        for words in calls {
+            match fault(&words) {
+                None => self.valid += 1,
+                Some(error) => self.faults.push(format!("{file}: {line}\n{error}")),
+            }
         }
     }
 
@@ -224,7 +236,8 @@ fn the_documented_output_is_the_programs() {
                     lines.next_if(|line| prompted(line).is_none()).map(|line| format!("{line}\n"))
                 })
                 .collect();
-                let Some(words) = prompted(line).and_then(call) else { continue };
+                let Some(calls) = prompted(line).and_then(calls) else { continue };
+                let Some(words) = calls.into_iter().next() else { continue };
                 let repeatable = words.ends_with(&["fixtures/recordings/burst.influx".to_owned()])
                     || words.get(1).is_some_and(|word| word == "config");
                 if repeatable {

@@ -105,15 +105,48 @@ fn beginning<'a>(value: &str, names: &[&'a str]) -> Option<&'a str> {
 /// The message about an option of `run` with a word behind it that clap takes for a command.
 fn beside_a_command(option: &str, words: &[String]) -> String {
     let commands = Cli::command();
-    let is_command = |word: &&String| commands.find_subcommand(word).is_some();
     let name = option_of(option);
-    if let Some(command) = words.iter().skip(1).find(is_command) {
-        return format!("{name} comes behind the command; write 'ctpulse {command} {name} ...'");
+    if let Some(command) = called_behind_options(&commands, words) {
+        let called = command.get_name();
+        return match owner(name) {
+            Some(owner) if !has_option(command, name) => {
+                format!("{name} is an option of '{owner}', not of 'ctpulse {called}'")
+            }
+            _ => format!("{name} comes behind the command; write 'ctpulse {called} {name} ...'"),
+        };
     }
     if name == "--collect" {
         return "--collect takes one word; write all,percpu".to_owned();
     }
     format!("a command cannot be used with {option}; remove one")
+}
+
+/// The command among words that begin with options of `run`, whose values may be names of commands.
+fn called_behind_options<'a>(
+    commands: &'a clap::Command,
+    words: &[String],
+) -> Option<&'a clap::Command> {
+    let takes_value = |word: &str| {
+        let is_it = |known: &&clap::Arg| {
+            word.strip_prefix("--").is_some_and(|long| known.get_long() == Some(long))
+                || known.get_short().is_some_and(|short| word == format!("-{short}"))
+        };
+        commands.get_arguments().find(is_it).is_some_and(|known| known.get_action().takes_values())
+    };
+    let mut words = words.iter().skip(1);
+    while let Some(word) = words.next() {
+        if takes_value(word) {
+            words.next();
+        } else if let Some(command) = commands.find_subcommand(word) {
+            return Some(command);
+        }
+    }
+    None
+}
+
+/// Whether a command has the option `--NAME`.
+fn has_option(command: &clap::Command, name: &str) -> bool {
+    command.get_arguments().any(|option| option.get_long() == name.strip_prefix("--"))
 }
 
 /// The words without the argument that the error is about, which may hide others; `None` where it is not
@@ -143,11 +176,9 @@ pub(crate) fn without_fault(error: &clap::Error, words: &[String]) -> Option<Vec
 
 /// The command that has the option, which the one that was called does not have; `run` where several do.
 fn owner(argument: &str) -> Option<String> {
-    let name = argument.strip_prefix("--")?.split('=').next()?;
+    let name = argument.split('=').next().filter(|name| name.starts_with("--"))?;
     let commands = Cli::command();
-    let has_it = |command: &&clap::Command| {
-        command.get_arguments().any(|option| option.get_long() == Some(name))
-    };
+    let has_it = |command: &&clap::Command| has_option(command, name);
     let mut owners: Vec<_> = commands.get_subcommands().filter(has_it).collect();
     owners.sort_by_key(|command| command.get_name() != "run");
     owners.first().map(|command| format!("ctpulse {}", command.get_name()))
@@ -253,8 +284,18 @@ mod tests {
                 "--interval comes behind the command; write 'ctpulse live --interval ...'",
             ),
             (
+                "--netns run -i 1s live",
+                "--netns comes behind the command; write 'ctpulse live --netns ...'",
+            ),
+            (
+                "--output x report f",
+                "--output is an option of 'ctpulse run', not of 'ctpulse report'",
+            ),
+            ("--once live", "--once is an option of 'ctpulse run', not of 'ctpulse live'"),
+            (
                 "-i 1.5.5s",
-                "--interval: '1.5.5s' is not a duration: it has no unit; write 10s for seconds, or 10ms",
+                "--interval: '1.5.5s' is not a duration: '1.5.5' is not a number; write for example 10s, \
+                 1m30s or 500ms",
             ),
             ("-n -5", "-n: '-5' is negative; write it without the '-'"),
             ("-i -5s", "-i: '-5s' is negative; write it without the '-'"),

@@ -19,6 +19,7 @@ mod stream;
 mod top;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::iter;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -169,18 +170,29 @@ fn pinned_namespaces(source: &SourceArgs) -> anyhow::Result<Vec<(Pinned, String)
     let roots = source.roots();
     let open = |name: &Netns| {
         existence::check(&roots, name)?;
-        let pinned = Place::resolve(&roots, name).namespace();
-        let pinned = pinned.with_context(|| {
-            let why = if mounts::is_procfs("/proc".as_ref()) {
-                "that of another process takes CAP_SYS_PTRACE"
-            } else {
-                "procfs is not mounted on /proc"
-            };
-            format!("cannot open network namespace {name}: {why}")
+        let place = Place::resolve(&roots, name);
+        let pinned = place.namespace().with_context(|| {
+            format!("cannot open network namespace {name}: {}", why_unopened(&place))
         })?;
         Ok((pinned, shown(&name.to_string()).into_owned()))
     };
     namespaces(source).iter().map(open).collect()
+}
+
+/// Why the namespace of a place cannot be held.
+fn why_unopened(place: &Place) -> String {
+    if !mounts::is_procfs("/proc".as_ref()) {
+        return "procfs is not mounted on /proc".to_owned();
+    }
+    let Some(path) = &place.enter else { return "it cannot be seen".to_owned() };
+    let is_of_process = path.parent().is_some_and(|parent| parent.ends_with("ns"));
+    match Pinned::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_of_process => {
+            "that of another process takes CAP_SYS_PTRACE".to_owned()
+        }
+        Err(error) => error.to_string(),
+        Ok(_) => "its process has ended".to_owned(),
+    }
 }
 
 /// Settings from the configuration file, if one is given, and what the arguments change.

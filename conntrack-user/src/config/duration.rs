@@ -106,6 +106,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         let (unit, after) = after.split_at(end);
         let nanoseconds = match UNITS.iter().find(|(name, _)| *name == unit) {
             Some(&(_, nanoseconds)) => u128::from(nanoseconds),
+            _ if unit.is_empty() && after.starts_with('.') => {
+                let number = rest.split(|c: char| c.is_ascii_alphabetic()).next();
+                return fail(format!("'{}' is not a number", number.unwrap_or(rest)));
+            }
             _ if unit.is_empty() => return Err(DurationError::without_unit(text)),
             _ => return fail(format!("the unit '{unit}' is not one of ns us ms s m h d")),
         };

@@ -46,6 +46,12 @@ pub struct ExecdCommand {
     pub data_format: Option<Setting>,
 }
 
+/// Programs that start the one that their arguments name.
+const STARTERS: [&str; 16] = [
+    "chroot", "chrt", "doas", "env", "exec", "ionice", "ip", "nice", "nohup", "nsenter", "setpriv",
+    "stdbuf", "su", "sudo", "taskset", "timeout",
+];
+
 /// What an `[[inputs.execd]]` starts, as far as it concerns us.
 pub(super) enum Started {
     /// Another program.
@@ -85,7 +91,7 @@ pub(super) fn command(text: &ConfigText<'_>, table: &Spanned<DeValue<'_>>) -> St
         return Started::Wrong;
     }
     let Some(first) = start_of_ours(&words) else {
-        let names_us = words.iter().any(|word| may_start_us(word));
+        let names_us = words.iter().any(|word| may_start_us(word)) || has_starter(&words);
         return if names_us { Started::Unjudged } else { Started::Other };
     };
     if let Some(script) = script(&words[first]) {
@@ -120,7 +126,9 @@ fn start_of_ours(words: &[String]) -> Option<usize> {
     }
     let is_subcommand = |word: &String| SUBCOMMANDS.contains(&word.as_str());
     let names_us = |at: &usize| is_this_program(&words[*at]);
-    let is_followed = |at: &usize| names_us(at) && words.get(at + 1).is_some_and(is_subcommand);
+    let is_followed = |at: &usize| {
+        names_us(at) && words.get(at + 1).is_some_and(is_subcommand) && !is_container(&words[..*at])
+    };
     let has_options = |at: &usize| {
         let behind = &words[at + 1..];
         names_us(at)
@@ -135,6 +143,25 @@ fn start_of_ours(words: &[String]) -> Option<usize> {
         .or_else(|| places.clone().rfind(has_options))
 }
 
+/// Whether the word behind these is the name of a container: `docker exec -i NAME COMMAND`.
+fn is_container(before: &[String]) -> bool {
+    // The shell's own `exec` is the first word.
+    let exec = before.iter().position(|word| word == "exec").filter(|exec| *exec > 0);
+    exec.is_some_and(|exec| before[exec + 1..].iter().all(|word| word.starts_with('-')))
+}
+
+/// Whether a program starts this one, without a subcommand.
+fn has_starter(words: &[String]) -> bool {
+    let starts = words.first().is_some_and(|first| STARTERS.contains(&name_of(first)));
+    let is_started = |at: usize| {
+        let is_value = words[at - 1].starts_with('-') && words[at - 1] != "--";
+        is_this_program(&words[at])
+            && !is_value
+            && words.get(at + 1).is_none_or(|next| next.starts_with('-'))
+    };
+    starts && (1..words.len()).any(is_started)
+}
+
 /// Whether a word is a whole command of this program, with blanks in it.
 fn is_one_string(word: &str) -> bool {
     let mut words = word.split_whitespace();
@@ -142,12 +169,13 @@ fn is_one_string(word: &str) -> bool {
 }
 
 /// Whether a word is a script that may start this program among other things: a subcommand or an option
-/// follows its name.
+/// follows its name, or `exec` is in front of it.
 fn may_start_us(word: &str) -> bool {
     let parts = word.split(|c: char| c.is_whitespace() || ";&|()'\"".contains(c));
     let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
     parts.windows(2).any(|pair| {
-        is_this_program(pair[0]) && (SUBCOMMANDS.contains(&pair[1]) || pair[1].starts_with('-'))
+        let is_followed = SUBCOMMANDS.contains(&pair[1]) || pair[1].starts_with('-');
+        is_this_program(pair[0]) && is_followed || pair[0] == "exec" && is_this_program(pair[1])
     })
 }
 
@@ -205,6 +233,10 @@ fn is_command(key: &str) -> bool {
 
 /// Whether a word is the path of this program, or the name of its image, which may have a tag.
 fn is_this_program(word: &str) -> bool {
-    let name = Path::new(word).file_name().and_then(OsStr::to_str).unwrap_or_default();
-    name.split([':', '@']).next() == Some("ctpulse")
+    name_of(word).split([':', '@']).next() == Some("ctpulse")
+}
+
+/// The last part of a path.
+fn name_of(word: &str) -> &str {
+    Path::new(word).file_name().and_then(OsStr::to_str).unwrap_or_default()
 }

@@ -67,15 +67,19 @@ const NAMES: [&str; 55] = [
     "udplite_timeout_stream",
 ];
 
-/// Warns of the names that are nearly those of files, and of those that give no field.
-pub(super) fn check(names: &[Spanned<String>], text: &ConfigText<'_>) {
+/// Warns of the names that give no field.
+pub(super) fn check_form(names: &[Spanned<String>], text: &ConfigText<'_>) {
+    for name in names.iter().filter(|name| !name.get_ref().contains('_')) {
+        let (file, why) = (name.get_ref(), "a field is called by what is behind the first '_'");
+        text.warn_at(&name.span(), format!("the file '{file}' is left out: {why}"));
+    }
+}
+
+/// Warns of the names that are nearly those of the kernel's files.
+pub(super) fn check_names(names: &[Spanned<String>], text: &ConfigText<'_>) {
     for name in names {
         let file = name.get_ref();
-        if !file.contains('_') {
-            let why = "a field is called by what is behind the first '_'";
-            text.warn_at(&name.span(), format!("the file '{file}' is left out: {why}"));
-        }
-        if let Some(near) = meant(name.get_ref()) {
+        if let Some(near) = meant(file) {
             text.warn_at(
                 &name.span(),
                 format!("no kernel has a file '{file}'; did you mean '{near}'?"),

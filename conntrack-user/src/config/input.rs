@@ -67,9 +67,10 @@ pub(super) fn inputs(
         input.dirs = table.dirs.iter().map(PathBuf::from).collect();
     }
     if !table.files.is_empty() {
+        files::check_form(&table.files, text);
         // Other directories have files of their own.
         if table.dirs.is_empty() {
-            files::check(&table.files, text);
+            files::check_names(&table.files, text);
         }
         input.files = table.files.iter().map(|name| name.get_ref().clone()).collect();
     }

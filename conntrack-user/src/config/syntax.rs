@@ -137,15 +137,16 @@ fn not_toml(text: &ConfigText<'_>, message: &str, span: &Range<usize>) -> String
     format!("this is not valid TOML: {message}{advice}")
 }
 
-/// The advice about a character of `line` that an editor does not show.
+/// The advice about a character of `line`, in front of a comment, that an editor does not show.
 fn unseen(line: &str) -> String {
     let is_unseen = |c: char| {
         let is_blank = c.is_whitespace() && ![' ', '\t', '\r'].contains(&c);
         c.is_control() && c != '\t' && c != '\r' || is_blank || UNSEEN.contains(&c)
     };
-    let Some(found) = line.chars().find(|c| is_unseen(*c)) else { return String::new() };
-    let code = u32::from(found);
-    format!("; the line has the character U+{code:04X}, which editors do not show: remove it")
+    let code = line.split('#').next().unwrap_or_default();
+    let Some(found) = code.chars().find(|c| is_unseen(*c)) else { return String::new() };
+    let number = u32::from(found);
+    format!("; the line has the character U+{number:04X}, which editors do not show: remove it")
 }
 
 /// The advice for a text without quotes, or in those of a word processor, in `line` as it was written.

@@ -190,7 +190,7 @@ fn remove_unknown<T: Table>(text: &ConfigText<'_>, table: &mut DeTable<'_>) {
             continue;
         }
         let advice = match (T::of_another_table(name), nearest(name, &all)) {
-            (Some(other), _) => format!("it belongs into {other}"),
+            (Some(other), _) => format!("it belongs in {other}"),
             (None, Some(near)) => format!("did you mean '{near}'?"),
             (None, None) => advice(name, own()),
         };

@@ -120,6 +120,7 @@ fn find(name: &str) -> Result<(u32, u32), UserError> {
         Ok(passwd) => {
             let found = find_in(&String::from_utf8_lossy(&passwd), name);
             let unknown = || match name.parse() {
+                Ok(u32::MAX) => UserError::NoNumber(name.to_owned()),
                 Ok(number) => UserError::UnknownNumber(number),
                 Err(_) => UserError::Unknown(name.to_owned()),
             };
@@ -182,7 +183,7 @@ mod tests {
             assert_eq!(error(pair), format!("'{pair}{expected}"));
         }
         assert!(error("").starts_with("the name of the user is empty"));
-        for pair in ["4294967295:1", "1:4294967295", "4294967295:4294967295"] {
+        for pair in ["4294967295:1", "1:4294967295", "4294967295:4294967295", "4294967295"] {
             let expected = "' has the number 4294967295, which no user or group can have";
             assert!(error(pair).starts_with(&format!("'{pair}{expected}")), "{}", error(pair));
         }

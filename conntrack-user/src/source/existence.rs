@@ -127,7 +127,10 @@ impl AbsentNamespace {
                 "to see the host's names, mount its /run/netns, or grant CAP_SYS_PTRACE".to_owned(),
             );
         }
-        parts.push("`ctpulse run --wait` waits for it".to_owned());
+        // What is written wrong would be waited for in vain.
+        if parts.is_empty() || !near.is_empty() || is_hidden {
+            parts.push("`ctpulse run --wait` waits for it".to_owned());
+        }
         Some(parts.join("; ").replace("?;", "?"))
     }
 }
