@@ -1,7 +1,7 @@
 //! Findings from numbers that may be those of another source.
 
 use super::evidence::{Evidence, FoundForFailures};
-use super::{Finding, Severity};
+use super::{Finding, Found, Severity};
 use crate::schema::field::Field;
 use crate::schema::fields::{FOUND, INSERT_FAILED, INVALID};
 
@@ -36,17 +36,18 @@ impl Evidence {
 
 /// Makes those of the findings unknown that are not among `certain`, the findings without what is in doubt
 /// for this reason.
-pub(super) fn doubt(findings: &mut Vec<Finding>, certain: Vec<Finding>, reason: &str) {
-    for finding in findings.iter_mut() {
+pub(super) fn doubt(findings: &mut Vec<Found>, certain: Vec<Found>, reason: &str) {
+    for Found { rule, finding } in findings.iter_mut() {
         let is_same =
-            |other: &&Finding| other.title == finding.title && other.severity >= finding.severity;
-        match certain.iter().find(is_same) {
-            Some(same) if same.evidence == finding.evidence => {}
+            |other: &&Found| other.rule == *rule && other.finding.severity >= finding.severity;
+        match certain.iter().find(is_same).map(|same| &same.finding) {
+            Some(same) if same.evidence == finding.evidence => *finding = same.clone(),
             Some(same) => {
-                finding.evidence = format!(
+                let evidence = format!(
                     "{}; some of this is in doubt. Without that: {}",
                     finding.evidence, same.evidence
                 );
+                *finding = Finding { evidence, ..same.clone() };
             }
             None => {
                 finding.severity = Severity::Unknown;
@@ -55,10 +56,10 @@ pub(super) fn doubt(findings: &mut Vec<Finding>, certain: Vec<Finding>, reason: 
         }
     }
     // No doubt makes another loss harmless.
-    let is_new = |other: &Finding| findings.iter().all(|finding| finding.title != other.title);
+    let is_new = |other: &Found| findings.iter().all(|found| found.rule != other.rule);
     let others: Vec<_> = certain
         .into_iter()
-        .filter(|other| other.severity == Severity::Problem && is_new(other))
+        .filter(|other| other.finding.severity == Severity::Problem && is_new(other))
         .collect();
     findings.extend(others);
 }

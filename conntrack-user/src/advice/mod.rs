@@ -51,26 +51,40 @@ pub fn advise(evidence: &Evidence) -> Vec<Finding> {
     let mut findings = judge(evidence);
     if let (Some(certain), Some(reason)) = (evidence.certain(), evidence.doubts.reasons.first()) {
         doubts::doubt(&mut findings, judge(&certain), reason);
-        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        findings.sort_by_key(|found| std::cmp::Reverse(found.finding.severity));
     }
-    findings
+    findings.into_iter().map(|found| found.finding).collect()
 }
 
+/// A finding, and the rule that made it: with other numbers it may have another title.
+struct Found {
+    /// Its number.
+    rule: usize,
+    finding: Finding,
+}
+
+/// The numbers of the rules that are in no list.
+const DROPPED: usize = rules::OF_TRAFFIC.len() + rules::OF_MEASUREMENT.len();
+const HEALTHY: usize = DROPPED + 1;
+
 /// Returns what the rules find, as if no number were in doubt.
-fn judge(evidence: &Evidence) -> Vec<Finding> {
-    let of = |rules: &[fn(&Evidence) -> Option<Finding>]| -> Vec<Finding> {
-        rules.iter().filter_map(|rule| rule(evidence)).collect()
+fn judge(evidence: &Evidence) -> Vec<Found> {
+    let of = |rules: &[fn(&Evidence) -> Option<Finding>], first: usize| -> Vec<Found> {
+        let found = (first..).zip(rules);
+        found.filter_map(|(rule, judge)| Some(Found { rule, finding: judge(evidence)? })).collect()
     };
-    let (mut findings, limits) = (of(&rules::OF_TRAFFIC), of(&rules::OF_MEASUREMENT));
+    let mut findings = of(&rules::OF_TRAFFIC, 0);
+    let limits = of(&rules::OF_MEASUREMENT, rules::OF_TRAFFIC.len());
     // No other number, nor the lack of one, makes a drop harmless.
-    if findings.iter().all(|finding| finding.severity < Severity::Problem) {
-        findings.extend(rules::dropped(evidence));
+    if findings.iter().all(|found| found.finding.severity < Severity::Problem) {
+        let dropped = rules::dropped(evidence);
+        findings.extend(dropped.map(|finding| Found { rule: DROPPED, finding }));
     }
-    let is_known = limits.iter().all(|limit| limit.severity < Severity::Unknown);
+    let is_known = limits.iter().all(|limit| limit.finding.severity < Severity::Unknown);
     if findings.is_empty() && is_known {
-        findings.push(rules::healthy(evidence));
+        findings.push(Found { rule: HEALTHY, finding: rules::healthy(evidence) });
     }
     findings.extend(limits);
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings.sort_by_key(|found| std::cmp::Reverse(found.finding.severity));
     findings
 }

@@ -152,6 +152,22 @@ fn ports_found_by_successful_searches_are_not_counted_for_failures() {
     }
 }
 
+/// It was found twice, once for certain and once in doubt.
+#[test]
+fn a_finding_with_another_title_without_what_is_in_doubt_is_one() {
+    let mut evidence = failed(483.0, 300.0, Some((0.5, 0.6)));
+    assert_eq!(only(&evidence).title, "first packets race, and NAT may run out of ports");
+    evidence.doubts.reasons = vec!["a reset".to_owned()];
+    for name in ["drop", "insert_failed", "found"] {
+        evidence.doubts.events.insert(name.to_owned(), 4.0);
+    }
+    let finding = only(&evidence);
+    assert_eq!(finding.title, "first packets race, or NAT runs out of ports");
+    assert_eq!(finding.severity, Severity::Problem);
+    let text = &finding.evidence;
+    assert!(text.starts_with("483 ") && text.contains("in doubt. Without that: 479 "), "{text}");
+}
+
 /// Telegraf's recording of eight ports that ran out: 8.1 for each failure, in every row.
 #[test]
 fn a_small_range_differs_from_a_mixture_by_its_constant_number() {
