@@ -7,9 +7,6 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Names of standard input.
-pub(crate) const STANDARD_INPUT: [&str; 4] = ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
-
 /// A bit for each of them.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
@@ -35,13 +32,17 @@ pub(crate) fn was_closed(number: u32) -> bool {
     number < 3 && CLOSED.load(Ordering::Relaxed) >> number & 1 == 1
 }
 
+/// Whether `path` is a name of standard input.
+pub(crate) fn is_standard_input(path: &Path) -> bool {
+    ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"].iter().any(|name| path == Path::new(name))
+}
+
 /// Checks that `path` is not the name of a standard input that was closed at the start.
 ///
 /// # Errors
 /// That it is.
 pub(crate) fn check_input(path: &Path) -> io::Result<()> {
-    let is_input = STANDARD_INPUT.iter().any(|name| path == Path::new(name));
-    if is_input && was_closed(0) {
+    if is_standard_input(path) && was_closed(0) {
         return Err(io::Error::other("standard input is not open"));
     }
     Ok(())

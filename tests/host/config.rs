@@ -2,7 +2,9 @@
 //!
 //! Telegraf's forms are tested one by one in `config/telegraf_tests.rs`.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -281,6 +283,18 @@ fn a_configuration_can_be_a_pipe() {
         let is_read = printed.contains("cpu=all") || printed.ends_with("/dev/stdin: valid\n");
         assert!(is_read, "{script}\n{printed}");
     }
+}
+
+/// open(2) refuses `/dev/stdin` then.
+#[test]
+fn a_configuration_can_be_a_socket() {
+    let (own, mut others) = UnixStream::pair().unwrap();
+    others.write_all(b"[[inputs.conntrack]]\n").unwrap();
+    drop(others);
+    let mut command = ctpulse();
+    command.args(["config", "--check", "-"]).stdin(Stdio::from(OwnedFd::from(own)));
+    let printed = text(&output(&mut command).stdout);
+    assert!(printed.ends_with("/dev/stdin: valid\n"), "{printed}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::stream::{
     RunEvent, attend, finish, is_ignored, on_signal, once_written, run_events, start, stop,
 };
 use crate::cli::{ExecdArgs, Signal};
-use crate::closed::{STANDARD_INPUT, check_input};
+use crate::closed::{check_input, is_standard_input};
 use crate::format::{EncoderOptions, encoder};
 use crate::logging;
 use crate::output::text::{Target, Text};
@@ -32,7 +32,7 @@ use crate::source::namespace::HeldProcesses;
 /// When it is to come from standard input.
 pub(super) fn refuse_standard_input(args: &ExecdArgs) -> anyhow::Result<()> {
     let configuration = args.collect.sample.config.as_deref();
-    if STANDARD_INPUT.iter().any(|name| configuration == Some(Path::new(name))) {
+    if configuration.is_some_and(is_standard_input) {
         bail!("standard input is Telegraf's, and has no configuration; name a file in --config");
     }
     Ok(())

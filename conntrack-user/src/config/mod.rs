@@ -33,6 +33,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -46,7 +47,7 @@ pub(crate) use error::nearest;
 pub use error::{ConfigError, Position, Problem};
 pub use execd::{ExecdCommand, SUBCOMMANDS, Setting};
 
-use crate::closed::check_input;
+use crate::closed::{check_input, is_standard_input};
 use crate::settings::{Roots, Settings};
 use agent::Agent;
 use environment::Environment;
@@ -96,7 +97,10 @@ pub fn read(path: &Path) -> Result<Loaded, ConfigError> {
     if metadata.is_dir() {
         return Err(unreadable(io::Error::other("it is a directory; name one file of it")));
     }
-    trust::check(path, &metadata)?;
+    // A socket has no mode; it is what the parent gave.
+    if !metadata.file_type().is_socket() {
+        trust::check(path, &metadata)?;
+    }
     if metadata.file_type().is_fifo() {
         while !has_writer(&open, None).map_err(unreadable)? {}
     }
@@ -137,13 +141,23 @@ pub(crate) fn read_whole(file: &mut File) -> io::Result<Vec<u8>> {
 }
 
 /// Opens a file for reading, also a FIFO that no process writes yet: open(2) would wait for one,
-/// and would not let process 1 end.
+/// and would not let process 1 end. Standard input is taken as it is where it cannot be opened: a socket,
+/// or a pipe of another user.
 ///
 /// # Errors
 /// The system's.
 pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
-    let file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let opened =
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let file = match opened {
+        Err(error)
+            if is_standard_input(path)
+                && matches!(error.raw_os_error(), Some(libc::ENXIO | libc::EACCES)) =>
+        {
+            io::stdin().as_fd().try_clone_to_owned()?.into()
+        }
+        opened => opened?,
+    };
     // Reading waits.
     fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
     Ok(file)
