@@ -30,6 +30,11 @@ impl Descriptor {
         self.file.metadata().ok()
     }
 
+    /// Whether it is a regular file, which a shell opened.
+    pub(super) fn is_of_file(&self) -> bool {
+        self.length.is_some()
+    }
+
     /// Whether another program truncated the file since the last write.
     pub(super) fn was_truncated(&self) -> bool {
         self.length.is_some_and(|before| length(&self.file).is_some_and(|now| now < before))

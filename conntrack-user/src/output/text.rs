@@ -132,6 +132,11 @@ impl Destination for Text {
                     log::info!("{name} is a FIFO; it is opened again when its reader is gone");
                 }
             }
+            TextTarget::Lines(descriptor) if descriptor.is_of_file() => {
+                log::info!(
+                    "{name} is a file without a name, so it is not reopened; name it by --output"
+                );
+            }
             TextTarget::Lines(_) => log::info!("{name} is not a file, so it is not reopened"),
             TextTarget::Replace(_) => {
                 log::info!("{name} is replaced by each emission; it needs no reopening");

@@ -250,7 +250,7 @@ fn a_truncated_standard_output_gets_its_header_again() {
         let mut running = Running::start_unread(&mut shell);
         until("rows", || length(&path) > 2000);
         running.signal(Signal::HUP);
-        log.wait_for("standard output is not a file, so it is not reopened");
+        log.wait_for("standard output is a file without a name, so it is not reopened");
         fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
         log.wait_for("standard output was truncated; it is begun again");
         until("rows again", || length(&path) > 2000);
