@@ -7,6 +7,7 @@ use super::feed::Batch;
 use super::namespace::Namespace;
 use super::series::SERIES;
 use crate::metric::Metric;
+use crate::recording::known::is_all_cpus;
 use crate::rows::labelled::labelled_measurement;
 use crate::rows::self_metrics;
 use crate::schema::labelled::INVALID_PACKETS;
@@ -79,7 +80,7 @@ impl Screen {
             let namespace = &mut self.namespaces[at];
             namespace.at_ns = row.timestamp_ns;
             match row.tag("cpu") {
-                Some("all") => {
+                Some(cpu) if is_all_cpus(cpu) => {
                     namespace.take_statistics(row, is_live, repeated);
                     for (current, origin) in namespace.current.iter_mut().zip(origins) {
                         current.origin = *origin;

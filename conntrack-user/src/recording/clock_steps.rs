@@ -220,7 +220,7 @@ impl InOrder {
         // The clock did not go back where the next row goes on from before the jump: the times
         // between are wrong, as in damaged rows.
         let back_ns = jump.series.last_ns.saturating_sub(jump.to_ns);
-        let is_damage = back_ns > LEAST_INTERVALS * jump.series.interval_ns
+        let is_damage = back_ns > LEAST_INTERVALS.saturating_mul(jump.series.interval_ns)
             && row.time_ns > jump.series.last_ns;
         let is_next = row.time_ns.saturating_sub(jump.to_ns) > jump.series.interval_ns / 2;
         let is_full = jump.held.len() >= MOST_HELD || jump.values >= MOST_VALUES;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use super::known::is_known;
+use super::known::{cpu_number, is_all_cpus, is_known};
 use super::{BadLine, Catalog, FieldId, RecordedSeries, SeriesId, time};
 
 /// The characters that programs put between two columns.
@@ -101,6 +101,8 @@ struct CsvTable {
     head: Vec<u8>,
     /// The header is that of a query's result.
     is_of_query: bool,
+    /// The header is that of conntrack's rows as Telegraf and ctpulse write them.
+    is_of_conntrack: bool,
 }
 
 impl CsvTable {
@@ -169,7 +171,9 @@ impl CsvTable {
             }
             // Telegraf and ctpulse call it `timestamp`.
             let is_of_query = names[time] != WRITTEN_TIME;
-            return Ok(Some(Self { columns, reader, head: Vec::new(), is_of_query }));
+            let is_of_conntrack = !is_of_query && names.iter().any(|name| is_known(name));
+            let head = Vec::new();
+            return Ok(Some(Self { columns, reader, head, is_of_query, is_of_conntrack }));
         }
         Ok(None)
     }
@@ -190,6 +194,7 @@ impl CsvTable {
         // The header itself may stand here again, and decides nothing.
         let time_ns = self.time(cells).and_then(time::parse).ok_or(BadLine::Time)?;
         self.decide(cells, catalog)?;
+        self.check_cpu(cells)?;
         let mut field = None;
         self.head.clear();
         // No line of line protocol begins so.
@@ -233,6 +238,22 @@ impl CsvTable {
         Ok((series, time_ns))
     }
 
+    /// Refuses rows with the columns of another header, as Telegraf writes them where it writes one header
+    /// only, and there are as many.
+    fn check_cpu(&self, cells: &Cells) -> Result<(), BadLine> {
+        let is_cpu =
+            |column: &CsvInputColumn| matches!(column, CsvInputColumn::Tag(key) if key == "cpu");
+        let mut columns = self.columns.iter().zip(cells.all());
+        let cpu = columns.find(|(column, _)| self.is_of_conntrack && is_cpu(column));
+        let is_none = |cpu: &str| !is_all_cpus(cpu) && cpu_number(cpu).is_none();
+        match cpu {
+            Some((_, cell)) if is_none(text(cell)) => {
+                Err(BadLine::Syntax("a cpu that is none: the columns of another header"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn time<'a>(&self, cells: &'a Cells) -> Option<&'a str> {
         let mut cells = self.columns.iter().zip(cells.all());
         Some(text(cells.find(|(column, _)| **column == CsvInputColumn::Time)?.1))
@@ -242,7 +263,7 @@ impl CsvTable {
     fn decide(&mut self, cells: &Cells, catalog: &mut Catalog) -> Result<(), BadLine> {
         for (column, cell) in self.columns.iter_mut().zip(cells.all()) {
             if let CsvInputColumn::Undecided(name) = column
-                && !cell.is_empty()
+                && !is_absent(text(cell))
             {
                 *column = match number(cell) {
                     Ok(_) => {
@@ -281,11 +302,18 @@ pub(super) fn is_headless(line: &[u8]) -> bool {
     time::parse(text(&line[..at])).is_some() && line[at + 1..].contains(&line[at])
 }
 
-/// A cell's number; `None` for one that is empty or a boolean.
+/// Whether a cell stands for no value.
+fn is_absent(cell: &str) -> bool {
+    let words = ["", "-", "null", "na", "n/a", "nan", "none"];
+    words.iter().any(|word| cell.trim().eq_ignore_ascii_case(word))
+}
+
+/// A cell's number; `None` for one that is absent or a boolean.
 fn number(cell: &[u8]) -> Result<Option<f64>, BadLine> {
     let cell = text(cell).trim();
     match cell {
-        "" | "true" | "false" => Ok(None),
+        _ if is_absent(cell) => Ok(None),
+        "true" | "false" => Ok(None),
         _ => match cell.parse() {
             Ok(number) if f64::is_finite(number) => Ok(Some(number)),
             _ => Err(BadLine::Syntax("a value that is no number")),
@@ -344,7 +372,8 @@ impl Cells {
 
     fn all(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends[..self.count].iter().copied());
-        starts.zip(&self.ends[..self.count]).map(|(start, end)| &self.bytes[start..*end])
+        let cells = starts.zip(&self.ends[..self.count]);
+        cells.map(|(start, end)| self.bytes[start..*end].trim_ascii())
     }
 }
 

@@ -23,6 +23,20 @@ pub(super) fn is_counter(name: &str) -> bool {
     fields::find(name).is_some_and(is_counter)
 }
 
+/// Whether a value of the tag `cpu` stands for the sum of all CPUs, as `all` or without one.
+pub(crate) fn is_all_cpus(tag: &str) -> bool {
+    tag.is_empty() || tag.eq_ignore_ascii_case("all")
+}
+
+/// Returns the number in `cpu7`, also in other letters, or in `7` as other programs write it.
+pub(crate) fn cpu_number(tag: &str) -> Option<usize> {
+    let digits = match tag.get(..3) {
+        Some(prefix) if prefix.eq_ignore_ascii_case("cpu") => &tag[3..],
+        _ => tag,
+    };
+    digits.parse().ok()
+}
+
 /// Returns the field that a name belongs to, by itself or as one of its measures.
 fn field(name: &str) -> Option<&'static Field> {
     fields::find(Measure::split(name).0)

@@ -40,7 +40,14 @@ fn series(head: &[u8], catalog: &mut Catalog) -> Result<SeriesId, BadLine> {
     while let Some(tag) = rest {
         let (pair, more) = split(tag, b',');
         let at = unescaped(pair, b'=').ok_or(BadLine::Syntax("a tag without a value"))?;
-        tags.push((unescape(&pair[..at]), unescape(&pair[at + 1..])));
+        let key = unescape(&pair[..at]);
+        // InfluxDB refuses it, too.
+        if tags.iter().any(|(known, _)| *known == key) {
+            return Err(BadLine::Syntax(
+                "a tag that stands twice, as where two lines run together",
+            ));
+        }
+        tags.push((key, unescape(&pair[at + 1..])));
         rest = more;
     }
     let series = catalog.series_id(RecordedSeries { name: unescape(name), tags })?;
@@ -140,7 +147,7 @@ fn value(text: &[u8]) -> Result<(Option<f64>, &[u8]), BadLine> {
         return Ok((Some(integer as f64), behind));
     }
     if let [b'"', string @ ..] = text {
-        let end = unescaped(string, b'"').ok_or(BadLine::Syntax("a string without an end"))?;
+        let end = end_of_string(string).ok_or(BadLine::Syntax("a string without an end"))?;
         return Ok((None, &string[end + 1..]));
     }
     let end = text.iter().position(|byte| matches!(byte, b',' | b' ')).unwrap_or(text.len());
@@ -156,6 +163,14 @@ fn value(text: &[u8]) -> Result<(Option<f64>, &[u8]), BadLine> {
         Some(number) => Ok((Some(number), behind)),
         None => Err(BadLine::Syntax("a value that is no number, string or boolean")),
     }
+}
+
+/// Where a string ends: at a quote behind no backslash, or behind pairs of them.
+fn end_of_string(text: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'"', text).find(|at| {
+        let backslashes = text[..*at].iter().rev().take_while(|byte| **byte == b'\\').count();
+        backslashes.is_multiple_of(2)
+    })
 }
 
 fn timestamp(text: &[u8]) -> Result<i64, BadLine> {
@@ -189,9 +204,9 @@ mod tests {
 
     #[test]
     fn a_row_is_parsed_into_its_parts() {
-        let (series, values, time) =
-            read(r#"conntrack,netns=b,cpu=all drop=12i,rate=1.5,s="a,b c=\"d",up=true,u=3u -7"#)
-                .unwrap();
+        let text = r#"s="a,b c=\"d",path="C:\\",up=true"#;
+        let line = format!("conntrack,netns=b,cpu=all drop=12i,rate=1.5,{text},u=3u -7");
+        let (series, values, time) = read(&line).unwrap();
         assert_eq!((series.as_str(), time), ("conntrack cpu=all netns=b", -7));
         let expected = [("drop", 12.0), ("rate", 1.5), ("u", 3.0)];
         assert_eq!(values, expected.map(|(name, value)| (name.to_owned(), value)));
@@ -237,6 +252,8 @@ mod tests {
             "a x=1,,y=2 3",
             "dear diary, it = 1",
             "a x=\"open 1",
+            "conntrack,cpu=conntrack,cpu=all x=1 2",
+            "conntrack,host=gconntrack,cpu=all,host=gw x=1 2",
         ] {
             assert!(read(line).is_err(), "{line}");
         }

@@ -3,11 +3,15 @@
 /// 2000-01-01 and 2100-01-01, in seconds since 1970.
 const YEARS: std::ops::Range<u64> = 946_684_800..4_102_444_800;
 
+/// The times that are read, in nanoseconds: those from 1900 to 2149. The difference of two of them has room
+/// in 64 bits.
+const READ_NS: std::ops::Range<i64> = -2_208_988_800_000_000_000..5_680_281_600_000_000_000;
+
 /// Returns a time since 1970 in the unit with which it is in this century. Where no unit does, the
 /// clock was not set: then it is seconds up to 1999, or else nanoseconds, as those are what
 /// programs write.
 pub(super) fn nanoseconds(time: i64) -> Option<i64> {
-    time.checked_mul(unit_ns(time.unsigned_abs()))
+    time.checked_mul(unit_ns(time.unsigned_abs())).filter(|time_ns| READ_NS.contains(time_ns))
 }
 
 /// The same of a number with a fraction.
@@ -15,7 +19,9 @@ pub(super) fn nanoseconds_of_fraction(time: f64) -> Option<i64> {
     let unit_ns = unit_ns(time.abs() as u64);
     let whole = (time.abs() < i64::MAX as f64).then_some(time.trunc() as i64)?;
     // The product of the two would lose the last digits.
-    whole.checked_mul(unit_ns)?.checked_add((time.fract() * unit_ns as f64).round() as i64)
+    let time_ns =
+        whole.checked_mul(unit_ns)?.checked_add((time.fract() * unit_ns as f64).round() as i64);
+    time_ns.filter(|time_ns| READ_NS.contains(time_ns))
 }
 
 fn unit_ns(time: u64) -> i64 {
@@ -39,7 +45,8 @@ pub(super) fn parse(text: &str) -> Option<i64> {
     if let Ok(time) = text.parse::<f64>() {
         return nanoseconds_of_fraction(time);
     }
-    i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok()
+    let time_ns = i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok();
+    time_ns.filter(|time_ns| READ_NS.contains(time_ns))
 }
 
 #[cfg(test)]
@@ -64,7 +71,8 @@ mod tests {
         }
         assert_eq!(parse("1700000000.25"), Some(second + 250_000_000));
         assert_eq!(parse("2023-11-14T22:13:20.000374262Z"), Some(second + 374_262));
-        for text in ["", "yesterday", "1e300", "2023-11-14", "nan"] {
+        let far = ["-9223372036854775808", "9223372036854775807", "0001-01-01T00:00:00Z"];
+        for text in ["", "yesterday", "1e300", "2023-11-14", "nan"].into_iter().chain(far) {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -11,8 +11,8 @@ use super::repeats::Repeats;
 use super::successors;
 use super::summary::Report;
 use super::undecided::Undecided;
-use super::unknown::{of_recording, of_repeats};
-use crate::recording::known::{is_known, is_unmistakable};
+use super::unknown::{of_other_cpus, of_recording, of_repeats};
+use crate::recording::known::{is_all_cpus, is_known, is_unmistakable};
 use crate::recording::{Catalog, FieldId, ReadCounts, RecordedSeries, Row, SeriesId};
 use crate::rows::MEASUREMENT;
 
@@ -45,6 +45,8 @@ pub struct Aggregator {
     by_origin: HashMap<RecordedSeries, usize>,
     labelled: Labelled,
     other_rows: u64,
+    /// Those of them that have fields of conntrack and a tag `cpu` that is none, and the first such tag.
+    of_other_cpus: (u64, String),
     /// Rows of which it is not known yet whether they are conntrack's.
     undecided: Undecided,
     repeats: Repeats,
@@ -79,6 +81,7 @@ impl Aggregator {
             by_origin: HashMap::new(),
             labelled: Labelled::default(),
             other_rows: 0,
+            of_other_cpus: Default::default(),
             undecided: Undecided::default(),
             repeats: Repeats::default(),
             refused_rows: 0,
@@ -163,13 +166,21 @@ impl Aggregator {
             return Some(self.set_place(row.series, RowScope::Labelled(place)));
         }
         let series = catalog.series(row.series);
-        let cpu = series.tag("cpu").filter(|cpu| *cpu != "all");
+        let cpu = series.tag("cpu").filter(|cpu| !is_all_cpus(cpu));
         let number = cpu.map(cpus::number);
         if number == Some(None) || !is_ours(catalog, series, row) {
             self.other_rows += 1;
             // A row with one field may have one that other programs have, too.
-            if number != Some(None) && has_field(catalog, row, is_known) {
-                self.undecided.push(row);
+            let is_known = has_field(catalog, row, is_known);
+            match cpu {
+                Some(cpu) if number == Some(None) && is_known => {
+                    self.of_other_cpus.0 += 1;
+                    if self.of_other_cpus.1.is_empty() {
+                        cpu.clone_into(&mut self.of_other_cpus.1);
+                    }
+                }
+                _ if number != Some(None) && is_known => self.undecided.push(row),
+                _ => {}
             }
             return None;
         }
@@ -233,6 +244,8 @@ impl Aggregator {
             self.undecided.left_out(),
         );
         unknown.extend(self.repeats.span().map(of_repeats));
+        let (rows, cpu) = &self.of_other_cpus;
+        unknown.extend((*rows > 0).then(|| of_other_cpus(*rows, cpu)));
         let is_of_query = 2 * recording.query_rows > recording.rows;
         let context = Context { counters: &self.counters, unknown: &unknown, is_of_query };
         let names = &self.counters.names;

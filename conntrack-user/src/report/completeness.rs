@@ -57,6 +57,8 @@ pub(super) struct Completeness<'a> {
     pub(super) table_interval_seconds: Option<f64>,
     /// Times between rows in which a row may be missing or not.
     pub(super) undecided_gaps: u64,
+    /// One row in each few is missing, or several inputs take turns.
+    pub(super) missing_regularly: bool,
     /// A longer interval that some of the rows have.
     pub(super) other_interval: OtherInterval,
     /// Gaps of which it is not known whether rows of the CPUs, or those with their sum, go on in them.
@@ -140,6 +142,8 @@ pub(super) struct Completeness<'a> {
     pub(super) most_resets: Option<(u64, String)>,
     /// How often the counter did that started again least often, of those that show it.
     pub(super) least_resets: Option<u64>,
+    /// Rows in which one counter of the kernel began again and others rose.
+    pub(super) alone_resets: u64,
     /// Wrong values, and a counter that has one.
     pub(super) odd: Option<(u64, String)>,
     pub(super) backwards: u64,
@@ -195,6 +199,13 @@ impl Completeness<'_> {
             _ => SPANS,
         };
         intervals * self.table_interval_seconds.or(self.interval_seconds).unwrap_or(0.0)
+    }
+
+    /// How often all counters of the kernel began again, where any of them shows it: one that was above 0
+    /// in the first row, or that rose while another one fell.
+    pub(super) fn least_resets(&self) -> Option<u64> {
+        let others = || self.kernel_resets.saturating_sub(self.alone_resets);
+        self.least_resets.or_else(|| (self.alone_resets > 0).then(others))
     }
 
     /// Takes what the rows of one counter show.

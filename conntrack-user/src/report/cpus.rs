@@ -3,15 +3,15 @@
 use super::gaps::Clock;
 use super::summary;
 use super::track::{Falls, Reach, RowReach, Step, Track, settle};
+use crate::recording::known::cpu_number;
 use crate::schema::field::CpuTrack;
 
 /// The most CPUs that a kernel can have (`NR_CPUS`).
 const MOST: usize = 8192;
 
-/// Returns the number in `cpu7`, or in `7` as other programs write it.
+/// Returns the number in the tag of a CPU that a kernel can have.
 pub(super) fn number(tag: &str) -> Option<usize> {
-    let number = tag.strip_prefix("cpu").unwrap_or(tag).parse().ok()?;
-    (number < MOST).then_some(number)
+    cpu_number(tag).filter(|number| *number < MOST)
 }
 
 /// The counters of the CPUs of one source.
@@ -269,6 +269,7 @@ mod tests {
         let found = cpus.summary(&[Some(CpuTrack::Lost), None, Some(CpuTrack::Inserted)]);
         assert_eq!(found, [summary::Cpu { cpu: 3, lost: 7.0, inserted: 70.0 }]);
         assert_eq!((number("cpu12"), number("all"), number("cpu99999")), (Some(12), None, None));
+        assert_eq!((number("CPU3"), number("4"), number("\u{e4}\u{e4}")), (Some(3), Some(4), None));
     }
 
     #[test]

@@ -130,6 +130,14 @@ impl Clock {
         missing.sum()
     }
 
+    /// Takes back that ctpulse was started again before the row of this time. Returns whether that was
+    /// known.
+    pub(super) fn restarted_not(&mut self, time_ns: i64) -> bool {
+        let known = self.restarts.len();
+        self.restarts.retain(|restart_ns| *restart_ns != time_ns);
+        self.restarts.len() < known
+    }
+
     /// ctpulse was started again before the row of this time.
     pub(super) fn restarted(&mut self, time_ns: i64) {
         if self.restarts.len() < LISTED {
@@ -196,6 +204,7 @@ impl Clock {
         let coarse = self.grid.finish(interval, self.emissions(), finer);
         let rounded = coarse.filter(|coarse| !coarse.is_shared());
         let (mut gaps, undecided, other) = self.intervals.gaps(rounded);
+        let missing_regularly = self.estimate.turn().is_some_and(|turn| turn.is_missing);
         for gap in &mut gaps.longest {
             gap.restart = self.restarts.contains(&gap.to_ns);
         }
@@ -206,7 +215,16 @@ impl Clock {
             sharing = self.grid.extra();
         }
         let interval = coarse.map(|coarse| coarse.interval_seconds).or(interval);
-        Times { interval, gaps, undecided, other, coarse, sharing, not_compared: 0 }
+        Times {
+            interval,
+            gaps,
+            undecided,
+            missing_regularly,
+            other,
+            coarse,
+            sharing,
+            not_compared: 0,
+        }
     }
 }
 
@@ -218,6 +236,8 @@ pub(super) struct Times {
     pub(super) gaps: Gaps,
     /// Times between two rows of which it is not known whether a row is missing.
     pub(super) undecided: u64,
+    /// One row in each few is missing, or it is no gap but the turn of several inputs.
+    pub(super) missing_regularly: bool,
     pub(super) other: OtherInterval,
     /// The times are no finer than the rows.
     pub(super) coarse: Option<Coarse>,
@@ -271,6 +291,8 @@ struct Turn {
     interval_us: f64,
     /// Rows of all inputs in that time, on average.
     rows: f64,
+    /// It is one input, of which a row is missing in each turn.
+    is_missing: bool,
 }
 
 /// Whether two times between rows are the same, but for a sixteenth.
@@ -420,10 +442,11 @@ impl Intervals {
             Some((sums.value_at_quantile(0.5) as f64, rows))
         })?;
         Some(if are_one_or_two(histogram, low, rows) {
-            Turn { interval_us: low, rows: 1.0 }
+            Turn { interval_us: low, rows: 1.0, is_missing: true }
         } else {
             let times = self.times_in(period_us, rows, histogram);
-            Turn { interval_us: period_us / times as f64, rows: rows as f64 / times as f64 }
+            let (interval_us, rows) = (period_us / times as f64, rows as f64 / times as f64);
+            Turn { interval_us, rows, is_missing: false }
         })
     }
 

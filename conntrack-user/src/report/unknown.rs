@@ -237,6 +237,17 @@ fn times(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
             number(evidence.undecided_gaps as f64, 15)
         ));
     }
+    // Rows of the table that go on show the former.
+    if evidence.missing_regularly
+        && evidence.coarse.is_none()
+        && evidence.table_rows <= evidence.statistics_rows
+    {
+        sentences.push(format!(
+            "the times between rows repeat, one as long as two of the others ({}): a row is missing each \
+             time, or several inputs take turns and none is",
+            duration(evidence.interval_seconds.unwrap_or(0.0))
+        ));
+    }
     let OtherInterval { seconds: longer, rows: other_rows } = evidence.other_interval;
     if other_rows > 0 {
         sentences.push(format!(
@@ -336,6 +347,14 @@ fn zeros(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
             count(evidence.zeros_at_end, "row")
         ));
     }
+}
+
+/// The sentence about rows with a tag `cpu` that is none.
+pub(super) fn of_other_cpus(rows: u64, cpu: &str) -> String {
+    format!(
+        "{} with counters have another tag than cpu=all or cpu=cpuN, such as cpu={cpu}: left out",
+        count(rows, "row")
+    )
 }
 
 /// The sentence about rows between these times that are there twice.

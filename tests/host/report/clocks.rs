@@ -156,6 +156,25 @@ fn rows_of_two_programs_are_no_restarts() {
     assert!(warnings(found).contains("300 times in 600 rows"), "{}", warnings(found));
 }
 
+/// In an export field by field, more rows than the window has are in no order: one of them was "1 restart".
+#[test]
+fn an_export_field_by_field_has_no_restarts() {
+    let names = "chaintoolong clash_resolve delete delete_list drop early_drop expect_create found \
+                 icmp_error ignore insert insert_failed invalid new search_restart searched";
+    let mut text = String::new();
+    for name in names.split(' ') {
+        let rates = ["_rate", "_rate_max", "_sample_max"].map(|field| ("all", field));
+        for (cpu, field) in [("all", ""), ("cpu1", "")].into_iter().chain(rates) {
+            for second in 0..19 {
+                let time_ns = START_NS + second * SECOND_NS;
+                text += &format!("conntrack,cpu={cpu},host=a {name}{field}=0 {time_ns}\n");
+            }
+        }
+    }
+    let report = report_of(text.as_bytes());
+    assert_eq!(report.sources[0].gaps.restarts, 0);
+}
+
 /// Telegraf with `precision = "10s"` gives ten rows of one second each one time.
 #[test]
 fn the_first_of_several_rows_of_one_time_counts_from() {

@@ -344,6 +344,7 @@ fn sources_that_take_turns_are_reported_as_one() {
         let mut rows = truth.rows(0);
         for row in &mut rows {
             let is_other = turns.iter().any(|(from, to)| (*from..*to).contains(&row.second()));
+            row.tags.retain(|(key, _)| *key != "host");
             row.tags.push(("host", if is_other { "GW" } else { "gw" }.to_owned()));
             if is_other {
                 row.fields.iter_mut().for_each(|(_, value)| *value /= part);

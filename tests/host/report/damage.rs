@@ -168,3 +168,127 @@ fn memory_does_not_grow_with_the_recording() {
     assert!(peaks[1] < 32 << 10, "{peaks:?} KiB");
     assert!(peaks[1] - peaks[0] < 1 << 10, "{peaks:?} KiB");
 }
+
+/// 20 gathers, a second apart, of statistics with these fields for each of these tags, and of the table.
+fn gathers(tags: &[&str], fields: impl Fn(usize, &str) -> String) -> String {
+    let mut text = String::new();
+    for second in 0..20 {
+        let time_ns = START_NS + second as i64 * 1_000_000_000;
+        for tag in tags {
+            text += &format!("conntrack,cpu={tag},host=gw {} {time_ns}\n", fields(second, tag));
+        }
+        text +=
+            &format!("conntrack,host=gw ip_conntrack_count=50,ip_conntrack_max=4000 {time_ns}\n");
+    }
+    text
+}
+
+fn advice_on(text: &str) -> (Option<i32>, Vec<String>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    advise_on(file.path())
+}
+
+fn is_certain((_, titles): &(Option<i32>, Vec<String>)) -> bool {
+    titles.iter().any(|title| title.starts_with("!!"))
+}
+
+/// 5,000 drops were certain where all counters had begun at 0.
+#[test]
+fn a_single_damaged_value_is_no_certain_loss() {
+    for begin in [0, 100] {
+        let text = gathers(&["all"], |second, _| {
+            let drop = if second == 5 { 5000 } else { 0 };
+            format!("drop={drop}i,found={}i,invalid={second}i", begin + 10 * second)
+        });
+        let advice = advice_on(&text);
+        assert!(!is_certain(&advice), "{begin}: {advice:?}");
+        assert_eq!(advice.0, Some(3), "{begin}: {advice:?}");
+    }
+}
+
+/// The rows of the CPUs had none of them.
+#[test]
+fn events_that_no_cpu_has_are_in_doubt() {
+    let text = gathers(&["all", "cpu0", "cpu1"], |second, cpu| {
+        let drop = if cpu == "all" && second == 19 { 5000 } else { 0 };
+        let invalid = if cpu == "all" { 2 * second } else { second };
+        format!("drop={drop}i,insert_failed=0i,invalid={invalid}i")
+    });
+    let advice = advice_on(&text);
+    assert!(!is_certain(&advice), "{advice:?}");
+    // With one CPU of several the sum has more, and no value is wrong.
+    let text = gathers(&["all", "cpu0"], |second, cpu| {
+        let drop = if cpu == "all" { 100 + 9 * second } else { 3 };
+        format!("drop={drop}i,insert_failed=0i")
+    });
+    assert!(is_certain(&advice_on(&text)));
+}
+
+/// The rows were left out without a word: "no statistics row".
+#[test]
+fn another_spelling_of_the_cpu_is_read_and_an_unknown_one_is_named() {
+    let drops = |tag: &str| gathers(&[tag], |second, _| format!("drop={}i", 3 * second));
+    for tag in ["ALL", "All"] {
+        let source = forms::report_of(drops(tag).as_bytes()).sources.remove(0);
+        assert_eq!(forms::totals(&source)["drop"], 57.0, "{tag}");
+    }
+    let source = forms::report_of(drops("CPU0").as_bytes()).sources.remove(0);
+    assert_eq!(forms::totals(&source)["drop"], 57.0);
+    let source = forms::report_of(drops("Total").as_bytes()).sources.remove(0);
+    let said = source.unknown.join("\n");
+    assert!(said.contains("20 rows with counters have another tag than cpu=all"), "{said}");
+    assert!(said.contains("such as cpu=Total: left out"), "{said}");
+}
+
+/// A line without its end ran into the next one: a second host, or a row that is no one's.
+#[test]
+fn lines_that_run_together_are_bad() {
+    let text = gathers(&["all", "cpu0"], |second, _| format!("drop={second}i"));
+    for (cut, mended) in [("host=gw drop=7i", "host=g"), ("cpu=all,host=gw drop=7i", "cpu=")] {
+        let at = text.find(cut).unwrap();
+        let end = at + text[at..].find('\n').unwrap() + 1;
+        let text = format!("{}{mended}{}", &text[..at], &text[end..]);
+        let report = forms::report_of(text.as_bytes());
+        assert_eq!((report.recording.bad_lines, report.sources.len()), (1, 1), "{cut}");
+    }
+}
+
+/// The times between two such rows have no room in 64 bits.
+#[test]
+fn times_that_no_clock_has_are_bad_lines() {
+    let mut text = gathers(&["all"], |second, _| format!("drop={second}i"));
+    text += "conntrack,cpu=all,host=gw drop=20i -9223372036854775808\n";
+    text += "conntrack,cpu=all,host=gw drop=21i 9223372036854775807\n";
+    let report = forms::report_of(text.as_bytes());
+    assert_eq!(report.recording.bad_lines, 2);
+    assert_eq!(forms::totals(&report.sources[0])["drop"], 19.0);
+}
+
+/// Telegraf writes one header, and the rows of the table may have as many columns.
+#[test]
+fn columns_of_another_header_are_bad_lines() {
+    let mut text = "timestamp,measurement,cpu,host,insert_failed\n".to_owned();
+    for second in 0..20 {
+        let time = START_NS / 1_000_000_000 + second;
+        text += &format!("{time},conntrack,all,gw,{second}\n{time},conntrack,gw,1060,262144\n");
+    }
+    let report = forms::report_of(text.as_bytes());
+    assert_eq!((report.recording.bad_lines, report.sources.len()), (20, 1));
+    assert_eq!(forms::totals(&report.sources[0])["insert_failed"], 19.0);
+}
+
+/// Programs that turn a table of rows into CSV write a word where a row has no value.
+#[test]
+fn cells_of_csv_may_be_absent_or_have_blanks_around() {
+    let mut text = "time, name, cpu, host, drop, ip_conntrack_count\n".to_owned();
+    for second in 0..20 {
+        let time = START_NS / 1_000_000_000 + second;
+        let absent = ["null", "NA", "NaN", "-", ""][second as usize % 5];
+        text += &format!("{time}, conntrack, all, gw, {second}, {absent}\n");
+        text += &format!("{time}, conntrack, , gw, {absent}, 50\n");
+    }
+    let report = forms::report_of(text.as_bytes());
+    assert_eq!((report.recording.bad_lines, report.sources.len()), (0, 1));
+    assert_eq!(forms::totals(&report.sources[0])["drop"], 19.0);
+}

@@ -83,7 +83,7 @@ impl SourceAccumulator {
         gaps.kernel_resets = evidence.kernel_resets;
         evidence.resets = gaps.resets;
         let mut unknowns = unknown(&evidence);
-        self.unknown_of_cpus().into_iter().for_each(|sentence| unknowns.push(sentence));
+        unknowns.append(self.unknown_of_cpus());
         unknowns.append(self.table_doubts.unknown());
         unknowns.append(self.left_out.unknown(&context.counters.names));
         unknowns.sentences.extend(self.unknown_of_columns(context.counters));
@@ -228,6 +228,7 @@ impl SourceAccumulator {
             table_interval_seconds,
             statistics_gaps: self.statistics.gaps_in_order(),
             undecided_gaps: schedule.times.undecided,
+            missing_regularly: schedule.times.missing_regularly,
             other_interval: schedule.times.other,
             coarse: schedule.times.coarse,
             gaps_not_compared: schedule.times.not_compared,
@@ -245,6 +246,7 @@ impl SourceAccumulator {
                 .continuity
                 .conclude(!self.has_rates, |at| names.get(at).map(|name| rank(name))),
             names,
+            alone_resets: self.alone_resets,
             inferred_resets: self.inferred_resets.max(self.cpus.inferred_resets()),
             leading_blanks: if self.blanks.come_first() { self.blanks.number } else { 0 },
             missing: gaps.missing,

@@ -28,13 +28,14 @@ impl SourceAccumulator {
         let between: f64 =
             tracks.iter().map(|track| track.events_between_parts(least_seconds)).sum();
         let breaks = evidence.breaks.doubted.get(at).copied().unwrap_or(0.0);
-        (breaks + between).min(total).max(self.left_out.doubted(at, total))
+        let left_out = self.left_out.doubted(at, total);
+        (breaks + between).max(self.sums.doubted(at)).min(total).max(left_out)
     }
 
     /// Whether a counter of the kernel began again when others did not.
     fn has_own_resets(&self, name: &str, tracks: &[&Track], evidence: &Completeness<'_>) -> bool {
         let is_of_probes = CounterOrigin::of(name).is_of_probes(self.is_of_ctpulse);
         let resets = tracks.iter().map(|track| track.resets()).max().unwrap_or(0);
-        !is_of_probes && evidence.least_resets.is_some_and(|least| resets > least)
+        !is_of_probes && evidence.least_resets().is_some_and(|least| resets > least)
     }
 }

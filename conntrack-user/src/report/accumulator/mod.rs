@@ -116,6 +116,8 @@ pub(super) struct SourceAccumulator {
     had_rates: bool,
     /// Any row has rates.
     has_rates: bool,
+    /// Rows in which one counter of the kernel began again alone.
+    alone_resets: u64,
     /// Restarts that took less than the interval.
     early_restarts: u64,
     counters: Vec<Tallied>,
@@ -162,6 +164,7 @@ impl SourceAccumulator {
             table: Clock::default(),
             zeros_ns: None,
             had_rates: false,
+            alone_resets: 0,
             has_rates: false,
             early_restarts: 0,
             counters: Vec::new(),
@@ -351,6 +354,10 @@ impl SourceAccumulator {
         let step = self.statistics.take(time_ns);
         let had_rates = std::mem::replace(&mut self.had_rates, now.has_rates);
         self.has_rates |= now.has_rates;
+        // The rates of a row may come later, as in an export field by field.
+        if now.has_rates && step.is_none() && self.statistics.restarted_not(time_ns) {
+            self.gaps.restarts -= 1;
+        }
         // The first row of a run has counters and no rates.
         if let Some(step) = step.filter(|_| self.is_of_ctpulse) {
             let is_forwards = step.to_ns == time_ns;
@@ -397,6 +404,7 @@ impl SourceAccumulator {
         }
         falls.end();
         let mut lower = if falls.have_wrapped() { Lower::Wrapped } else { Lower::BeganAgain };
+        self.alone_resets += u64::from(falls.fell_alone());
         if falls.began_again() {
             let has_stayed = self.table_doubts.take_reset(now, self.statistics.reach().far_ns);
             lower = if has_stayed { Lower::Stayed } else { lower };

@@ -1,6 +1,9 @@
 //! The rows of single CPUs beside those with their sum (`cpu=all`): whether both show the same, and
 //! whether each CPU has rows where none has the sum.
 
+use std::collections::HashMap;
+
+use super::super::doubts::Unknowns;
 use super::super::fields::Counters;
 use super::super::gaps::LONGER;
 use super::super::track::{Track, WRAP};
@@ -131,6 +134,14 @@ impl BothWays<'_> {
         is_more.then_some(Difference::Events(events))
     }
 
+    /// The events of the rows with the sum that no CPU has, though the CPUs had the same values at the
+    /// beginning and cover the time.
+    fn more_than_cpus(&self) -> f64 {
+        let Pair { cpus, whole } = self.events();
+        let are_whole = self.first().is_some_and(|pair| self.is_same_value(pair)) && self.cover();
+        if are_whole && whole > cpus + self.jitter() { whole - cpus } else { 0.0 }
+    }
+
     /// The difference of both: the longer of them cannot have fewer events.
     fn difference(&self) -> Option<Difference> {
         let backs = |track: &Track| track.resets() + track.odd();
@@ -163,6 +174,15 @@ pub(super) struct Sums {
     are_whole: bool,
     /// No row has the sum of a counter.
     is_without_sum: bool,
+    /// By the number of a counter: events that only the rows with the sum have.
+    of_no_cpu: HashMap<usize, f64>,
+}
+
+impl Sums {
+    /// The events of a counter that no CPU has.
+    pub(super) fn doubted(&self, counter: usize) -> f64 {
+        self.of_no_cpu.get(&counter).copied().unwrap_or(0.0)
+    }
 }
 
 impl SourceAccumulator {
@@ -186,6 +206,10 @@ impl SourceAccumulator {
             match both.agree() {
                 Some(agree) => (has_agreed, differ) = (has_agreed | agree, differ | !agree),
                 None => may_agree &= both.may_agree(),
+            }
+            let more = both.more_than_cpus();
+            if more > 0.0 {
+                sums.of_no_cpu.insert(at, more);
             }
             differences.push((name, both.difference(), both.more_events()));
         }
@@ -237,8 +261,8 @@ impl SourceAccumulator {
     }
 
     /// Returns the sentences about the rows of the CPUs.
-    pub(super) fn unknown_of_cpus(&self) -> Vec<String> {
-        let mut sentences = Vec::new();
+    pub(super) fn unknown_of_cpus(&self) -> Unknowns {
+        let mut sentences = Unknowns::default();
         if let Some((name, difference, more)) = &self.sums.different {
             let more = match more {
                 0 => String::new(),
@@ -247,7 +271,7 @@ impl SourceAccumulator {
             };
             let why = "rows are missing, or both are not of the same source";
             let number = |value| number(value, 15);
-            sentences.push(match difference {
+            let sentence = match difference {
                 Difference::Events(Pair { cpus, whole }) => format!(
                     "{name} counted {} in the rows of the CPUs and {} in those with their sum \
                      (cpu=all){more}: {why}",
@@ -260,10 +284,16 @@ impl SourceAccumulator {
                     number(*cpus),
                     number(*whole)
                 ),
-            });
+            };
+            if self.sums.of_no_cpu.is_empty() {
+                sentences.push(sentence);
+            } else {
+                sentences.doubt(sentence);
+            }
         }
         if self.sums.is_without_sum {
-            sentences.extend(missing_cpus(&self.cpus.numbers().collect::<Vec<_>>()));
+            let missing = missing_cpus(&self.cpus.numbers().collect::<Vec<_>>());
+            missing.into_iter().for_each(|sentence| sentences.push(sentence));
         }
         sentences
     }

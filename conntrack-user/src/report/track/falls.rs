@@ -188,6 +188,12 @@ impl Falls {
         self.fall(false) == Fall::BeganAgain
     }
 
+    /// Whether a single counter of the kernel began again while others rose from above 0.
+    pub(in crate::report) fn fell_alone(&self) -> bool {
+        let fell = self.kernel.fell + self.kernel.to_zero;
+        fell == 1 && self.kernel.rose > 0 && self.fall(false) == Fall::Resets
+    }
+
     /// Whether all counters of the kernel that are lower than before wrapped.
     pub(in crate::report) fn have_wrapped(&self) -> bool {
         self.kernel.fell + self.kernel.to_zero > 0

@@ -53,7 +53,7 @@ pub(super) fn order(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
         ));
     }
     breaks(evidence, sentences);
-    if let (Some((most, name)), Some(least)) = (&evidence.most_resets, evidence.least_resets)
+    if let (Some((most, name)), Some(least)) = (&evidence.most_resets, evidence.least_resets())
         && *most > least
     {
         let more = count(most - least, "time");
