@@ -9,7 +9,8 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 
 use super::descriptor::Descriptor;
 
@@ -61,10 +62,11 @@ impl Fifo {
         is_replaced
     }
 
-    /// Whether it can be opened again, which privileges that were given up may have been needed for.
+    /// Whether it can be opened again, which privileges that were given up may have been needed for. To
+    /// open it would give a reader that comes at this moment the end of the file.
     fn may_open(&self) -> bool {
-        let opened = open_for_reader(&self.path);
-        !opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        let refused = accessat(CWD, &self.path, Access::WRITE_OK, AtFlags::EACCESS).err();
+        refused.is_none_or(|errno| errno == Errno::NOENT)
     }
 }
 
