@@ -1,15 +1,31 @@
 //! An open descriptor that rows and texts are written to: standard output, a pipe, a device.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::closed::was_closed;
 
 /// Pipes take writes up to this size whole or not at all (POSIX `PIPE_BUF`, 4,096 on Linux).
 const WHOLE_WRITE: usize = 4096;
+
+/// Opens a device or a FIFO for writing without waiting, for a reader or for a modem's carrier; writing
+/// waits. `flags` are more of open(2).
+///
+/// # Errors
+/// The system's; `ENXIO` for a FIFO that no process reads.
+pub(super) fn open_at_once(path: &Path, flags: i32) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | flags);
+    let file = options.open(path)?;
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
+}
 
 /// A descriptor, unbuffered; writes are whole lines.
 pub(super) struct Descriptor {

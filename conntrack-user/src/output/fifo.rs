@@ -4,15 +4,15 @@
 //! its reader is gone, and opened again by its name: the next reader begins with whole rows, and a FIFO
 //! that was made again is found.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
-use super::descriptor::Descriptor;
+use super::descriptor::{Descriptor, open_at_once};
 
 /// A FIFO to write to.
 pub(super) struct Fifo {
@@ -76,15 +76,13 @@ fn unread() -> io::Error {
 
 /// Opens a FIFO that a process has open for reading.
 fn open_for_reader(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW);
-    let file = options.open(path).map_err(|error| match error.raw_os_error() {
-        Some(libc::ENXIO) => unread(),
-        _ => error,
-    })?;
+    let file =
+        open_at_once(path, libc::O_NOFOLLOW).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENXIO) => unread(),
+            _ => error,
+        })?;
     if !file.metadata()?.file_type().is_fifo() {
         return Err(io::Error::other("it is no FIFO any more"));
     }
-    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
     Ok(file)
 }

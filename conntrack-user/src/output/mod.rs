@@ -74,7 +74,7 @@ pub enum Silence {
     New,
     /// One emission without a row; rates come with the second.
     Empty,
-    /// A row was made, or a warning gave the reason why there is none.
+    /// A row was made, or a warning explained why not.
     Over,
 }
 

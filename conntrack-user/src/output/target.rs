@@ -5,16 +5,17 @@
 //! is not for writing. Other links lead to the file that is written, also where that is not there yet.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::FromRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{OFlags, fcntl_getfl};
 
+use super::descriptor::open_at_once;
 use super::text::Output;
 use crate::closed::was_closed;
 use crate::format::{Format, is_own_exposition};
@@ -193,7 +194,7 @@ fn open_path(
         bail!("{} is not a regular file, which --rotate and .zst need", given.display());
     }
     let kind = kind?;
-    let file = open_at_once(&path, &kind)?;
+    let file = open_special(&path, &kind)?;
     let name = path.display().to_string();
     let output = if kind.is_fifo() { Output::fifo(path, file) } else { Output::new(name, file) };
     Ok((output, None))
@@ -207,7 +208,7 @@ fn foreign_descriptor(path: &Path, output: &Path) -> anyhow::Result<Target> {
     let kind = std::fs::metadata(path)
         .with_context(|| format!("cannot write to {}", output.display()))?
         .file_type();
-    Ok(Target::Descriptor(output.display().to_string(), open_at_once(path, &kind)?))
+    Ok(Target::Descriptor(output.display().to_string(), open_special(path, &kind)?))
 }
 
 /// Refuses a link of another user in a directory that everyone may write, as the kernel does with
@@ -229,15 +230,9 @@ fn refuse_planted(link: &Path, parent: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens a device or a FIFO without waiting, for a reader or for a modem's carrier.
-fn open_at_once(path: &Path, kind: &std::fs::FileType) -> anyhow::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    let opened = options.open(path).and_then(|file| {
-        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
-        Ok(file)
-    });
-    let opened = match opened {
+/// Opens a device or a FIFO.
+fn open_special(path: &Path, kind: &std::fs::FileType) -> anyhow::Result<File> {
+    let opened = match open_at_once(path, 0) {
         Err(error) if error.raw_os_error() == Some(libc::ENXIO) && kind.is_fifo() => {
             return Err(NoReader(path.to_owned()).into());
         }
