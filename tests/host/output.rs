@@ -160,6 +160,8 @@ fn every_kind_of_output_file_is_written() {
     assert!(file.is_file());
     let closed = ctpulse().args(["--once", "--output", "/dev/fd/77"]).output().unwrap();
     assert!(text(&closed.stderr).contains("cannot write to /dev/fd/77: descriptor 77 is not open"));
+    let closed = ctpulse().args(["--once", "--output", "/dev/fd/99999999999"]).output().unwrap();
+    assert!(text(&closed.stderr).contains("cannot write to /dev/fd/99999999999: it is not open"));
 }
 
 /// A file that reaches the limit of its size is full: the signal ended the run within a record.

@@ -112,6 +112,14 @@ mod tests {
         ] {
             assert_eq!(meant(name).as_deref(), Some(file));
         }
+        let other = "[[inputs.conntrack]]\ndirs = ['/proc/sys/fs']\nfiles = ['file-nr', 'nf_conntrack_cuont']";
+        assert_eq!(
+            loaded(other).warnings,
+            [
+                "t.conf:3:10: the file 'file-nr' is left out: a field is called by what is behind the \
+              first '_'"
+            ]
+        );
         let keys = "files = ['nf_conntrack_max', 'nf_conntrack_cuont']";
         assert_eq!(
             loaded(&format!("[[inputs.conntrack]]\n{keys}")).warnings,

@@ -497,6 +497,8 @@ mod tests {
             let advice = format!("the character U+{code}, which editors do not show: remove it");
             assert!(found.contains(&advice), "{line:?}: {found}");
         }
+        let comment = error("[[inputs.conntrack]]\ninterval 5 # caf\u{a0}e\n");
+        assert!(!comment.contains("00A0"), "{comment}");
         let environment = |name: &str| (name == "EMPTY").then(String::new);
         let text = "[agent]\ninterval = ${EMPTY}\n[[inputs.conntrack]]";
         let found = parse("t.conf", text, &environment).map(|_| ()).unwrap_err().to_string();

@@ -8,6 +8,7 @@ use super::history::{EntriesLevel, FEW, History, RateSample};
 use super::reasons::Reasons;
 use super::series::{ALL, DROP, INSERT, NEW, RATES, SERIES, Series};
 use crate::metric::{Metric, Name, Value};
+use crate::recording::known::cpu_number;
 use crate::report::{Beside, is_zero_uncounted};
 use crate::rows::MEASUREMENT;
 use crate::schema::field::{Field, FieldKind};
@@ -545,7 +546,7 @@ impl Namespace {
         repeated: Option<&Repeated>,
     ) {
         self.sum.disagrees |= repeated.is_some_and(|repeated| repeated.falls);
-        let Some(cpu_number) = label.strip_prefix("cpu").and_then(|n| n.parse().ok()) else {
+        let Some(cpu_number) = cpu_number(label).and_then(|number| number.try_into().ok()) else {
             return;
         };
         let at = match self.cpus.binary_search_by_key(&cpu_number, |cpu| cpu.number) {

@@ -247,9 +247,9 @@ impl CsvTable {
         let cpu = columns.find(|(column, _)| self.is_of_conntrack && is_cpu(column));
         let is_none = |cpu: &str| !is_all_cpus(cpu) && cpu_number(cpu).is_none();
         match cpu {
-            Some((_, cell)) if is_none(text(cell)) => {
-                Err(BadLine::Syntax("a cpu that is none: the columns of another header"))
-            }
+            Some((_, cell)) if is_none(text(cell)) => Err(BadLine::Syntax(
+                "its cpu is neither all nor cpuN: the columns of another header",
+            )),
             _ => Ok(()),
         }
     }

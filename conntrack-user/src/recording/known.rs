@@ -1,4 +1,5 @@
-//! The field names of conntrack's rows, by which rows of a renamed measurement are recognized.
+//! The field names of conntrack's rows, by which rows of a renamed measurement are recognized, and the
+//! values of their tag `cpu`.
 
 use crate::schema::field::{Field, FieldKind, RowKind};
 use crate::schema::fields;

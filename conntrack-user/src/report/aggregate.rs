@@ -45,7 +45,8 @@ pub struct Aggregator {
     by_origin: HashMap<RecordedSeries, usize>,
     labelled: Labelled,
     other_rows: u64,
-    /// Those of them that have fields of conntrack and a tag `cpu` that is none, and the first such tag.
+    /// Those of them that have fields of conntrack and a tag `cpu` that is neither all nor cpuN, and the
+    /// first such tag.
     of_other_cpus: (u64, String),
     /// Rows of which it is not known yet whether they are conntrack's.
     undecided: Undecided,
@@ -171,15 +172,15 @@ impl Aggregator {
         if number == Some(None) || !is_ours(catalog, series, row) {
             self.other_rows += 1;
             // A row with one field may have one that other programs have, too.
-            let is_known = has_field(catalog, row, is_known);
+            let has_known = has_field(catalog, row, is_known);
             match cpu {
-                Some(cpu) if number == Some(None) && is_known => {
+                Some(cpu) if number == Some(None) && has_known => {
                     self.of_other_cpus.0 += 1;
                     if self.of_other_cpus.1.is_empty() {
                         cpu.clone_into(&mut self.of_other_cpus.1);
                     }
                 }
-                _ if number != Some(None) && is_known => self.undecided.push(row),
+                _ if number != Some(None) && has_known => self.undecided.push(row),
                 _ => {}
             }
             return None;

@@ -132,7 +132,7 @@ impl Clock {
 
     /// Takes back that ctpulse was started again before the row of this time. Returns whether that was
     /// known.
-    pub(super) fn restarted_not(&mut self, time_ns: i64) -> bool {
+    pub(super) fn retract_restart(&mut self, time_ns: i64) -> bool {
         let known = self.restarts.len();
         self.restarts.retain(|restart_ns| *restart_ns != time_ns);
         self.restarts.len() < known

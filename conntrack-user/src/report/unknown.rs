@@ -349,7 +349,7 @@ fn zeros(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
     }
 }
 
-/// The sentence about rows with a tag `cpu` that is none.
+/// The sentence about rows whose tag `cpu` is neither all nor cpuN.
 pub(super) fn of_other_cpus(rows: u64, cpu: &str) -> String {
     format!(
         "{} with counters have another tag than cpu=all or cpu=cpuN, such as cpu={cpu}: left out",

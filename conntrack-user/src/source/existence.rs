@@ -280,6 +280,7 @@ mod tests {
             ("a,b", "write --netns once for each namespace"),
         ] {
             assert!(details(netns).contains(expected), "{}", details(netns));
+            assert!(!details(netns).contains("--wait"), "{}", details(netns));
         }
         assert!(!details("0").contains("pid:0"));
     }

@@ -245,10 +245,10 @@ fn another_spelling_of_the_cpu_is_read_and_an_unknown_one_is_named() {
 #[test]
 fn lines_that_run_together_are_bad() {
     let text = gathers(&["all", "cpu0"], |second, _| format!("drop={second}i"));
-    for (cut, mended) in [("host=gw drop=7i", "host=g"), ("cpu=all,host=gw drop=7i", "cpu=")] {
+    for (cut, rest) in [("host=gw drop=7i", "host=g"), ("cpu=all,host=gw drop=7i", "cpu=")] {
         let at = text.find(cut).unwrap();
         let end = at + text[at..].find('\n').unwrap() + 1;
-        let text = format!("{}{mended}{}", &text[..at], &text[end..]);
+        let text = format!("{}{rest}{}", &text[..at], &text[end..]);
         let report = forms::report_of(text.as_bytes());
         assert_eq!((report.recording.bad_lines, report.sources.len()), (1, 1), "{cut}");
     }

@@ -355,7 +355,7 @@ impl SourceAccumulator {
         let had_rates = std::mem::replace(&mut self.had_rates, now.has_rates);
         self.has_rates |= now.has_rates;
         // The rates of a row may come later, as in an export field by field.
-        if now.has_rates && step.is_none() && self.statistics.restarted_not(time_ns) {
+        if now.has_rates && step.is_none() && self.statistics.retract_restart(time_ns) {
             self.gaps.restarts -= 1;
         }
         // The first row of a run has counters and no rates.
