@@ -1,13 +1,15 @@
 //! The last value of a counter, and what it counted since then.
 
 use super::doubt::Doubt;
-use crate::report::{leaps, wrapped};
+use crate::report::{Pace, leaps, wrapped};
 
 /// The last value of a counter. Each has a time of its own: a row may lack it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Last {
     at_ns: i64,
     value: f64,
+    /// How fast the counter rose so far.
+    pace: Pace,
     /// A later value that is not believed, unless the counter goes on from there.
     held: Option<f64>,
 }
@@ -48,7 +50,7 @@ impl Last {
             return None;
         }
         if last.held.is_some_and(|held| value > held) {
-            *last = Self { at_ns, value, held: None };
+            *last = Self { at_ns, value, held: None, ..*last };
         } else {
             last.held.get_or_insert(value);
         }
@@ -62,12 +64,17 @@ impl Last {
 
     /// Takes the next value of a counter; returns the step from the one in `last`.
     pub(super) fn replace(last: &mut Option<Self>, at_ns: i64, value: f64) -> Option<Step> {
-        let before = last.replace(Self { at_ns, value, held: None })?;
-        Some(before.step(at_ns, value))
+        let pace = last.map_or(Pace::default(), |last| last.pace);
+        let before = last.replace(Self { at_ns, value, pace, held: None })?;
+        let step = before.step(at_ns, value);
+        if let Some(last) = last {
+            last.pace.add(step.events, (step.from_ns, at_ns));
+        }
+        Some(step)
     }
 
     fn step(&self, at_ns: i64, value: f64) -> Step {
-        let wrapped = || wrapped((self.at_ns, self.value), (at_ns, value));
+        let wrapped = || wrapped((self.at_ns, self.value), (at_ns, value), self.pace);
         let rise = Some(value - self.value).filter(|rise| *rise >= 0.0).or_else(wrapped);
         Step {
             from_ns: self.at_ns,

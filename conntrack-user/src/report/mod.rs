@@ -57,5 +57,5 @@ pub use self::summary::{
 };
 pub use self::text::{comparison as comparison_text, report as report_text};
 pub use self::timeline::{Level, OfCpus, Rate, Timeline, TimelineColumn};
-pub(crate) use self::track::{leaps, wrapped};
+pub(crate) use self::track::{Pace, leaps, wrapped};
 pub(crate) use self::unknown::not_in_rows;

@@ -1,7 +1,8 @@
 //! What the counters of one row say of each other where they went back.
 
 use super::Track;
-use super::stretch::{Fall, Point, Reach, WRAP, shortened, wrapped};
+use super::stretch::{Fall, Point, Reach};
+use super::wrap::{Pace, WRAP, shortened, wrapped};
 
 /// Settles how counters of the same rows came from one part of the rows to the next, where these came in
 /// another order: one alone does not show whether all began again. `is_of_probes` is for the number of a
@@ -24,7 +25,7 @@ pub(in crate::report) fn settle<'a>(
         for (number, track) in tracks.iter().enumerate() {
             let found = track.new_neighbours().find(|(from, to)| (from.0, to.0) == place);
             if let Some((from, to)) = found {
-                falls.take_neighbours(from, to, is_of_probes(number));
+                falls.take_neighbours(from, to, is_of_probes(number), || track.pace());
                 at_place.push((number, (from, to)));
             }
         }
@@ -36,6 +37,9 @@ pub(in crate::report) fn settle<'a>(
     }
     inferred
 }
+
+/// A counter that has come so far is hardly there again in the first row behind a reset.
+const STANDING: f64 = 100.0;
 
 /// How the counters of one row went back. Those of the kernel begin again all together; those of
 /// the probes do so with them, and when ctpulse is started again.
@@ -51,6 +55,10 @@ pub(in crate::report) struct Falls {
     zeros_ns: Option<i64>,
     /// The value before a possible wrap.
     wrapped: Option<f64>,
+    /// Counters that fell have different values.
+    have_fallen_apart: bool,
+    /// A counter that fell has no usual rise if it wrapped.
+    is_unusual: bool,
     kernel: FallsOf,
     probes: FallsOf,
 }
@@ -80,13 +88,15 @@ struct FallsOf {
     behind_zeros: u32,
     /// Counters above 0 that rose.
     rose: u32,
+    /// Those of them that had come so far that they would hardly be there again.
+    stood: u32,
     /// The smallest value from which one fell.
     lowest: f64,
 }
 
 impl Default for FallsOf {
     fn default() -> Self {
-        Self { fell: 0, to_zero: 0, behind_zeros: 0, rose: 0, lowest: f64::INFINITY }
+        Self { fell: 0, to_zero: 0, behind_zeros: 0, rose: 0, stood: 0, lowest: f64::INFINITY }
     }
 }
 
@@ -138,15 +148,16 @@ impl Falls {
             }
             return;
         }
-        self.take_neighbours(from, to, is_of_probes);
+        self.take_neighbours(from, to, is_of_probes, || track.pace());
     }
 
-    /// Takes two values of a counter that are neighbours in time.
-    pub(in crate::report) fn take_neighbours(
+    /// Takes two values of a counter that are neighbours in time. `pace` is asked for where it went back.
+    fn take_neighbours(
         &mut self,
         from: Point,
         to: Point,
         is_of_probes: bool,
+        pace: impl Fn() -> Pace,
     ) {
         if from.1 == to.1 {
             self.has_still |= to.1 > 0.0;
@@ -157,14 +168,18 @@ impl Falls {
             || self.is_restart && !is_of_probes && from.1 >= WRAP && shortened(from, to).is_some();
         if to.1 >= from.1 || has_lost_bits() {
             of.rose += u32::from(from.1 > 0.0);
+            of.stood += u32::from(from.1 >= STANDING);
             return;
         }
         of.fell += u32::from(to.1 > 0.0);
         of.to_zero += u32::from(to.1 == 0.0);
         of.lowest = of.lowest.min(from.1);
-        // Two counters wrap together only if they count the same.
+        let pace = pace();
+        // Two counters wrap together if they count the same, or are fast.
         let is_other = self.wrapped.replace(from.1).is_some_and(|other| other != from.1);
-        self.is_reset |= is_other || wrapped(from, to).is_none();
+        self.have_fallen_apart |= is_other;
+        self.is_unusual |= !pace.explains_wrap(from, to);
+        self.is_reset |= wrapped(from, to, pace).is_none();
     }
 
     /// Ends the row. Where ctpulse was started again before it, the probes began again.
@@ -207,16 +222,21 @@ impl Falls {
         RowReach { kernel, probes, are_different: kernel.fall != probes.fall }
     }
 
+    /// Whether a counter began again.
+    fn is_reset(&self) -> bool {
+        self.is_reset || self.have_fallen_apart && self.is_unusual
+    }
+
     /// What a counter of the row did that went back.
     pub(in crate::report) fn fall(&self, is_of_probes: bool) -> Fall {
         let (kernel, probes) = (&self.kernel, &self.probes);
         // A reset leaves no counter as it was, and hardly any above that.
-        let have_others = kernel.rose + u32::from(self.has_still) > 1;
+        let have_others = kernel.stood + u32::from(self.has_still) > 1;
         if kernel.may_wrap() && have_others {
             return if is_of_probes { self.fall_of(probes) } else { Fall::Wraps };
         }
         let have_probes = is_of_probes && probes.began_again();
-        if self.is_reset && (kernel.began_again() || have_probes) {
+        if self.is_reset() && (kernel.began_again() || have_probes) {
             return Fall::BeganAgain;
         }
         self.fall_of(if is_of_probes { probes } else { kernel })
@@ -224,7 +244,7 @@ impl Falls {
 
     /// The same where the counters of the kernel did not begin again.
     fn fall_of(&self, falls: &FallsOf) -> Fall {
-        match self.is_reset {
+        match self.is_reset() {
             true if falls.behind_zeros > 1 => Fall::BeganAgainBehindZeros,
             true => Fall::Resets,
             false if self.is_restart => Fall::Shortened,

@@ -8,11 +8,14 @@
 
 mod falls;
 mod stretch;
+mod wrap;
 
 pub(super) use self::falls::{Falls, RowReach, settle};
-pub(super) use self::stretch::{Fall, Reach, Step, WRAP};
-use self::stretch::{Joint, Stretch, Zeros, step};
-pub(crate) use self::stretch::{Point, leaps, wrapped};
+pub(crate) use self::stretch::Point;
+pub(super) use self::stretch::{Fall, Reach, Step};
+use self::stretch::{Joint, Stretch, Zeros, pace_of, step};
+pub(super) use self::wrap::WRAP;
+pub(crate) use self::wrap::{Pace, leaps, wrapped};
 
 /// Stretches that are kept apart; beyond them the two that are nearest to each other become one.
 const MOST: usize = 16;
@@ -104,6 +107,7 @@ impl Track {
 
     /// Takes a value behind the last one.
     fn append(&mut self, point: Point, mut reach: Reach) -> Option<Step> {
+        let pace = self.pace_where(|here| point.1 < here.last.1);
         let here = self.stretches.get_mut(self.at)?;
         if reach.fall == Fall::BeganAgainBehindZeros {
             let was_zero = here.zeros.is_some();
@@ -112,7 +116,7 @@ impl Track {
         let from_ns = here.to_ns();
         let is_wrap = || match reach.fall {
             Fall::Wraps => true,
-            Fall::MayWrap => wrapped(here.last, point).is_some(),
+            Fall::MayWrap => wrapped(here.last, point, pace).is_some(),
             _ => false,
         };
         let is_open = reach.fall != Fall::BeganAgain;
@@ -126,7 +130,7 @@ impl Track {
             let is_gap = point.0.saturating_sub(from_ns) > reach.far_ns;
             return Some(Step { from_ns, to_ns: point.0, events: 0.0, is_reset: false, is_gap });
         }
-        let mut step = step((from_ns, here.last.1), point, reach);
+        let mut step = step((from_ns, here.last.1), point, reach, pace);
         if step.is_gap {
             self.begin(self.at + 1, point, reach);
             return Some(step);
@@ -156,6 +160,7 @@ impl Track {
 
     /// Takes a value in front of the first one.
     fn prepend(&mut self, point: Point, reach: Reach) -> Option<Step> {
+        let pace = self.pace_where(|here| here.first.1 < point.1);
         let here = self.stretches.get_mut(self.at)?;
         let to_ns = here.first.0;
         let is_gap = to_ns.saturating_sub(point.0) > reach.far_ns;
@@ -176,7 +181,7 @@ impl Track {
             return Some(Step { from_ns, to_ns, events: 0.0, is_reset: false, is_gap: false });
         }
         let to = here.behind_zeros.as_ref().map_or(here.first, |zeros| zeros.behind);
-        let mut step = step(point, to, reach);
+        let mut step = step(point, to, reach, pace);
         if is_gap {
             (here.begins, here.begins_behind) = (reach.fall, point);
             self.begin(self.at, point, Reach { fall: Fall::MayWrap, ..reach });
@@ -213,6 +218,17 @@ impl Track {
             *lowered += first.first.1 - value;
             first.first.1 = value;
         }
+    }
+
+    /// How fast the counter rose so far.
+    fn pace(&self) -> Pace {
+        pace_of(&self.stretches)
+    }
+
+    /// The same where the current stretch `falls`: it is not asked for elsewhere.
+    fn pace_where(&self, falls: impl Fn(&Stretch) -> bool) -> Pace {
+        let is_asked_for = self.stretches.get(self.at).is_some_and(falls);
+        if is_asked_for { self.pace() } else { Pace::default() }
     }
 
     /// Whether a value is behind a higher one in time.
@@ -267,6 +283,7 @@ impl Track {
     /// Takes a value that does not belong at the end of the stretch of the one before.
     fn place(&mut self, time_ns: i64, value: f64, reach: Reach) {
         let at = self.stretches.partition_point(|stretch| stretch.last.0 < time_ns);
+        let pace = self.pace();
         let Some(found) = self.stretches.get_mut(at).filter(|found| time_ns >= found.first.0)
         else {
             self.jumps_back += u64::from(at <= self.at);
@@ -291,7 +308,7 @@ impl Track {
             let parts = [(found.first, (time_ns, value)), ((time_ns, value), found.last)];
             // The other counters of the row are compared with other neighbours.
             let reach = Reach { fall: Fall::MayWrap, ..reach };
-            let steps = parts.map(|(from, to)| step(from, to, reach));
+            let steps = parts.map(|(from, to)| step(from, to, reach, pace));
             found.events = steps.iter().map(|step| step.events.max(0.0)).sum();
             found.resets = steps.iter().filter(|step| step.is_reset).count() as u64;
             found.values += 1;

@@ -1,18 +1,13 @@
 //! Stretches of time within which a counter's values have no gap, and the increase between two values.
 
-/// Telegraf's plugin keeps the kernel's 32 bits, or the sum of such counters of CPUs.
-pub(in crate::report) const WRAP: f64 = 4_294_967_296.0;
-/// A wrap is believed if this many events or fewer explain it.
-const WRAP_BELIEVED: f64 = 268_435_456.0;
-/// The counters of no more CPUs than this wrap between two values.
-const MOST_WRAPS: f64 = 4.0;
-/// And no more than this many a second.
-const WRAP_BELIEVED_PER_SECOND: f64 = 16_777_216.0;
+use super::wrap::{Pace, WRAP, leaps, shortened, wrapped, wrapped_anyhow};
+
 /// A value and its time.
 pub(crate) type Point = (i64, f64);
 
-/// Returns the events between two values of a counter, and whether it started again at 0.
-pub(super) fn events(from: Point, to: Point, fall: Fall) -> (f64, bool) {
+/// Returns the events between two values of a counter, and whether it started again at 0. `pace` is asked for
+/// where it went back.
+fn events(from: Point, to: Point, fall: Fall, pace: impl Fn() -> Pace) -> (f64, bool) {
     if fall == Fall::BeganAgain && from.1 > 0.0 {
         // However high it has come since then.
         return (to.1, true);
@@ -21,54 +16,15 @@ pub(super) fn events(from: Point, to: Point, fall: Fall) -> (f64, bool) {
         return (to.1 - from.1, false);
     }
     let wrapped = match fall {
-        Fall::Wraps => wrapped_within(from, to, f64::INFINITY),
+        Fall::Wraps => wrapped_anyhow(from, to),
         Fall::Shortened => shortened(from, to),
-        Fall::MayWrap => wrapped(from, to),
+        Fall::MayWrap => wrapped(from, to, pace()),
         Fall::Resets | Fall::BeganAgain | Fall::BeganAgainBehindZeros => None,
     };
     match wrapped {
         Some(events) => (events, false),
         None => (to.1, true),
     }
-}
-
-/// Returns the events between two values if the counter may have wrapped between them.
-pub(crate) fn wrapped(from: Point, to: Point) -> Option<f64> {
-    wrapped_within(from, to, believed(from, to))
-}
-
-/// Returns the events between two values if the first one had more than the kernel's 32 bits, for each
-/// CPU of a sum, and the second one has lost them, however many wraps those were.
-pub(super) fn shortened(from: Point, to: Point) -> Option<f64> {
-    let events = (to.1 - from.1).rem_euclid(WRAP);
-    (events < believed(from, to)).then_some(events)
-}
-
-/// The most events that are believed between two values with a wrap.
-fn believed(from: Point, to: Point) -> f64 {
-    let seconds = (to.0.saturating_sub(from.0) as f64 / 1e9).max(1.0);
-    WRAP_BELIEVED.min(WRAP_BELIEVED_PER_SECOND * seconds)
-}
-
-/// The same if no more than so many events are believed.
-fn wrapped_within(from: Point, to: Point, most: f64) -> Option<f64> {
-    // Several CPUs may wrap at once.
-    let wraps = ((from.1 - to.1) / WRAP).ceil();
-    if wraps > MOST_WRAPS {
-        return None;
-    }
-    let events = to.1 + WRAP * wraps - from.1;
-    (0.0..most).contains(&events).then_some(events)
-}
-
-/// Whether a counter rises by nearly 2^32, as with a -1 that was written as a number without a sign,
-/// or faster than a kernel can count, by half of that or more.
-pub(crate) fn leaps(from: Point, to: Point) -> bool {
-    let rise = to.1 - from.1;
-    let seconds = (to.0.saturating_sub(from.0) as f64 / 1e9).max(1.0);
-    let is_too_fast = rise >= WRAP / 2.0 && rise > WRAP_BELIEVED_PER_SECOND * seconds;
-    // The way back would be a wrap.
-    is_too_fast || (rise > 0.0 && wrapped((from.0, to.1), (to.0, from.1)).is_some())
 }
 
 /// What the other counters of a row say of a counter that went back.
@@ -179,7 +135,8 @@ impl Joint {
             Fall::Wraps if behind.begins_behind != before.last => Fall::MayWrap,
             fall => fall,
         };
-        let (events, is_reset) = events(before.last, to, fall);
+        let pace = || pace_of([before, behind]);
+        let (events, is_reset) = events(before.last, to, fall, pace);
         let zeros = before.zeros.iter().chain(&behind.behind_zeros);
         let are_values = is_reset || before.last.1 == 0.0;
         let filled = if are_values { 0 } else { zeros.map(|zeros| zeros.number).sum() };
@@ -231,10 +188,20 @@ impl Stretch {
     }
 }
 
-/// The increase between two values. Between rows that were read together a decrease is negative.
-pub(super) fn step(from: Point, to: Point, reach: Reach) -> Step {
+/// How fast the counter rose within stretches.
+pub(super) fn pace_of<'a>(stretches: impl IntoIterator<Item = &'a Stretch>) -> Pace {
+    let mut pace = Pace::default();
+    for stretch in stretches {
+        pace.add(stretch.events, (stretch.first.0, stretch.last.0));
+    }
+    pace
+}
+
+/// The increase between two values. Between rows that were read together a decrease is negative. `pace` is
+/// how fast the counter rose until now.
+pub(super) fn step(from: Point, to: Point, reach: Reach, pace: Pace) -> Step {
     let apart_ns = to.0.saturating_sub(from.0);
-    let (mut events, mut is_reset) = events(from, to, reach.fall);
+    let (mut events, mut is_reset) = events(from, to, reach.fall, || pace);
     if is_reset && apart_ns <= reach.near_ns {
         (events, is_reset) = (to.1 - from.1, false);
     }

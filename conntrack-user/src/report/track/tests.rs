@@ -2,7 +2,6 @@
 
 use proptest::prelude::*;
 
-use super::stretch::WRAP;
 use super::*;
 
 const REACH: Reach = Reach { near_ns: 0, far_ns: i64::MAX, fall: Fall::MayWrap };
@@ -69,24 +68,61 @@ fn a_single_wrong_value_is_counted() {
 
 #[test]
 fn a_fall_from_high_values_beside_others_that_rose_is_a_wrap() {
-    let fall = |rows: [&[f64]; 2]| {
+    let minute = 60_000_000_000;
+    let fall = |rows: [&[f64]; 2], rise: f64| {
         let mut falls = Falls::new(None, false);
         for (before, now) in rows[0].iter().zip(rows[1]) {
-            falls.take(&track(&[(0, *before)], REACH), (1, *now), || false);
+            let earlier = if *before >= WRAP { before - rise } else { *before };
+            let values = [(-minute, earlier), (0, *before)];
+            falls.take(&track(&values, REACH), (minute, *now), || false);
         }
         falls.reach(REACH).of(|| false).fall
     };
     let high = 2.0 * WRAP - 9e6;
-    assert_eq!(fall([&[high, high - 1e7, 81.0, 5.0], &[8e8, 3e8, 81.0, 7.0]]), Fall::Wraps);
-    assert_eq!(fall([&[high, 700.0, 81.0], &[8e8, 3.0, 90.0]]), Fall::BeganAgain);
+    let others = |rose: f64| {
+        [[high, high - 1e7, 81.0, rose].to_vec(), [8e8, 3e8, 81.0, rose + 2.0].to_vec()]
+    };
+    let beside = |rose: f64, rise: f64| {
+        let [before, now] = others(rose);
+        fall([&before, &now], rise)
+    };
+    assert_eq!(beside(500.0, 0.0), Fall::Wraps);
+    // A counter of 5 may have come to 7 again.
+    assert_eq!(beside(5.0, 0.0), Fall::BeganAgain);
+    assert_eq!(beside(5.0, 6e8), Fall::MayWrap);
+    assert_eq!(fall([&[high, 700.0, 81.0], &[8e8, 3.0, 90.0]], 6e8), Fall::BeganAgain);
     // However many events that are.
-    let second = 1_000_000_000;
     let wraps = Reach { fall: Fall::Wraps, ..REACH };
     let mut busy = track(&[(0, 2.0 * WRAP - 1e8)], REACH);
-    busy.take(second, WRAP + 1e8, wraps);
+    busy.take(minute, WRAP + 1e8, wraps);
     assert_eq!((busy.total(), busy.resets()), (2e8, 0));
     // Nothing else moved: a restart, or damage.
-    assert_eq!(fall([&[high, 0.0, 0.0], &[8e8, 0.0, 0.0]]), Fall::Resets);
+    assert_eq!(fall([&[high, 0.0, 0.0], &[8e8, 0.0, 0.0]], 0.0), Fall::Resets);
+}
+
+/// A counter near the end of 32 bits that falls alone: what it rose by before tells a reboot from a wrap.
+#[test]
+fn a_fall_alone_is_a_wrap_if_the_rises_before_explain_it() {
+    let minute = 60_000_000_000;
+    let found = |rise: f64, values: [f64; 2]| {
+        let before = (0..5).map(|at| (at * minute, values[0] - rise * (4 - at) as f64));
+        let behind = (0..5).map(|at| ((5 + at) * minute, values[1] + rise * at as f64));
+        let values: Vec<_> = before.chain(behind).collect();
+        let backwards: Vec<_> = values.iter().rev().copied().collect();
+        let [there, back] = [values, backwards].map(|values| {
+            let track = track(&values, REACH);
+            (track.total(), track.resets())
+        });
+        assert_eq!(there, back);
+        there
+    };
+    // A reboot 15 and 95 million events below the end.
+    assert_eq!(found(0.0, [4.28e9, 0.0]), (0.0, 1));
+    assert_eq!(found(20.0, [4.2e9, 100.0]), (260.0, 1));
+    // Five minutes of 300 million each, and a burst in front of the end.
+    let fast = 3e8;
+    assert_eq!(found(fast, [4.2e9, 2.1e8]), (8.0 * fast + 4.2e9f64.mul_add(-1.0, WRAP + 2.1e8), 0));
+    assert_eq!(found(20.0, [WRAP - 9e5, 100.0]), (160.0 + 9e5 + 100.0, 0));
 }
 
 #[test]
