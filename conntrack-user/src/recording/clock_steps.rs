@@ -10,8 +10,10 @@ use std::collections::HashMap;
 use super::known::is_counter;
 use super::labelled;
 use super::order::Order;
-use super::strays::{Strays, Verdict, Waiting, are_far, is_far_at_end, is_in_order, is_one};
-use super::{Catalog, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId};
+use super::strays::{
+    Strays, Verdict, Waiting, are_apart, are_far, is_far_at_end, is_in_order, is_one, rises,
+};
+use super::{Catalog, FieldId, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId};
 
 /// Rows of one series in order before a step is believed.
 const RUN: u32 = 3;
@@ -69,6 +71,37 @@ struct Jump {
     goes_on: bool,
 }
 
+impl Jump {
+    /// Whether a row behind the jump has no counters, and others do that are still to come.
+    fn waits_for_counters(&self, row: Row<'_>, counters: &[bool]) -> bool {
+        let has_counters =
+            |values: &[(FieldId, f64)]| values.iter().any(|(field, _)| is_one(counters, *field));
+        let is_before = |held: &&HeldRow| held.time_ns < self.series.last_ns;
+        !has_counters(row.values)
+            && self.held.iter().filter(is_before).any(|held| has_counters(&held.values))
+    }
+
+    /// Whether no series has two rows before the time in front of the jump.
+    fn has_one_gather(&self) -> bool {
+        let first = self.held.first().map(|held| held.series);
+        let is_before =
+            |held: &&HeldRow| Some(held.series) == first && held.time_ns < self.series.last_ns;
+        self.held.iter().filter(is_before).count() == 1
+    }
+
+    /// Whether the counters of a row rose from the last one in front of the jump and to the first one behind it.
+    fn rises_on_both_sides(&self, order: &Order, counters: &[bool]) -> bool {
+        self.held.iter().filter(|held| held.time_ns < self.series.last_ns).any(|held| {
+            let behind = self
+                .held
+                .iter()
+                .find(|other| other.series == held.series && other.time_ns > self.series.last_ns);
+            has_risen(order, counters, held.row())
+                && behind.is_some_and(|behind| rises(held.row(), behind.row(), counters))
+        })
+    }
+}
+
 /// Puts rows in the order of their time, as far as the window of [`Order`] reaches, and finds the
 /// steps of each source's clock.
 #[derive(Debug, Default)]
@@ -103,13 +136,15 @@ impl InOrder {
             // A clock that was set back shows in the counters.
             let may_be_stray = time_ns > clock.last_ns || clock.run == 0;
             if may_be_stray
-                && are_far(time_ns, clock.last_ns, clock.interval_ns)
+                && clock.may_be_left_at(time_ns)
                 && !self.strays.are_many()
                 && fits_behind(&self.order, &self.counters, row)
             {
                 let row = Row { time_ns, ..row };
-                origin.waiting =
-                    Some(Waiting::new(row, clock.last_ns, clock.interval_ns, clock.run));
+                let mut waiting = Waiting::new(row, clock.last_ns, clock.interval_ns, clock.run);
+                let has_risen = has_risen(&self.order, &self.counters, row);
+                waiting.take_rise(row.series, has_risen);
+                origin.waiting = Some(waiting);
                 return;
             }
             let is_step = clock.go_on(time_ns);
@@ -143,6 +178,13 @@ impl InOrder {
         let Some(clock) = self.series[row.series.0] else { return };
         let Some(waiting) = &mut self.origins[clock.origin].waiting else { return };
         match waiting.verdict(row, &self.counters) {
+            Verdict::Open if waiting.is_near() => {
+                if waiting.is_among(row.time_ns) {
+                    let has_risen = has_risen(&self.order, &self.counters, row);
+                    waiting.take_rise(row.series, has_risen);
+                }
+                waiting.hold(row);
+            }
             Verdict::Open if are_far(row.time_ns, clock.last_ns, clock.interval_ns) => {
                 waiting.hold(row);
             }
@@ -159,12 +201,15 @@ impl InOrder {
     fn end_wait(&mut self, origin: usize, verdict: Verdict, each: &mut impl FnMut(Row<'_>)) {
         let Some(waiting) = self.origins[origin].waiting.take() else { return };
         let before_ns = waiting.before_ns();
-        let rows = waiting.into_rows();
         if verdict == Verdict::Strays {
-            let (strays, counters) = (&mut self.strays, &self.counters);
-            rows.iter().for_each(|held| strays.take(held.row(), before_ns, counters));
+            let (others, strays) = waiting.divide();
+            for held in &strays {
+                self.strays.take(held.row(), before_ns, &self.counters);
+            }
+            others.iter().for_each(|held| self.go_on(held.row(), each));
             return;
         }
+        let rows = waiting.into_rows();
         if verdict == Verdict::StrayBefore {
             for held in &rows {
                 let last_ns = self.series[held.series.0].map_or(before_ns, |clock| clock.last_ns);
@@ -227,29 +272,38 @@ impl InOrder {
         jump.held.push(HeldRow::of(row));
         jump.values += row.values.len();
         let is_step = jump.goes_on && goes_on != Some(false);
+        if is_damage && !is_full && jump.waits_for_counters(row, &self.counters) {
+            return;
+        }
         if is_damage || goes_on == Some(false) || is_full || (is_next && is_step) {
-            let first = jump.held.first().map(|held| held.series);
-            let in_first = jump.held.iter().filter(|held| Some(held.series) == first).count();
-            let is_single = in_first - usize::from(first == Some(row.series)) == 1;
-            if is_damage && is_single && !self.strays.are_many() {
-                let (series, strays) = (&self.series, &mut self.strays);
-                let (order, counters) = (&self.order, &self.counters);
-                jump.held.retain(|held| {
-                    let Some(clock) = series[held.series.0] else { return true };
-                    let is_sure =
-                        is_in_order(clock.run) || is_far_at_end(held.time_ns, clock.last_ns);
-                    let is_stray = held.time_ns < clock.last_ns
-                        && are_far(held.time_ns, clock.last_ns, clock.interval_ns)
-                        && is_sure
-                        && fits_behind(order, counters, held.row());
-                    if is_stray {
-                        strays.take(held.row(), clock.last_ns, counters);
-                    }
-                    !is_stray
-                });
+            if is_damage && jump.has_one_gather() && !self.strays.are_many() {
+                self.leave_out_damaged(origin);
             }
             self.decide(origin, is_step && !is_damage, each);
         }
+    }
+
+    /// Leaves out the rows of a jump whose times are far from those around them, or apart and, as counters rose
+    /// on both sides, in no other place.
+    fn leave_out_damaged(&mut self, origin: usize) {
+        let (series, strays) = (&self.series, &mut self.strays);
+        let (order, counters) = (&self.order, &self.counters);
+        let Some(jump) = &mut self.origins[origin].jump else { return };
+        let is_between = jump.rises_on_both_sides(order, counters);
+        jump.held.retain(|held| {
+            let Some(clock) = series[held.series.0] else { return true };
+            let (time_ns, last_ns) = (held.time_ns, clock.last_ns);
+            let is_sure = is_in_order(clock.run) || is_far_at_end(time_ns, last_ns);
+            let is_stray = time_ns < last_ns
+                && (are_far(time_ns, last_ns, clock.interval_ns)
+                    || is_between && are_apart(time_ns, last_ns, clock.interval_ns))
+                && is_sure
+                && fits_behind(order, counters, held.row());
+            if is_stray {
+                strays.take(held.row(), last_ns, counters);
+            }
+            !is_stray
+        });
     }
 
     /// Whether the counters of a row go on from where they were before the jump, if they moved.
@@ -331,6 +385,12 @@ impl InOrder {
     }
 }
 
+/// Whether one counter of a row is higher than in the last row of its series that waits in `order`, and none
+/// is lower.
+fn has_risen(order: &Order, counters: &[bool], row: Row<'_>) -> bool {
+    order.last(row.series).is_some_and(|last| rises(last, row, counters))
+}
+
 /// Whether no counter of a row is lower than in the last row of its series that waits in `order`: then it is
 /// the next one, at whatever time.
 fn fits_behind(order: &Order, counters: &[bool], row: Row<'_>) -> bool {
@@ -340,6 +400,14 @@ fn fits_behind(order: &Order, counters: &[bool], row: Row<'_>) -> bool {
 }
 
 impl SeriesClock {
+    /// Whether a time is so far from the last one that it may be wrong.
+    #[inline]
+    fn may_be_left_at(&self, time_ns: i64) -> bool {
+        are_apart(time_ns, self.last_ns, self.interval_ns)
+            && (are_far(time_ns, self.last_ns, self.interval_ns)
+                || time_ns > self.last_ns && is_in_order(self.run))
+    }
+
     /// Takes the next time; whether it is so far back, behind rows in order, that the clock may
     /// have been set. Then the last time stays.
     fn go_on(&mut self, time_ns: i64) -> bool {

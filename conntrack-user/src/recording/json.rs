@@ -39,7 +39,7 @@ impl Scalar {
 
     fn time_ns(&self) -> Option<i64> {
         match self {
-            Self::Integer(time) => time::nanoseconds(*time),
+            Self::Integer(time) => time::nanoseconds_of_json(*time),
             Self::Number(time) => time::nanoseconds_of_fraction(*time),
             Self::Text(text) => time::parse(text),
             Self::Other(_) => None,

@@ -51,6 +51,11 @@ impl Order {
         })
     }
 
+    /// The latest row of a series that is held back.
+    pub(super) fn last(&self, series: SeriesId) -> Option<Row<'_>> {
+        self.rows.iter().rev().find(|held| held.series == series).map(HeldRow::row)
+    }
+
     /// Takes back a row that is held back, if there is one of this series and time.
     pub(super) fn remove(&mut self, series: SeriesId, time_ns: i64) -> Option<HeldRow> {
         let is_it = |held: &HeldRow| held.series == series && held.time_ns == time_ns;

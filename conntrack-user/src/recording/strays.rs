@@ -11,6 +11,9 @@ use super::{FieldId, HeldRow, Row, SeriesId, time};
 /// A time is far from another one from here on, and from so many intervals on.
 const FAR_NS: i64 = 3_600_000_000_000;
 const FAR_INTERVALS: i64 = 1000;
+/// The same of a time that is only believed to be wrong where the counters show it.
+const APART_NS: i64 = 5_000_000_000;
+const APART_INTERVALS: i64 = 4;
 /// Rows in order in front of a far time: rows in any order, as in a file that was sorted as text, have some
 /// that are far from both neighbours.
 const IN_ORDER: u32 = 6;
@@ -29,6 +32,27 @@ pub(super) fn are_far(a_ns: i64, b_ns: i64, interval_ns: i64) -> bool {
     apart_ns > FAR_NS && apart_ns / FAR_INTERVALS > interval_ns
 }
 
+/// Whether they have a gap between them, and may be those of rows in another order than the file's.
+#[inline]
+pub(super) fn are_apart(a_ns: i64, b_ns: i64, interval_ns: i64) -> bool {
+    let apart_ns = a_ns.saturating_sub(b_ns).saturating_abs();
+    apart_ns > APART_NS && apart_ns / APART_INTERVALS > interval_ns
+}
+
+/// Whether one of the counters of a row is higher than in an earlier one of its series, and none lower.
+pub(super) fn rises(from: Row<'_>, to: Row<'_>, counters: &[bool]) -> bool {
+    let before = |field: FieldId| from.values.iter().find(|(other, _)| *other == field);
+    let mut rises = false;
+    for (field, value) in to.values.iter().filter(|(field, _)| is_one(counters, *field)) {
+        match before(*field) {
+            Some((_, before)) if value < before => return false,
+            Some((_, before)) => rises |= value > before,
+            None => {}
+        }
+    }
+    rises
+}
+
 /// Rows whose time is far from that of the row before.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -38,6 +62,8 @@ pub(super) struct Waiting {
     interval_ns: i64,
     /// The rows of the series in order up to the one before, beyond the first.
     run: u32,
+    /// The series whose counters rose in the first of its rows, where the time alone does not show it.
+    risen: Option<SeriesId>,
     held: Vec<HeldRow>,
     values: usize,
 }
@@ -58,7 +84,24 @@ pub(super) enum Verdict {
 impl Waiting {
     pub(super) fn new(row: Row<'_>, before_ns: i64, interval_ns: i64, run: u32) -> Self {
         let (series, values) = (row.series, row.values.len());
-        Self { series, before_ns, interval_ns, run, held: vec![HeldRow::of(row)], values }
+        let (risen, held) = (None, vec![HeldRow::of(row)]);
+        Self { series, before_ns, interval_ns, run, risen, held, values }
+    }
+
+    /// Whether the time is not so far that it alone is a reason for doubt.
+    pub(super) fn is_near(&self) -> bool {
+        let mut held = self.held.iter();
+        !held.any(|held| are_far(held.time_ns, self.before_ns, self.interval_ns))
+    }
+
+    /// Takes whether the counters of a row that waits rose, as far as they are known.
+    pub(super) fn take_rise(&mut self, series: SeriesId, has_risen: bool) {
+        self.risen = self.risen.or(has_risen.then_some(series));
+    }
+
+    /// Whether a time is among those that wait, and not that of the row before.
+    pub(super) fn is_among(&self, time_ns: i64) -> bool {
+        are_apart(time_ns, self.before_ns, self.interval_ns)
     }
 
     /// The time of the row before.
@@ -68,9 +111,12 @@ impl Waiting {
 
     /// Judges by the next row of the source; `counters` is which fields are some.
     pub(super) fn verdict(&self, row: Row<'_>, counters: &[bool]) -> Verdict {
-        if row.series != self.series {
+        if row.series != self.deciding() {
             let is_full = self.held.len() >= MOST_HELD || self.values >= MOST_VALUES;
             return if is_full { Verdict::GoesOn } else { Verdict::Open };
+        }
+        if self.is_near() {
+            return self.verdict_of_counters(row, counters);
         }
         if !are_far(row.time_ns, self.before_ns, self.interval_ns) {
             let is_known = is_in_order(self.run) && self.goes_on_in(row, counters);
@@ -86,6 +132,22 @@ impl Waiting {
             }
             (false, None) => Verdict::Open,
             // Rows that are all far from each other have a long interval.
+            _ => Verdict::GoesOn,
+        }
+    }
+
+    /// The series of which the next row decides.
+    fn deciding(&self) -> SeriesId {
+        if self.is_near() { self.risen.unwrap_or(self.series) } else { self.series }
+    }
+
+    /// Judges a time that is not far by the counters alone.
+    fn verdict_of_counters(&self, row: Row<'_>, counters: &[bool]) -> Verdict {
+        let mut own = self.held.iter().filter(|held| held.series == row.series);
+        let is_back = !self.is_among(row.time_ns);
+        let is_stray = |held: &HeldRow| is_back && rises(held.row(), row, counters);
+        match (own.next(), own.next()) {
+            (Some(held), None) if self.risen.is_some() && is_stray(held) => Verdict::Strays,
             _ => Verdict::GoesOn,
         }
     }
@@ -109,6 +171,16 @@ impl Waiting {
     /// Whether the rows are so far from the last one in front of them that no other row is needed.
     pub(super) fn are_strays_at_end(&self) -> bool {
         self.held.iter().all(|held| is_far_at_end(self.before_ns, held.time_ns))
+    }
+
+    /// The rows that were held beside those whose times are wrong, and these.
+    pub(super) fn divide(self) -> (Vec<HeldRow>, Vec<HeldRow>) {
+        if !self.is_near() {
+            return (Vec::new(), self.held);
+        }
+        let (before_ns, interval_ns) = (self.before_ns, self.interval_ns);
+        let is_back = |held: &HeldRow| !are_apart(held.time_ns, before_ns, interval_ns);
+        self.held.into_iter().partition(is_back)
     }
 
     pub(super) fn into_rows(self) -> Vec<HeldRow> {

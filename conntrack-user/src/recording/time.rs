@@ -3,6 +3,13 @@
 /// 2000-01-01 and 2100-01-01, in seconds since 1970.
 const YEARS: std::ops::Range<u64> = 946_684_800..4_102_444_800;
 
+/// The same in nanoseconds.
+const CENTURY_NS: std::ops::Range<i64> =
+    YEARS.start as i64 * 1_000_000_000..YEARS.end as i64 * 1_000_000_000;
+
+/// 2015-01-01 and 2040-01-01.
+const TODAY_NS: std::ops::Range<i64> = 1_420_070_400_000_000_000..2_208_988_800_000_000_000;
+
 /// The times that are read, in nanoseconds: those from 1900 to 2149. The difference of two of them has room
 /// in 64 bits.
 const READ_NS: std::ops::Range<i64> = -2_208_988_800_000_000_000..5_680_281_600_000_000_000;
@@ -24,6 +31,17 @@ pub(super) fn nanoseconds_of_fraction(time: f64) -> Option<i64> {
     time_ns.filter(|time_ns| READ_NS.contains(time_ns))
 }
 
+/// Returns a time of JSON, of which the unit may be each power of ten up to a second, as Telegraf's
+/// `json_timestamp_units` has it. The unusual ones are tried with the years of today only: a clock that was
+/// never set has small numbers of nanoseconds.
+pub(super) fn nanoseconds_of_json(time: i64) -> Option<i64> {
+    let unit_ns = unit_ns(time.unsigned_abs());
+    let is_known = time.checked_mul(unit_ns).is_some_and(|time_ns| CENTURY_NS.contains(&time_ns));
+    let units = (1..9).map(|power| 10_i64.pow(power));
+    let mut times = units.filter(|_| !is_known).filter_map(|unit_ns| time.checked_mul(unit_ns));
+    times.find(|time_ns| TODAY_NS.contains(time_ns)).or_else(|| nanoseconds(time))
+}
+
 fn unit_ns(time: u64) -> i64 {
     [(1, 1_000_000_000), (1_000, 1_000_000), (1_000_000, 1_000)]
         .into_iter()
@@ -33,7 +51,7 @@ fn unit_ns(time: u64) -> i64 {
 
 /// Whether a time is before this century.
 pub(super) fn is_before_2000(time_ns: i64) -> bool {
-    time_ns < YEARS.start as i64 * 1_000_000_000
+    time_ns < CENTURY_NS.start
 }
 
 /// A time as text: RFC 3339, or a number.
@@ -52,6 +70,18 @@ pub(super) fn parse(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `json_timestamp_units = "10ms"` and others.
+    #[test]
+    fn a_time_of_json_has_any_power_of_ten_as_its_unit() {
+        for power in 0..=9 {
+            let time = 1_700_000_000_000_000_000 / 10_i64.pow(power);
+            assert_eq!(nanoseconds_of_json(time), Some(1_700_000_000_000_000_000), "{time}");
+        }
+        // The clock was not set.
+        assert_eq!(nanoseconds_of_json(59), Some(59_000_000_000));
+        assert_eq!(nanoseconds_of_json(-59), Some(-59_000_000_000));
+    }
 
     #[test]
     fn every_unit_and_notation_is_the_same_moment() {
