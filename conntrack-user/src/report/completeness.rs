@@ -3,7 +3,7 @@
 use super::coarse::Coarse;
 use super::continuity::Breaks;
 use super::fields::CounterOrigin;
-use super::gaps::OtherInterval;
+use super::gaps::{OtherInterval, ShorterInterval};
 use super::summary::Fill;
 use super::track::Track;
 use crate::recording::known::is_known;
@@ -55,12 +55,11 @@ pub(super) struct Completeness<'a> {
     pub(super) is_fill_between_known: bool,
     pub(super) interval_seconds: Option<f64>,
     pub(super) table_interval_seconds: Option<f64>,
-    /// Times between rows in which a row may be missing or not.
-    pub(super) undecided_gaps: u64,
     /// One row in each few is missing, or several inputs take turns.
     pub(super) missing_regularly: bool,
     /// A longer interval that some of the rows have.
     pub(super) other_interval: OtherInterval,
+    pub(super) shorter_interval: ShorterInterval,
     /// Gaps of which it is not known whether rows of the CPUs, or those with their sum, go on in them.
     pub(super) gaps_not_compared: u64,
     /// The times are no finer than the rows.

@@ -174,7 +174,7 @@ impl Continuity {
             return self.compare(time_ns, Lower::BeganAgain);
         }
         let may_leap = is_fastest && fell < FEWEST_BEYOND && self.take_rises(time_ns, seconds);
-        if fell >= FEWEST && self.is_behind_a_peak() {
+        if fell >= FEWEST_BEYOND && self.is_behind_a_peak() {
             self.doubt_peak();
             self.note(self.time_ns);
         } else if fell >= FEWEST_BEYOND {
@@ -256,9 +256,10 @@ impl Continuity {
     fn is_behind_a_peak(&self) -> bool {
         let rows = || self.before.iter().zip(&self.last).zip(&self.now);
         let is_peak = |((before, last), now): &((&f64, &f64), &f64)| {
-            **before > 0.0 && before < last && now >= before && *now - *before <= *last - *now
+            before < last && now >= before && *now - *before <= *last - *now
         };
-        rows().filter(is_peak).count() >= FEWEST && !rows().any(|((before, _), now)| now < before)
+        rows().filter(is_peak).count() >= FEWEST_BEYOND
+            && !rows().any(|((before, _), now)| now < before)
     }
 
     /// Whether the counters have come to these values from far below, all of them in one step.

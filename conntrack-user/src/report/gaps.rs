@@ -203,7 +203,8 @@ impl Clock {
         let interval = self.intervals.period_us().map(|us| us / 1e6);
         let coarse = self.grid.finish(interval, self.emissions(), finer);
         let rounded = coarse.filter(|coarse| !coarse.is_shared());
-        let (mut gaps, undecided, other) = self.intervals.gaps(rounded);
+        let (mut gaps, other) = self.intervals.gaps(rounded);
+        let shorter = self.intervals.shorter(interval.map(|seconds| seconds * 1e6));
         let missing_regularly = self.estimate.turn().is_some_and(|turn| turn.is_missing);
         for gap in &mut gaps.longest {
             gap.restart = self.restarts.contains(&gap.to_ns);
@@ -218,9 +219,9 @@ impl Clock {
         Times {
             interval,
             gaps,
-            undecided,
             missing_regularly,
             other,
+            shorter,
             coarse,
             sharing,
             not_compared: 0,
@@ -234,11 +235,10 @@ pub(super) struct Times {
     /// In seconds.
     pub(super) interval: Option<f64>,
     pub(super) gaps: Gaps,
-    /// Times between two rows of which it is not known whether a row is missing.
-    pub(super) undecided: u64,
     /// One row in each few is missing, or it is no gap but the turn of several inputs.
     pub(super) missing_regularly: bool,
     pub(super) other: OtherInterval,
+    pub(super) shorter: ShorterInterval,
     /// The times are no finer than the rows.
     pub(super) coarse: Option<Coarse>,
     /// Rows that have the time of another one then.
@@ -252,6 +252,14 @@ pub(super) struct Times {
 pub(super) struct OtherInterval {
     pub(super) seconds: f64,
     pub(super) rows: u64,
+}
+
+/// A shorter interval that some of the rows have.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ShorterInterval {
+    pub(super) seconds: f64,
+    /// Times between rows that are longer than this, and shorter than a gap.
+    pub(super) between: u64,
 }
 
 /// The times between rows.
@@ -479,15 +487,40 @@ impl Intervals {
         low < 0.75 * period && high > 1.25 * period && self.turn().is_none()
     }
 
-    /// Returns the gaps, the number of times between rows that may be one, and those that are
-    /// another interval. Neighbouring rows are as far apart as `rounded` times allow.
-    fn gaps(&self, rounded: Option<Coarse>) -> (Gaps, u64, OtherInterval) {
-        let (mut gaps, mut undecided) = (Gaps::default(), 0);
+    /// Returns the shortest interval of a part of the rows, if that is shorter than the interval of most. A
+    /// gap of that part may be no longer than this one.
+    fn shorter(&self, interval_us: Option<f64>) -> ShorterInterval {
+        let none = ShorterInterval::default();
+        let (Some(interval_us), Some(histogram)) = (interval_us, &self.histogram) else {
+            return none;
+        };
+        if self.turn().is_some() || self.is_irregular(interval_us) {
+            return none;
+        }
+        let open = (self.run + 1 >= LEAST_RUN).then_some(self.chain[0]);
+        let shortest = self.runs.iter().copied().chain(open).min();
+        let Some(us) = shortest.filter(|us| LONGER * (*us as f64) < interval_us) else {
+            return none;
+        };
+        let is_between = |other: u64| {
+            let is_own = are_same(other, interval_us as u64) || self.is_other_interval(other);
+            other as f64 > LONGER * us as f64 && other as f64 <= LONGER * interval_us && !is_own
+        };
+        let buckets = histogram.iter_recorded();
+        let between = buckets.filter(|bucket| is_between(bucket.value_iterated_to()));
+        let between = between.map(|bucket| bucket.count_since_last_iteration()).sum();
+        ShorterInterval { seconds: us as f64 / 1e6, between }
+    }
+
+    /// Returns the gaps, and the times between rows that are another interval. Neighbouring rows are as far
+    /// apart as `rounded` times allow.
+    fn gaps(&self, rounded: Option<Coarse>) -> (Gaps, OtherInterval) {
+        let mut gaps = Gaps::default();
         let mut other = OtherInterval::default();
         let period =
             rounded.map(|coarse| coarse.interval_seconds * 1e6).or_else(|| self.period_us());
         let (Some(period), Some(histogram)) = (period, &self.histogram) else {
-            return (gaps, undecided, other);
+            return (gaps, other);
         };
         let longer = match rounded {
             Some(coarse) => LONGER.max(1.01 * coarse.longest_seconds() / coarse.interval_seconds),
@@ -507,7 +540,7 @@ impl Intervals {
                 gaps.gaps += count;
                 gaps.missing += (intervals.round() as u64).saturating_sub(1).max(1) * count;
             } else if intervals > LONGER && rounded.is_none() {
-                undecided += count;
+                gaps.undecided += count;
             }
         }
         let is_gap = |gap: &&Gap| {
@@ -515,7 +548,7 @@ impl Intervals {
             us as f64 > longer * period && !self.is_other_interval(us)
         };
         gaps.longest = self.longest.iter().filter(is_gap).copied().collect();
-        (gaps, undecided, other)
+        (gaps, other)
     }
 }
 
@@ -613,6 +646,22 @@ mod tests {
         let Times { interval, gaps, .. } = clock(&apart, false).finish(None);
         assert!((interval.unwrap() / 10.0 - 1.0).abs() < 0.001, "{interval:?}");
         assert_eq!(gaps.gaps, 0);
+    }
+
+    /// A gap of 8 s among rows of 1 s was none, as most rows were 10 s apart.
+    #[test]
+    fn a_gap_of_a_part_with_a_shorter_interval_is_known() {
+        for (apart, expected) in [
+            ([[10.0; 12].to_vec(), [1.0; 7].to_vec(), [8.0].to_vec(), [1.0; 3].to_vec()], 1),
+            ([[10.0; 20].to_vec(), [1.0; 6].to_vec(), [2.0].to_vec(), [1.0; 4].to_vec()], 1),
+            ([[10.0; 20].to_vec(), [1.0; 9].to_vec(), [10.0].to_vec(), [1.0; 4].to_vec()], 0),
+            ([[10.0; 20].to_vec(), [9.0].to_vec(), [8.0].to_vec(), [10.0; 4].to_vec()], 0),
+        ] {
+            for is_backwards in [false, true] {
+                let shorter = clock(&apart.concat(), is_backwards).finish(None).shorter;
+                assert_eq!(shorter.between, expected, "{apart:?}");
+            }
+        }
     }
 
     #[test]

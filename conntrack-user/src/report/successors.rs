@@ -209,7 +209,9 @@ fn counted_within<'a>(whole: &'a Ends, within: &Ends) -> Vec<(&'a str, f64)> {
         if !have_risen || !is_near(beside.first, other.0) || !is_near(beside.last, other.1) {
             return Vec::new();
         }
-        high += usize::from(beside.first >= HIGH);
+        let ends = |counter: &CounterEnds| (counter.first, counter.last);
+        let is_copy = own == other && beside.total > 0.0 && ends(counter) == ends(beside);
+        high += usize::from(beside.first >= HIGH || is_copy);
         if beside.total > 0.0 {
             twice.push((counter.name.as_str(), beside.total));
         }

@@ -263,7 +263,10 @@ pub struct Gaps {
     pub gaps: u64,
     /// How many emissions would have been in them.
     pub missing: u64,
-    /// The longest of them.
+    /// How often a row that was late, by up to an interval, leaves open whether one is missing in front of it:
+    /// where the times between rows vary by more than half of the interval, as with a `collection_jitter`.
+    pub undecided: u64,
+    /// The longest gaps.
     pub longest: Vec<Gap>,
     /// How often ctpulse was started again within the recording.
     pub restarts: u64,

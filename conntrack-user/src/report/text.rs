@@ -257,6 +257,10 @@ fn gaps(gaps: &Gaps, at: &dyn Fn(i64) -> String, out: &mut String) {
         let missing = count(gaps.missing as f64, "emission");
         parts.push(format!("{} ({missing} missing)", count(gaps.gaps as f64, "gap")));
     }
+    if gaps.undecided > 0 {
+        let late = count(gaps.undecided as f64, "late row");
+        parts.push(format!("{late} (one may be missing in front of each)"));
+    }
     if let Some(gap) = gaps.longest.first() {
         let length = duration((gap.to_ns - gap.from_ns) as f64 / 1e9);
         parts.push(format!("the longest {length} from {}", at(gap.from_ns)));

@@ -6,7 +6,7 @@ use self::order::order;
 use super::coarse::Coarse;
 use super::completeness::{Completeness, seconds, spans};
 use super::doubts::Unknowns;
-use super::gaps::OtherInterval;
+use super::gaps::{OtherInterval, ShorterInterval};
 use crate::recording::ReadCounts;
 use crate::schema::fields::DROP;
 use crate::text::human::{date, duration, number, percent, time_of_day};
@@ -230,13 +230,6 @@ fn of_coarse_times(coarse: &Coarse) -> String {
 /// The unknowns from the times of the rows.
 fn times(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
     let rows = count(evidence.emissions, "row");
-    if evidence.undecided_gaps > 0 {
-        sentences.push(format!(
-            "the time between rows varies by more than half of the interval, and {} of {rows} came up \
-             to an interval late: a single row that is missing there cannot be seen",
-            number(evidence.undecided_gaps as f64, 15)
-        ));
-    }
     // Rows of the table that go on show the former.
     if evidence.missing_regularly
         && evidence.coarse.is_none()
@@ -255,6 +248,19 @@ fn times(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
             duration(evidence.interval_seconds.unwrap_or(0.0)),
             duration(longer),
             count(other_rows, "row")
+        ));
+    }
+    let ShorterInterval { seconds: shorter, between } = evidence.shorter_interval;
+    if between > 0 {
+        sentences.push(format!(
+            "the interval is {}, but a part of the rows is {} apart, and {} longer than that: rows may be \
+             missing there, and the interval may have been changed",
+            duration(evidence.interval_seconds.unwrap_or(0.0)),
+            duration(shorter),
+            match between {
+                1 => "one time between rows is".to_owned(),
+                many => format!("{} times between rows are", number(many as f64, 15)),
+            }
         ));
     }
     if let (Some(interval), Some(table)) =

@@ -74,6 +74,46 @@ fn losses_that_rows_of_another_source_bring_are_unknown() {
     assert_eq!(code, Some(0), "{titles:?}");
 }
 
+/// One row of a busier host among those of a quiet one, whose losses are 0: certain losses.
+#[test]
+fn a_row_of_another_source_among_those_of_a_quiet_one_is_unknown() {
+    let gather = |drop: u64, found: u64, second: u64| {
+        let time = START_NS as u64 / 1_000_000_000 + second;
+        format!(
+            "conntrack,cpu=all,host=gw drop={drop}i,early_drop={drop}i,found={found}i,insert_failed=0i {time}\n\
+             conntrack,host=gw ip_conntrack_count=40,ip_conntrack_max=65536 {time}\n"
+        )
+    };
+    for (drop, found) in [(5000, 90_000), (0, 90_000), (777, 0)] {
+        let row = |second: u64| {
+            let is_other = second == 10;
+            let (drop, found) = if is_other { (drop, found) } else { (0, 0) };
+            gather(drop, 100 + found + 2 * second * u64::from(!is_other), second)
+        };
+        let text: String = (0..20).map(row).collect();
+        let (code, titles) = advice(&text);
+        assert!(titles.iter().all(|title| !title.starts_with("!!")), "{drop} {found}: {titles:?}");
+        assert_eq!(code, Some(3), "{drop} {found}: {titles:?}");
+    }
+}
+
+/// `drop` at 4,280,000,000 before a reboot was 15 million drops after it.
+#[test]
+fn a_reboot_near_the_end_of_32_bits_is_no_wrap() {
+    let gather = |drop: u64, second: u64| {
+        let time = START_NS as u64 / 1_000_000_000 + 10 * second;
+        format!(
+            "conntrack,cpu=all,host=gw drop={drop}i,early_drop=0i,found=0i,insert_failed=0i {time}\n\
+             conntrack,host=gw ip_conntrack_count=40,ip_conntrack_max=65536 {time}\n"
+        )
+    };
+    let reboot = |second| gather(if second < 5 { 4_280_000_000 } else { 0 }, second);
+    let text: String = (0..10).map(reboot).collect();
+    let found = source(&text);
+    assert_eq!((totals(&found).get("drop"), found.gaps.resets), (None, 1));
+    assert_eq!(advice(&text).0, Some(3));
+}
+
 /// A row of another source that is lower and the first one, or higher and the last one: no counter falls.
 #[test]
 fn a_leap_of_all_counters_is_a_burst_or_another_source() {
@@ -151,6 +191,48 @@ fn a_single_row_with_a_far_time_is_left_out() {
             }
         }
     }
+}
+
+/// A gather 1,000 s late was 99 drops of 19, for certain: those from 0 on.
+#[test]
+fn a_single_gather_with_a_time_that_is_apart_is_left_out() {
+    let truth = busy(60);
+    let is_whole = |row: &Row| ONLY_ALL(row) || ONLY_TABLE(row);
+    let rows: Vec<_> = truth.rows(0).into_iter().filter(is_whole).collect();
+    let table_first: Vec<_> = rows.chunks(2).flat_map(|gather| gather.iter().rev()).collect();
+    let table_first: Vec<_> = table_first.into_iter().cloned().collect();
+    let only_all: Vec<_> = rows.iter().filter(|row| ONLY_ALL(row)).cloned().collect();
+    for (what, rows) in [("", &rows), ("table first", &table_first), ("no table", &only_all)] {
+        for by in [1000, 100, 20, -20, -100, -1000] {
+            let mut rows = rows.clone();
+            let wrong = rows.iter_mut().filter(|row| row.second() == 30);
+            wrong.for_each(|row| row.time_ns += by * SECOND_NS);
+            let found = report_of_rows(&rows);
+            let what = format!("{what} {by}: {}", warnings(&found));
+            assert_eq!(totals(&found), truth.totals(), "{what}");
+            assert!(what.contains("with a time that is far from"), "{what}");
+            let gaps = (found.gaps.gaps, found.gaps.missing, found.gaps.resets);
+            assert_eq!(gaps, (1, 1, 0), "{what}");
+        }
+    }
+    // A row behind an outage has the right time, and one that came late belongs elsewhere.
+    for without in [30..50, 30..31] {
+        let mut rows = rows.clone();
+        rows.retain(|row| !without.contains(&row.second()));
+        let found = report_of_rows(&rows);
+        assert_eq!(totals(&found), truth.totals());
+        let missing = (without.end - without.start) as u64;
+        assert_eq!(found.gaps.missing, missing, "{}", warnings(&found));
+    }
+    let mut late = rows.clone();
+    late[60..].rotate_right(40);
+    let found = report_of_rows(&late);
+    assert_eq!((totals(&found), found.gaps.missing), (truth.totals(), 0), "{}", warnings(&found));
+    // Nothing moved: each order is right.
+    let still = Truth::of(2, 60, |_, _| [0; 6]);
+    let mut rows: Vec<_> = still.rows(0).into_iter().filter(ONLY_ALL).collect();
+    rows.iter_mut().filter(|row| row.second() == 30).for_each(|row| row.time_ns += 20 * SECOND_NS);
+    assert_eq!(report_of_rows(&rows).emissions, 59);
 }
 
 /// The same where there is no row on the other side.

@@ -232,13 +232,14 @@ pub(super) fn labelled(source: &SourceReport, out: &mut String) {
 /// Where rows are missing.
 pub(super) fn gaps(source: &SourceReport, out: &mut String) {
     let gaps = &source.gaps;
-    if gaps.gaps + gaps.restarts + gaps.resets + gaps.backwards == 0 {
+    if gaps.gaps + gaps.undecided + gaps.restarts + gaps.resets + gaps.backwards == 0 {
         return;
     }
     out.push_str("<h3>Gaps</h3><dl>");
     for (word, count) in [
         ("gaps", gaps.gaps),
         ("emissions missing", gaps.missing),
+        ("late rows, in front of which one may be missing", gaps.undecided),
         ("restarts", gaps.restarts),
         ("counter resets", gaps.resets),
         ("backward steps of time", gaps.backwards),
