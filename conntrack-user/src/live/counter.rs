@@ -68,7 +68,7 @@ impl Last {
         let before = last.replace(Self { at_ns, value, pace, held: None })?;
         let step = before.step(at_ns, value);
         if let Some(last) = last {
-            last.pace.add(step.events, (step.from_ns, at_ns));
+            last.pace.add(step.events, (step.from_ns, at_ns), 1);
         }
         Some(step)
     }

@@ -5,7 +5,8 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use super::frames::whole_part;
-use super::{Catalog, ZSTD_MAGIC, parse};
+use super::time::Units;
+use super::{BadLine, Catalog, ZSTD_MAGIC, parse};
 use crate::format::{Csv, Format};
 
 /// A row that is longer is none.
@@ -104,9 +105,9 @@ fn refuse_rows(file: &mut File) -> io::Result<()> {
     if std::str::from_utf8(line).is_ok_and(|line| Csv::under(line).is_some()) {
         return refused("it begins with a CSV header of ctpulse");
     }
-    match parse(line.trim_ascii_end(), &mut Catalog::default(), &mut Vec::new()) {
-        Ok(Some(_)) => refused("it begins as a recording does"),
-        Ok(None) | Err(_) => Ok(()),
+    match is_row(line.trim_ascii_end()) {
+        Ok(true) => refused("it begins as a recording does"),
+        Ok(false) | Err(_) => Ok(()),
     }
 }
 
@@ -142,9 +143,9 @@ fn whole_rows(file: &mut File, length: u64) -> io::Result<u64> {
         Some(_) if is_exposition(&start) => {
             return no_recording("it begins as Prometheus text does");
         }
-        Some(end) => match parse(&start[..end], &mut Catalog::default(), &mut Vec::new()) {
-            Ok(Some(_)) => {}
-            Ok(None) => return no_recording("its first line is empty or a comment"),
+        Some(end) => match is_row(&start[..end]) {
+            Ok(true) => {}
+            Ok(false) => return no_recording("its first line is empty or a comment"),
             Err(why) => return no_recording(&why.to_string()),
         },
         // Its very first row, torn.
@@ -170,4 +171,13 @@ fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
 fn is_beginning(text: &[u8]) -> bool {
     let beginnings: [&[u8]; 3] = [b"conntrack", b"internal_ctpulse", b"{\"fields\":"];
     beginnings.iter().any(|beginning| text.starts_with(beginning) || beginning.starts_with(text))
+}
+
+/// Whether a line is a row, and not empty or a comment.
+///
+/// # Errors
+/// Why it is none.
+fn is_row(line: &[u8]) -> Result<bool, BadLine> {
+    let row = parse(line, &mut Units::default(), &mut Catalog::default(), &mut Vec::new())?;
+    Ok(row.is_some())
 }

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::known::is_known;
-use super::{BadLine, Catalog, FieldId, RecordedSeries, SeriesId, time};
+use super::time::{self, Units};
+use super::{BadLine, Catalog, FieldId, RecordedSeries, SeriesId};
 
 #[derive(Deserialize)]
 struct JsonRow {
@@ -37,9 +38,9 @@ impl Scalar {
         }
     }
 
-    fn time_ns(&self) -> Option<i64> {
+    fn time_ns(&self, units: &mut Units) -> Option<i64> {
         match self {
-            Self::Integer(time) => time::nanoseconds_of_json(*time),
+            Self::Integer(time) => units.nanoseconds_of_json(*time),
             Self::Number(time) => time::nanoseconds_of_fraction(*time),
             Self::Text(text) => time::parse(text),
             Self::Other(_) => None,
@@ -78,9 +79,10 @@ fn no_row(object: &[u8], error: &serde_json::Error) -> BadLine {
     }
 }
 
-/// Reads `object` into `values`; the series, and the time in nanoseconds.
+/// Reads `object` into `values`; the series, and the time in nanoseconds. `units` is that of its file.
 pub(super) fn parse(
     object: &[u8],
+    units: &mut Units,
     catalog: &mut Catalog,
     values: &mut Vec<(FieldId, f64)>,
 ) -> Result<(SeriesId, i64), BadLine> {
@@ -95,7 +97,7 @@ pub(super) fn parse(
     }
     let time_ns = match row.timestamp {
         None | Some(Scalar::Other(_)) => return Err(BadLine::NoTime),
-        Some(time) => time.time_ns().ok_or(BadLine::Time)?,
+        Some(time) => time.time_ns(units).ok_or(BadLine::Time)?,
     };
     let tags = row.tags.into_iter().flatten().filter_map(|(key, value)| Some((key, value.text()?)));
     let series = RecordedSeries { name: row.name, tags: tags.collect() };

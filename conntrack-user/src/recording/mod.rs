@@ -110,6 +110,12 @@ pub enum BadLine {
     /// Not line protocol.
     #[error("not line protocol: {0}")]
     Syntax(&'static str),
+    /// A row with other text in front of it.
+    #[error(
+        "text in front of a row, as logs of services and containers have it: remove it, such as by \
+         sed -E 's/^.*(conntrack,|\\{{\"fields\")/\\1/' FILE"
+    )]
+    Prefixed,
     /// A sample in the format that Prometheus scrapes.
     #[error(
         "a sample of Prometheus, which has no time of its own: query the server as CSV or JSON rows"

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::clock_steps::InOrder;
 use super::csv_rows::{CsvTables, is_headless};
 use super::lines::{Line, Lines, MARK};
+use super::time::Units;
 use super::{
     BadLine, Catalog, FieldId, ReadCounts, Row, SeriesId, decode, json, line_protocol, time,
 };
@@ -91,11 +92,17 @@ struct Open {
     name: String,
     lines: Lines<Box<dyn Read + Send>>,
     tables: CsvTables,
+    units: Units,
 }
 
 impl Open {
     fn new(name: String, input: Box<dyn Read + Send>) -> Self {
-        Self { name, lines: Lines::new(input), tables: CsvTables::default() }
+        Self {
+            name,
+            lines: Lines::new(input),
+            tables: CsvTables::default(),
+            units: Units::default(),
+        }
     }
 
     /// The next row, its values in `values`; `None` at the end of the file.
@@ -110,12 +117,13 @@ impl Open {
                 Ok(None) => return Ok(None),
                 Ok(Some(Line::Whole(line))) => {
                     tally.bytes += line.len() as u64 + 1;
-                    parse_text(line, &mut self.tables, (catalog, tally), values)
+                    let context = (&mut self.tables, &mut self.units);
+                    parse_text(line, context, (catalog, tally), values)
                 }
                 Ok(Some(Line::Object(object))) => {
                     tally.bytes += object.len() as u64 + 1;
                     values.clear();
-                    json::parse(object, catalog, values).map(Some)
+                    json::parse(object, &mut self.units, catalog, values).map(Some)
                 }
                 Ok(Some(Line::Cut)) => Err(BadLine::Json("its end is missing".to_owned())),
                 Ok(Some(Line::Torn)) => Err(BadLine::Torn),
@@ -154,7 +162,7 @@ impl Open {
 /// Reads one line that is no JSON; `None` for one that is no row and need not be one.
 fn parse_text(
     line: &[u8],
-    tables: &mut CsvTables,
+    (tables, units): (&mut CsvTables, &mut Units),
     (catalog, tally): (&mut Catalog, &mut ReadCounts),
     values: &mut Vec<(FieldId, f64)>,
 ) -> Result<Option<(SeriesId, i64)>, BadLine> {
@@ -172,12 +180,12 @@ fn parse_text(
             None => {}
         }
     }
-    let why = match parse(line, catalog, values) {
+    let why = match parse(line, units, catalog, values) {
         Ok(row) => return Ok(row),
         Err(why) => why,
     };
     if let Some(line) = line.strip_prefix(TEST_PROMPT) {
-        return parse(line, catalog, values);
+        return parse(line, units, catalog, values);
     }
     if tables.take_header(cells, catalog)? || is_statement(line) || is_log_line(line) {
         return Ok(None);
@@ -185,7 +193,9 @@ fn parse_text(
     Err(match of_table {
         Some(of_table) => of_table,
         None if is_exposition_sample(line) => BadLine::Exposition,
+
         None if is_headless(cells) => BadLine::NoHeader,
+        None if has_text_in_front(line) => BadLine::Prefixed,
         None => why,
     })
 }
@@ -207,6 +217,12 @@ fn is_exposition_sample(line: &[u8]) -> bool {
     name > 0 && line[name..].starts_with(b"{") && memchr::memmem::find(line, b"\"} ").is_some()
 }
 
+/// Whether a row of conntrack follows on other text, as logs of containers and services have it.
+fn has_text_in_front(line: &[u8]) -> bool {
+    const ROWS: [&[u8]; 2] = [b"conntrack,", b"{\"fields\":"];
+    ROWS.iter().any(|row| memchr::memmem::find(line, row).is_some_and(|at| at > 0))
+}
+
 /// Whether `line` is one of those that `influx_inspect export` writes in front of its rows.
 fn is_statement(line: &[u8]) -> bool {
     line.starts_with(b"CREATE DATABASE ")
@@ -215,6 +231,7 @@ fn is_statement(line: &[u8]) -> bool {
 /// Reads one line of line protocol or JSON; `None` for one that is empty or a comment.
 pub(super) fn parse(
     line: &[u8],
+    units: &mut Units,
     catalog: &mut Catalog,
     values: &mut Vec<(FieldId, f64)>,
 ) -> Result<Option<(SeriesId, i64)>, BadLine> {
@@ -225,10 +242,10 @@ pub(super) fn parse(
     match line.first() {
         None | Some(b'#') => Ok(None),
         Some(0) => Err(BadLine::Syntax("zero bytes, as a crash leaves them")),
-        Some(b'{') => json::parse(line, catalog, values).map(Some),
+        Some(b'{') => json::parse(line, units, catalog, values).map(Some),
         Some(_) => {
             let (series, time) = line_protocol::parse(line, catalog, values)?;
-            Ok(Some((series, time::nanoseconds(time).ok_or(BadLine::Time)?)))
+            Ok(Some((series, units.nanoseconds(time).ok_or(BadLine::Time)?)))
         }
     }
 }

@@ -10,6 +10,8 @@ const CENTURY_NS: std::ops::Range<i64> =
 /// 2015-01-01 and 2040-01-01.
 const TODAY_NS: std::ops::Range<i64> = 1_420_070_400_000_000_000..2_208_988_800_000_000_000;
 
+const DAY_NS: u64 = 86_400_000_000_000;
+
 /// The times that are read, in nanoseconds: those from 1900 to 2149. The difference of two of them has room
 /// in 64 bits.
 const READ_NS: std::ops::Range<i64> = -2_208_988_800_000_000_000..5_680_281_600_000_000_000;
@@ -31,15 +33,55 @@ pub(super) fn nanoseconds_of_fraction(time: f64) -> Option<i64> {
     time_ns.filter(|time_ns| READ_NS.contains(time_ns))
 }
 
-/// Returns a time of JSON, of which the unit may be each power of ten up to a second, as Telegraf's
-/// `json_timestamp_units` has it. The unusual ones are tried with the years of today only: a clock that was
-/// never set has small numbers of nanoseconds.
-pub(super) fn nanoseconds_of_json(time: i64) -> Option<i64> {
-    let unit_ns = unit_ns(time.unsigned_abs());
-    let is_known = time.checked_mul(unit_ns).is_some_and(|time_ns| CENTURY_NS.contains(&time_ns));
-    let units = (1..9).map(|power| 10_i64.pow(power));
-    let mut times = units.filter(|_| !is_known).filter_map(|unit_ns| time.checked_mul(unit_ns));
-    times.find(|time_ns| TODAY_NS.contains(time_ns)).or_else(|| nanoseconds(time))
+/// The unit of the times of one file, which have no other sign of it than their size.
+#[derive(Debug, Default)]
+pub(super) struct Units {
+    /// The last time as it was written, and its unit.
+    last: Option<(i64, i64)>,
+    /// Two different times are near to each other in this unit.
+    is_sure: bool,
+}
+
+impl Units {
+    /// Returns a time of line protocol in nanoseconds.
+    pub(super) fn nanoseconds(&mut self, time: i64) -> Option<i64> {
+        self.with_unit(time, unit_ns(time.unsigned_abs()))
+    }
+
+    /// Returns a time of JSON in nanoseconds. Its unit may be each power of ten up to a second, as Telegraf's
+    /// `json_timestamp_units` has it. The unusual ones are tried with the years of today only: a clock that
+    /// was never set has small numbers of nanoseconds.
+    pub(super) fn nanoseconds_of_json(&mut self, time: i64) -> Option<i64> {
+        let unit_ns = unit_ns(time.unsigned_abs());
+        let is_in = |range: &std::ops::Range<i64>, ns| {
+            time.checked_mul(ns).is_some_and(|t| range.contains(&t))
+        };
+        let mut units = (1..9).map(|power| 10_i64.pow(power));
+        let unusual =
+            units.find(|ns| is_in(&TODAY_NS, *ns)).filter(|_| !is_in(&CENTURY_NS, unit_ns));
+        let Some(unusual_ns) = unusual else { return self.with_unit(time, unit_ns) };
+        // Rows of one file are no days apart from its first ones.
+        if !self.is_sure && self.last.is_some_and(|(last, _)| !is_near(time, last, unusual_ns)) {
+            return self.with_unit(time, 1);
+        }
+        self.with_unit(time, unusual_ns)
+    }
+
+    /// The time in this unit, or in that of the time before if it goes on there: a clock that was never set has
+    /// times that are in this century in another unit, for some minutes.
+    fn with_unit(&mut self, time: i64, unit_ns: i64) -> Option<i64> {
+        let goes_on = |(last, last_ns): &(i64, i64)| is_near(time, *last, *last_ns);
+        let before = self.last.filter(goes_on);
+        self.is_sure |= before.is_some_and(|(last, _)| last != time);
+        let unit_ns = before.map_or(unit_ns, |(_, last_ns)| last_ns);
+        self.last = Some((time, unit_ns));
+        time.checked_mul(unit_ns).filter(|time_ns| READ_NS.contains(time_ns))
+    }
+}
+
+/// Whether two times of this unit are a day apart or less.
+fn is_near(time: i64, last: i64, unit_ns: i64) -> bool {
+    time.abs_diff(last).saturating_mul(unit_ns.unsigned_abs()) <= DAY_NS
 }
 
 fn unit_ns(time: u64) -> i64 {
@@ -75,12 +117,33 @@ mod tests {
     #[test]
     fn a_time_of_json_has_any_power_of_ten_as_its_unit() {
         for power in 0..=9 {
-            let time = 1_700_000_000_000_000_000 / 10_i64.pow(power);
-            assert_eq!(nanoseconds_of_json(time), Some(1_700_000_000_000_000_000), "{time}");
+            let mut units = Units::default();
+            for second in [1_700_000_000, 1_700_000_000, 1_700_000_010, 1_700_500_000] {
+                let time_ns = second * 1_000_000_000;
+                let time = time_ns / 10_i64.pow(power);
+                assert_eq!(units.nanoseconds_of_json(time), Some(time_ns), "{time}");
+            }
         }
-        // The clock was not set.
-        assert_eq!(nanoseconds_of_json(59), Some(59_000_000_000));
-        assert_eq!(nanoseconds_of_json(-59), Some(-59_000_000_000));
+    }
+
+    /// Nanoseconds of 15 s to 2 h after 1970 are times of this century in other units.
+    #[test]
+    fn the_times_of_a_clock_that_was_never_set_have_one_unit() {
+        for first in [5, 200, 800] {
+            let (mut json, mut lines) = (Units::default(), Units::default());
+            for second in (first..7200).flat_map(|second| [second; 2]) {
+                let time_ns = second * 1_000_000_000;
+                // The first row may be taken for one of today.
+                let found = json.nanoseconds_of_json(time_ns);
+                assert!(found == Some(time_ns) || second == first, "{second}");
+                assert_eq!(lines.nanoseconds(time_ns), Some(time_ns), "{second}");
+            }
+            // Then it is set.
+            let now = 1_700_000_000_000_000_000;
+            assert_eq!([json.nanoseconds_of_json(now), lines.nanoseconds(now)], [Some(now); 2]);
+        }
+        let seconds = Units::default().nanoseconds_of_json(59);
+        assert_eq!(seconds, Some(59_000_000_000));
     }
 
     #[test]

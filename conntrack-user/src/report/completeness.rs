@@ -159,6 +159,11 @@ impl Completeness<'_> {
         }
     }
 
+    /// Whether all statistics rows have the same time, and several of them different values.
+    pub(super) fn has_one_time(&self) -> bool {
+        self.statistics_rows == 1 && self.repeated > 0
+    }
+
     /// Whether so many events need a table that was fuller than any row shows it.
     pub(super) fn needs_a_fuller_table(&self, name: &str, events: f64) -> bool {
         let fullest = self.fill.and_then(|fill| fill.fullest);

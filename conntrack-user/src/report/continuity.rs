@@ -19,6 +19,8 @@ const FEWEST_LEAPING: usize = 4;
 const LEAP: f64 = 64.0;
 /// One counter suffices where it leaps on each CPU.
 const FEWEST_ON_EACH_CPU: usize = 1;
+/// Rows are so many times as far apart as those before where there is a gap.
+const GAP: f64 = 3.0;
 /// Falls that are kept until the end.
 const MOST_FALLS: usize = 16;
 
@@ -110,6 +112,8 @@ pub(super) struct Breaks {
 pub(super) struct Continuity {
     time_ns: i64,
     first_row_ns: Option<i64>,
+    /// The seconds between the last two rows.
+    apart: f64,
     now: Vec<f64>,
     /// The values of the last row and of the one before it; NaN where they are not known.
     last: Vec<f64>,
@@ -174,10 +178,14 @@ impl Continuity {
             return self.compare(time_ns, Lower::BeganAgain);
         }
         let may_leap = is_fastest && fell < FEWEST_BEYOND && self.take_rises(time_ns, seconds);
-        if fell >= FEWEST_BEYOND && self.is_behind_a_peak() {
+        // A host that a flood has taken down comes back later.
+        let is_next = seconds <= GAP * self.apart;
+        self.apart = seconds;
+        let fell_all = fell > 0 && self.last.iter().filter(|last| **last > 0.0).count() == fell;
+        if fell >= FEWEST_BEYOND && is_next && self.is_behind_a_peak() {
             self.doubt_peak();
             self.note(self.time_ns);
-        } else if fell >= FEWEST_BEYOND {
+        } else if fell >= FEWEST_BEYOND || fell_all {
             self.fall(time_ns, seconds, lower == Lower::Stayed);
             self.may_return = fell >= FEWEST;
         } else if self.may_return
@@ -282,7 +290,8 @@ impl Continuity {
         for fallen in &self.falls {
             let beyond = self.beyond(fallen);
             let above_zero = fallen.to.iter().filter(|value| **value > 0.0).count();
-            let is_beyond = beyond.len() >= FEWEST_BEYOND && 2 * beyond.len() > above_zero;
+            let are_enough = beyond.len() >= FEWEST_BEYOND || beyond.len() == above_zero;
+            let is_beyond = are_enough && 2 * beyond.len() > above_zero;
             if is_beyond || fallen.is_doubtful {
                 doubt(&mut breaks.doubted, fallen.to.iter().copied());
             } else {

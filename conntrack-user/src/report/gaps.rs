@@ -27,6 +27,8 @@ const MOSTLY: f64 = 0.9;
 const LEAST_RUN: u64 = 5;
 /// The most different intervals that are kept.
 const MOST_RUNS: usize = 16;
+/// The most times that are longer than those on both sides of them.
+const MOST_WITHIN: usize = 256;
 /// Intervals before the estimate is believed: the first is often cut short.
 const ENOUGH: u64 = 8;
 /// How many gaps are listed, the longest.
@@ -258,7 +260,7 @@ pub(super) struct OtherInterval {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ShorterInterval {
     pub(super) seconds: f64,
-    /// Times between rows that are longer than this, and shorter than a gap.
+    /// Times among those rows that are longer than this, and shorter than a gap: 256 at most.
     pub(super) between: u64,
 }
 
@@ -276,6 +278,8 @@ struct Intervals {
     runs: Vec<u64>,
     /// How many times the time between rows is the same as before, up to now.
     run: u64,
+    /// A time between two shorter ones that are the same, and these.
+    within: Vec<(u64, u64)>,
     /// How often the time between rows was another one than the time before.
     varied: u64,
     /// Rows since then.
@@ -351,6 +355,7 @@ impl Intervals {
             sums: Default::default(),
             runs: Vec::new(),
             run: 0,
+            within: Vec::new(),
             varied: 0,
             since_varied: MOST_ROWS,
             chain: [0; MOST_ROWS],
@@ -389,6 +394,14 @@ impl Intervals {
         if self.chained > 1 && !is_same {
             self.varied += 1;
             self.since_varied = 0;
+        }
+        let [behind, us_between, before, ..] = self.chain;
+        if self.chained > 2
+            && self.within.len() < MOST_WITHIN
+            && us_between as f64 > LONGER * before as f64
+            && are_same(before, behind)
+        {
+            self.within.push((us_between, before));
         }
         // Regular rows need no sums.
         if self.since_varied < MOST_ROWS {
@@ -491,9 +504,7 @@ impl Intervals {
     /// gap of that part may be no longer than this one.
     fn shorter(&self, interval_us: Option<f64>) -> ShorterInterval {
         let none = ShorterInterval::default();
-        let (Some(interval_us), Some(histogram)) = (interval_us, &self.histogram) else {
-            return none;
-        };
+        let Some(interval_us) = interval_us else { return none };
         if self.turn().is_some() || self.is_irregular(interval_us) {
             return none;
         }
@@ -502,13 +513,11 @@ impl Intervals {
         let Some(us) = shortest.filter(|us| LONGER * (*us as f64) < interval_us) else {
             return none;
         };
-        let is_between = |other: u64| {
-            let is_own = are_same(other, interval_us as u64) || self.is_other_interval(other);
-            other as f64 > LONGER * us as f64 && other as f64 <= LONGER * interval_us && !is_own
+        let is_between = |(between, around): &&(u64, u64)| {
+            let is_own = are_same(*between, interval_us as u64) || self.is_other_interval(*between);
+            are_same(*around, us) && *between as f64 <= LONGER * interval_us && !is_own
         };
-        let buckets = histogram.iter_recorded();
-        let between = buckets.filter(|bucket| is_between(bucket.value_iterated_to()));
-        let between = between.map(|bucket| bucket.count_since_last_iteration()).sum();
+        let between = self.within.iter().filter(is_between).count() as u64;
         ShorterInterval { seconds: us as f64 / 1e6, between }
     }
 
@@ -655,6 +664,8 @@ mod tests {
             ([[10.0; 12].to_vec(), [1.0; 7].to_vec(), [8.0].to_vec(), [1.0; 3].to_vec()], 1),
             ([[10.0; 20].to_vec(), [1.0; 6].to_vec(), [2.0].to_vec(), [1.0; 4].to_vec()], 1),
             ([[10.0; 20].to_vec(), [1.0; 9].to_vec(), [10.0].to_vec(), [1.0; 4].to_vec()], 0),
+            // The edges of the part are as long as they are.
+            ([[60.0; 20].to_vec(), [25.0].to_vec(), [10.0; 9].to_vec(), [35.0, 60.0].to_vec()], 0),
             ([[10.0; 20].to_vec(), [9.0].to_vec(), [8.0].to_vec(), [10.0; 4].to_vec()], 0),
         ] {
             for is_backwards in [false, true] {

@@ -70,6 +70,11 @@ fn statistics(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
             "no statistics row: {} only, so no counter is known",
             count(evidence.table_rows, "table row")
         )),
+        Some((time_ns, _)) if evidence.has_one_time() => sentences.push(format!(
+            "all statistics rows have the time {}, and different counters, as where a spreadsheet has cut the \
+             times: when events happened is not known",
+            moment(time_ns)
+        )),
         Some(_) if evidence.statistics_rows < 2 => sentences
             .push("a single statistics row: how much the counters moved is not known".to_owned()),
         Some(own) if !spans(own, evidence.span, evidence.jitter_seconds()) => {
@@ -286,7 +291,7 @@ fn times(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
         sentences.push(of_coarse_times(coarse));
     }
     let is_shared = evidence.coarse.is_some_and(|coarse| coarse.is_shared());
-    if evidence.repeated > 0 && !is_shared {
+    if evidence.repeated > 0 && !is_shared && !evidence.has_one_time() {
         sentences.push(format!(
             "{} of {rows} have the time of the row before, with higher counters: rates and peaks \
              there are too high; the clock may have gone back",

@@ -302,6 +302,19 @@ fn one_wrong_time_is_no_step_of_the_clock() {
     assert_eq!((found.gaps.gaps, found.interval_seconds.unwrap().round()), (1, 1.0));
 }
 
+/// A spreadsheet wrote 1.79559E+09 for each of them: "a single statistics row" beside 200 drops.
+#[test]
+fn rows_that_all_have_one_time_are_named() {
+    let truth = busy(30);
+    let mut rows: Vec<_> = truth.rows(0).into_iter().filter(ONLY_ALL).collect();
+    rows.iter_mut().for_each(|row| row.time_ns = START_NS);
+    let found = source(&rows);
+    let said = warnings(&found);
+    assert!(said.contains("all statistics rows have the time 2026-11-25 07:10:00"), "{said}");
+    assert!(!said.contains("a single statistics row"), "{said}");
+    assert_eq!(totals(&found), truth.totals());
+}
+
 /// 8 s without a row among rows of 1 s, most of all rows being 10 s apart, were "gaps none".
 #[test]
 fn a_gap_in_a_part_with_a_shorter_interval_is_said() {

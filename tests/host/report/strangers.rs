@@ -97,6 +97,24 @@ fn a_row_of_another_source_among_those_of_a_quiet_one_is_unknown() {
     }
 }
 
+/// A restored snapshot of a host on which one counter is above 0: 90 drops, for certain.
+#[test]
+fn a_fall_of_the_only_counter_above_0_is_unknown_while_the_table_stays() {
+    let gather = |drop: u64, second: u64| {
+        let time = START_NS as u64 / 1_000_000_000 + 10 * second;
+        format!(
+            "conntrack,cpu=all,host=gw drop={drop}i,early_drop=0i,found=0i,insert_failed=0i {time}\n\
+             conntrack,host=gw ip_conntrack_count=1000,ip_conntrack_max=65536 {time}\n"
+        )
+    };
+    let text: String = (0..8).map(|at| gather(if at < 4 { 100 } else { 90 }, at)).collect();
+    let (code, titles) = advice(&text);
+    assert_eq!(code, Some(3), "{titles:?}");
+    // A container that was started again has few events.
+    let text: String = (0..8).map(|at| gather(if at < 4 { 100 } else { 2 * at }, at)).collect();
+    assert_eq!(advice(&text).0, Some(1));
+}
+
 /// `drop` at 4,280,000,000 before a reboot was 15 million drops after it.
 #[test]
 fn a_reboot_near_the_end_of_32_bits_is_no_wrap() {

@@ -2,7 +2,7 @@
 
 use super::Track;
 use super::stretch::{Fall, Point, Reach};
-use super::wrap::{Pace, WRAP, shortened, wrapped};
+use super::wrap::{Pace, WRAP, shortened, wrapped, wrapped_beside_others};
 
 /// Settles how counters of the same rows came from one part of the rows to the next, where these came in
 /// another order: one alone does not show whether all began again. `is_of_probes` is for the number of a
@@ -59,6 +59,8 @@ pub(in crate::report) struct Falls {
     have_fallen_apart: bool,
     /// A counter that fell has no usual rise if it wrapped.
     is_unusual: bool,
+    /// It has one that cannot be.
+    is_beyond: bool,
     kernel: FallsOf,
     probes: FallsOf,
 }
@@ -179,6 +181,7 @@ impl Falls {
         let is_other = self.wrapped.replace(from.1).is_some_and(|other| other != from.1);
         self.have_fallen_apart |= is_other;
         self.is_unusual |= !pace.explains_wrap(from, to);
+        self.is_beyond |= wrapped_beside_others(from, to, pace).is_none();
         self.is_reset |= wrapped(from, to, pace).is_none();
     }
 
@@ -232,7 +235,7 @@ impl Falls {
         let (kernel, probes) = (&self.kernel, &self.probes);
         // A reset leaves no counter as it was, and hardly any above that.
         let have_others = kernel.stood + u32::from(self.has_still) > 1;
-        if kernel.may_wrap() && have_others {
+        if kernel.may_wrap() && have_others && !self.is_beyond {
             return if is_of_probes { self.fall_of(probes) } else { Fall::Wraps };
         }
         let have_probes = is_of_probes && probes.began_again();

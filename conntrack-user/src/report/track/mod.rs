@@ -15,6 +15,7 @@ pub(crate) use self::stretch::Point;
 pub(super) use self::stretch::{Fall, Reach, Step};
 use self::stretch::{Joint, Stretch, Zeros, pace_of, step};
 pub(super) use self::wrap::WRAP;
+use self::wrap::wrapped_beside_others;
 pub(crate) use self::wrap::{Pace, leaps, wrapped};
 
 /// Stretches that are kept apart; beyond them the two that are nearest to each other become one.
@@ -115,7 +116,7 @@ impl Track {
         }
         let from_ns = here.to_ns();
         let is_wrap = || match reach.fall {
-            Fall::Wraps => true,
+            Fall::Wraps => wrapped_beside_others(here.last, point, pace).is_some(),
             Fall::MayWrap => wrapped(here.last, point, pace).is_some(),
             _ => false,
         };

@@ -1,6 +1,6 @@
 //! Stretches of time within which a counter's values have no gap, and the increase between two values.
 
-use super::wrap::{Pace, WRAP, leaps, shortened, wrapped, wrapped_anyhow};
+use super::wrap::{Pace, WRAP, leaps, shortened, wrapped, wrapped_beside_others};
 
 /// A value and its time.
 pub(crate) type Point = (i64, f64);
@@ -16,7 +16,7 @@ fn events(from: Point, to: Point, fall: Fall, pace: impl Fn() -> Pace) -> (f64, 
         return (to.1 - from.1, false);
     }
     let wrapped = match fall {
-        Fall::Wraps => wrapped_anyhow(from, to),
+        Fall::Wraps => wrapped_beside_others(from, to, pace()),
         Fall::Shortened => shortened(from, to),
         Fall::MayWrap => wrapped(from, to, pace()),
         Fall::Resets | Fall::BeganAgain | Fall::BeganAgainBehindZeros => None,
@@ -33,7 +33,7 @@ pub(in crate::report) enum Fall {
     /// Nothing: it may have wrapped.
     #[default]
     MayWrap,
-    /// Others did not, and those that did were high: it wrapped, however many events that are.
+    /// Others did not, and those that did were high: it wrapped, if by no more events than can be.
     Wraps,
     /// ctpulse, which adds up wraps, was started again: the counter has the kernel's 32 bits again.
     Shortened,
@@ -192,7 +192,7 @@ impl Stretch {
 pub(super) fn pace_of<'a>(stretches: impl IntoIterator<Item = &'a Stretch>) -> Pace {
     let mut pace = Pace::default();
     for stretch in stretches {
-        pace.add(stretch.events, (stretch.first.0, stretch.last.0));
+        pace.add(stretch.events, (stretch.first.0, stretch.last.0), stretch.values - 1);
     }
     pace
 }

@@ -86,12 +86,13 @@ fn a_fall_from_high_values_beside_others_that_rose_is_a_wrap() {
         let [before, now] = others(rose);
         fall([&before, &now], rise)
     };
-    assert_eq!(beside(500.0, 0.0), Fall::Wraps);
+    assert_eq!(beside(500.0, 6e8), Fall::Wraps);
+    // No counter has 809 million events that stood still before.
+    assert_eq!(beside(500.0, 0.0), Fall::BeganAgain);
     // A counter of 5 may have come to 7 again.
     assert_eq!(beside(5.0, 0.0), Fall::BeganAgain);
     assert_eq!(beside(5.0, 6e8), Fall::MayWrap);
     assert_eq!(fall([&[high, 700.0, 81.0], &[8e8, 3.0, 90.0]], 6e8), Fall::BeganAgain);
-    // However many events that are.
     let wraps = Reach { fall: Fall::Wraps, ..REACH };
     let mut busy = track(&[(0, 2.0 * WRAP - 1e8)], REACH);
     busy.take(minute, WRAP + 1e8, wraps);
@@ -122,6 +123,11 @@ fn a_fall_alone_is_a_wrap_if_the_rises_before_explain_it() {
     // Five minutes of 300 million each, and a burst in front of the end.
     let fast = 3e8;
     assert_eq!(found(fast, [4.2e9, 2.1e8]), (8.0 * fast + 4.2e9f64.mul_add(-1.0, WRAP + 2.1e8), 0));
+    // A gap of a month would have as many events as any.
+    let day = 1440 * minute;
+    let month = [(0, 2e4), (minute, 2.5e6), (2 * minute, 5e6), (30 * day, 300.0)];
+    let apart = track(&month, Reach { far_ns: 2 * minute, ..REACH });
+    assert_eq!((apart.total(), apart.resets()), (5e6 - 2e4 + 300.0, 1));
     assert_eq!(found(20.0, [WRAP - 9e5, 100.0]), (160.0 + 9e5 + 100.0, 0));
 }
 

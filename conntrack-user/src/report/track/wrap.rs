@@ -8,10 +8,16 @@ pub(in crate::report) const WRAP: f64 = 4_294_967_296.0;
 const FEW: f64 = 1_048_576.0;
 /// or so many times those that the counter has had so far in such a time,
 const TIMES: f64 = 8.0;
-/// up to this many, if they are more than
+/// up to this many,
 const MANY: f64 = 268_435_456.0;
-/// so many times those.
+/// or so many times those, between rows without a gap,
 const TIMES_OF_MANY: f64 = 4.0;
+/// up to this many.
+const MOST: f64 = 2_147_483_648.0;
+/// Rows are so many times as far apart as those before where there is a gap.
+const GAP: f64 = 4.0;
+/// Where other counters show that this one wrapped, so many times its usual events are believed.
+const TIMES_BESIDE: f64 = 16.0;
 /// The counters of no more CPUs than this wrap between two values.
 const MOST_WRAPS: f64 = 4.0;
 /// And no more than this many a second.
@@ -22,12 +28,15 @@ const MOST_A_SECOND: f64 = 16_777_216.0;
 pub(crate) struct Pace {
     events: f64,
     seconds: f64,
+    /// Times between rows.
+    rows: f64,
 }
 
 impl Pace {
-    /// Adds the events between two times.
-    pub(crate) fn add(&mut self, events: f64, (from_ns, to_ns): (i64, i64)) {
+    /// Adds the events between two times, that of a value and that of the one so many values behind it.
+    pub(crate) fn add(&mut self, events: f64, (from_ns, to_ns): (i64, i64), values: u64) {
         self.events += events;
+        self.rows += values as f64;
         self.seconds += to_ns.saturating_sub(from_ns) as f64 / 1e9;
     }
 
@@ -36,11 +45,18 @@ impl Pace {
         if self.seconds > 0.0 { self.events / self.seconds * seconds } else { 0.0 }
     }
 
+    /// The most events between two values that are believed because of those before, so many times as many.
+    fn most(&self, from: Point, to: Point, times: f64) -> f64 {
+        let apart = seconds(from, to);
+        let is_gap = apart * self.rows > GAP * self.seconds;
+        if is_gap { 0.0 } else { (times * self.events_in(apart)).min(MOST) }
+    }
+
     /// Whether a wrap between two values has about the events that the counter has had so far in such a
     /// time. Two counters that began again hardly ever do both.
     pub(super) fn explains_wrap(&self, from: Point, to: Point) -> bool {
         let usual = self.events_in(seconds(from, to));
-        let events = wrapped_within(from, to, f64::INFINITY);
+        let events = wrapped_within(from, to, self.most(from, to, TIMES_OF_MANY));
         events.is_some_and(|it| it <= TIMES_OF_MANY * usual && usual <= TIMES_OF_MANY * it)
     }
 
@@ -48,7 +64,7 @@ impl Pace {
     fn believed(&self, from: Point, to: Point) -> f64 {
         let seconds = seconds(from, to);
         let usual = self.events_in(seconds);
-        let most = (TIMES * usual).clamp(FEW, MANY).max(TIMES_OF_MANY * usual);
+        let most = (TIMES * usual).clamp(FEW, MANY).max(self.most(from, to, TIMES_OF_MANY));
         most.min(MOST_A_SECOND * seconds.max(1.0))
     }
 }
@@ -59,9 +75,9 @@ pub(crate) fn wrapped(from: Point, to: Point, pace: Pace) -> Option<f64> {
     wrapped_within(from, to, pace.believed(from, to))
 }
 
-/// Returns the events between two values if the counter wrapped, however many they are.
-pub(super) fn wrapped_anyhow(from: Point, to: Point) -> Option<f64> {
-    wrapped_within(from, to, f64::INFINITY)
+/// The same where other counters of the row show that none began again.
+pub(super) fn wrapped_beside_others(from: Point, to: Point, pace: Pace) -> Option<f64> {
+    wrapped_within(from, to, pace.most(from, to, TIMES_BESIDE).max(possible(from, to)))
 }
 
 /// Returns the events between two values if the first one had more than the kernel's 32 bits, for each
