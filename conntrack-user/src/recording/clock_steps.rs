@@ -11,7 +11,8 @@ use super::known::is_counter;
 use super::labelled;
 use super::order::Order;
 use super::strays::{
-    Strays, Verdict, Waiting, are_apart, are_far, is_far_at_end, is_in_order, is_one, rises,
+    Strays, Verdict, Waiting, are_apart, are_far, goes_on_from, is_far_at_end, is_in_order, is_one,
+    rises,
 };
 use super::{Catalog, FieldId, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId};
 
@@ -35,6 +36,8 @@ const AGREEING: u32 = 2;
 const HIGH: f64 = 64.0;
 /// So many rows of a series are the first ones: until the second one the step is not decided.
 const FIRST: usize = 2;
+/// Restarts behind which a clock was wrong that are kept.
+const MOST_MISDATED: usize = 64;
 /// Values of a counter before the step that are compared.
 const COMPARED: usize = 16;
 
@@ -42,6 +45,8 @@ const COMPARED: usize = 16;
 #[derive(Debug, Clone, Copy)]
 struct SeriesClock {
     origin: usize,
+    /// The time of the first row, if all others so far are later than the ones before them.
+    first_ns: Option<i64>,
     last_ns: i64,
     interval_ns: i64,
     /// Rows in order.
@@ -58,6 +63,8 @@ struct Origin {
     jump: Option<Jump>,
     /// Rows whose time is far from that of the row before.
     waiting: Option<Waiting>,
+    /// The last row in front of earlier ones with lower counters.
+    fallen: Option<HeldRow>,
 }
 
 /// A time that is before that of the row before, and the rows from then on.
@@ -114,6 +121,8 @@ pub(crate) struct InOrder {
     /// Which fields are counters.
     counters: Vec<bool>,
     strays: Strays,
+    /// Restarts behind which the clock was wrong.
+    misdated: Vec<(SeriesId, i64)>,
 }
 
 impl InOrder {
@@ -129,6 +138,18 @@ impl InOrder {
         };
         let origin = &mut self.origins[clock.origin];
         let time_ns = row.time_ns.saturating_add(origin.behind_ns);
+        if let Some(fallen) = &origin.fallen
+            && fallen.series == row.series
+            && time_ns > fallen.time_ns
+        {
+            // Were these parts in another order, then the counters would go on here.
+            if !goes_on_from(fallen.row(), row, &self.counters)
+                && self.misdated.len() < MOST_MISDATED
+            {
+                self.misdated.push((fallen.series, fallen.time_ns));
+            }
+            origin.fallen = None;
+        }
         if origin.waiting.is_some() {
             return self.push_beside_waiting(catalog, Row { time_ns, ..row }, each);
         }
@@ -226,7 +247,7 @@ impl InOrder {
         if let Some(clock) = &mut self.series[row.series.0]
             && clock.go_on(row.time_ns)
         {
-            (clock.last_ns, clock.run) = (row.time_ns, 0);
+            (clock.last_ns, clock.run, clock.first_ns) = (row.time_ns, 0, None);
         }
         self.order.push(row, each);
     }
@@ -247,7 +268,13 @@ impl InOrder {
             self.series.resize(id + 1, None);
         }
         let time_ns = row.time_ns.saturating_add(self.origins[origin].behind_ns);
-        self.series[id] = Some(SeriesClock { origin, last_ns: time_ns, interval_ns: 0, run: 0 });
+        self.series[id] = Some(SeriesClock {
+            origin,
+            first_ns: Some(time_ns),
+            last_ns: time_ns,
+            interval_ns: 0,
+            run: 0,
+        });
         let row = Row { time_ns, ..row };
         if self.origins[origin].jump.is_some() {
             self.hold(row, each);
@@ -258,8 +285,15 @@ impl InOrder {
 
     /// Keeps a row behind a jump until it is known what that was.
     fn hold(&mut self, row: Row<'_>, each: &mut impl FnMut(Row<'_>)) {
-        let Some(SeriesClock { origin, .. }) = self.series[row.series.0] else { return };
+        let Some(clock) = self.series[row.series.0] else { return };
+        let origin = clock.origin;
         let goes_on = self.goes_on(row);
+        // Rows in any order have such a step by chance.
+        let was_in_order =
+            is_in_order(clock.run) || clock.first_ns.is_some_and(|first_ns| row.time_ns < first_ns);
+        if goes_on == Some(false) && was_in_order {
+            self.origins[origin].fallen = self.order.last(row.series).map(HeldRow::of);
+        }
         let Some(jump) = &mut self.origins[origin].jump else { return };
         jump.goes_on |= goes_on == Some(true);
         // The clock did not go back where the next row goes on from before the jump: the times
@@ -379,6 +413,7 @@ impl InOrder {
             tally.clock_steps = source.steps;
             tally.clock_steps_seconds = source.back_ns as f64 / 1e9;
         }
+        tally.misdated_restarts = std::mem::take(&mut self.misdated);
         (tally.stray_rows, tally.first_stray_ns) = (self.strays.rows, self.strays.first_ns);
         tally.stray_counters = std::mem::take(&mut self.strays.counters);
         self.order.finish(each);
@@ -421,7 +456,7 @@ impl SeriesClock {
             return true;
         }
         if back_ns > 0 {
-            (self.last_ns, self.run) = (time_ns, 0);
+            (self.last_ns, self.run, self.first_ns) = (time_ns, 0, None);
         }
         false
     }

@@ -175,6 +175,10 @@ pub struct ReadCounts {
     /// The counters of all of them.
     #[serde(skip)]
     pub stray_counters: Vec<(SeriesId, FieldId, f64)>,
+    /// For each restart behind which a clock was wrong for some rows: a series of the source, and the time of the
+    /// row in front of it.
+    #[serde(skip)]
+    pub misdated_restarts: Vec<(SeriesId, i64)>,
     /// Files whose compressed data has no end: the writer was killed, or is at work.
     pub unfinished: Vec<String>,
 }

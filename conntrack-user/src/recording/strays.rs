@@ -39,18 +39,28 @@ pub(super) fn are_apart(a_ns: i64, b_ns: i64, interval_ns: i64) -> bool {
     apart_ns > APART_NS && apart_ns / APART_INTERVALS > interval_ns
 }
 
-/// Whether one of the counters of a row is higher than in an earlier one of its series, and none lower.
+/// The counters of a row that an earlier one of its series has, too: the values of both.
+fn pairs<'a>(
+    from: Row<'a>,
+    to: Row<'a>,
+    counters: &'a [bool],
+) -> impl Iterator<Item = (f64, f64)> + 'a {
+    let of_row = to.values.iter().filter(|(field, _)| is_one(counters, *field));
+    of_row.filter_map(move |(field, value)| {
+        let (_, before) = from.values.iter().find(|(other, _)| other == field)?;
+        Some((*before, *value))
+    })
+}
+
+/// Whether no counter of a row is lower than in an earlier one of its series.
+pub(super) fn goes_on_from(from: Row<'_>, to: Row<'_>, counters: &[bool]) -> bool {
+    pairs(from, to, counters).all(|(before, value)| value >= before)
+}
+
+/// Whether one of them is higher as well.
 pub(super) fn rises(from: Row<'_>, to: Row<'_>, counters: &[bool]) -> bool {
-    let before = |field: FieldId| from.values.iter().find(|(other, _)| *other == field);
-    let mut rises = false;
-    for (field, value) in to.values.iter().filter(|(field, _)| is_one(counters, *field)) {
-        match before(*field) {
-            Some((_, before)) if value < before => return false,
-            Some((_, before)) => rises |= value > before,
-            None => {}
-        }
-    }
-    rises
+    goes_on_from(from, to, counters)
+        && pairs(from, to, counters).any(|(before, value)| value > before)
 }
 
 /// Rows whose time is far from that of the row before.
@@ -155,12 +165,7 @@ impl Waiting {
     /// Whether no counter of the next row of the series is lower than in the last one that waits.
     fn goes_on_in(&self, row: Row<'_>, counters: &[bool]) -> bool {
         let last = self.held.iter().rev().find(|held| held.series == row.series);
-        last.is_none_or(|last| {
-            let before = |field: FieldId| last.values.iter().find(|(other, _)| *other == field);
-            let mut of_counters = row.values.iter().filter(|(field, _)| is_one(counters, *field));
-            of_counters
-                .all(|(field, value)| before(*field).is_none_or(|(_, before)| value >= before))
-        })
+        last.is_none_or(|last| goes_on_from(last.row(), row, counters))
     }
 
     pub(super) fn hold(&mut self, row: Row<'_>) {

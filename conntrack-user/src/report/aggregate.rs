@@ -230,6 +230,16 @@ impl Aggregator {
         }
     }
 
+    /// Hands the restarts with a wrong clock to their sources.
+    fn take_misdated(&mut self, recording: &ReadCounts) {
+        for &(series, time_ns) in &recording.misdated_restarts {
+            let place = self.places.get(series.0).copied().flatten();
+            if let Some(RowScope::Whole(source) | RowScope::Cpu(source, _)) = place {
+                self.sources[source].take_misdated_restart(time_ns);
+            }
+        }
+    }
+
     /// Reports the rows; `recording` is how they were read.
     #[must_use]
     pub fn finish(mut self, recording: ReadCounts) -> Report {
@@ -237,6 +247,7 @@ impl Aggregator {
             source.end(&self.options, &self.counters);
         }
         self.take_left_out(&recording);
+        self.take_misdated(&recording);
         let mut unknown = of_recording(
             &recording,
             self.refused_rows,

@@ -31,6 +31,10 @@ pub(super) const INTERRUPTED: f64 = 1.5;
 const NOWHERE_NEAR_FULL: f64 = 50.0;
 /// The kernel's timeout of unreplied UDP: in such a time a table that a flood has filled empties again.
 const LIFETIME_SECONDS: f64 = 30.0;
+/// A CPU that counts a million events a second wraps 32 bits in so many seconds.
+const WRAPS_OFTEN_SECONDS: f64 = 4295.0;
+/// A counter that never comes so far hardly wraps.
+const HIGH: f64 = 2_147_483_648.0;
 /// Beyond this a float does not hold every integer.
 const LARGEST_INTEGER: f64 = 9_007_199_254_740_992.0;
 /// What the kernel does with a full table only (`__nf_conntrack_alloc`, `early_drop`), or with one
@@ -143,6 +147,10 @@ pub(super) struct Completeness<'a> {
     pub(super) least_resets: Option<u64>,
     /// Rows in which one counter of the kernel began again and others rose.
     pub(super) alone_resets: u64,
+    /// The time of a row behind which counters began again, and some rows have earlier times.
+    pub(super) misdated_ns: Option<i64>,
+    /// A counter of 32 bits that may have wrapped several times between two rows, and its largest value.
+    pub(super) overtaken: Option<(String, f64)>,
     /// Wrong values, and a counter that has one.
     pub(super) odd: Option<(u64, String)>,
     pub(super) backwards: u64,
@@ -255,6 +263,10 @@ impl Completeness<'_> {
         }
         self.backwards = self.backwards.max(track.jumps_back());
         let interval = self.interval_seconds.unwrap_or(0.0);
+        let may_wrap_often = interval >= WRAPS_OFTEN_SECONDS && !self.is_of_ctpulse;
+        if may_wrap_often && track.largest() >= HIGH {
+            self.overtaken.get_or_insert_with(|| (name.to_owned(), track.largest()));
+        }
         let in_gaps = track.resets_in_gaps(INTERRUPTED * interval);
         self.resets_in_gaps = self.resets_in_gaps.max(in_gaps);
         let between = track.events_between_parts(INTERRUPTED * interval);

@@ -247,6 +247,7 @@ impl SourceAccumulator {
                 .conclude(!self.has_rates, |at| names.get(at).map(|name| rank(name))),
             names,
             alone_resets: self.alone_resets,
+            misdated_ns: self.misdated_ns,
             inferred_resets: self.inferred_resets.max(self.cpus.inferred_resets()),
             leading_blanks: if self.blanks.come_first() { self.blanks.number } else { 0 },
             missing: gaps.missing,

@@ -15,6 +15,7 @@ impl SourceAccumulator {
     ) -> f64 {
         let tracks = self.tracks(at);
         let is_doubtful = evidence.disagreeing > 0
+            || evidence.misdated_ns.is_some()
             || self.table_doubts.has_other_statistics()
             || is_often(evidence.resets, evidence.emissions)
             || tracks.iter().any(|track| track.odd() > 0)

@@ -148,6 +148,8 @@ pub(super) struct SourceAccumulator {
     /// At the end of the rows.
     sums: Sums,
     left_out: LeftOut,
+    /// A row in front of a restart with a wrong clock.
+    misdated_ns: Option<i64>,
     drawing: Option<Drawing>,
 }
 
@@ -189,6 +191,7 @@ impl SourceAccumulator {
             cpu_entries: CpuEntries::default(),
             sums: Sums::default(),
             left_out: LeftOut::default(),
+            misdated_ns: None,
             drawing: None,
         }
     }
@@ -222,6 +225,11 @@ impl SourceAccumulator {
                 drawing.of_a_cpu(step.to_ns, cpu, track, step.events);
             }
         });
+    }
+
+    /// Takes the time of the last row in front of a restart behind which the clock was wrong for some rows.
+    pub(super) fn take_misdated_restart(&mut self, time_ns: i64) {
+        self.misdated_ns = earliest(self.misdated_ns, Some(time_ns));
     }
 
     fn count_row(&mut self, options: &Options, time_ns: i64) {

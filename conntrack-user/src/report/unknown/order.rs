@@ -45,6 +45,12 @@ pub(super) fn order(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
             count(number, "time"),
             moment(first_ns)
         ));
+    } else if let Some(time_ns) = evidence.misdated_ns {
+        sentences.doubt(format!(
+            "behind the row of {} counters began again, and rows behind it in the file have earlier times: the clock \
+             was wrong after a restart, and the counters in front of it are taken for events behind those rows",
+            moment(time_ns)
+        ));
     } else if evidence.resets_in_gaps > 0 {
         let gaps = count(evidence.resets_in_gaps, "gap");
         sentences.push(format!(
@@ -60,6 +66,14 @@ pub(super) fn order(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
         sentences.doubt(format!(
             "{name} went back {more} when another counter did not: its total may be too high, as in \
              damaged rows, or that of the others too low, if all of them began again"
+        ));
+    }
+    if let Some((name, largest)) = &evidence.overtaken {
+        sentences.push(format!(
+            "rows are {} apart, and {name} has come to {}: a counter of 32 bits may wrap several times between two \
+             rows, and totals are too low by multiples of 2^32 then",
+            duration(evidence.interval_seconds.unwrap_or(0.0)),
+            number(*largest, 15)
         ));
     }
     if evidence.inferred_resets > 0 {
