@@ -84,6 +84,8 @@ pub struct Evidence {
     pub busiest: BTreeMap<String, f64>,
     /// The time with the highest rate of INVALID packets, if that is worth a warning.
     pub invalid: Option<InvalidWindow>,
+    /// The INVALID packets of the time in which new connections are counted, where that is known.
+    pub invalid_beside_new: Option<InvalidWindow>,
     /// `found` for each of `insert_failed`, row by row.
     pub found_for_failures: FoundForFailures,
     /// Timeouts in seconds, by the name of their sysctl file.

@@ -14,7 +14,7 @@ use super::strays::{
     Strays, Verdict, Waiting, are_apart, are_far, goes_on_from, is_far_at_end, is_in_order, is_one,
     rises,
 };
-use super::{Catalog, FieldId, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId};
+use super::{Catalog, FieldId, HeldRow, ReadCounts, RecordedSeries, Row, SeriesId, time};
 
 /// Rows of one series in order before a step is believed.
 const RUN: u32 = 3;
@@ -63,8 +63,15 @@ struct Origin {
     jump: Option<Jump>,
     /// Rows whose time is far from that of the row before.
     waiting: Option<Waiting>,
-    /// The last row in front of earlier ones with lower counters.
-    fallen: Option<HeldRow>,
+    /// Rows of an earlier time with lower counters.
+    fallen: Option<Fallen>,
+}
+
+/// The last row in front of earlier ones with lower counters, and the last of these.
+#[derive(Debug)]
+struct Fallen {
+    before: HeldRow,
+    last: HeldRow,
 }
 
 /// A time that is before that of the row before, and the rows from then on.
@@ -76,6 +83,17 @@ struct Jump {
     values: usize,
     /// A counter went on as before.
     goes_on: bool,
+}
+
+impl Fallen {
+    /// Whether a row behind them in the file is later than the one in front of them, and has counters that go
+    /// on from theirs and not from that: then they are rows of after a restart. Those of parts in another
+    /// order go on from both, or behind a later restart from none.
+    fn is_misdated_restart(&self, row: Row<'_>, counters: &[bool]) -> bool {
+        row.time_ns > self.before.time_ns
+            && !goes_on_from(self.before.row(), row, counters)
+            && goes_on_from(self.last.row(), row, counters)
+    }
 }
 
 impl Jump {
@@ -137,18 +155,21 @@ impl InOrder {
             return;
         };
         let origin = &mut self.origins[clock.origin];
-        let time_ns = row.time_ns.saturating_add(origin.behind_ns);
-        if let Some(fallen) = &origin.fallen
-            && fallen.series == row.series
-            && time_ns > fallen.time_ns
+        let time_ns = time::later(row.time_ns, origin.behind_ns);
+        if let Some(fallen) = &mut origin.fallen
+            && fallen.before.series == row.series
         {
-            // Were these parts in another order, then the counters would go on here.
-            if !goes_on_from(fallen.row(), row, &self.counters)
+            let later = Row { time_ns, ..row };
+            if fallen.is_misdated_restart(later, &self.counters)
                 && self.misdated.len() < MOST_MISDATED
             {
-                self.misdated.push((fallen.series, fallen.time_ns));
+                self.misdated.push((row.series, fallen.before.time_ns));
             }
-            origin.fallen = None;
+            if time_ns > fallen.before.time_ns {
+                origin.fallen = None;
+            } else {
+                fallen.last = HeldRow::of(later);
+            }
         }
         if origin.waiting.is_some() {
             return self.push_beside_waiting(catalog, Row { time_ns, ..row }, each);
@@ -267,7 +288,7 @@ impl InOrder {
         if self.series.len() <= id {
             self.series.resize(id + 1, None);
         }
-        let time_ns = row.time_ns.saturating_add(self.origins[origin].behind_ns);
+        let time_ns = time::later(row.time_ns, self.origins[origin].behind_ns);
         self.series[id] = Some(SeriesClock {
             origin,
             first_ns: Some(time_ns),
@@ -292,7 +313,9 @@ impl InOrder {
         let was_in_order =
             is_in_order(clock.run) || clock.first_ns.is_some_and(|first_ns| row.time_ns < first_ns);
         if goes_on == Some(false) && was_in_order {
-            self.origins[origin].fallen = self.order.last(row.series).map(HeldRow::of);
+            let before = self.order.last(row.series).map(HeldRow::of);
+            self.origins[origin].fallen =
+                before.map(|before| Fallen { before, last: HeldRow::of(row) });
         }
         let Some(jump) = &mut self.origins[origin].jump else { return };
         jump.goes_on |= goes_on == Some(true);
@@ -392,7 +415,7 @@ impl InOrder {
             source.steps += 1;
         }
         for mut held in jump.held {
-            held.time_ns = held.time_ns.saturating_add(by_ns);
+            held.time_ns = time::later(held.time_ns, by_ns);
             self.go_on(held.row(), each);
         }
     }

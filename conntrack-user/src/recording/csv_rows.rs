@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::known::{cpu_number, is_all_cpus, is_known};
-use super::{BadLine, Catalog, FieldId, RecordedSeries, SeriesId, time};
+use super::time::{self, Units};
+use super::{BadLine, Catalog, FieldId, RecordedSeries, SeriesId};
 
 /// The characters that programs put between two columns.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -52,6 +53,8 @@ pub(super) struct CsvTables {
     last: usize,
     columns: usize,
     cells: Cells,
+    /// That of the times of the rows.
+    units: Units,
 }
 
 impl CsvTables {
@@ -88,7 +91,7 @@ impl CsvTables {
         values: &mut Vec<(FieldId, f64)>,
     ) -> Option<Result<(SeriesId, i64), BadLine>> {
         let (_, table) = self.known.get_mut(self.last)?;
-        Some(table.parse(line, &mut self.cells, catalog, values))
+        Some(table.parse(line, (&mut self.cells, &mut self.units), catalog, values))
     }
 }
 
@@ -182,7 +185,7 @@ impl CsvTable {
     fn parse(
         &mut self,
         line: &[u8],
-        cells: &mut Cells,
+        (cells, units): (&mut Cells, &mut Units),
         catalog: &mut Catalog,
         values: &mut Vec<(FieldId, f64)>,
     ) -> Result<(SeriesId, i64), BadLine> {
@@ -192,7 +195,8 @@ impl CsvTable {
             return Err(BadLine::Columns { found, expected });
         }
         // The header itself may stand here again, and decides nothing.
-        let time_ns = self.time(cells).and_then(time::parse).ok_or(BadLine::Time)?;
+        let time_ns =
+            self.time(cells).and_then(|time| time::parse(time, units)).ok_or(BadLine::Time)?;
         self.decide(cells, catalog)?;
         self.check_cpu(cells)?;
         let mut field = None;
@@ -299,7 +303,8 @@ impl CsvTable {
 /// Whether `line` has the shape of a CSV row: a time, then more columns.
 pub(super) fn is_headless(line: &[u8]) -> bool {
     let Some(at) = line.iter().position(|byte| DELIMITERS.contains(byte)) else { return false };
-    time::parse(text(&line[..at])).is_some() && line[at + 1..].contains(&line[at])
+    time::parse(text(&line[..at]), &mut Units::default()).is_some()
+        && line[at + 1..].contains(&line[at])
 }
 
 /// Whether a cell stands for no value.

@@ -42,7 +42,7 @@ impl Scalar {
         match self {
             Self::Integer(time) => units.nanoseconds_of_json(*time),
             Self::Number(time) => time::nanoseconds_of_fraction(*time),
-            Self::Text(text) => time::parse(text),
+            Self::Text(text) => time::parse(text, units),
             Self::Other(_) => None,
         }
     }
@@ -70,7 +70,9 @@ fn number_of(text: &str) -> Option<f64> {
 fn no_row(object: &[u8], error: &serde_json::Error) -> BadLine {
     let members: BTreeMap<String, IgnoredAny> = serde_json::from_slice(object).unwrap_or_default();
     let has = |names: [&str; 2]| names.iter().all(|name| members.contains_key(*name));
-    if has(["cause", "netns_inode"]) {
+    if has(["log", "stream"]) {
+        BadLine::ContainerLog
+    } else if has(["cause", "netns_inode"]) {
         BadLine::Drop
     } else if has(["recording", "sources"]) {
         BadLine::Report

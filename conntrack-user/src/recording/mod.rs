@@ -110,12 +110,21 @@ pub enum BadLine {
     /// Not line protocol.
     #[error("not line protocol: {0}")]
     Syntax(&'static str),
-    /// A row with other text in front of it.
+    /// A row of line protocol with other text in front of it.
     #[error(
         "text in front of a row, as logs of services and containers have it: remove it, such as by \
-         sed -E 's/^.*(conntrack,|\\{{\"fields\")/\\1/' FILE"
+         sed -E 's/^.*(conntrack[, ])/\\1/' FILE"
     )]
     Prefixed,
+    /// A row of JSON with other text in front of it.
+    #[error(
+        "text in front of JSON, as logs of services and containers have it: remove it, such as by \
+         sed 's/^[^{{]*//' FILE"
+    )]
+    PrefixedJson,
+    /// A line of a container's log as Docker keeps it.
+    #[error("a line of a container's log in JSON: give what is in it, such as by jq -rj .log FILE")]
+    ContainerLog,
     /// A sample in the format that Prometheus scrapes.
     #[error(
         "a sample of Prometheus, which has no time of its own: query the server as CSV or JSON rows"

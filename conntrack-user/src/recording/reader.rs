@@ -193,9 +193,11 @@ fn parse_text(
     Err(match of_table {
         Some(of_table) => of_table,
         None if is_exposition_sample(line) => BadLine::Exposition,
-
         None if is_headless(cells) => BadLine::NoHeader,
-        None if has_text_in_front(line) => BadLine::Prefixed,
+        None if has_text_in_front(line, &[b"conntrack,", b"conntrack ip_"]) => BadLine::Prefixed,
+        None if has_text_in_front(line, &[b"{\"fields\":", b"{\"metrics\":"]) => {
+            BadLine::PrefixedJson
+        }
         None => why,
     })
 }
@@ -217,10 +219,9 @@ fn is_exposition_sample(line: &[u8]) -> bool {
     name > 0 && line[name..].starts_with(b"{") && memchr::memmem::find(line, b"\"} ").is_some()
 }
 
-/// Whether a row of conntrack follows on other text, as logs of containers and services have it.
-fn has_text_in_front(line: &[u8]) -> bool {
-    const ROWS: [&[u8]; 2] = [b"conntrack,", b"{\"fields\":"];
-    ROWS.iter().any(|row| memchr::memmem::find(line, row).is_some_and(|at| at > 0))
+/// Whether a row that begins so follows on other text, as logs of containers and services have it.
+fn has_text_in_front(line: &[u8], beginnings: &[&[u8]]) -> bool {
+    beginnings.iter().any(|row| memchr::memmem::find(line, row).is_some_and(|at| at > 0))
 }
 
 /// Whether `line` is one of those that `influx_inspect export` writes in front of its rows.

@@ -72,6 +72,8 @@ pub(super) struct Waiting {
     interval_ns: i64,
     /// The rows of the series in order up to the one before, beyond the first.
     run: u32,
+    /// The time of the first of them is not so far that it alone is a reason for doubt.
+    is_near: bool,
     /// The series whose counters rose in the first of its rows, where the time alone does not show it.
     risen: Option<SeriesId>,
     held: Vec<HeldRow>,
@@ -95,13 +97,13 @@ impl Waiting {
     pub(super) fn new(row: Row<'_>, before_ns: i64, interval_ns: i64, run: u32) -> Self {
         let (series, values) = (row.series, row.values.len());
         let (risen, held) = (None, vec![HeldRow::of(row)]);
-        Self { series, before_ns, interval_ns, run, risen, held, values }
+        let is_near = !are_far(row.time_ns, before_ns, interval_ns);
+        Self { series, before_ns, interval_ns, run, is_near, risen, held, values }
     }
 
-    /// Whether the time is not so far that it alone is a reason for doubt.
+    /// Whether the time alone is no reason for doubt, so that all rows of the source wait.
     pub(super) fn is_near(&self) -> bool {
-        let mut held = self.held.iter();
-        !held.any(|held| are_far(held.time_ns, self.before_ns, self.interval_ns))
+        self.is_near
     }
 
     /// Takes whether the counters of a row that waits rose, as far as they are known.
@@ -125,7 +127,7 @@ impl Waiting {
             let is_full = self.held.len() >= MOST_HELD || self.values >= MOST_VALUES;
             return if is_full { Verdict::GoesOn } else { Verdict::Open };
         }
-        if self.is_near() {
+        if self.is_near {
             return self.verdict_of_counters(row, counters);
         }
         if !are_far(row.time_ns, self.before_ns, self.interval_ns) {
@@ -148,7 +150,7 @@ impl Waiting {
 
     /// The series of which the next row decides.
     fn deciding(&self) -> SeriesId {
-        if self.is_near() { self.risen.unwrap_or(self.series) } else { self.series }
+        if self.is_near { self.risen.unwrap_or(self.series) } else { self.series }
     }
 
     /// Judges a time that is not far by the counters alone.
@@ -180,7 +182,7 @@ impl Waiting {
 
     /// The rows that were held beside those whose times are wrong, and these.
     pub(super) fn divide(self) -> (Vec<HeldRow>, Vec<HeldRow>) {
-        if !self.is_near() {
+        if !self.is_near {
             return (Vec::new(), self.held);
         }
         let (before_ns, interval_ns) = (self.before_ns, self.interval_ns);

@@ -16,14 +16,7 @@ const DAY_NS: u64 = 86_400_000_000_000;
 /// in 64 bits.
 const READ_NS: std::ops::Range<i64> = -2_208_988_800_000_000_000..5_680_281_600_000_000_000;
 
-/// Returns a time since 1970 in the unit with which it is in this century. Where no unit does, the
-/// clock was not set: then it is seconds up to 1999, or else nanoseconds, as those are what
-/// programs write.
-pub(super) fn nanoseconds(time: i64) -> Option<i64> {
-    time.checked_mul(unit_ns(time.unsigned_abs())).filter(|time_ns| READ_NS.contains(time_ns))
-}
-
-/// The same of a number with a fraction.
+/// Returns a time since 1970 with a fraction in the unit with which it is in this century.
 pub(super) fn nanoseconds_of_fraction(time: f64) -> Option<i64> {
     let unit_ns = unit_ns(time.abs() as u64);
     let whole = (time.abs() < i64::MAX as f64).then_some(time.trunc() as i64)?;
@@ -84,6 +77,8 @@ fn is_near(time: i64, last: i64, unit_ns: i64) -> bool {
     time.abs_diff(last).saturating_mul(unit_ns.unsigned_abs()) <= DAY_NS
 }
 
+/// The unit with which a time is in this century, in nanoseconds. Where no unit does, the clock was not set: then
+/// it is seconds up to 1999, or else nanoseconds, as those are what programs write.
 fn unit_ns(time: u64) -> i64 {
     [(1, 1_000_000_000), (1_000, 1_000_000), (1_000_000, 1_000)]
         .into_iter()
@@ -91,16 +86,21 @@ fn unit_ns(time: u64) -> i64 {
         .map_or(if time < YEARS.end { 1_000_000_000 } else { 1 }, |(_, unit_ns)| unit_ns)
 }
 
+/// Returns the time that is so much later, within those that are read.
+pub(super) fn later(time_ns: i64, by_ns: i64) -> i64 {
+    time_ns.saturating_add(by_ns).min(READ_NS.end - 1)
+}
+
 /// Whether a time is before this century.
 pub(super) fn is_before_2000(time_ns: i64) -> bool {
     time_ns < CENTURY_NS.start
 }
 
-/// A time as text: RFC 3339, or a number.
-pub(super) fn parse(text: &str) -> Option<i64> {
+/// A time as text: RFC 3339, or a number in one of `units`.
+pub(super) fn parse(text: &str, units: &mut Units) -> Option<i64> {
     let text = text.trim();
     if let Ok(time) = text.parse::<i64>() {
-        return nanoseconds(time);
+        return units.nanoseconds(time);
     }
     if let Ok(time) = text.parse::<f64>() {
         return nanoseconds_of_fraction(time);
@@ -160,8 +160,9 @@ mod tests {
             "2023-11-14T23:13:20+01:00",
             "2023-11-14 22:13:20.000Z",
         ] {
-            assert_eq!(parse(text), Some(second), "{text}");
+            assert_eq!(parse(text, &mut Units::default()), Some(second), "{text}");
         }
+        let parse = |text| parse(text, &mut Units::default());
         assert_eq!(parse("1700000000.25"), Some(second + 250_000_000));
         assert_eq!(parse("2023-11-14T22:13:20.000374262Z"), Some(second + 374_262));
         let far = ["-9223372036854775808", "9223372036854775807", "0001-01-01T00:00:00Z"];

@@ -264,7 +264,9 @@ impl Completeness<'_> {
         self.backwards = self.backwards.max(track.jumps_back());
         let interval = self.interval_seconds.unwrap_or(0.0);
         let may_wrap_often = interval >= WRAPS_OFTEN_SECONDS && !self.is_of_ctpulse;
-        if may_wrap_often && track.largest() >= HIGH {
+        let is_overtaken = may_wrap_often && track.largest() >= HIGH
+            || !self.is_of_ctpulse && track.may_wrap_in_gaps();
+        if is_overtaken {
             self.overtaken.get_or_insert_with(|| (name.to_owned(), track.largest()));
         }
         let in_gaps = track.resets_in_gaps(INTERRUPTED * interval);

@@ -21,6 +21,8 @@ const LEAP: f64 = 64.0;
 const FEWEST_ON_EACH_CPU: usize = 1;
 /// Rows are so many times as far apart as those before where there is a gap.
 const GAP: f64 = 3.0;
+/// How far entries may fall while counters go on.
+const STAYS: f64 = 0.5;
 /// Falls that are kept until the end.
 const MOST_FALLS: usize = 16;
 
@@ -114,6 +116,8 @@ pub(super) struct Continuity {
     first_row_ns: Option<i64>,
     /// The seconds between the last two rows.
     apart: f64,
+    /// The table's entries in this row and the two before it, the latest first.
+    entries: [Option<f64>; 3],
     now: Vec<f64>,
     /// The values of the last row and of the one before it; NaN where they are not known.
     last: Vec<f64>,
@@ -155,6 +159,12 @@ impl Continuity {
         std::mem::swap(&mut self.before, &mut self.last);
         std::mem::swap(&mut self.last, &mut self.now);
         may_leap
+    }
+
+    /// Takes the table's entries in the row that is taken next, where they are known.
+    pub(super) fn take_entries(&mut self, entries: Option<f64>) {
+        self.entries.rotate_right(1);
+        self.entries[0] = entries;
     }
 
     /// Takes what the CPUs did in the row that was taken last.
@@ -260,14 +270,17 @@ impl Continuity {
     }
 
     /// Whether the last row alone was higher than the one before it and this one, which go on from each
-    /// other.
+    /// other. Where the table is emptier than before it, counters that are 0 again show nothing: they began again.
     fn is_behind_a_peak(&self) -> bool {
+        let [now, _, before] = self.entries;
+        let has_emptied = now.zip(before).is_some_and(|(now, before)| now < STAYS * before);
+        let (least, fewest) =
+            if has_emptied { (f64::MIN_POSITIVE, FEWEST) } else { (0.0, FEWEST_BEYOND) };
         let rows = || self.before.iter().zip(&self.last).zip(&self.now);
         let is_peak = |((before, last), now): &((&f64, &f64), &f64)| {
-            before < last && now >= before && *now - *before <= *last - *now
+            **before >= least && before < last && now >= before && *now - *before <= *last - *now
         };
-        rows().filter(is_peak).count() >= FEWEST_BEYOND
-            && !rows().any(|((before, _), now)| now < before)
+        rows().filter(is_peak).count() >= fewest && !rows().any(|((before, _), now)| now < before)
     }
 
     /// Whether the counters have come to these values from far below, all of them in one step.

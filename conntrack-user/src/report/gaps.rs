@@ -399,6 +399,7 @@ impl Intervals {
         if self.chained > 2
             && self.within.len() < MOST_WITHIN
             && us_between as f64 > LONGER * before as f64
+            && self.estimate_us.is_none_or(|usual| us_between as f64 <= LONGER * usual)
             && are_same(before, behind)
         {
             self.within.push((us_between, before));
@@ -509,16 +510,17 @@ impl Intervals {
             return none;
         }
         let open = (self.run + 1 >= LEAST_RUN).then_some(self.chain[0]);
-        let shortest = self.runs.iter().copied().chain(open).min();
-        let Some(us) = shortest.filter(|us| LONGER * (*us as f64) < interval_us) else {
-            return none;
-        };
+        let is_shorter = |us: &u64| LONGER * (*us as f64) < interval_us;
+        let shorter: Vec<u64> = self.runs.iter().copied().chain(open).filter(is_shorter).collect();
         let is_between = |(between, around): &&(u64, u64)| {
             let is_own = are_same(*between, interval_us as u64) || self.is_other_interval(*between);
-            are_same(*around, us) && *between as f64 <= LONGER * interval_us && !is_own
+            let is_of_part = shorter.iter().any(|us| are_same(*around, *us));
+            is_of_part && *between as f64 <= LONGER * interval_us && !is_own
         };
-        let between = self.within.iter().filter(is_between).count() as u64;
-        ShorterInterval { seconds: us as f64 / 1e6, between }
+        let mut between = self.within.iter().filter(is_between);
+        let Some((_, us)) = between.next() else { return none };
+        let between = 1 + between.count() as u64;
+        ShorterInterval { seconds: *us as f64 / 1e6, between }
     }
 
     /// Returns the gaps, and the times between rows that are another interval. Neighbouring rows are as far

@@ -37,6 +37,21 @@ impl InvalidWindow {
         self.new.filter(|new| *new > 0.0).map(|new| self.packets / new)
     }
 
+    /// Returns the new connections of so many seconds at the same rate.
+    #[must_use]
+    pub fn new_in(&self, seconds: f64) -> Option<f64> {
+        self.new.map(|new| new / self.seconds.max(f64::MIN_POSITIVE) * seconds)
+    }
+
+    /// Returns both together. New connections are counted where they are in both.
+    fn and(self, other: Self) -> Self {
+        Self {
+            seconds: self.seconds + other.seconds,
+            packets: self.packets + other.packets,
+            new: self.new.zip(other.new).map(|(own, other)| own + other),
+        }
+    }
+
     /// Returns whether the packets are worth a warning.
     #[must_use]
     pub fn is_storm(&self) -> bool {
@@ -49,40 +64,58 @@ impl InvalidWindow {
 /// Follows the INVALID packets of one source.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InvalidStorms {
-    open: InvalidWindow,
+    open: Option<InvalidWindow>,
     worst: Option<InvalidWindow>,
+    /// The time with the highest rate of those in which new connections are not counted all the time.
+    worst_without_new: Option<InvalidWindow>,
+    /// All rows in which new connections are counted.
+    beside_new: Option<InvalidWindow>,
 }
 
 impl InvalidStorms {
     /// Takes what was counted between two rows. Rows are missing in a gap, so its average stands
     /// for itself.
     pub(super) fn take(&mut self, row: InvalidWindow, is_gap: bool) {
+        if row.new.is_some() {
+            self.beside_new = Some(self.beside_new.map_or(row, |sum| sum.and(row)));
+        }
         if is_gap {
             self.judge(row);
             return;
         }
-        self.open.seconds += row.seconds;
-        self.open.packets += row.packets;
-        if let Some(new) = row.new {
-            *self.open.new.get_or_insert(0.0) += new;
-        }
-        if self.open.seconds + row.seconds / 2.0 > WINDOW {
-            let window = std::mem::take(&mut self.open);
-            self.judge(window);
+        let open = self.open.map_or(row, |open| open.and(row));
+        self.open = Some(open);
+        if open.seconds + row.seconds / 2.0 > WINDOW {
+            self.open = None;
+            self.judge(open);
         }
     }
 
     fn judge(&mut self, window: InvalidWindow) {
-        if window.is_storm() && self.worst.is_none_or(|worst| window.rate() > worst.rate()) {
+        let is_worse =
+            |worst: Option<InvalidWindow>| worst.is_none_or(|worst| window.rate() > worst.rate());
+        if window.new.is_some() && window.is_storm() && is_worse(self.worst) {
             self.worst = Some(window);
+        } else if window.new.is_none() && window.is_storm() && is_worse(self.worst_without_new) {
+            self.worst_without_new = Some(window);
         }
     }
 
-    /// Returns the worst time, if there is one that is worth a warning.
+    /// Returns the packets in rows in which new connections are counted.
+    pub(super) fn beside_new(&self) -> Option<InvalidWindow> {
+        self.beside_new
+    }
+
+    /// Returns the worst time, if there is one that is worth a warning. Where new connections are not
+    /// counted, there are as many as on average where they are.
     pub(super) fn worst(&self) -> Option<InvalidWindow> {
-        let mut all = Self { open: InvalidWindow::default(), worst: self.worst };
-        all.judge(self.open);
-        all.worst
+        let mut all = self.clone();
+        self.open.into_iter().for_each(|open| all.judge(open));
+        let without = all.worst_without_new.filter(|window| {
+            let usual = self.beside_new.and_then(|known| known.new_in(window.seconds));
+            InvalidWindow { new: usual, ..*window }.is_storm()
+        });
+        without.into_iter().chain(all.worst).max_by(|a, b| a.rate().total_cmp(&b.rate()))
     }
 }
 
@@ -121,6 +154,23 @@ mod tests {
         };
         assert_eq!(worst(rows(50.0, 0.0)), None);
         assert_eq!(worst(rows(50.0, 5.0)).map(|worst| worst.packets), Some(50.0));
+    }
+
+    /// The probes that count new connections were attached for a part of the time.
+    #[test]
+    fn a_share_is_one_of_the_time_with_both_counters() {
+        let rows = |packets: f64| {
+            (0..200).map(move |second| (1.0, packets, (second < 40).then_some(5000.0)))
+        };
+        assert_eq!(worst(rows(2.0)), None);
+        let storm = worst(rows(20.0)).unwrap();
+        assert_eq!((storm.rate(), storm.share()), (20.0, Some(0.004)));
+        let mut storms = InvalidStorms::default();
+        for (seconds, packets, new) in rows(2.0) {
+            storms.take(InvalidWindow { seconds, packets, new }, false);
+        }
+        assert_eq!(storms.beside_new().and_then(|it| it.share()), Some(0.0004));
+        assert_eq!(worst((0..40).map(|_| (1.0, 2.0, None))).map(|it| it.rate()), Some(2.0));
     }
 
     #[test]

@@ -83,6 +83,12 @@ pub struct SourceReport {
     /// The time with the highest rate of INVALID packets, if that is worth a warning.
     #[serde(skip)]
     pub invalid: Option<InvalidWindow>,
+    /// The INVALID packets of the rows in which new connections are counted.
+    #[serde(skip)]
+    pub invalid_beside_new: Option<InvalidWindow>,
+    /// The counters of probes that were attached for a part of the time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partly_counted: Option<PartlyCounted>,
     /// Warnings: one sentence, with numbers, for everything that could not be read, paired,
     /// ordered or concluded. Empty means that the numbers above are complete.
     pub unknown: Vec<String>,
@@ -92,6 +98,17 @@ pub struct SourceReport {
     /// The plots of the page; only on request.
     #[serde(skip)]
     pub drawing: Option<Drawing>,
+}
+
+/// Counters that were counted in a part of the time, which their events are of.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PartlyCounted {
+    /// Their names, those of the shortest time first.
+    pub names: Vec<String>,
+    /// The time in which the first of them was counted.
+    pub seconds: f64,
+    /// The time of all rows.
+    pub of_seconds: f64,
 }
 
 impl SourceReport {

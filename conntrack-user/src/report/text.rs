@@ -10,7 +10,9 @@ use std::fmt::Write as _;
 
 pub(super) use self::causes::{NO_CAUSE, NOT_SEEN, columns, without_cause};
 use super::compare::{Comparison, Pair};
-use super::summary::{Above, Change, Fill, Gaps, LimitChange, Report, SourceReport, Spreading};
+use super::summary::{
+    Above, Change, Fill, Gaps, LimitChange, PartlyCounted, Report, SourceReport, Spreading,
+};
 use crate::text::human::{date, duration, number, percent, time_of_day};
 use crate::text::sanitize::shown;
 
@@ -18,6 +20,8 @@ use crate::text::sanitize::shown;
 const CELL: usize = 7;
 /// The width of names of counters.
 const NAME: usize = 21;
+/// Counters that are named.
+const NAMED: usize = 4;
 /// The width of peaks, where one is a number of events.
 const FEW_CELL: usize = 11;
 
@@ -143,7 +147,7 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
     heading(&source.name, &source.tags, out);
     let fine = subsecond(source);
     let at = |ns| time(ns, source.from_ns, fine);
-    let span = (source.to_ns - source.from_ns) as f64 / 1e9;
+    let span = source.to_ns.saturating_sub(source.from_ns) as f64 / 1e9;
     let from = format!("{} {}", date(source.from_ns), time_of_day(source.from_ns, fine));
     line(out, "span", &format!("{from} to {} UTC, {}", at(source.to_ns), duration(span)));
     let every = source.interval_seconds.map_or("-".to_owned(), duration);
@@ -163,6 +167,9 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
         .filter_map(|(lost, what, how)| Some(format!("{} {how}", count((*lost)?, what))));
     let known = known.collect::<Vec<_>>().join(", ");
     line(out, "misses", if known.is_empty() { "not in these rows" } else { &known });
+    if let Some(partly) = &source.partly_counted {
+        line(out, "probes", &partly_counted(partly));
+    }
     if !source.columns.is_empty() {
         line(out, "columns", &columns(source));
     }
@@ -251,15 +258,23 @@ fn time_above(above: Above) -> String {
     }
 }
 
+/// Which counters are of a part of the time only.
+pub(super) fn partly_counted(partly: &PartlyCounted) -> String {
+    let names = partly.names.iter().take(NAMED).map(|name| shown(name));
+    let names = names.collect::<Vec<_>>().join(", ");
+    let more = match partly.names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let (seconds, all) = (duration(partly.seconds), duration(partly.of_seconds));
+    format!("{names}{more} were counted in {seconds} of {all}, and their events are of that time")
+}
+
 fn gaps(gaps: &Gaps, at: &dyn Fn(i64) -> String, out: &mut String) {
     let mut parts = Vec::new();
     if gaps.gaps > 0 {
         let missing = count(gaps.missing as f64, "emission");
         parts.push(format!("{} ({missing} missing)", count(gaps.gaps as f64, "gap")));
-    }
-    if gaps.undecided > 0 {
-        let late = count(gaps.undecided as f64, "late row");
-        parts.push(format!("{late} (one may be missing in front of each)"));
     }
     if let Some(gap) = gaps.longest.first() {
         let length = duration((gap.to_ns - gap.from_ns) as f64 / 1e9);
@@ -273,6 +288,10 @@ fn gaps(gaps: &Gaps, at: &dyn Fn(i64) -> String, out: &mut String) {
         if times > 0 {
             parts.push(count(times as f64, what));
         }
+    }
+    if gaps.undecided > 0 {
+        let late = count(gaps.undecided as f64, "late row");
+        parts.push(format!("{late} (one may be missing in front of each)"));
     }
     let known = parts.join(", ");
     line(out, "gaps", if known.is_empty() { "none" } else { &known });

@@ -118,3 +118,39 @@ fn a_flood_of_icmp_errors_is_a_warning() {
         text(&advised.stderr)
     );
 }
+
+/// The probes were attached for the first three of 60 rows: "2.4 % of the new connections" were 0.04 %.
+#[test]
+fn invalid_packets_are_a_share_of_the_time_in_which_new_connections_are_counted() {
+    let rates = |names: &[(&str, u64)]| -> String {
+        let rate =
+            |(name, rate): &(&str, u64)| format!(",{name}_rate={rate},{name}_rate_max={rate}");
+        names.iter().map(rate).collect()
+    };
+    let kernel = [("drop", 0), ("early_drop", 0), ("insert_failed", 0), ("invalid", 2)];
+    let row = |second: u64, counted: u64| {
+        let new = 5000 * second.min(counted);
+        let mut of_row = kernel.to_vec();
+        of_row.extend((second <= counted).then_some(("new", 5000)));
+        let rates = if second == 0 { String::new() } else { rates(&of_row) };
+        let (invalid, time) = (2 * second, 1_795_590_600 + second);
+        format!(
+            "conntrack,cpu=all,host=gw drop=0i,early_drop=0i,insert_failed=0i,invalid={invalid}i,new={new}i{rates},\
+             rows_lost=0i,samples_missed=0i {time}000000000\n\
+             conntrack,host=gw ip_conntrack_count=1000,ip_conntrack_max=65536 {time}000000000\n"
+        )
+    };
+    for (counted, said) in [(59, None), (3, Some("new were counted in 3 s of 59 s"))] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let rows: String = (0..60).map(|second| row(second, counted)).collect();
+        std::fs::write(file.path(), rows).unwrap();
+        let (code, titles) = advise_on(file.path());
+        assert_eq!(code, Some(0), "{counted}: {titles:?}");
+        assert_eq!(titles, ["ok  nothing is wrong"], "{counted}");
+        let printed = ctpulse().arg("report").arg(file.path()).output().unwrap();
+        let printed = text(&printed.stdout);
+        let found = printed.lines().find(|line| line.starts_with("probes"));
+        assert_eq!(found.is_some(), said.is_some(), "{printed}");
+        assert!(said.is_none_or(|said| printed.contains(said)), "{printed}");
+    }
+}

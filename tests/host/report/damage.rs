@@ -292,3 +292,43 @@ fn cells_of_csv_may_be_absent_or_have_blanks_around() {
     assert_eq!((report.recording.bad_lines, report.sources.len()), (0, 1));
     assert_eq!(forms::totals(&report.sources[0])["drop"], 19.0);
 }
+
+/// `kubectl logs --prefix`, `journalctl`: "not line protocol: a field without a name".
+#[test]
+fn text_in_front_of_rows_is_named_with_a_command_that_removes_it() {
+    let rows =
+        ["conntrack,cpu=all drop=1i,found=2i", "conntrack ip_conntrack_count=5,ip_conntrack_max=9"];
+    let lines: String = (0..4)
+        .flat_map(|at| {
+            rows.map(|row| format!("Nov 18 11:06:40 gw telegraf[7]: {row} 179559060{at}\n"))
+        })
+        .collect();
+    let object = |at: u64| {
+        format!(
+            "{{\"fields\":{{\"drop\":1}},\"name\":\"conntrack\",\"tags\":{{\"cpu\":\"all\"}},\"timestamp\":{at}}}"
+        )
+    };
+    let json: String = (1_795_590_600..1_795_590_604)
+        .map(|at| format!("[pod/telegraf] {{\"metrics\":[{},{}]}}\n", object(at), object(at)))
+        .collect();
+    for (text, rows) in [(lines, "8 rows"), (json, "8 rows")] {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, clean] = ["log", "clean"].map(|name| dir.path().join(name));
+        std::fs::write(&path, &text).unwrap();
+        let refused = ctpulse().arg("report").arg(&path).output().unwrap();
+        assert_eq!(refused.status.code(), Some(1));
+        let why = String::from_utf8(refused.stderr).unwrap();
+        let command = why.split_once("such as by ").unwrap().1.split_once(" FILE").unwrap().0;
+        let shell = format!("{command} {} > {}", path.display(), clean.display());
+        assert!(std::process::Command::new("sh").args(["-c", &shell]).status().unwrap().success());
+        let report = ctpulse().arg("report").arg(&clean).output().unwrap();
+        let printed = String::from_utf8(report.stdout).unwrap();
+        assert!(printed.contains(rows), "{shell}: {printed}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let line = "{\"log\":\"conntrack,cpu=all drop=1i 1795590600\\n\",\"stream\":\"stdout\",\"time\":\"\"}\n";
+    std::fs::write(&path, line).unwrap();
+    let refused = ctpulse().arg("report").arg(&path).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("jq -rj .log FILE"));
+}

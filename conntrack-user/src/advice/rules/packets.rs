@@ -17,13 +17,16 @@ use crate::schema::fields::{ICMP_ERROR, INVALID, NEW};
 /// Over a long time the average may hide them, so the worst part of it is judged, too.
 pub(super) fn invalid(evidence: &Evidence) -> Option<Finding> {
     let packets = evidence.count(&INVALID);
-    let new = evidence.counted(&NEW);
+    let counted = evidence.counted(&NEW);
+    // Probes may have been attached for a part of the time.
+    let new = evidence.invalid_beside_new.map_or(counted, |it| it.new_in(evidence.seconds));
     let all = InvalidWindow { seconds: evidence.seconds, packets, new };
     let worst = evidence.invalid.filter(|worst| worst.rate() > all.rate());
     let judged = Some(all).filter(InvalidWindow::is_storm).or(worst)?;
     let rate = number(all.rate());
     let mut text = format!("{} {}, {rate} a second", number(packets), within(evidence));
-    if let Some(share) = judged.share().filter(|share| *share < 1.0 && worst.is_none()) {
+    let share = evidence.invalid_beside_new.unwrap_or(judged).share();
+    if let Some(share) = share.filter(|share| *share < 1.0 && worst.is_none()) {
         text.push_str(&format!(", {} of the new connections", percent(share)));
     }
     if let Some(worst) = worst {

@@ -9,7 +9,7 @@ use super::super::doubts::{Doubts, Unknowns};
 use super::super::fields::{Beside, Counters, has_bursts, is_zero_uncounted};
 use super::super::gaps::{LISTED, LONGER, Times};
 use super::super::successors::{CounterEnds, Ends};
-use super::super::summary::{Counter, Fill, Gaps, Losses, SourceReport};
+use super::super::summary::{Counter, Fill, Gaps, Losses, PartlyCounted, SourceReport};
 use super::super::track::Track;
 use super::super::unknown::{is_often, unknown};
 use super::{SourceAccumulator, Tallied, columns, earliest, filled};
@@ -26,6 +26,9 @@ pub(in crate::report) struct Context<'a> {
     /// The rows are the result of a query, which may fill in what is missing.
     pub(in crate::report) is_of_query: bool,
 }
+
+/// A counter is counted in a part of the time if that is less than this share of it.
+const PARTLY: f64 = 0.9;
 
 /// The times of the rows by which a source is reported.
 struct Schedule {
@@ -144,6 +147,8 @@ impl SourceAccumulator {
             cpus: self.cpus.summary(&columns::of_cpus(&columns, context.counters)),
             found: compared.found,
             invalid: compared.invalid.worst(),
+            invalid_beside_new: compared.invalid.beside_new(),
+            partly_counted: self.partly_counted(context.counters, &names),
             unknown,
             doubts: Doubts {
                 reasons,
@@ -254,6 +259,24 @@ impl SourceAccumulator {
             emissions: schedule.emissions,
             ..Completeness::default()
         }
+    }
+
+    /// The counters of probes that were counted for a part of the time only.
+    fn partly_counted(&self, counters: &Counters, names: &[String]) -> Option<PartlyCounted> {
+        let of_seconds = self.rated_seconds;
+        let all = self.counters.iter().zip(&counters.origins).zip(names);
+        let partly = all.filter(|((counter, origin), _)| {
+            let seconds = counter.counted_seconds;
+            origin.is_of_probes(self.is_of_ctpulse)
+                && seconds > 0.0
+                && seconds < PARTLY * of_seconds
+        });
+        let mut partly: Vec<_> =
+            partly.map(|((counter, _), name)| (counter.counted_seconds, name)).collect();
+        partly.sort_by(|a, b| a.0.total_cmp(&b.0).then(rank(a.1).cmp(&rank(b.1))));
+        let (seconds, _) = *partly.first()?;
+        let names = partly.into_iter().map(|(_, name)| name.clone()).collect();
+        Some(PartlyCounted { names, seconds, of_seconds })
     }
 
     /// Sorts the counters into those that moved, those that did not and those that are not counted.

@@ -21,6 +21,7 @@ impl SourceAccumulator {
         };
         let values = now.counters.iter().zip(origins);
         let values = values.map(|(reading, origin)| reading.value.filter(|_| is_of_kernel(origin)));
+        self.continuity.take_entries(now.count.or(now.entries));
         if self.continuity.take(time_ns, values, lower) && self.cpus.count() > 0 {
             let are_of_kernel: Vec<_> = origins.iter().map(is_of_kernel).collect();
             self.continuity.take_cpus(CpuLeap::at(time_ns, &self.cpus, &are_of_kernel));

@@ -56,6 +56,8 @@ struct Tallied {
     /// The sum of rates that count for one interval of any length: of rows behind gaps, and
     /// of the first rows.
     rated_intervals: f64,
+    /// The seconds of rows of ctpulse with its rate.
+    counted_seconds: f64,
     rates: Rates,
 }
 
@@ -116,6 +118,8 @@ pub(super) struct SourceAccumulator {
     had_rates: bool,
     /// Any row has rates.
     has_rates: bool,
+    /// The seconds of rows that have rates.
+    rated_seconds: f64,
     /// Rows in which one counter of the kernel began again alone.
     alone_resets: u64,
     /// Restarts that took less than the interval.
@@ -168,6 +172,7 @@ impl SourceAccumulator {
             had_rates: false,
             alone_resets: 0,
             has_rates: false,
+            rated_seconds: 0.0,
             early_restarts: 0,
             counters: Vec::new(),
             level: TableLevel::default(),
@@ -443,6 +448,8 @@ impl SourceAccumulator {
         let sample_seconds = now.sample_seconds.or(self.sample_seconds);
         let [missed, _] = &self.losses;
         let is_late = now.losses[0].is_some_and(|now| missed.values() > 0 && now > missed.last());
+        self.rated_seconds +=
+            statistics.filter(|_| now.has_rates).map_or(0.0, |step| step.seconds());
         let mut paired = Paired::default();
         for (at, (counter, reading)) in self.counters.iter_mut().zip(&now.counters).enumerate() {
             if reading.is_empty() {
@@ -488,8 +495,16 @@ impl SourceAccumulator {
                 }
                 (None, None) => None,
             };
+            // ctpulse writes the last value of a counter without a rate while nothing counts it.
+            let is_counted = !now.has_rates
+                || reading.rate.is_some()
+                || !origins[at].is_of_probes(self.is_of_ctpulse);
+            if is_counted {
+                counter.counted_seconds += seconds;
+            }
             // A rate before or after a gap is not the rate of the time between.
             if let (Some(step), Some(events)) = (step, events)
+                && is_counted
                 && (reading.value.is_some() || !step.is_gap)
             {
                 paired.set(at, step, events);

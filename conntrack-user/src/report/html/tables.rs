@@ -6,8 +6,8 @@ use super::super::compare::Comparison;
 use super::super::labelled::LabelledReport;
 use super::super::summary::{Change, Report, SourceReport};
 use super::super::text::{
-    COUNTED_AND_STILL, LEAST, NO_CAUSE, NOT_COUNTED, NOT_SEEN, columns, limit_changes, peak, plus,
-    without_cause,
+    COUNTED_AND_STILL, LEAST, NO_CAUSE, NOT_COUNTED, NOT_SEEN, columns, limit_changes,
+    partly_counted, peak, plus, without_cause,
 };
 use super::{clock, escape, every};
 use crate::text::human::{date, duration, number, percent};
@@ -75,6 +75,9 @@ pub(super) fn summary(source: &SourceReport, out: &mut String) {
         [("samples missed", losses.samples_missed), ("emissions lost", losses.rows_lost)]
     {
         item(word, &count.map_or("not in these rows".to_owned(), whole), out);
+    }
+    if let Some(partly) = &source.partly_counted {
+        item("probes", &escape(&partly_counted(partly)), out);
     }
     if !source.columns.is_empty() {
         item("columns", &columns(source), out);

@@ -2,7 +2,7 @@
 
 use super::Track;
 use super::stretch::{Fall, Point, Reach};
-use super::wrap::{Pace, WRAP, shortened, wrapped, wrapped_beside_others};
+use super::wrap::{Pace, WRAP, may_wrap, shortened, wrapped_beside_others};
 
 /// Settles how counters of the same rows came from one part of the rows to the next, where these came in
 /// another order: one alone does not show whether all began again. `is_of_probes` is for the number of a
@@ -55,12 +55,6 @@ pub(in crate::report) struct Falls {
     zeros_ns: Option<i64>,
     /// The value before a possible wrap.
     wrapped: Option<f64>,
-    /// Counters that fell have different values.
-    have_fallen_apart: bool,
-    /// A counter that fell has no usual rise if it wrapped.
-    is_unusual: bool,
-    /// It has one that cannot be.
-    is_beyond: bool,
     kernel: FallsOf,
     probes: FallsOf,
 }
@@ -94,11 +88,21 @@ struct FallsOf {
     stood: u32,
     /// The smallest value from which one fell.
     lowest: f64,
+    /// One fell by so much that it cannot have wrapped, whatever the others show.
+    is_beyond: bool,
 }
 
 impl Default for FallsOf {
     fn default() -> Self {
-        Self { fell: 0, to_zero: 0, behind_zeros: 0, rose: 0, stood: 0, lowest: f64::INFINITY }
+        Self {
+            fell: 0,
+            to_zero: 0,
+            behind_zeros: 0,
+            rose: 0,
+            stood: 0,
+            lowest: f64::INFINITY,
+            is_beyond: false,
+        }
     }
 }
 
@@ -110,7 +114,7 @@ impl FallsOf {
 
     /// Whether all that fell came from a value near which 32 bits end.
     fn may_wrap(&self) -> bool {
-        self.fell + self.to_zero > 0 && self.lowest >= WRAP / 2.0
+        self.fell + self.to_zero > 0 && self.lowest >= WRAP / 2.0 && !self.is_beyond
     }
 }
 
@@ -176,13 +180,10 @@ impl Falls {
         of.fell += u32::from(to.1 > 0.0);
         of.to_zero += u32::from(to.1 == 0.0);
         of.lowest = of.lowest.min(from.1);
-        let pace = pace();
-        // Two counters wrap together if they count the same, or are fast.
+        of.is_beyond |= wrapped_beside_others(from, to, pace()).is_none();
+        // Two counters wrap together only if they count the same.
         let is_other = self.wrapped.replace(from.1).is_some_and(|other| other != from.1);
-        self.have_fallen_apart |= is_other;
-        self.is_unusual |= !pace.explains_wrap(from, to);
-        self.is_beyond |= wrapped_beside_others(from, to, pace).is_none();
-        self.is_reset |= wrapped(from, to, pace).is_none();
+        self.is_reset |= is_other || may_wrap(from, to).is_none();
     }
 
     /// Ends the row. Where ctpulse was started again before it, the probes began again.
@@ -225,21 +226,16 @@ impl Falls {
         RowReach { kernel, probes, are_different: kernel.fall != probes.fall }
     }
 
-    /// Whether a counter began again.
-    fn is_reset(&self) -> bool {
-        self.is_reset || self.have_fallen_apart && self.is_unusual
-    }
-
     /// What a counter of the row did that went back.
     pub(in crate::report) fn fall(&self, is_of_probes: bool) -> Fall {
         let (kernel, probes) = (&self.kernel, &self.probes);
         // A reset leaves no counter as it was, and hardly any above that.
         let have_others = kernel.stood + u32::from(self.has_still) > 1;
-        if kernel.may_wrap() && have_others && !self.is_beyond {
+        if kernel.may_wrap() && have_others {
             return if is_of_probes { self.fall_of(probes) } else { Fall::Wraps };
         }
         let have_probes = is_of_probes && probes.began_again();
-        if self.is_reset() && (kernel.began_again() || have_probes) {
+        if self.is_reset && (kernel.began_again() || have_probes) {
             return Fall::BeganAgain;
         }
         self.fall_of(if is_of_probes { probes } else { kernel })
@@ -247,7 +243,7 @@ impl Falls {
 
     /// The same where the counters of the kernel did not begin again.
     fn fall_of(&self, falls: &FallsOf) -> Fall {
-        match self.is_reset() {
+        match self.is_reset {
             true if falls.behind_zeros > 1 => Fall::BeganAgainBehindZeros,
             true => Fall::Resets,
             false if self.is_restart => Fall::Shortened,

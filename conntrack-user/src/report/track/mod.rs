@@ -7,10 +7,12 @@
 //! counts the value as one that it could not order.
 
 mod falls;
+mod open_falls;
 mod stretch;
 mod wrap;
 
 pub(super) use self::falls::{Falls, RowReach, settle};
+use self::open_falls::OpenFalls;
 pub(crate) use self::stretch::Point;
 pub(super) use self::stretch::{Fall, Reach, Step};
 use self::stretch::{Joint, Stretch, Zeros, pace_of, step};
@@ -38,6 +40,7 @@ pub(super) struct Track {
     odd: u64,
     filled: u64,
     jumps_back: u64,
+    open_falls: OpenFalls,
     /// The times on both sides of the place where stretches were joined last.
     joined: Option<(i64, i64)>,
     /// The value that was taken last.
@@ -136,6 +139,7 @@ impl Track {
             self.begin(self.at + 1, point, reach);
             return Some(step);
         }
+        self.open_falls.take((here.last, point), reach.fall, step);
         if step.events < 0.0 {
             // Rows that were read together came in the wrong order.
             self.disagreeing += 1;
@@ -189,6 +193,7 @@ impl Track {
             self.stretches[self.at].is_backwards = true;
             return Some(Step { is_gap, ..step });
         }
+        self.open_falls.take((point, to), reach.fall, step);
         if step.events < 0.0 {
             self.disagreeing += 1;
             here.first.0 = point.0;
@@ -284,7 +289,7 @@ impl Track {
     /// Takes a value that does not belong at the end of the stretch of the one before.
     fn place(&mut self, time_ns: i64, value: f64, reach: Reach) {
         let at = self.stretches.partition_point(|stretch| stretch.last.0 < time_ns);
-        let pace = self.pace();
+        let pace = self.pace_where(|_| true);
         let Some(found) = self.stretches.get_mut(at).filter(|found| time_ns >= found.first.0)
         else {
             self.jumps_back += u64::from(at <= self.at);
@@ -418,7 +423,8 @@ impl Track {
         let first = first.map_or(0.0, |zeros| zeros.behind.1);
         let is_backwards = self.stretches.iter().any(|stretch| stretch.is_backwards);
         let lowered = if is_backwards { 0.0 } else { self.lowered };
-        first - lowered + within + self.joints().map(|joint| joint.events).sum::<f64>()
+        let joints: f64 = self.joints().map(|joint| joint.events).sum();
+        first - lowered + within + joints + self.open_falls.settled(self.pace()).events
     }
 
     /// The events among several values of the first time, which are none if these are of several
@@ -439,10 +445,17 @@ impl Track {
         self.joints().filter(|joint| joint.is_reset && is_gap(joint)).count() as u64
     }
 
+    /// Whether the counter had so many events in a gap, if it went on as in all other rows, that 32 bits wrap.
+    pub(super) fn may_wrap_in_gaps(&self) -> bool {
+        let pace = self.pace();
+        self.gaps().any(|(from_ns, to_ns)| pace.is_beyond_wrap(to_ns.saturating_sub(from_ns)))
+    }
+
     /// How often the counter started again.
     pub(super) fn resets(&self) -> u64 {
         let within: u64 = self.stretches.iter().map(|stretch| stretch.resets).sum();
-        within + self.resets_between() + u64::from(self.last_zeros().is_some())
+        let resets = within + self.resets_between() + u64::from(self.last_zeros().is_some());
+        resets.saturating_add_signed(self.open_falls.settled(self.pace()).resets)
     }
 
     /// The time of the first value after the counter started again.

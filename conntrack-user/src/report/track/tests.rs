@@ -91,14 +91,29 @@ fn a_fall_from_high_values_beside_others_that_rose_is_a_wrap() {
     assert_eq!(beside(500.0, 0.0), Fall::BeganAgain);
     // A counter of 5 may have come to 7 again.
     assert_eq!(beside(5.0, 0.0), Fall::BeganAgain);
-    assert_eq!(beside(5.0, 6e8), Fall::MayWrap);
+    assert_eq!(beside(5.0, 6e8), Fall::BeganAgain);
     assert_eq!(fall([&[high, 700.0, 81.0], &[8e8, 3.0, 90.0]], 6e8), Fall::BeganAgain);
     let wraps = Reach { fall: Fall::Wraps, ..REACH };
     let mut busy = track(&[(0, 2.0 * WRAP - 1e8)], REACH);
     busy.take(minute, WRAP + 1e8, wraps);
     assert_eq!((busy.total(), busy.resets()), (2e8, 0));
-    // Nothing else moved: a restart, or damage.
-    assert_eq!(fall([&[high, 0.0, 0.0], &[8e8, 0.0, 0.0]], 0.0), Fall::Resets);
+    // Nothing else moved: its own rises show that it did not wrap.
+    assert_eq!(fall([&[high, 0.0, 0.0], &[8e8, 0.0, 0.0]], 0.0), Fall::MayWrap);
+    let alone = track(&[(-minute, high), (0, high), (minute, 8e8)], REACH);
+    assert_eq!((alone.total(), alone.resets()), (8e8, 1));
+}
+
+/// ctpulse was started again, so the counters of the probes begin again, when one of the kernel wraps.
+#[test]
+fn counters_of_probes_that_began_again_hide_no_wrap() {
+    let mut falls = Falls::new(None, true);
+    let rows =
+        [(WRAP - 9e7, 1e6, false), (5e4, 7e4, false), (3e3, 3.1e3, false), (5e9, 40.0, true)];
+    for (before, now, is_of_probes) in rows {
+        falls.take(&track(&[(0, before)], REACH), (60_000_000_000, now), || is_of_probes);
+    }
+    falls.end();
+    assert_eq!(falls.fall(false), Fall::Wraps);
 }
 
 /// A counter near the end of 32 bits that falls alone: what it rose by before tells a reboot from a wrap.
@@ -129,6 +144,27 @@ fn a_fall_alone_is_a_wrap_if_the_rises_before_explain_it() {
     let apart = track(&month, Reach { far_ns: 2 * minute, ..REACH });
     assert_eq!((apart.total(), apart.resets()), (5e6 - 2e4 + 300.0, 1));
     assert_eq!(found(20.0, [WRAP - 9e5, 100.0]), (160.0 + 9e5 + 100.0, 0));
+}
+
+/// What a counter rises by on one side of a fall is no reason for another total than in the reverse order.
+#[test]
+fn falls_are_judged_by_the_rises_on_both_sides() {
+    let minute = 60_000_000_000;
+    let found = |rises: [f64; 2], end: f64| {
+        let before = (0..20).map(|at| (at * minute, end - rises[0] * (19 - at) as f64));
+        let behind = (0..20).map(|at| ((20 + at) * minute, 500.0 + rises[1] * at as f64));
+        let values: Vec<_> = before.chain(behind).collect();
+        let backwards: Vec<_> = values.iter().rev().copied().collect();
+        [values, backwards].map(|values| {
+            let track = track(&values, REACH);
+            (track.total(), track.resets())
+        })
+    };
+    let end = WRAP - 3e6;
+    let wrap = |rises: f64| (rises + 3e6 + 500.0, 0);
+    assert_eq!(found([1e6, 10.0], end), [wrap(19.0 * 1e6 + 190.0); 2]);
+    assert_eq!(found([10.0, 1e6], end), [wrap(19.0 * 1e6 + 190.0); 2]);
+    assert_eq!(found([10.0, 20.0], end), [(570.0 + 500.0, 1); 2]);
 }
 
 #[test]

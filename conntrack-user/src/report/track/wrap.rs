@@ -40,9 +40,21 @@ impl Pace {
         self.seconds += to_ns.saturating_sub(from_ns) as f64 / 1e9;
     }
 
+    /// Takes the events between two values out of it.
+    pub(super) fn remove(&mut self, events: f64, from: Point, to: Point) {
+        self.events -= events;
+        self.seconds -= seconds(from, to);
+        self.rows -= 1.0;
+    }
+
     /// The events of so many seconds.
     fn events_in(&self, seconds: f64) -> f64 {
         if self.seconds > 0.0 { self.events / self.seconds * seconds } else { 0.0 }
+    }
+
+    /// Whether the events of such a time are more than 32 bits hold.
+    pub(super) fn is_beyond_wrap(&self, apart_ns: i64) -> bool {
+        self.events_in(apart_ns as f64 / 1e9) >= WRAP
     }
 
     /// The most events between two values that are believed because of those before, so many times as many.
@@ -50,14 +62,6 @@ impl Pace {
         let apart = seconds(from, to);
         let is_gap = apart * self.rows > GAP * self.seconds;
         if is_gap { 0.0 } else { (times * self.events_in(apart)).min(MOST) }
-    }
-
-    /// Whether a wrap between two values has about the events that the counter has had so far in such a
-    /// time. Two counters that began again hardly ever do both.
-    pub(super) fn explains_wrap(&self, from: Point, to: Point) -> bool {
-        let usual = self.events_in(seconds(from, to));
-        let events = wrapped_within(from, to, self.most(from, to, TIMES_OF_MANY));
-        events.is_some_and(|it| it <= TIMES_OF_MANY * usual && usual <= TIMES_OF_MANY * it)
     }
 
     /// The most events that are believed between two values with a wrap.
@@ -73,6 +77,12 @@ impl Pace {
 /// at this pace.
 pub(crate) fn wrapped(from: Point, to: Point, pace: Pace) -> Option<f64> {
     wrapped_within(from, to, pace.believed(from, to))
+}
+
+/// The same whatever the pace was.
+pub(super) fn may_wrap(from: Point, to: Point) -> Option<f64> {
+    let most = MOST.min(MOST_A_SECOND * seconds(from, to).max(1.0));
+    wrapped_within(from, to, most)
 }
 
 /// The same where other counters of the row show that none began again.

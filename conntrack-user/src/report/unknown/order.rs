@@ -47,8 +47,8 @@ pub(super) fn order(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
         ));
     } else if let Some(time_ns) = evidence.misdated_ns {
         sentences.doubt(format!(
-            "behind the row of {} counters began again, and rows behind it in the file have earlier times: the clock \
-             was wrong after a restart, and the counters in front of it are taken for events behind those rows",
+            "counters began again behind the row of {}, and the rows behind it in the file have earlier times: if \
+             a clock was wrong after a restart, the counters before it are counted as events that did not happen",
             moment(time_ns)
         ));
     } else if evidence.resets_in_gaps > 0 {
@@ -70,9 +70,8 @@ pub(super) fn order(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
     }
     if let Some((name, largest)) = &evidence.overtaken {
         sentences.push(format!(
-            "rows are {} apart, and {name} has come to {}: a counter of 32 bits may wrap several times between two \
-             rows, and totals are too low by multiples of 2^32 then",
-            duration(evidence.interval_seconds.unwrap_or(0.0)),
+            "{name} has come to {}, and there is so much time between some rows that a counter of 32 bits may wrap \
+             several times: totals are too low by multiples of 2^32 then",
             number(*largest, 15)
         ));
     }

@@ -131,6 +131,7 @@ fn of_source(source: &SourceReport) -> Evidence {
         samples: source.losses.samples_missed.map(|missed| Samples { missed, due: None }),
         busiest: source.counters.iter().filter_map(busiest).collect(),
         invalid: source.invalid,
+        invalid_beside_new: source.invalid_beside_new,
         reasons: reasons(source),
         missing: (source.gaps.missing, source.gaps.missing + source.emissions),
         found_for_failures: found_for_failures(source),
