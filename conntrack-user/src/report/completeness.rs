@@ -3,7 +3,7 @@
 use super::coarse::Coarse;
 use super::continuity::Breaks;
 use super::fields::CounterOrigin;
-use super::gaps::{OtherInterval, ShorterInterval};
+use super::gaps::{AtOnce, OtherInterval, ShorterInterval};
 use super::summary::Fill;
 use super::track::Track;
 use crate::recording::known::is_known;
@@ -64,6 +64,7 @@ pub(super) struct Completeness<'a> {
     /// A longer interval that some of the rows have.
     pub(super) other_interval: OtherInterval,
     pub(super) shorter_interval: ShorterInterval,
+    pub(super) at_once: AtOnce,
     /// Gaps of which it is not known whether rows of the CPUs, or those with their sum, go on in them.
     pub(super) gaps_not_compared: u64,
     /// The times are no finer than the rows.

@@ -9,7 +9,7 @@
 mod intervals;
 
 use self::intervals::Intervals;
-pub(super) use self::intervals::{OtherInterval, ShorterInterval};
+pub(super) use self::intervals::{AtOnce, OtherInterval, ShorterInterval};
 use super::coarse::{Coarse, Grid};
 use super::summary::{Gap, Gaps};
 use super::track::{Fall, Reach, Step, Track};
@@ -192,6 +192,7 @@ impl Clock {
         let rounded = coarse.filter(|coarse| !coarse.is_shared());
         let (mut gaps, other) = self.intervals.gaps(rounded);
         let shorter = self.intervals.shorter(interval.map(|seconds| seconds * 1e6));
+        let at_once = self.intervals.at_once(interval.map(|seconds| seconds * 1e6));
         let missing_regularly = self.estimate.turn().is_some_and(|turn| turn.is_missing);
         for gap in &mut gaps.longest {
             gap.restart = self.restarts.contains(&gap.to_ns);
@@ -209,6 +210,7 @@ impl Clock {
             missing_regularly,
             other,
             shorter,
+            at_once,
             coarse,
             sharing,
             not_compared: 0,
@@ -226,6 +228,7 @@ pub(super) struct Times {
     pub(super) missing_regularly: bool,
     pub(super) other: OtherInterval,
     pub(super) shorter: ShorterInterval,
+    pub(super) at_once: AtOnce,
     /// The times are no finer than the rows.
     pub(super) coarse: Option<Coarse>,
     /// Rows that have the time of another one then.
@@ -345,6 +348,31 @@ mod tests {
                 let shorter = clock(&apart.concat(), is_backwards).finish(None).shorter;
                 assert_eq!(shorter.between, expected, "{apart:?}");
             }
+        }
+    }
+
+    #[test]
+    fn rows_that_come_at_once_behind_a_gap_are_counted() {
+        for (apart, expected) in [
+            (
+                [[10.0; 20].to_vec(), [600.0].to_vec(), [0.01; 59].to_vec(), [10.0; 9].to_vec()],
+                (1, 59),
+            ),
+            (
+                [[10.0; 20].to_vec(), [600.0].to_vec(), [0.01; 9].to_vec(), [10.0; 9].to_vec()],
+                (0, 0),
+            ),
+            (
+                [[10.0; 20].to_vec(), [600.0].to_vec(), [10.0; 59].to_vec(), [10.0; 9].to_vec()],
+                (0, 0),
+            ),
+            (
+                [[10.0; 20].to_vec(), [40.0].to_vec(), [0.3, 0.2, 0.4].to_vec(), [10.0].to_vec()],
+                (1, 3),
+            ),
+        ] {
+            let at_once = clock(&apart.concat(), false).finish(None).at_once;
+            assert_eq!((at_once.gaps, at_once.rows), expected, "{apart:?}");
         }
     }
 

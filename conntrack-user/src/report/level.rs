@@ -29,6 +29,10 @@ pub(super) struct TableLevel {
     changed: u64,
     changes: Vec<LimitChange>,
     entries: Spread,
+    /// The entries of the last row, and how often they were higher and lower than the ones before.
+    last_entries: Option<f64>,
+    rises: u64,
+    falls: u64,
     peak: Option<(f64, i64)>,
     fullest: Option<Fullest>,
     above: Option<Above>,
@@ -82,6 +86,10 @@ impl TableLevel {
         let low = now.entries_min.map_or(last, |low| low.min(last));
         let high = now.entries_max.map_or(last, |high| high.max(last));
         self.entries.record(last);
+        if let Some(before) = self.last_entries.replace(last) {
+            self.rises += u64::from(last > before);
+            self.falls += u64::from(last < before);
+        }
         if self.peak.is_none_or(|(peak, _)| high > peak) {
             self.peak = Some((high, now.time_ns));
         }
@@ -210,6 +218,7 @@ impl TableLevel {
             peak,
             peak_at_ns,
             is_sum: false,
+            one_way: if self.rises.min(self.falls) == 0 { self.rises.max(self.falls) } else { 0 },
             above_90_percent: self.above,
         })
     }

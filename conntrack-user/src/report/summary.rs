@@ -189,6 +189,10 @@ pub struct Fill {
     /// The entries may be a sum over CPUs, so that the limit says nothing.
     #[serde(skip)]
     pub is_sum: bool,
+    /// How often the entries of a row were others than those of the row before, if that was always in one
+    /// direction.
+    #[serde(skip)]
+    pub one_way: u64,
     /// Time spent nearly full; absent where the limit is not known.
     pub above_90_percent: Option<Above>,
 }

@@ -6,7 +6,7 @@ use self::order::order;
 use super::coarse::Coarse;
 use super::completeness::{Completeness, seconds, spans};
 use super::doubts::Unknowns;
-use super::gaps::{OtherInterval, ShorterInterval};
+use super::gaps::{AtOnce, OtherInterval, ShorterInterval};
 use crate::recording::ReadCounts;
 use crate::schema::fields::DROP;
 use crate::text::human::{date, duration, number, percent, time_of_day};
@@ -19,6 +19,8 @@ const OFTEN: f64 = 0.05;
 const LONGEST_INTERVAL: f64 = 86_400.0;
 /// An interval of so many of another one hides bursts that the other one shows.
 const MUCH_LONGER: f64 = 10.0;
+/// A table in use has entries that expire within so many rows.
+const NEVER_BACK: u64 = 30;
 /// Fewer decreases than this are restarts.
 const SOME: u64 = 4;
 
@@ -168,6 +170,13 @@ fn table(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
              CPUs, as Telegraf's plugin writes it: the table's fill is not known"
                 .to_owned(),
         ),
+        (Some(fill), _) if fill.max == Some(0.0) && fill.one_way >= NEVER_BACK => {
+            sentences.push_of_fill(format!(
+                "the table's entries changed in {} and never the other way, and its limit is 0, as where a query \
+                 adds up what they rise by: its fill is not known",
+                count(fill.one_way, "row")
+            ));
+        }
         // An empty table is not full under any limit.
         (Some(fill), _) if fill.max.is_none() && fill.peak > 0.0 => {
             sentences.push_of_fill("no row has the table's limit, so its fill is not known".to_owned());
@@ -253,6 +262,14 @@ fn times(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
             duration(evidence.interval_seconds.unwrap_or(0.0)),
             duration(longer),
             count(other_rows, "row")
+        ));
+    }
+    if let AtOnce { gaps: gaps @ 1.., rows } = evidence.at_once {
+        sentences.push(format!(
+            "{} came at once behind {} of about as many: they have the times of their arrival, hardly any is \
+             missing, and rates and peaks there are too high",
+            count(rows, "row"),
+            count(gaps, "gap")
         ));
     }
     let ShorterInterval { seconds: shorter, between } = evidence.shorter_interval;

@@ -329,6 +329,21 @@ fn a_gap_in_a_part_with_a_shorter_interval_is_said() {
     assert_eq!(totals(&found), truth.totals());
 }
 
+/// A broker that stamps rows on arrival: an outage of its line was a burst of 60 times the true rate.
+#[test]
+fn rows_that_arrive_at_once_behind_a_gap_are_named() {
+    let truth = busy(240);
+    let mut rows = truth.rows(0);
+    for row in rows.iter_mut().filter(|row| (120..180).contains(&row.second())) {
+        let second = row.second() as i64;
+        row.time_ns += (180 - second) * SECOND_NS - (180 - second) * 2_000_000;
+    }
+    let found = source(&rows);
+    let said = warnings(&found);
+    assert!(said.contains("came at once behind 1 gap of about as many"), "{said}");
+    assert_eq!(totals(&found), truth.totals(), "{said}");
+}
+
 /// The rows of one second behind those of ten: 1,750 "missing" ones.
 #[test]
 fn an_interval_that_was_changed_is_no_gap() {

@@ -129,3 +129,28 @@ fn a_sum_over_cpus_is_reported_without_a_limit() {
     let sentence = "entries may be a sum over CPUs, as Telegraf's plugin writes it";
     assert!(found.contains(sentence), "{found}");
 }
+
+/// `increase()` of all fields: entries that only rise, and a limit of 0, were "nothing is wrong".
+#[test]
+fn entries_that_only_rise_below_no_limit_are_no_fill() {
+    let text = |of: fn(u64) -> u64| -> String {
+        let row = |at: u64| {
+            let time = 1_795_590_600 + 30 * at;
+            format!(
+                "conntrack,cpu=all drop=0i,early_drop=0i,found={}i,insert_failed=0i,invalid=0i {time}\n\
+                 conntrack ip_conntrack_count={},ip_conntrack_max=0 {time}\n",
+                7 * at,
+                of(at)
+            )
+        };
+        (0..60).map(row).collect()
+    };
+    let advice = |text: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        super::advice::advise_on(file.path())
+    };
+    let fill = "??  how full the table was is not known".to_owned();
+    assert_eq!(advice(&text(|at| 490 * at)), (Some(3), vec![fill]));
+    assert_eq!(advice(&text(|at| 490 + at % 7)).0, Some(0));
+}

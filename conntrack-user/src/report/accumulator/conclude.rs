@@ -235,6 +235,7 @@ impl SourceAccumulator {
             missing_regularly: schedule.times.missing_regularly,
             other_interval: schedule.times.other,
             shorter_interval: schedule.times.shorter,
+            at_once: schedule.times.at_once,
             coarse: schedule.times.coarse,
             gaps_not_compared: schedule.times.not_compared,
             alternating: self.gaps.restarts - gaps.restarts,

@@ -22,6 +22,13 @@ const LEAST_RUN: u64 = 5;
 const MOST_RUNS: usize = 16;
 /// The most times that are longer than those on both sides of them.
 const MOST_WITHIN: usize = 256;
+/// Rows come at once if they are nearer to each other than this part of the interval, and of the gap in front.
+const AT_ONCE: u64 = 4;
+const AT_ONCE_OF_GAP: u64 = 16;
+/// Such rows are about equally far apart.
+const ALIKE: u64 = 8;
+/// The most places with such rows.
+const MOST_AT_ONCE: usize = 64;
 /// Intervals before the estimate is believed: the first is often cut short.
 const ENOUGH: u64 = 8;
 
@@ -40,6 +47,45 @@ pub(in crate::report) struct ShorterInterval {
     pub(in crate::report) between: u64,
 }
 
+/// Rows that were written at one time, behind a gap of about as many.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::report) struct AtOnce {
+    pub(in crate::report) gaps: u64,
+    pub(in crate::report) rows: u64,
+}
+
+/// A time between rows, and the much shorter ones directly behind it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Behind {
+    us: u64,
+    rows: u64,
+    shortest_us: u64,
+    longest_us: u64,
+}
+
+impl Behind {
+    /// Takes the next time between rows, if it is one of these.
+    fn take(&mut self, us: u64) -> bool {
+        let is_alike = self.rows == 0 || us / ALIKE <= self.shortest_us;
+        if us >= self.us / AT_ONCE_OF_GAP || !is_alike {
+            return false;
+        }
+        self.shortest_us = if self.rows == 0 { us } else { self.shortest_us.min(us) };
+        self.longest_us = self.longest_us.max(us);
+        self.rows += 1;
+        true
+    }
+
+    /// Whether these are the rows of a gap.
+    fn fill(&self, interval_us: f64) -> bool {
+        let missing = self.us as f64 / interval_us - 1.0;
+        let is_gap = self.us as f64 > LONGER * interval_us;
+        is_gap
+            && ((AT_ONCE * self.longest_us) as f64) < interval_us
+            && 2.0 * self.rows as f64 >= missing
+    }
+}
+
 /// The times between rows.
 #[derive(Debug)]
 pub(super) struct Intervals {
@@ -56,6 +102,10 @@ pub(super) struct Intervals {
     run: u64,
     /// A time between two shorter ones that are the same, and these.
     within: Vec<(u64, u64)>,
+    /// The last time between rows that was not much shorter than the one before, and those before it with
+    /// shorter ones behind them.
+    behind: Behind,
+    at_once: Vec<Behind>,
     /// How often the time between rows was another one than the time before.
     varied: u64,
     /// Rows since then.
@@ -132,6 +182,8 @@ impl Intervals {
             runs: Vec::new(),
             run: 0,
             within: Vec::new(),
+            behind: Behind::default(),
+            at_once: Vec::new(),
             varied: 0,
             since_varied: MOST_ROWS,
             chain: [0; MOST_ROWS],
@@ -170,6 +222,12 @@ impl Intervals {
         if self.chained > 1 && !is_same {
             self.varied += 1;
             self.since_varied = 0;
+        }
+        if !(is_next && self.behind.take(us)) {
+            let behind = std::mem::replace(&mut self.behind, Behind { us, ..Behind::default() });
+            if behind.rows > 1 && self.at_once.len() < MOST_AT_ONCE {
+                self.at_once.push(behind);
+            }
         }
         let [behind, us_between, before, ..] = self.chain;
         if self.chained > 2
@@ -275,6 +333,18 @@ impl Intervals {
     fn is_irregular(&self, period: f64) -> bool {
         let Some((low, high)) = self.histogram.as_ref().map(spread) else { return false };
         low < 0.75 * period && high > 1.25 * period && self.turn().is_none()
+    }
+
+    /// Returns the rows that came at once behind gaps of about as many, as where the way to the file was
+    /// interrupted and each row has the time of its arrival.
+    pub(super) fn at_once(&self, interval_us: Option<f64>) -> AtOnce {
+        let Some(interval_us) = interval_us else { return AtOnce::default() };
+        let all = self.at_once.iter().chain([&self.behind]);
+        let found = all.filter(|behind| behind.rows > 1 && behind.fill(interval_us));
+        found.fold(AtOnce::default(), |sum, behind| AtOnce {
+            gaps: sum.gaps + 1,
+            rows: sum.rows + behind.rows,
+        })
     }
 
     /// Returns the shortest interval of a part of the rows, if that is shorter than the interval of most. A
