@@ -192,7 +192,7 @@ impl Clock {
         let rounded = coarse.filter(|coarse| !coarse.is_shared());
         let (mut gaps, other) = self.intervals.gaps(rounded);
         let shorter = self.intervals.shorter(interval.map(|seconds| seconds * 1e6));
-        let at_once = self.intervals.at_once(interval.map(|seconds| seconds * 1e6));
+        let at_once = self.estimate.at_once(interval.map(|seconds| seconds * 1e6));
         let missing_regularly = self.estimate.turn().is_some_and(|turn| turn.is_missing);
         for gap in &mut gaps.longest {
             gap.restart = self.restarts.contains(&gap.to_ns);
@@ -353,27 +353,16 @@ mod tests {
 
     #[test]
     fn rows_that_come_at_once_behind_a_gap_are_counted() {
-        for (apart, expected) in [
-            (
-                [[10.0; 20].to_vec(), [600.0].to_vec(), [0.01; 59].to_vec(), [10.0; 9].to_vec()],
-                (1, 59),
-            ),
-            (
-                [[10.0; 20].to_vec(), [600.0].to_vec(), [0.01; 9].to_vec(), [10.0; 9].to_vec()],
-                (0, 0),
-            ),
-            (
-                [[10.0; 20].to_vec(), [600.0].to_vec(), [10.0; 59].to_vec(), [10.0; 9].to_vec()],
-                (0, 0),
-            ),
-            (
-                [[10.0; 20].to_vec(), [40.0].to_vec(), [0.3, 0.2, 0.4].to_vec(), [10.0].to_vec()],
-                (1, 3),
-            ),
-        ] {
-            let at_once = clock(&apart.concat(), false).finish(None).at_once;
-            assert_eq!((at_once.gaps, at_once.rows), expected, "{apart:?}");
-        }
+        let at_once = |gap: f64, behind: &[f64]| {
+            let apart = [&[10.0; 90], &[gap][..], behind, &[10.0; 9]].concat();
+            let AtOnce { gaps, rows } = clock(&apart, false).finish(None).at_once;
+            (gaps, rows)
+        };
+        assert_eq!(at_once(600.0, &[0.01; 59]), (1, 59));
+        assert_eq!(at_once(40.0, &[0.3, 0.2, 0.4]), (1, 3));
+        // Fewer than are missing, and rows in time.
+        assert_eq!(at_once(600.0, &[0.01; 9]), (0, 0));
+        assert_eq!(at_once(600.0, &[10.0; 59]), (0, 0));
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl TableLevel {
         let is_other_table = is_sure && !self.is_sure && self.peak.is_some();
         if is_other_table {
             self.entries = Spread::default();
+            (self.last_entries, self.rises, self.falls) = (None, 0, 0);
             (self.peak, self.fullest, self.above) = (None, None, None);
             self.span = Some((now.time_ns, now.time_ns));
         }

@@ -335,8 +335,8 @@ fn rows_that_arrive_at_once_behind_a_gap_are_named() {
     let truth = busy(240);
     let mut rows = truth.rows(0);
     for row in rows.iter_mut().filter(|row| (120..180).contains(&row.second())) {
-        let second = row.second() as i64;
-        row.time_ns += (180 - second) * SECOND_NS - (180 - second) * 2_000_000;
+        let second = row.second();
+        row.time_ns += (180 - second) * (SECOND_NS - 20_000_000);
     }
     let found = source(&rows);
     let said = warnings(&found);
