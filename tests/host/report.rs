@@ -20,6 +20,7 @@ mod levels;
 mod names;
 mod parts;
 mod peaks;
+mod resets;
 mod sorted;
 mod stillness;
 mod strangers;

@@ -84,3 +84,24 @@ impl Last {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reboot of a counter that stood still below 2^32 was a wrap, and 15 million events.
+    #[test]
+    fn a_fall_is_judged_by_the_rises_before_it() {
+        let falls = |rise: f64, high: f64, low: f64| {
+            let mut last = None;
+            for at in 0..5 {
+                let value = high - rise * (4 - at) as f64;
+                Last::replace(&mut last, at * 10_000_000_000, value);
+            }
+            Last::replace(&mut last, 50_000_000_000, low).unwrap().falls
+        };
+        assert!(falls(0.0, 4.28e9, 0.0));
+        assert!(!falls(1.5e7, 4.28e9, 0.0));
+        assert!(!falls(10.0, 4_294_967_290.0, 4.0));
+    }
+}

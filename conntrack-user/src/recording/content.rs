@@ -176,7 +176,7 @@ fn is_beginning(text: &[u8]) -> bool {
 /// Whether a line is a row, and not empty or a comment.
 ///
 /// # Errors
-/// Why it is none.
+/// The reason for which a line that should be a row is none.
 fn is_row(line: &[u8]) -> Result<bool, BadLine> {
     let row = parse(line, &mut Units::default(), &mut Catalog::default(), &mut Vec::new())?;
     Ok(row.is_some())

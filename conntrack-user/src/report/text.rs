@@ -267,7 +267,7 @@ pub(super) fn partly_counted(partly: &PartlyCounted) -> String {
         more => format!(" and {more} more"),
     };
     let (seconds, all) = (duration(partly.seconds), duration(partly.of_seconds));
-    format!("{names}{more} were counted in {seconds} of {all}, and their events are of that time")
+    format!("events of {seconds} of {all} only: {names}{more}")
 }
 
 fn gaps(gaps: &Gaps, at: &dyn Fn(i64) -> String, out: &mut String) {

@@ -140,7 +140,7 @@ fn invalid_packets_are_a_share_of_the_time_in_which_new_connections_are_counted(
              conntrack,host=gw ip_conntrack_count=1000,ip_conntrack_max=65536 {time}000000000\n"
         )
     };
-    for (counted, said) in [(59, None), (3, Some("new were counted in 3 s of 59 s"))] {
+    for (counted, said) in [(59, None), (3, Some("events of 3 s of 59 s only: new"))] {
         let file = tempfile::NamedTempFile::new().unwrap();
         let rows: String = (0..60).map(|second| row(second, counted)).collect();
         std::fs::write(file.path(), rows).unwrap();

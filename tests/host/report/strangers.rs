@@ -74,130 +74,6 @@ fn losses_that_rows_of_another_source_bring_are_unknown() {
     assert_eq!(code, Some(0), "{titles:?}");
 }
 
-/// One row of a busier host among those of a quiet one, whose losses are 0: certain losses.
-#[test]
-fn a_row_of_another_source_among_those_of_a_quiet_one_is_unknown() {
-    let gather = |drop: u64, found: u64, second: u64| {
-        let time = START_NS as u64 / 1_000_000_000 + second;
-        format!(
-            "conntrack,cpu=all,host=gw drop={drop}i,early_drop={drop}i,found={found}i,insert_failed=0i {time}\n\
-             conntrack,host=gw ip_conntrack_count=40,ip_conntrack_max=65536 {time}\n"
-        )
-    };
-    for (drop, found) in [(5000, 90_000), (0, 90_000), (777, 0)] {
-        let row = |second: u64| {
-            let is_other = second == 10;
-            let (drop, found) = if is_other { (drop, found) } else { (0, 0) };
-            gather(drop, 100 + found + 2 * second * u64::from(!is_other), second)
-        };
-        let text: String = (0..20).map(row).collect();
-        let (code, titles) = advice(&text);
-        assert!(titles.iter().all(|title| !title.starts_with("!!")), "{drop} {found}: {titles:?}");
-        assert_eq!(code, Some(3), "{drop} {found}: {titles:?}");
-    }
-}
-
-/// A restored snapshot of a host on which one counter is above 0: 90 drops, for certain.
-#[test]
-fn a_fall_of_the_only_counter_above_0_is_unknown_while_the_table_stays() {
-    let gather = |drop: u64, second: u64| {
-        let time = START_NS as u64 / 1_000_000_000 + 10 * second;
-        format!(
-            "conntrack,cpu=all,host=gw drop={drop}i,early_drop=0i,found=0i,insert_failed=0i {time}\n\
-             conntrack,host=gw ip_conntrack_count=1000,ip_conntrack_max=65536 {time}\n"
-        )
-    };
-    let text: String = (0..8).map(|at| gather(if at < 4 { 100 } else { 90 }, at)).collect();
-    let (code, titles) = advice(&text);
-    assert_eq!(code, Some(3), "{titles:?}");
-    // A container that was started again has few events.
-    let text: String = (0..8).map(|at| gather(if at < 4 { 100 } else { 2 * at }, at)).collect();
-    assert_eq!(advice(&text).0, Some(1));
-}
-
-/// A router without a clock of its own: two rows behind its restart were three weeks old, and all that it had
-/// counted before was 5,000 drops, for certain.
-#[test]
-fn a_restart_with_a_wrong_clock_is_no_events() {
-    let gather = |[drop, found]: [u64; 2], minute: u64| {
-        let time = START_NS as u64 / 1_000_000_000 + 60 * minute;
-        format!(
-            "conntrack ip_conntrack_count=400,ip_conntrack_max=65536 {time}\n\
-             conntrack,cpu=all drop={drop}i,early_drop=0i,found={found}i,insert_failed=0i {time}\n"
-        )
-    };
-    let (week, now) = (7 * 24 * 60, 10 * 7 * 24 * 60);
-    for (gathers, ago) in [(4, 3 * week), (60, 3 * week), (60, 60)] {
-        let mut text = String::new();
-        for at in 0..gathers {
-            text += &gather([5000, 400 + at], now + at);
-        }
-        for at in 0..2 {
-            text += &gather([0, at], now + gathers + at - ago);
-        }
-        for at in 2..6 {
-            text += &gather([0, at], now + gathers + at);
-        }
-        let said = warnings(&source(&text));
-        assert!(said.contains("a clock was wrong after a restart"), "{gathers} {ago}: {said}");
-        assert!(!said.contains("lower bounds"), "{gathers} {ago}: {said}");
-        let (code, titles) = advice(&text);
-        assert_eq!(code, Some(3), "{gathers} {ago}: {titles:?}");
-    }
-    // Parts in another order go on, and a restart behind them begins again; so it does behind two rows that
-    // changed places.
-    let part = |from: u64, to: u64| -> String {
-        (from..to).map(|at| gather([5000, 400 + at], now + at)).collect()
-    };
-    let restarted: String = (40..60).map(|at| gather([at - 40, at - 40], now + at)).collect();
-    let swapped = part(0, 20) + &part(21, 22) + &part(20, 21);
-    for text in [
-        part(20, 40) + &part(0, 20) + &part(40, 60),
-        part(20, 40) + &part(0, 20) + &restarted,
-        swapped + &restarted.replace("drop=0i", "drop=1i"),
-    ] {
-        let said = warnings(&source(&text));
-        assert!(!said.contains("a clock was wrong after a restart"), "{said}");
-    }
-}
-
-/// A row a day of a host with 100,000 look-ups a second on each CPU: 17.8 G of 3.08 T, without a word.
-#[test]
-fn counters_that_wrap_several_times_between_two_rows_are_too_low() {
-    let row = |found: u64, day: u64| {
-        let time = START_NS as u64 / 1_000_000_000 + 86_400 * day;
-        let found: u64 = (0..4).map(|cpu| (found + cpu * 1_000_003) % (1 << 32)).sum();
-        format!("conntrack,cpu=all drop=0i,early_drop=0i,found={found}i,insert_failed=0i {time}\n")
-    };
-    let said = |a_second: u64| {
-        let text: String = (0..30).map(|day| row(a_second * 86_400 * day, day)).collect();
-        warnings(&source(&text))
-    };
-    let fast = said(100_000);
-    assert!(
-        fast.contains("found has come to") && fast.contains("may wrap several times"),
-        "{fast}"
-    );
-    assert!(!said(100).contains("may wrap"));
-}
-
-/// `drop` at 4,280,000,000 before a reboot was 15 million drops after it.
-#[test]
-fn a_reboot_near_the_end_of_32_bits_is_no_wrap() {
-    let gather = |drop: u64, second: u64| {
-        let time = START_NS as u64 / 1_000_000_000 + 10 * second;
-        format!(
-            "conntrack,cpu=all,host=gw drop={drop}i,early_drop=0i,found=0i,insert_failed=0i {time}\n\
-             conntrack,host=gw ip_conntrack_count=40,ip_conntrack_max=65536 {time}\n"
-        )
-    };
-    let reboot = |second| gather(if second < 5 { 4_280_000_000 } else { 0 }, second);
-    let text: String = (0..10).map(reboot).collect();
-    let found = source(&text);
-    assert_eq!((totals(&found).get("drop"), found.gaps.resets), (None, 1));
-    assert_eq!(advice(&text).0, Some(3));
-}
-
 /// A row of another source that is lower and the first one, or higher and the last one: no counter falls.
 #[test]
 fn a_leap_of_all_counters_is_a_burst_or_another_source() {
@@ -622,4 +498,24 @@ fn a_row_of_another_table_is_named() {
     // A flood whose entries stay for some seconds, and a limit that was changed.
     assert!(!is_said(&of(60..63, 60_000, 65_536)));
     assert!(!is_said(&of(60..120, 3100, 262_144)));
+}
+
+/// Two programs that wrote one source from its start, one with a tag more, were two hosts with losses.
+#[test]
+fn one_source_under_two_names_from_the_start_is_named() {
+    let gather = |at: u64, tag: &str| {
+        let time = START_NS as u64 / 1_000_000_000 + 10 * at;
+        let (drop, failed, invalid, found) = (3 * at, 2 * at, at, 9 * at);
+        format!(
+            "conntrack,cpu=all,host=gw{tag} drop={drop}i,early_drop=0i,found={found}i,\
+             insert_failed={failed}i,invalid={invalid}i {time}\n"
+        )
+    };
+    let text: String = (0..20).map(|at| gather(at, "") + &gather(at, ",out=b")).collect();
+    let sources = report_of(text.as_bytes()).sources;
+    assert_eq!(sources.len(), 2);
+    for source in sources {
+        let said = warnings(&source);
+        assert!(said.contains("as where two programs write one source"), "{said}");
+    }
 }

@@ -338,6 +338,8 @@ impl Intervals {
     /// Returns the rows that came at once behind gaps of about as many, as where the way to the file was
     /// interrupted and each row has the time of its arrival.
     pub(super) fn at_once(&self, interval_us: Option<f64>) -> AtOnce {
+        // Several inputs read at once all the time.
+        let interval_us = interval_us.filter(|_| self.turn().is_none());
         let Some(interval_us) = interval_us else { return AtOnce::default() };
         let all = self.at_once.iter().chain([&self.behind]);
         let found = all.filter(|behind| behind.rows > 1 && behind.fill(interval_us));

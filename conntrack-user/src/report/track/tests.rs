@@ -116,7 +116,7 @@ fn counters_of_probes_that_began_again_hide_no_wrap() {
     assert_eq!(falls.fall(false), Fall::Wraps);
 }
 
-/// A counter near the end of 32 bits that falls alone: what it rose by before tells a reboot from a wrap.
+/// A counter near the end of 32 bits that falls alone: its other rises distinguish a reboot from a wrap.
 #[test]
 fn a_fall_alone_is_a_wrap_if_the_rises_before_explain_it() {
     let minute = 60_000_000_000;
