@@ -25,6 +25,7 @@ fn agent(stderr: &tempfile::NamedTempFile, arguments: &[&str]) -> Running {
     let script = format!("ulimit -l unlimited; exec {} \"$@\"", agent.get_program().display());
     command.args(["-c", &script, "sh", "--user", "65534:65534", "--ebpf", "on", "--debug"]);
     command.args(["--sample-interval", "20ms"]).args(arguments);
+    command.envs(agent.get_envs().filter_map(|(name, value)| Some((name, value?))));
     Running::start(command.stderr(stderr.reopen().unwrap()))
 }
 

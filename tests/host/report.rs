@@ -20,6 +20,7 @@ mod levels;
 mod names;
 mod parts;
 mod peaks;
+mod rebuilt;
 mod resets;
 mod sorted;
 mod stillness;

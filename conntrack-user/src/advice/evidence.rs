@@ -72,6 +72,9 @@ pub struct Evidence {
     pub peak: Option<f64>,
     /// `nf_conntrack_max`, the same for each namespace; 0 for no limit.
     pub max: Option<f64>,
+    /// The most entries under any limit and the limit at the end, where a recording has several limits:
+    /// `peak` and `max` are of the moment at which the table was fullest.
+    pub under_other_limits: Option<(f64, f64)>,
     /// `nf_conntrack_buckets`, of the whole host.
     pub buckets: Option<f64>,
     /// The events of each counter meanwhile, by its name in the schema; a counter that is not

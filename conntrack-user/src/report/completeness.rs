@@ -4,7 +4,7 @@ use super::coarse::Coarse;
 use super::continuity::Breaks;
 use super::fields::CounterOrigin;
 use super::gaps::{AtOnce, OtherInterval, ShorterInterval};
-use super::summary::Fill;
+use super::summary::{Fill, FullBetween};
 use super::track::Track;
 use crate::recording::known::is_known;
 use crate::schema::field::Field;
@@ -41,6 +41,7 @@ const LARGEST_INTEGER: f64 = 9_007_199_254_740_992.0;
 /// that is more than 95 % full (`gc_worker`).
 const NEED_A_FULL_TABLE: [Field; 4] =
     [EARLY_DROP, GC_EARLY_DROP, DROP_TABLE_FULL, CREATE_TABLE_FULL];
+const FULL_PERCENT: f64 = 95.0;
 
 /// Evidence about the completeness of a source's rows.
 #[derive(Debug, Default)]
@@ -107,6 +108,8 @@ pub(super) struct Completeness<'a> {
     /// Rows have peaks, which ctpulse writes beside rates.
     pub(super) has_peaks: bool,
     pub(super) resets: u64,
+    /// Gaps in the rows.
+    pub(super) gaps: u64,
     pub(super) losses_unknown: bool,
     pub(super) fill: Option<&'a Fill>,
     /// Evictions, and packets dropped because of a full table: the largest of these counters.
@@ -181,6 +184,14 @@ impl Completeness<'_> {
         !may_empty_meanwhile
             && NEED_A_FULL_TABLE.iter().any(|field| field.name == name)
             && fullest.is_some_and(|it| it.percent < NOWHERE_NEAR_FULL && events > it.max)
+    }
+
+    /// What shows that the table was fuller between two rows than in any of them.
+    pub(super) fn full_between(&self) -> Option<FullBetween> {
+        let (events, counter) = self.of_full_table.as_ref()?;
+        let fullest = self.fill?.fullest?;
+        (fullest.percent < FULL_PERCENT)
+            .then(|| FullBetween { counter: counter.clone(), events: *events })
     }
 
     /// The seconds that may be missing in the statistics rows if they span the time of all rows.

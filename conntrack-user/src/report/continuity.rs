@@ -2,7 +2,9 @@
 //! between two rows does not bring them, rows of another source, or of another time, are among those of
 //! this one.
 
+use super::evenness::{Even, Evenness, Rows};
 use super::leap::CpuLeap;
+use super::reread::{Repetition, Reread};
 use super::track::WRAP;
 
 /// So many counters must come back together.
@@ -105,6 +107,10 @@ pub(super) struct Breaks {
     pub(super) fallen: Option<(u64, Break)>,
     /// A row in which all counters rose by far more than ever else.
     pub(super) leapt: Option<Break>,
+    /// Rows that repeat earlier ones.
+    pub(super) repeated: Option<Repetition>,
+    /// Rows in which each value rises by as much as in the row before.
+    pub(super) even: Option<Even>,
     /// By counter: the events between rows that do not belong together.
     pub(super) doubted: Vec<f64>,
 }
@@ -131,6 +137,8 @@ pub(super) struct Continuity {
     returned: u64,
     first_ns: Option<i64>,
     doubted: Vec<f64>,
+    reread: Reread,
+    evenness: Evenness,
     /// The time of the last row in which all counters rose by more than ever else, and what the CPUs did.
     leap_of_cpus: Option<(i64, CpuLeap)>,
 }
@@ -177,6 +185,10 @@ impl Continuity {
             self.next.resize(self.now.len(), 0.0);
             self.rises.resize(self.now.len(), Rise::default());
         }
+        self.evenness.take(
+            (self.time_ns, time_ns),
+            &Rows { before: &self.before, last: &self.last, now: &self.now, entries: self.entries },
+        );
         let seconds = time_ns.saturating_sub(self.time_ns) as f64 / 1e9;
         let (mut fell, mut is_fastest) = (0, false);
         for ((last, now), next) in self.last.iter().zip(&self.now).zip(&self.next) {
@@ -203,6 +215,8 @@ impl Continuity {
             && self.is_back_at(&fallen.from)
         {
             self.come_back();
+        } else if let Some(from_ns) = self.reread.take(time_ns, &self.now) {
+            self.doubt_repetition(from_ns);
         }
         may_leap
     }
@@ -242,6 +256,15 @@ impl Continuity {
         let fell = |(last, now): (&f64, &f64)| if now < last { *last } else { f64::NAN };
         let from = steps.map(fell).collect();
         self.falls.push(Fallen { at_ns, seconds, from, to: self.now.clone(), is_doubtful });
+        self.reread.fall(at_ns, &self.last);
+    }
+
+    /// Doubts all events since a fall.
+    #[cold]
+    fn doubt_repetition(&mut self, from_ns: i64) {
+        self.falls.retain(|fallen| fallen.at_ns != from_ns);
+        self.may_return = false;
+        doubt(&mut self.doubted, self.now.iter().copied());
     }
 
     /// Doubts the events of a fall, and of the row in which counters are back.
@@ -292,12 +315,18 @@ impl Continuity {
         rows().filter(leaps).count() >= FEWEST && !rows().any(|((fallen, _), now)| now < fallen)
     }
 
-    /// Concludes at the end of the rows; `rank` is the order in which counters are named. Leaps are judged
-    /// where `has_leaps`.
-    pub(super) fn conclude<K: Ord>(&self, has_leaps: bool, rank: impl Fn(usize) -> K) -> Breaks {
+    /// Concludes at the end of the rows; `rank` is the order in which counters are named. The rates of rows
+    /// show what a leap is, and even rises.
+    pub(super) fn conclude<K: Ord>(
+        &self,
+        is_without_rates: bool,
+        rank: impl Fn(usize) -> K,
+    ) -> Breaks {
         let mut breaks = Breaks {
             returned: self.first_ns.map(|first_ns| (self.returned, first_ns)),
             doubted: self.doubted.clone(),
+            repeated: self.reread.conclude(),
+            even: self.evenness.conclude().filter(|_| is_without_rates),
             ..Breaks::default()
         };
         for fallen in &self.falls {
@@ -320,7 +349,7 @@ impl Continuity {
             let first = Break { at_ns, counter, events: fallen.to[counter], seconds };
             breaks.fallen.get_or_insert((0, first)).0 += 1;
         }
-        if has_leaps
+        if is_without_rates
             && breaks.returned.is_none()
             && let Some(leap) = self.leap(rank)
         {

@@ -173,7 +173,16 @@ pub(crate) fn is_zero_uncounted(name: &str, beside: Beside) -> bool {
     if name == fields::INSERT.name && beside.entries_moved {
         return true;
     }
-    if beside.rates { !beside.own_rate } else { is_constant_on_some_kernels(name) }
+    if beside.rates && !is_without_rate(name) {
+        !beside.own_rate
+    } else {
+        is_constant_on_some_kernels(name)
+    }
+}
+
+/// Whether no row has a rate of this counter, also where it is counted.
+pub(super) fn is_without_rate(name: &str) -> bool {
+    fields::find(name).is_some_and(|field| field.kind == FieldKind::Own)
 }
 
 /// Whether a 0 of this counter may mean that it is not counted: some kernels print a constant, or

@@ -221,6 +221,7 @@ impl TableLevel {
             is_sum: false,
             one_way: if self.rises.min(self.falls) == 0 { self.rises.max(self.falls) } else { 0 },
             above_90_percent: self.above,
+            full_between: None,
         })
     }
 }

@@ -20,6 +20,8 @@ const UNEVEN: f64 = 0.1;
 const FEW: f64 = 8.0;
 /// Lower values of two sources are the same by chance.
 const HIGH: f64 = 64.0;
+/// Two sources that take turns are one that was restarted if its counters fall once in so many turns.
+const TURNS_FOR_A_RESTART: usize = 4;
 /// Counters that a sentence names.
 const NAMED: usize = 4;
 
@@ -48,6 +50,16 @@ pub(super) struct CounterEnds {
 }
 
 impl CounterEnds {
+    /// Whether it is no sum of counters, and started again between stretches only.
+    fn has_whole_stretches(&self) -> bool {
+        let within: f64 = self.stretches.iter().map(|((_, first), (_, last))| last - first).sum();
+        let between = self.stretches.windows(2).map(|pair| {
+            let ((_, (_, last)), ((_, first), _)) = (pair[0], pair[1]);
+            if first < last { first } else { first - last }
+        });
+        !self.stretches.is_empty() && self.total == within + between.sum::<f64>()
+    }
+
     /// Whether it is no sum of counters, and never started again.
     fn is_one_that_rose(&self) -> bool {
         !self.stretches.is_empty() && self.total == self.last - self.first
@@ -132,31 +144,66 @@ fn named(counters: &[(&str, f64)]) -> String {
 }
 
 /// Returns the counters with events that both sources have, if their rows are those of one source: the
-/// rows of each lie in gaps of the other, and no counter is lower than before.
+/// rows of each lie in gaps of the other, and no counter is lower than before but for restarts, which are few
+/// and let all of them begin again.
 fn counted_twice<'a>(one: &'a Ends, other: &Ends) -> Vec<(&'a str, f64)> {
-    let mut twice = Vec::new();
+    let (mut twice, mut all) = (Vec::new(), Vec::new());
     for counter in &one.counters {
         let beside = other.counters.iter().find(|beside| beside.name == counter.name);
-        let Some(beside) = beside.filter(|it| it.is_one_that_rose() && counter.is_one_that_rose())
-        else {
-            continue;
-        };
+        let has_both =
+            |it: &&CounterEnds| it.has_whole_stretches() && counter.has_whole_stretches();
+        let Some(beside) = beside.filter(has_both) else { continue };
         let mut stretches = [&counter.stretches[..], &beside.stretches[..]].concat();
         stretches.sort_by_key(|((from_ns, _), _)| *from_ns);
-        let goes_on = |pair: &[(Point, Point)]| {
-            let ((_, (to_ns, last)), ((from_ns, first), _)) = (pair[0], pair[1]);
-            to_ns < from_ns && last <= first
-        };
-        if stretches.is_empty() || !stretches.windows(2).all(goes_on) {
-            return Vec::new();
-        }
-        let [first, last] = [&stretches[0], &stretches[stretches.len() - 1]];
-        let events = counter.total + beside.total - (last.1.1 - first.0.1);
+        let Some(turns) = Turns::of(&stretches) else { return Vec::new() };
+        let events = counter.total + beside.total - turns.events;
         if events > 0.0 {
             twice.push((counter.name.as_str(), events));
         }
+        all.push(turns);
     }
-    twice
+    if are_of_one_source(&all) { twice } else { Vec::new() }
+}
+
+/// Whether no counter fell between the stretches, or all of them did where the source was restarted.
+fn are_of_one_source(all: &[Turns]) -> bool {
+    let restarts = all.iter().map(|turns| turns.fell).max().unwrap_or(0);
+    let high: Vec<_> = all.iter().filter(|turns| turns.is_high).collect();
+    restarts == 0
+        || high.len() >= FEWEST_BETWEEN
+            && high.iter().all(|turns| {
+                turns.fell == restarts && TURNS_FOR_A_RESTART * restarts <= turns.number
+            })
+}
+
+/// The stretches of a counter of two sources, one after the other.
+struct Turns {
+    /// The events of them and of the times between them.
+    events: f64,
+    /// How many times there are between them, and in how many the counter fell.
+    number: usize,
+    fell: usize,
+    /// It was high at the end of each stretch: such values are no accident.
+    is_high: bool,
+}
+
+impl Turns {
+    /// Nothing where stretches overlap.
+    fn of(stretches: &[(Point, Point)]) -> Option<Self> {
+        let within: f64 = stretches.iter().map(|((_, first), (_, last))| last - first).sum();
+        let mut turns = Self { events: within, number: 0, fell: 0, is_high: !stretches.is_empty() };
+        for pair in stretches.windows(2) {
+            let ((_, (to_ns, last)), ((from_ns, first), _)) = (pair[0], pair[1]);
+            if to_ns >= from_ns {
+                return None;
+            }
+            turns.number += 1;
+            turns.fell += usize::from(first < last);
+            turns.events += if first < last { first } else { first - last };
+        }
+        turns.is_high &= stretches.iter().all(|(_, (_, last))| *last >= HIGH);
+        (!stretches.is_empty()).then_some(turns)
+    }
 }
 
 /// Returns the counters with events that both sources have, if the rows of the second one begin among

@@ -195,6 +195,18 @@ pub struct Fill {
     pub one_way: u64,
     /// Time spent nearly full; absent where the limit is not known.
     pub above_90_percent: Option<Above>,
+    /// What shows that the table was fuller between two rows than in any of them; both bounds of
+    /// `above_90_percent` are too low then.
+    pub full_between: Option<FullBetween>,
+}
+
+/// A counter that moves only while the table is more than 95 % full.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FullBetween {
+    /// Its name.
+    pub counter: String,
+    /// Its events.
+    pub events: f64,
 }
 
 /// The moment at which the table was fullest. With a limit that changed it need not be the one

@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 pub(super) use self::causes::{NO_CAUSE, NOT_SEEN, columns, without_cause};
 use super::compare::{Comparison, Pair};
 use super::summary::{
-    Above, Change, Fill, Gaps, LimitChange, PartlyCounted, Report, SourceReport, Spreading,
+    Above, Change, Fill, FullBetween, Gaps, LimitChange, PartlyCounted, Report, SourceReport,
+    Spreading,
 };
 use crate::text::human::{date, duration, number, percent, time_of_day};
 use crate::text::sanitize::shown;
@@ -215,7 +216,9 @@ fn level(fill: &Fill, at: &dyn Fn(i64) -> String, out: &mut String) {
         Some(fullest) => {
             let (share, when) = (percent(fullest.percent), at(fullest.at_ns));
             let (entries, max) = (number(fullest.entries, 11), number(fullest.max, 11));
-            line(out, "fill", &format!("at most {share} ({entries} of {max} entries) at {when}"));
+            let between = fill.full_between.as_ref().map(full_between).unwrap_or_default();
+            let text = format!("at most {share} ({entries} of {max} entries) at {when}{between}");
+            line(out, "fill", &text);
         }
         None => {
             let (peak, when) = (number(fill.peak, 11), at(fill.peak_at_ns));
@@ -223,9 +226,15 @@ fn level(fill: &Fill, at: &dyn Fn(i64) -> String, out: &mut String) {
         }
     }
     limit_changes(fill, at).iter().for_each(|change| line(out, "limit", change));
-    if let Some(above) = fill.above_90_percent {
-        line(out, "90 % full", &time_above(above));
+    if let Some(above) = time_above(fill) {
+        line(out, "90 % full", &above);
     }
+}
+
+/// What shows that the table was fuller than any row has it.
+pub(super) fn full_between(between: &FullBetween) -> String {
+    let FullBetween { counter, events } = between;
+    format!(" in the rows, and full between them: {counter} {}", number(*events, 15))
 }
 
 /// A line for each change of the limit, and one for those that are not listed.
@@ -244,18 +253,24 @@ pub(super) fn limit_changes(fill: &Fill, at: &dyn Fn(i64) -> String) -> Vec<Stri
     lines
 }
 
-fn time_above(above: Above) -> String {
+/// How long the table was nearly full; nothing where its limit is not known.
+pub(super) fn time_above(fill: &Fill) -> Option<String> {
+    let above = fill.above_90_percent?;
     let Above { at_least_seconds: least, at_most_seconds: most, known_seconds: known } = above;
-    if most <= 0.0 {
-        return "never".to_owned();
-    }
     let share = |seconds: f64| percent(seconds / known.max(f64::MIN_POSITIVE) * 100.0);
-    if least == most {
+    Some(if fill.full_between.is_some() {
+        match least {
+            0.0 => "between rows, for a time that is not known".to_owned(),
+            _ => format!("for {} at least ({} of the time)", duration(least), share(least)),
+        }
+    } else if most <= 0.0 {
+        "never".to_owned()
+    } else if least == most {
         format!("for {} ({} of the time)", duration(most), share(most))
     } else {
         let (a, b) = (duration(least), duration(most));
         format!("for {a} at least, {b} at most ({} to {} of the time)", share(least), share(most))
-    }
+    })
 }
 
 /// Which counters are of a part of the time only.

@@ -130,6 +130,18 @@ fn columns_of_newer_kernels_have_their_meaning() {
     let line = "columns     searched is clash_resolve, delete_list is chaintoolong: the rows have";
     assert!(text.contains(line), "{text}");
     assert_eq!(advice(&chains), (Some(1), vec!["!!  hash chains are too long".to_owned()]));
+    // Before an update a kernel from 4.9 to 5.9 wrote the rows, which counts none of the others.
+    let updated = rows(60, |second| {
+        let (ignored, moved) = (if second < 30 { second } else { 0 }, second.saturating_sub(30));
+        format!(
+            "drop=0i,insert_failed={},searched=0i,delete_list={},found={second}i,new=0i,delete=0i,\
+             ignore={ignored}i",
+            10 * moved,
+            10 * moved
+        )
+    });
+    assert!(report(&updated).1.contains(line), "{}", report(&updated).1);
+    assert_eq!(advice(&updated).1[0], "!!  hash chains are too long");
     // Races that the kernel resolved are no loss.
     let races = by_position(25, 0, 0, GIVEN_UP);
     assert_eq!(report(&races).0.counters[0].name, "clash_resolve");
@@ -138,7 +150,7 @@ fn columns_of_newer_kernels_have_their_meaning() {
     let dying = "!!  entries die before they are inserted, or hash chains are too long".to_owned();
     assert_eq!(advice(&by_position(3, 0, 10, GIVEN_UP)), (Some(1), vec![dying]));
     // A kernel that counts what the names say.
-    for old in [",new=7i,delete=0i,ignore=0i", ",new=0i,delete=0i,ignore=9i", ""] {
+    for old in [",new=7i,delete=0i,ignore=0i", ",new=0i,delete=7i,ignore=9i", ""] {
         let (source, _) = report(&by_position(10, 10, 10, old));
         assert!(source.columns.is_empty(), "{old}: {:?}", source.columns);
     }

@@ -43,6 +43,15 @@ fn report_of(rows: &str, format: &str) -> String {
         .to_owned()
 }
 
+/// What `doctor --advise` prints.
+fn advice_on(rows: &str) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), rows).unwrap();
+    let mut command = ctpulse();
+    command.args(["doctor", "--advise", "--recording"]).arg(file.path());
+    text(&command.output().unwrap().stdout).to_owned()
+}
+
 #[test]
 fn a_sum_over_cpus_does_not_fill_the_table() {
     for first in [true, false] {
@@ -54,6 +63,66 @@ fn a_sum_over_cpus_does_not_fill_the_table() {
         let found: Value = serde_json::from_str(&report_of(&rows, "json")).unwrap();
         assert_eq!(found["sources"][0]["fill"]["entries"]["max"], 500.0);
     }
+}
+
+/// Scans of 8 s filled the table between rows of a minute: "90 % full never", and 265,963 evictions.
+#[test]
+fn a_table_that_was_full_between_rows_is_said() {
+    let rows = |evicted: u64, count: u64| -> String {
+        let row = |at: u64| {
+            let time = START_NS as u64 / 1_000_000_000 + 60 * at;
+            let evicted = if at < 4 { 0 } else { evicted };
+            format!(
+                "conntrack,cpu=all drop={},insert_failed=0i,early_drop={evicted}i,invalid=0i {time}\n\
+                 conntrack ip_conntrack_count={count},ip_conntrack_max=65536 {time}\n",
+                evicted / 60
+            )
+        };
+        (0..8).map(row).collect()
+    };
+    let found = report_of(&rows(90_000, 12_000), "text");
+    let fill = "entries) at 07:10:00 in the rows, and full between them: early_drop 90,000\n";
+    assert!(found.contains(fill), "{found}");
+    assert!(found.contains("90 % full   between rows, for a time that is not known\n"), "{found}");
+    let found: Value = serde_json::from_str(&report_of(&rows(90_000, 12_000), "json")).unwrap();
+    let between = &found["sources"][0]["fill"]["full_between"];
+    assert_eq!((&between["counter"], &between["events"]), (&"early_drop".into(), &90_000.0.into()));
+    for (evicted, count) in [(0, 12_000), (90_000, 65_000)] {
+        let found = report_of(&rows(evicted, count), "text");
+        assert!(!found.contains("full between"), "{found}");
+    }
+    let advice = advice_on(&rows(90_000, 12_000));
+    assert!(advice.contains("1,500 in 7 min, the table full in between"), "{advice}");
+}
+
+/// The default limit of the kernel until a script has set the configured one: the advice was a limit below the
+/// entries of the same rows.
+#[test]
+fn a_limit_that_was_raised_is_not_advised_to_be_lowered() {
+    let rows = |end: u64| -> String {
+        let row = |at: u64| {
+            let time = START_NS as u64 / 1_000_000_000 + 10 * at;
+            let (count, max) = match at {
+                0..10 => (40_000, 262_144),
+                10..20 => (15_872, 15_872),
+                _ => (39_000.min(end), end),
+            };
+            let drop = at.clamp(10, 20) * 100;
+            format!(
+                "conntrack,cpu=all drop={drop}i,insert_failed=0i,early_drop=0i,invalid=0i {time}\n\
+                 conntrack ip_conntrack_count={count}i,ip_conntrack_max={max}i {time}\n"
+            )
+        };
+        (0..30).map(row).collect()
+    };
+    let advice = advice_on(&rows(262_144));
+    assert!(
+        advice.contains("the limit is 262,144 at the end of the rows, which is enough"),
+        "{advice}"
+    );
+    assert!(!advice.contains("nf_conntrack_max="), "{advice}");
+    let advice = advice_on(&rows(20_000));
+    assert!(advice.contains("nf_conntrack_max=65536 or more"), "{advice}");
 }
 
 #[test]

@@ -14,6 +14,9 @@ use crate::schema::fields::{
 const LOST: [Field; 7] =
     [DROP, EARLY_DROP, GC_EARLY_DROP, CREATE_TABLE_FULL, INSERT_FAILED, CHAINTOOLONG, INVALID];
 
+/// The counters that move in a full table only.
+const EVICTING: [Field; 4] = [DROP_TABLE_FULL, CREATE_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP];
+
 /// Drops without a known cause, in a table that was not seen full.
 pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
     let dropped = evidence.undivided();
@@ -22,7 +25,11 @@ pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
     if dropped == 0.0 || (!has_causes && is_full) {
         return None;
     }
-    let fill = evidence.fill().map(|fill| format!(", the table full to {} at most", percent(fill)));
+    let is_full_between = EVICTING.iter().any(|counter| evidence.count(counter) > 0.0);
+    let fill = evidence.fill().map(|fill| match is_full_between {
+        true => ", the table full in between".to_owned(),
+        false => format!(", the table full to {} at most", percent(fill)),
+    });
     let mut remedies = vec![match &evidence.host {
         _ if has_causes && evidence.count(&EVENTS_MISSED) > 0.0 => {
             "the probes counted other causes and missed some calls".to_owned()

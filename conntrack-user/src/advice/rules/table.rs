@@ -68,10 +68,17 @@ pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
         ));
     }
     let turned_away = turned_away(evidence, dropped + evicted + not_created);
-    let room = peak.max(max) + turned_away;
+    let (most, last) = evidence.under_other_limits.unwrap_or((peak, max));
+    let room = most.max(max) + turned_away;
     let wanted = room.max(2.0 * max);
     let mut remedies = Vec::new();
-    if room > MOST_ENTRIES && turned_away > max {
+    if last == 0.0 || last >= wanted {
+        let last = if last > 0.0 { number(last) } else { "none".to_owned() };
+        remedies.push(format!(
+            "the limit is {last} at the end of the rows, which is enough: set it before there is traffic, and \
+             again when the module is loaded (at boot: load nf_conntrack before sysctl.d is applied)"
+        ));
+    } else if room > MOST_ENTRIES && turned_away > max {
         remedies.push(for_flood(turned_away));
     } else if max >= LARGEST {
         remedies.push(format!("nf_conntrack_max cannot be larger than {}", number(LARGEST)));

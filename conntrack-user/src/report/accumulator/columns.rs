@@ -1,8 +1,8 @@
 //! Columns under the names that they had in older kernels: Telegraf's plugin reads them by position.
 //!
 //! From 5.10 on `searched` is `clash_resolve` there, and from 5.15 on `delete_list` is `chaintoolong`.
-//! These kernels print 0 for `new`, `delete` and `ignore`. A kernel that counts what the names say has
-//! all of them above 0 as soon as it has passed connections.
+//! Kernels up to 4.8 alone count what the names say; `new` and `delete` are above 0 there as soon as they
+//! have passed connections. From 4.9 to 5.9 all four are 0, and `ignore` is still counted.
 
 use super::super::fields::Counters;
 use super::super::summary::Column;
@@ -10,7 +10,7 @@ use super::super::track::Track;
 use super::SourceAccumulator;
 use crate::schema::field::{CpuTrack, Field};
 use crate::schema::fields::{
-    CHAINTOOLONG, CLASH_RESOLVE, DELETE, DELETE_LIST, FOUND, IGNORE, NEW, SEARCHED,
+    CHAINTOOLONG, CLASH_RESOLVE, DELETE, DELETE_LIST, FOUND, NEW, SEARCHED,
 };
 
 /// The columns that Telegraf's plugin reads by position, and what they count.
@@ -105,11 +105,11 @@ impl SourceAccumulator {
     /// Returns the columns whose names in the rows are not what they count.
     pub(super) fn columns(&self, counters: &Counters) -> Vec<Column> {
         let seen = |field: &Field| self.seen(field, counters);
-        let given_up = [NEW, DELETE, IGNORE].map(|field| seen(&field));
+        let given_up = [NEW, DELETE].map(|field| seen(&field));
         let is_by_name =
             [CLASH_RESOLVE, CHAINTOOLONG].iter().any(|field| seen(field) != Seen::Nowhere);
-        // The first of them may be filtered out, and the last stands still where nothing is local.
-        let are_zero = given_up[..2].contains(&Seen::AlwaysZero);
+        // One of them may be filtered out.
+        let are_zero = given_up.contains(&Seen::AlwaysZero);
         if is_by_name || !are_zero || given_up.contains(&Seen::AboveZero) {
             return Vec::new();
         }

@@ -6,7 +6,7 @@ use super::super::causes::causes;
 use super::super::coarse::Coarse;
 use super::super::completeness::Completeness;
 use super::super::doubts::{Doubts, Unknowns};
-use super::super::fields::{Beside, Counters, has_bursts, is_zero_uncounted};
+use super::super::fields::{Beside, Counters, has_bursts, is_without_rate, is_zero_uncounted};
 use super::super::gaps::{LISTED, LONGER, Times};
 use super::super::successors::{CounterEnds, Ends};
 use super::super::summary::{Counter, Fill, Gaps, Losses, PartlyCounted, SourceReport};
@@ -84,7 +84,7 @@ impl SourceAccumulator {
         let sorted = self.sort_counters(context, &schedule, &mut evidence, &mut gaps);
         gaps.backwards = evidence.backwards;
         gaps.kernel_resets = evidence.kernel_resets;
-        evidence.resets = gaps.resets;
+        (evidence.resets, evidence.gaps) = (gaps.resets, gaps.gaps);
         let mut unknowns = unknown(&evidence);
         unknowns.append(self.unknown_of_cpus());
         unknowns.append(self.table_doubts.unknown());
@@ -119,6 +119,7 @@ impl SourceAccumulator {
             ..self.counters[*at].rates.report(name, *total)
         });
         let Unknowns { sentences: unknown, doubts: reasons, of_fill } = unknowns;
+        let full_between = evidence.full_between();
         // What was compared are the rows with the sum.
         let compared = self.compared.without(&sorted.replaced);
         SourceReport {
@@ -140,7 +141,7 @@ impl SourceAccumulator {
             drop_causes: causes.by_cause,
             drops_without_cause: causes.without,
             labelled: Vec::new(),
-            fill,
+            fill: fill.map(|fill| Fill { full_between, ..fill }),
             gaps,
             losses: Losses { samples_missed: losses[0], rows_lost: losses[1] },
             are_sums_of_cpus: self.has_no_sum(),
@@ -266,9 +267,10 @@ impl SourceAccumulator {
     fn partly_counted(&self, counters: &Counters, names: &[String]) -> Option<PartlyCounted> {
         let of_seconds = self.rated_seconds;
         let all = self.counters.iter().zip(&counters.origins).zip(names);
-        let partly = all.filter(|((counter, origin), _)| {
+        let partly = all.filter(|((counter, origin), name)| {
             let seconds = counter.counted_seconds;
             origin.is_of_probes(self.is_of_ctpulse)
+                && !is_without_rate(name)
                 && seconds > 0.0
                 && seconds < PARTLY * of_seconds
         });

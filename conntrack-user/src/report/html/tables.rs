@@ -6,8 +6,8 @@ use super::super::compare::Comparison;
 use super::super::labelled::LabelledReport;
 use super::super::summary::{Change, Report, SourceReport};
 use super::super::text::{
-    COUNTED_AND_STILL, LEAST, NO_CAUSE, NOT_COUNTED, NOT_SEEN, columns, limit_changes,
-    partly_counted, peak, plus, without_cause,
+    COUNTED_AND_STILL, LEAST, NO_CAUSE, NOT_COUNTED, NOT_SEEN, columns, full_between,
+    limit_changes, partly_counted, peak, plus, time_above, without_cause,
 };
 use super::{clock, escape, every};
 use crate::text::human::{date, duration, number, percent};
@@ -52,7 +52,8 @@ pub(super) fn summary(source: &SourceReport, out: &mut String) {
             Some(fullest) => {
                 let (entries, max) = (whole(fullest.entries), whole(fullest.max));
                 let (share, at) = (percent(fullest.percent), at(fullest.at_ns));
-                format!("{share}: {entries} of {max} entries at {at}")
+                let between = fill.full_between.as_ref().map(full_between).unwrap_or_default();
+                format!("{share}: {entries} of {max} entries at {at}{}", escape(&between))
             }
             None => {
                 format!("{} entries at {}; no limit known", whole(fill.peak), at(fill.peak_at_ns))
@@ -60,14 +61,8 @@ pub(super) fn summary(source: &SourceReport, out: &mut String) {
         };
         item("fullest", &text, out);
         limit_changes(fill, &at).iter().for_each(|change| item("limit", change, out));
-        if let Some(above) = fill.above_90_percent {
-            let (least, most) = (above.at_least_seconds, above.at_most_seconds);
-            let text = if most <= 0.0 {
-                "never".to_owned()
-            } else {
-                format!("{} at least, {} at most", duration(least), duration(most))
-            };
-            item("90 % full or more", &text, out);
+        if let Some(above) = time_above(fill) {
+            item("90 % full or more", &above, out);
         }
     }
     let losses = &source.losses;

@@ -29,7 +29,8 @@ pub(super) fn order(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
     }
     let often = |number_of: u64| is_often(number_of, evidence.emissions);
     let emissions = count(evidence.emissions, "row");
-    let sources = "rows of several sources may have the same tags, and totals may be wrong";
+    let sources =
+        "rows of several sources may have the same tags, and totals, rates and peaks may be wrong";
     // Two values of one time cannot both be the counter's, however rare that is.
     if evidence.disagreeing > 0 {
         let times = count(evidence.disagreeing, "time");
@@ -53,6 +54,10 @@ pub(super) fn order(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
         ));
     } else if evidence.resets_in_gaps > 0 {
         let gaps = count(evidence.resets_in_gaps, "gap");
+        // Not all joints of the parts are kept.
+        let may_be_more =
+            evidence.resets > evidence.resets_in_gaps && evidence.gaps > evidence.resets_in_gaps;
+        let gaps = if may_be_more { format!("at least {gaps}") } else { gaps };
         sentences.push(format!(
             "counters began again in {gaps}: what they counted before that in the gap is not known, \
              and totals are lower bounds"
@@ -118,6 +123,29 @@ pub(super) fn order(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
 
 /// The unknowns from counters that fell or rose together and did not come back.
 fn breaks(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
+    if let Some(repeated) = &evidence.breaks.repeated {
+        sentences.doubt(format!(
+            "counters fell at {} and were exactly where they had been at {}{}: the rows from the one to the other \
+             repeat earlier ones, as of a file that is read twice, and their events are counted twice",
+            moment(repeated.from_ns),
+            moment(repeated.to_ns),
+            if repeated.times == 1 {
+                String::new()
+            } else {
+                format!(", and {} after that", count(repeated.times - 1, "time"))
+            }
+        ));
+    }
+    if let Some(even) = &evidence.breaks.even {
+        sentences.doubt(format!(
+            "in {} every counter and the entries rose by the same numbers as in the row before, such as from {} to \
+             {}: a query with fill(linear) or an interpolation writes rows so where they are missing. When their \
+             events happened is not known, nor how full the table was, and rates, peaks and bursts are means",
+            count(even.rows, "row"),
+            moment(even.from_ns),
+            moment(even.to_ns)
+        ));
+    }
     let name = |at: &Break| evidence.names.get(at.counter).map_or("", String::as_str);
     if let Some((times, first)) = &evidence.breaks.fallen {
         sentences.doubt(format!(

@@ -127,6 +127,9 @@ fn of_source(source: &SourceReport) -> Evidence {
         seconds: to_ns.saturating_sub(from_ns) as f64 / 1e9,
         peak: fullest.map(|fullest| fullest.entries).or(fill.map(|fill| fill.peak)),
         max: fullest.map(|fullest| fullest.max).or(fill.and_then(|fill| fill.max)),
+        under_other_limits: fill
+            .filter(|fill| fill.limit_changed > 0)
+            .and_then(|fill| Some((fill.peak, fill.max?))),
         counted: moved.chain(unmoved).collect(),
         samples: source.losses.samples_missed.map(|missed| Samples { missed, due: None }),
         busiest: source.counters.iter().filter_map(busiest).collect(),
