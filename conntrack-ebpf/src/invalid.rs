@@ -22,6 +22,7 @@ use crate::calls::{Kind, key, recall_at, remember_at};
 use crate::counters::increment;
 use crate::kernel::{self, REPLY, connection_of_packet, net_of_connection, net_of_hook, read};
 use crate::namespace::{count_unknown, is_sampled};
+use crate::registers::six_arguments;
 use crate::reports::{NO_WAKEUP, Window};
 
 // Names and meanings: `conntrack_ebpf::names`.
@@ -72,7 +73,7 @@ struct Judged {
 /// is logged is a call of the next function, too.
 #[kprobe]
 fn connection_invalid(ctx: ProbeContext) -> u32 {
-    let [packet, connection, third, fourth, fifth, _] = arguments(&ctx);
+    let [packet, connection, third, fourth, fifth, _] = six_arguments(&ctx);
     let (state, format, next) =
         if INVALID_HAS_STATE.load() != 0 { (third, fourth, fifth) } else { (0, third, fourth) };
     let text = match read::<u32>(format) {
@@ -92,7 +93,7 @@ fn connection_invalid(ctx: ProbeContext) -> u32 {
 /// protonum, const char *fmt, ...)` (before).
 #[kprobe]
 fn packet_invalid(ctx: ProbeContext) -> u32 {
-    let [packet, second, third, fourth, fifth, sixth] = arguments(&ctx);
+    let [packet, second, third, fourth, fifth, sixth] = six_arguments(&ctx);
     let (state, net, protocol, format, next) = if INVALID_HAS_STATE.load() != 0 {
         // At once, and not with the connection below: kept as an `Option`, a register would have no value
         // on one of two paths that the compiler joins.
@@ -140,24 +141,6 @@ fn tcp_new_return(ctx: RetProbeContext) -> u32 {
     }
     let Some(net) = net_of_connection(connection) else { return count_unknown() };
     judge(&Judged { packet, connection, net, state: 0, protocol: TCP, text: NO_TEXT })
-}
-
-/// The six arguments that are in registers. Each register is read whether or not it is used: a
-/// compiler merges a choice between two registers into one read at a chosen place, which the verifier
-/// refuses.
-#[inline(always)]
-fn arguments(ctx: &ProbeContext) -> [u64; 6] {
-    // SAFETY: the kernel passes the registers of the probed call, valid while this runs.
-    unsafe {
-        [
-            (&raw const (*ctx.regs).rdi).read_volatile(),
-            (&raw const (*ctx.regs).rsi).read_volatile(),
-            (&raw const (*ctx.regs).rdx).read_volatile(),
-            (&raw const (*ctx.regs).rcx).read_volatile(),
-            (&raw const (*ctx.regs).r8).read_volatile(),
-            (&raw const (*ctx.regs).r9).read_volatile(),
-        ]
-    }
 }
 
 /// `IPPROTO_TCP`.

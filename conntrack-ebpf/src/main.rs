@@ -9,6 +9,7 @@
 //!
 //! `connections`, `fallback`, `pressure`, `gc`, `nat`, `clash`, `refusals`, `packets` and `invalid` hold the
 //! programs by subject, and `census` the one that is not attached but run on request; `namespace`, `counters`, `calls`, `reports` and `latency` hold what they share.
+//! `registers` alone depends on the architecture of the kernel.
 
 #![no_std]
 #![no_main]
@@ -32,6 +33,7 @@ mod nat;
 mod packets;
 mod pressure;
 mod refusals;
+mod registers;
 mod reports;
 mod shape;
 

@@ -9,6 +9,7 @@ use aya_ebpf::helpers::generated::{bpf_get_func_arg, bpf_get_func_ret};
 use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
 
 use crate::kernel::read;
+use crate::registers::{stack_after_return, stack_at_return};
 
 /// What every program has.
 pub(crate) trait Shape: EbpfContext {
@@ -30,12 +31,9 @@ pub(crate) trait Return: Shape {
 }
 
 impl Shape for ProbeContext {
-    /// The address of the stack after the return: at the entry the return address, 8 bytes on x86-64,
-    /// is still on the stack.
     #[inline(always)]
     fn stack(&self) -> u64 {
-        // SAFETY: the kernel passes the registers of the probed call, valid while this runs.
-        unsafe { (*self.regs).rsp + 8 }
+        stack_after_return(self)
     }
 }
 
@@ -49,8 +47,7 @@ impl Entry for ProbeContext {
 impl Shape for RetProbeContext {
     #[inline(always)]
     fn stack(&self) -> u64 {
-        // SAFETY: the kernel passes the registers at the return, valid while this runs.
-        unsafe { (*self.regs).rsp }
+        stack_at_return(self)
     }
 }
 

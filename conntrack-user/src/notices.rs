@@ -153,7 +153,7 @@ impl CannotBegin {
 pub(crate) fn without_probes(error: &EventsError) -> String {
     let why = match error {
         EventsError::NoKprobes => "this kernel has no kprobes",
-        EventsError::Architecture => "they are for x86-64 only",
+        EventsError::Architecture => "they are for x86-64 and aarch64 only",
         EventsError::LockedDown => "this kernel is locked down",
         EventsError::Capability(missing) => return format!("missing {missing}"),
         EventsError::Paranoid(level) => return format!("perf_event_paranoid is {level}"),

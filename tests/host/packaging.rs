@@ -64,7 +64,12 @@ fn the_crates_that_are_installed_can_be_packed() {
         (
             "conntrack-ebpf",
             "conntrack-ebpf",
-            &["object/conntrack.bpf.o", "object/manifest.toml", "build.rs"][..],
+            &[
+                "object/conntrack.x86_64.bpf.o",
+                "object/conntrack.aarch64.bpf.o",
+                "object/manifest.toml",
+                "build.rs",
+            ][..],
         ),
         (
             "ctpulse",

@@ -3,10 +3,12 @@
 //! Each subcommand has its own module. `test` installs the tools of the tests and runs these, `bench`
 //! measures the cost of ctpulse, `vm` runs tests in virtual machines, `soak` is a long run, `fuzz` runs the
 //! parsers on generated inputs, `mutants` checks that the tests notice changes of the code, `ebpf` builds
-//! and verifies the committed eBPF object, `deny` and `msrv` check the dependencies and the Rust version,
+//! and verifies the committed eBPF objects, `deny` and `msrv` check the dependencies and the Rust version,
 //! `package` builds the packages, and `pictures` draws the pictures of the README. This file selects one.
 
+mod architecture;
 mod bench;
+mod cross;
 mod deny;
 mod ebpf;
 mod fuzz;
@@ -41,9 +43,9 @@ enum Task {
     Soak(soak::Options),
     /// Boot Debian's kernels in QEMU and run the in-kernel tests in them.
     Vm(vm::Options),
-    /// Build the eBPF object and its manifest; as root, install the requirements first.
+    /// Build the eBPF objects and their manifest; as root, install the requirements first.
     BuildEbpf,
-    /// Check that the committed eBPF object was built from its sources; exit code 1 if not.
+    /// Check that the committed eBPF objects were built from their sources; exit code 1 if not.
     CheckEbpf,
     /// Check licences, sources, duplicates and advisories of the dependencies (deny.toml).
     Deny,

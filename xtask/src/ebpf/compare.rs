@@ -95,10 +95,11 @@ fn sections(object: &[u8]) -> anyhow::Result<BTreeMap<String, Section>> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::architecture::Architecture;
     use crate::ebpf;
 
-    fn committed() -> Vec<u8> {
-        std::fs::read(ebpf::directory().join(ebpf::OBJECT)).unwrap()
+    pub(crate) fn committed() -> Vec<u8> {
+        std::fs::read(ebpf::directory().join(ebpf::file_name(Architecture::X86_64))).unwrap()
     }
 
     /// The committed object with one byte of a section changed.

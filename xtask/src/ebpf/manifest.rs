@@ -1,7 +1,7 @@
-//! The manifest beside the committed object: its sources and its toolchain.
+//! The manifest beside the committed objects: their sources and their toolchain.
 //!
-//! Two SHA-256 digests tie the object to its sources without a compiler: one of the object, one
-//! of everything that decides about its bytes (the files of `conntrack-ebpf`, and the versions
+//! SHA-256 digests tie the objects to their sources without a compiler: one of each object, one
+//! of everything that decides about their bytes (the files of `conntrack-ebpf`, and the versions
 //! of aya's kernel-side crates in `Cargo.lock`). Nothing here builds anything.
 
 use std::collections::BTreeMap;
@@ -12,26 +12,28 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::Objects;
+
 /// The crate of the programs, below the workspace's root.
 const CRATE: &str = "conntrack-ebpf";
 
 /// Crates with these name prefixes are part of the object.
 const KERNEL_SIDE: [&str; 4] = ["aya-ebpf", "aya-log-common", "aya-log-ebpf", "aya-log-parser"];
 
-const HEAD: &str = "# Written by `cargo xtask build-ebpf`, as the object beside it; `cargo xtask \
-                    check-ebpf`\n# proves that the two and the sources belong together.\n\n";
+const HEAD: &str = "# Written by `cargo xtask build-ebpf`, as the objects beside it; `cargo xtask \
+                    check-ebpf`\n# proves that they and the sources belong together.\n\n";
 
-/// The facts about the committed object.
+/// The facts about the committed objects.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
-    /// SHA-256 of the object.
-    pub(crate) object: String,
-    /// SHA-256 of its sources, see [`Sources`].
+    /// SHA-256 of their sources, see [`Sources`].
     pub(crate) sources: String,
+    /// SHA-256 of each object, by the name of its file.
+    pub(crate) objects: BTreeMap<String, String>,
     /// The toolchain of the build.
     pub(crate) toolchain: Versions,
-    /// The crates that are part of it, with their versions.
+    /// The crates that are part of them, with their versions.
     pub(crate) crates: BTreeMap<String, String>,
 }
 
@@ -47,7 +49,7 @@ pub(crate) struct Versions {
     pub(crate) llvm: String,
 }
 
-/// The sources of the object in the checkout.
+/// The sources of the objects in the checkout.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sources {
     /// SHA-256 over the files and the crates' versions, each with its name and length.
@@ -73,16 +75,19 @@ impl Manifest {
         Ok(format!("{HEAD}{text}"))
     }
 
-    /// Why `object` and `sources` are not what this manifest is about, if they are not.
-    pub(crate) fn disagreement(&self, object: &[u8], sources: &Sources) -> Option<String> {
+    /// Why `objects` and `sources` are not what this manifest is about, if they are not.
+    pub(crate) fn disagreement(&self, objects: &Objects, sources: &Sources) -> Option<String> {
         if self.crates != sources.crates {
             let (now, then) = (listed(&sources.crates), listed(&self.crates));
-            return Some(format!("Cargo.lock has {now}, and the object was built with {then}"));
+            return Some(format!("Cargo.lock has {now}, and the objects were built with {then}"));
         }
         if self.sources != sources.digest {
-            return Some(format!("the sources of {CRATE} differ from those of the object"));
+            return Some(format!("the sources of {CRATE} differ from those of the objects"));
         }
-        (self.object != digest(object)).then(|| "the object differs from the manifest's".to_owned())
+        let digests = digests(objects);
+        let differs = |name: &&String| self.objects.get(*name) != digests.get(*name);
+        let name = self.objects.keys().chain(digests.keys()).find(differs)?;
+        Some(format!("{name} differs from the manifest's"))
     }
 }
 
@@ -93,8 +98,10 @@ impl Sources {
     /// When one cannot be read, or `Cargo.lock` is no lock file.
     pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
         let mut files = BTreeMap::new();
-        let manifest = format!("{CRATE}/Cargo.toml");
-        files.insert(manifest.clone(), read(&root.join(manifest))?);
+        for name in ["Cargo.toml", "build.rs"] {
+            let name = format!("{CRATE}/{name}");
+            files.insert(name.clone(), read(&root.join(name))?);
+        }
         add_directory(&root.join(CRATE).join("src"), &format!("{CRATE}/src"), &mut files)?;
 
         let lock = root.join("Cargo.lock");
@@ -114,6 +121,11 @@ impl Sources {
         }
         Ok(Self { digest: hex(&hash.finalize()), crates })
     }
+}
+
+/// SHA-256 of each object.
+pub(crate) fn digests(objects: &Objects) -> BTreeMap<String, String> {
+    objects.iter().map(|(name, object)| (name.clone(), digest(object))).collect()
 }
 
 /// SHA-256 of `bytes`, in hexadecimal.
@@ -192,6 +204,7 @@ mod tests {
         for (name, content) in [
             ("Cargo.lock", LOCK),
             ("conntrack-ebpf/Cargo.toml", "[package]"),
+            ("conntrack-ebpf/build.rs", "fn main() {}"),
             ("conntrack-ebpf/src/main.rs", "mod deep;"),
             ("conntrack-ebpf/src/deep/mod.rs", "const ONE: u32 = 1;"),
         ] {
@@ -200,10 +213,14 @@ mod tests {
         root
     }
 
-    fn manifest(object: &[u8], sources: &Sources) -> Manifest {
+    fn objects(contents: &[&str]) -> Objects {
+        contents.iter().zip(["a.o", "b.o"]).map(|(it, name)| (name.into(), (*it).into())).collect()
+    }
+
+    fn manifest(objects: &Objects, sources: &Sources) -> Manifest {
         Manifest {
-            object: digest(object),
             sources: sources.digest.clone(),
+            objects: digests(objects),
             toolchain: Versions {
                 rustc: "rustc 1.96.0 (\"quoted\")".to_owned(),
                 bpf_linker: "0.13.0".to_owned(),
@@ -223,10 +240,12 @@ mod tests {
     fn a_changed_byte_is_noticed_wherever_it_is() {
         let root = workspace();
         let before = Sources::read(root.path()).unwrap();
-        let manifest = manifest(b"object", &before);
-        assert_eq!(manifest.disagreement(b"object", &before), None);
+        let objects = objects(&["one", "two"]);
+        let manifest = manifest(&objects, &before);
+        assert_eq!(manifest.disagreement(&objects, &before), None);
         for name in [
             "conntrack-ebpf/Cargo.toml",
+            "conntrack-ebpf/build.rs",
             "conntrack-ebpf/src/main.rs",
             "conntrack-ebpf/src/deep/mod.rs",
         ] {
@@ -236,13 +255,27 @@ mod tests {
             *changed.last_mut().unwrap() ^= 1;
             fs::write(&path, changed).unwrap();
             let after = Sources::read(root.path()).unwrap();
-            let message = manifest.disagreement(b"object", &after).unwrap();
+            let message = manifest.disagreement(&objects, &after).unwrap();
             assert!(message.contains("sources of conntrack-ebpf"), "{name}: {message}");
             fs::write(&path, content).unwrap();
         }
         assert_eq!(Sources::read(root.path()).unwrap(), before);
-        let message = manifest.disagreement(b"objecu", &before).unwrap();
-        assert!(message.contains("the object differs from the manifest's"), "{message}");
+    }
+
+    #[test]
+    fn an_object_that_is_changed_missing_or_new_is_noticed() {
+        let root = workspace();
+        let sources = Sources::read(root.path()).unwrap();
+        let manifest = manifest(&objects(&["one", "two"]), &sources);
+        let message = |contents: &[&str]| manifest.disagreement(&objects(contents), &sources);
+        assert_eq!(message(&["one", "two"]), None);
+        for contents in [&["one", "twp"][..], &["one"]] {
+            assert_eq!(message(contents).as_deref(), Some("b.o differs from the manifest's"));
+        }
+        let mut more = objects(&["one", "two"]);
+        more.insert("c.o".to_owned(), Vec::new());
+        let message = manifest.disagreement(&more, &sources);
+        assert_eq!(message.as_deref(), Some("c.o differs from the manifest's"));
     }
 
     #[test]
@@ -276,17 +309,17 @@ mod tests {
         fs::write(&lock, LOCK.replace("0.2.1", "0.2.2")).unwrap();
         let after = Sources::read(root.path()).unwrap();
         assert_ne!(after.digest, before.digest);
-        let message = manifest(b"", &before).disagreement(b"", &after).unwrap();
+        let message = manifest(&objects(&[]), &before).disagreement(&objects(&[]), &after).unwrap();
         assert_eq!(
             message,
-            "Cargo.lock has aya-ebpf 0.2.2, and the object was built with aya-ebpf 0.2.1"
+            "Cargo.lock has aya-ebpf 0.2.2, and the objects were built with aya-ebpf 0.2.1"
         );
     }
 
     #[test]
     fn a_manifest_is_read_as_it_was_written() {
         let root = workspace();
-        let written = manifest(b"object", &Sources::read(root.path()).unwrap());
+        let written = manifest(&objects(&["one"]), &Sources::read(root.path()).unwrap());
         let path = root.path().join("manifest.toml");
         fs::write(&path, written.to_text().unwrap()).unwrap();
         assert_eq!(Manifest::read(&path).unwrap(), written);

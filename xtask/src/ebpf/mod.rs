@@ -1,7 +1,8 @@
-//! `cargo xtask build-ebpf` and `check-ebpf`: build and verify the committed eBPF object.
+//! `cargo xtask build-ebpf` and `check-ebpf`: build and verify the committed eBPF objects, one for each
+//! architecture, since kprobes read its registers.
 //!
-//! Users build with stable Rust alone, since the object is committed in `conntrack-ebpf/object`.
-//! `manifest` records its sources and toolchain, `toolchain` builds it, and `compare` checks whether
+//! Users build with stable Rust alone, since the objects are committed in `conntrack-ebpf/object`.
+//! `manifest` records their sources and toolchain, `toolchain` builds them, and `compare` checks whether
 //! two objects are equal for the kernel. The check has two parts: the digests, which need no tools,
 //! and a rebuild, where the toolchain can be installed.
 
@@ -9,6 +10,7 @@ mod compare;
 pub(crate) mod manifest;
 mod toolchain;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,85 +19,106 @@ use anyhow::{Context, bail};
 
 use self::manifest::{Manifest, Sources, Versions};
 use self::toolchain::Toolchain;
+use crate::architecture::Architecture;
 use crate::workspace;
 
-const OBJECT: &str = "conntrack.bpf.o";
 const MANIFEST: &str = "manifest.toml";
 const REMEDY: &str = "run `cargo xtask build-ebpf`";
 
-/// Where object and manifest are committed.
+/// The objects by the names of their files.
+pub(crate) type Objects = BTreeMap<String, Vec<u8>>;
+
+/// Where objects and manifest are committed.
 fn directory() -> PathBuf {
     workspace::root().join("conntrack-ebpf/object")
 }
 
-/// Builds the object and writes it and its manifest.
+/// The name of an architecture's object.
+fn file_name(architecture: Architecture) -> String {
+    format!("conntrack.{}.bpf.o", architecture.name())
+}
+
+/// Builds the objects and writes them and their manifest.
 ///
 /// # Errors
 /// When the toolchain cannot be had or the build fails.
 pub(crate) fn build() -> anyhow::Result<ExitCode> {
     if let Some(reason) = toolchain::obstacle()? {
-        bail!("the eBPF object cannot be built here: {reason}");
+        bail!("the eBPF objects cannot be built here: {reason}");
     }
-    let (object, sources, toolchain) = built()?;
-    let manifest = Manifest {
-        object: manifest::digest(&object),
-        sources: sources.digest,
-        toolchain,
-        crates: sources.crates,
-    };
+    let (objects, sources, toolchain) = built()?;
     let directory = directory();
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
-    let changed = write(&directory.join(OBJECT), &object)?;
+    for (name, object) in &objects {
+        let changed = write(&directory.join(name), object)?;
+        let is = if changed { "new" } else { "the same as before" };
+        println!("conntrack-ebpf/object/{name}: {} bytes, {is}", object.len());
+    }
+    let manifest = Manifest {
+        sources: sources.digest,
+        objects: manifest::digests(&objects),
+        toolchain,
+        crates: sources.crates,
+    };
     write(&directory.join(MANIFEST), manifest.to_text()?.as_bytes())?;
-    let is = if changed { "new" } else { "the same as before" };
-    println!("conntrack-ebpf/object: {} bytes, {is}", object.len());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Proves that the committed object is the sources', as far as that can be done here.
+/// Proves that the committed objects are the sources', as far as that can be done here.
 ///
 /// # Errors
-/// When it is not, or the build fails.
+/// When they are not, or the build fails.
 pub(crate) fn check() -> anyhow::Result<ExitCode> {
     let (manifest, committed) = check_digests()?;
     if let Some(reason) = toolchain::obstacle()? {
         eprintln!(
-            "xtask: NOT RUN HERE: a rebuild of the eBPF object (cargo xtask check-ebpf): {reason}"
+            "xtask: NOT RUN HERE: a rebuild of the eBPF objects (cargo xtask check-ebpf): {reason}"
         );
         return Ok(ExitCode::SUCCESS);
     }
-    let (object, _, versions) = built()?;
-    println!("{}", verdict(&manifest.toolchain, &versions, &committed, &object)?);
+    let (objects, _, versions) = built()?;
+    for (name, object) in &objects {
+        let of_checkout = committed.get(name).map_or(&[][..], Vec::as_slice);
+        let verdict = verdict(&manifest.toolchain, &versions, of_checkout, object);
+        println!("{name}: {}", verdict.with_context(|| name.clone())?);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The part of the check that takes no tools: sources, manifest and object belong together.
+/// The part of the check that takes no tools: sources, manifest and objects belong together.
 /// Returns the latter two.
 ///
 /// # Errors
 /// When they do not.
-pub(crate) fn check_digests() -> anyhow::Result<(Manifest, Vec<u8>)> {
-    let path = directory().join(OBJECT);
-    let object = fs::read(&path).with_context(|| format!("no {}: {REMEDY}", path.display()))?;
+pub(crate) fn check_digests() -> anyhow::Result<(Manifest, Objects)> {
+    let mut objects = Objects::new();
+    for name in Architecture::ALL.map(file_name) {
+        let path = directory().join(&name);
+        let object = fs::read(&path).with_context(|| format!("no {}: {REMEDY}", path.display()))?;
+        objects.insert(name, object);
+    }
     let manifest = Manifest::read(&directory().join(MANIFEST)).context(REMEDY)?;
-    if let Some(reason) = manifest.disagreement(&object, &Sources::read(&workspace::root())?) {
+    if let Some(reason) = manifest.disagreement(&objects, &Sources::read(&workspace::root())?) {
         bail!("{reason}: {REMEDY}");
     }
-    println!("the eBPF object and its sources match the manifest");
-    Ok((manifest, object))
+    println!("the eBPF objects and their sources match the manifest");
+    Ok((manifest, objects))
 }
 
-/// Builds; the object, the sources that it is of, and the versions of what built it.
-fn built() -> anyhow::Result<(Vec<u8>, Sources, Versions)> {
+/// Builds; the objects, the sources that they are of, and the versions of what built them.
+fn built() -> anyhow::Result<(Objects, Sources, Versions)> {
     let root = workspace::root();
     let sources = Sources::read(&root)?;
     let toolchain = Toolchain::new(&root.join(".cache"))?;
-    let object = toolchain.build()?;
-    if sources != Sources::read(&root)? {
-        bail!("the sources of the eBPF object changed while it was built");
+    let mut objects = Objects::new();
+    for architecture in Architecture::ALL {
+        objects.insert(file_name(architecture), toolchain.build(architecture)?);
     }
-    Ok((object, sources, toolchain.versions))
+    if sources != Sources::read(&root)? {
+        bail!("the sources of the eBPF objects changed while they were built");
+    }
+    Ok((objects, sources, toolchain.versions))
 }
 
 /// The result of comparing a rebuild with the committed object.
@@ -163,7 +186,7 @@ mod tests {
 
     /// The committed object, and two changed ones: in its instructions, in a description.
     fn objects() -> [Vec<u8>; 3] {
-        let object = fs::read(directory().join(OBJECT)).unwrap();
+        let object = compare::tests::committed();
         let changed = |section| compare::tests::changed(section);
         [object, changed("kprobe"), changed(".BTF.ext")]
     }

@@ -1,4 +1,4 @@
-//! The toolchain of the eBPF object, and the build.
+//! The toolchain of the eBPF objects, and the build.
 //!
 //! The compiler is Debian's, because its sources are needed to build `core` for the kernel. The linker
 //! is bpf-linker, built against Debian's LLVM into `.cache/bpf-linker`. This module sets everything that
@@ -16,6 +16,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::manifest::Versions;
+use crate::architecture::Architecture;
 use crate::tools;
 use crate::workspace::{self, run_checked, shown};
 
@@ -40,9 +41,6 @@ const RUSTC: &str = "/usr/bin/rustc";
 const CARGO: &str = "/usr/bin/cargo";
 const PACKAGE: &str = "conntrack-ebpf";
 const TARGET: &str = "bpfel-unknown-none";
-
-/// The registers that hold a probed function's arguments are this architecture's.
-const ARCHITECTURE: &str = "x86_64";
 
 /// Environment variables that influence a build; none of them is passed on.
 const FOREIGN: [&str; 7] = [
@@ -114,11 +112,11 @@ impl Toolchain {
         Ok(Self { cache: cache.to_owned(), linker, versions })
     }
 
-    /// Builds the object out of the checkout's sources; its bytes.
+    /// Builds the object for kernels of an architecture out of the checkout's sources; its bytes.
     ///
     /// # Errors
     /// When the build fails, or a path of this machine is left in the object.
-    pub(crate) fn build(&self) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn build(&self, architecture: Architecture) -> anyhow::Result<Vec<u8>> {
         let (root, target) = (workspace::root(), self.cache.join("ebpf-target"));
         // Freshness is a matter of times to cargo, and here everything depends on it.
         let mut forget = self.cargo("clean", &target);
@@ -141,6 +139,8 @@ impl Toolchain {
         build.args(["--release", "--locked", "-Z", "build-std=core", "--package", PACKAGE]);
         build.args(["--features", "programs", "--bin", PACKAGE]);
         build.env("CARGO_ENCODED_RUSTFLAGS", flags);
+        // The registers that hold a probed function's arguments are this architecture's.
+        build.env("AYA_BPF_TARGET_ARCH", architecture.name());
         eprintln!("xtask: {}", shown(&build));
         run_checked(build.stderr(Stdio::inherit()))?;
 
@@ -198,7 +198,6 @@ impl Toolchain {
         cargo.env("PATH", path);
         cargo.env("RUSTC", RUSTC);
         cargo.env("RUSTC_BOOTSTRAP", "1"); // build-std is not stable yet
-        cargo.env("AYA_BPF_TARGET_ARCH", ARCHITECTURE);
         for (name, value) in PROFILE {
             cargo.env(format!("CARGO_PROFILE_RELEASE_{name}"), value);
         }

@@ -9,8 +9,9 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use super::binary::Target;
+use super::binary::c_library;
 use super::{deb, directory, documents};
+use crate::architecture::Architecture;
 use crate::ebpf::manifest::digest;
 use crate::workspace::{self, run_checked};
 
@@ -21,8 +22,8 @@ const LGPL: &str = "/usr/share/common-licenses/LGPL-2.1";
 ///
 /// # Errors
 /// When a file is missing or tar fails.
-pub(super) fn tarball(target: Target, binary: &Path) -> anyhow::Result<PathBuf> {
-    let name = format!("ctpulse-{}-{}-linux", env!("CARGO_PKG_VERSION"), target.machine());
+pub(super) fn tarball(architecture: Architecture, binary: &Path) -> anyhow::Result<PathBuf> {
+    let name = format!("ctpulse-{}-{}-linux", env!("CARGO_PKG_VERSION"), architecture.name());
     let (root, place) = (workspace::root(), directory());
     let tree = place.join(&name);
     if tree.exists() {
@@ -62,7 +63,7 @@ pub(super) fn tarball(target: Target, binary: &Path) -> anyhow::Result<PathBuf> 
     documents::copy(&tree)?;
     copy(Path::new(LGPL), "COPYING.LIB")
         .context("Debian's base-files has the licence of the C library")?;
-    fs::write(tree.join("glibc.txt"), glibc(target)?).context("cannot write a licence")?;
+    fs::write(tree.join("glibc.txt"), glibc(architecture)?).context("cannot write a licence")?;
     let packed = place.join(format!("{name}.tar.gz"));
     let mut tar = Command::new("tar");
     tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);
@@ -73,10 +74,10 @@ pub(super) fn tarball(target: Target, binary: &Path) -> anyhow::Result<PathBuf> 
 }
 
 /// The notice about the C library in the binary, as its licence requires.
-fn glibc(target: Target) -> anyhow::Result<String> {
+fn glibc(architecture: Architecture) -> anyhow::Result<String> {
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat", "${Version} ${source:Package} ${source:Version}"]);
-    let package = target.c_library();
+    let package = c_library(architecture);
     let printed = run_checked(query.arg(package))
         .context("only Debian's C library is known by its version")?;
     let [version, name, of] = *printed.split(' ').collect::<Vec<_>>() else {

@@ -1,9 +1,8 @@
 //! The program without any library, for x86-64 and aarch64.
 //!
 //! Both are linked with glibc's static archive, so that they run on a system of any age, and in
-//! a container that has nothing else. x86-64 is built by the workspace's own toolchain. There is
-//! no standard library for aarch64 in it, so that one is built by Debian's compiler, with the
-//! library from Debian's sources, and linked by Debian's cross compiler.
+//! a container that has nothing else. x86-64 is built by the workspace's own toolchain, and aarch64
+//! by Debian's (`cross`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,55 +10,20 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::tools;
+use crate::architecture::Architecture;
 use crate::workspace::{self, run_checked, shown};
-
-/// The target of a binary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Target {
-    /// Built by the workspace's own toolchain.
-    X86_64,
-    /// Built by Debian's.
-    Aarch64,
-}
-
-/// Debian's packages with a compiler, the standard library's sources, a linker and C library for
-/// aarch64, and what runs the result here.
-const CROSS: [&str; 6] = [
-    "rustc-web",
-    "cargo-web",
-    "rust-web-src",
-    "gcc-aarch64-linux-gnu",
-    "libc6-dev-arm64-cross",
-    "qemu-user",
-];
+use crate::{cross, tools};
 
 /// Runs aarch64 programs.
 const EMULATOR: &str = "qemu-aarch64";
+/// Debian's package with it.
+const EMULATORS: &str = "qemu-user";
 
-impl Target {
-    /// As compilers call it.
-    fn triple(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64-unknown-linux-gnu",
-            Self::Aarch64 => "aarch64-unknown-linux-gnu",
-        }
-    }
-
-    /// Debian's package with the C library that it is linked with.
-    pub(super) fn c_library(self) -> &'static str {
-        match self {
-            Self::X86_64 => "libc6-dev",
-            Self::Aarch64 => "libc6-dev-arm64-cross",
-        }
-    }
-
-    /// As `uname -m` calls it.
-    pub(super) fn machine(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Aarch64 => "aarch64",
-        }
+/// Debian's package with the C library that a binary is linked with.
+pub(super) fn c_library(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::X86_64 => "libc6-dev",
+        Architecture::Aarch64 => "libc6-dev-arm64-cross",
     }
 }
 
@@ -67,63 +31,51 @@ impl Target {
 ///
 /// # Errors
 /// When an installation was tried and failed.
-pub(super) fn obstacle(target: Target) -> anyhow::Result<Option<String>> {
-    match target {
-        Target::X86_64 => Ok(None),
-        Target::Aarch64 => tools::provide_packages(&CROSS, "they build and run aarch64 programs"),
+pub(super) fn obstacle(architecture: Architecture) -> anyhow::Result<Option<String>> {
+    if architecture == Architecture::X86_64 {
+        return Ok(None);
     }
+    let emulator = tools::provide_packages(&[EMULATORS], "they run aarch64 programs")?;
+    Ok(cross::obstacle()?.or(emulator))
 }
 
 /// Builds the release binary; its path.
 ///
 /// # Errors
 /// When the build fails, or the binary asks for a library.
-pub(super) fn build(target: Target) -> anyhow::Result<PathBuf> {
-    let triple = target.triple();
-    // Separate from other builds: the compiler and the flags for the target differ.
+pub(super) fn build(architecture: Architecture) -> anyhow::Result<PathBuf> {
     let place = workspace::root().join("target/static");
-    let mut cargo = match target {
-        Target::X86_64 => workspace::cargo(),
-        Target::Aarch64 => debians(),
+    let mut cargo = match architecture {
+        Architecture::X86_64 => native(&place),
+        Architecture::Aarch64 => cross::cargo("build", "std,panic_abort"),
     };
-    cargo.args(["build", "--release", "--locked", "--package", "ctpulse", "--bin", "ctpulse"]);
-    cargo.args(["--target", triple, "--target-dir"]).arg(&place);
-    if target == Target::Aarch64 {
-        cargo.args(["-Z", "build-std=std,panic_abort"]);
-    }
-    let name = triple.replace('-', "_").to_uppercase();
-    cargo.env(format!("CARGO_TARGET_{name}_RUSTFLAGS"), "-Ctarget-feature=+crt-static");
+    cargo.args(["--release", "--locked", "--package", "ctpulse", "--bin", "ctpulse"]);
     eprintln!("xtask: {}", shown(&cargo));
     run_checked(cargo.stdout(Stdio::null()).stderr(Stdio::inherit()))?;
-    let binary = place.join(triple).join("release/ctpulse");
-    check(&binary, target)?;
+    let binary = place.join(architecture.triple()).join("release/ctpulse");
+    check(&binary, architecture)?;
     Ok(binary)
 }
 
-/// Debian's cargo and compiler, with which a standard library can be built.
-fn debians() -> Command {
-    let mut cargo = Command::new("/usr/bin/cargo");
-    cargo.current_dir(workspace::root());
-    for name in ["RUSTUP_TOOLCHAIN", "LD_LIBRARY_PATH", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS"] {
-        cargo.env_remove(name);
-    }
-    cargo.env("RUSTC", "/usr/bin/rustc").env("PATH", "/usr/bin:/bin");
-    cargo.env("RUSTC_BOOTSTRAP", "1"); // build-std is not stable yet
-    cargo.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
+/// The workspace's own cargo, which builds into a place of its own: the flags differ from other builds.
+fn native(place: &Path) -> Command {
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--target", Architecture::X86_64.triple(), "--target-dir"]).arg(place);
+    cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-Ctarget-feature=+crt-static");
     cargo
 }
 
-/// Checks that a binary is for `target` and needs no library and no loader.
-fn check(binary: &Path, target: Target) -> anyhow::Result<()> {
+/// Checks that a binary is for `architecture` and needs no library and no loader.
+fn check(binary: &Path, architecture: Architecture) -> anyhow::Result<()> {
     use object::read::elf::{FileHeader, ProgramHeader};
     use object::{Endianness, elf};
 
     let data = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let header = elf::FileHeader64::<Endianness>::parse(&*data)?;
     let endian = header.endian()?;
-    let machine = match target {
-        Target::X86_64 => elf::EM_X86_64,
-        Target::Aarch64 => elf::EM_AARCH64,
+    let machine = match architecture {
+        Architecture::X86_64 => elf::EM_X86_64,
+        Architecture::Aarch64 => elf::EM_AARCH64,
     };
     if header.e_machine(endian) != machine {
         bail!("{} is for another machine", binary.display());
@@ -251,7 +203,7 @@ mod tests {
     #[test]
     fn a_binary_with_libraries_is_not_static() {
         let this = std::env::current_exe().unwrap();
-        let message = check(&this, Target::X86_64).unwrap_err().to_string();
+        let message = check(&this, Architecture::X86_64).unwrap_err().to_string();
         assert!(message.contains("not static") || message.contains("another machine"), "{message}");
     }
 }

@@ -12,7 +12,14 @@ use crate::workspace::{self, run_checked, shown};
 const CRATES: [(&str, &[&str]); 2] = [
     (
         "conntrack-ebpf",
-        &["object/conntrack.bpf.o", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "build.rs"],
+        &[
+            "object/conntrack.x86_64.bpf.o",
+            "object/conntrack.aarch64.bpf.o",
+            "README.md",
+            "LICENSE-MIT",
+            "LICENSE-APACHE",
+            "build.rs",
+        ],
     ),
     ("ctpulse", &["README.md", "LICENSE-MIT", "LICENSE-APACHE", "build.rs"]),
 ];

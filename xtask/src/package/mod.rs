@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use self::binary::Target;
+use crate::architecture::Architecture;
 use crate::workspace;
 
 pub(crate) use self::test_container::{Options as ContainerOptions, run as test_container};
@@ -75,9 +75,9 @@ fn static_tarball() -> anyhow::Result<PathBuf> {
     let directory = directory();
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
-    let binary = binary::build(Target::X86_64)?;
+    let binary = binary::build(Architecture::X86_64)?;
     binary::run_alone(&binary)?;
-    let tarball = archive::tarball(Target::X86_64, &binary)?;
+    let tarball = archive::tarball(Architecture::X86_64, &binary)?;
     archive::checksums(&directory)?;
     Ok(tarball)
 }
@@ -94,18 +94,18 @@ fn image() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// The binary cannot be built, or the outputs differ.
 pub(crate) fn cross() -> anyhow::Result<ExitCode> {
-    if let Some(reason) = binary::obstacle(Target::Aarch64)? {
+    if let Some(reason) = binary::obstacle(Architecture::Aarch64)? {
         eprintln!("xtask: NOT RUN HERE: the build for aarch64 (cargo xtask cross): {reason}");
         return Ok(ExitCode::SUCCESS);
     }
     let directory = directory();
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
-    let native = binary::build(Target::X86_64)?;
-    let foreign = binary::build(Target::Aarch64)?;
+    let native = binary::build(Architecture::X86_64)?;
+    let foreign = binary::build(Architecture::Aarch64)?;
     let compared = binary::compare(&native, &foreign)?;
     println!("{compared} outputs on aarch64 and x86-64 are identical");
-    println!("{}", archive::tarball(Target::Aarch64, &foreign)?.display());
+    println!("{}", archive::tarball(Architecture::Aarch64, &foreign)?.display());
     archive::checksums(&directory)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::directory;
+use crate::architecture::Architecture;
 use crate::workspace::{self, run_checked};
 use crate::{tools, vm};
 
@@ -61,7 +62,7 @@ pub(super) fn obstacle() -> anyhow::Result<Option<String>> {
         return Ok(Some("not root, and only root can create a Debian system".to_owned()));
     }
     let missing = tools::provide_packages(&PACKAGES, "they make a Debian system")?;
-    Ok(missing.or(vm::obstacle()?))
+    Ok(missing.or(vm::obstacle(Architecture::X86_64)?))
 }
 
 impl System {

@@ -117,7 +117,7 @@ impl Events {
 /// # Errors
 /// [`EventsError::Architecture`] or [`EventsError::NoKprobes`].
 pub(crate) fn check_host() -> Result<(), EventsError> {
-    if !cfg!(target_arch = "x86_64") {
+    if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
         return Err(EventsError::Architecture);
     }
     if !Path::new("/sys/bus/event_source/devices/kprobe/type").exists() {

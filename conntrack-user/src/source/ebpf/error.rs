@@ -19,8 +19,8 @@ pub enum EventsError {
          have them"
     )]
     NoKprobes,
-    /// The programs read x86-64's registers.
-    #[error("the probes are built for x86-64 only")]
+    /// The programs read the registers of x86-64 and aarch64.
+    #[error("the probes are built for x86-64 and aarch64 only")]
     Architecture,
     /// The kernel is locked down against reading its memory.
     #[error(

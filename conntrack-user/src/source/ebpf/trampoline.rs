@@ -159,7 +159,8 @@ fn load(
     }
     let room = program.prog_name.len() - 1;
     for (place, byte) in program.prog_name.iter_mut().zip(name.bytes().take(room)) {
-        *place = byte.cast_signed();
+        // Signed on x86-64, and not on aarch64.
+        *place = std::ffi::c_char::from_ne_bytes([byte]);
     }
     // SAFETY: the addresses are those of `code` and `license`, which live until the call has returned.
     let error = match unsafe { open(bpf_cmd::BPF_PROG_LOAD, &mut attributes) } {
