@@ -13,6 +13,7 @@ use ctpulse::top::interval::of_number;
 use serde_json::Value;
 
 use crate::drops::{UDP_TIMEOUT, send_to_many};
+use crate::events::Symbols;
 use crate::probes::Setting;
 use crate::support::{Namespace, ctpulse, output, text};
 use crate::{Modules, NOBODY, Stop, in_guest};
@@ -110,6 +111,9 @@ fn traffic(namespace: &Namespace) -> (Vec<UdpSocket>, Vec<TcpStream>) {
 #[test]
 fn each_entry_is_read_once_with_its_properties() {
     in_guest();
+    if !crate::shows_variables() {
+        return;
+    }
     let (namespace, other) = (Namespace::new(), Namespace::new());
     keep_entries(&other);
     let _others = other.udp_flows(50);
@@ -156,6 +160,9 @@ fn each_entry_is_read_once_with_its_properties() {
 #[test]
 fn a_translated_address_is_that_of_the_reply() {
     in_guest();
+    if !crate::shows_variables() {
+        return;
+    }
     let namespace = Namespace::new();
     for rule in [
         "add chain inet t hide { type nat hook postrouting priority srcnat; }",
@@ -186,6 +193,9 @@ fn a_translated_address_is_that_of_the_reply() {
 #[test]
 fn the_source_that_fills_the_table_is_first() {
     in_guest();
+    if !crate::shows_variables() {
+        return;
+    }
     let namespace = Namespace::named("gateway".to_owned());
     keep_entries(&namespace);
     namespace.exec("ip", &["link", "add", "sink", "type", "dummy"]);
@@ -239,6 +249,9 @@ fn the_source_that_fills_the_table_is_first() {
 #[test]
 fn a_sample_has_the_whole_tables_number_in_its_interval() {
     in_guest();
+    if !crate::shows_variables() {
+        return;
+    }
     let namespace = Namespace::new();
     keep_entries(&namespace);
     let mut census = Census::load().unwrap();
@@ -279,6 +292,9 @@ fn inode(namespace: &Namespace) -> u32 {
 #[test]
 fn a_resize_of_the_table_is_noticed() {
     in_guest();
+    if !crate::shows_variables() {
+        return;
+    }
     let namespace = Namespace::new();
     keep_entries(&namespace);
     let _sockets = namespace.udp_flows(800);
@@ -321,6 +337,9 @@ fn a_resize_of_the_table_is_noticed() {
 #[test]
 fn entries_that_stay_are_read_once_while_others_come_and_go() {
     in_guest();
+    if !crate::shows_variables() {
+        return;
+    }
     let (lasting, churning) = (Namespace::new(), Namespace::new());
     keep_entries(&lasting);
     let _sockets = lasting.udp_flows(500);
@@ -354,6 +373,9 @@ fn entries_that_stay_are_read_once_while_others_come_and_go() {
 #[test]
 fn chains_that_are_longer_than_a_run_are_missing_and_reported() {
     in_guest();
+    if !crate::shows_variables() {
+        return;
+    }
     let namespace = Namespace::new();
     keep_entries(&namespace);
     // The kernel makes 512 buckets of it, each with two nodes for 512 entries on the average.
@@ -374,6 +396,9 @@ fn chains_that_are_longer_than_a_run_are_missing_and_reported() {
 #[test]
 fn an_unloaded_module_ends_it_with_the_reason() {
     in_guest();
+    if !crate::shows_variables() {
+        return;
+    }
     let mut modules = Modules::new();
     let mut census = Census::load().unwrap();
     modules.unload();
@@ -383,6 +408,21 @@ fn an_unloaded_module_ends_it_with_the_reason() {
     modules.load();
     assert!(matches!(count(&mut census), Err(CensusError::Unloaded)));
     assert!(count(&mut Census::load().unwrap()).is_ok());
+}
+
+/// Debian's 6.1 for arm64 has no `CONFIG_KALLSYMS_ALL`.
+#[test]
+fn without_variables_in_kallsyms_the_error_says_so() {
+    in_guest();
+    let is_function =
+        |line: &&str| matches!(line.split_whitespace().nth(1), Some("t" | "T" | "w" | "W"));
+    let _functions = Symbols::changed(|symbols| {
+        symbols.lines().filter(is_function).flat_map(|line| [line, "\n"]).collect()
+    });
+    let refused = ctpulse().args(["top", "--once"]).output().unwrap();
+    let error = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{error}");
+    assert!(error.contains("CONFIG_KALLSYMS_ALL") && error.contains("conntrack -L"), "{error}");
 }
 
 #[test]

@@ -205,28 +205,35 @@ fn probes_are_attached_again_when_the_module_is_loaded_again() {
     counts_again(&running);
 }
 
-/// `/proc/kallsyms` with a copy of each `function`, as a compiler makes them (`f.constprop.0`), until
-/// this value goes.
-struct Copies {
+/// Another text in place of `/proc/kallsyms`, until this value goes.
+pub(crate) struct Symbols {
     _file: tempfile::NamedTempFile,
 }
 
 const SYMBOLS: &str = "/proc/kallsyms";
 
-impl Copies {
-    fn of(function: &str) -> Self {
-        let mut symbols = fs::read_to_string(SYMBOLS).unwrap();
-        let line = symbols.lines().find(|line| line.split_whitespace().nth(2) == Some(function));
-        let copy = line.unwrap().replacen(function, &format!("{function}.constprop.0"), 1);
-        symbols.push_str(&format!("{copy}\n"));
+impl Symbols {
+    /// The lines that `changed` makes of the kernel's.
+    pub(crate) fn changed(changed: impl FnOnce(String) -> String) -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), symbols).unwrap();
+        fs::write(file.path(), changed(fs::read_to_string(SYMBOLS).unwrap())).unwrap();
         output(Command::new("mount").arg("--bind").arg(file.path()).arg(SYMBOLS));
         Self { _file: file }
     }
+
+    /// With a copy of a function, as a compiler makes it (`f.constprop.0`).
+    fn with_a_copy_of(function: &str) -> Self {
+        Self::changed(|mut symbols| {
+            let is_it = |line: &&str| line.split_whitespace().nth(2) == Some(function);
+            let line = symbols.lines().find(is_it).unwrap();
+            let copy = line.replacen(function, &format!("{function}.constprop.0"), 1);
+            symbols.push_str(&format!("{copy}\n"));
+            symbols
+        })
+    }
 }
 
-impl Drop for Copies {
+impl Drop for Symbols {
     fn drop(&mut self) {
         output(Command::new("umount").arg(SYMBOLS));
     }
@@ -244,7 +251,7 @@ fn hooks_left_out_when_probes_are_attached_again_are_reported() {
     settled(&running, "", "insert", 0);
     let log = || fs::read_to_string(stderr.path()).unwrap();
     assert!(!log().contains("no clash"), "{}", log());
-    let _copies = Copies::of("nf_ct_resolve_clash");
+    let _copies = Symbols::with_a_copy_of("nf_ct_resolve_clash");
     modules.unload();
     modules.load();
     let attached = |line: &&str| line.contains("probes attached to ");

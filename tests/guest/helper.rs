@@ -63,9 +63,7 @@ fn expected_connections_are_distinguished_from_new_ones() {
 /// it as dying, and 6.1 sees that it is of an older generation. Releases of 2026 do neither.
 pub(crate) fn drops_while_a_helper_goes() -> bool {
     let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap();
-    ["nf_ct_unconfirmed_destroy", "nf_conntrack_ext_genid"]
-        .iter()
-        .any(|name| symbols.contains(name))
+    ["nf_ct_unconfirmed_destroy", "nf_ct_ext_bump_genid"].iter().any(|name| symbols.contains(name))
 }
 
 /// Unloads and loads a helper until packets of the socket are dropped meanwhile; the ports that they

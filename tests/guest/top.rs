@@ -65,6 +65,9 @@ fn print(terminal: &Terminal, what: &str) {
 #[test]
 fn keys_lead_from_the_heaviest_source_to_its_port() {
     in_guest();
+    if !crate::shows_variables() {
+        return;
+    }
     let namespace = gateway();
     let mut terminal = start(&["--netns", "gateway"]);
     until_line(&terminal, &["870", "87.0%", "0", "10.20.0.31"]);
@@ -97,6 +100,9 @@ fn lines(screen: &vt100::Screen) -> Vec<String> {
 #[test]
 fn the_source_that_grows_is_first_in_the_other_order() {
     in_guest();
+    if !crate::shows_variables() {
+        return;
+    }
     let _limit = Setting::max(1200);
     let namespace = gateway();
     let mut terminal = start(&["--netns", "gateway"]);
@@ -137,6 +143,9 @@ fn the_source_that_grows_is_first_in_the_other_order() {
 #[test]
 fn a_module_that_is_loaded_again_is_read_again() {
     in_guest();
+    if !crate::shows_variables() {
+        return;
+    }
     let mut modules = Modules::new();
     let namespace = Namespace::new();
     let sockets = namespace.udp_flows(20);
@@ -171,6 +180,9 @@ fn own_memory(terminal: &Terminal) -> u64 {
 #[test]
 fn many_values_take_bounded_memory() {
     in_guest();
+    if !crate::shows_variables() {
+        return;
+    }
     let _settings = (Setting::max(200_000), Setting::new("nf_conntrack_buckets", 65_536));
     let namespace = Namespace::new();
     namespace.inside(|| std::fs::write(UDP_TIMEOUT, "600").unwrap());

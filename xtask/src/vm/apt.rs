@@ -1,6 +1,6 @@
 //! Packages of any Debian suite, without a change to the system's sources.
 //!
-//! apt gets a list of sources and directories of its own. The list has the repositories of the
+//! They may be of another architecture than the system's. apt gets a list of sources and directories of its own. The list has the repositories of the
 //! system's sources, with another suite, so this file contains no address of a repository.
 
 use std::fs;
@@ -10,21 +10,27 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 
 use super::tool;
+use crate::architecture::Architecture;
 use crate::workspace::run_checked;
 
 /// The packages of a suite, as they were when this was made.
 #[derive(Debug)]
 pub(crate) struct Apt {
     directory: PathBuf,
+    architecture: Architecture,
 }
 
 impl Apt {
-    /// Reads what `suite` and its security updates have, into `directory`.
+    /// Reads what `suite` and its security updates have for an architecture, into `directory`.
     ///
     /// # Errors
     /// When apt-get is missing or fails, or the system has no sources.
-    pub(crate) fn update(suite: &str, directory: &Path) -> anyhow::Result<Self> {
-        let apt = Self { directory: directory.to_owned() };
+    pub(crate) fn update(
+        suite: &str,
+        architecture: Architecture,
+        directory: &Path,
+    ) -> anyhow::Result<Self> {
+        let apt = Self { directory: directory.to_owned(), architecture };
         for needed in ["lists/partial", "cache/archives/partial", "empty"] {
             let path = directory.join(needed);
             fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
@@ -39,7 +45,7 @@ impl Apt {
             bail!("this system has no apt sources to download kernels from");
         }
         fs::write(directory.join("sources.list"), sources).context("cannot write apt's sources")?;
-        eprintln!("xtask: reading the kernels in {suite}");
+        eprintln!("xtask: reading the packages of {suite} for {}", architecture.debian());
         run_checked(apt.command("apt-get")?.args(["-qq", "update"]).stderr(Stdio::inherit()))?;
         Ok(apt)
     }
@@ -84,6 +90,25 @@ impl Apt {
         Ok(file.with_context(|| format!("apt-get downloaded no {package}"))?.path())
     }
 
+    /// Downloads packages with all that they depend on, and unpacks them below `root`.
+    ///
+    /// # Errors
+    /// One of them does not exist, or apt-get fails.
+    pub(crate) fn unpack(&self, packages: &[&str], root: &Path) -> anyhow::Result<()> {
+        let mut command = self.command("apt-get")?;
+        command.args(["-qq", "install", "--download-only", "--no-install-recommends", "-y"]);
+        run_checked(command.args(packages).stderr(Stdio::inherit()))?;
+        let archives = self.directory.join("cache/archives");
+        let cannot = || format!("cannot read {}", archives.display());
+        for entry in fs::read_dir(&archives).with_context(cannot)? {
+            let file = entry.with_context(cannot)?.path();
+            if file.extension().is_some_and(|extension| extension == "deb") {
+                run_checked(tool("dpkg-deb")?.arg("-x").arg(&file).arg(root))?;
+            }
+        }
+        Ok(())
+    }
+
     /// An apt program with this list and these directories.
     fn command(&self, program: &str) -> anyhow::Result<Command> {
         let mut command = tool(program)?;
@@ -102,6 +127,9 @@ impl Apt {
             ["Dir::State::status=/dev/null", "Acquire::Languages=none", "APT::Sandbox::User="]
         {
             command.args(["-o", option]);
+        }
+        for option in ["APT::Architecture", "APT::Architectures"] {
+            command.arg("-o").arg(format!("{option}={}", self.architecture.debian()));
         }
         Ok(command)
     }

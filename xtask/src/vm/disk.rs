@@ -13,6 +13,7 @@ use super::kernel::Kernel;
 use super::machine::{Accelerator, Hardware};
 use super::run::{self, Guest, Patience, Shown};
 use super::{image, kernels, obstacle, print_result, tool, turn};
+use crate::architecture::Architecture;
 use crate::workspace::run_checked;
 
 /// The size of the disk. Unwritten parts take no space.
@@ -40,11 +41,11 @@ pub(crate) struct Disk<'a> {
 /// # Errors
 /// When no virtual machine can run here, or the disk cannot be made.
 pub(crate) fn boot_disk(disk: &Disk<'_>) -> anyhow::Result<bool> {
-    if let Some(reason) = obstacle()? {
+    if let Some(reason) = obstacle(Architecture::X86_64)? {
         bail!("no virtual machine can run here: {reason}");
     }
     let (consoles, _turn) = turn()?;
-    let kernel = kernels().get(disk.kernel)?;
+    let kernel = kernels(Architecture::X86_64).get(disk.kernel)?;
     let file = consoles.join("disk");
     make(&file, disk.root, &kernel)?;
     let start = Instant::now();
@@ -55,8 +56,12 @@ pub(crate) fn boot_disk(disk: &Disk<'_>) -> anyhow::Result<bool> {
         Shown::Line(_) => {}
         Shown::Verdict(verdict) => println!("{verdict}"),
     };
-    let hardware =
-        Hardware { accelerator: Accelerator::Tcg, memory_mib: MEMORY, disk: Some(&file) };
+    let hardware = Hardware {
+        architecture: Architecture::X86_64,
+        accelerator: Accelerator::Tcg,
+        memory_mib: MEMORY,
+        disk: Some(&file),
+    };
     let guest = Guest { name, kernel: &kernel, initramfs: &initramfs, consoles: &consoles };
     let run = run::attend(guest, hardware, Patience::whole(disk.patience), &mut show)?;
     print_result(name, &run, start);

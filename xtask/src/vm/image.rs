@@ -12,8 +12,8 @@ use std::process::Stdio;
 use anyhow::{Context, bail};
 
 use super::kernel::Kernel;
+use super::programs::{Libraries, Programs, TOOLS};
 use super::{Binaries, Part, tool};
-use crate::tools;
 use crate::workspace::run_checked;
 
 /// Modules to load where a kernel has them, with what they depend on. A kernel may have them
@@ -45,9 +45,6 @@ const MODULES: [&str; 22] = [
 
 /// The modules that mounting a disk needs.
 const FOR_DISKS: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
-
-/// Tools that the tests call, and busybox for the init.
-const TOOLS: [&str; 5] = ["ip", "nft", "conntrack", "bpftool", "setpriv"];
 
 const DIRECTORIES: [&str; 16] = [
     "bin", "dev", "etc", "lib", "lib64", "modules", "proc", "root", "run", "sbin", "sys", "tmp",
@@ -89,7 +86,12 @@ impl Image {
     ///
     /// # Errors
     /// When a file or a tool is missing.
-    pub(crate) fn new(binaries: &Binaries, work: Work<'_>, bpftrace: bool) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        binaries: &Binaries,
+        programs: &Programs,
+        work: Work<'_>,
+        bpftrace: bool,
+    ) -> anyhow::Result<Self> {
         let mut archive = Archive::default();
         DIRECTORIES.iter().for_each(|directory| archive.directory(directory));
         archive.console();
@@ -108,22 +110,23 @@ impl Image {
         if let Work::Tests { attach: Some(how), .. } = work {
             archive.file("etc/ctpulse-attach", 0o644, how.as_bytes());
         }
-        let busybox = found("busybox")?;
-        let mut programs = vec![("bin/busybox".to_owned(), busybox.clone(), read(&busybox)?)];
+        let busybox = programs.find("busybox")?;
+        let mut files = vec![("bin/busybox".to_owned(), busybox.clone(), read(&busybox)?)];
         for (name, path) in [("guest", &binaries.guest), ("ctpulse", &binaries.ctpulse)] {
-            programs.push((format!("bin/{name}"), path.clone(), without_debug_info(path)?));
+            let content = without_debug_info(programs.strip(), path)?;
+            files.push((format!("bin/{name}"), path.clone(), content));
         }
         for name in TOOLS.into_iter().chain(bpftrace.then_some("bpftrace")) {
-            let path = found(name)?;
-            programs.push((format!("usr/sbin/{name}"), path.clone(), read(&path)?));
+            let path = programs.find(name)?;
+            files.push((format!("usr/sbin/{name}"), path.clone(), read(&path)?));
         }
-        let mut libraries = BTreeSet::new();
-        for (name, path, content) in &programs {
+        let mut libraries = Libraries::new();
+        for (name, path, content) in &files {
             archive.file(name, 0o755, content);
-            libraries.extend(libraries_of(path)?);
+            programs.add_libraries(path, &mut libraries)?;
         }
-        for library in &libraries {
-            archive.file(library.trim_start_matches('/'), 0o755, &read(Path::new(library))?);
+        for (name, path) in &libraries {
+            archive.file(name, 0o755, &read(path)?);
         }
         Ok(Self { base: gzip(&archive.finish())?, bpftrace })
     }
@@ -154,13 +157,9 @@ pub(super) fn for_disk(kernel: &Kernel) -> anyhow::Result<Vec<u8>> {
     DIRECTORIES.iter().for_each(|directory| archive.directory(directory));
     archive.console();
     archive.file("init", 0o755, include_bytes!("disk.sh"));
-    archive.file("bin/busybox", 0o755, &read(&found("busybox")?)?);
+    archive.file("bin/busybox", 0o755, &read(&Programs::Installed.find("busybox")?)?);
     archive.modules(kernel, &FOR_DISKS)?;
     gzip(&archive.finish())
-}
-
-fn found(program: &str) -> anyhow::Result<PathBuf> {
-    tools::find(program)?.with_context(|| format!("there is no `{program}` here"))
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -168,28 +167,14 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Reads a binary without its debug information, which would be most of the archive.
-fn without_debug_info(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut strip = tool("strip")?;
+fn without_debug_info(strip: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut strip = tool(strip)?;
     let stripped = path.with_extension("stripped");
     strip.args(["--strip-debug", "-o"]).arg(&stripped).arg(path);
     run_checked(&mut strip)?;
     let content = read(&stripped);
     let _ = fs::remove_file(&stripped);
     content
-}
-
-/// The libraries of a program, and the loader that it names; none if it is static.
-fn libraries_of(program: &Path) -> anyhow::Result<Vec<String>> {
-    let mut ldd = tool("ldd")?;
-    let output = ldd.arg(program).output().context("cannot start ldd")?;
-    // It fails for a static program.
-    let text = String::from_utf8_lossy(&output.stdout);
-    if let Some(line) = text.lines().find(|line| line.contains("not found")) {
-        bail!("{} misses a library: {}", program.display(), line.trim());
-    }
-    let path =
-        |line: &str| line.split_whitespace().find(|word| word.starts_with('/')).map(Into::into);
-    Ok(text.lines().filter_map(path).collect())
 }
 
 /// The name and the content of a module's file, unpacked.
@@ -328,13 +313,5 @@ mod tests {
         // The name and the content each end at a multiple of four bytes.
         let padded = ["a/b/file", "\0\0", "12345", "\0\0\0"].concat();
         assert_eq!(file.get(104..), Some(&padded[..]));
-    }
-
-    #[test]
-    fn a_static_program_has_no_libraries() {
-        assert_eq!(libraries_of(Path::new("/proc/self/cmdline")).unwrap(), [""; 0]);
-        let libraries = libraries_of(&std::env::current_exe().unwrap()).unwrap();
-        assert!(libraries.iter().any(|library| library.contains("libc.so")), "{libraries:?}");
-        assert!(libraries.iter().all(|library| library.starts_with('/')), "{libraries:?}");
     }
 }

@@ -12,14 +12,16 @@ use anyhow::{Context, bail};
 
 use super::apt::Apt;
 use super::tool;
+use crate::architecture::Architecture;
 use crate::workspace::run_checked;
 
-/// A series of kernels: its Debian release, and what stands around the number in the name of
-/// its packages.
+/// A series of kernels: its Debian release, and what stands around the number in the name of its packages;
+/// the architecture stands in front of the suffix.
 struct Series {
     name: &'static str,
     release: &'static str,
     prefix: &'static str,
+    flavour: &'static str,
     suffix: &'static str,
 }
 
@@ -28,21 +30,27 @@ const SERIES: [Series; 3] = [
         name: "5.10",
         release: "bullseye",
         prefix: "linux-image-5.10.0-",
-        suffix: "-cloud-amd64",
+        flavour: "-cloud-",
+        suffix: "",
     },
     Series {
         name: "6.1",
         release: "bookworm",
         prefix: "linux-image-6.1.0-",
-        suffix: "-cloud-amd64-unsigned",
+        flavour: "-cloud-",
+        suffix: "-unsigned",
     },
     Series {
         name: "6.12",
         release: "bookworm",
         prefix: "linux-image-6.12.",
-        suffix: "+deb12-cloud-amd64-unsigned",
+        flavour: "+deb12-cloud-",
+        suffix: "-unsigned",
     },
 ];
+
+/// The release whose programs run in guests of another architecture.
+const RELEASE: &str = "bookworm";
 
 /// The suites in which a package without a given suite is searched.
 const SUITES: [&str; 2] = ["bookworm", "bullseye"];
@@ -54,13 +62,34 @@ const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
 #[derive(Debug)]
 pub(crate) struct Kernels {
     cache: PathBuf,
+    architecture: Architecture,
     suites: HashMap<String, Apt>,
 }
 
 impl Kernels {
-    /// Those in the directory `cache`, which need not exist.
-    pub(crate) fn new(cache: PathBuf) -> Self {
-        Self { cache, suites: HashMap::new() }
+    /// Those of an architecture in the directory `cache`, which need not exist.
+    pub(crate) fn new(cache: PathBuf, architecture: Architecture) -> Self {
+        Self { cache, architecture, suites: HashMap::new() }
+    }
+
+    /// The architecture.
+    pub(crate) fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    /// Packages of a Debian release with all that they depend on, unpacked below a directory of this cache,
+    /// and used from there ever after.
+    ///
+    /// # Errors
+    /// One of them cannot be downloaded.
+    pub(crate) fn programs(&mut self, packages: &[&str]) -> anyhow::Result<PathBuf> {
+        let root = self.cache.join(format!("programs-{}", self.architecture.debian()));
+        if !root.is_dir() {
+            let partial = root.with_extension("partial");
+            self.suite(RELEASE)?.unpack(packages, &partial)?;
+            fs::rename(&partial, &root).context("cannot keep the programs")?;
+        }
+        Ok(root)
     }
 
     /// The kernel that a user names: a series, a package or a directory.
@@ -95,12 +124,14 @@ impl Kernels {
     fn newest(&mut self, series: &Series) -> anyhow::Result<Kernel> {
         let cached = fs::read_dir(&self.cache).into_iter().flatten().flatten();
         let cached = cached.filter_map(|entry| entry.file_name().into_string().ok());
-        if let Some(package) = series.newest(cached) {
+        if let Some(package) = series.newest(self.architecture, cached) {
             return Kernel::in_directory(&self.unpacked(&package));
         }
         let packages = self.suite(series.release)?.packages(series.prefix)?;
-        let package = series.newest(packages.into_iter()).with_context(|| {
-            format!("{} has no {}*{}", series.release, series.prefix, series.suffix)
+        let package = series.newest(self.architecture, packages.into_iter());
+        let package = package.with_context(|| {
+            let suffix = series.suffix(self.architecture);
+            format!("{} has no {}*{suffix}", series.release, series.prefix)
         })?;
         self.download(&package, series.release)
     }
@@ -111,7 +142,8 @@ impl Kernels {
 
     fn suite(&mut self, suite: &str) -> anyhow::Result<&Apt> {
         if !self.suites.contains_key(suite) {
-            let apt = Apt::update(suite, &self.cache.join("apt").join(suite))?;
+            let directory = self.cache.join("apt").join(self.architecture.debian()).join(suite);
+            let apt = Apt::update(suite, self.architecture, &directory)?;
             self.suites.insert(suite.to_owned(), apt);
         }
         self.suites.get(suite).context("a suite is lost")
@@ -147,9 +179,19 @@ impl Kernels {
 }
 
 impl Series {
-    fn newest(&self, packages: impl Iterator<Item = String>) -> Option<String> {
+    /// What stands behind the number.
+    fn suffix(&self, architecture: Architecture) -> String {
+        format!("{}{}{}", self.flavour, architecture.debian(), self.suffix)
+    }
+
+    fn newest(
+        &self,
+        architecture: Architecture,
+        packages: impl Iterator<Item = String>,
+    ) -> Option<String> {
+        let suffix = self.suffix(architecture);
         let number = |package: &str| -> Option<u32> {
-            package.strip_prefix(self.prefix)?.strip_suffix(self.suffix)?.parse().ok()
+            package.strip_prefix(self.prefix)?.strip_suffix(&suffix)?.parse().ok()
         };
         let numbered = packages.filter_map(|package| Some((number(&package)?, package)));
         numbered.max().map(|(_, package)| package)
@@ -245,13 +287,16 @@ mod tests {
 
     #[test]
     fn the_newest_of_a_series_is_by_number() {
-        let newest =
-            |packages: &[&str]| SERIES[2].newest(packages.iter().map(|name| (*name).to_owned()));
+        let newest = |packages: &[&str]| {
+            let packages = packages.iter().map(|name| (*name).to_owned());
+            SERIES[2].newest(Architecture::X86_64, packages)
+        };
         let packages = [
             "linux-image-6.12.9+deb12-cloud-amd64-unsigned",
             "linux-image-6.12.117+deb12-cloud-amd64-unsigned",
             "linux-image-6.12.118+deb12-rt-amd64-unsigned",
             "linux-image-6.12.119+bpo-cloud-amd64-unsigned",
+            "linux-image-6.12.120+deb12-cloud-arm64-unsigned",
         ];
         assert_eq!(newest(&packages).as_deref(), Some(packages[1]));
         assert_eq!(newest(&packages[2..]), None);

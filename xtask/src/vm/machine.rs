@@ -14,10 +14,10 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 
 use super::tool;
+use crate::architecture::Architecture;
 
-/// The kernel's command line: the console takes warnings, and a fault ends the guest at once.
-const COMMAND_LINE: &str = "console=ttyS0 loglevel=5 printk.devkmsg=on oops=panic panic=-1 \
-                            ctpulse.guest=1";
+/// The kernel's command line, behind the console: that takes warnings, and a fault ends the guest at once.
+const COMMAND_LINE: &str = "loglevel=5 printk.devkmsg=on oops=panic panic=-1 ctpulse.guest=1";
 
 /// The device of hardware virtualisation.
 const KVM: &str = "/dev/kvm";
@@ -62,9 +62,21 @@ impl Accelerator {
     }
 }
 
+/// The program that emulates an architecture, the machine, and the name of its serial line.
+fn emulated(architecture: Architecture) -> (&'static str, &'static [&'static str], &'static str) {
+    match architecture {
+        Architecture::X86_64 => ("qemu-system-x86_64", &[], "ttyS0"),
+        Architecture::Aarch64 => {
+            ("qemu-system-aarch64", &["-M", "virt", "-cpu", "cortex-a72"], "ttyAMA0")
+        }
+    }
+}
+
 /// The machine of a guest.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hardware<'a> {
+    /// What it is.
+    pub(crate) architecture: Architecture,
     /// How its instructions are executed.
     pub(crate) accelerator: Accelerator,
     /// Memory in MiB.
@@ -109,10 +121,12 @@ impl Machine {
         let file = file.with_context(|| format!("cannot write {}", console.display()))?;
         // setpriv becomes QEMU, so the child is QEMU itself.
         let mut qemu = tool("setpriv")?;
-        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+        let (program, machine, serial) = emulated(hardware.architecture);
+        qemu.args(["--pdeathsig", "KILL", program]).args(machine);
         qemu.args(hardware.accelerator.arguments());
         qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
-        qemu.args(["-append", COMMAND_LINE, "-nographic", "-no-reboot", "-nic", "none"]);
+        let command_line = format!("console={serial} {COMMAND_LINE}");
+        qemu.args(["-append", &command_line, "-nographic", "-no-reboot", "-nic", "none"]);
         qemu.args(["-smp", "2", "-m", &hardware.memory_mib.to_string()]);
         if let Some(disk) = hardware.disk {
             let drive = format!("if=virtio,format=raw,snapshot=on,file={}", disk.display());

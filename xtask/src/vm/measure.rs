@@ -7,8 +7,10 @@ use anyhow::bail;
 
 use super::image::{Image, Work};
 use super::machine::{Accelerator, Hardware};
+use super::programs::Programs;
 use super::run::{self, Guest, Patience, Shown};
 use super::{Binaries, Part, build, kernels, obstacle, turn};
+use crate::architecture::Architecture;
 use crate::tools;
 
 /// The kernel that is measured.
@@ -29,7 +31,7 @@ pub(crate) fn measure(
     filter: &str,
 ) -> anyhow::Result<Vec<String>> {
     accelerator.check()?;
-    let reason = obstacle()?;
+    let reason = obstacle(Architecture::X86_64)?;
     let missing = tools::provide_for_measuring()?;
     if let Some(reason) = reason {
         bail!("no virtual machine can run here: {reason}");
@@ -38,10 +40,11 @@ pub(crate) fn measure(
         bail!("missing: {}", missing.join(", "));
     }
     let (consoles, _turn) = turn()?;
-    let kernel = kernels().get(KERNEL)?;
-    let binaries = Binaries { ctpulse, ..build()? };
+    let kernel = kernels(Architecture::X86_64).get(KERNEL)?;
+    let binaries = Binaries { ctpulse, ..build(Architecture::X86_64)? };
     let length = if quick { "quick" } else { "full" };
-    let image = Image::new(&binaries, Work::Measurements { length, filter }, true)?;
+    let image =
+        Image::new(&binaries, &Programs::Installed, Work::Measurements { length, filter }, true)?;
     let initramfs = image.with(&kernel, Part::WHOLE)?;
     let guest = Guest {
         name: &kernel.version,
@@ -49,7 +52,12 @@ pub(crate) fn measure(
         initramfs: &initramfs,
         consoles: &consoles,
     };
-    let hardware = Hardware { accelerator, memory_mib: image.memory_mib(), disk: None };
+    let hardware = Hardware {
+        architecture: Architecture::X86_64,
+        accelerator,
+        memory_mib: image.memory_mib(),
+        disk: None,
+    };
     let run = run::attend(guest, hardware, Patience::whole(PATIENCE), &mut |shown| match shown {
         Shown::Verdict(verdict) => eprintln!("bench: {verdict}"),
         Shown::Line(_) => {}

@@ -1,7 +1,7 @@
 //! `cargo xtask vm`: the tests of tests/guest in virtual machines with Debian's kernels.
 //!
-//! `kernel` finds and unpacks a kernel (`apt` downloads it from its suite), `image` makes an
-//! initramfs of our binaries, a few tools and the kernel's modules, `machine` boots it in QEMU,
+//! `kernel` finds and unpacks a kernel (`apt` downloads it from its suite), `programs` finds the tools of a
+//! guest, `image` makes an initramfs of our binaries, these tools and the kernel's modules, `machine` boots it in QEMU,
 //! `console` reads what its init (init.sh) and its kernel print, and `run` turns that into one
 //! verdict per test. This file selects the kernels and tests; `measure` has a guest measure, for
 //! `cargo xtask bench`, and `disk` boots a system from a disk, for `cargo xtask test-package`. Kernels stay in `.cache/kernels` and consoles in `.cache/vm`.
@@ -13,6 +13,7 @@ mod image;
 mod kernel;
 mod machine;
 mod measure;
+mod programs;
 mod run;
 
 pub(crate) use self::apt::Apt;
@@ -33,12 +34,22 @@ use anyhow::{Context, anyhow, bail};
 use self::image::{Image, Work};
 use self::kernel::{Kernel, Kernels};
 use self::machine::Hardware;
+use self::programs::Programs;
 use self::run::{Guest, Patience};
-use crate::workspace::{self, shown};
-use crate::{tools, workspace::run_checked};
+use crate::architecture::Architecture;
+use crate::workspace::{self, run_checked, shown};
+use crate::{cross, tools};
 
 /// The kernels that are tested where none are named.
-const DEFAULT: [&str; 3] = ["5.10", "6.1", "6.12"];
+fn default_kernels(architecture: Architecture) -> &'static [&'static str] {
+    match architecture {
+        Architecture::X86_64 => &["5.10", "6.1", "6.12"],
+        Architecture::Aarch64 => &["6.1", "6.12"],
+    }
+}
+
+/// Debian's package with the emulator of arm64.
+const EMULATOR: &str = "qemu-system-arm";
 
 /// Seconds that a guest may take by default: twice what all tests take on an idle machine, of
 /// which one waits for the kernel's garbage collector, two minutes on 5.10.
@@ -50,7 +61,10 @@ const TEST_TIMEOUT: u64 = 600;
 /// Options of `cargo xtask vm`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// A kernel to boot, instead of 5.10, 6.1 and 6.12; repeat it for several. Debian's newest
+    /// The architecture of the guests. The tests for arm64 are built by Debian's compiler
+    #[arg(long, value_enum, default_value_t)]
+    arch: Architecture,
+    /// A kernel to boot, instead of 5.10 (amd64 only), 6.1 and 6.12; repeat it for several. Debian's newest
     /// of a series (5.10, 6.1, 6.12), a package by its name, where needed with its suite
     /// (linux-image-...-cloud-amd64/trixie-backports), or a directory with an unpacked package
     #[arg(long = "kernel", value_name = "KERNEL")]
@@ -100,6 +114,7 @@ impl Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            arch: Architecture::default(),
             kernels: Vec::new(),
             timeout: TIMEOUT,
             test_timeout: TEST_TIMEOUT,
@@ -119,29 +134,37 @@ impl Default for Options {
 ///
 /// # Errors
 /// When an installation was tried and failed.
-pub(crate) fn obstacle() -> anyhow::Result<Option<String>> {
+pub(crate) fn obstacle(architecture: Architecture) -> anyhow::Result<Option<String>> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        return Ok(Some("the kernels are for x86-64, and this machine is not".to_owned()));
+        return Ok(Some("the guests are made on x86-64, and this machine is not".to_owned()));
     }
     let missing = tools::provide_for_vm()?;
-    Ok((!missing.is_empty()).then(|| format!("missing: {}", missing.join(", "))))
+    if !missing.is_empty() {
+        return Ok(Some(format!("missing: {}", missing.join(", "))));
+    }
+    if architecture == Architecture::X86_64 {
+        return Ok(None);
+    }
+    let emulator = tools::provide_packages(&[EMULATOR], "it runs guests for arm64")?;
+    Ok(cross::obstacle()?.or(emulator))
 }
 
 /// Runs the tests in each kernel, and prints the results.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    if let Some(reason) = obstacle()? {
+    if let Some(reason) = obstacle(options.arch)? {
         bail!("no virtual machine can run here: {reason}");
     }
     options.accel.check()?;
     let (consoles, _turn) = turn()?;
-    let mut kernels = kernels();
-    let names = options.kernels.iter().map(String::as_str);
-    let names: Vec<_> = if names.len() == 0 { DEFAULT.to_vec() } else { names.collect() };
-    let kernels: Vec<_> = names.iter().map(|name| kernels.get(name)).collect::<Result<_, _>>()?;
+    let mut cache = kernels(options.arch);
+    let names: Vec<_> = options.kernels.iter().map(String::as_str).collect();
+    let names = if names.is_empty() { default_kernels(options.arch) } else { &names };
+    let kernels: Vec<_> = names.iter().map(|name| cache.get(name)).collect::<Result<_, _>>()?;
 
-    let binaries = build()?;
+    let binaries = build(options.arch)?;
     let image = Image::new(
         &binaries,
+        &Programs::of(&mut cache)?,
         Work::Tests {
             filter: options.test.as_deref().unwrap_or_default(),
             connections: options.connections,
@@ -159,8 +182,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// The kernels, downloaded when they are asked for.
-fn kernels() -> Kernels {
-    Kernels::new(workspace::root().join(".cache/kernels"))
+fn kernels(architecture: Architecture) -> Kernels {
+    Kernels::new(workspace::root().join(".cache/kernels"), architecture)
 }
 
 /// The directory of consoles, once no other run of this workspace uses it and the kernels; the
@@ -188,11 +211,28 @@ struct Binaries {
     ctpulse: PathBuf,
 }
 
-fn build() -> anyhow::Result<Binaries> {
-    let mut cargo = workspace::cargo();
-    // As the other tests are built, so that nothing else is built again.
-    cargo.args(["test", "--locked", "--workspace", "--test", "guest"]);
-    cargo.args(["--no-run", "--message-format", "json-render-diagnostics"]);
+fn build(architecture: Architecture) -> anyhow::Result<Binaries> {
+    let mut cargo = match architecture {
+        // As the other tests are built, so that nothing else is built again.
+        Architecture::X86_64 => {
+            let mut cargo = workspace::cargo();
+            cargo.args(["test", "--workspace"]);
+            cargo
+        }
+        Architecture::Aarch64 => {
+            let mut cargo = cross::cargo("test", "std");
+            cargo.args(["--package", "ctpulse"]);
+            cargo
+        }
+    };
+    cargo.args([
+        "--locked",
+        "--test",
+        "guest",
+        "--no-run",
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
     cargo.stderr(Stdio::inherit());
     eprintln!("xtask: {}", shown(&cargo));
     let output = run_checked(&mut cargo)?;
@@ -207,7 +247,7 @@ fn build() -> anyhow::Result<Binaries> {
 /// # Errors
 /// When it does not compile.
 pub(crate) fn build_tests() -> anyhow::Result<PathBuf> {
-    Ok(build()?.guest)
+    Ok(build(Architecture::X86_64)?.guest)
 }
 
 /// The measurement `NAME number=...` that a line of a test has.
@@ -313,8 +353,12 @@ fn test(
         test: Duration::from_secs(options.test_timeout) + Duration::from_secs(60),
     };
     let guest = Guest { name: &name, kernel, initramfs: &image.with(kernel, part)?, consoles };
-    let hardware =
-        Hardware { accelerator: options.accel, memory_mib: image.memory_mib(), disk: None };
+    let hardware = Hardware {
+        architecture: options.arch,
+        accelerator: options.accel,
+        memory_mib: image.memory_mib(),
+        disk: None,
+    };
     let run = run::attend(guest, hardware, patience, &mut |event| match event {
         run::Shown::Line(line) if options.verbose => eprintln!("{name}: {line}"),
         run::Shown::Line(_) => {}
