@@ -21,6 +21,7 @@ use anyhow::{Context, bail};
 
 use self::measure::{Finished, Stats, first_byte, resident, run_to_end};
 use self::table::{Figure, Table};
+use crate::architecture::Architecture;
 use crate::tools;
 use crate::vm;
 use crate::workspace::{self, shown};
@@ -43,6 +44,10 @@ pub(crate) struct Options {
     /// namespaces meanwhile
     #[arg(long, value_name = "WHAT", value_parser = ["events"], conflicts_with_all = ["probes"])]
     host: Option<String>,
+    /// The architecture of the virtual machine. On arm64 there is no bpftrace to compare with, and ctpulse is
+    /// the build of the tests: measure with --only connections
+    #[arg(long, value_enum, default_value_t, requires_if("arm64", "only"))]
+    arch: Architecture,
     /// How QEMU executes the virtual machine's instructions: by default counted, so that no figure
     /// depends on the load of this machine
     #[arg(long, value_enum, default_value_t = vm::Accelerator::Icount)]
@@ -116,7 +121,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     eprintln!("bench: the probes, in a virtual machine");
     let only = options.only.as_deref().unwrap_or_default();
-    let reported = vm::measure(bench.ctpulse.clone(), options.quick, options.accel, only);
+    let (ctpulse, arch) = (bench.ctpulse.clone(), options.arch);
+    let reported = vm::measure(ctpulse, arch, options.quick, options.accel, only);
     events::add(&mut table, reported, !only.is_empty());
     print!("{table}");
     Ok(verdict(&table, options))

@@ -26,13 +26,15 @@ const PATIENCE: Duration = Duration::from_secs(5400);
 /// When no virtual machine can run here, or the guest or its kernel came to harm.
 pub(crate) fn measure(
     ctpulse: PathBuf,
+    architecture: Architecture,
     quick: bool,
     accelerator: Accelerator,
     filter: &str,
 ) -> anyhow::Result<Vec<String>> {
     accelerator.check()?;
-    let reason = obstacle(Architecture::X86_64)?;
-    let missing = tools::provide_for_measuring()?;
+    let is_native = architecture == Architecture::X86_64;
+    let reason = obstacle(architecture)?;
+    let missing = if is_native { tools::provide_for_measuring()? } else { Vec::new() };
     if let Some(reason) = reason {
         bail!("no virtual machine can run here: {reason}");
     }
@@ -40,11 +42,13 @@ pub(crate) fn measure(
         bail!("missing: {}", missing.join(", "));
     }
     let (consoles, _turn) = turn()?;
-    let kernel = kernels(Architecture::X86_64).get(KERNEL)?;
-    let binaries = Binaries { ctpulse, ..build(Architecture::X86_64)? };
+    let mut cache = kernels(architecture);
+    let kernel = cache.get(KERNEL)?;
+    let built = build(architecture)?;
+    let binaries = if is_native { Binaries { ctpulse, ..built } } else { built };
     let length = if quick { "quick" } else { "full" };
-    let image =
-        Image::new(&binaries, &Programs::Installed, Work::Measurements { length, filter }, true)?;
+    let work = Work::Measurements { length, filter };
+    let image = Image::new(&binaries, &Programs::of(&mut cache)?, work, is_native)?;
     let initramfs = image.with(&kernel, Part::WHOLE)?;
     let guest = Guest {
         name: &kernel.version,
@@ -52,12 +56,8 @@ pub(crate) fn measure(
         initramfs: &initramfs,
         consoles: &consoles,
     };
-    let hardware = Hardware {
-        architecture: Architecture::X86_64,
-        accelerator,
-        memory_mib: image.memory_mib(),
-        disk: None,
-    };
+    let hardware =
+        Hardware { architecture, accelerator, memory_mib: image.memory_mib(), disk: None };
     let run = run::attend(guest, hardware, Patience::whole(PATIENCE), &mut |shown| match shown {
         Shown::Verdict(verdict) => eprintln!("bench: {verdict}"),
         Shown::Line(_) => {}
