@@ -115,13 +115,19 @@ fn entries_that_die_before_they_are_in_the_table_are_named() {
     let line = settled(&running, "", "drop", killed);
     let (records, printed) = drops.records();
     println!("{line}\n{printed}");
+    let all = failed + killed;
+    if drops_while_a_helper_goes() && !crate::shows_variables() {
+        // The generation of connections is not known.
+        assert_eq!(of_cause(&records, "chaintoolong").len() as u64, all, "{records:?}");
+        assert!(printed.contains("warning: dying entries are reported as chains"), "{printed}");
+        return;
+    }
     let dying = of_cause(&records, "dying");
     let port = |record: &&serde_json::Value| {
         assert_eq!((&record["source"], &record["source_port"]), (&HIDDEN[0].into(), &53.into()));
         record["destination_port"].as_u64().unwrap()
     };
     assert_eq!(dying.iter().map(port).collect::<BTreeSet<_>>(), refused, "{records:?}");
-    let all = failed + killed;
     assert_eq!((dying.len() as u64, records.len() as u64), (all, all), "{records:?}");
     assert_eq!(integer(&line, "drop_dying"), Some(all), "{line}");
 }

@@ -143,6 +143,9 @@ fn attach_hooks(wanted: &AttachOptions<'_>, cannot: &'static str) -> anyhow::Res
     for (hook, state) in asked.filter(|(_, state)| !state.is_attached()) {
         log::debug!("no {}: {state}", hook.name);
     }
+    if let Some(warning) = events.confuses_refusals() {
+        log::warn!("{warning}");
+    }
     Ok(events)
 }
 

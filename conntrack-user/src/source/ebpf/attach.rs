@@ -87,6 +87,7 @@ impl Events {
         let Plan { hooks, constants, namespaces, .. } = plan;
         let has_reports = constants.reports > 0;
         let layout = kernel.types.as_ref().ok().filter(|_| has_reports).map(|t| t.offsets.tuple);
+        let hides_generation = constants.hides_generation();
         let counts_invalid = constants.invalid.is_some() && !has_reports;
         let invalid_counts = counts_invalid.then(|| InvalidMaps::take(&mut ebpf)).transpose()?;
         Ok(Self {
@@ -103,6 +104,7 @@ impl Events {
             hooks: hooks.to_vec(),
             states,
             sees_table: constants.table != 0 && constants.table_size != 0,
+            hides_generation,
             reports: layout,
             invalid: layout.filter(|_| constants.invalid.is_some()),
             invalid_counts,

@@ -230,21 +230,29 @@ impl<'a> Btf<'a> {
         })
     }
 
+    /// Whether the string at an offset is this one. It is asked of each type of a kernel, so it does not search
+    /// the string's end.
     fn is_named(&self, offset: u32, name: &str) -> bool {
-        self.name(offset) == Some(name.as_bytes())
+        let rest = self.text_from(offset).and_then(|text| text.strip_prefix(name.as_bytes()));
+        rest.is_some_and(|rest| rest.first() == Some(&0))
     }
 
     /// Returns the string at an offset, without its end; `None` for an invalid offset.
     fn name(&self, offset: u32) -> Option<&[u8]> {
+        let text = self.text_from(offset)?;
+        text.iter().position(|&byte| byte == 0).map(|end| &text[..end])
+    }
+
+    /// Returns what begins with the string at an offset; `None` for an invalid offset.
+    fn text_from(&self, offset: u32) -> Option<&[u8]> {
         let mut offset = offset as usize;
         if let Some(base) = self.base {
             match offset.checked_sub(base.strings_length) {
-                None => return base.name(offset as u32),
+                None => return base.text_from(offset as u32),
                 Some(own) => offset = own,
             }
         }
-        let text = self.bytes.get(self.strings + offset..)?;
-        text.iter().position(|&byte| byte == 0).map(|end| &text[..end])
+        self.bytes.get(self.strings + offset..)
     }
 
     /// Returns the prototype of a function; `None` where it is not there.

@@ -2,7 +2,7 @@
 
 use aya::maps::{HashMap, Map, MapError};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
-use conntrack_ebpf::{MOST_INVALID_COUNTS, MOST_TEXTS, REFUSED_BITS, names};
+use conntrack_ebpf::{ABSENT, MOST_INVALID_COUNTS, MOST_TEXTS, REFUSED_BITS, names};
 
 use super::error::EventsError;
 use super::offsets::Offsets;
@@ -51,6 +51,11 @@ pub(super) struct Constants {
 }
 
 impl Constants {
+    /// Whether connections have the generation of their extensions, and the kernel hides the current one.
+    pub(super) fn hides_generation(&self) -> bool {
+        self.offsets.nf_conn_ext != ABSENT && self.offsets.nf_conn_ext != 0 && self.generation == 0
+    }
+
     /// The number of slots of each CPU.
     fn slots(&self) -> u32 {
         entries(1 + self.inodes.len())

@@ -84,6 +84,8 @@ pub struct Events {
     states: Vec<HookState>,
     /// Whether the kernel's table of connections can be read.
     sees_table: bool,
+    /// Whether dying entries cannot be told from long chains: the kernel hides the generation of extensions.
+    hides_generation: bool,
     /// Why namespaces cannot be distinguished, if they cannot.
     blind: Option<BtfError>,
     /// The layout of tuples for the reports, until they are taken.
@@ -287,6 +289,20 @@ impl Events {
         log::debug!("{}", self.describe());
         let warnings = self.states().filter_map(|(hook, state)| state.warning(hook.name));
         warnings.for_each(|warning| log::warn!("{warning}"));
+    }
+
+    /// Why dying entries are reported as chains that are too long, where the kernel hides what tells them apart.
+    pub(crate) fn confuses_refusals(&self) -> Option<String> {
+        let reports_refusals = self
+            .states()
+            .any(|(hook, state)| hook.events.contains(&Event::InsertDying) && state.is_attached());
+        (self.hides_generation && reports_refusals).then(|| {
+            format!(
+                "dying entries are reported as chains that are too long: /proc/kallsyms does not show the address of \
+                 {} (CAP_SYSLOG, kernel.kptr_restrict, CONFIG_KALLSYMS_ALL)",
+                symbols::EXTENSION_GENERATION
+            )
+        })
     }
 
     /// Events of `slot` since the programs were attached, on all CPUs.
