@@ -92,7 +92,10 @@ const QUICK: Plan = Plan {
 
 /// Builds, measures and prints the table.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    build()?;
+    // A guest for another architecture has the build of the tests.
+    if options.arch == Architecture::X86_64 {
+        build()?;
+    }
     let release = workspace::release_dir()?;
     let bench = Bench {
         plan: if options.quick { &QUICK } else { &FULL },
