@@ -22,6 +22,7 @@ mod parts;
 mod peaks;
 mod rebuilt;
 mod resets;
+mod restarts;
 mod sorted;
 mod stillness;
 mod strangers;

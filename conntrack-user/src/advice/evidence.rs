@@ -166,8 +166,12 @@ impl Evidence {
     /// together. (Telegraf's `searched` is `clash_resolve` on kernels from 5.10 on, without `new`.)
     pub(super) fn found_taken(&self) -> Option<f64> {
         let is_per_packet = self.counted(&DROP_TRACKER).is_some();
-        let is_old = self.count(&SEARCHED) > 0.0 && self.count(&NEW) > 0.0;
-        self.counted(&FOUND).filter(|_| !is_per_packet && !is_old)
+        self.counted(&FOUND).filter(|_| !is_per_packet && !self.is_up_to_4_8())
+    }
+
+    /// Whether the kernel is one of those up to 4.8, which count `searched` and `new`.
+    pub(super) fn is_up_to_4_8(&self) -> bool {
+        self.count(&SEARCHED) > 0.0 && self.count(&NEW) > 0.0
     }
 
     /// Returns the insertions that were refused because of a long hash chain; `None` where rows do not

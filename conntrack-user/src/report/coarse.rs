@@ -192,6 +192,11 @@ impl Grid {
         }
     }
 
+    /// Returns the unit of all times in seconds, if it matters.
+    pub(super) fn unit_seconds(&self) -> Option<f64> {
+        UNITS_NS.get(self.unit).map(|unit| *unit as f64 / 1e9)
+    }
+
     fn take_same(&mut self) {
         match std::mem::take(&mut self.same) {
             0 => {}

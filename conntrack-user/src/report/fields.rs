@@ -201,6 +201,8 @@ pub(super) enum CounterOrigin {
     Probes,
     /// The kernel, and in its stead the probes of ctpulse on some kernels.
     Either,
+    /// The kernel, and with `ebpf_per_packet` the lookups of packets.
+    KernelOrLookups,
     /// Another program, by the field's name: it may be no counter.
     Unknown,
 }
@@ -213,7 +215,7 @@ impl CounterOrigin {
         let is_missed = field.value == Some(WindowValue::EventsMissed);
         match field.documented {
             _ if is_derived || is_missed => Self::Probes,
-            // `found` is the kernel's, but for `ebpf_per_packet`.
+            Some(_) if name == fields::FOUND.name => Self::KernelOrLookups,
             Some(_) if field.event.is_some() && is_constant_on_some_kernels(name) => Self::Either,
             None if field.event.is_some() => Self::Probes,
             _ => Self::Kernel,

@@ -203,6 +203,8 @@ impl Clock {
             gaps.missing = (gaps.missing as f64 * rows).round() as u64;
             sharing = self.grid.extra();
         }
+        let shortest = interval.and_then(|it| self.intervals.shortest_if_irregular(it * 1e6));
+        gaps.early_excess = self.grid.unit_seconds().zip(shortest).map(|(unit, it)| unit / it);
         let interval = coarse.map(|coarse| coarse.interval_seconds).or(interval);
         Times {
             interval,

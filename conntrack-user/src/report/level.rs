@@ -14,6 +14,9 @@ use super::summary::{Above, Fill, Fullest, LimitChange};
 const NEARLY_FULL: f64 = 90.0;
 /// Fewer entries show nothing of whether they are a sum over CPUs.
 const SOME_ENTRIES: f64 = 8.0;
+/// If no more than one of so many rows has its limit in another part of the file, the others show how long the
+/// table was nearly full.
+const FEW_APART: u64 = 20;
 /// Changes of the limit that are listed; all are counted.
 const MOST_CHANGES: usize = 8;
 
@@ -36,6 +39,11 @@ pub(super) struct TableLevel {
     peak: Option<(f64, i64)>,
     fullest: Option<Fullest>,
     above: Option<Above>,
+    /// Rows with entries, and those of them whose limit is in another part of the file.
+    rows: u64,
+    apart: u64,
+    /// The most entries of the latter.
+    peak_apart: Option<(f64, i64)>,
     /// Whether the entries so far are surely the table's and no sum over CPUs.
     is_sure: bool,
     /// The times of all entries.
@@ -81,6 +89,7 @@ impl TableLevel {
             self.entries = Spread::default();
             (self.last_entries, self.rises, self.falls) = (None, 0, 0);
             (self.peak, self.fullest, self.above) = (None, None, None);
+            (self.rows, self.apart, self.peak_apart) = (0, 0, None);
             self.span = Some((now.time_ns, now.time_ns));
         }
         self.is_sure |= is_sure;
@@ -95,8 +104,33 @@ impl TableLevel {
             self.peak = Some((high, now.time_ns));
         }
         let has_extremes = now.entries_min.is_some() && now.entries_max.is_some();
-        let fill = self.take_fill(before, [low, last, high], has_extremes, (now.time_ns, seconds));
+        self.rows += 1;
+        let fill = if is_sure && self.is_limit_apart(now, before, far_ns) {
+            self.apart += 1;
+            if self.peak_apart.is_none_or(|(peak, _)| high > peak) {
+                self.peak_apart = Some((high, now.time_ns));
+            }
+            None
+        } else {
+            self.take_fill(before, [low, last, high], has_extremes, (now.time_ns, seconds))
+        };
         Some(EntryExtremes { entries: (low, high), fill, is_other_table })
+    }
+
+    /// Whether the limit of a row is in another part of the file, as in an export field by field: none is known yet,
+    /// or it changes, and the one that was read last is of a later time.
+    fn is_limit_apart(&self, now: &Moment, before: Option<f64>, far_ns: i64) -> bool {
+        let is_of_later_time = |(limit_ns, _): (i64, f64)| {
+            limit_ns > now.time_ns && limit_ns.abs_diff(now.time_ns) > far_ns.unsigned_abs()
+        };
+        now.max.is_none()
+            && (before.is_none() || self.changed > 0 && self.limit.is_some_and(is_of_later_time))
+    }
+
+    /// Returns the limit of a time, after all rows.
+    fn limit_at(&self, time_ns: i64, changes: &[LimitChange]) -> Option<f64> {
+        let last = changes.iter().rfind(|change| change.at_ns <= time_ns).map(|change| change.to);
+        last.or(changes.first().map(|change| change.from)).or(self.last_limit.map(|(_, max)| max))
     }
 
     /// Whether a row of the table is missing, whose entries those of the statistics are.
@@ -166,7 +200,6 @@ impl TableLevel {
         let max = self.max.filter(|max| *max > 0.0)?;
         // It is not known which of the two limits the extremes were under: only the conclusions that hold
         // under both limits are drawn.
-        let is_first = before.is_none();
         let before = before.filter(|before| *before > 0.0).unwrap_or(max);
         let (smaller, larger) = (max.min(before), max.max(before));
         let of = |entries: f64, max: f64| Fullest {
@@ -179,10 +212,6 @@ impl TableLevel {
         let fullest = if end.percent > highest.percent { end } else { highest };
         if self.fullest.is_none_or(|before| fullest.percent > before.percent) {
             self.fullest = Some(fullest);
-        }
-        // The first known limit is taken for the time before it, too.
-        if is_first && let Some((peak, at_ns)) = self.peak {
-            self.fullest = Some(Fullest { at_ns, ..of(peak, max) });
         }
         let lowest = of(low, larger).percent.min(end.percent);
         let begin_percent = self.end_percent.replace(end.percent).filter(|_| !has_extremes);
@@ -205,11 +234,16 @@ impl TableLevel {
         let mut limit_changes = self.changes.clone();
         limit_changes.sort_by_key(|change| change.at_ns);
         let max = self.last_limit.map(|(_, max)| max);
-        // Entries and limit may stand in different parts of a file; a single limit is that of all.
-        let fullest = self.fullest.or_else(|| {
-            let max = max.filter(|max| *max > 0.0 && self.changed == 0)?;
-            Some(Fullest { percent: peak / max * 100.0, entries: peak, max, at_ns: peak_at_ns })
+        // Entries and limit may be in different parts of a file.
+        let limit = |at_ns| self.limit_at(at_ns, &limit_changes).filter(|max| *max > 0.0);
+        let apart = self.peak_apart.and_then(|(entries, at_ns)| {
+            let max = limit(at_ns)?;
+            Some(Fullest { percent: entries / max * 100.0, entries, max, at_ns })
         });
+        let both = self.fullest.into_iter().chain(apart);
+        let fullest = both.max_by(|one, other| one.percent.total_cmp(&other.percent));
+        // How long it was nearly full is that of the other rows only.
+        let above = self.above.filter(|_| self.apart <= self.rows / FEW_APART);
         Some(Fill {
             max,
             limit_changed: self.changed,
@@ -220,7 +254,7 @@ impl TableLevel {
             peak_at_ns,
             is_sum: false,
             one_way: if self.rises.min(self.falls) == 0 { self.rises.max(self.falls) } else { 0 },
-            above_90_percent: self.above,
+            above_90_percent: above,
             full_between: None,
         })
     }

@@ -87,8 +87,8 @@ pub struct SourceReport {
     #[serde(skip)]
     pub invalid_beside_new: Option<InvalidWindow>,
     /// The counters of probes that were attached for a part of the time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub partly_counted: Option<PartlyCounted>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partly_counted: Vec<PartlyCounted>,
     /// Warnings: one sentence, with numbers, for everything that could not be read, paired,
     /// ordered or concluded. Empty means that the numbers above are complete.
     pub unknown: Vec<String>,
@@ -100,12 +100,12 @@ pub struct SourceReport {
     pub drawing: Option<Drawing>,
 }
 
-/// Counters that were counted in a part of the time, which their events are of.
+/// Counters that were counted in the same part of the time, which their events are of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PartlyCounted {
-    /// Their names, those of the shortest time first.
+    /// Their names.
     pub names: Vec<String>,
-    /// The time in which the first of them was counted.
+    /// The time in which they were counted.
     pub seconds: f64,
     /// The time of all rows.
     pub of_seconds: f64,
@@ -299,6 +299,10 @@ pub struct Gaps {
     /// How often a row that was late, by up to an interval, leaves open whether one is missing in front of it:
     /// where the times between rows vary by more than half of the interval, as with a `collection_jitter`.
     pub undecided: u64,
+    /// By which share the rate of a row that came early is too high at most, where the times between rows vary and
+    /// are whole seconds or a multiple.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_excess: Option<f64>,
     /// The longest gaps.
     pub longest: Vec<Gap>,
     /// How often ctpulse was started again within the recording.

@@ -168,7 +168,7 @@ fn source(source: &SourceReport, window_seconds: f64, out: &mut String) {
         .filter_map(|(lost, what, how)| Some(format!("{} {how}", count((*lost)?, what))));
     let known = known.collect::<Vec<_>>().join(", ");
     line(out, "misses", if known.is_empty() { "not in these rows" } else { &known });
-    if let Some(partly) = &source.partly_counted {
+    for partly in &source.partly_counted {
         line(out, "probes", &partly_counted(partly));
     }
     if !source.columns.is_empty() {
@@ -307,6 +307,11 @@ fn gaps(gaps: &Gaps, at: &dyn Fn(i64) -> String, out: &mut String) {
     if gaps.undecided > 0 {
         let late = count(gaps.undecided as f64, "late row");
         parts.push(format!("{late} (one may be missing in front of each)"));
+    }
+    if let Some(excess) = gaps.early_excess {
+        let excess = percent(100.0 * excess);
+        parts
+            .push(format!("rates and peaks of early rows up to {excess} too high (rounded times)"));
     }
     let known = parts.join(", ");
     line(out, "gaps", if known.is_empty() { "none" } else { &known });

@@ -95,6 +95,42 @@ fn a_table_that_was_full_between_rows_is_said() {
     assert!(advice.contains("1,500 in 7 min, the table full in between"), "{advice}");
 }
 
+/// A full table was "never 90 % full" in an export that has the entries of all times before their limits.
+#[test]
+fn a_limit_in_another_part_of_the_file_is_that_of_its_time() {
+    let rows = |limit: &dyn Fn(u64) -> u64| -> String {
+        let time = |at: u64| START_NS as u64 / 1_000_000_000 + 10 * at;
+        let parts: [&dyn Fn(u64) -> String; 6] = [
+            &|at| format!("conntrack,cpu=all drop={}i", 3 * at.clamp(50, 60)),
+            &|_| "conntrack,cpu=all early_drop=0i".to_owned(),
+            &|_| "conntrack,cpu=all insert_failed=0i".to_owned(),
+            &|_| "conntrack,cpu=all invalid=0i".to_owned(),
+            &|at| {
+                let count = if (50..60).contains(&at) { 8000 } else { 2000 };
+                format!("conntrack ip_conntrack_count={count}i")
+            },
+            &|at| format!("conntrack ip_conntrack_max={}i", limit(at)),
+        ];
+        let line = |part: usize, at| format!("{} {}\n", parts[part](at), time(at));
+        (0..parts.len())
+            .flat_map(|part| (0..1500).map(move |at| (part, at)))
+            .map(|(p, a)| line(p, a))
+            .collect()
+    };
+    let found = report_of(&rows(&|_| 8000), "text");
+    let fill = "fill        at most 100% (8,000 of 8,000 entries) at 07:18:20";
+    assert!(found.contains(fill), "{found}");
+    assert!(!found.contains("90 % full"), "{found}");
+    assert!(advice_on(&rows(&|_| 8000)).contains("the table is too small"));
+    // It was raised later, and lowered before.
+    for limit in
+        [|at| if at < 700 { 8000 } else { 80_000 }, |at| if at < 30 { 80_000 } else { 8000 }]
+    {
+        let found = report_of(&rows(&limit), "text");
+        assert!(found.contains(fill), "{found}");
+    }
+}
+
 /// The default limit of the kernel until a script has set the configured one: the advice was a limit below the
 /// entries of the same rows.
 #[test]

@@ -187,3 +187,32 @@ fn a_peak_of_a_late_sample_is_a_lower_bound() {
         assert_eq!(shown.contains(" 5 in 10 ms+ "), missed > 0, "{shown}");
     }
 }
+
+/// 300 events a second were a peak of 490 where rows of whole seconds came early.
+#[test]
+fn rounded_times_of_early_rows_are_said() {
+    let rows = |jitter_ms: u64, unit_ms: u64| -> String {
+        let mut random = fastrand::Rng::with_seed(3);
+        let row = |at: u64| {
+            let ms = 10_000 * at + random.u64(0..=jitter_ms);
+            let drop = 317 * ms / 1000;
+            let time = 1_795_590_600_000 + ms / unit_ms * unit_ms;
+            format!(
+                "conntrack,cpu=all drop={drop}i,insert_failed={drop}i,early_drop=0i {time}000000\n\
+                 conntrack ip_conntrack_count=5i,ip_conntrack_max=4000i {time}000000\n"
+            )
+        };
+        (0..400).map(row).collect()
+    };
+    let found = source(&rows(9000, 1000));
+    let excess = found.gaps.early_excess.unwrap();
+    assert!((0.25..=1.0).contains(&excess), "{excess}");
+    let drop = found.counters.iter().find(|counter| counter.name == "drop").unwrap();
+    assert!(drop.peak.unwrap() <= 317.0 * (1.0 + excess), "{drop:?}");
+    assert!(drop.peak.unwrap() > 330.0, "{drop:?}");
+    let text = report_text(&report_of(rows(9000, 1000).as_bytes()));
+    assert!(text.contains("too high (rounded times)"), "{text}");
+    for (jitter_ms, unit_ms) in [(100, 1000), (9000, 1)] {
+        assert_eq!(source(&rows(jitter_ms, unit_ms)).gaps.early_excess, None);
+    }
+}

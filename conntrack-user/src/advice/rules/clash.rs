@@ -92,6 +92,8 @@ impl ClashCause {
             (..RACE, ..MANY) if are_resolved => Self::Race(high),
             (..RACE, ..MANY) => Self::Background(high),
             (..RACE, _) => Self::Inseparable(high, true),
+            // Races come with the load, and so do the ports that searches find taken.
+            _ if evidence.races_resolved() >= failed => Self::Inseparable(high, true),
             _ if low > TRIES => Self::Crowded,
             (1.0..MANY, _) if is_steady(evidence, ratio) && !are_resolved => Self::Few(ratio),
             (_, ..1.0) => Self::MostlyRaces(high),
@@ -246,6 +248,11 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
     let what = match dropped {
         Some(_) => "packets lost before their entry was inserted".to_owned(),
         None if are_lost => "insertions failed, and their packets were lost".to_owned(),
+        None if evidence.is_up_to_4_8() => {
+            "insertions failed: races, whose packets were lost up to Linux 4.6 and are not in drop; from 4.7 on the \
+             kernel resolves them"
+                .to_owned()
+        }
         None if drops_of_all > 0.0 => format!(
             "insertions failed, some perhaps races that the kernel resolved (before 5.10), and {} \
              packets were dropped for these or other causes",

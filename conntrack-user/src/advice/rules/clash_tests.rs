@@ -109,6 +109,17 @@ fn a_mixture_has_a_share_and_the_remedies_of_both() {
     assert!(text(&mixed).contains("NAT ports:") && text(&mixed).contains("races:"), "{mixed:?}");
 }
 
+/// 4,460 races behind a busy NAT were "at least 78.0% are exhausted ports": both followed the load.
+#[test]
+fn many_races_that_were_resolved_leave_the_cause_open() {
+    let mut races = failed(4460.0, 900_000.0, Some((193.0, 200.0)));
+    assert_eq!(only(&races).title, "NAT runs out of ports");
+    races.counted.insert("clash_resolve".to_owned(), 87_775.0);
+    let races = only(&races);
+    assert_eq!(races.title, "first packets race, or NAT runs out of ports");
+    assert!(!races.evidence.contains("at least"), "{races:?}");
+}
+
 /// Searches that succeed find taken ports, whether insertions fail or not.
 #[test]
 fn ports_found_by_successful_searches_are_not_counted_for_failures() {
@@ -234,6 +245,10 @@ fn races_report_the_share_of_name_lookups() {
     // The rows of a recording do not show the release.
     resolved.host = Host::Recorded;
     assert_eq!(only(&resolved).severity, Severity::Unknown);
+    // Kernels up to 4.8 alone count both.
+    let old = [("insert_failed", 5.0), ("searched", 9.0), ("new", 9.0)];
+    let finding = only(&Evidence { host: Host::Recorded, ..evidence(100.0, &old) });
+    assert!(finding.evidence.contains("lost up to Linux 4.6 and are not in drop"), "{finding:?}");
     let lost = [("insert_failed", 5.0), ("clash_resolve", 2.0), ("found", 0.0)];
     assert_eq!(only(&evidence(100.0, &lost)).severity, Severity::Problem);
     let lost = [("insert_failed", 5.0), ("drop", 5.0), ("found", 0.0)];

@@ -5,7 +5,8 @@ use super::{BY_SOURCE, Evidence, FILLING, FULL, Finding, SYSCTL, Severity};
 use super::{number, percent, within};
 use crate::schema::field::Field;
 use crate::schema::fields::{
-    CREATE_TABLE_FULL, DROP, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP, TABLE_FULL_EVICTABLE,
+    CREATE_TABLE_FULL, DROP, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP, INSERT_FAILED,
+    TABLE_FULL_EVICTABLE,
 };
 
 /// Entries for each bucket above which lookups are slow; the kernel's own default is 1 from 5.15
@@ -52,7 +53,13 @@ pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
         text.push_str(" in any sample, though full in between");
     }
     let evictions = EVICTED.map(|(counter, what)| (evidence.count(&counter), what));
-    let counts = [(dropped, "packets dropped")]
+    let is_sure = evidence.counted(&DROP_TABLE_FULL).or(evidence.counted(&INSERT_FAILED)).is_some();
+    let packets = if is_sure {
+        "packets dropped"
+    } else {
+        "packets dropped for this or other causes (no row has insert_failed)"
+    };
+    let counts = [(dropped, packets)]
         .into_iter()
         .chain(evictions)
         .chain([(not_created, "entries of other programs (ctnetlink, BPF) refused")]);

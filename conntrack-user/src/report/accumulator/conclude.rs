@@ -29,6 +29,8 @@ pub(in crate::report) struct Context<'a> {
 
 /// A counter is counted in a part of the time if that is less than this share of it.
 const PARTLY: f64 = 0.9;
+/// Times that differ by less are one: counters are found at different samples.
+const SAME_PART: f64 = 0.02;
 
 /// The times of the rows by which a source is reported.
 struct Schedule {
@@ -90,6 +92,8 @@ impl SourceAccumulator {
         unknowns.append(self.table_doubts.unknown());
         unknowns.append(self.left_out.unknown(&context.counters.names));
         unknowns.sentences.extend(self.unknown_of_columns(context.counters));
+        unknowns.append(self.unknown_of_other_counts(context.counters));
+        unknowns.sentences.extend(self.resumed.unknown());
         unknowns.sentences.extend(self.precision.unknown(&context.counters.names));
         unknowns.sentences.extend(context.unknown.iter().cloned());
         let (from_ns, to_ns) = self.span.unwrap_or_default();
@@ -264,22 +268,30 @@ impl SourceAccumulator {
     }
 
     /// The counters of probes that were counted for a part of the time only.
-    fn partly_counted(&self, counters: &Counters, names: &[String]) -> Option<PartlyCounted> {
+    fn partly_counted(&self, counters: &Counters, names: &[String]) -> Vec<PartlyCounted> {
         let of_seconds = self.rated_seconds;
         let all = self.counters.iter().zip(&counters.origins).zip(names);
         let partly = all.filter(|((counter, origin), name)| {
             let seconds = counter.counted_seconds;
             origin.is_of_probes(self.is_of_ctpulse)
                 && !is_without_rate(name)
+                && counter.has_rate
                 && seconds > 0.0
                 && seconds < PARTLY * of_seconds
         });
         let mut partly: Vec<_> =
             partly.map(|((counter, _), name)| (counter.counted_seconds, name)).collect();
         partly.sort_by(|a, b| a.0.total_cmp(&b.0).then(rank(a.1).cmp(&rank(b.1))));
-        let (seconds, _) = *partly.first()?;
-        let names = partly.into_iter().map(|(_, name)| name.clone()).collect();
-        Some(PartlyCounted { names, seconds, of_seconds })
+        let mut parts: Vec<PartlyCounted> = Vec::new();
+        for (seconds, name) in partly {
+            match parts.last_mut() {
+                Some(part) if seconds <= (1.0 + SAME_PART) * part.seconds => {
+                    part.names.push(name.clone());
+                }
+                _ => parts.push(PartlyCounted { names: vec![name.clone()], seconds, of_seconds }),
+            }
+        }
+        parts
     }
 
     /// Sorts the counters into those that moved, those that did not and those that are not counted.
@@ -320,6 +332,7 @@ impl SourceAccumulator {
             if self.disagreeing > 0 {
                 total -= tracks.iter().map(|track| track.risen_at_first()).sum::<f64>();
             }
+            total -= counter.other_count;
             if self.blanks.come_first() {
                 total -= tracks.iter().map(|track| track.rise_from_zero()).sum::<f64>();
             }

@@ -30,7 +30,8 @@ impl SourceAccumulator {
             tracks.iter().map(|track| track.events_between_parts(least_seconds)).sum();
         let breaks = evidence.breaks.doubted.get(at).copied().unwrap_or(0.0);
         let left_out = self.left_out.doubted(at, total);
-        (breaks + between).max(self.sums.doubted(at)).min(total).max(left_out)
+        let risen = self.counters.get(at).map_or(0.0, |counter| counter.risen_at_restarts);
+        (breaks + between + risen).max(self.sums.doubted(at)).min(total).max(left_out)
     }
 
     /// Whether a counter of the kernel began again when others did not.

@@ -14,12 +14,14 @@ mod doubts;
 mod filled;
 mod leaps;
 mod left_out;
+mod resumed;
 mod sums;
 
 pub(super) use self::conclude::Context;
 use self::cpu_entries::CpuEntries;
 use self::cpu_peaks::CpuPeaks;
 use self::left_out::LeftOut;
+use self::resumed::{Resumed, Resumption};
 use self::sums::Sums;
 use super::Options;
 use super::continuity::{Continuity, Lower};
@@ -58,6 +60,12 @@ struct Tallied {
     rated_intervals: f64,
     /// The seconds of rows of ctpulse with its rate.
     counted_seconds: f64,
+    /// The highest rate of a row or of a sample.
+    fastest: f64,
+    /// By how much it rose at restarts behind which it is another count.
+    other_count: f64,
+    /// By how much it rose at those behind which it may be.
+    risen_at_restarts: f64,
     rates: Rates,
 }
 
@@ -67,6 +75,8 @@ struct CounterRow {
     time_ns: i64,
     /// Only blank rows were in front of it.
     is_behind_blanks: bool,
+    /// ctpulse was started again before it.
+    is_restart: bool,
     reach: RowReach,
     /// The highest fill since the row before.
     fill_percent: Option<f64>,
@@ -137,6 +147,7 @@ pub(super) struct SourceAccumulator {
     impossible: (u64, f64),
     precision: Precision,
     stillness: Stillness,
+    resumed: Resumed,
     continuity: Continuity,
     /// Rows in which counters are taken to have begun again that are no lower than before.
     inferred_resets: u64,
@@ -185,6 +196,7 @@ impl SourceAccumulator {
             impossible: (0, 0.0),
             precision: Precision::default(),
             stillness: Stillness::default(),
+            resumed: Resumed::default(),
             continuity: Continuity::default(),
             inferred_resets: 0,
             is_of_ctpulse: false,
@@ -338,7 +350,9 @@ impl SourceAccumulator {
             let events = || events(&self.counters, &now);
             self.stillness.take(time_ns, has_moved, entries, events);
             self.take_continuity(&now, time_ns, lower, &counters.origins);
-            let row = CounterRow { time_ns, is_behind_blanks, reach, fill_percent: fill };
+            self.take_gap(&now, statistics);
+            let row =
+                CounterRow { time_ns, is_behind_blanks, is_restart, reach, fill_percent: fill };
             self.take_counters(options, &now, row, statistics, &counters.origins);
         }
         self.table_doubts.take(&now);
@@ -360,6 +374,20 @@ impl SourceAccumulator {
         self.sample_seconds = now.sample_seconds.or(self.sample_seconds);
         now.clear();
         self.now = now;
+    }
+
+    /// Takes a row of ctpulse behind a gap.
+    fn take_gap(&mut self, now: &Moment, statistics: Option<Step>) {
+        let step = statistics.filter(|step| step.is_gap && step.to_ns == now.time_ns);
+        let (Some(step), Some((from_ns, _)), Some(interval)) =
+            (step, self.statistics.span(), self.statistics.interval())
+        else {
+            return;
+        };
+        let (events, before) = events(&self.counters, now);
+        let elapsed = step.from_ns.saturating_sub(from_ns) as f64 / 1e9;
+        let usual = before * step.seconds() / elapsed.max(interval);
+        self.resumed.take_gap(&self.counters, now, (step, interval), (events, usual));
     }
 
     /// The time of a row with statistics, and whether ctpulse was started again before it.
@@ -438,7 +466,7 @@ impl SourceAccumulator {
         statistics: Option<Step>,
         origins: &[CounterOrigin],
     ) {
-        let CounterRow { time_ns, is_behind_blanks, reach, fill_percent } = row;
+        let CounterRow { time_ns, is_behind_blanks, is_restart, reach, fill_percent } = row;
         if self.counters.len() < now.counters.len() {
             self.counters.resize_with(now.counters.len(), Tallied::default);
         }
@@ -481,6 +509,18 @@ impl SourceAccumulator {
                 counter.track.begin_lower(time_ns, reading.least, now.disagrees);
             }
             let mut seconds = step.map_or(0.0, |step| step.seconds());
+            if let Some(step) = step.filter(|_| is_restart) {
+                match Resumption::of(counter, origins[at], step.events, seconds) {
+                    Resumption::Same => {}
+                    Resumption::Doubtful => counter.risen_at_restarts += step.events,
+                    Resumption::OtherCount => {
+                        counter.other_count += step.events;
+                        continue;
+                    }
+                }
+            }
+            let highest = [reading.rate, reading.peak].into_iter().flatten();
+            counter.fastest = highest.fold(counter.fastest, f64::max);
             let events = match (reading.value, reading.rate) {
                 (Some(_), _) => step.map(|step| step.events).filter(|_| !is_behind_blanks),
                 (None, Some(rate)) => {
@@ -499,7 +539,9 @@ impl SourceAccumulator {
             let is_counted = !now.has_rates
                 || reading.rate.is_some()
                 || !origins[at].is_of_probes(self.is_of_ctpulse);
-            if is_counted {
+            // Behind a restart the probes have counted nothing of the time since the row before.
+            let is_of_kernel = !origins[at].is_of_probes(self.is_of_ctpulse);
+            if is_of_kernel || is_counted && now.has_rates {
                 counter.counted_seconds += seconds;
             }
             // A rate before or after a gap is not the rate of the time between.

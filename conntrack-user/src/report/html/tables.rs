@@ -71,7 +71,7 @@ pub(super) fn summary(source: &SourceReport, out: &mut String) {
     {
         item(word, &count.map_or("not in these rows".to_owned(), whole), out);
     }
-    if let Some(partly) = &source.partly_counted {
+    for partly in &source.partly_counted {
         item("probes", &escape(&partly_counted(partly)), out);
     }
     if !source.columns.is_empty() {

@@ -13,14 +13,17 @@ use crate::recording::{self, Catalog, LEFT_OUT, ReadCounts};
 use crate::report::{
     Aggregator, Counter, LabelledReport, LabelledTotal, Options, SourceReport, not_in_rows,
 };
-use crate::schema::fields::DROP;
+use crate::schema::fields::{self, DROP};
 use crate::schema::labelled::INVALID_PACKETS;
 use crate::settings::Netns;
-use crate::text::human::{date, number, time_of_day};
+use crate::text::human::{date, duration, number, time_of_day};
 use crate::text::sanitize::shown;
 
 /// A share of the time without rows from which on the highest fill is unknown.
 const MISSING: f64 = 0.1;
+
+/// Fewer drops without a cause than this share of all of them change no conclusion about the causes.
+const FEW_WITHOUT_CAUSE: f64 = 0.01;
 
 /// The time that the highest rates are averages over: as much as a live look takes, about.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -110,6 +113,8 @@ fn of_source(source: &SourceReport) -> Evidence {
     let moved =
         source.counters.iter().filter_map(|counter| Some((counter.name.clone(), counter.total?)));
     let unmoved = source.unmoved.iter().map(|name| (name.clone(), 0.0));
+    let partial_causes = partial_causes(source);
+    let is_whole = |(name, _): &(String, f64)| !partial_causes.contains(&name.as_str());
     let fill = source.fill.as_ref();
     // The limit is that of the fullest moment, which may have been another one than now.
     let fullest = fill.and_then(|fill| fill.fullest);
@@ -130,7 +135,7 @@ fn of_source(source: &SourceReport) -> Evidence {
         under_other_limits: fill
             .filter(|fill| fill.limit_changed > 0)
             .and_then(|fill| Some((fill.peak, fill.max?))),
-        counted: moved.chain(unmoved).collect(),
+        counted: moved.chain(unmoved).filter(is_whole).collect(),
         samples: source.losses.samples_missed.map(|missed| Samples { missed, due: None }),
         busiest: source.counters.iter().filter_map(busiest).collect(),
         invalid: source.invalid,
@@ -144,12 +149,34 @@ fn of_source(source: &SourceReport) -> Evidence {
     }
 }
 
+/// The causes of drops that were counted in a part of the time, if many drops are of the other part: they say
+/// nothing of those.
+fn partial_causes(source: &SourceReport) -> Vec<&str> {
+    let dropped = source.counters.iter().find(|counter| counter.name == DROP.name);
+    let dropped = dropped.and_then(|counter| counter.total).unwrap_or(0.0);
+    let without = source.drops_without_cause.unwrap_or(0.0);
+    if without <= FEW_WITHOUT_CAUSE * dropped {
+        return Vec::new();
+    }
+    let names = source.partly_counted.iter().flat_map(|part| &part.names).map(String::as_str);
+    names.filter(|name| fields::causes().any(|cause| cause.name == *name)).collect()
+}
+
 /// The unknowns of the rows, a sentence each.
 fn unknown(source: &SourceReport) -> Vec<String> {
     let gaps = &source.gaps;
     let mut reasons = source.unknown.clone();
     // The advice names all counters that it needs and no row has.
     reasons.retain(|reason| *reason != not_in_rows(DROP.name));
+    if let (Some(part), false) = (source.partly_counted.first(), partial_causes(source).is_empty())
+    {
+        reasons.push(format!(
+            "the causes of drops were counted for {} of {}, and {} of the packets have none",
+            duration(part.seconds),
+            duration(part.of_seconds),
+            number(source.drops_without_cause.unwrap_or(0.0), 11)
+        ));
+    }
     let missing = gaps.missing as f64 / (gaps.missing + source.emissions).max(1) as f64;
     if missing > MISSING {
         reasons.push(format!(

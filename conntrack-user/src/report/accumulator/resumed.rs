@@ -1,0 +1,117 @@
+//! How the rows of ctpulse go on behind a restart of it and behind a gap: a counter may be another count
+//! since then, and rates show that the clock was set, and no row is missing.
+
+use super::super::doubts::Unknowns;
+use super::super::fields::{CounterOrigin, Counters};
+use super::super::moment::Moment;
+use super::super::track::Step;
+use super::super::unknown::{count, moment};
+use super::{SourceAccumulator, Tallied};
+use crate::text::human::{duration, number};
+
+/// A counter is another count behind a restart if it rises by so many times as much as it ever did in such a
+/// time.
+const BEYOND: f64 = 8.0;
+/// Counters that rise by fewer events show nothing, nor does a gap that usually has fewer times as many.
+const FEW: f64 = 8.0;
+/// Rates of rows behind a gap are those of so many intervals at most where the clock was set.
+const INTERVALS: f64 = 2.0;
+
+/// What was seen of both.
+#[derive(Debug, Default)]
+pub(super) struct Resumed {
+    /// Gaps in which the clock was set, and the first of them.
+    clock_set: u64,
+    first_ns: (i64, i64),
+}
+
+impl Resumed {
+    /// Takes a row behind a gap, with its events and those that such a time has elsewhere: whether it has far
+    /// fewer, and rates of a much shorter time.
+    pub(super) fn take_gap(
+        &mut self,
+        counters: &[Tallied],
+        now: &Moment,
+        (step, interval): (Step, f64),
+        (events, usual): (f64, f64),
+    ) {
+        let seconds = counters.iter().zip(&now.counters).filter_map(|(counter, reading)| {
+            let rate = reading.rate.filter(|rate| *rate > 0.0)?;
+            Some((reading.value? - counter.track.last()) / rate)
+        });
+        let longest = seconds.fold(0.0, f64::max);
+        if now.has_rates && usual >= FEW * events.max(1.0) && longest <= INTERVALS * interval {
+            if self.clock_set == 0 {
+                self.first_ns = (step.from_ns, step.to_ns);
+            }
+            self.clock_set += 1;
+        }
+    }
+
+    /// A sentence about the clock.
+    pub(super) fn unknown(&self) -> Option<String> {
+        let (from_ns, to_ns) = self.first_ns;
+        let more = match self.clock_set {
+            0 => return None,
+            1 => String::new(),
+            times => format!(", and {} after that", count(times - 1, "time")),
+        };
+        Some(format!(
+            "the row of {} has the events and the rates of an interval, and not of the {} since the row before \
+             it{more}: the clock was set forward, the host was suspended, or it had no traffic; then no row is \
+             missing there",
+            moment(to_ns),
+            duration(to_ns.saturating_sub(from_ns) as f64 / 1e9)
+        ))
+    }
+}
+
+/// What a counter is behind a restart of ctpulse.
+pub(super) enum Resumption {
+    /// It goes on, or begins again.
+    Same,
+    /// `insert` and others are those of the probes, from 0 on, or the kernel's since it was booted.
+    OtherCount,
+    /// `found` may be one or the other.
+    Doubtful,
+}
+
+impl Resumption {
+    /// Judges a rise by so many events in such a time.
+    pub(super) fn of(counter: &Tallied, origin: CounterOrigin, events: f64, seconds: f64) -> Self {
+        if events <= FEW || events <= BEYOND * counter.fastest * seconds {
+            return Self::Same;
+        }
+        match origin {
+            CounterOrigin::Either => Self::OtherCount,
+            CounterOrigin::KernelOrLookups => Self::Doubtful,
+            _ => Self::Same,
+        }
+    }
+}
+
+impl SourceAccumulator {
+    /// A sentence about each counter that is another count, or may be.
+    pub(super) fn unknown_of_other_counts(&self, counters: &Counters) -> Unknowns {
+        let mut sentences = Unknowns::default();
+        for (counter, name) in self.counters.iter().zip(&counters.names) {
+            if counter.other_count > 0.0 {
+                sentences.push(format!(
+                    "{name} rose by {} when ctpulse was started again, far more than in any such time: since then \
+                     it is the kernel's own count, without probes, or without those of each packet. These are no \
+                     events",
+                    number(counter.other_count, 15)
+                ));
+            }
+            if counter.risen_at_restarts > 0.0 {
+                sentences.doubt(format!(
+                    "{name} rose by {} when ctpulse was started again, far more than in any such time: if it was the \
+                     number of lookups of packets before (ebpf_per_packet), these are no events, and its total, \
+                     rates and peak are too high",
+                    number(counter.risen_at_restarts, 15)
+                ));
+            }
+        }
+        sentences
+    }
+}
