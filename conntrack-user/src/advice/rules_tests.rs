@@ -103,7 +103,10 @@ fn missed_samples_are_reported_beside_the_result() {
     let findings = advise(&evidence(1000.0, &causes));
     assert_eq!(findings[0].title, "the table is too small");
     assert_eq!(findings[1].title, "packets are dropped, and the cause is not known");
-    assert_eq!(findings[1].evidence, "7 in 5 s, the table full in between");
+    assert_eq!(
+        findings[1].evidence,
+        "7 in 5 s, the table full to 25.0% at most in any sample, and full in between"
+    );
     assert_eq!(findings[2].title, "the probes missed calls");
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::summary::{Change, Fill, Report, SourceReport};
+use super::summary::{Change, Report, SourceReport};
 use crate::schema::fields::rank;
 use crate::text::human::{duration, number};
 
@@ -169,19 +169,16 @@ fn pair(old: &SourceReport, new: &SourceReport) -> Pair {
         ("entries at the peak", both(|s| Some(s.fill.as_ref()?.peak))),
         ("entries, median", both(|s| Some(s.fill.as_ref()?.entries.median))),
         ("fill at the peak, percent", both(|s| Some(s.fill.as_ref()?.fullest?.percent))),
-        ("90 % full at most, seconds", both(|s| time_nearly_full(s.fill.as_ref()?))),
+        (
+            "90 % full at most, seconds",
+            both(|s| s.fill.as_ref()?.above_90_percent?.at_most_seconds),
+        ),
         ("emissions missing", both(|s| Some(s.gaps.missing as f64))),
         ("samples missed", both(|s| s.losses.samples_missed)),
         ("emissions lost", both(|s| s.losses.rows_lost)),
         ("span, seconds", both(|s| Some(span(s)))),
     ];
     Pair { name: new.name.clone(), tags: new.tags.clone(), counters, others }
-}
-
-/// The most seconds that a table was nearly full, where they are known.
-fn time_nearly_full(fill: &Fill) -> Option<f64> {
-    let above = fill.above_90_percent.filter(|_| fill.full_between.is_none())?;
-    Some(above.at_most_seconds)
 }
 
 fn span(source: &SourceReport) -> f64 {

@@ -282,7 +282,9 @@ impl Completeness<'_> {
             self.overtaken.get_or_insert_with(|| (name.to_owned(), track.largest()));
         }
         let in_gaps = track.resets_in_gaps(INTERRUPTED * interval);
-        self.resets_in_gaps = self.resets_in_gaps.max(in_gaps);
+        if !is_of_probes {
+            self.resets_in_gaps = self.resets_in_gaps.max(in_gaps);
+        }
         let between = track.events_between_parts(INTERRUPTED * interval);
         match &mut self.between_parts {
             // The rows of each CPU have a part.

@@ -160,6 +160,8 @@ impl Continuity {
             self.before.clear();
             self.may_return = false;
         } else {
+            let rows = Rows { last: &self.last, now: &self.now, entries: self.entries };
+            self.evenness.take((self.time_ns, time_ns), &rows);
             may_leap = self.compare(time_ns, lower);
         }
         self.time_ns = time_ns;
@@ -185,10 +187,6 @@ impl Continuity {
             self.next.resize(self.now.len(), 0.0);
             self.rises.resize(self.now.len(), Rise::default());
         }
-        self.evenness.take(
-            (self.time_ns, time_ns),
-            &Rows { before: &self.before, last: &self.last, now: &self.now, entries: self.entries },
-        );
         let seconds = time_ns.saturating_sub(self.time_ns) as f64 / 1e9;
         let (mut fell, mut is_fastest) = (0, false);
         for ((last, now), next) in self.last.iter().zip(&self.now).zip(&self.next) {
@@ -215,7 +213,7 @@ impl Continuity {
             && self.is_back_at(&fallen.from)
         {
             self.come_back();
-        } else if let Some(from_ns) = self.reread.take(time_ns, &self.now) {
+        } else if let Some(from_ns) = self.reread.take(time_ns, &self.last, &self.now) {
             self.doubt_repetition(from_ns);
         }
         may_leap
@@ -256,7 +254,7 @@ impl Continuity {
         let fell = |(last, now): (&f64, &f64)| if now < last { *last } else { f64::NAN };
         let from = steps.map(fell).collect();
         self.falls.push(Fallen { at_ns, seconds, from, to: self.now.clone(), is_doubtful });
-        self.reread.fall(at_ns, &self.last);
+        self.reread.fall(at_ns, &self.last, &self.now);
     }
 
     /// Doubts all events since a fall.

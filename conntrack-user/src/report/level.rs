@@ -15,7 +15,7 @@ const NEARLY_FULL: f64 = 90.0;
 /// Fewer entries show nothing of whether they are a sum over CPUs.
 const SOME_ENTRIES: f64 = 8.0;
 /// If no more than one of so many rows has its limit in another part of the file, the others show how long the
-/// table was nearly full.
+/// table was nearly full; half of them suffice if the limit is one.
 const FEW_APART: u64 = 20;
 /// Changes of the limit that are listed; all are counted.
 const MOST_CHANGES: usize = 8;
@@ -127,8 +127,11 @@ impl TableLevel {
             && (before.is_none() || self.changed > 0 && self.limit.is_some_and(is_of_later_time))
     }
 
-    /// Returns the limit of a time, after all rows.
+    /// Returns the limit of a time, after all rows; nothing where more changes than are kept leave it open.
     fn limit_at(&self, time_ns: i64, changes: &[LimitChange]) -> Option<f64> {
+        if self.changed > changes.len() as u64 {
+            return None;
+        }
         let last = changes.iter().rfind(|change| change.at_ns <= time_ns).map(|change| change.to);
         last.or(changes.first().map(|change| change.from)).or(self.last_limit.map(|(_, max)| max))
     }
@@ -215,12 +218,13 @@ impl TableLevel {
         }
         let lowest = of(low, larger).percent.min(end.percent);
         let begin_percent = self.end_percent.replace(end.percent).filter(|_| !has_extremes);
-        let above = self.above.get_or_insert_default();
+        let above =
+            self.above.get_or_insert(Above { at_most_seconds: Some(0.0), ..Above::default() });
         above.known_seconds += seconds;
         // Without extremes the rows on both sides are all that is known of the time between them.
         let most = of(high, smaller).percent.max(begin_percent.unwrap_or(0.0));
         if most >= NEARLY_FULL {
-            above.at_most_seconds += seconds;
+            *above.at_most_seconds.get_or_insert_default() += seconds;
         }
         if lowest.min(begin_percent.unwrap_or(lowest)) >= NEARLY_FULL {
             above.at_least_seconds += seconds;
@@ -243,7 +247,8 @@ impl TableLevel {
         let both = self.fullest.into_iter().chain(apart);
         let fullest = both.max_by(|one, other| one.percent.total_cmp(&other.percent));
         // How long it was nearly full is that of the other rows only.
-        let above = self.above.filter(|_| self.apart <= self.rows / FEW_APART);
+        let most = if self.changed == 0 { self.rows / 2 } else { self.rows / FEW_APART };
+        let above = self.above.filter(|_| self.apart <= most);
         Some(Fill {
             max,
             limit_changed: self.changed,
@@ -295,10 +300,10 @@ mod tests {
         assert_eq!(last.unwrap().fill, Some((18.75, 18.75)));
         let above = fill.above_90_percent.unwrap();
         // Of the time between two rows it is known only where both are above 90 %.
-        assert_eq!((above.at_least_seconds, above.at_most_seconds), (0.0, 2.0));
+        assert_eq!((above.at_least_seconds, above.at_most_seconds), (0.0, Some(2.0)));
         let (fill, _) = taken(&[row(95.0, 100.0), row(99.0, 100.0), row(10.0, 100.0)]);
         let above = fill.above_90_percent.unwrap();
-        assert_eq!((above.at_least_seconds, above.at_most_seconds), (1.0, 2.0));
+        assert_eq!((above.at_least_seconds, above.at_most_seconds), (1.0, Some(2.0)));
         // Lowered below what is there: more than full.
         let (fill, _) = taken(&[row(3000.0, 16_000.0), row(3000.0, 2000.0)]);
         assert_eq!(fullest(&fill), (150.0, 3000.0, 2000.0, 1));
@@ -314,7 +319,7 @@ mod tests {
         // Half full of either.
         assert_eq!(fullest(&fill), (50.0, 5000.0, 10_000.0, 1));
         assert_eq!(last.unwrap().fill, Some((5.0, 50.0)));
-        assert_eq!(fill.above_90_percent.unwrap().at_most_seconds, 1.0);
+        assert_eq!(fill.above_90_percent.unwrap().at_most_seconds, Some(1.0));
     }
 
     #[test]

@@ -16,30 +16,55 @@ pub(super) struct Repetition {
     pub(super) to_ns: i64,
 }
 
+/// Falls that are kept, since rows that are read twice may have falls of their own.
+const MOST_FALLS: usize = 4;
+
+/// A fall of counters.
+#[derive(Debug)]
+struct Fall {
+    at_ns: i64,
+    /// The values in front of it, and behind it; NaN where they are not known.
+    from: Vec<f64>,
+    to: Vec<f64>,
+}
+
+impl Fall {
+    /// Whether these are the values in front of it again, and the counters have come there step by step: those of
+    /// another source are there at once.
+    fn is_repeated(&self, last: &[f64], now: &[f64]) -> bool {
+        let is_same = |(value, now): (&f64, &f64)| value == now || value.is_nan() || now.is_nan();
+        let climbs = || now.iter().zip(&self.to).zip(last);
+        self.from.len() == now.len()
+            && self.from.iter().zip(now).all(is_same)
+            && !climbs().any(|((now, to), last)| now - last > (now - to).abs() / 2.0)
+    }
+}
+
 /// Finds them in the rows of one source.
 #[derive(Debug, Default)]
 pub(super) struct Reread {
-    /// The time of the last fall, and the values in front of it; NaN where they are not known.
-    fallen: Option<(i64, Vec<f64>)>,
+    falls: Vec<Fall>,
     found: Option<Repetition>,
 }
 
 impl Reread {
-    /// Takes that counters began again in the row of `at_ns`, and the values of the row before.
-    pub(super) fn fall(&mut self, at_ns: i64, from: &[f64]) {
-        let high = from.iter().filter(|value| **value >= HIGH).count();
-        self.fallen = (high >= FEWEST).then(|| (at_ns, from.to_vec()));
+    /// Takes that counters began again in the row of `at_ns`, and the values of the row before and of this one.
+    pub(super) fn fall(&mut self, at_ns: i64, from: &[f64], to: &[f64]) {
+        if from.iter().filter(|value| **value >= HIGH).count() < FEWEST {
+            return;
+        }
+        if self.falls.len() == MOST_FALLS {
+            self.falls.remove(0);
+        }
+        self.falls.push(Fall { at_ns, from: from.to_vec(), to: to.to_vec() });
     }
 
-    /// Takes the values of a row without a fall. Returns the time of the fall if they are those in front of
-    /// it again.
-    pub(super) fn take(&mut self, time_ns: i64, now: &[f64]) -> Option<i64> {
-        let is_same = |(value, now): (&f64, &f64)| value == now || value.is_nan() || now.is_nan();
-        let (_, values) = self.fallen.as_ref()?;
-        if values.len() != now.len() || !values.iter().zip(now).all(is_same) {
-            return None;
-        }
-        let (from_ns, _) = self.fallen.take()?;
+    /// Takes the values of a row without a fall, and of the row before. Returns the time of a fall if they are those
+    /// in front of it again.
+    pub(super) fn take(&mut self, time_ns: i64, last: &[f64], now: &[f64]) -> Option<i64> {
+        let at = self.falls.iter().position(|fall| fall.is_repeated(last, now))?;
+        let from_ns = self.falls[at].at_ns;
+        self.falls.truncate(at);
         let found = Repetition { times: 0, from_ns, to_ns: time_ns };
         self.found.get_or_insert(found).times += 1;
         Some(from_ns)
@@ -58,18 +83,31 @@ mod tests {
     #[test]
     fn the_values_of_before_a_fall_show_a_repetition() {
         let mut reread = Reread::default();
-        reread.fall(5, &[100.0, 200.0, 300.0, 0.0]);
-        assert_eq!(reread.take(6, &[99.0, 200.0, 300.0, 0.0]), None);
-        assert_eq!(reread.take(7, &[100.0, 200.0, 300.0, 0.0]), Some(5));
-        assert_eq!(reread.take(8, &[100.0, 200.0, 300.0, 0.0]), None);
-        assert_eq!(reread.conclude(), Some(Repetition { times: 1, from_ns: 5, to_ns: 7 }));
+        reread.fall(5, &[100.0, 200.0, 300.0, 0.0], &[1.0, 2.0, 3.0, 0.0]);
+        // Another fall among the rows that are read twice.
+        reread.fall(6, &[50.0, 60.0, 70.0, 0.0], &[2.0, 3.0, 4.0, 0.0]);
+        let almost = [99.0, 199.0, 299.0, 0.0];
+        assert_eq!(reread.take(7, &[90.0, 190.0, 290.0, 0.0], &almost), None);
+        let old = [100.0, 200.0, 300.0, 0.0];
+        assert_eq!(reread.take(8, &almost, &old), Some(5));
+        assert_eq!(reread.take(9, &old, &old), None);
+        assert_eq!(reread.conclude(), Some(Repetition { times: 1, from_ns: 5, to_ns: 8 }));
+    }
+
+    /// Rows of two idle hosts take turns: each is at its old values at once.
+    #[test]
+    fn another_source_is_no_repetition() {
+        let mut reread = Reread::default();
+        let (one, other) = ([1000.0, 2000.0, 3000.0], [800.0, 900.0, 950.0]);
+        reread.fall(5, &one, &other);
+        assert_eq!(reread.take(6, &other, &one), None);
+        assert_eq!(reread.conclude(), None);
     }
 
     #[test]
     fn few_events_are_the_same_by_chance() {
         let mut reread = Reread::default();
-        reread.fall(5, &[100.0, 7.0, 7.0, 7.0]);
-        assert_eq!(reread.take(7, &[100.0, 7.0, 7.0, 7.0]), None);
-        assert_eq!(reread.conclude(), None);
+        reread.fall(5, &[100.0, 7.0, 7.0, 7.0], &[1.0, 1.0, 1.0, 1.0]);
+        assert_eq!(reread.take(7, &[99.0, 7.0, 7.0, 7.0], &[100.0, 7.0, 7.0, 7.0]), None);
     }
 }

@@ -195,9 +195,19 @@ pub struct Fill {
     pub one_way: u64,
     /// Time spent nearly full; absent where the limit is not known.
     pub above_90_percent: Option<Above>,
-    /// What shows that the table was fuller between two rows than in any of them; both bounds of
-    /// `above_90_percent` are too low then.
+    /// What shows that the table was fuller between two rows than in any of them; `above_90_percent` has no upper
+    /// bound then.
     pub full_between: Option<FullBetween>,
+}
+
+impl Fill {
+    /// The same where a counter shows that the table was full between two rows.
+    pub(super) fn with_time_between(mut self, full_between: Option<FullBetween>) -> Self {
+        if let Some(above) = self.above_90_percent.as_mut().filter(|_| full_between.is_some()) {
+            above.at_most_seconds = None;
+        }
+        Self { full_between, ..self }
+    }
 }
 
 /// A counter that moves only while the table is more than 95 % full.
@@ -240,8 +250,8 @@ pub struct LimitChange {
 pub struct Above {
     /// Time between rows in which even the lowest fill was that high.
     pub at_least_seconds: f64,
-    /// Time between rows in which the highest fill was that high.
-    pub at_most_seconds: f64,
+    /// Time between rows in which the highest fill was that high; `None` where the table was full between rows.
+    pub at_most_seconds: Option<f64>,
     /// Time in which the fill is known.
     pub known_seconds: f64,
 }

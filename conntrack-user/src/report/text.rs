@@ -258,18 +258,23 @@ pub(super) fn time_above(fill: &Fill) -> Option<String> {
     let above = fill.above_90_percent?;
     let Above { at_least_seconds: least, at_most_seconds: most, known_seconds: known } = above;
     let share = |seconds: f64| percent(seconds / known.max(f64::MIN_POSITIVE) * 100.0);
-    Some(if fill.full_between.is_some() {
-        match least {
-            0.0 => "between rows, for a time that is not known".to_owned(),
-            _ => format!("for {} at least ({} of the time)", duration(least), share(least)),
+    Some(match most {
+        None if least > 0.0 => {
+            format!("for {} at least ({} of the time)", duration(least), share(least))
         }
-    } else if most <= 0.0 {
-        "never".to_owned()
-    } else if least == most {
-        format!("for {} ({} of the time)", duration(most), share(most))
-    } else {
-        let (a, b) = (duration(least), duration(most));
-        format!("for {a} at least, {b} at most ({} to {} of the time)", share(least), share(most))
+        None => "between rows, for a time that is not known".to_owned(),
+        Some(..=0.0) => "never".to_owned(),
+        Some(most) if least == most => {
+            format!("for {} ({} of the time)", duration(most), share(most))
+        }
+        Some(most) => {
+            let (a, b) = (duration(least), duration(most));
+            format!(
+                "for {a} at least, {b} at most ({} to {} of the time)",
+                share(least),
+                share(most)
+            )
+        }
     })
 }
 

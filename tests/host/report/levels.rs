@@ -87,12 +87,19 @@ fn a_table_that_was_full_between_rows_is_said() {
     let found: Value = serde_json::from_str(&report_of(&rows(90_000, 12_000), "json")).unwrap();
     let between = &found["sources"][0]["fill"]["full_between"];
     assert_eq!((&between["counter"], &between["events"]), (&"early_drop".into(), &90_000.0.into()));
+    assert!(
+        found["sources"][0]["fill"]["above_90_percent"]["at_most_seconds"].is_null(),
+        "{found}"
+    );
     for (evicted, count) in [(0, 12_000), (90_000, 65_000)] {
         let found = report_of(&rows(evicted, count), "text");
         assert!(!found.contains("full between"), "{found}");
     }
     let advice = advice_on(&rows(90_000, 12_000));
-    assert!(advice.contains("1,500 in 7 min, the table full in between"), "{advice}");
+    assert!(
+        advice.contains("1,500 in 7 min, the table full to 18.3% at most in any sample, and full"),
+        "{advice}"
+    );
 }
 
 /// A full table was "never 90 % full" in an export that has the entries of all times before their limits.

@@ -130,6 +130,23 @@ fn another_count_behind_a_restart_is_no_events() {
     let found = host.run(100, false, 0).source();
     assert!(warnings(&found).contains("ebpf_per_packet"), "{}", warnings(&found));
     assert!(found.doubts.events["found"] > 2e7, "{:?}", found.doubts);
+    // Entries that conntrackd brings between two runs without probes, and probes behind a run without.
+    let mut host = Host::new();
+    host.run(100, false, 0).pause(600);
+    let text = host.run(100, false, 0).text.clone();
+    let (first, second) =
+        text.split_at(text.match_indices("\nconntrack,cpu=all").nth(99).unwrap().0);
+    let mut more = second.to_owned();
+    for second in 700..800u64 {
+        let insert = 5_000_003 + 20 * second;
+        more = more.replace(&format!("insert={insert}i"), &format!("insert={}i", insert + 50_000));
+    }
+    let found = source(&(first.to_owned() + &more));
+    assert_eq!(totals(&found)["insert"], f64::from(20 * 799 + 50_000));
+    assert!(!warnings(&found).contains("insert rose"), "{}", warnings(&found));
+    let mut host = Host::new();
+    let found = host.run(100, false, 0).run(100, true, 0).source();
+    assert!(!warnings(&found).contains("insert rose"), "{}", warnings(&found));
     // It goes on where both runs have none.
     let mut host = Host::new();
     host.run(100, false, 0).pause(30).run(100, false, 0);

@@ -188,7 +188,7 @@ fn a_full_row_bounds_the_time_that_the_table_was_full() {
             }
         });
         let above = found.fill.unwrap().above_90_percent.unwrap();
-        (above.at_least_seconds, above.at_most_seconds)
+        (above.at_least_seconds, above.at_most_seconds.unwrap())
     };
     assert_eq!(above(|second| second == 0, |_| false), (0.0, 1.0));
     assert_eq!(above(|second| second == 40, |_| false), (0.0, 2.0));

@@ -86,6 +86,9 @@ impl Kernels {
         let root = self.cache.join(format!("programs-{}", self.architecture.debian()));
         if !root.is_dir() {
             let partial = root.with_extension("partial");
+            if partial.exists() {
+                fs::remove_dir_all(&partial).context("cannot remove partial programs")?;
+            }
             self.suite(RELEASE)?.unpack(packages, &partial)?;
             fs::rename(&partial, &root).context("cannot keep the programs")?;
         }

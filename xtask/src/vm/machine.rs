@@ -48,9 +48,13 @@ impl Accelerator {
     /// Checks that this machine has it.
     ///
     /// # Errors
-    /// When `/dev/kvm` cannot be opened.
-    pub(crate) fn check(self) -> anyhow::Result<()> {
+    /// When `/dev/kvm` cannot be opened, or the guest is of another architecture than this machine.
+    pub(crate) fn check(self, architecture: Architecture) -> anyhow::Result<()> {
         if self == Self::Kvm {
+            ensure!(
+                architecture == Architecture::X86_64,
+                "--accel kvm: this machine cannot execute arm64; without --accel the guest is emulated"
+            );
             let opened = File::options().read(true).write(true).open(KVM);
             ensure!(
                 opened.is_ok(),
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn emulation_has_one_thread_and_is_the_default() {
         assert_eq!(Accelerator::default().arguments(), ["-accel", "tcg,thread=single"]);
-        assert!(Accelerator::Tcg.check().is_ok());
+        assert!(Accelerator::Tcg.check(Architecture::X86_64).is_ok());
         assert!(Accelerator::Kvm.arguments().contains(&"kvm"));
     }
 }

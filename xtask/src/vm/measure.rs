@@ -31,7 +31,7 @@ pub(crate) fn measure(
     accelerator: Accelerator,
     filter: &str,
 ) -> anyhow::Result<Vec<String>> {
-    accelerator.check()?;
+    accelerator.check(architecture)?;
     let is_native = architecture == Architecture::X86_64;
     let reason = obstacle(architecture)?;
     let missing = if is_native { tools::provide_for_measuring()? } else { Vec::new() };

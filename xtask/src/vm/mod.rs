@@ -154,7 +154,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(reason) = obstacle(options.arch)? {
         bail!("no virtual machine can run here: {reason}");
     }
-    options.accel.check()?;
+    options.accel.check(options.arch)?;
     let (consoles, _turn) = turn()?;
     let mut cache = kernels(options.arch);
     let names: Vec<_> = options.kernels.iter().map(String::as_str).collect();

@@ -69,7 +69,9 @@ impl Programs {
                 paths.into_iter().find(is_there)
             }
         }
-        .with_context(|| format!("there is no `{program}` here"))
+        .with_context(|| {
+            format!("there is no `{program}` here; for arm64, remove .cache/kernels/programs-arm64 to unpack it again")
+        })
     }
 
     /// The program that removes debug information.

@@ -92,9 +92,11 @@ impl ClashCause {
             (..RACE, ..MANY) if are_resolved => Self::Race(high),
             (..RACE, ..MANY) => Self::Background(high),
             (..RACE, _) => Self::Inseparable(high, true),
-            // Races come with the load, and so do the ports that searches find taken.
-            _ if evidence.races_resolved() >= failed => Self::Inseparable(high, true),
             _ if low > TRIES => Self::Crowded,
+            // Races come with the load, and so do the ports that searches that succeed find taken.
+            _ if has_background(evidence) && evidence.races_resolved() >= failed => {
+                Self::Inseparable(high, true)
+            }
             (1.0..MANY, _) if is_steady(evidence, ratio) && !are_resolved => Self::Few(ratio),
             (_, ..1.0) => Self::MostlyRaces(high),
             _ => Self::Ports(low, high),
@@ -221,6 +223,13 @@ impl ClashCause {
     }
 }
 
+/// Whether searches find many ports taken where no insertion fails.
+fn has_background(evidence: &Evidence) -> bool {
+    let found = evidence.found_taken().unwrap_or(0.0);
+    let background = evidence.found_for_failures.background;
+    found > 0.0 && background * evidence.seconds >= NOTICEABLE * found
+}
+
 /// Whether all rows show the same: a range of at least one port that is exhausted.
 fn is_steady(evidence: &Evidence, ratio: f64) -> bool {
     let of_rows = evidence.found_for_failures;
@@ -273,7 +282,7 @@ pub(super) fn races_or_ports(evidence: &Evidence) -> Option<Finding> {
         let each = number(found / lost);
         text.push_str(&format!("; NAT found {} ports taken, {each} for each", number(found)));
         let background = evidence.found_for_failures.background;
-        if background * evidence.seconds >= NOTICEABLE * found && found > 0.0 {
+        if has_background(evidence) {
             let rate = number(background);
             text.push_str(&format!(" ({rate} a second without failures, too)"));
         }

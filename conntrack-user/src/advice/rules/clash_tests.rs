@@ -115,6 +115,9 @@ fn many_races_that_were_resolved_leave_the_cause_open() {
     let mut races = failed(4460.0, 900_000.0, Some((193.0, 200.0)));
     assert_eq!(only(&races).title, "NAT runs out of ports");
     races.counted.insert("clash_resolve".to_owned(), 87_775.0);
+    // Ports that run out bring all of them.
+    assert_eq!(only(&races).title, "NAT runs out of ports");
+    races.found_for_failures.background = 60_000.0;
     let races = only(&races);
     assert_eq!(races.title, "first packets race, or NAT runs out of ports");
     assert!(!races.evidence.contains("at least"), "{races:?}");

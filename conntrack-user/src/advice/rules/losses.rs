@@ -26,9 +26,10 @@ pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let is_full_between = EVICTING.iter().any(|counter| evidence.count(counter) > 0.0);
-    let fill = evidence.fill().map(|fill| match is_full_between {
-        true => ", the table full in between".to_owned(),
-        false => format!(", the table full to {} at most", percent(fill)),
+    let fill = evidence.fill().map(|fill| {
+        let between =
+            if fill < FULL && is_full_between { " in any sample, and full in between" } else { "" };
+        format!(", the table full to {} at most{between}", percent(fill))
     });
     let mut remedies = vec![match &evidence.host {
         _ if has_causes && evidence.count(&EVENTS_MISSED) > 0.0 => {

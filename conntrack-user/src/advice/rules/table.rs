@@ -57,7 +57,7 @@ pub(super) fn too_small(evidence: &Evidence) -> Option<Finding> {
     let packets = if is_sure {
         "packets dropped"
     } else {
-        "packets dropped for this or other causes (no row has insert_failed)"
+        "packets dropped for this or other causes (insert_failed is not known)"
     };
     let counts = [(dropped, packets)]
         .into_iter()

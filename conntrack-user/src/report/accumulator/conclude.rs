@@ -123,7 +123,10 @@ impl SourceAccumulator {
             ..self.counters[*at].rates.report(name, *total)
         });
         let Unknowns { sentences: unknown, doubts: reasons, of_fill } = unknowns;
-        let full_between = evidence.full_between();
+        // Those that may be another table's show nothing.
+        let full_between = evidence.full_between().filter(|between| {
+            events.get(&between.counter).is_none_or(|doubted| *doubted < between.events)
+        });
         // What was compared are the rows with the sum.
         let compared = self.compared.without(&sorted.replaced);
         SourceReport {
@@ -145,7 +148,7 @@ impl SourceAccumulator {
             drop_causes: causes.by_cause,
             drops_without_cause: causes.without,
             labelled: Vec::new(),
-            fill: fill.map(|fill| Fill { full_between, ..fill }),
+            fill: fill.map(|fill| fill.with_time_between(full_between)),
             gaps,
             losses: Losses { samples_missed: losses[0], rows_lost: losses[1] },
             are_sums_of_cpus: self.has_no_sum(),

@@ -128,6 +128,8 @@ pub(super) struct SourceAccumulator {
     had_rates: bool,
     /// Any row has rates.
     has_rates: bool,
+    /// The last row with rates had those of counters that only probes count.
+    had_probes: bool,
     /// The seconds of rows that have rates.
     rated_seconds: f64,
     /// Rows in which one counter of the kernel began again alone.
@@ -183,6 +185,7 @@ impl SourceAccumulator {
             had_rates: false,
             alone_resets: 0,
             has_rates: false,
+            had_probes: false,
             rated_seconds: 0.0,
             early_restarts: 0,
             counters: Vec::new(),
@@ -467,6 +470,7 @@ impl SourceAccumulator {
         origins: &[CounterOrigin],
     ) {
         let CounterRow { time_ns, is_behind_blanks, is_restart, reach, fill_percent } = row;
+        let had_probes = is_restart && self.had_probes;
         if self.counters.len() < now.counters.len() {
             self.counters.resize_with(now.counters.len(), Tallied::default);
         }
@@ -478,6 +482,12 @@ impl SourceAccumulator {
         let is_late = now.losses[0].is_some_and(|now| missed.values() > 0 && now > missed.last());
         self.rated_seconds +=
             statistics.filter(|_| now.has_rates).map_or(0.0, |step| step.seconds());
+        if now.has_rates {
+            let mut readings = now.counters.iter().zip(origins);
+            self.had_probes = readings.any(|(reading, origin)| {
+                *origin == CounterOrigin::Probes && reading.rate.is_some()
+            });
+        }
         let mut paired = Paired::default();
         for (at, (counter, reading)) in self.counters.iter_mut().zip(&now.counters).enumerate() {
             if reading.is_empty() {
@@ -509,7 +519,7 @@ impl SourceAccumulator {
                 counter.track.begin_lower(time_ns, reading.least, now.disagrees);
             }
             let mut seconds = step.map_or(0.0, |step| step.seconds());
-            if let Some(step) = step.filter(|_| is_restart) {
+            if let Some(step) = step.filter(|step| had_probes && step.to_ns == time_ns) {
                 match Resumption::of(counter, origins[at], step.events, seconds) {
                     Resumption::Same => {}
                     Resumption::Doubtful => counter.risen_at_restarts += step.events,

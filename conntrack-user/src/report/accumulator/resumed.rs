@@ -14,6 +14,8 @@ use crate::text::human::{duration, number};
 const BEYOND: f64 = 8.0;
 /// Counters that rise by fewer events show nothing, nor does a gap that usually has fewer times as many.
 const FEW: f64 = 8.0;
+/// A gap is long enough to show it from so many intervals on.
+const LONG: f64 = 10.0;
 /// Rates of rows behind a gap are those of so many intervals at most where the clock was set.
 const INTERVALS: f64 = 2.0;
 
@@ -40,7 +42,9 @@ impl Resumed {
             Some((reading.value? - counter.track.last()) / rate)
         });
         let longest = seconds.fold(0.0, f64::max);
-        if now.has_rates && usual >= FEW * events.max(1.0) && longest <= INTERVALS * interval {
+        // Without any event the rates show nothing, and a short gap may have had none.
+        let shows = now.has_rates && longest > 0.0 && step.seconds() >= LONG * interval;
+        if shows && usual >= FEW * events.max(1.0) && longest <= INTERVALS * interval {
             if self.clock_set == 0 {
                 self.first_ns = (step.from_ns, step.to_ns);
             }
@@ -77,9 +81,10 @@ pub(super) enum Resumption {
 }
 
 impl Resumption {
-    /// Judges a rise by so many events in such a time.
+    /// Judges a rise by so many events in such a time, at a restart in front of which probes were attached.
     pub(super) fn of(counter: &Tallied, origin: CounterOrigin, events: f64, seconds: f64) -> Self {
-        if events <= FEW || events <= BEYOND * counter.fastest * seconds {
+        let is_known = counter.fastest > 0.0;
+        if !is_known || events <= FEW || events <= BEYOND * counter.fastest * seconds {
             return Self::Same;
         }
         match origin {

@@ -329,15 +329,17 @@ impl Intervals {
         })
     }
 
-    /// Whether rows come early and late, as with a `collection_jitter`.
     /// Returns the shortest time between two rows in seconds, where these times vary, as with a
     /// `collection_jitter`.
     pub(super) fn shortest_if_irregular(&self, period_us: f64) -> Option<f64> {
         let histogram = self.histogram.as_ref().filter(|_| self.is_irregular(period_us))?;
-        let shortest = histogram.iter_recorded().map(|bucket| bucket.value_iterated_to());
+        let shortest = histogram
+            .iter_recorded()
+            .map(|bucket| histogram.lowest_equivalent(bucket.value_iterated_to()));
         shortest.filter(|us| *us > 0).min().map(|us| us as f64 / 1e6)
     }
 
+    /// Whether rows come early and late, as with a `collection_jitter`.
     fn is_irregular(&self, period: f64) -> bool {
         let Some((low, high)) = self.histogram.as_ref().map(spread) else { return false };
         low < 0.75 * period && high > 1.25 * period && self.turn().is_none()

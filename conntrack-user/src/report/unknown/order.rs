@@ -52,7 +52,7 @@ pub(super) fn order(evidence: &Completeness<'_>, sentences: &mut Unknowns) {
              a clock was wrong after a restart, the counters before it are counted as events that did not happen",
             moment(time_ns)
         ));
-    } else if evidence.resets_in_gaps > 0 && evidence.kernel_resets > 0 {
+    } else if evidence.resets_in_gaps > 0 {
         let gaps = count(evidence.resets_in_gaps, "gap");
         // Not all joints of the parts are kept.
         let may_be_more =

@@ -20,7 +20,9 @@ pub enum EventsError {
     )]
     NoKprobes,
     /// The programs read the registers of x86-64 and aarch64.
-    #[error("the probes are built for x86-64 and aarch64 only")]
+    #[error(
+        "the probes are built for x86-64 and aarch64 only; `--ebpf off` uses the kernel's counters alone"
+    )]
     Architecture,
     /// The kernel is locked down against reading its memory.
     #[error(
