@@ -191,3 +191,30 @@ fn a_clock_that_is_set_forward_is_said() {
     let said = warnings(&source(&rows(3600, true)));
     assert!(!said.contains("the clock was set forward"), "{said}");
 }
+
+/// A machine that is new and was started again, with all counters above those of before at the first row behind it:
+/// nothing fell.
+#[test]
+fn a_restart_that_no_counter_shows_is_possible() {
+    let row = |second: u64, (found, invalid): (u64, u64), rate: &str| {
+        let time = START_S + second;
+        format!(
+            "conntrack,cpu=all drop=0i,insert_failed=0i,early_drop=0i,found={found}i,invalid={invalid}i,\
+             sample_seconds=0.1,samples_missed=0i{rate} {time}000000000\n\
+             conntrack ip_conntrack_count=50i,ip_conntrack_max=65536i {time}000000000\n"
+        )
+    };
+    let rows = |before: u64| -> String {
+        let rate =
+            ",found_rate=0,invalid_rate=1,drop_rate=0,insert_failed_rate=0,early_drop_rate=0";
+        let first =
+            (0..60).map(|at| row(at, (before + 1, before + at), if at > 0 { rate } else { "" }));
+        let second = (0..60).map(|at| {
+            row(70 + at, (before + 200, before + 200 + at), if at > 0 { rate } else { "" })
+        });
+        first.chain(second).collect()
+    };
+    let said = warnings(&source(&rows(1)));
+    assert!(said.contains("if the host was started again, too"), "{said}");
+    assert_eq!(warnings(&source(&rows(100_000))), "");
+}

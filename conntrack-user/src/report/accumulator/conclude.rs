@@ -94,6 +94,7 @@ impl SourceAccumulator {
         unknowns.sentences.extend(self.unknown_of_columns(context.counters));
         unknowns.append(self.unknown_of_other_counts(context.counters));
         unknowns.sentences.extend(self.resumed.unknown());
+        unknowns.sentences.extend(self.resumed.unknown_reboot());
         unknowns.sentences.extend(self.precision.unknown(&context.counters.names));
         unknowns.sentences.extend(context.unknown.iter().cloned());
         let (from_ns, to_ns) = self.span.unwrap_or_default();

@@ -354,6 +354,9 @@ impl SourceAccumulator {
             self.stillness.take(time_ns, has_moved, entries, events);
             self.take_continuity(&now, time_ns, lower, &counters.origins);
             self.take_gap(&now, statistics);
+            if is_restart && statistics.is_some_and(|step| step.is_gap) {
+                self.resumed.take_restart(&self.counters, &now, &counters.origins);
+            }
             let row =
                 CounterRow { time_ns, is_behind_blanks, is_restart, reach, fill_percent: fill };
             self.take_counters(options, &now, row, statistics, &counters.origins);

@@ -25,6 +25,8 @@ pub(super) struct Resumed {
     /// Gaps in which the clock was set, and the first of them.
     clock_set: u64,
     first_ns: (i64, i64),
+    /// The first row behind a restart of ctpulse behind which the kernel's counters may have begun again, too.
+    reboot_ns: Option<i64>,
 }
 
 impl Resumed {
@@ -50,6 +52,38 @@ impl Resumed {
             }
             self.clock_set += 1;
         }
+    }
+
+    /// Takes the first row behind a restart of ctpulse and a gap: counters that are twice as high at least may have
+    /// begun again at 0.
+    pub(super) fn take_restart(
+        &mut self,
+        counters: &[Tallied],
+        now: &Moment,
+        origins: &[CounterOrigin],
+    ) {
+        let all = counters.iter().zip(&now.counters).zip(origins);
+        let kernels = all.filter(|(_, origin)| **origin == CounterOrigin::Kernel);
+        let mut steps = kernels.filter_map(|((counter, reading), _)| {
+            let before = Some(counter.track.last()).filter(|before| *before > 0.0)?;
+            Some(reading.value? >= 2.0 * before)
+        });
+        let first = steps.next();
+        if first == Some(true) && steps.all(|may_be_new| may_be_new) {
+            self.reboot_ns.get_or_insert(now.time_ns);
+        }
+    }
+
+    /// A sentence about a host that may have been started again.
+    pub(super) fn unknown_reboot(&self) -> Option<String> {
+        self.reboot_ns.map(|at_ns| {
+            format!(
+                "ctpulse was started again before the row of {}, and all counters are at least twice as high as before \
+                 it: if the host was started again, too, they began again at 0, and totals are too low by their \
+                 last values before that",
+                moment(at_ns)
+            )
+        })
     }
 
     /// A sentence about the clock.
