@@ -160,7 +160,12 @@ impl Continuity {
             self.before.clear();
             self.may_return = false;
         } else {
-            let rows = Rows { last: &self.last, now: &self.now, entries: self.entries };
+            let rows = Rows {
+                before: &self.before,
+                last: &self.last,
+                now: &self.now,
+                entries: self.entries,
+            };
             self.evenness.take((self.time_ns, time_ns), &rows);
             may_leap = self.compare(time_ns, lower);
         }

@@ -24,12 +24,24 @@ pub(super) struct Even {
     pub(super) to_ns: i64,
 }
 
-/// The values of a row and of the one before; NaN where they are not known.
+/// The values of a row and of the two before it; NaN where they are not known.
 pub(super) struct Rows<'a> {
+    pub(super) before: &'a [f64],
     pub(super) last: &'a [f64],
     pub(super) now: &'a [f64],
     /// The table's entries in this row and the ones before, the latest first.
     pub(super) entries: [Option<f64>; 3],
+}
+
+impl Rows<'_> {
+    /// Whether each value rose by as much as in the row before.
+    fn are_even(&self) -> bool {
+        let is_even = |((before, last), now): ((&f64, &f64), &f64)| {
+            let bend = now - 2.0 * last + before;
+            bend.abs() <= ROUNDING || bend.is_nan()
+        };
+        !self.before.is_empty() && self.before.iter().zip(self.last).zip(self.now).all(is_even)
+    }
 }
 
 /// The smallest and the largest rise of a value in a run of rows.
@@ -61,6 +73,8 @@ pub(super) struct Evenness {
     from_ns: i64,
     to_ns: i64,
     step_ns: i64,
+    /// The time between the row before and the one in front of it.
+    last_step_ns: i64,
     /// The rises in it of each counter, and of the entries.
     rises: Vec<Rises>,
     entries: Option<Rises>,
@@ -75,37 +89,45 @@ impl Evenness {
     /// Takes a row at `time_ns`; the one before it is of `last_ns`.
     pub(super) fn take(&mut self, (last_ns, time_ns): (i64, i64), rows: &Rows<'_>) {
         let step_ns = time_ns.saturating_sub(last_ns);
-        if self.run > 0 && step_ns == self.step_ns && self.go_on(rows) {
-            self.run += 1;
-            self.to_ns = time_ns;
+        let before_step_ns = std::mem::replace(&mut self.last_step_ns, step_ns);
+        if self.run > 0 {
+            if step_ns == self.step_ns
+                && self.go_on(rows.last, rows.now, [rows.entries[1], rows.entries[0]])
+            {
+                self.run += 1;
+                self.to_ns = time_ns;
+                return;
+            }
+            self.end();
+        }
+        // Most rows are so, and are found at their first counter that moves.
+        if step_ns != before_step_ns || !rows.are_even() {
+            if self.uneven < FEWEST_UNEVEN {
+                let mut steps = rows.last.iter().zip(rows.now);
+                self.uneven += u64::from(steps.any(|(last, now)| now - last >= FAST));
+            }
             return;
         }
-        let rises = rows.last.iter().zip(rows.now).any(|(last, now)| now - last >= FAST);
-        if self.run > 0 && self.uneven < FEWEST_UNEVEN {
-            self.uneven += u64::from(rises);
-        }
-        self.end();
-        // The next run begins with this row.
-        (self.run, self.from_ns, self.to_ns, self.step_ns) = (1, last_ns, time_ns, step_ns);
+        (self.run, self.step_ns) = (2, step_ns);
+        (self.from_ns, self.to_ns) = (last_ns.saturating_sub(step_ns), time_ns);
         self.rises.clear();
         self.rises.resize(rows.now.len(), Rises::NONE);
         self.entries = Some(Rises::NONE);
-        self.go_on(rows);
+        self.go_on(rows.before, rows.last, [rows.entries[2], rows.entries[1]]);
+        self.go_on(rows.last, rows.now, [rows.entries[1], rows.entries[0]]);
     }
 
     /// Takes a row into the run; whether each value rises by as much as in its other rows.
-    fn go_on(&mut self, rows: &Rows<'_>) -> bool {
-        match (rows.entries, &mut self.entries) {
-            ([Some(now), Some(last), _], Some(rises)) => {
+    fn go_on(&mut self, last: &[f64], now: &[f64], entries: [Option<f64>; 2]) -> bool {
+        match (entries, &mut self.entries) {
+            ([Some(last), Some(now)], Some(rises)) => {
                 if !rises.take(now - last) {
                     return false;
                 }
             }
             _ => self.entries = None,
         }
-        let steps = rows.last.iter().zip(rows.now).zip(&mut self.rises);
-        let mut all = steps.map(|((last, now), rises)| rises.take(now - last));
-        rows.now.len() <= rows.last.len() && all.all(|is_even| is_even)
+        last.iter().zip(now).zip(&mut self.rises).all(|((last, now), rises)| rises.take(now - last))
     }
 
     /// Whether the rises of the run are no accident.
@@ -154,10 +176,10 @@ mod tests {
     /// What is found in rows, at these times, of two counters and the table's entries.
     fn found(rows: &[[f64; 3]], time: impl Fn(usize) -> i64) -> Option<Even> {
         let mut evenness = Evenness::default();
-        for (at, rows) in rows.windows(2).enumerate() {
-            let entries = [Some(rows[1][2]), Some(rows[0][2]), None];
-            let [last, now] = [0, 1].map(|at| &rows[at][..2]);
-            evenness.take((time(at), time(at + 1)), &Rows { last, now, entries });
+        for (at, rows) in rows.windows(3).enumerate() {
+            let entries = [2, 1, 0].map(|at| Some(rows[at][2]));
+            let [before, last, now] = [0, 1, 2].map(|at| &rows[at][..2]);
+            evenness.take((time(at + 1), time(at + 2)), &Rows { before, last, now, entries });
         }
         evenness.conclude()
     }
