@@ -7,8 +7,7 @@ use super::gaps::{AtOnce, OtherInterval, ShorterInterval};
 use super::summary::{Fill, FullBetween};
 use super::track::Track;
 use crate::recording::known::is_known;
-use crate::schema::field::Field;
-use crate::schema::fields::{CREATE_TABLE_FULL, DROP_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP};
+use crate::schema::fields::NEED_A_FULL_TABLE;
 
 /// Rows span the time if no more than this many intervals of it are missing: with half an interval
 /// no whole row is.
@@ -37,10 +36,7 @@ const WRAPS_OFTEN_SECONDS: f64 = 4295.0;
 const HIGH: f64 = 2_147_483_648.0;
 /// Beyond this a float does not hold every integer.
 const LARGEST_INTEGER: f64 = 9_007_199_254_740_992.0;
-/// What the kernel does with a full table only (`__nf_conntrack_alloc`, `early_drop`), or with one
-/// that is more than 95 % full (`gc_worker`).
-const NEED_A_FULL_TABLE: [Field; 4] =
-    [EARLY_DROP, GC_EARLY_DROP, DROP_TABLE_FULL, CREATE_TABLE_FULL];
+/// Rows that have the table as full show when those counters moved.
 const FULL_PERCENT: f64 = 95.0;
 
 /// Evidence about the completeness of a source's rows.

@@ -244,7 +244,11 @@ impl TableLevel {
             let max = limit(at_ns)?;
             Some(Fullest { percent: entries / max * 100.0, entries, max, at_ns })
         });
-        let both = self.fullest.into_iter().chain(apart);
+        // Where the limit of the most entries is not known, nor is the highest fill.
+        let is_open = self.peak_apart.is_some_and(|(_, at_ns)| {
+            self.changed > 0 && self.limit_at(at_ns, &limit_changes).is_none()
+        });
+        let both = self.fullest.into_iter().chain(apart).filter(|_| !is_open);
         let fullest = both.max_by(|one, other| one.percent.total_cmp(&other.percent));
         // How long it was nearly full is that of the other rows only.
         let most = if self.changed == 0 { self.rows / 2 } else { self.rows / FEW_APART };
@@ -330,6 +334,22 @@ mod tests {
             [Some(60.0), None, None, None],
         ]);
         assert_eq!((fullest(&fill), fill.limit_changed), ((90.0, 90.0, 100.0, 0), 0));
+    }
+
+    /// Entries of an export field by field, whose limits changed more often than changes are kept: 75 % full was
+    /// 10 %, that of the last rows.
+    #[test]
+    fn a_limit_that_is_not_kept_leaves_the_fill_open() {
+        let mut level = TableLevel::default();
+        let mut take = |at: i64, count, max| {
+            let moment = Moment { time_ns: at * SECOND, count, max, ..Moment::default() };
+            level.take(&moment, 1.0, 2 * SECOND);
+        };
+        (0..40).for_each(|at| take(at, Some(if at == 30 { 15_000.0 } else { 2000.0 }), None));
+        (0..39).for_each(|at| take(at, None, Some(f64::from(16_000 + at as i32))));
+        take(40, Some(2000.0), Some(20_000.0));
+        let fill = level.report().unwrap();
+        assert_eq!((fill.fullest, fill.peak), (None, 15_000.0));
     }
 
     #[test]

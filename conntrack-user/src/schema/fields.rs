@@ -224,6 +224,11 @@ catalog! {
         .of_own_row();
 }
 
+/// The counters that move only while the table is full (`__nf_conntrack_alloc`, `early_drop`), or more than 95 % full
+/// (`gc_worker`).
+pub const NEED_A_FULL_TABLE: [Field; 4] =
+    [EARLY_DROP, GC_EARLY_DROP, DROP_TABLE_FULL, CREATE_TABLE_FULL];
+
 /// Calls that a program's probe missed.
 pub const PROGRAM_MISSED: ProgramField = ProgramField {
     suffix: "_missed",

@@ -11,8 +11,6 @@ const START_S: u64 = 1_795_590_600;
 struct Host {
     text: String,
     second: u64,
-    /// By how much the clock is wrong.
-    clock: u64,
     lost: u64,
     /// What the kernel has found at the start.
     found: u64,
@@ -23,15 +21,7 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
-        Self {
-            text: String::new(),
-            second: 0,
-            clock: 0,
-            lost: 7,
-            found: 7000,
-            probed: 0,
-            causes: 0,
-        }
+        Self { text: String::new(), second: 0, lost: 7, found: 7000, probed: 0, causes: 0 }
     }
 
     /// A run of ctpulse of so many rows, a second apart; the first has no rates.
@@ -67,7 +57,7 @@ impl Host {
                     fields += &format!(",{name}_rate={rate},{name}_rate_max={rate}");
                 }
             }
-            let time = START_S + self.second + self.clock;
+            let time = START_S + self.second;
             self.text += &format!(
                 "conntrack,cpu=all,host=fw {fields} {time}000000000\n\
                  conntrack,host=fw ip_conntrack_count=5000i,ip_conntrack_max=65536i {time}000000000\n"

@@ -14,9 +14,6 @@ use crate::schema::fields::{
 const LOST: [Field; 7] =
     [DROP, EARLY_DROP, GC_EARLY_DROP, CREATE_TABLE_FULL, INSERT_FAILED, CHAINTOOLONG, INVALID];
 
-/// The counters that move in a full table only.
-const EVICTING: [Field; 4] = [DROP_TABLE_FULL, CREATE_TABLE_FULL, EARLY_DROP, GC_EARLY_DROP];
-
 /// Drops without a known cause, in a table that was not seen full.
 pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
     let dropped = evidence.undivided();
@@ -25,7 +22,8 @@ pub(super) fn undetermined(evidence: &Evidence) -> Option<Finding> {
     if dropped == 0.0 || (!has_causes && is_full) {
         return None;
     }
-    let is_full_between = EVICTING.iter().any(|counter| evidence.count(counter) > 0.0);
+    let is_full_between =
+        fields::NEED_A_FULL_TABLE.iter().any(|counter| evidence.count(counter) > 0.0);
     let fill = evidence.fill().map(|fill| {
         let between =
             if fill < FULL && is_full_between { " in any sample, and full in between" } else { "" };

@@ -84,7 +84,7 @@ pub struct Events {
     states: Vec<HookState>,
     /// Whether the kernel's table of connections can be read.
     sees_table: bool,
-    /// Whether dying entries cannot be told from long chains: the kernel hides the generation of extensions.
+    /// Whether dying entries cannot be distinguished from long chains: the kernel hides the generation of extensions.
     hides_generation: bool,
     /// Why namespaces cannot be distinguished, if they cannot.
     blind: Option<BtfError>,
@@ -291,7 +291,7 @@ impl Events {
         warnings.for_each(|warning| log::warn!("{warning}"));
     }
 
-    /// Why dying entries are reported as chains that are too long, where the kernel hides what tells them apart.
+    /// Why dying entries are reported as chains that are too long, where the kernel hides what distinguishes them.
     pub(crate) fn confuses_refusals(&self) -> Option<String> {
         let reports_refusals = self
             .states()
